@@ -1,0 +1,46 @@
+# Every target sets up .venv from requirements.txt first.  `make` alone lists them.
+PYTHON ?= python3
+DATA ?= data
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python workflow/run.py
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/workflow/scripts
+
+.PHONY: help demo real test test-slow lint format clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | column -t -s ':'
+
+$(VENV)/.complete: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python %d.%d found, 3.11 or newer expected: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes.
+	@$(RUN) config/demo.yaml --cores $(CORES)
+
+real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
+	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
+
+test: $(VENV)/.complete  ## All tests but the slow ones.
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(VENV)/.complete  ## The slow tests.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.complete  ## Style of the code and of the rules.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: $(VENV)/.complete  ## Rewrite code and rules in the common style.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+clean:  ## Remove the demo's results.
+	rm -rf results/demo

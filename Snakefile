@@ -1,0 +1,82 @@
+# Patch2Loc: configuration, includes and targets.  The stages are in rules/, their code in workflow/scripts/.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "datasets" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/acquire.smk"
+include: "rules/preprocess.smk"
+include: "rules/standardize.smk"
+include: "rules/train.smk"
+include: "rules/score.smk"
+include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+# Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.
+localrules:
+    all,
+    figures,
+    quality_control,
+    models,
+    heatmaps,
+    metrics,
+    scan_space,
+
+
+rule all:
+    """Everything: tables, figures, and the report that opens alone."""
+    input:
+        rules.report_page.output,
+        rules.table1.output,
+        rules.table2.output,
+        LEARNING_CURVES,
+        expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=range(2, 8), kind=["png", "pdf"]),
+
+
+rule figures:
+    """Figures 2 to 7 and the learning curves."""
+    input:
+        expand(f"{RESULTS}/figures/fig{{number}}.png", number=range(2, 8)),
+        LEARNING_CURVES,
+
+
+rule quality_control:
+    """Preprocessing of every scan, with numbers and a picture for each."""
+    input:
+        [path for name in DATASETS for path in preprocessed(name, "_qc", known_subjects(name))],
+
+
+rule models:
+    """Models of every method, modality and fold."""
+    input:
+        expand(
+            f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.pt",
+            method=METHODS,
+            modality=list(config["training_data"]),
+            fold=FOLDS,
+        ),
+
+
+rule heatmaps:
+    """Heatmaps of every method, dataset and fold, on the grid."""
+    input:
+        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY),
+
+
+rule metrics:
+    """Metrics of every method, dataset, fold and subject."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY),
+
+
+rule scan_space:
+    """Patch2Loc's heatmaps of the lesion datasets, carried back to the voxels of the scans."""
+    input:
+        evaluated("heatmaps_scan_space/{method}/{dataset}/fold{fold}", LESION, ["patch2loc"]),

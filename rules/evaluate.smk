@@ -1,0 +1,83 @@
+# Numbers: one row per subject, one row per patch.
+rule evaluate:
+    input:
+        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
+        masks=scored_scans("_mask"),
+        lesions=scored_scans("_lesion"),
+        qc=scored_scans("_qc"),
+        patches=lambda wildcards: (
+            f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet"
+            if wildcards.method == "patch2loc"
+            else []
+        ),
+    output:
+        metrics=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv",
+        provenance=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv.provenance.json",
+    params:
+        code=code_hash("patch2loc.evaluate"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        patch=config["patch"],
+        voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
+        model=model_of,
+        score=config["score"],
+    log:
+        f"{RESULTS}/logs/evaluate/{{method}}_{{dataset}}_fold{{fold}}.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    script:
+        "../workflow/scripts/evaluate.py"
+
+
+# Voxels of lesions against voxels of healthy test scans.
+rule separate:
+    input:
+        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
+        healthy=lambda wildcards: (
+            f"{RESULTS}/heatmaps/{{method}}/{healthy_dataset(wildcards.dataset)}/fold{{fold}}"
+        ),
+        lesions=scored_scans("_lesion"),
+    output:
+        f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_separation.csv",
+    wildcard_constraints:
+        dataset="|".join(LESION) or "(?!)",
+    params:
+        code=code_hash("patch2loc.metrics"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
+    log:
+        f"{RESULTS}/logs/separate/{{method}}_{{dataset}}_fold{{fold}}.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    script:
+        "../workflow/scripts/separate.py"
+
+
+rule analyse_patches:
+    input:
+        model=model_of,
+        scans=scored_scans(""),
+        masks=scored_scans("_mask"),
+        lesions=scored_scans("_lesion"),
+    output:
+        f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet",
+    wildcard_constraints:
+        method="patch2loc",
+    params:
+        code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        device=config["device"],
+    log:
+        f"{RESULTS}/logs/analyse_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
+    conda:
+        NETWORK
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    script:
+        "../workflow/scripts/analyse_patches.py"

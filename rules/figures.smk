@@ -1,0 +1,199 @@
+# The paper's figures 2 to 7, learning curves, and the report that opens alone.
+FOLD = FOLDS[0]  # figures show the first fold
+MOST_ABNORMAL = next((name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0])
+
+
+def figure(name, caption=None):
+    """Outputs of a figure: PNG, shown in the report, and PDF."""
+    return {
+        "png": report(
+            f"{RESULTS}/figures/{name}.png",
+            category="Figures",
+            labels={"figure": name},
+            caption=f"../workflow/report/{caption or name}.rst",
+        ),
+        "pdf": f"{RESULTS}/figures/{name}.pdf",
+    }
+
+
+def patches_of(names):
+    """Patch tables of the first fold."""
+    return [f"{RESULTS}/patches/patch2loc/{name}/fold{FOLD}.parquet" for name in names]
+
+
+def heatmaps_of(names):
+    """Heatmap folders of the first fold."""
+    return [f"{RESULTS}/heatmaps/patch2loc/{name}/fold{FOLD}" for name in names]
+
+
+def metrics_of(names):
+    """Metrics of the first fold."""
+    return [f"{RESULTS}/metrics/patch2loc/{name}/fold{FOLD}.csv" for name in names]
+
+
+def tested(names, kind):
+    """Preprocessed files of all tested subjects of datasets."""
+    return [path for name in names for path in preprocessed(name, kind, subjects(name, FOLD))]
+
+
+rule fig2:
+    """Figure 2: predicted locations of normal and abnormal patches from the same places."""
+    input:
+        patches=patches_of([MOST_ABNORMAL]),
+        background=lambda wildcards: preprocessed(
+            healthy_dataset(MOST_ABNORMAL), "", subjects(healthy_dataset(MOST_ABNORMAL), FOLD)[:1]
+        ),
+    output:
+        **figure("fig2"),
+    params:
+        code=code_hash("patch2loc.figures.ellipses"),
+        about=ABOUT[MOST_ABNORMAL],
+        patch=config["patch"],
+        seed=config["seed"],
+    log:
+        f"{RESULTS}/logs/fig2.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_ellipses.py"
+
+
+rule fig3:
+    """Figure 3: distributions of log-error, log-variance and score, tumours."""
+    input:
+        patches_of([MOST_ABNORMAL]),
+    output:
+        **figure("fig3"),
+    params:
+        code=code_hash("patch2loc.figures.kde"),
+        datasets=[ABOUT[MOST_ABNORMAL]],
+        seed=config["seed"],
+    log:
+        f"{RESULTS}/logs/fig3.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_kde.py"
+
+
+rule fig4:
+    """Figure 4: scan, heatmap and truth, one subject of each dataset."""
+    input:
+        metrics=metrics_of(LESION),
+        heatmaps=heatmaps_of(LESION),
+    output:
+        **figure("fig4"),
+    params:
+        code=code_hash("patch2loc.figures.slices"),
+        datasets={name: ABOUT[name] for name in LESION},
+        preprocessed=f"{RESULTS}/preprocessed",
+        colour_map=config["figures"]["colour_map"],
+    log:
+        f"{RESULTS}/logs/fig4.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_lesions.py"
+
+
+rule fig5:
+    """Figure 5: heatmaps of healthy test scans."""
+    input:
+        heatmaps=heatmaps_of(HEALTHY),
+    output:
+        **figure("fig5"),
+    params:
+        code=code_hash("patch2loc.figures.slices"),
+        datasets={name: ABOUT[name] for name in HEALTHY},
+        subjects={name: subjects(name, FOLD) for name in HEALTHY},
+        preprocessed=f"{RESULTS}/preprocessed",
+        colour_map=config["figures"]["colour_map"],
+        rows=4,
+    log:
+        f"{RESULTS}/logs/fig5.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_healthy.py"
+
+
+rule fig6:
+    """Figure 6: distributions as in figure 3, every dataset and the healthy test scans."""
+    input:
+        patches_of(LESION + HEALTHY),
+    output:
+        **figure("fig6"),
+    params:
+        code=code_hash("patch2loc.figures.kde"),
+        datasets=[ABOUT[name] for name in LESION + HEALTHY],
+        seed=config["seed"],
+    log:
+        f"{RESULTS}/logs/fig6.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_kde.py"
+
+
+use rule fig5 as fig7 with:
+    output:
+        **figure("fig7"),
+    params:
+        code=code_hash("patch2loc.figures.slices"),
+        datasets={name: ABOUT[name] for name in HEALTHY},
+        subjects={name: subjects(name, FOLD) for name in HEALTHY},
+        preprocessed=f"{RESULTS}/preprocessed",
+        colour_map=config["figures"]["colour_map"],
+        rows=8,
+    log:
+        f"{RESULTS}/logs/fig7.log",
+
+
+rule learning_curve:
+    input:
+        f"{RESULTS}/models/patch2loc/{{modality}}/fold{{fold}}/history.csv",
+    output:
+        **figure("learning_curve_{modality}_fold{fold}", "learning_curve"),
+    params:
+        code=code_hash("patch2loc.figures.learning_curve"),
+        simulated=lambda wildcards: ABOUT[config["training_data"][wildcards.modality]]["simulated"],
+    log:
+        f"{RESULTS}/logs/learning_curve_{{modality}}_fold{{fold}}.log",
+    conda:
+        STATISTICS
+    script:
+        "../workflow/scripts/figure_learning_curve.py"
+
+
+LEARNING_CURVES = expand(
+    f"{RESULTS}/figures/learning_curve_{{modality}}_fold{{fold}}.png",
+    modality=list(config["training_data"]),
+    fold=FOLDS,
+)
+
+
+rule report_page:
+    """The report: one HTML page with all tables, figures and quality control, opens offline."""
+    input:
+        tables=expand(f"{RESULTS}/tables/table{{number}}.html", number=[1, 2]),
+        provenance=expand(f"{RESULTS}/tables/table{{number}}.csv.provenance.json", number=[1, 2]),
+        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY),
+        figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=range(2, 8)),
+        captions=[workflow.source_path(f"../workflow/report/fig{number}.rst") for number in range(2, 8)],
+        curves=LEARNING_CURVES,
+        qc=[path for name in DATASETS for path in preprocessed(name, "_qc", known_subjects(name))],
+    output:
+        f"{RESULTS}/report.html",
+    params:
+        code=code_hash("patch2loc.report"),
+        datasets=ABOUT,
+        configuration={key: value for key, value in config.items() if key != "datasets"},
+        protocol=PROTOCOL,
+    log:
+        f"{RESULTS}/logs/report_page.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=2000,
+    script:
+        "../workflow/scripts/report_page.py"

@@ -1,0 +1,58 @@
+# Heatmaps: one job scores one dataset with one model.
+rule score:
+    input:
+        model=model_of,
+        scans=scored_scans(""),
+        masks=scored_scans("_mask"),
+    output:
+        directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
+    params:
+        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        stride=config["score"]["stride"],
+        median_filter=config["score"]["median_filter"],
+        device=config["device"],
+    log:
+        f"{RESULTS}/logs/score/{{method}}_{{dataset}}_fold{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score/{{method}}_{{dataset}}_fold{{fold}}.tsv"
+    conda:
+        NETWORK
+    threads: lambda wildcards: config["score"]["threads"] if wildcards.method == "patch2loc" else 1
+    resources:
+        mem_mb=4000,
+        gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    script:
+        "../workflow/scripts/score.py"
+
+
+# Heatmaps on the voxels of the scans as they came, for overlay on the originals.
+rule carry_back:
+    input:
+        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
+        transforms=lambda wildcards: [
+            f"{RESULTS}/preprocessed/{wildcards.dataset}/{subject}/{modality_of(wildcards)}_transform.tfm"
+            for subject in subjects(wildcards.dataset, int(wildcards.fold))
+        ],
+        scans=lambda wildcards: [
+            str(scans(wildcards.dataset)[subject]["scan"])
+            for subject in subjects(wildcards.dataset, int(wildcards.fold))
+        ],
+    output:
+        directory(f"{RESULTS}/heatmaps_scan_space/{{method}}/{{dataset}}/fold{{fold}}"),
+    params:
+        code=code_hash("patch2loc.preprocess"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        grid=config["grid"],
+        atlas=ATLAS,
+        modality=modality_of,
+    log:
+        f"{RESULTS}/logs/carry_back/{{method}}_{{dataset}}_fold{{fold}}.log",
+    conda:
+        IMAGING
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    script:
+        "../workflow/scripts/carry_back.py"

@@ -1,0 +1,19 @@
+# Nyul landmarks, per modality and fold, from training subjects only.
+rule landmarks:
+    input:
+        scans=training_scans(""),
+        masks=training_scans("_mask"),
+    output:
+        f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
+    params:
+        code=code_hash("patch2loc.standardize"),
+        subjects=lambda wildcards: subjects(config["training_data"][wildcards.modality], int(wildcards.fold), "train"),
+    log:
+        f"{RESULTS}/logs/landmarks/{{modality}}_fold{{fold}}.log",
+    conda:
+        IMAGING
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    script:
+        "../workflow/scripts/landmarks.py"

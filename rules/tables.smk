@@ -1,0 +1,66 @@
+# Table 1 and Table 2, beside what the paper printed.
+rule table1:
+    """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
+    input:
+        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION),
+        separation=evaluated("metrics/{method}/{dataset}/fold{fold}_separation.csv", LESION),
+        published=workflow.source_path("../config/published/table1.csv"),
+    output:
+        csv=report(
+            f"{RESULTS}/tables/table1.csv",
+            category="Tables",
+            labels={"table": "1", "format": "CSV"},
+            caption="../workflow/report/table1.rst",
+        ),
+        provenance=f"{RESULTS}/tables/table1.csv.provenance.json",
+        markdown=f"{RESULTS}/tables/table1.md",
+        latex=f"{RESULTS}/tables/table1.tex",
+        html=f"{RESULTS}/tables/table1.html",
+    params:
+        code=code_hash("patch2loc.tables", "patch2loc.evaluate"),
+        methods=METHODS,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    log:
+        f"{RESULTS}/logs/table1.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    script:
+        "../workflow/scripts/table1.py"
+
+
+rule table2:
+    """Table 2: correlation of the lesion share of patches with their scores."""
+    input:
+        patches=evaluated("patches/{method}/{dataset}/fold{fold}.parquet", LESION, ["patch2loc"]),
+        published=workflow.source_path("../config/published/table2.csv"),
+    output:
+        csv=report(
+            f"{RESULTS}/tables/table2.csv",
+            category="Tables",
+            labels={"table": "2", "format": "CSV"},
+            caption="../workflow/report/table2.rst",
+        ),
+        provenance=f"{RESULTS}/tables/table2.csv.provenance.json",
+        markdown=f"{RESULTS}/tables/table2.md",
+        latex=f"{RESULTS}/tables/table2.tex",
+        html=f"{RESULTS}/tables/table2.html",
+    params:
+        code=code_hash("patch2loc.tables", "patch2loc.correlation"),
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+    log:
+        f"{RESULTS}/logs/table2.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../workflow/scripts/table2.py"

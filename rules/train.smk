@@ -1,0 +1,36 @@
+# One model per method, modality and fold.
+rule train:
+    input:
+        landmarks=f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
+        training_scans=training_scans(""),
+        training_masks=training_scans("_mask"),
+        validation_scans=training_scans("", "validation"),
+        validation_masks=training_scans("_mask", "validation"),
+    output:
+        model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.pt",
+        history=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/history.csv",
+    params:
+        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),
+        seed=config["seed"],
+        patch=config["patch"],
+        training={key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")},
+        device=config["device"],
+        training_subjects=lambda wildcards: subjects(
+            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
+        ),
+        validation_subjects=lambda wildcards: subjects(
+            config["training_data"][wildcards.modality], int(wildcards.fold), "validation"
+        ),
+    log:
+        f"{RESULTS}/logs/train/{{method}}_{{modality}}_fold{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{method}}_{{modality}}_fold{{fold}}.tsv"
+    conda:
+        NETWORK
+    threads: lambda wildcards: config["training"]["threads"] if wildcards.method == "patch2loc" else 1
+    resources:
+        mem_mb=config["training"]["memory_mb"],
+        gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    script:
+        "../workflow/scripts/train.py"

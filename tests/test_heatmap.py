@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from patch2loc import heatmap
+from patch2loc.heatmap import median_filtered, score_volume
+from patch2loc.network import LocationNetwork
+
+PATCH, SHAPE = 8, (24, 20, 6)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(3)
+    network = LocationNetwork((8, 8, 16, 16))
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 2)
+    network.rescale_output_(torch.tensor([50.0, 50.0]), torch.tensor([20.0, 20.0]))
+    return network.eval()
+
+
+@pytest.fixture
+def scan():
+    rng = np.random.default_rng(5)
+    mask = np.zeros(SHAPE, bool)
+    mask[5:19, 4:17, 1:5] = True
+    return np.where(mask, rng.random(SHAPE), 0).astype(np.float32), mask
+
+
+def by_hand(volume, network, x, y, z):
+    """Score of one voxel, patch by patch, straight from the definitions."""
+    padded = np.pad(volume[:, :, z], PATCH // 2)
+    patch = torch.from_numpy(padded[x : x + PATCH, y : y + PATCH])[None, None]
+    with torch.no_grad():
+        mean, log_variance = network(patch, torch.tensor([100 * z / SHAPE[2]]))
+    true = np.array([100 * x / SHAPE[0], 100 * y / SHAPE[1]])
+    log_error = np.log(np.sum((true - mean[0].numpy()) ** 2) + 0.5)
+    return {"log_error": log_error, "log_variance": float(log_variance.mean())}
+
+
+def test_dense_inference_equals_patch_by_patch(network, scan, monkeypatch):
+    monkeypatch.setattr(heatmap, "BATCH", 100)  # several batches, the last one short
+    volume, mask = scan
+    maps = score_volume(volume, mask, network, PATCH)
+    for x, y, z in np.argwhere(mask)[::37]:
+        expected = by_hand(volume, network, x, y, z)
+        for name, value in expected.items():
+            assert maps[name][x, y, z] == pytest.approx(value, abs=1e-4)
+        assert maps["score"][x, y, z] == pytest.approx(sum(expected.values()), abs=1e-4)
+    for values in maps.values():
+        assert np.array_equal(np.isfinite(values), mask)
+
+
+class Placed(torch.nn.Module):
+    """Stands for a network: depends on the patch's content only, so that moving the input moves the output."""
+
+    widths = (8, 8, 16, 16)
+
+    def __init__(self):
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, patches, slice_location):
+        middle = patches[:, 0, PATCH // 2, PATCH // 2]
+        return torch.stack([middle * 0, middle * 0], 1), torch.stack([middle, middle], 1)
+
+
+@pytest.fixture
+def content_only(monkeypatch):
+    monkeypatch.setattr(heatmap, "for_inference", lambda network: network)
+    return Placed()
+
+
+@pytest.mark.parametrize("shift", [(3, 0, 0), (0, -2, 0), (0, 0, 1), (-4, 2, -1)])
+def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
+    volume, mask = scan
+    maps = score_volume(volume, mask, content_only, PATCH)
+    moved = score_volume(np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only, PATCH)
+    np.testing.assert_array_equal(moved["log_variance"], np.roll(maps["log_variance"], shift, (0, 1, 2)))
+    np.testing.assert_array_equal(maps["log_variance"][mask], volume[mask])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_flipping_the_input_flips_the_heatmap(content_only, scan, axis):
+    volume, mask = scan
+    maps = score_volume(volume, mask, content_only, PATCH)
+    flipped = score_volume(
+        np.flip(volume, axis).copy(), np.flip(mask, axis).copy(), content_only, PATCH
+    )
+    np.testing.assert_array_equal(np.flip(flipped["log_variance"], axis), maps["log_variance"])
+
+
+def test_the_location_of_a_voxel_is_its_index_over_the_grid(content_only, scan):
+    volume, mask = scan
+    maps = score_volume(volume, mask, content_only, PATCH)
+    x, y, _ = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
+    # The stand-in predicts (0, 0): the error is the distance of the location from there.
+    expected = np.log((100 * x / SHAPE[0]) ** 2 + (100 * y / SHAPE[1]) ** 2 + 0.5)
+    np.testing.assert_allclose(maps["log_error"][mask], expected[mask], rtol=1e-5)
+
+
+def test_stride_keeps_computed_voxels_and_interpolates_between(network, scan):
+    volume, mask = scan
+    dense = score_volume(volume, mask, network, PATCH)["score"]
+    coarse = score_volume(volume, mask, network, PATCH, stride=3)["score"]
+    kept = np.zeros_like(mask)
+    kept[::3, ::3] = mask[::3, ::3]
+    np.testing.assert_allclose(coarse[kept], dense[kept], rtol=1e-5)
+    assert np.array_equal(np.isfinite(coarse), mask)
+    everywhere = score_volume(volume, np.ones_like(mask), network, PATCH)["score"]
+    x, y, z = 10, 9, 2  # between lattice points 9 and 12 along x, on one along y
+    expected = everywhere[9, y, z] * 2 / 3 + everywhere[12, y, z] / 3
+    assert coarse[x, y, z] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size):
+    rng = np.random.default_rng(2)
+    everywhere = rng.normal(size=SHAPE).astype(np.float32)
+    mask = np.zeros(SHAPE, bool)
+    mask[3:20, 0:15, 0:4] = rng.random((17, 15, 4)) > 0.3  # reaches the edge of the grid
+    found = median_filtered(lambda wanted: np.where(wanted, everywhere, np.nan), mask, size, chunk=500)
+    expected = ndimage.median_filter(everywhere, size=size, mode="reflect")
+    np.testing.assert_array_equal(found[mask], expected[mask])
+    assert np.isnan(found[~mask]).all()

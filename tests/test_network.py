@@ -1,0 +1,114 @@
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from patch2loc import patches
+from patch2loc.network import PAPER_WIDTHS, LocationNetwork, PaddedConv2d, for_inference, slice_code
+
+GOLDEN = Path(__file__).parents[2] / "shared/golden/network_reference.npz"
+
+
+def randomised(network):
+    """Weights and running statistics that no layer leaves without effect."""
+    generator = torch.Generator().manual_seed(1)
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.copy_(1 + torch.rand(value.shape, generator=generator))
+        elif value.is_floating_point() and value.ndim == 1:
+            value.copy_(0.5 + 0.3 * torch.randn(value.shape, generator=generator))
+    return network.eval()
+
+
+def golden_weights(network):
+    """The rule of the reference outputs: every weight from its name and place."""
+    for name, value in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        shift = zlib.crc32(f"golden-a:{name}".encode()) % 100003
+        wave = np.sin(0.7390851332151607 * np.arange(value.numel()) + 0.001 * shift).reshape(value.shape)
+        if name.endswith("running_mean") or name.endswith("bias"):
+            filled = 0.1 * wave
+        elif name.endswith("running_var"):
+            filled = 1 + 0.5 * np.abs(wave)
+        elif value.ndim == 1:
+            filled = 1 + 0.2 * wave
+        else:
+            filled = 1.5 * wave * np.sqrt(2 / np.prod(value.shape[1:]))
+        value.copy_(torch.from_numpy(filled))
+    return network.eval()
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}")
+@pytest.mark.parametrize("prepared", [lambda network: network, for_inference], ids=["plain", "folded"])
+def test_the_published_network_is_reproduced(prepared):
+    reference = np.load(GOLDEN)
+    network = prepared(golden_weights(LocationNetwork()))
+    rng = np.random.default_rng(0)
+    index, x, y = rng.integers(2, size=400), *rng.integers(192, size=(2, 400))
+    padded = patches.pad_slices(torch.from_numpy(reference["image"]), 24)
+    cut = patches.cut(padded, *map(torch.from_numpy, (index, x, y)), 24)
+    place = patches.location(torch.from_numpy(reference["slice_index"])[index], int(reference["n_slices"]))
+    with torch.no_grad():
+        mean, log_variance = network(cut, place)
+    for found, name in ((mean, "mean"), (log_variance, "logvar")):
+        expected = reference[name][index, x, y]
+        assert np.linalg.norm(found.numpy() - expected) / np.linalg.norm(expected) < 1e-5
+
+
+def test_the_default_encoder_has_the_parameters_of_resnet18():
+    ours = {name: value.shape for name, value in LocationNetwork().encoder.state_dict().items()}
+    theirs = {name: value.shape for name, value in resnet18().state_dict().items()}
+    theirs = {name: shape for name, shape in theirs.items() if not name.startswith("fc.")}
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} == {"conv1.weight"}
+    assert ours["conv1.weight"] == (64, 1, 3, 3)
+
+
+def test_heads_have_the_papers_layers():
+    shapes = [tuple(p.shape) for n, p in LocationNetwork().mean_branch.named_parameters() if p.ndim == 2]
+    assert shapes == [(512, 512), (128, 512), (64, 128), (32, 64), (2, 32)]
+    assert LocationNetwork().widths == PAPER_WIDTHS
+
+
+def test_slice_code_by_hand():
+    code = slice_code(torch.tensor([0.0, 30.0]), 8)
+    assert code[0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
+    expected = [f(30 / 10000 ** (i / 8)) for i in (0, 2, 4, 6) for f in (np.sin, np.cos)]
+    np.testing.assert_allclose(code[1], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padded_convolution_equals_a_plain_one(size, stride):
+    torch.manual_seed(0)
+    ours = PaddedConv2d(5, 7, 3, (stride, stride), padding=1)
+    plain = torch.nn.Conv2d(5, 7, 3, stride, padding=1)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 5, size, size)
+    torch.testing.assert_close(ours(x), plain(x), rtol=1e-5, atol=1e-6)
+
+
+def test_folding_batch_norms_changes_nothing():
+    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    x, place = torch.randn(64, 1, 12, 12), torch.rand(64) * 100
+    with torch.no_grad():
+        plain, folded = network(x, place), for_inference(network)(x, place)
+    assert not [m for m in for_inference(network).modules() if "BatchNorm" in type(m).__name__]
+    for expected, found in zip(plain, folded, strict=True):
+        assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+def test_rescaled_output_is_the_location_in_percent():
+    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    x, place = torch.randn(16, 1, 12, 12), torch.rand(16) * 100
+    centre, scale = torch.tensor([50.0, 40.0]), torch.tensor([20.0, 10.0])
+    with torch.no_grad():
+        mean, log_variance = network(x, place)
+        network.rescale_output_(centre, scale)
+        mean_percent, log_variance_percent = network(x, place)
+    torch.testing.assert_close(mean_percent, mean * scale + centre)
+    torch.testing.assert_close(log_variance_percent.exp(), log_variance.exp() * scale**2)

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from patch2loc.acquire import registry
+from patch2loc.errors import InputError
+
+REPOSITORY = Path(__file__).parent.parent
+REGISTRY = REPOSITORY / "config" / "registry.csv"
+PAPER = {"ixi", "sri24", "brats21", "mslub", "atlas", "wmh"}
+REAL = {"ixi2mm", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
+SCHEMA = REPOSITORY / "workflow" / "schemas" / "registry.schema.yaml"
+
+
+def test_shipped_registry_follows_its_schema():
+    table = registry.read(REGISTRY, SCHEMA)
+    assert set(table["dataset"]) == PAPER | REAL
+    assert list(table.columns) == yaml.safe_load(SCHEMA.read_text())["required"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("checksum", "md5:12"), ("access", "free"), ("bytes", "6 MB"), ("licence", ""), ("url", "ftp://x")],
+)
+def test_a_wrong_value_is_named_with_its_line(tmp_path, column, value):
+    table = pd.read_csv(REGISTRY, dtype=str, keep_default_na=False)
+    table.loc[2, column] = value
+    table.to_csv(tmp_path / "registry.csv", index=False)
+    with pytest.raises(InputError, match=f"line 4, {column}"):
+        registry.read(tmp_path / "registry.csv", SCHEMA)
+
+
+def test_verify_compares_size_and_checksum(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    row = {
+        "file": "file",
+        "url": "https://x",
+        "bytes": "3",
+        "checksum": "md5:900150983cd24fb0d6963f7d28e17f72",
+    }
+    registry.verify(path, row)
+    registry.verify(path, {**row, "bytes": "", "checksum": ""})
+    with pytest.raises(InputError, match="3 bytes found, 4 expected"):
+        registry.verify(path, {**row, "bytes": "4"})
+    with pytest.raises(InputError, match="900150983cd24fb0d6963f7d28e17f72 found"):
+        registry.verify(path, {**row, "checksum": "md5:" + "0" * 32})
+    with pytest.raises(InputError, match="no such file"):
+        registry.verify(tmp_path / "none", row)
+
+
+@pytest.fixture
+def datasets(tmp_path):
+    (tmp_path / "subjects.csv").write_text("subject\ns1\ns2\n")
+    (tmp_path / "there").mkdir()
+    for subject in ("s1", "s2"):
+        (tmp_path / "there" / f"{subject}.nii.gz").write_bytes(b"")
+    folder = {
+        "kind": "folder",
+        "modality": "T1",
+        "subjects": str(tmp_path / "subjects.csv"),
+        "scan": "{subject}.nii.gz",
+    }
+    return {
+        "healthy": {**folder, "registry": "ixi", "root": str(tmp_path / "ixi")},
+        "own": {**folder, "root": str(tmp_path / "own")},
+        "complete": {**folder, "root": str(tmp_path / "there")},
+        "simulated": {"kind": "phantom", "modality": "T1", "root": "x", "cohort": "ms", "count": 1},
+    }
+
+
+def test_one_message_names_every_missing_dataset_and_what_can_be_run(datasets, tmp_path):
+    message = registry.missing_data_message(datasets, registry.read(REGISTRY))
+    assert "missing for 2 of 4 datasets" in message
+    assert f"healthy: 2 files missing, the first is {tmp_path}/ixi/s1.nii.gz" in message
+    assert "IXI-T1.tar" in message
+    assert "IXI-T2.tar" not in message
+    assert f"under {tmp_path}/ixi/" in message
+    assert "own: 2 files missing" in message
+    assert "your own data" in message
+    assert "make demo" in message
+    assert "complete: complete" in message
+
+
+def test_simulated_strokes_ask_for_what_they_are_made_from(tmp_path):
+    (tmp_path / "pairs.csv").write_text(
+        "subject,scan,brain,mask,mirrored,seed\npainted_a,a.nii.gz,b.nii.gz,m.nii.gz,0,1\n"
+    )
+    dataset = {
+        "kind": "painted",
+        "modality": "T1",
+        "registry": "stroke_masks",
+        "table": str(tmp_path / "pairs.csv"),
+        "data": "elsewhere",
+        "root": "results/raw/painted",
+    }
+    message = registry.missing_data_message({"painted": dataset}, registry.read(REGISTRY))
+    assert "painted: 3 files missing, the first is elsewhere/a.nii.gz" in message
+    assert "under elsewhere/: stroke_masks_mni/" in message
+
+
+def test_no_message_when_nothing_is_missing(datasets):
+    complete = {name: datasets[name] for name in ("complete", "simulated")}
+    assert registry.missing_data_message(complete, registry.read(REGISTRY)) == ""

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from patch2loc import splits
+from patch2loc.errors import InputError
+
+SPLITS = Path(__file__).parent.parent / "splits"
+
+
+@pytest.fixture(scope="module")
+def published():
+    return pd.read_csv(SPLITS / "ixi_published.csv")
+
+
+@pytest.fixture(scope="module")
+def cleaned(published):
+    return splits.clean(published)
+
+
+def test_shipped_list_is_the_cleaned_published_one(published):
+    expected = splits.clean(published).astype(str)
+    pd.testing.assert_frame_equal(splits.read(SPLITS / "ixi.csv"), expected, check_dtype=False)
+
+
+def test_counts_of_what_is_wrong_in_the_published_lists(published):
+    assert splits.problems(published) == {
+        "test_listed_twice": 3,
+        "test_in_training_any_fold": 9,
+        "test_in_training": [9, 9, 9, 7, 8],
+        "test_in_validation": [0, 0, 0, 2, 1],
+        "training_in_validation": [0, 0, 2, 3, 3],
+        "training_listed_twice": [13, 13, 11, 10, 10],
+        "validated_in_several_folds": 32,
+    }
+
+
+def test_cleaning_keeps_every_subject_and_every_uncontested_role(published, cleaned):
+    assert list(cleaned["subject"]) == list(published["subject"])
+    tested = published["test"] > 0
+    assert (cleaned.loc[tested, splits.folds(cleaned)] == "test").all(axis=None)
+    validations = published.filter(like="val_fold").gt(0)
+    once = ~tested & (validations.sum(axis=1) <= 1)
+    for fold in range(5):
+        trained = published[f"train_fold{fold}"] > 0
+        validated = validations[f"val_fold{fold}"]
+        assert (cleaned.loc[once & validated, f"fold{fold}"] == "validation").all()
+        assert (cleaned.loc[once & trained & ~validated, f"fold{fold}"] == "train").all()
+    assert not (cleaned == "").any(axis=None)
+
+
+def test_cleaned_lists_do_not_overlap(cleaned):
+    splits.check(cleaned)
+    roles = cleaned[splits.folds(cleaned)]
+    assert (roles.eq("validation").sum(axis=1) <= 1).all()
+    tested = roles.eq("test")
+    assert tested.nunique(axis=1).eq(1).all()
+
+
+def test_first_validation_fold_wins_and_the_subject_trains_in_the_others():
+    published = pd.DataFrame(
+        [
+            # listed: test, train0, val0, train1, val1
+            ("twice", 1, 0, 0, 1, 0, 1),
+            ("both", 1, 0, 1, 1, 1, 0),
+            ("tested", 1, 2, 1, 0, 0, 1),
+            ("unused", 0, 0, 1, 0, 0, 0),
+        ],
+        columns=["subject", "has_t2", "test", "train_fold0", "val_fold0", "train_fold1", "val_fold1"],
+    )
+    published.loc[0, ["val_fold0", "val_fold1"]] = 1
+    found = splits.clean(published).set_index("subject")[["fold0", "fold1"]]
+    assert found.loc["twice"].tolist() == ["validation", "train"]
+    assert found.loc["both"].tolist() == ["validation", "train"]
+    assert found.loc["tested"].tolist() == ["test", "test"]
+    assert found.loc["unused"].tolist() == ["train", ""]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([("a", "test", "train")], "training or validation"),
+        ([("a", "test", "validation")], "training or validation"),
+        ([("a", "validation", "validation")], "several folds"),
+        ([("a", "train", "train"), ("a", "test", "test")], "more than once"),
+        ([("a", "val", "train")], "unknown role"),
+        ([("", "train", "train")], "without a name"),
+    ],
+)
+def test_overlap_is_refused(rows, reason):
+    with pytest.raises(InputError, match=reason):
+        splits.check(pd.DataFrame(rows, columns=["subject", "fold0", "fold1"]), "lists.csv")
+
+
+def test_roles_of_a_fold_and_a_modality():
+    roles = splits.roles(SPLITS / "ixi.csv", 1)
+    assert {role: len(subjects) for role, subjects in roles.items()} == {
+        "train": 373,
+        "validation": 36,
+        "test": 157,
+    }
+    with_t2 = splits.roles(SPLITS / "ixi.csv", 1, "T2")
+    assert sum(map(len, roles.values())) - sum(map(len, with_t2.values())) == 4
+    with pytest.raises(InputError, match="no column fold5"):
+        splits.roles(SPLITS / "ixi.csv", 5)
+
+
+def test_published_lists_can_be_used_as_they_are():
+    roles = splits.roles(SPLITS / "ixi_published.csv", 3)
+    assert len(set(roles["train"]) & set(roles["test"])) == 7
+    assert len(set(roles["validation"]) & set(roles["test"])) == 2
+
+
+@pytest.mark.parametrize(("name", "count"), [("brats21", 1251), ("mslub", 30), ("atlas", 655), ("wmh", 60)])
+def test_lesion_subjects_are_all_tested(name, count):
+    roles = splits.roles(SPLITS / f"{name}.csv", 0)
+    assert roles["train"] == roles["validation"] == []
+    assert len(set(roles["test"])) == count
+
+
+def test_two_millimetre_split_follows_the_cleaned_lists():
+    roles = splits.roles(SPLITS / "ixi2mm.csv", 0)
+    assert {role: len(subjects) for role, subjects in roles.items()} == {
+        "train": 108,
+        "validation": 15,
+        "test": 28,
+    }
+    full = splits.roles(SPLITS / "ixi.csv", 0)
+    assert all(set(roles[role]) <= set(full[role]) for role in splits.ROLES)
+
+
+def test_divide_validates_on_disjoint_blocks():
+    table = splits.divide([f"s{index}" for index in range(10)], validation=2, test=3, number_of_folds=3)
+    splits.check(table)
+    assert table["fold0"].tolist() == ["validation"] * 2 + ["train"] * 5 + ["test"] * 3
+    assert table["fold2"].tolist() == ["train"] * 4 + ["validation"] * 2 + ["train"] + ["test"] * 3
+    with pytest.raises(InputError, match="too few"):
+        splits.divide(["a", "b", "c"], validation=1, test=2, number_of_folds=1)
+
+
+def test_missing_and_unreadable_lists_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        splits.read(tmp_path / "none.csv")
+    (tmp_path / "names.csv").write_text("name\na\n")
+    with pytest.raises(InputError, match="a column `subject` expected"):
+        splits.read(tmp_path / "names.csv")

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from patch2loc import volumes
+from patch2loc.errors import InputError
+from patch2loc.standardize import Scan, fit_landmarks, read_standardised, standardise
+
+AFFINE = np.diag([2.0, 2, 2, 1])
+
+
+def write_scan(folder, subject, seed, gain=1.0, offset=0.0):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((20, 20, 10), bool)
+    mask[4:16, 4:16, 2:8] = True
+    tissue = rng.choice([20.0, 60.0, 100.0], size=mask.shape) + rng.normal(0, 4, size=mask.shape)
+    paths = folder / f"{subject}.nii.gz", folder / f"{subject}_mask.nii.gz"
+    volumes.write(paths[0], np.where(mask, gain * tissue + offset, 0).astype(np.float32), AFFINE)
+    volumes.write(paths[1], mask, AFFINE)
+    return Scan(subject, *paths)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    return [write_scan(tmp_path, f"s{n}", n, gain=1 + n) for n in range(3)]
+
+
+def test_landmarks_are_the_mean_of_scaled_percentiles(scans):
+    landmarks = fit_landmarks(scans)
+    percentiles = [1, *range(10, 91, 10), 99]
+    scaled = []
+    for scan in scans:
+        volume, mask = scan.read()
+        low, high = np.percentile(volume[mask], [1, 99])
+        scaled.append(100 * (np.percentile(volume[mask], percentiles) - low) / (high - low))
+    assert landmarks["percentiles"] == percentiles
+    np.testing.assert_allclose(landmarks["standard_scale"], np.mean(scaled, axis=0), rtol=1e-5)
+    assert landmarks["subjects"] == ["s0", "s1", "s2"]
+    assert len(set(np.round(landmarks["standard_scale"], 3))) == 11  # background would put zeros there
+
+
+def test_gain_and_offset_of_a_scan_vanish(tmp_path, scans):
+    landmarks = fit_landmarks(scans)
+    one, _ = read_standardised(write_scan(tmp_path, "one", 7), landmarks)
+    other, mask = read_standardised(write_scan(tmp_path, "other", 7, gain=13, offset=500), landmarks)
+    np.testing.assert_allclose(other[mask], one[mask], atol=1e-4)
+    assert np.percentile(one[mask], 98) == pytest.approx(1, abs=1e-6)
+    assert (one[~mask] == 0).all()
+
+
+def test_intensities_keep_their_order(scans):
+    volume, mask = scans[0].read()
+    standardised = standardise(volume, mask, fit_landmarks(scans))
+    order = np.argsort(volume[mask])
+    assert (np.diff(standardised[mask][order]) >= 0).all()
+
+
+def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
+    mask = np.ones((4, 4, 4), bool)
+    volumes.write(tmp_path / "flat.nii.gz", np.full((4, 4, 4), 5, np.float32), AFFINE)
+    volumes.write(tmp_path / "mask.nii.gz", mask, AFFINE)
+    flat = Scan("flat", tmp_path / "flat.nii.gz", tmp_path / "mask.nii.gz")
+    with pytest.raises(InputError, match=r"flat\.nii\.gz.*must increase"):
+        read_standardised(flat, fit_landmarks(scans))
+    volumes.write(tmp_path / "mask.nii.gz", ~mask, AFFINE)
+    with pytest.raises(InputError, match=r"mask\.nii\.gz: the brain mask is empty"):
+        fit_landmarks([flat])

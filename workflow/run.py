@@ -1,0 +1,145 @@
+"""Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
+
+    python workflow/run.py config/demo.yaml [--cores N] [--config key=value ...] [targets ...]
+
+One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
+the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import yaml
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = re.compile(r"^(\d+) of (\d+) steps")
+RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
+MEMORY_SHARE = 0.9
+
+
+def main() -> int:
+    """Run; the exit status is Snakemake's."""
+    arguments = _arguments()
+    configuration = yaml.safe_load(arguments.configfile.read_text(encoding="utf-8"))
+    overruled = dict(pair.split("=", 1) for pair in arguments.config)
+    results = Path(overruled.get("results", configuration["results"]))
+    results.mkdir(parents=True, exist_ok=True)
+    with open(results / ".run.lock", "a+", encoding="utf-8") as lock:
+        _take(lock, results)
+        return _run(arguments, results, lock)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configfile", type=Path, help="configuration of the run")
+    parser.add_argument("targets", nargs="*", help="targets; everything without them")
+    parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="keys to overrule")
+    return parser.parse_args()
+
+
+def _take(lock, results: Path) -> None:
+    """Take the lock of a results folder and end what a killed run left behind."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
+    lock.seek(0)
+    text = lock.read()
+    if text:
+        _end_group(json.loads(text)["group"])
+
+
+def _end_group(group: int) -> None:
+    """Kill the processes of a process group that work in this folder."""
+    ended = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and Path(process.cwd()) == Path.cwd():
+                process.kill()
+                ended.append(process)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    psutil.wait_procs(ended, timeout=10)
+
+
+def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
+    memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
+    # This process holds a lock of its own, which does not outlive it.
+    command += ["--nolock", "--resources", f"mem_mb={memory}", "gpu=1"]
+    if arguments.config:
+        command += ["--config", *arguments.config]
+    log_path = results / "snakemake.log"
+    # Arithmetic libraries take the threads that a rule asks for, not all cores in every job.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    process = subprocess.Popen(
+        command + ["--", *arguments.targets] if arguments.targets else command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    lock.seek(0)
+    lock.truncate()
+    json.dump({"group": process.pid}, lock)
+    lock.flush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
+    try:
+        with open(log_path, "w", encoding="utf-8") as log:
+            nothing_to_do = _show_progress(process.stdout, log)
+        status = process.wait()
+    finally:
+        _end_group(process.pid)
+    lock.truncate(0)
+    if status:
+        tail = log_path.read_text(encoding="utf-8").splitlines()[-60:]
+        print("\n".join(tail), file=sys.stderr)
+        print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
+    else:
+        report = results / "report.html"
+        done = "nothing to do, everything is up to date" if nothing_to_do else "done"
+        print(f"{done}: {report.resolve()}" if report.exists() else done)
+    return status
+
+
+def _end_with_parent(group: int, parent: int) -> None:
+    """End the run when the process that started this one (make, a shell) is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    _end_group(group)
+    os._exit(1)
+
+
+def _show_progress(lines, log) -> bool:
+    """Copy Snakemake's output to the log and its progress to the terminal; whether there was nothing to do."""
+    nothing = False
+    with tqdm(desc="planning", unit="step", mininterval=1 if sys.stderr.isatty() else 15) as bar:
+        for line in lines:
+            log.write(line)
+            log.flush()
+            nothing = nothing or line.startswith("Nothing to be done")
+            if match := RULE.match(line):
+                bar.set_description(match[1], refresh=False)
+            elif match := STEPS.match(line):
+                bar.total = int(match[2])
+                bar.update(int(match[1]) - bar.n)
+    return nothing
+
+
+if __name__ == "__main__":
+    sys.exit(main())

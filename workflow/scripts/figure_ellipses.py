@@ -1,0 +1,18 @@
+"""Figure 2."""
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.figures.ellipses import ellipse_figure
+    from patch2loc.figures.style import save_figure
+    from patch2loc.tables import dataset_label
+    from patch2loc.volumes import read
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    about = params.about
+    title = dataset_label(about["title"], about["simulated"], about["modality"])
+    background, _ = read(given.background[0])
+    figure = ellipse_figure(title, pd.read_parquet(given.patches[0]), background, params.patch, seed=params.seed)
+    save_figure(figure, [output.png, output.pdf])

@@ -1,0 +1,26 @@
+"""Figure 4: of each dataset the subject with the median AUPRC, in the slice with most lesion."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.figures.slices import SliceCase, fullest_slice, median_subject, slice_figure
+    from patch2loc.figures.style import save_figure
+    from patch2loc.tables import dataset_label
+    from patch2loc.volumes import read, read_mask
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    cases = []
+    for (name, about), metrics, heatmaps in zip(
+        params.datasets.items(), given.metrics, given.heatmaps, strict=True
+    ):
+        subject = median_subject(pd.read_csv(metrics))
+        scan = Path(params.preprocessed, name, subject, f"{about['modality']}.nii.gz")
+        lesion = read_mask(scan.with_name(f"{about['modality']}_lesion.nii.gz"))
+        heatmap, _ = read(Path(heatmaps, f"{subject}.nii.gz"))
+        title = dataset_label(about["title"], about["simulated"], about["modality"])
+        cases.append(SliceCase(title, subject, read(scan)[0], heatmap, fullest_slice(lesion), lesion))
+    save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])

@@ -1,0 +1,17 @@
+"""Paint a simulated stroke into a real healthy scan, where registration of the atlas puts it."""
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc import volumes
+    from patch2loc.acquire.painted import paint_stroke
+    from patch2loc.atlas import load_atlas
+    from patch2loc.preprocess.images import one_thread
+    from patch2loc.preprocess.register import matrix, register
+
+    scan, brain, mask = snakemake.input
+    outputs = {part: snakemake.output[part] for part in ("scan", "brain", "lesion")}
+    with one_thread():
+        voxels, affine = volumes.read(scan)
+        placed, _ = register(voxels, volumes.read_mask(brain), affine, load_atlas("icbm152", "T1"))
+    print(paint_stroke(scan, brain, mask, matrix(placed), outputs=outputs, **snakemake.params.pair))

@@ -1,0 +1,281 @@
+"""Simulated anatomy: the ICBM152 template, deformed anew for every subject, inside a schematic head.
+
+Coordinates are millimetres, RAS, with the origin near the anterior commissure.  *Head space* is the
+subject's, *template space* the atlas's; a deformation gives, for every point of head space, the template
+point found there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from patch2loc.acquire.phantom.fields import Axes, smooth_field, upsample
+from patch2loc.errors import InputError
+
+# The box of head space that is simulated, mm.
+EXTENT = ((-96.0, 96.0), (-128.0, 104.0), (-112.0, 104.0))
+COARSE = 4.0  # mm: spacing of the deformation and of the distances that shape the head
+STATIC = 3.0  # mm: spacing of what is derived from the template once
+MEAN_SIZE = 0.915  # linear; the ICBM152 brain, 1.9 l, is larger than most brains
+
+# Part of the template's 197 x 233 x 189 voxels that holds the brain, and mm of its first voxel.
+_CROP = (slice(20, 178), slice(20, 214), slice(0, 162))
+_CROP_ORIGIN = np.array([20 - 98.0, 20 - 134.0, -72.0])
+
+# Grey nuclei that hold iron and are darker than cortex in T2: centre (mirrored), extent (mm), strength.
+_NUCLEI = (
+    ((26, 4, 0), (6, 13, 8), 0.7),
+    ((19, -4, -2), (5, 8, 6), 1.3),
+    ((13, 14, 8), (5, 8, 9), 0.6),
+    ((12, -18, 8), (8, 10, 7), 0.3),
+    ((7, -18, -10), (5, 5, 6), 1.0),
+    ((16, -56, -32), (7, 7, 5), 0.8),
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The template: maps of grey, white, T1 over white matter, brain; and coarse maps derived from them."""
+
+    maps: tuple[np.ndarray, ...]  # integers
+    scales: np.ndarray  # what stands for 1 in each map
+    origin: np.ndarray
+    depth: np.ndarray  # mm below the brain's surface, negative outside
+    ventricles: np.ndarray  # the lateral ventricles, 0 to 1, blurred
+    ventricle_pull: np.ndarray  # (3, x, y, z), direction towards the ventricles, largest length 1
+    static_origin: np.ndarray
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A subject's head on a regular grid of head space; arrays are float32 on the grid.
+
+    The fractions grey, white and csf add up to brain.  depth: mm below the brain's surface.  detail: T1 of
+    the template over that of white matter.  iron: how far grey nuclei darken T2.  ventricles: true inside the
+    lateral ventricles.  template: the template's coordinate along an axis, on demand.  head: signed distance
+    (mm, negative inside) of another part of the head, on demand.
+    """
+
+    axes: Axes
+    spacing: float
+    grey: np.ndarray
+    white: np.ndarray
+    csf: np.ndarray
+    brain: np.ndarray
+    depth: np.ndarray
+    detail: np.ndarray
+    iron: np.ndarray
+    ventricles: np.ndarray
+    template: Callable[[int], np.ndarray]
+    head: Callable[[str], np.ndarray]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a grid voxel in millilitres."""
+        return self.spacing**3 / 1000
+
+
+def grid_axes(spacing: float) -> Axes:
+    """Coordinates along x, y, z (mm) of the grid of head space."""
+    return tuple(np.arange(low, high + spacing / 2, spacing) for low, high in EXTENT)
+
+
+def coarse_points() -> np.ndarray:
+    """Points of the coarse grid of head space: (3, x, y, z) float32, mm."""
+    return np.stack(np.meshgrid(*grid_axes(COARSE), indexing="ij")).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def load_template(spacing: float) -> Template:
+    """The ICBM152 2009a symmetric maps that nilearn ships, smoothed to be sampled at `spacing` mm.
+
+    Raises InputError when nilearn, or the maps in it, are missing.
+    """
+    spec = find_spec("nilearn")
+    if spec is None:
+        raise InputError("nilearn is not installed; the simulated cohort is made from its ICBM152 maps")
+    folder = Path(spec.origin).parent / "datasets" / "data"
+    maps = []
+    for name in ("gm", "wm", "t1"):
+        path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+        if not path.exists():
+            raise InputError(
+                f"{path}: not found; nilearn's ICBM152 maps were expected, install nilearn again"
+            )
+        maps.append(np.asarray(nib.load(path).dataobj)[_CROP])
+    grey, white, t1 = maps
+    white_t1 = np.median(t1[white > 240])
+    maps = [grey, white, t1, (t1 > 0).astype(np.uint8)]
+    scales = np.array([255, 255, white_t1, 1], np.float32)
+    origin = _CROP_ORIGIN
+    if spacing >= 1.5:
+        # The sum over 2 x 2 x 2 mm at every mm, so that a coarse grid is not aliased; integers are quicker.
+        maps = [volume.astype(np.uint16) for volume in maps]
+        maps = [volume[:-1] + volume[1:] for volume in maps]
+        maps = [volume[:, :-1] + volume[:, 1:] for volume in maps]
+        maps = [volume[:, :, :-1] + volume[:, :, 1:] for volume in maps]
+        scales, origin = scales * 8, origin + 0.5
+
+    step, margin = int(STATIC), 9
+    brain = np.pad(t1[::step, ::step, ::step] > 0, margin)
+    depth = STATIC * (ndimage.distance_transform_edt(brain) - ndimage.distance_transform_edt(~brain))
+    depth = ndimage.gaussian_filter(depth, 1.0).astype(np.float32)
+    tissue = np.pad(grey[::step, ::step, ::step] / 255 + white[::step, ::step, ::step] / 255, margin)
+    static_origin = _CROP_ORIGIN - margin * STATIC
+    x, y, z = np.meshgrid(
+        *(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True)),
+        indexing="ij",
+        sparse=True,
+    )
+    # Left and right: the midline holds the third ventricle and cisterns, which are as deep.
+    lateral = (np.abs(x) > 3) & (np.abs(x) < 38) & (y < 34) & (y > -60) & (z > -4) & (z < 32)
+    labels, count = ndimage.label((tissue < 0.5) & (depth > 20) & lateral)
+    largest = 1 + np.argsort(np.bincount(labels.ravel(), minlength=count + 1)[1:])[-2:]
+    ventricles = ndimage.gaussian_filter(np.isin(labels, largest).astype(np.float32), 1.0)
+    pull = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, 2.3))).astype(np.float32)
+    pull /= np.sqrt((pull**2).sum(0)).max()
+    return Template(tuple(maps), scales, origin, depth, ventricles, pull, static_origin)
+
+
+def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
+    """Draw a deformation: template coordinates (3, x, y, z) in mm at the coarse grid of head space.
+
+    Size and shape within 8 %, shear, a coarse field of a few mm, a finer one of 1 to 2 mm for the folds, and
+    the ventricles narrowed or widened by up to 4 mm.
+    """
+    axes = grid_axes(COARSE)
+    scale = MEAN_SIZE * (1 + np.clip(rng.normal(0, 0.03), -0.06, 0.06)) * (1 + rng.uniform(-0.03, 0.03, 3))
+    shear = np.eye(3) + np.triu(rng.normal(0, 0.015, (3, 3)), 1)
+    points = np.tensordot(shear / scale[:, None], coarse_points(), axes=1).astype(np.float32)
+    for knots, amplitude in ((48.0, 3.0), (26.0, 1.5), (13.0, 1.0)):
+        for axis in range(3):
+            points[axis] += amplitude * smooth_field(rng, axes, knots)
+    # Positive: the template's ventricles are found further out, that is, they are wide.
+    widening = np.clip(rng.normal(0.5, 1.8), -2.5, 4.5)
+    index = (points - template.static_origin[:, None, None, None]) / STATIC
+    for axis in range(3):
+        points[axis] += widening * ndimage.map_coordinates(
+            template.ventricle_pull[axis], index, order=1, mode="nearest"
+        )
+    return points
+
+
+def sample_depth(template: Template, points: np.ndarray) -> np.ndarray:
+    """Depth below the brain's surface (mm, negative outside) at template points (3, ...) mm."""
+    index = (points - template.static_origin.reshape(3, *[1] * (points.ndim - 1))) / STATIC
+    return ndimage.map_coordinates(template.depth, index, order=1, mode="nearest")
+
+
+def build_anatomy(
+    rng: np.random.Generator, template: Template, points: np.ndarray, spacing: float
+) -> Anatomy:
+    """Tissue fractions and the schematic head of one subject on the grid of `spacing` mm.
+
+    points: template coordinates at the coarse grid, as `deform` gives them.
+    """
+    coarse, axes = grid_axes(COARSE), grid_axes(spacing)
+    depth = upsample(sample_depth(template, points), coarse, axes)
+    inside = depth > -4
+    index = np.stack([upsample(points[axis], coarse, axes)[inside] for axis in range(3)])
+    index -= template.origin[:, None].astype(np.float32)
+    grey, white, detail, brain = (
+        ndimage.map_coordinates(volume, index, np.float32, order=1, mode="constant") / scale
+        for volume, scale in zip(template.maps, template.scales, strict=True)
+    )
+    # An average of 152 brains has shallow sulci; every subject gets sulci and a cortex of its own.
+    surface = np.exp(-np.clip(depth[inside], 0, None) / 9)
+    atrophy = np.clip(rng.normal(0, 0.35), -0.6, 0.9)
+    folds = smooth_field(rng, axes, 6.0)[inside] + 0.7 * smooth_field(rng, axes, 11.0)[inside]
+    ribbon = smooth_field(rng, axes, 7.0)[inside]
+    csf = np.clip(brain - grey - white, 0, None)
+    weights = np.stack([grey, white, csf]) ** 2.2
+    weights[1] *= np.exp(0.35 * ribbon)
+    weights[2] *= np.exp((1.2 + atrophy + 1.5 * folds) * surface)
+    weights *= brain / np.maximum(weights.sum(0), 1e-6)
+
+    def on_grid(values: np.ndarray) -> np.ndarray:
+        volume = np.zeros(depth.shape, np.float32)
+        volume[inside] = values
+        return volume
+
+    static_index = (points - template.static_origin[:, None, None, None]) / STATIC
+    near = upsample(ndimage.map_coordinates(template.ventricles, static_index, order=1), coarse, axes) > 0.1
+    parts = _head_parts(rng, points, -sample_depth(template, points))
+    return Anatomy(
+        axes=axes,
+        spacing=spacing,
+        grey=on_grid(weights[0]),
+        white=on_grid(weights[1]),
+        csf=on_grid(weights[2]),
+        brain=on_grid(brain),
+        depth=depth,
+        detail=on_grid(detail),
+        iron=upsample(_iron(points), coarse, axes),
+        ventricles=near & (on_grid(weights[2]) > 0.5),
+        template=lambda axis: upsample(points[axis], coarse, axes),
+        head=lambda name: upsample(parts[name], coarse, axes),
+    )
+
+
+def _iron(points: np.ndarray) -> np.ndarray:
+    mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
+    total = np.zeros(points.shape[1:], np.float32)
+    for centre, extent, strength in _NUCLEI:
+        offset = (mirrored - np.reshape(centre, (3, 1, 1, 1))) / np.reshape(extent, (3, 1, 1, 1))
+        total += strength * np.exp(-(offset**2).sum(0))
+    return np.clip(total, 0, 1.3)
+
+
+def _head_parts(rng: np.random.Generator, points: np.ndarray, outside: np.ndarray) -> dict[str, np.ndarray]:
+    """Signed distances (mm, negative inside) of the head's parts at the coarse grid.
+
+    outside: mm outside the brain.  Thicknesses vary over the head and from subject to subject.
+    """
+    axes = grid_axes(COARSE)
+    x, y, z = np.abs(points[0]), points[1], points[2]
+
+    def varying(mean: float, sd: float, low: float, knots: float) -> np.ndarray:
+        here = mean + rng.normal(0, sd) + 0.6 * sd * smooth_field(rng, axes, knots)
+        return np.clip(here, low, None)
+
+    def ellipsoid(centre: tuple, radii: tuple) -> np.ndarray:
+        scaled = [(c - m) / r for c, m, r in zip((x, y, z), centre, radii, strict=True)]
+        return (np.sqrt(sum(s**2 for s in scaled)) - 1) * min(radii)
+
+    # The skull is smoother than the brain: fluid fills what lies between.
+    smooth = ndimage.gaussian_filter(outside, 2.0)
+    csf = np.minimum(smooth - varying(2.0, 0.6, 0.5, 40), outside - 0.8)
+    bone = varying(6.0, 1.2, 3.0, 40)
+    skull = np.minimum(smooth - 2.0, csf) - bone
+    scalp = skull - varying(6.0, 1.2, 3.0, 48)
+    neck = np.maximum(np.hypot(x / 58, (y + 30) / 66) - 1, (z + 30) / 50) * 58
+    face = ellipsoid((0, 34, -72), (60, 62, 70))
+    nose = ellipsoid((0, 92, -62), (14, 18, 22))
+    skin = np.minimum.reduce([scalp, neck, face, nose])
+    spine_y = -46 - 0.12 * (z + 72)
+    spine = np.hypot(x, y - spine_y)
+    below = z + 64
+    eye = rng.normal(12.0, 0.5)
+    eye_centre = (32 + rng.normal(0, 1), 62 + rng.normal(0, 1.5), -38 + rng.normal(0, 1.5))
+    return {
+        "csf": csf,
+        "skull": skull,
+        "diploe": np.abs(csf - 0.5 * bone) - 0.17 * bone,
+        "skin": skin,
+        "fat": skin + varying(5.0, 1.0, 2.5, 40),
+        "scalp_fat": skin + 1.8,
+        "orbit": ellipsoid((32, 52, -38), (18, 24, 17)),
+        "eye": ellipsoid(eye_centre, (eye, eye, eye)),
+        "lens": ellipsoid((eye_centre[0], eye_centre[1] + eye - 3, eye_centre[2]), (4.5, 2.5, 4.5)),
+        "airway": np.minimum(ellipsoid((0, 58, -62), (13, 30, 20)), ellipsoid((30, 50, -70), (13, 15, 13))),
+        "throat": np.maximum(np.hypot(x / 11, (y - 2) / 8) - 1, (z + 78) / 8) * 8,
+        "vertebra": np.maximum(spine - 20, below),
+        "canal": np.maximum(spine - 9, below),
+        "cord": np.maximum(spine - 5.5, below),
+    }

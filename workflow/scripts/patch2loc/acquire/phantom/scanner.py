@@ -1,0 +1,142 @@
+"""Simulated scanner: pose, voxel grid, storage order, coil sensitivity, noise, integer voxels."""
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from patch2loc.acquire.phantom.fields import Axes, smooth_field
+
+FIELD_OF_VIEW = np.array([200.0, 240.0, 196.0])  # mm along x, y, z
+HEAD_CENTRE = np.array([0.0, -14.0, 2.0])  # mm in head space, middle of the field of view
+MAX_ROTATION = 8.0  # degrees
+MAX_SHIFT = 10.0  # mm
+
+# Acquisition plane: chance, and the order in which x, y, z are stored; the last one is the slice direction.
+_PLANES = {"axial": (0.6, (0, 1, 2)), "sagittal": (0.25, (1, 2, 0)), "coronal": (0.15, (0, 2, 1))}
+# Mean intensity of white matter (T1, T2), so that the brightest tissue is near 1000.
+_WHITE = {"T1": 620.0, "T2": 300.0}
+
+Box = tuple[slice, slice, slice]
+
+
+class Scan(NamedTuple):
+    """A simulated scan: int16 voxels, affine to mm (RAS), and the truth, uint8, on the same voxels."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    lesion: np.ndarray
+    brain: np.ndarray
+
+
+def acquire(
+    rng: np.random.Generator,
+    modality: str,
+    image: np.ndarray,
+    lesion: np.ndarray,
+    brain: np.ndarray,
+    axes: Axes,
+    voxel_size: tuple[float, float, float],
+    noise: float,
+) -> Scan:
+    """Scan a head.
+
+    image: intensity over white matter; lesion, brain: membership 0 to 1; all (x, y, z) on `axes` (mm).
+    voxel_size: mm, two in the plane and the slice thickness.  noise: standard deviation over white matter.
+    The image is interpolated once, from its own grid to the scan's.
+    """
+    head_to_world = _pose(rng)
+    affine, shape = _prescribe(rng, head_to_world, voxel_size)
+    spacing = axes[0][1] - axes[0][0]
+    world_to_grid = np.linalg.inv(head_to_world @ _grid_affine(axes, spacing))
+    to_grid = world_to_grid @ affine
+
+    def sample(volume: np.ndarray, box: Box) -> np.ndarray:
+        start = np.array([s.start for s in box])
+        part = ndimage.affine_transform(
+            volume,
+            to_grid[:3, :3],
+            to_grid[:3, 3] + to_grid[:3, :3] @ start,
+            tuple(s.stop - s.start for s in box),
+            order=1,
+        )
+        whole = np.zeros(shape, np.float32)
+        whole[box] = part
+        return whole
+
+    from_grid = np.linalg.inv(to_grid)
+    brain_box = _image_of_box(from_grid, brain, shape)
+    head_box = _image_of_box(from_grid, image, shape)
+    mm = tuple(np.linalg.norm(affine[:3, a]) * np.arange(n) for a, n in enumerate(shape))
+    white = _WHITE[modality] * rng.uniform(0.8, 1.2)
+    signal = sample(image, head_box) * np.exp(rng.uniform(0.06, 0.16) * smooth_field(rng, mm, 80.0))
+    real = signal + noise * rng.standard_normal(shape, dtype=np.float32)
+    imaginary = noise * rng.standard_normal(shape, dtype=np.float32)
+    magnitude = np.clip(np.rint(white * np.hypot(real, imaginary)), 0, 4095)
+    brain_truth = sample(brain, brain_box) >= 0.5
+    lesion_truth = np.zeros(shape, bool)
+    if lesion.any():
+        lesion_box = _image_of_box(from_grid, lesion, shape)
+        lesion_truth = (sample(lesion, lesion_box) >= 0.5) & brain_truth
+    return Scan(
+        magnitude.astype(np.int16), affine, lesion_truth.astype(np.uint8), brain_truth.astype(np.uint8)
+    )
+
+
+def _image_of_box(from_grid: np.ndarray, volume: np.ndarray, shape: tuple[int, int, int]) -> Box:
+    """The scan's voxels that can hold anything of `volume`, which is on the head's grid."""
+    inside = ndimage.find_objects((volume > 0).astype(np.uint8))[0]
+    corners = np.array(list(product(*((s.start - 1, s.stop) for s in inside))))
+    corners = corners @ from_grid[:3, :3].T + from_grid[:3, 3]
+    low = np.clip(np.floor(corners.min(0)).astype(int), 0, shape)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, low + 1, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def _grid_affine(axes: Axes, spacing: float) -> np.ndarray:
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = [axis[0] for axis in axes]
+    return affine
+
+
+def _rotation(degrees: np.ndarray) -> np.ndarray:
+    matrix = np.eye(3)
+    for axis, angle in enumerate(np.deg2rad(degrees)):
+        i, j = [(1, 2), (0, 2), (0, 1)][axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = turn @ matrix
+    return matrix
+
+
+def _pose(rng: np.random.Generator) -> np.ndarray:
+    """Where the head lies in the scanner: 4 x 4, head space to world, about the head's centre."""
+    pose = np.eye(4)
+    pose[:3, :3] = _rotation(np.clip(rng.normal(0, MAX_ROTATION / 2.5, 3), -MAX_ROTATION, MAX_ROTATION))
+    shift = np.clip(rng.normal(0, MAX_SHIFT / 2, 3), -MAX_SHIFT, MAX_SHIFT)
+    pose[:3, 3] = HEAD_CENTRE + shift - pose[:3, :3] @ HEAD_CENTRE
+    return pose
+
+
+def _prescribe(
+    rng: np.random.Generator, head_to_world: np.ndarray, voxel_size: tuple[float, float, float]
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The scan's voxel grid: affine to world mm and shape, in the order in which it is stored.
+
+    Centred on the head but for a few mm, in one of three planes, each axis in either direction; one scan in
+    three is oblique, tilted by up to 6 degrees.
+    """
+    chances = [chance for chance, _ in _PLANES.values()]
+    order = list(_PLANES.values())[rng.choice(len(_PLANES), p=chances)][1]
+    flips = rng.choice([-1, 1], 3)
+    tilt = rng.uniform(-6, 6, 3) * (rng.uniform() < 1 / 3)
+    shape = np.rint(FIELD_OF_VIEW[list(order)] / voxel_size).astype(int)
+    affine = np.eye(4)
+    for column, axis in enumerate(order):
+        affine[:3, column] = flips[column] * voxel_size[column] * np.eye(3)[axis]
+    affine[:3, :3] = _rotation(tilt) @ affine[:3, :3]
+    centre = (head_to_world @ np.append(HEAD_CENTRE, 1))[:3] + rng.uniform(-3, 3, 3)
+    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
+    return affine, tuple(int(n) for n in shape)

@@ -1,0 +1,199 @@
+"""Where the scans of a dataset are: every kind of dataset behind one interface.
+
+A dataset is an entry of the configuration, one modality each. What the kinds read of it:
+
+    kind      keys
+    table     table: CSV of subject, modality, scan, brain, lesion; root: folder that its paths start from
+              (without it, the CSV's own); subjects: CSV, to take only these
+    folder    root; subjects: CSV; scan, brain, lesion: patterns such as "{subject}/{subject}_t1.nii.gz",
+              whose fields are columns of the subjects CSV and whose `*` stands for exactly one file
+    phantom   root, cohort, count: simulated scans, made by a rule in root/phantom_{cohort}/{subject}
+    painted   root, table: CSV of subject, scan, brain, mask, mirrored, seed; data: the folder that its
+              paths start from: strokes simulated in real scans, by a rule
+
+A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
+A further kind is one function of a dataset in `KINDS`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from patch2loc import splits
+from patch2loc.errors import InputError
+
+PARTS = ("scan", "brain", "lesion")
+Dataset = Mapping[str, Any]
+Sources = dict[str, dict[str, Path | None]]
+
+
+def sources(dataset: Dataset) -> Sources:
+    """Paths of each subject's scan, brain mask and lesion mask: None where the dataset has none.
+
+    The files need not exist: `missing` lists those that do not.
+    Raises InputError when the dataset's kind, keys or subject lists cannot be used.
+    """
+    kind = _key(dataset, "kind")
+    if kind not in KINDS:
+        raise InputError(f"{_name(dataset)}: kind {kind!r} found, one of {', '.join(KINDS)} expected")
+    return KINDS[kind](dataset)
+
+
+def list_subjects(dataset: Dataset) -> list[str]:
+    """Subjects of a dataset, in the order of its list."""
+    return list(sources(dataset))
+
+
+def missing(dataset: Dataset) -> list[Path]:
+    """Files that are needed and not there; of simulated scans, those that they are made from."""
+    if dataset["kind"] == "phantom":
+        return []
+    if dataset["kind"] == "atlas":
+        needed = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
+    elif dataset["kind"] == "painted":
+        needed = [pair[part] for pair in pairs(dataset).values() for part in ("scan", "brain", "mask")]
+    else:
+        needed = [path for paths in sources(dataset).values() for path in paths.values() if path]
+    return [path for path in dict.fromkeys(needed) if not path.is_file()]
+
+
+def pairs(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Which stroke mask is painted into which healthy scan: {subject: {scan, brain, mask, seed, mirrored}}.
+
+    Raises InputError when the table lacks a column or a row lacks a value.
+    """
+    path = Path(_key(dataset, "table"))
+    table = _read_table(path, ("subject", "scan", "brain", "mask", "mirrored", "seed"), _name(dataset))
+    data = Path(_key(dataset, "data"))
+    result = {}
+    for row in table.to_dict("records"):
+        empty = [name for name in ("scan", "brain", "mask", "mirrored", "seed") if not row[name]]
+        if empty:
+            raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+        result[row["subject"]] = {part: data / row[part] for part in ("scan", "brain", "mask")}
+        result[row["subject"]] |= {"seed": int(row["seed"]), "mirrored": row["mirrored"] == "1"}
+    return result
+
+
+def _from_table(dataset: Dataset) -> Sources:
+    path = Path(_key(dataset, "table"))
+    table = _read_table(path, ("subject", "modality", *PARTS), _name(dataset), unique=("subject", "modality"))
+    table = table[table["modality"] == _key(dataset, "modality")]
+    if table.empty:
+        raise InputError(
+            f"{path}: no scan of modality {dataset['modality']}; add its rows or change the modality"
+        )
+    root = Path(dataset.get("root") or path.parent)
+    found = {}
+    for row in table.to_dict("records"):
+        if not row["scan"]:
+            raise InputError(f"{path}: subject {row['subject']} has no scan; fill the cell or remove the row")
+        found[row["subject"]] = {part: root / row[part] if row[part] else None for part in PARTS}
+    if dataset.get("subjects"):
+        wanted = list(splits.read(dataset["subjects"])["subject"])
+        absent = [subject for subject in wanted if subject not in found]
+        if absent:
+            raise InputError(
+                f"{path}: {len(absent)} subjects of {dataset['subjects']} have no row "
+                f"({', '.join(absent[:5])}); add their rows or take them off the list"
+            )
+        found = {subject: found[subject] for subject in wanted}
+    return found
+
+
+def _from_folder(dataset: Dataset) -> Sources:
+    root = Path(_key(dataset, "root"))
+    table = splits.read(_key(dataset, "subjects"))
+    if dataset.get("modality") == "T2" and "has_t2" in table.columns:
+        table = table[table["has_t2"] == "1"]
+    _key(dataset, "scan")
+    return {
+        row["subject"]: {
+            part: _one_file(root, dataset[part], row, _name(dataset)) if dataset.get(part) else None
+            for part in PARTS
+        }
+        for row in table.to_dict("records")
+    }
+
+
+def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
+    try:
+        relative = pattern.format_map(row)
+    except KeyError as error:
+        raise InputError(
+            f"{name}: pattern {pattern!r} asks for {error}, but the subjects CSV has {', '.join(row)}; "
+            "add the column"
+        ) from error
+    if "*" not in relative:
+        return root / relative
+    matches = sorted(root.glob(relative)) if root.is_dir() else []
+    if len(matches) > 1:
+        raise InputError(
+            f"{root / relative}: {len(matches)} files match ({matches[0].name}, {matches[1].name}, ...), "
+            "exactly one expected; make the pattern stricter"
+        )
+    return matches[0] if matches else root / relative
+
+
+def _from_phantom(dataset: Dataset) -> Sources:
+    cohort = _key(dataset, "cohort")
+    subjects = [f"phantom_{cohort}_{index:03d}" for index in range(int(_key(dataset, "count")))]
+    return _simulated(Path(_key(dataset, "root"), f"phantom_{cohort}"), subjects, _key(dataset, "modality"))
+
+
+def _from_painted(dataset: Dataset) -> Sources:
+    return _simulated(Path(_key(dataset, "root")), list(pairs(dataset)), _key(dataset, "modality"))
+
+
+def _simulated(folder: Path, subjects: list[str], modality: str) -> Sources:
+    return {
+        subject: {
+            "scan": folder / subject / f"{modality}.nii.gz",
+            "brain": folder / subject / f"{modality}_brain.nii.gz",
+            "lesion": folder / subject / f"{modality}_lesion.nii.gz",
+        }
+        for subject in subjects
+    }
+
+
+KINDS: dict[str, Callable[[Dataset], Sources]] = {
+    "table": _from_table,
+    "folder": _from_folder,
+    "phantom": _from_phantom,
+    "painted": _from_painted,
+}
+
+
+def _name(dataset: Dataset) -> str:
+    return f"dataset {dataset['name']}" if "name" in dataset else "dataset"
+
+
+def _key(dataset: Dataset, key: str) -> Any:
+    if dataset.get(key) in (None, ""):
+        raise InputError(f"{_name(dataset)}: no `{key}` found, kind {dataset.get('kind')!r} needs it; set it")
+    return dataset[key]
+
+
+def _read_table(
+    path: Path, columns: Collection[str], name: str, unique: tuple = ("subject",)
+) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; the table of {name} was expected there") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a readable CSV ({error}); write it as UTF-8, comma-separated"
+        ) from error
+    absent = [column for column in columns if column not in table.columns]
+    if absent:
+        raise InputError(
+            f"{path}: columns {', '.join(table.columns)} found, {', '.join(columns)} expected; "
+            f"add {', '.join(absent)}"
+        )
+    repeated = table[table.duplicated(list(unique))]
+    if len(repeated):
+        raise InputError(f"{path}: {repeated['subject'].iloc[0]} is listed more than once; keep one row")
+    return table

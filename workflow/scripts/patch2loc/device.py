@@ -1,0 +1,22 @@
+"""Where networks run."""
+
+import os
+
+import torch
+
+
+def choose(name: str = "auto", threads: int | None = None) -> torch.device:
+    """The device to compute on; "auto" takes a GPU where there is one.  Arithmetic is made repeatable.
+
+    threads: processor threads of torch.  RuntimeError when "cuda" is asked for and there is none.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise RuntimeError("device: cuda was asked for, but torch finds no GPU; set device: auto or cpu")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device(name)

@@ -1,0 +1,111 @@
+"""Figure 2: where the network thinks patches of one place come from, across subjects."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Ellipse, Rectangle
+
+from patch2loc.figures.kde import patch_groups
+from patch2loc.figures.style import PAGE_WIDTH, RC, grey_range, mark_sides, show_slice
+
+MOST_ELLIPSES = 40
+ELLIPSE = "#4da3ff"
+PLACE = "#ff2d20"
+
+
+def choose_locations(patches: pd.DataFrame, count: int = 4) -> pd.DataFrame:
+    """The places that the most subjects show abnormal, as far as others show them normal.
+
+    Ranked by the smaller of the two numbers of subjects, then by the abnormal ones, then the smaller
+    z, x, y; of each in-plane position (x, y) only the first slice. Columns x, y, z, abnormal, normal
+    (subjects). Fewer rows, or none, when fewer places have an abnormal patch (more than 90 % lesion).
+    """
+    place = ["x", "y", "z"]
+    normal, abnormal = patch_groups(patches)
+    subjects = pd.DataFrame(
+        {
+            "abnormal": abnormal.groupby(place)["subject"].nunique(),
+            "normal": normal.groupby(place)["subject"].nunique(),
+        }
+    )
+    subjects = subjects.fillna(0).astype(int).reset_index()
+    subjects["both"] = subjects[["abnormal", "normal"]].min(axis=1)
+    ranked = subjects[subjects["abnormal"] > 0].sort_values(
+        ["both", "abnormal", "z", "x", "y"], ascending=[False, False, True, True, True]
+    )
+    return ranked.drop_duplicates(["x", "y"]).drop(columns="both").head(count).reset_index(drop=True)
+
+
+@mpl.rc_context(RC)
+def ellipse_figure(
+    title: str, patches: pd.DataFrame, background: np.ndarray, patch: int, count: int = 4, seed: int = 0
+) -> Figure:
+    """Predicted locations at the places of `choose_locations`: normal patches above, abnormal below.
+
+    patches: columns subject, x, y, z (voxel of the patch's centre), lesion_fraction, mean_x, mean_y
+    (percent of the grid), log_variance_x, log_variance_y. background: (x, y, z) scan without lesions on
+    the grid. patch: width in voxels. An ellipse is centred on the predicted mean, its half-axes are
+    two standard deviations; at most 40 subjects are drawn in a panel, chosen at random by the seed.
+    """
+    places = choose_locations(patches, count)
+    if places.empty:
+        figure = Figure(figsize=(PAGE_WIDTH, 1.2), layout="constrained")
+        figure.text(
+            0.5,
+            0.5,
+            f"{title}: no patch of this dataset is more than 90 % lesion,\nso no location can be shown.",
+            ha="center",
+            va="center",
+        )
+        return figure
+    columns = max(len(places), 3)
+    figure = Figure(figsize=(PAGE_WIDTH * columns / 4, 4.1), layout="constrained")
+    panels = figure.subplots(2, len(places), squeeze=False)
+    figure.suptitle(title, fontsize=8.5)
+    for column, place in zip(panels.T, places.to_dict("records"), strict=True):
+        here = patches[(patches[["x", "y", "z"]] == [place["x"], place["y"], place["z"]]).all(axis=1)]
+        for axes, group, name in zip(column, patch_groups(here), ("normal", "abnormal"), strict=True):
+            show_slice(axes, background[:, :, int(place["z"])], **grey_range(background))
+            mark_sides(axes)
+            _draw_place(axes, place, patch)
+            _draw_ellipses(axes, group, background.shape, seed)
+            shown = f", {MOST_ELLIPSES} shown" if len(group) > MOST_ELLIPSES else ""
+            axes.set_title(f"{len(group)} {name}{shown}")
+            axes.set(xlim=(-0.5, background.shape[0] - 0.5), ylim=(-0.5, background.shape[1] - 0.5))
+        column[1].set_xlabel(f"location x {place['x']}, y {place['y']}, z {place['z']} (voxels)")
+    panels[0, 0].set_ylabel("normal patches\n(< 10 % lesion)")
+    panels[1, 0].set_ylabel("abnormal patches\n(> 90 % lesion)")
+    figure.legend(
+        handles=[
+            Line2D([], [], color=PLACE, marker="o", linestyle="", markersize=4, label="true location"),
+            Line2D([], [], color=PLACE, linestyle="--", linewidth=0.7, label="extent of the patch"),
+            Line2D([], [], color=ELLIPSE, label="prediction: mean, half-axes two standard deviations"),
+        ],
+        loc="outside lower center",
+        ncols=3,
+    )
+    return figure
+
+
+def _draw_place(axes: Axes, place: dict, patch: int) -> None:
+    corner = (place["x"] - patch // 2 - 0.5, place["y"] - patch // 2 - 0.5)
+    axes.add_patch(
+        Rectangle(corner, patch, patch, fill=False, edgecolor=PLACE, linestyle="--", linewidth=0.6)
+    )
+    axes.plot(place["x"], place["y"], "o", color=PLACE, markersize=3, zorder=5)
+
+
+def _draw_ellipses(axes: Axes, group: pd.DataFrame, shape: tuple[int, ...], seed: int) -> None:
+    if len(group) > MOST_ELLIPSES:
+        group = group.sample(MOST_ELLIPSES, random_state=seed)
+    to_voxels = np.asarray(shape[:2]) / 100
+    for row in group.to_dict("records"):
+        centre = to_voxels * [row["mean_x"], row["mean_y"]]
+        deviation = to_voxels * np.exp(0.5 * np.array([row["log_variance_x"], row["log_variance_y"]]))
+        axes.add_patch(
+            Ellipse(centre, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=0.7, alpha=0.8)
+        )
+        axes.plot(*centre, ".", color=ELLIPSE, markersize=1.5)

@@ -1,0 +1,125 @@
+"""Figures 3 and 6: distributions of log-error, log-variance and score of normal and abnormal patches."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.stats import gaussian_kde
+
+from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
+
+NORMAL_BELOW = 0.1
+ABNORMAL_ABOVE = 0.9
+FEWEST_FOR_KDE = 10
+MOST_FOR_KDE = 20_000
+LABELS = {
+    "log_error": "log-error\n(log of squared % of grid)",
+    "log_variance": "log-variance\n(log of squared % of grid)",
+    "score": "abnormality score\n(log-error + log-variance)",
+}
+
+
+def patch_groups(patches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(normal, abnormal): patches of less than 10 % and of more than 90 % lesion (paper, section 5.2)."""
+    fraction = patches["lesion_fraction"]
+    return patches[fraction < NORMAL_BELOW], patches[fraction > ABNORMAL_ABOVE]
+
+
+@mpl.rc_context(RC)
+def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figure:
+    """One row of panels per dataset: log-error, log-variance, both in 2-D, score.
+
+    rows: (title, patches) with columns lesion_fraction, log_error, log_variance, score. Figure 3 is
+    one row; Figure 6 has one per dataset and one per healthy test set.
+    Groups of more than 20,000 patches are thinned at random for the density; a group of fewer than ten
+    is drawn as single patches instead of a density; a panel says how many patches each group has.
+    """
+    figure = Figure(figsize=(PAGE_WIDTH, 0.55 + 1.65 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
+    values = pd.concat([group for _, patches in rows for group in patch_groups(patches)])
+    limits = {quantity: _limits(values[quantity]) for quantity in LABELS}
+    for (title, patches), axes in zip(rows, panels, strict=True):
+        groups = list(zip(patch_groups(patches), (NORMAL, ABNORMAL), strict=True))
+        for panel, quantity in ((axes[0], "log_error"), (axes[1], "log_variance"), (axes[3], "score")):
+            for group, colour in groups:
+                _density(panel, group[quantity].to_numpy(), limits[quantity], colour, seed)
+            panel.set_ylim(bottom=0)
+            panel.set_xlim(limits[quantity])
+        for group, colour in groups:
+            _density_2d(axes[2], group, limits, colour, seed)
+        axes[2].set(xlim=limits["log_error"], ylim=limits["log_variance"])
+        axes[2].set_ylabel("log-variance")
+        axes[0].set_ylabel("density")
+        axes[0].set_title(f"{title}\n{_counts(*(group for group, _ in groups))}", loc="left")
+    for panel, quantity in zip(panels[-1], ("log_error", "log_variance", "log_error", "score"), strict=True):
+        panel.set_xlabel(LABELS[quantity])
+    figure.legend(
+        handles=[
+            Line2D([], [], color=NORMAL, label="normal: < 10 % lesion"),
+            Line2D([], [], color=ABNORMAL, label="abnormal: > 90 % lesion"),
+        ],
+        loc="outside upper right",
+        ncols=2,
+    )
+    return figure
+
+
+def _counts(normal: pd.DataFrame, abnormal: pd.DataFrame) -> str:
+    """How many patches each group has, and what the panel shows when they are few."""
+    text = f"n = {len(normal):,} normal, {len(abnormal):,} abnormal"
+    if len(abnormal) == 0:
+        return f"{text} (none is > 90 % lesion)"
+    return f"{text} (too few for a density: single patches)" if len(abnormal) < FEWEST_FOR_KDE else text
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    """Range of the values with a margin of a twentieth on both sides."""
+    finite = values[np.isfinite(values)]
+    if finite.empty:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _thinned(values: np.ndarray, seed: int) -> np.ndarray:
+    """At most MOST_FOR_KDE rows of the values, drawn without replacement."""
+    if len(values) <= MOST_FOR_KDE:
+        return values
+    return values[np.random.default_rng([seed, len(values)]).permutation(len(values))[:MOST_FOR_KDE]]
+
+
+def _density(axes: Axes, values: np.ndarray, limits: tuple[float, float], colour: str, seed: int) -> None:
+    values = values[np.isfinite(values)]
+    if len(values) < FEWEST_FOR_KDE or np.ptp(values) == 0:
+        for value in values:
+            axes.axvline(value, ymax=0.15, color=colour, linewidth=1)
+        return
+    where = np.linspace(*limits, 256)
+    density = gaussian_kde(_thinned(values, seed))(where)
+    axes.plot(where, density, color=colour)
+    axes.fill_between(where, density, color=colour, alpha=0.25, linewidth=0)
+
+
+def _density_2d(
+    axes: Axes, group: pd.DataFrame, limits: dict[str, tuple[float, float]], colour: str, seed: int
+) -> None:
+    """Contours that enclose 95, 75, 50 and 25 % of the group; single points when it is small."""
+    points = group[["log_error", "log_variance"]].to_numpy(np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < FEWEST_FOR_KDE or np.linalg.matrix_rank(np.cov(points.T)) < 2:
+        axes.plot(*points.T, ".", color=colour, markersize=4)
+        return
+    x, y = np.meshgrid(
+        np.linspace(*limits["log_error"], 80), np.linspace(*limits["log_variance"], 80), indexing="ij"
+    )
+    density = gaussian_kde(_thinned(points, seed)[:5000].T)(np.stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    falling = np.sort(density.ravel())[::-1]
+    mass = np.cumsum(falling) / falling.sum()
+    levels = np.unique([falling[np.searchsorted(mass, share)] for share in (0.95, 0.75, 0.5, 0.25)])
+    axes.contourf(x, y, density, levels=[*levels, falling[0] * 1.001], colors=colour, alpha=0.22)
+    axes.contour(x, y, density, levels=levels, colors=colour, linewidths=0.7)

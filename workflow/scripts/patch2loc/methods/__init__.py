@@ -1,0 +1,23 @@
+"""Methods of lesion detection behind one interface: one module per method, its name in the config.
+
+A module has
+    fit(training, validation, settings, checkpoint, device) -> (state, history)
+        training, validation: lists of (volume (x, y, z) float32 standardised, mask (x, y, z) boolean).
+        settings: the configuration as a plain dictionary.  checkpoint: file to go on from, or None.
+        state: tensors and plain values, all that scoring needs.  history: a table, or None without training.
+    scorer(state, device) -> score(volume, mask, wanted) -> maps
+        volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
+        maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+METHODS = ("patch2loc", "thresh", "zscore")
+
+
+def method(name: str) -> ModuleType:
+    """The module of a method; ValueError for a name that is not in METHODS."""
+    if name not in METHODS:
+        raise ValueError(f"method {name!r} is unknown; expected one of {', '.join(METHODS)}")
+    return import_module(f"patch2loc.methods.{name}")

@@ -1,0 +1,43 @@
+"""Patch2Loc (paper, section 2): a patch that is hard to place is abnormal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from patch2loc.heatmap import score_volume
+from patch2loc.network import LocationNetwork
+from patch2loc.train import Settings, Slices, train
+
+Volumes = list[tuple[np.ndarray, np.ndarray]]
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
+) -> tuple[dict, pd.DataFrame]:
+    """Train the location network on healthy scans."""
+    chosen = Settings(**{**settings, "widths": tuple(settings["widths"])})
+    network, history = train(
+        Slices(training, chosen.patch, device), Slices(validation, chosen.patch, device), chosen, checkpoint
+    )
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, history
+
+
+def location_network(state: dict) -> LocationNetwork:
+    """The network of a model's state, in evaluation mode."""
+    network = LocationNetwork(state["widths"])
+    network.load_state_dict(state["weights"])
+    return network.eval()
+
+
+def scorer(state: dict, device: torch.device, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by location error and predicted variance (paper, equation 5)."""
+    network = location_network(state)
+
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        return score_volume(volume, wanted, network, state["patch"], stride, device)
+
+    return score

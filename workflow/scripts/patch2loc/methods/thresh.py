@@ -1,0 +1,32 @@
+"""Thresh (Meissen et al. 2022): bright voxels are abnormal.
+
+The score is the empirical distribution function of the brain's intensities.  Built for hyper-intense lesions, it
+says the opposite where lesions are dark (T1), as in the paper's Table 1.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+Volumes = list[tuple[np.ndarray, np.ndarray]]
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
+) -> tuple[dict, None]:
+    """Nothing is learnt."""
+    return {}, None
+
+
+def scorer(state: dict, device: torch.device, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the share of the brain that is darker than a voxel."""
+
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        brain = np.sort(volume[mask])
+        equalised = np.full(volume.shape, np.nan, np.float32)
+        equalised[wanted] = np.searchsorted(brain, volume[wanted], side="right") / len(brain)
+        return {"score": equalised}
+
+    return score

@@ -1,0 +1,145 @@
+"""How well a score ranks lesion above healthy tissue: average precision, best Dice, AUROC.
+
+All three come from one ranking of the scores of a scan's brain voxels. Lesion voxels that have no
+score (outside the brain mask, or cut off by the grid) are given as `missed`: no threshold ever
+detects them, so they cap the recall instead of vanishing from the evaluation.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+# Bits of a float32 that the streaming AUROC keeps: sign, exponent and 13 bits of the mantissa, so
+# that scores closer than about one part in 8,000 (0.001 at a score of 8..16) share a bin.
+KEPT_BITS = 22
+
+
+def average_precision(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> float:
+    """Area under the precision-recall curve, as the step sum of (R_n - R_{n-1}) P_n (paper, section 5.1).
+
+    score: (voxels,) of any float type; lesion: (voxels,), true in the lesion; either may be a masked
+    array, whose masked voxels are left out. missed: lesion voxels without a score; they enter the
+    recall's denominator. NaN when there is no lesion at all, 0 when all of it is missed.
+    Raises ValueError for scores that are not finite and for shapes that differ.
+    """
+    return evaluate_scores(score, lesion, missed)["auprc"]
+
+
+def best_dice(
+    score: np.ndarray, lesion: np.ndarray, missed: int = 0, return_threshold: bool = False
+) -> float | tuple[float, float]:
+    """The largest Dice coefficient over all thresholds (score >= threshold is lesion), exactly.
+
+    Arguments and errors as for `average_precision`. With `return_threshold`, (dice, threshold): the
+    highest of the thresholds that reach the maximum. Both are NaN when there is no lesion; the
+    threshold alone is NaN when every lesion voxel is missed (Dice 0).
+    """
+    found = evaluate_scores(score, lesion, missed)
+    return (found["best_dice"], found["best_threshold"]) if return_threshold else found["best_dice"]
+
+
+def auroc(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> float:
+    """Area under the ROC curve: the chance that a lesion voxel scores above a healthy one, ties half.
+
+    Arguments and errors as for `average_precision`. Missed voxels rank below every brain voxel.
+    NaN when there is no lesion, or nothing but lesion.
+    """
+    return evaluate_scores(score, lesion, missed)["auroc"]
+
+
+def evaluate_scores(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> dict[str, float]:
+    """All measures of one scan from one ranking: auprc, best_dice, best_threshold, auroc, prevalence.
+
+    Arguments and errors as for `average_precision`. prevalence is the share of lesion among brain
+    and missed voxels: the average precision that a random score would reach with nothing missed.
+    """
+    score, lesion = _visible(score, lesion)
+    if missed < 0:
+        raise ValueError(f"{missed} missed lesion voxels: a count of at least 0 was expected")
+    positives = int(np.count_nonzero(lesion)) + int(missed)
+    population = score.size + int(missed)
+    prevalence = positives / population if population else np.nan
+    empty = {"auprc": np.nan, "best_dice": np.nan, "best_threshold": np.nan, "auroc": np.nan}
+    if positives == 0:
+        return empty | {"prevalence": prevalence}
+    if positives == missed:
+        return empty | {
+            "auprc": 0.0,
+            "best_dice": 0.0,
+            "auroc": 0.0 if score.size else np.nan,
+            "prevalence": prevalence,
+        }
+    threshold, hits, alarms = _detections(score, lesion)
+    predicted = hits + alarms
+    new_hits = np.diff(hits, prepend=0)
+    dice = 2 * hits / (predicted + positives)
+    best = int(np.argmax(dice))
+    return {
+        "auprc": float(np.sum(new_hits * (hits / predicted)) / positives),
+        "best_dice": float(dice[best]),
+        "best_threshold": float(threshold[best]),
+        "auroc": _area(hits, alarms, positives),
+        "prevalence": prevalence,
+    }
+
+
+def cohort_auroc(healthy: Iterable[np.ndarray], lesion: Iterable[np.ndarray]) -> float:
+    """AUROC of lesion voxels of one cohort against brain voxels of healthy scans, in bounded memory.
+
+    healthy, lesion: the scores of one scan after another, any shape, NaN left out. Scores are
+    counted in 2^22 bins that follow float32's own spacing (relative width 2^-13 or finer), whatever
+    the method's scale; two scores in one bin count as a tie. NaN when either side has no voxel.
+    """
+    negatives, positives = _histogram(healthy), _histogram(lesion)
+    if not negatives.any() or not positives.any():
+        return float("nan")
+    hits = np.cumsum(positives[::-1])
+    alarms = np.cumsum(negatives[::-1])
+    return _area(hits, alarms, int(hits[-1]))
+
+
+def _visible(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Score and boolean lesion of the unmasked voxels, 1-D, checked."""
+    if np.shape(score) != np.shape(lesion):
+        raise ValueError(f"score has shape {np.shape(score)}, lesion {np.shape(lesion)}: equal ones expected")
+    hidden = np.ma.getmaskarray(score) | np.ma.getmaskarray(lesion)
+    values, truth = np.ma.getdata(score), np.ma.getdata(lesion)
+    if hidden.any():
+        values, truth = values[~hidden], truth[~hidden]
+    values, truth = values.ravel(), truth.ravel() > 0
+    if not np.isfinite(values).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} scores are not finite; mask them first")
+    return values, truth
+
+
+def _detections(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct thresholds from high to low, with the lesion and healthy voxels at or above each."""
+    # Sorting values is several times faster than sorting indices; the lesion's scores are few.
+    ranked = np.sort(score)[::-1]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
+    threshold = ranked[last]
+    of_lesion = np.sort(score[lesion])
+    hits = of_lesion.size - np.searchsorted(of_lesion, threshold)
+    return threshold, hits, last + 1 - hits
+
+
+def _area(hits: np.ndarray, alarms: np.ndarray, positives: int) -> float:
+    """Area under the ROC curve by trapezoids; positives may exceed the last of hits (missed voxels)."""
+    if alarms[-1] == 0:
+        return float("nan")
+    before = np.concatenate([[0], hits[:-1]])
+    new_alarms = np.diff(alarms, prepend=0).astype(np.float64)
+    return float(np.sum(new_alarms * (hits + before)) / 2 / (float(alarms[-1]) * positives))
+
+
+def _histogram(scans: Iterable[np.ndarray]) -> np.ndarray:
+    """Voxels per bin, bins in the order of the scores."""
+    counts = np.zeros(2**KEPT_BITS, dtype=np.int64)
+    for scan in scans:
+        values = np.asarray(scan, dtype=np.float32).ravel()
+        values = values[~np.isnan(values)] + np.float32(0)  # turns -0 into +0
+        bits = values.view(np.int32)
+        # Negative floats have falling bit patterns; flipping them makes integers order as scores do.
+        ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+        counts += np.bincount((ordered >> (32 - KEPT_BITS)) + 2 ** (KEPT_BITS - 1), minlength=counts.size)
+    return counts

@@ -1,0 +1,125 @@
+"""The network that tells where a patch comes from (paper, sections 2.1 to 2.4)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torchvision.models.resnet import BasicBlock, ResNet
+
+PAPER_WIDTHS = (64, 128, 256, 512)
+HEAD_WIDTHS = (128, 64, 32)
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A 3 x 3 convolution with padding 1 that skips the zeros where one position is left.
+
+    In the late layers a patch has shrunk to 1 x 1 or 2 x 2 positions: where the output is a single
+    position, most of the kernel meets padding only, and the rest is a matrix product.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) -> (n, out_channels, h', w')."""
+        height, width = x.shape[2:]
+        single = max(height, width) <= self.stride[0] and max(height, width) <= 2
+        if not single:
+            return super().forward(x)
+        kernel = self.weight[:, :, 1 : 1 + height, 1 : 1 + width].flatten(1)
+        return functional.linear(x.flatten(1), kernel, self.bias)[:, :, None, None]
+
+
+def slice_code(slice_location: Tensor, size: int) -> Tensor:
+    """Sinusoidal code of the slice's location (Vaswani et al. 2017; paper, section 2.4).
+
+    slice_location: (n,), percent of the grid's height.  Returns (n, size): sines at even, cosines at odd places.
+    """
+    pair = torch.arange(0, size, 2, device=slice_location.device, dtype=torch.float64)
+    angle = slice_location.double()[:, None] / 10000 ** (pair / size)
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
+
+
+def encoder(widths: Sequence[int]) -> ResNet:
+    """ResNet-18 of torchvision for one channel: first kernel 3 instead of 7, no classifier, any layer widths."""
+    network = ResNet(BasicBlock, [2, 2, 2, 2])
+    network.inplanes = widths[0]
+    network.conv1 = nn.Conv2d(1, widths[0], kernel_size=3, stride=2, padding=3, bias=False)
+    network.bn1 = nn.BatchNorm2d(widths[0])
+    for layer, (width, stride) in enumerate(zip(widths, (1, 2, 2, 2), strict=True), start=1):
+        setattr(network, f"layer{layer}", network._make_layer(BasicBlock, width, 2, stride=stride))
+    network.fc = nn.Identity()
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d):
+                nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
+                if child.padding == (1, 1):
+                    setattr(parent, name, _padded(child))
+    return network
+
+
+def _padded(conv: nn.Conv2d) -> PaddedConv2d:
+    padded = PaddedConv2d(
+        conv.in_channels, conv.out_channels, 3, conv.stride, padding=1, bias=conv.bias is not None
+    )
+    padded.weight, padded.bias = conv.weight, conv.bias
+    return padded
+
+
+def _head(size: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width_in, width in zip((size, size, *HEAD_WIDTHS), (size, *HEAD_WIDTHS), strict=False):
+        layers += [nn.Linear(width_in, width), nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(HEAD_WIDTHS[-1], 2))
+
+
+class LocationNetwork(nn.Module):
+    """Maps patches and the location of their slice to a Gaussian over the location in the slice.
+
+    widths: channels of the four layers of the encoder; the last is the size of the latent vector.  The default is
+    the paper's network; the demo uses a narrower one.
+    """
+
+    def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.encoder = encoder(self.widths)
+        self.mean_branch = _head(self.widths[-1])
+        self.logvariance_branch = _head(self.widths[-1])
+
+    def forward(self, patches: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict where patches come from (paper, equation 1).
+
+        patches: (n, 1, p, p), intensity over the 98th percentile.  slice_location: (n,), percent.
+        Returns the mean (n, 2), percent of the grid along x and y, and the logarithm of the variance (n, 2).
+        """
+        latent = self.encoder(patches)
+        latent = latent + slice_code(slice_location, self.widths[-1]).to(latent.dtype)
+        return self.mean_branch(latent), self.logvariance_branch(latent)
+
+    @torch.no_grad()
+    def rescale_output_(self, centre: Tensor, scale: Tensor) -> None:
+        """Turn a network that predicts (location - centre) / scale into one that predicts locations, exactly.
+
+        centre, scale: (2,), percent.
+        """
+        mean, log_variance = self.mean_branch[-1], self.logvariance_branch[-1]
+        mean.weight.mul_(scale[:, None])
+        mean.bias.mul_(scale).add_(centre)
+        log_variance.bias.add_(2 * scale.log())
+
+
+def for_inference(network: LocationNetwork) -> LocationNetwork:
+    """A copy in evaluation mode with every batch normalisation folded into the layer before it."""
+    folded = LocationNetwork(network.widths)
+    folded.load_state_dict(network.state_dict())
+    folded.eval().requires_grad_(False)
+    for parent in list(folded.modules()):
+        children = list(parent.named_children())
+        for (name, layer), (norm_name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(layer, norm))
+                setattr(parent, norm_name, nn.Identity())
+            elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                setattr(parent, name, fuse_linear_bn_eval(layer, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return folded.to(next(network.parameters()).device)

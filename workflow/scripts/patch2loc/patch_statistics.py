@@ -1,0 +1,69 @@
+"""Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from patch2loc import patches
+from patch2loc.heatmap import abnormality, predict, true_location
+from patch2loc.methods.patch2loc import location_network
+from patch2loc.network import LocationNetwork, for_inference
+from patch2loc.standardize import Scan, read_standardised
+from patch2loc.volumes import read_mask
+
+
+def patch_table(
+    volume: np.ndarray,
+    mask: np.ndarray,
+    lesion: np.ndarray,
+    network: LocationNetwork,
+    patch: int,
+    device: torch.device,
+) -> pd.DataFrame:
+    """One row per non-overlapping patch with at least 20 % of brain, in all slices.
+
+    volume: (x, y, z) float32, standardised.  mask, lesion: (x, y, z) boolean.  network: from `for_inference`.
+    Columns: x, y, z (voxel of the centre), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
+    log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
+    """
+    masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
+    centres = torch.zeros_like(masks)
+    centres[:, patch // 2 :: patch, patch // 2 :: patch] = True
+    # Only whole patches tile the slice: the last centre must have p/2 voxels after it.
+    centres[:, mask.shape[0] - patch // 2 + 1 :] = False
+    centres[:, :, mask.shape[1] - patch // 2 + 1 :] = False
+    z, x, y = torch.nonzero(centres & patches.accepted(masks, patch), as_tuple=True)
+    voxels = torch.stack([x, y, z], dim=1).numpy()
+    mean, log_variance = predict(volume, voxels, network, patch, device)
+    return pd.DataFrame(
+        {
+            "x": voxels[:, 0],
+            "y": voxels[:, 1],
+            "z": voxels[:, 2],
+            "brain_fraction": patches.share(masks, patch)[z, x, y].numpy(),
+            "lesion_fraction": patches.share(lesions, patch)[z, x, y].numpy(),
+            "mean_x": mean[:, 0],
+            "mean_y": mean[:, 1],
+            "log_variance_x": log_variance[:, 0],
+            "log_variance_y": log_variance[:, 1],
+            "location_error": np.linalg.norm(mean - true_location(voxels, volume.shape), axis=1),
+            **abnormality(mean, log_variance, voxels, volume.shape),
+        }
+    )
+
+
+def cohort_patches(
+    model: dict[str, Any], scans: Sequence[Scan], lesions: Sequence[str | Path], device: torch.device
+) -> pd.DataFrame:
+    """The patch tables of preprocessed scans, with a column subject; lesions: paths of the lesion masks."""
+    network = for_inference(location_network(model["state"]).to(device))
+    tables = []
+    for scan, lesion in zip(scans, lesions, strict=True):
+        volume, mask = read_standardised(scan, model["landmarks"])
+        table = patch_table(volume, mask, read_mask(lesion), network, model["state"]["patch"], device)
+        tables.append(table.assign(subject=scan.subject))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,201 @@
+"""One raw scan to the common grid, and maps on the grid back to the scan (paper, section 4)."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from patch2loc import volumes
+from patch2loc.atlas import Atlas
+from patch2loc.errors import InputError
+from patch2loc.files import replacing, write_json
+from patch2loc.preprocess import quality
+from patch2loc.preprocess.bias import correct_bias
+from patch2loc.preprocess.images import one_thread, read_mask_of, read_scan, resample, resample_like
+from patch2loc.preprocess.lesions import carry_lesion
+from patch2loc.preprocess.register import register
+from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
+from patch2loc.volumes import Grid
+
+SMALLEST_BRAIN_ML = 50.0
+DEFAULTS = {"skull_strip": "given", "registration": "affine", "bias_correction": True}
+CHOICES = {
+    "skull_strip": ("given", "none", "atlas"),
+    "registration": ("affine", "rigid"),
+    "bias_correction": (True, False),
+}
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A scan on the grid.
+
+    volume: (x, y, z) float32, bias-corrected, 0 outside the mask.  mask, lesion: (x, y, z) bool.
+    transform: from atlas to scan points, LPS mm.  qc: numbers and flags.  grid: of the arrays.
+    unmasked: the volume with what is around the brain, and atlas: the atlas image on the grid, for the
+    picture.
+    """
+
+    modality: str
+    volume: np.ndarray
+    mask: np.ndarray
+    lesion: np.ndarray
+    transform: sitk.AffineTransform
+    qc: dict
+    grid: Grid
+    unmasked: np.ndarray
+    atlas: np.ndarray
+
+
+def preprocess_scan(
+    scan: Path,
+    modality: str,
+    atlas: Atlas,
+    grid: Grid,
+    brain: Path | None = None,
+    lesion: Path | None = None,
+    settings: dict | None = None,
+    lesion_labels: Sequence[int] | None = None,
+) -> Preprocessed:
+    """Skull-strip, register, resample once to `grid`, correct the bias field, and measure.
+
+    scan: raw NIfTI of any orientation, voxel size and pose; its affine is believed.  atlas: of the same
+    contrast.
+    brain, lesion: masks on the scan's voxels, where there are any.  lesion_labels: the labels of a label map
+    that are lesion; None for all above 0.
+    settings: skull_strip "given" (use `brain`), "none" (the scan is stripped: brain is what is above 0) or
+    "atlas" (no trained weights; `brain`, if given, is then only the truth that the mask is compared with);
+    registration "affine" or "rigid"; bias_correction true or false. What is left out is as in DEFAULTS.
+    Deterministic: the same input gives the same numbers, on any number of cores.
+    Raises InputError for an unreadable, empty or non-finite scan, a bad affine, a mask on another grid,
+    or a setting that is not one of these.
+    """
+    chosen = checked(settings or {})
+    array, affine = read_scan(Path(scan))
+    given = read_mask_of(Path(brain), scan, array.shape, affine) if brain else None
+    drawn = np.zeros(array.shape, bool)
+    if lesion:
+        drawn = read_mask_of(Path(lesion), scan, array.shape, affine, lesion_labels)
+    with one_thread():
+        found, start = brain_mask(scan, array, affine, given, atlas, chosen["skull_strip"])
+        transform, value = register(array, found, affine, atlas, chosen["registration"], start)
+        unmasked = np.maximum(resample(array, affine, grid, transform), 0)
+        mask = resample(found, affine, grid, transform) >= 0.5
+        if not mask.any():
+            raise InputError(
+                f"{scan}: no brain on the grid after registration, brain expected; check the scan "
+                "and its mask"
+            )
+        carried, report = carry_lesion(drawn, affine, grid, transform, mask)
+        field = np.zeros(grid.shape, np.float32)
+        if chosen["bias_correction"]:
+            unmasked, field = correct_bias(unmasked, mask, grid.affine)
+        numbers = quality.measure(found, affine, mask, grid, atlas, transform, value, field)
+        outline = resample(atlas.image, atlas.affine, grid, sitk.AffineTransform(3))
+    if given is not None and chosen["skull_strip"] != "given":
+        numbers["brain_dice_with_truth"] = round(quality.dice(found, given), 4)
+    qc = {"modality": modality, "atlas": atlas.name, **chosen, **numbers, "lesion": report}
+    volume = np.where(mask, unmasked, 0).astype(np.float32)
+    return Preprocessed(modality, volume, mask, carried, transform, qc, grid, unmasked, outline)
+
+
+def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
+    """Write {modality}.nii.gz and {modality}_ mask.nii.gz, lesion.nii.gz, transform.tfm, qc.json, qc.png.
+
+    All six are written beside their places and renamed together: after an error none of them is there,
+    and older ones are untouched.
+    """
+    folder, modality, affine = Path(folder), result.modality, result.grid.affine
+    partial = folder / f".partial-{modality}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        volumes.write(partial / f"{modality}.nii.gz", result.volume, affine)
+        volumes.write(partial / f"{modality}_mask.nii.gz", result.mask, affine)
+        volumes.write(partial / f"{modality}_lesion.nii.gz", result.lesion, affine)
+        write_transform(partial / f"{modality}_transform.tfm", result.transform)
+        write_json(partial / f"{modality}_qc.json", result.qc)
+        count = len(result.qc["flags"])
+        title = f"{modality}, {result.qc['atlas']}" + (f": {count} flags, see qc.json" if count else "")
+        shown = (result.unmasked, result.mask, result.lesion, result.atlas)
+        quality.picture(partial / f"{modality}_qc.png", *shown, title)
+        for path in sorted(partial.iterdir()):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_transform(path: str | Path, transform: sitk.AffineTransform) -> None:
+    """Write a transform in ITK's text form, whole or not at all."""
+    with replacing(path) as partial:
+        sitk.WriteTransform(transform, str(partial))
+
+
+def read_transform(path: str | Path) -> sitk.AffineTransform:
+    """Read a transform written by `write_transform`. Raises InputError when it is none."""
+    try:
+        return sitk.AffineTransform(sitk.ReadTransform(str(path)))
+    except RuntimeError as error:
+        raise InputError(f"{path}: not a readable affine transform; preprocess the scan again") from error
+
+
+def to_scan_space(
+    map_on_grid: np.ndarray, grid: Grid, transform: sitk.AffineTransform, scan: Path
+) -> np.ndarray:
+    """Carry a map on the grid, such as a heatmap, to the raw scan: float32 on its voxels as stored.
+
+    map_on_grid: (x, y, z), NaN where it is undefined.  transform: the one the scan was brought to the grid
+    with. One linear interpolation among the defined voxels; NaN where less than half the weight is defined.
+    """
+    array, affine = read_scan(Path(scan))
+    defined = np.isfinite(map_on_grid)
+    back = transform.GetInverse()
+    with one_thread():
+        total = resample_like(np.where(defined, map_on_grid, 0), grid.affine, array.shape, affine, back)
+        weight = resample_like(defined, grid.affine, array.shape, affine, back)
+    return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.nan).astype(np.float32)
+
+
+def brain_mask(
+    scan: Path, array: np.ndarray, affine: np.ndarray, given: np.ndarray | None, atlas: Atlas, method: str
+) -> tuple[np.ndarray, sitk.AffineTransform | None]:
+    """The brain mask on the scan's voxels, and a start for the registration where the method has one.
+
+    Raises InputError when there is no brain in the mask.
+    """
+    start = None
+    if method == "atlas":
+        found, start = find_brain(array, affine, atlas)
+    elif method == "none":
+        found = stripped_mask(array)
+    elif given is not None:
+        found = given
+    else:
+        raise InputError(
+            f"{scan}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
+            "to none (already stripped) or atlas"
+        )
+    volume = found.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
+    if volume < SMALLEST_BRAIN_ML:
+        raise InputError(
+            f"{scan}: brain mask of {volume:.1f} ml found (skull_strip: {method}), a brain expected; "
+            "check the mask or leave the subject out"
+        )
+    return found, start
+
+
+def checked(settings: dict) -> dict:
+    """Settings with defaults filled in. Raises InputError for an unknown name or value."""
+    for name, value in settings.items():
+        if name not in CHOICES:
+            raise InputError(
+                f"preprocess setting {name!r} found, one of {', '.join(CHOICES)} expected; correct the config"
+            )
+        if value not in CHOICES[name]:
+            raise InputError(
+                f"preprocess {name}: {value!r} found, one of {CHOICES[name]} expected; correct the config"
+            )
+    return DEFAULTS | settings

@@ -1,0 +1,147 @@
+"""The brain mask: given, read off a stripped scan, or found with the atlas and no trained weights."""
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from patch2loc.atlas import Atlas
+from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
+from patch2loc.preprocess.register import PITCHES, as_affine, climb, lps, with_margin
+
+# A head around the atlas brain, in mm from the brain: bone up to the first, scalp up to the second, air up
+# to the third.
+BONE_MM, SCALP_MM, AIR_MM = 8.0, 15.0, 22.0
+RIM_MM = 5.0  # below the orbits only this much around the brain is compared: faces differ too much
+# Brightness of bone and scalp in both contrasts, relative to the brain's median; the same would do for any
+# sequence
+# in which bone is dark.
+BONE, SCALP = 0.1, 0.75
+SHIFTS_MM = (0.0, -25.0)
+
+# Fitting of the placed atlas mask to the tissue, in mm; darkest tissue relative to the brain's median.
+WORK_MM = 2.0
+CORE_MM = 6.0
+OUT_MM, IN_MM = 5.0, 3.0
+ERODE_MM, GROW_MM, CLOSE_MM = 3.0, 2.0, 8.0
+DARKEST = 0.5
+
+
+def stripped_mask(scan: np.ndarray) -> np.ndarray:
+    """Brain mask of a scan that is already skull-stripped: the largest part above 0, its holes filled.
+
+    Values below 0 are the ringing of earlier interpolation at the edge of such brains, not brain.
+    """
+    return ndimage.binary_fill_holes(largest_part(scan > 0))
+
+
+def find_brain(scan: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, sitk.AffineTransform]:
+    """Find the brain in a whole head, T1 or T2, without trained weights: (mask, atlas-to-scan transform).
+
+    The mask is (x, y, z) bool on the scan's voxels, the transform a start for the registration of the brain.
+
+    scan: (x, y, z) float32 as stored, with skull.  affine: voxel to mm.  atlas: of the same contrast.
+    The atlas brain is given a simulated skull and scalp, which hold its size, and registered to the head by
+    mutual information from several poses. The atlas mask so placed is then fitted to the tissue of the scan.
+    """
+    bright = np.percentile(scan[scan > 0], 99)
+    head, coarse = coarser(np.clip(scan, 0, bright), affine, 4.0)
+    model = with_simulated_head(atlas)
+    starts = poses(atlas, head, coarse)
+    found = [climb(model, head, coarse, start, spacing=8.0, iterations=25) for start in starts]
+    pose = as_affine(max(found, key=lambda result: result[1])[0])
+    transform, _ = climb(model, head, coarse, pose, spacing=6.0, iterations=50)
+    return fitted(scan, affine, atlas, transform), transform
+
+
+def fitted(scan: np.ndarray, affine: np.ndarray, atlas: Atlas, transform: sitk.AffineTransform) -> np.ndarray:
+    """Fit the atlas mask, placed by `transform`, to the tissue of a head: bool on the scan's voxels.
+
+    At 2 mm: tissue as bright as brain near the placed mask is eroded until scalp and dura come off, the
+    largest part is grown back, and sulci are closed. Further than OUT_MM from the placed mask there is no
+    brain, deeper in it than IN_MM there is nothing else, whatever its brightness: lesions stay in.
+    """
+    coarse_scan, coarse = coarser(scan, affine, WORK_MM)
+    spacing = voxel_size(coarse)
+    share = resample_like(
+        atlas.mask.astype(np.float32), atlas.affine, coarse_scan.shape, coarse, transform.GetInverse()
+    )
+    placed = share > 0.5
+    if not placed.any():
+        return np.zeros(scan.shape, bool)
+    margin = np.ceil((OUT_MM + CLOSE_MM) / spacing).astype(int) + 1
+    box = tuple(
+        slice(max(edge.start - extra, 0), edge.stop + extra)
+        for edge, extra in zip(ndimage.find_objects(placed.astype(np.uint8))[0], margin, strict=True)
+    )
+    inner = depth(placed[box], spacing)
+    near = depth(~placed[box], spacing) <= OUT_MM
+    head = ndimage.gaussian_filter(coarse_scan[box], 0.7 / spacing)
+    core = inner > CORE_MM
+    reference = np.median(head[core if core.any() else placed[box]])
+    tissue = (head > DARKEST * reference) & near
+    tissue |= inner > IN_MM + ERODE_MM + 1
+    kept = largest_part(depth(tissue, spacing) > ERODE_MM)
+    grown = tissue & (depth(~kept, spacing) <= ERODE_MM + GROW_MM)
+    # Room for the closing; an edge that is the end of the scan must not erode what touches it.
+    padded = np.pad(grown, [(extra, extra) for extra in margin])
+    closed = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
+    inside = tuple(slice(extra, extra + size) for extra, size in zip(margin, grown.shape, strict=True))
+    brain = np.zeros(coarse_scan.shape, np.float32)
+    brain[box] = ndimage.binary_fill_holes(closed[inside] | (inner > IN_MM))
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    return resample_like(brain, coarse, scan.shape, affine, identity) >= 0.5
+
+
+def depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Distance in mm of every true voxel to the nearest false one; 0 in false voxels."""
+    return ndimage.distance_transform_edt(mask, sampling=spacing)
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask; an empty mask stays empty."""
+    labels, count = ndimage.label(mask)
+    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1 if count else mask
+
+
+def with_simulated_head(atlas: Atlas) -> Atlas:
+    """The atlas at 2 mm with simulated bone, scalp and air around the brain; its mask is what is compared."""
+    image, affine = coarser(atlas.image, atlas.affine, 2.0)
+    share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, 2.0)
+    margin = int(np.ceil(AIR_MM / 2))
+    image, affine = with_margin(image, affine, margin)
+    brain = np.pad(share, margin) > 0.5
+    distance = ndimage.distance_transform_edt(~brain) * 2.0
+    height = np.arange(brain.shape[2]) * affine[2, 2] + affine[2, 3]
+    # The orbits' roof lies about 60 mm above the lowest point of the cerebellum in either atlas.
+    lowest = height[np.flatnonzero(brain.any(axis=(0, 1)))[0]]
+    above = np.broadcast_to(height >= lowest + 70.0, brain.shape)
+    reference = np.median(image[brain])
+    around = (
+        np.where(distance <= BONE_MM, BONE, np.where((distance <= SCALP_MM) & above, SCALP, 0.0)) * reference
+    )
+    compared = brain | (distance <= RIM_MM) | ((distance <= AIR_MM) & above)
+    return Atlas(np.where(brain, image, around).astype(np.float32), compared, affine, atlas.name)
+
+
+def poses(atlas: Atlas, head: np.ndarray, affine: np.ndarray) -> list[sitk.Similarity3DTransform]:
+    """Poses to start from: the atlas brain below the top of the head, or of what is bright, and nodding."""
+    bright = to_array(sitk.OtsuThreshold(to_image(head, affine), 0, 1)) > 0
+    points = np.argwhere(bright) @ affine[:3, :3].T + affine[:3, 3]
+    top = np.percentile(points[:, 2], 99.8)
+    upper = points[points[:, 2] > top - 150]
+    voxels = np.argwhere(atlas.mask[::4, ::4, ::4]) * 4
+    centre = voxels.mean(axis=0)
+    above = (voxels[:, 2].max() - centre[2]) * atlas.affine[2, 2]
+    scalp_and_bone = 12.0
+    target = np.array([upper[:, 0].mean(), upper[:, 1].mean(), top - scalp_and_bone - 0.95 * above])
+    middle = lps(centre, atlas.affine)
+    starts = []
+    for pitch in PITCHES:
+        for shift in SHIFTS_MM:
+            start = sitk.Similarity3DTransform()
+            start.SetCenter(middle.tolist())
+            start.SetTranslation(((target + np.array([0, 0, shift])) * (-1, -1, 1) - middle).tolist())
+            start.SetRotation((1.0, 0.0, 0.0), np.deg2rad(pitch))
+            start.SetScale(0.95)
+            starts.append(start)
+    return starts

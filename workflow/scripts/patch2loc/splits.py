@@ -1,0 +1,202 @@
+"""Subject lists: who is trained on, validated on and tested on, in each fold.
+
+A split is a table with one row per subject and a column fold0, fold1, ... each, whose values are
+train, validation, test or empty (unused in that fold). Scans of lesion datasets are all tested:
+their lists have no fold columns. Lists may carry further columns that a path needs (site, session).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from patch2loc.errors import InputError
+
+ROLES = ("train", "validation", "test")
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Read a subject list as text, empty cells as empty strings, and check it (`check`).
+
+    Raises InputError when the file is missing or unreadable, or fails the check.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; a list of subjects was expected there") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a readable CSV ({error}); write it as UTF-8, comma-separated"
+        ) from error
+    check(table, str(path))
+    return table
+
+
+def folds(table: pd.DataFrame) -> list[str]:
+    """Names of the fold columns, in the table's order."""
+    return [name for name in table.columns if re.fullmatch(r"fold\d+", name)]
+
+
+def check(table: pd.DataFrame, name: str = "split") -> None:
+    """Hold invariant 3: nothing of a test subject reaches training or model choice.
+
+    Raises InputError, naming the subjects, when one is listed twice, has an unknown role, is a test
+    subject in one fold and not in another, or when the validation lists of two folds overlap.
+    """
+    if "subject" not in table.columns:
+        raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
+    subject = table["subject"].astype(str)
+    _refuse(subject[subject == ""], name, "rows without a name found", "name the subject of each row")
+    _refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
+    roles = table[folds(table)]
+    if roles.empty:
+        return
+    unknown = ~roles.isin([*ROLES, ""])
+    _refuse(
+        subject[unknown.any(axis=1)],
+        name,
+        "subjects with an unknown role",
+        f"use {', '.join(ROLES)} or empty",
+    )
+    tested = roles.eq("test")
+    _refuse(
+        subject[tested.any(axis=1) & roles.isin(["train", "validation"]).any(axis=1)],
+        name,
+        "test subjects that are in training or validation",
+        "make them test in every fold",
+    )
+    _refuse(
+        subject[roles.eq("validation").sum(axis=1) > 1],
+        name,
+        "subjects in the validation lists of several folds",
+        "keep each in one fold's validation list",
+    )
+
+
+def _refuse(subjects: pd.Series, name: str, found: str, advice: str) -> None:
+    if len(subjects):
+        some = ", ".join(subjects.iloc[:5]) + (", ..." if len(subjects) > 5 else "")
+        raise InputError(f"{name}: {len(subjects)} {found} ({some}); {advice}")
+
+
+def roles(path: str | Path, fold: int, modality: str = "T1") -> dict[str, list[str]]:
+    """Subjects of each role in one fold: {"train": [...], "validation": [...], "test": [...]}.
+
+    Subjects whose `has_t2` is 0 are left out for modality T2. A list without fold columns is one of
+    lesion scans: all are tested (paper, section 4), whatever part the published code gave them.
+    The published lists as they are (columns test, train_fold0, val_fold0, ...) may give a subject several
+    roles: that is their defect, which `problems` counts.
+    Raises InputError when the list fails `check` or does not have the fold.
+    """
+    table = read(path)
+    if modality == "T2" and "has_t2" in table.columns:
+        table = table[table["has_t2"] == "1"]
+    if "train_fold0" in table.columns:
+        return _published_roles(table, fold, path)
+    if not folds(table):
+        return {"train": [], "validation": [], "test": list(table["subject"])}
+    column = f"fold{fold}"
+    if column not in table.columns:
+        raise InputError(
+            f"{path}: no column {column}, but {', '.join(folds(table))}; ask for one of these folds"
+        )
+    return {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
+
+
+def _published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:
+    count = _number_of_folds(table)
+    if not 0 <= fold < count:
+        raise InputError(f"{path}: no fold {fold}, but 0 to {count - 1}; ask for one of these folds")
+    columns = {"train": f"train_fold{fold}", "validation": f"val_fold{fold}", "test": "test"}
+    return {
+        role: list(table.loc[table[column].astype(int) > 0, "subject"]) for role, column in columns.items()
+    }
+
+
+def divide(subjects: Sequence[str], validation: int, test: int, number_of_folds: int = 5) -> pd.DataFrame:
+    """Split a cohort by its order: the last `test` subjects are tested; fold k validates on the k-th block.
+
+    Each fold validates on its own `validation` subjects and trains on the others; no chance is involved.
+    Raises InputError when the cohort is too small for that.
+    """
+    if len(subjects) < max(number_of_folds * validation, validation + 1) + test:
+        raise InputError(
+            f"{len(subjects)} subjects found, too few for {number_of_folds} x {validation} for validation, "
+            f"{test} for test and someone to train on; give the cohort more subjects or lower these numbers"
+        )
+    remaining = len(subjects) - test
+    table = {"subject": list(subjects)}
+    for fold in range(number_of_folds):
+        validated = range(fold * validation, (fold + 1) * validation)
+        table[f"fold{fold}"] = [
+            "test" if index >= remaining else "validation" if index in validated else "train"
+            for index in range(len(subjects))
+        ]
+    return pd.DataFrame(table)
+
+
+def clean(published: pd.DataFrame) -> pd.DataFrame:
+    """Make the published IXI lists consistent (columns subject, has_t2, fold0, fold1, ...).
+
+    `published` counts how often each subject is listed: test, train_fold0, val_fold0, ... The rules:
+
+    1. A subject occurs once.
+    2. A subject of the test list is a test subject in every fold, wherever else it is listed.
+    3. A subject of several validation lists validates in the first fold that lists it, and trains in
+       the others: there it is as good as any training subject, and the lists become disjoint.
+    4. A subject in training and validation of one fold validates, unless rule 3 moved it.
+    5. Otherwise the published role stays.
+
+    Raises InputError when the columns are not those of the published lists.
+    """
+    count = _number_of_folds(published)
+    tested = published["test"] > 0
+    validation = pd.DataFrame({fold: published[f"val_fold{fold}"] > 0 for fold in range(count)})
+    first = validation.idxmax(axis=1).where(validation.any(axis=1), -1)
+    cleaned = published[["subject", "has_t2"]].copy()
+    for fold in range(count):
+        role = pd.Series("", index=published.index, dtype=object)
+        role[(published[f"train_fold{fold}"] > 0) | validation[fold]] = "train"
+        role[first == fold] = "validation"
+        role[tested] = "test"
+        cleaned[f"fold{fold}"] = role
+    return cleaned
+
+
+def problems(published: pd.DataFrame) -> dict[str, int | list[int]]:
+    """Count what is wrong in the published IXI lists (one number per fold where a list is given).
+
+    test_listed_twice, test_in_training_any_fold, test_in_training, test_in_validation,
+    training_in_validation, training_listed_twice, validated_in_several_folds: subjects.
+    """
+    every = range(_number_of_folds(published))
+    train = [published[f"train_fold{fold}"] for fold in every]
+    validation = [published[f"val_fold{fold}"] for fold in every]
+    tested = published["test"] > 0
+    trained_somewhere = pd.concat(train, axis=1).gt(0).any(axis=1)
+    return {
+        "test_listed_twice": int((published["test"] > 1).sum()),
+        "test_in_training_any_fold": int((tested & trained_somewhere).sum()),
+        "test_in_training": [int((tested & (listed > 0)).sum()) for listed in train],
+        "test_in_validation": [int((tested & (listed > 0)).sum()) for listed in validation],
+        "training_in_validation": [
+            int(((trained > 0) & (validated > 0)).sum())
+            for trained, validated in zip(train, validation, strict=True)
+        ],
+        "training_listed_twice": [int((listed > 1).sum()) for listed in train],
+        "validated_in_several_folds": int((pd.concat(validation, axis=1).gt(0).sum(axis=1) > 1).sum()),
+    }
+
+
+def _number_of_folds(published: pd.DataFrame) -> int:
+    count = sum(bool(re.fullmatch(r"train_fold\d+", name)) for name in published.columns)
+    expected = {"subject", "has_t2", "test"}
+    expected |= {f"{part}_fold{fold}" for part in ("train", "val") for fold in range(count)}
+    absent = sorted(expected - set(published.columns))
+    if absent or not count:
+        raise InputError(
+            f"published lists: columns {list(published.columns)} found, without {absent or 'train_fold0'}; "
+            "give the counts of listings in columns test, train_fold0, val_fold0, ..."
+        )
+    return count

@@ -1,0 +1,123 @@
+"""Intensities on one scale: Nyul landmarks, then division by the 98th percentile (paper, section 4)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from intensity_normalization.normalizers.population.nyul import NyulNormalizer
+
+from patch2loc import volumes
+from patch2loc.errors import InputError
+
+SCALE = (0.0, 100.0)  # the published landmarks' standard scale
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A preprocessed scan on the grid: paths of the volume and of its brain mask."""
+
+    subject: str
+    volume: Path
+    mask: Path
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """The volume, (x, y, z) float32, and its mask, boolean; InputError when the mask is empty."""
+        volume, _ = volumes.read(self.volume)
+        mask = volumes.read_mask(self.mask)
+        if not mask.any():
+            raise InputError(f"{self.mask}: the brain mask is empty; look at qc.png beside it")
+        return volume, mask
+
+
+@dataclass(frozen=True)
+class _Voxels:
+    """Brain voxels as the one-dimensional image that intensity-normalization takes."""
+
+    values: np.ndarray
+
+    def get_data(self) -> np.ndarray:
+        return self.values
+
+    def with_data(self, values: np.ndarray) -> "_Voxels":
+        return _Voxels(values)
+
+
+class _Lazily(Sequence):
+    """A sequence that computes its items when asked, so that one scan at a time is in memory."""
+
+    def __init__(self, compute: Callable[[int], _Voxels], length: int) -> None:
+        self.compute, self.length = compute, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> _Voxels:
+        return self.compute(index)
+
+    def __iter__(self) -> Iterator[_Voxels]:
+        return (self.compute(index) for index in range(self.length))
+
+
+def _brain_voxels(scan: Scan) -> np.ndarray:
+    volume, mask = scan.read()
+    values = volume[mask].astype(np.float64)
+    _increasing_landmarks(values, scan.volume)
+    return values
+
+
+def _increasing_landmarks(values: np.ndarray, name: Path | str) -> None:
+    landmarks = np.percentile(values, NyulNormalizer().percentiles)
+    if not np.all(np.diff(landmarks) > 0):
+        raise InputError(
+            f"{name}: the intensities of the brain at percentiles 1 to 99 are {np.round(landmarks, 3).tolist()}; "
+            "they must increase; the scan is constant or coarsely quantised: check it or leave it out"
+        )
+
+
+def fit_landmarks(scans: Sequence[Scan]) -> dict:
+    """Fit Nyul landmarks inside the brain masks of training scans (Nyul et al. 2000).
+
+    Returns percentiles (n,), standard_scale (n,) on 0..100, and the subjects used.
+    """
+    normaliser = NyulNormalizer(*SCALE)
+    normaliser.fit_population(
+        _Lazily(lambda index: _Voxels(_brain_voxels(scans[index])), len(scans)),
+        masks=_Lazily(lambda index: _Voxels(np.ones(int(scans[index].read()[1].sum()), bool)), len(scans)),
+    )
+    return {
+        "percentiles": normaliser.percentiles.tolist(),
+        "standard_scale": normaliser.standard_scale.tolist(),
+        "subjects": [scan.subject for scan in scans],
+    }
+
+
+def standardise(volume: np.ndarray, mask: np.ndarray, landmarks: dict, name: Path | str = "volume") -> np.ndarray:
+    """Map the brain's intensities onto the landmarks' scale and divide by their 98th percentile.
+
+    volume: (x, y, z) float32.  mask: (x, y, z) boolean.  Returns (x, y, z) float32, 0 outside the mask.
+    """
+    values = volume[mask].astype(np.float64)
+    _increasing_landmarks(values, name)
+    normaliser = NyulNormalizer(*SCALE)
+    normaliser._percentiles = np.asarray(landmarks["percentiles"])
+    normaliser._standard_scale = np.asarray(landmarks["standard_scale"])
+    normaliser.is_fitted = True
+    scaled = normaliser.transform(_Voxels(values), _Voxels(np.ones(len(values), bool))).get_data()
+    standardised = np.zeros(volume.shape, np.float32)
+    standardised[mask] = scaled / np.percentile(scaled, 98)
+    return standardised
+
+
+def read_standardised(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Read a preprocessed scan, standardised: volume (x, y, z) float32 and mask (x, y, z) boolean."""
+    volume, mask = scan.read()
+    return standardise(volume, mask, landmarks, scan.volume), mask
+
+
+def paired_scans(subjects: Sequence[str], paths: Sequence[str], masks: Sequence[str]) -> list[Scan]:
+    """Scans from equally long lists of subjects, volumes and masks."""
+    return [
+        Scan(subject, Path(volume), Path(mask))
+        for subject, volume, mask in zip(subjects, paths, masks, strict=True)
+    ]

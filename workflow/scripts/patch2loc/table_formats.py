@@ -1,0 +1,145 @@
+"""One table layout, written as Markdown, LaTeX (booktabs) and HTML."""
+
+import html
+from dataclasses import dataclass, field
+from enum import Enum
+
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "×": r"$\times$",
+    "ρ": r"$\rho$",
+}
+
+
+class Emphasis(Enum):
+    """How a cell stands out: best value bold, second best underlined, secondary rows small."""
+
+    NONE = "none"
+    BEST = "best"
+    SECOND = "second"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of one cell and its emphasis."""
+
+    text: str
+    emphasis: Emphasis = Emphasis.NONE
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as it is read: groups span columns, the first column names the rows.
+
+    number: "Table 1". groups: (label, number of columns) after the first column; columns: their labels.
+    rows: (row label, cells), the labels of subordinate rows start with a space. footer: rows set off by
+    a rule. note: what the numbers mean.
+    """
+
+    number: str
+    title: str
+    stub: str
+    groups: list[tuple[str, int]]
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    footer: list[tuple[str, list[Cell]]] = field(default_factory=list)
+    note: str = ""
+
+
+def to_markdown(layout: Layout) -> str:
+    """The table as GitHub Markdown; each column header repeats its group."""
+    group_of = [label for label, span in layout.groups for _ in range(span)]
+    headers = [f"{group}: {column}" for group, column in zip(group_of, layout.columns, strict=True)]
+    lines = [
+        f"**{layout.number}: {_markdown_text(layout.title)}**",
+        "",
+        _markdown_row([_markdown_text(text) for text in [layout.stub, *headers]]),
+        _markdown_row([":--", *["--:"] * len(headers)]),
+    ]
+    marks = {Emphasis.NONE: "{}", Emphasis.BEST: "**{}**", Emphasis.SECOND: "<u>{}</u>"}
+    for label, cells in layout.rows + layout.footer:
+        texts = [marks[cell.emphasis].format(_markdown_text(cell.text)) for cell in cells]
+        lines.append(_markdown_row([_markdown_text(label.strip()), *texts]))
+    return "\n".join([*lines, "", layout.note]).rstrip() + "\n"
+
+
+def to_latex(layout: Layout) -> str:
+    """The table as a LaTeX table environment; needs the packages booktabs and graphicx."""
+    marks = {Emphasis.NONE: "{}", Emphasis.BEST: r"\textbf{{{}}}", Emphasis.SECOND: r"\underline{{{}}}"}
+    lines = [
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(layout.title)}. {escape_latex(layout.note)}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * len(layout.columns)}}}",
+        r"\toprule",
+    ]
+    spans = [rf"\multicolumn{{{span}}}{{c}}{{{escape_latex(label)}}}" for label, span in layout.groups]
+    lines.append(" & ".join(["", *spans]) + r" \\")
+    start = 2
+    for _, span in layout.groups:
+        lines.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
+        start += span
+    lines.append(" & ".join(escape_latex(text) for text in [layout.stub, *layout.columns]) + r" \\")
+    for rows in (layout.rows, layout.footer):
+        if rows:
+            lines.append(r"\midrule")
+        for label, cells in rows:
+            texts = [marks[cell.emphasis].format(escape_latex(cell.text)) for cell in cells]
+            indent = r"\quad " if label.startswith(" ") else ""
+            lines.append(" & ".join([indent + escape_latex(label.strip()), *texts]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_html(layout: Layout) -> str:
+    """The table as an HTML fragment with a caption; emphasis as <b> and <u>."""
+    marks = {Emphasis.NONE: "{}", Emphasis.BEST: "<b>{}</b>", Emphasis.SECOND: "<u>{}</u>"}
+    heads = "".join(
+        f'<th scope="colgroup" colspan="{span}">{html.escape(label)}</th>' for label, span in layout.groups
+    )
+    columns = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in layout.columns)
+    parts = [
+        "<table>",
+        f"<caption>{html.escape(layout.number)}: {html.escape(layout.title)}</caption>",
+        f'<thead><tr><th rowspan="2" scope="col">{html.escape(layout.stub)}</th>{heads}</tr>',
+        f"<tr>{columns}</tr></thead>",
+    ]
+    for tag, rows in (("tbody", layout.rows), ("tfoot", layout.footer)):
+        lines = []
+        for label, cells in rows:
+            texts = (marks[cell.emphasis].format(html.escape(cell.text)) for cell in cells)
+            body = "".join(f"<td>{text}</td>" for text in texts)
+            lines.append(f'<tr><th scope="row">{html.escape(label)}</th>{body}</tr>')
+        if lines:
+            parts.append(f"<{tag}>{''.join(lines)}</{tag}>")
+    return "\n".join([*parts, "</table>", f'<p class="note">{html.escape(layout.note)}</p>'])
+
+
+def escape_latex(text: str) -> str:
+    """Plain text as LaTeX source: every special character escaped."""
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+
+
+def _markdown_text(text: str) -> str:
+    for special in ("\\", "|", "*", "_", "<"):
+        text = text.replace(special, "\\" + special)
+    return text
+
+
+def _markdown_row(texts: list[str]) -> str:
+    return "| " + " | ".join(texts) + " |"

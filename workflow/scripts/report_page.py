@@ -1,0 +1,48 @@
+"""The report: one page that holds everything and opens offline."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.files import read_json
+    from patch2loc.provenance import environment
+    from patch2loc.report import ReportFigure, ScanQuality, write_report
+
+    given, params = snakemake.input, snakemake.params
+    metrics = []
+    for path in map(Path, given.metrics):
+        keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
+        metrics.append(pd.read_csv(path).assign(**keys))
+    table = pd.concat(metrics, ignore_index=True)
+    table = table[[*("method", "dataset", "fold", "subject"), *table.columns.drop(["method", "dataset", "fold", "subject"])]]
+    figures = [
+        ReportFigure(f"Figure {Path(path).stem.removeprefix('fig')}", Path(caption).read_text().strip(), Path(path))
+        for path, caption in zip(given.figures, given.captions, strict=True)
+    ]
+    curves = [
+        ReportFigure(Path(path).stem.replace("_", " "), "Loss on training and validation patches.", Path(path))
+        for path in given.curves
+    ]
+    quality = [
+        ScanQuality(path.parts[-3], path.parts[-2], path.with_suffix(".png"), read_json(path)["flags"])
+        for path in map(Path, given.qc)
+    ]
+    write_report(
+        snakemake.output[0],
+        "Patch2Loc",
+        [Path(path).read_text(encoding="utf-8") for path in given.tables],
+        table,
+        figures,
+        curves,
+        quality,
+        {"protocol": params.protocol, "seed": params.configuration["seed"]},
+        [{"name": name, **about} for name, about in params.datasets.items()],
+        {
+            "environment": environment(),
+            "configuration": params.configuration,
+            **{Path(path).name: read_json(path)["code"] for path in given.provenance},
+        },
+    )

@@ -1,0 +1,19 @@
+"""Score one dataset with one model."""
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc import device
+    from patch2loc.score import score_scans
+    from patch2loc.standardize import paired_scans
+
+    params = snakemake.params
+    score_scans(
+        snakemake.input.model,
+        paired_scans(params.subjects, snakemake.input.scans, snakemake.input.masks),
+        snakemake.output[0],
+        device.choose(params.device, snakemake.threads),
+        params.stride,
+        params.median_filter,
+        params.code,
+    )

@@ -1,0 +1,16 @@
+"""Simulate the scans of one phantom subject."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc.acquire.phantom import write_subject
+
+    write_subject(
+        Path(snakemake.output[0]).parent,
+        snakemake.wildcards.cohort,
+        snakemake.params.index,
+        snakemake.params.seed,
+        snakemake.params.settings,
+    )

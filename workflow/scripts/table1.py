@@ -1,0 +1,36 @@
+"""Table 1: every method on every lesion dataset."""
+
+from itertools import product
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc import tables
+    from patch2loc.evaluate import summarise
+    from patch2loc.files import write_text
+    from patch2loc.provenance import describe, write_sidecar
+    from patch2loc.table_formats import to_html
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    names = list(product(params.methods, params.datasets))
+    folds = len(params.folds)
+    by_fold = {
+        key: tuple(
+            [pd.read_csv(path) for path in paths[place * folds : (place + 1) * folds]]
+            for paths in (given.metrics, given.separation)
+        )
+        for place, key in enumerate(names)
+    }
+    summaries = {
+        key: pd.concat([summarise(metrics, params.seed), tables.separation_row(separation)], ignore_index=True)
+        for key, (metrics, separation) in by_fold.items()
+    }
+    table = tables.table1(summaries, params.datasets, tables.read_published(given.published))
+    layout = tables.table1_layout(table, params.protocol)
+    tables.write_table(table, layout, output.csv, output.markdown, output.latex)
+    write_text(output.html, to_html(layout))
+    configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
+    subjects = {subject for metrics, _ in by_fold.values() for part in metrics for subject in part["subject"]}
+    write_sidecar(output.csv, describe(params.code, given, configuration, sorted(subjects)))

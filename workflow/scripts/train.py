@@ -1,0 +1,22 @@
+"""Fit one model."""
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc import device
+    from patch2loc.fit import fit_model
+    from patch2loc.standardize import paired_scans
+
+    params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
+    fit_model(
+        wildcards.method,
+        paired_scans(params.training_subjects, given.training_scans, given.training_masks),
+        paired_scans(params.validation_subjects, given.validation_scans, given.validation_masks),
+        given.landmarks,
+        {**params.training, "patch": params.patch, "seed": params.seed},
+        {"modality": wildcards.modality, "fold": int(wildcards.fold)},
+        params.code,
+        device.choose(params.device, snakemake.threads),
+        snakemake.output.model,
+        snakemake.output.history,
+    )
