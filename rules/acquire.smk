@@ -1,30 +1,24 @@
 # Simulated scans.  Scans of kinds `table` and `folder` are read where they are.
-def of_kind(kind):
-    """Regular expression for the datasets whose source is of a kind."""
-    names = [name for name, dataset in DATASETS.items() if dataset["source"]["kind"] == kind]
-    return "|".join(names) or "(?!)"
-
-
 rule simulate_phantom:
     output:
         expand(
             f"{RESULTS}/raw/phantom_{{{{cohort}}}}/{{{{subject}}}}/{{file}}.nii.gz",
             file=["T1", "T1_brain", "T1_lesion", "T2", "T2_brain", "T2_lesion"],
         ),
-    wildcard_constraints:
-        cohort="healthy|tumour|ms|stroke|wmh",
-    params:
-        code=code_hash("patch2loc.acquire.phantom"),
-        seed=config["seed"],
-        index=lambda wildcards: int(wildcards.subject.rsplit("_", 1)[1]),
-        settings=config["phantom"],
     log:
         f"{RESULTS}/logs/simulate_phantom/{{cohort}}_{{subject}}.log",
+    wildcard_constraints:
+        cohort="healthy|tumour|ms|stroke|wmh",
     conda:
         IMAGING
     resources:
         mem_mb=1500,
         runtime=10,
+    params:
+        code=code_hash("patch2loc.acquire.phantom"),
+        seed=config["seed"],
+        index=lambda wildcards: int(wildcards.subject.rsplit("_", 1)[1]),
+        settings=config["phantom"],
     script:
         "../workflow/scripts/simulate_phantom.py"
 
@@ -39,20 +33,20 @@ rule paint_stroke:
         scan=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}.nii.gz",
         brain=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}_brain.nii.gz",
         lesion=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}_lesion.nii.gz",
+    log:
+        f"{RESULTS}/logs/paint_stroke/{{dataset}}/{{subject}}_{{modality}}.log",
     wildcard_constraints:
         dataset=of_kind("painted"),
+    conda:
+        IMAGING
+    resources:
+        mem_mb=2000,
+        runtime=10,
     params:
         code=code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
         pair=lambda wildcards: {
             key: sources.pairs(described(wildcards.dataset))[wildcards.subject][key]
             for key in ("seed", "mirrored")
         },
-    log:
-        f"{RESULTS}/logs/paint_stroke/{{dataset}}/{{subject}}_{{modality}}.log",
-    conda:
-        IMAGING
-    resources:
-        mem_mb=2000,
-        runtime=10,
     script:
         "../workflow/scripts/paint_stroke.py"

@@ -100,7 +100,9 @@ def missing_data():
     needed = {name: described(name) for name in DATASETS}
     if ATLAS != "icbm152":
         needed["sri24"] = {"kind": "atlas", "root": ATLAS, "registry": "sri24"}
-    return registry.missing_data_message(needed, registry.read(workflow.source_path("../config/registry.csv")))
+    return registry.missing_data_message(
+        needed, registry.read(workflow.source_path("../config/registry.csv"))
+    )
 
 
 def preprocessed(name, kind, chosen):
@@ -123,7 +125,6 @@ def training_scans(kind, role="train"):
 
 def scored_scans(kind):
     """Input function: preprocessed files of the subjects of a dataset that a fold's model is tested on."""
-
 
     def paths(wildcards):
         stop_for_missing_data()
@@ -163,4 +164,56 @@ PROTOCOL = (
     f"{config['grid']['spacing']:g} mm, median filter {config['score']['median_filter']}^3 voxels, stride "
     f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
     f"network {config['training']['network']}, {config['training']['patches']:,} training patches."
+)
+
+
+def of_kind(kind):
+    """Regular expression for the datasets whose source is of a kind."""
+    names = [name for name, dataset in DATASETS.items() if dataset["source"]["kind"] == kind]
+    return "|".join(names) or "(?!)"
+
+
+FOLD = FOLDS[0]  # figures show the first fold
+MOST_ABNORMAL = next(
+    (name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0]
+)
+
+
+def figure(name, caption=None):
+    """Outputs of a figure: PNG, shown in the report, and PDF."""
+    return {
+        "png": report(
+            f"{RESULTS}/figures/{name}.png",
+            category="Figures",
+            labels={"figure": name},
+            caption=f"../workflow/report/{caption or name}.rst",
+        ),
+        "pdf": f"{RESULTS}/figures/{name}.pdf",
+    }
+
+
+def patches_of(names):
+    """Patch tables of the first fold."""
+    return [f"{RESULTS}/patches/patch2loc/{name}/fold{FOLD}.parquet" for name in names]
+
+
+def heatmaps_of(names):
+    """Heatmap folders of the first fold."""
+    return [f"{RESULTS}/heatmaps/patch2loc/{name}/fold{FOLD}" for name in names]
+
+
+def metrics_of(names):
+    """Metrics of the first fold."""
+    return [f"{RESULTS}/metrics/patch2loc/{name}/fold{FOLD}.csv" for name in names]
+
+
+def tested(names, kind):
+    """Preprocessed files of all tested subjects of datasets."""
+    return [path for name in names for path in preprocessed(name, kind, subjects(name, FOLD))]
+
+
+LEARNING_CURVES = expand(
+    f"{RESULTS}/figures/learning_curve_{{modality}}_fold{{fold}}.png",
+    modality=list(config["training_data"]),
+    fold=FOLDS,
 )

@@ -13,13 +13,6 @@ rule evaluate:
     output:
         metrics=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv",
         provenance=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv.provenance.json",
-    params:
-        code=code_hash("patch2loc.evaluate"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        patch=config["patch"],
-        voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
-        model=model_of,
-        score=config["score"],
     log:
         f"{RESULTS}/logs/evaluate/{{method}}_{{dataset}}_fold{{fold}}.log",
     conda:
@@ -27,6 +20,13 @@ rule evaluate:
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        code=code_hash("patch2loc.evaluate"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        patch=config["patch"],
+        voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
+        model=model_of,
+        score=config["score"],
     script:
         "../workflow/scripts/evaluate.py"
 
@@ -41,19 +41,19 @@ rule separate:
         lesions=scored_scans("_lesion"),
     output:
         f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_separation.csv",
-    wildcard_constraints:
-        dataset="|".join(LESION) or "(?!)",
-    params:
-        code=code_hash("patch2loc.metrics"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
     log:
         f"{RESULTS}/logs/separate/{{method}}_{{dataset}}_fold{{fold}}.log",
+    wildcard_constraints:
+        dataset="|".join(LESION) or "(?!)",
     conda:
         STATISTICS
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        code=code_hash("patch2loc.metrics"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
     script:
         "../workflow/scripts/separate.py"
 
@@ -66,18 +66,18 @@ rule analyse_patches:
         lesions=scored_scans("_lesion"),
     output:
         f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet",
-    wildcard_constraints:
-        method="patch2loc",
-    params:
-        code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        device=config["device"],
     log:
         f"{RESULTS}/logs/analyse_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
+    wildcard_constraints:
+        method="patch2loc",
     conda:
         NETWORK
     resources:
         mem_mb=3000,
         runtime=240,
+    params:
+        code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        device=config["device"],
     script:
         "../workflow/scripts/analyse_patches.py"

@@ -1,41 +1,4 @@
 # The paper's figures 2 to 7, learning curves, and the report that opens alone.
-FOLD = FOLDS[0]  # figures show the first fold
-MOST_ABNORMAL = next((name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0])
-
-
-def figure(name, caption=None):
-    """Outputs of a figure: PNG, shown in the report, and PDF."""
-    return {
-        "png": report(
-            f"{RESULTS}/figures/{name}.png",
-            category="Figures",
-            labels={"figure": name},
-            caption=f"../workflow/report/{caption or name}.rst",
-        ),
-        "pdf": f"{RESULTS}/figures/{name}.pdf",
-    }
-
-
-def patches_of(names):
-    """Patch tables of the first fold."""
-    return [f"{RESULTS}/patches/patch2loc/{name}/fold{FOLD}.parquet" for name in names]
-
-
-def heatmaps_of(names):
-    """Heatmap folders of the first fold."""
-    return [f"{RESULTS}/heatmaps/patch2loc/{name}/fold{FOLD}" for name in names]
-
-
-def metrics_of(names):
-    """Metrics of the first fold."""
-    return [f"{RESULTS}/metrics/patch2loc/{name}/fold{FOLD}.csv" for name in names]
-
-
-def tested(names, kind):
-    """Preprocessed files of all tested subjects of datasets."""
-    return [path for name in names for path in preprocessed(name, kind, subjects(name, FOLD))]
-
-
 rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
@@ -45,15 +8,15 @@ rule fig2:
         ),
     output:
         **figure("fig2"),
+    log:
+        f"{RESULTS}/logs/fig2.log",
+    conda:
+        STATISTICS
     params:
         code=code_hash("patch2loc.figures.ellipses"),
         about=ABOUT[MOST_ABNORMAL],
         patch=config["patch"],
         seed=config["seed"],
-    log:
-        f"{RESULTS}/logs/fig2.log",
-    conda:
-        STATISTICS
     script:
         "../workflow/scripts/figure_ellipses.py"
 
@@ -64,14 +27,14 @@ rule fig3:
         patches_of([MOST_ABNORMAL]),
     output:
         **figure("fig3"),
-    params:
-        code=code_hash("patch2loc.figures.kde"),
-        datasets=[ABOUT[MOST_ABNORMAL]],
-        seed=config["seed"],
     log:
         f"{RESULTS}/logs/fig3.log",
     conda:
         STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.kde"),
+        datasets=[ABOUT[MOST_ABNORMAL]],
+        seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
 
@@ -83,15 +46,15 @@ rule fig4:
         heatmaps=heatmaps_of(LESION),
     output:
         **figure("fig4"),
+    log:
+        f"{RESULTS}/logs/fig4.log",
+    conda:
+        STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets={name: ABOUT[name] for name in LESION},
         preprocessed=f"{RESULTS}/preprocessed",
         colour_map=config["figures"]["colour_map"],
-    log:
-        f"{RESULTS}/logs/fig4.log",
-    conda:
-        STATISTICS
     script:
         "../workflow/scripts/figure_lesions.py"
 
@@ -102,6 +65,10 @@ rule fig5:
         heatmaps=heatmaps_of(HEALTHY),
     output:
         **figure("fig5"),
+    log:
+        f"{RESULTS}/logs/fig5.log",
+    conda:
+        STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets={name: ABOUT[name] for name in HEALTHY},
@@ -109,10 +76,6 @@ rule fig5:
         preprocessed=f"{RESULTS}/preprocessed",
         colour_map=config["figures"]["colour_map"],
         rows=4,
-    log:
-        f"{RESULTS}/logs/fig5.log",
-    conda:
-        STATISTICS
     script:
         "../workflow/scripts/figure_healthy.py"
 
@@ -123,14 +86,14 @@ rule fig6:
         patches_of(LESION + HEALTHY),
     output:
         **figure("fig6"),
-    params:
-        code=code_hash("patch2loc.figures.kde"),
-        datasets=[ABOUT[name] for name in LESION + HEALTHY],
-        seed=config["seed"],
     log:
         f"{RESULTS}/logs/fig6.log",
     conda:
         STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.kde"),
+        datasets=[ABOUT[name] for name in LESION + HEALTHY],
+        seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
 
@@ -138,6 +101,8 @@ rule fig6:
 use rule fig5 as fig7 with:
     output:
         **figure("fig7"),
+    log:
+        f"{RESULTS}/logs/fig7.log",
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets={name: ABOUT[name] for name in HEALTHY},
@@ -145,8 +110,6 @@ use rule fig5 as fig7 with:
         preprocessed=f"{RESULTS}/preprocessed",
         colour_map=config["figures"]["colour_map"],
         rows=8,
-    log:
-        f"{RESULTS}/logs/fig7.log",
 
 
 rule learning_curve:
@@ -154,22 +117,15 @@ rule learning_curve:
         f"{RESULTS}/models/patch2loc/{{modality}}/fold{{fold}}/history.csv",
     output:
         **figure("learning_curve_{modality}_fold{fold}", "learning_curve"),
-    params:
-        code=code_hash("patch2loc.figures.learning_curve"),
-        simulated=lambda wildcards: ABOUT[config["training_data"][wildcards.modality]]["simulated"],
     log:
         f"{RESULTS}/logs/learning_curve_{{modality}}_fold{{fold}}.log",
     conda:
         STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.learning_curve"),
+        simulated=lambda wildcards: ABOUT[config["training_data"][wildcards.modality]]["simulated"],
     script:
         "../workflow/scripts/figure_learning_curve.py"
-
-
-LEARNING_CURVES = expand(
-    f"{RESULTS}/figures/learning_curve_{{modality}}_fold{{fold}}.png",
-    modality=list(config["training_data"]),
-    fold=FOLDS,
-)
 
 
 rule report_page:
@@ -184,16 +140,16 @@ rule report_page:
         qc=[path for name in DATASETS for path in preprocessed(name, "_qc", known_subjects(name))],
     output:
         f"{RESULTS}/report.html",
-    params:
-        code=code_hash("patch2loc.report"),
-        datasets=ABOUT,
-        configuration={key: value for key, value in config.items() if key != "datasets"},
-        protocol=PROTOCOL,
     log:
         f"{RESULTS}/logs/report_page.log",
     conda:
         STATISTICS
     resources:
         mem_mb=2000,
+    params:
+        code=code_hash("patch2loc.report"),
+        datasets=ABOUT,
+        configuration={key: value for key, value in config.items() if key != "datasets"},
+        protocol=PROTOCOL,
     script:
         "../workflow/scripts/report_page.py"

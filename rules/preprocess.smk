@@ -17,6 +17,15 @@ rule preprocess:
             labels={"subject": "{subject}", "modality": "{modality}"},
             caption="../workflow/report/qc.rst",
         ),
+    log:
+        f"{RESULTS}/logs/preprocess/{{dataset}}/{{subject}}_{{modality}}.log",
+    group:
+        "preprocess"
+    conda:
+        IMAGING
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
         atlas=ATLAS,
@@ -26,14 +35,5 @@ rule preprocess:
             "skull_strip": DATASETS[wildcards.dataset]["skull_strip"],
         },
         lesion_labels=lambda wildcards: DATASETS[wildcards.dataset]["source"].get("lesion_labels"),
-    log:
-        f"{RESULTS}/logs/preprocess/{{dataset}}/{{subject}}_{{modality}}.log",
-    conda:
-        IMAGING
-    resources:
-        mem_mb=2000,
-        runtime=lambda wildcards, attempt: 20 * attempt,
-    group:
-        "preprocess"
     script:
         "../workflow/scripts/preprocess.py"

@@ -6,12 +6,6 @@ rule score:
         masks=scored_scans("_mask"),
     output:
         directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
-    params:
-        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        stride=config["score"]["stride"],
-        median_filter=config["score"]["median_filter"],
-        device=config["device"],
     log:
         f"{RESULTS}/logs/score/{{method}}_{{dataset}}_fold{{fold}}.log",
     benchmark:
@@ -23,6 +17,12 @@ rule score:
         mem_mb=4000,
         gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
         runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        stride=config["score"]["stride"],
+        median_filter=config["score"]["median_filter"],
+        device=config["device"],
     script:
         "../workflow/scripts/score.py"
 
@@ -41,12 +41,6 @@ rule carry_back:
         ],
     output:
         directory(f"{RESULTS}/heatmaps_scan_space/{{method}}/{{dataset}}/fold{{fold}}"),
-    params:
-        code=code_hash("patch2loc.preprocess"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        grid=config["grid"],
-        atlas=ATLAS,
-        modality=modality_of,
     log:
         f"{RESULTS}/logs/carry_back/{{method}}_{{dataset}}_fold{{fold}}.log",
     conda:
@@ -54,5 +48,11 @@ rule carry_back:
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        code=code_hash("patch2loc.preprocess"),
+        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        grid=config["grid"],
+        atlas=ATLAS,
+        modality=modality_of,
     script:
         "../workflow/scripts/carry_back.py"

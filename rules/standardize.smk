@@ -5,9 +5,6 @@ rule landmarks:
         masks=training_scans("_mask"),
     output:
         f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
-    params:
-        code=code_hash("patch2loc.standardize"),
-        subjects=lambda wildcards: subjects(config["training_data"][wildcards.modality], int(wildcards.fold), "train"),
     log:
         f"{RESULTS}/logs/landmarks/{{modality}}_fold{{fold}}.log",
     conda:
@@ -15,5 +12,10 @@ rule landmarks:
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        code=code_hash("patch2loc.standardize"),
+        subjects=lambda wildcards: subjects(
+            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
+        ),
     script:
         "../workflow/scripts/landmarks.py"

@@ -16,13 +16,6 @@ rule table1:
         markdown=f"{RESULTS}/tables/table1.md",
         latex=f"{RESULTS}/tables/table1.tex",
         html=f"{RESULTS}/tables/table1.html",
-    params:
-        code=code_hash("patch2loc.tables", "patch2loc.evaluate"),
-        methods=METHODS,
-        datasets={name: ABOUT[name] for name in LESION},
-        folds=FOLDS,
-        seed=config["seed"],
-        protocol=PROTOCOL,
     log:
         f"{RESULTS}/logs/table1.log",
     conda:
@@ -30,6 +23,13 @@ rule table1:
     resources:
         mem_mb=1500,
         runtime=30,
+    params:
+        code=code_hash("patch2loc.tables", "patch2loc.evaluate"),
+        methods=METHODS,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
     script:
         "../workflow/scripts/table1.py"
 
@@ -50,11 +50,6 @@ rule table2:
         markdown=f"{RESULTS}/tables/table2.md",
         latex=f"{RESULTS}/tables/table2.tex",
         html=f"{RESULTS}/tables/table2.html",
-    params:
-        code=code_hash("patch2loc.tables", "patch2loc.correlation"),
-        datasets={name: ABOUT[name] for name in LESION},
-        folds=FOLDS,
-        seed=config["seed"],
     log:
         f"{RESULTS}/logs/table2.log",
     conda:
@@ -62,5 +57,10 @@ rule table2:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        code=code_hash("patch2loc.tables", "patch2loc.correlation"),
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
     script:
         "../workflow/scripts/table2.py"

@@ -9,18 +9,6 @@ rule train:
     output:
         model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.pt",
         history=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/history.csv",
-    params:
-        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),
-        seed=config["seed"],
-        patch=config["patch"],
-        training={key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")},
-        device=config["device"],
-        training_subjects=lambda wildcards: subjects(
-            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
-        ),
-        validation_subjects=lambda wildcards: subjects(
-            config["training_data"][wildcards.modality], int(wildcards.fold), "validation"
-        ),
     log:
         f"{RESULTS}/logs/train/{{method}}_{{modality}}_fold{{fold}}.log",
     benchmark:
@@ -32,5 +20,20 @@ rule train:
         mem_mb=config["training"]["memory_mb"],
         gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
         runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),
+        seed=config["seed"],
+        patch=config["patch"],
+        training={
+            key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
+        },
+        device=config["device"],
+        preprocessing={"atlas": ATLAS, "preprocess": config["preprocess"]},
+        training_subjects=lambda wildcards: subjects(
+            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
+        ),
+        validation_subjects=lambda wildcards: subjects(
+            config["training_data"][wildcards.modality], int(wildcards.fold), "validation"
+        ),
     script:
         "../workflow/scripts/train.py"

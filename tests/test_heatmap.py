@@ -77,7 +77,9 @@ def content_only(monkeypatch):
 def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
     volume, mask = scan
     maps = score_volume(volume, mask, content_only, PATCH)
-    moved = score_volume(np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only, PATCH)
+    moved = score_volume(
+        np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only, PATCH
+    )
     np.testing.assert_array_equal(moved["log_variance"], np.roll(maps["log_variance"], shift, (0, 1, 2)))
     np.testing.assert_array_equal(maps["log_variance"][mask], volume[mask])
 
@@ -86,9 +88,7 @@ def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
 def test_flipping_the_input_flips_the_heatmap(content_only, scan, axis):
     volume, mask = scan
     maps = score_volume(volume, mask, content_only, PATCH)
-    flipped = score_volume(
-        np.flip(volume, axis).copy(), np.flip(mask, axis).copy(), content_only, PATCH
-    )
+    flipped = score_volume(np.flip(volume, axis).copy(), np.flip(mask, axis).copy(), content_only, PATCH)
     np.testing.assert_array_equal(np.flip(flipped["log_variance"], axis), maps["log_variance"])
 
 

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from patch2loc import volumes
+from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.atlas import common_grid, load_atlas
 from patch2loc.errors import InputError
 from patch2loc.preprocess import preprocess_scan, quality, read_transform, to_scan_space, write_preprocessed
@@ -283,6 +284,24 @@ def test_coarser_copy_keeps_its_place():
     np.testing.assert_allclose(placed @ [2, 3, 4, 1], affine @ [7, 6.5, 4, 1])
     point = to_image(array, affine).TransformIndexToPhysicalPoint((7, 6, 4))
     np.testing.assert_allclose(np.array(point) * (-1, -1, 1), (affine @ [7, 6, 4, 1])[:3], atol=1e-5)
+
+
+def test_brain_of_a_simulated_t2_head_is_found(tmp_path):
+    settings = {"anatomy_spacing": 2.0, "voxel_size": [1.6, 1.6, 2.5], "noise": 0.03}
+    head = simulate_subject("healthy", 3, 7, settings)["T2"]
+    volumes.write(tmp_path / "T2.nii.gz", head.array, head.affine)
+    volumes.write(tmp_path / "brain.nii.gz", head.brain, head.affine)
+    t2 = load_atlas("icbm152", "T2")
+    found = preprocess_scan(
+        tmp_path / "T2.nii.gz",
+        "T2",
+        t2,
+        common_grid(t2, (96, 96, 50), 2.0),
+        tmp_path / "brain.nii.gz",
+        settings={"skull_strip": "atlas"},
+    )
+    assert found.qc["brain_dice_with_truth"] > 0.92
+    assert found.qc["flags"] == []
 
 
 @needs_data

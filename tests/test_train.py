@@ -79,8 +79,9 @@ def test_patches_are_drawn_uniformly_from_the_accepted_ones():
 def test_training_learns_where_patches_come_from():
     longer = Settings(**{**SETTINGS.__dict__, "patches": 128 * 150, "batch": 128})
     network, history = train(cohort(4), cohort(2, seed=9), longer)
-    assert history["validation_error"].iloc[-1] < 0.4 * history["validation_error"].iloc[0]
     cut, place, slice_location = cohort(2, seed=11).draw(np.random.default_rng(4), 300, None)
+    blind = (place - place.mean(dim=0)).norm(dim=1).mean().item()  # always guessing the middle
+    assert history["validation_error"].iloc[-1] < 0.5 * blind
     with torch.no_grad():
         mean, log_variance = network(cut, slice_location)
     error = (mean - place).norm(dim=1).mean().item()

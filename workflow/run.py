@@ -77,16 +77,19 @@ def _end_group(group: int) -> None:
 def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--workflow-profile", str(ROOT / "profiles/default")]
     command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     command += ["--nolock", "--resources", f"mem_mb={memory}", "gpu=1"]
     if arguments.config:
         command += ["--config", *arguments.config]
+    if arguments.targets:
+        command += ["--", *arguments.targets]
     log_path = results / "snakemake.log"
     # Arithmetic libraries take the threads that a rule asks for, not all cores in every job.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     process = subprocess.Popen(
-        command + ["--", *arguments.targets] if arguments.targets else command,
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,7 +12,9 @@ with rule_log(snakemake.log[0]):
     from patch2loc.volumes import read, write
 
     given, params = snakemake.input, snakemake.params
-    grid = common_grid(load_atlas(params.atlas, params.modality), params.grid["shape"], params.grid["spacing"])
+    grid = common_grid(
+        load_atlas(params.atlas, params.modality), params.grid["shape"], params.grid["spacing"]
+    )
     folder = Path(snakemake.output[0])
     partial = folder.with_name(f"{folder.name}.partial")
     for subject, transform, scan in zip(params.subjects, given.transforms, given.scans, strict=True):

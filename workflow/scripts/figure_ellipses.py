@@ -14,5 +14,7 @@ with rule_log(snakemake.log[0]):
     about = params.about
     title = dataset_label(about["title"], about["simulated"], about["modality"])
     background, _ = read(given.background[0])
-    figure = ellipse_figure(title, pd.read_parquet(given.patches[0]), background, params.patch, seed=params.seed)
+    figure = ellipse_figure(
+        title, pd.read_parquet(given.patches[0]), background, params.patch, seed=params.seed
+    )
     save_figure(figure, [output.png, output.pdf])

@@ -22,5 +22,7 @@ with rule_log(snakemake.log[0]):
         mask = read_mask(scan.with_name(f"{about['modality']}_mask.nii.gz"))
         heatmap, _ = read(Path(folders[name], f"{subject}.nii.gz"))
         title = dataset_label(about["title"], about["simulated"], about["modality"])
-        cases.append(SliceCase(title, subject, read(scan)[0], heatmap, evenly_spaced_slices(mask, turns)[turn]))
+        cases.append(
+            SliceCase(title, subject, read(scan)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
+        )
     save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])

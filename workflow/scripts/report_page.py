@@ -17,13 +17,22 @@ with rule_log(snakemake.log[0]):
         keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
         metrics.append(pd.read_csv(path).assign(**keys))
     table = pd.concat(metrics, ignore_index=True)
-    table = table[[*("method", "dataset", "fold", "subject"), *table.columns.drop(["method", "dataset", "fold", "subject"])]]
+    table = table[
+        [
+            *("method", "dataset", "fold", "subject"),
+            *table.columns.drop(["method", "dataset", "fold", "subject"]),
+        ]
+    ]
     figures = [
-        ReportFigure(f"Figure {Path(path).stem.removeprefix('fig')}", Path(caption).read_text().strip(), Path(path))
+        ReportFigure(
+            f"Figure {Path(path).stem.removeprefix('fig')}", Path(caption).read_text().strip(), Path(path)
+        )
         for path, caption in zip(given.figures, given.captions, strict=True)
     ]
     curves = [
-        ReportFigure(Path(path).stem.replace("_", " "), "Loss on training and validation patches.", Path(path))
+        ReportFigure(
+            Path(path).stem.replace("_", " "), "Loss on training and validation patches.", Path(path)
+        )
         for path in given.curves
     ]
     quality = [

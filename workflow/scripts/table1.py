@@ -24,7 +24,9 @@ with rule_log(snakemake.log[0]):
         for place, key in enumerate(names)
     }
     summaries = {
-        key: pd.concat([summarise(metrics, params.seed), tables.separation_row(separation)], ignore_index=True)
+        key: pd.concat(
+            [summarise(metrics, params.seed), tables.separation_row(separation)], ignore_index=True
+        )
         for key, (metrics, separation) in by_fold.items()
     }
     table = tables.table1(summaries, params.datasets, tables.read_published(given.published))

@@ -14,7 +14,7 @@ with rule_log(snakemake.log[0]):
         paired_scans(params.validation_subjects, given.validation_scans, given.validation_masks),
         given.landmarks,
         {**params.training, "patch": params.patch, "seed": params.seed},
-        {"modality": wildcards.modality, "fold": int(wildcards.fold)},
+        {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},
         params.code,
         device.choose(params.device, snakemake.threads),
         snakemake.output.model,

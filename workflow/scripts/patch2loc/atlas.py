@@ -90,7 +90,7 @@ def _load_sri24(folder: str | Path, modality: str) -> Atlas:
     if not found:
         raise InputError(
             f"{Path(folder) / names[0]}: no such file; the skull-stripped SRI24 atlas has spgr.nii (T1) and "
-            f"late.nii (T2): "
+            "late.nii (T2): "
             "unpack sri24_anatomy_nifti.zip (https://www.nitrc.org/projects/sri24) there, or use the atlas "
             "icbm152"
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -33,11 +34,15 @@ def fit_model(
 ) -> None:
     """Fit a method and write its model and history.
 
-    settings: what the method depends on (patch2loc.train.Settings).  about: modality and fold.
+    settings: what the method depends on (patch2loc.train.Settings).  about: modality and fold, and what is needed
+    to bring another scan to the model's grid: atlas and preprocess settings.
     A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
     """
     landmarks = read_json(landmarks_path)
-    inputs = [landmarks_path, *(path for scan in (*training, *validation) for path in (scan.volume, scan.mask))]
+    inputs = [
+        landmarks_path,
+        *(path for scan in (*training, *validation) for path in (scan.volume, scan.mask)),
+    ]
     subjects = [scan.subject for scan in (*training, *validation)]
     provenance = describe(code, inputs, {**settings, "method": name, **about}, subjects)
     folder = Path(model_path).parent
@@ -57,7 +62,11 @@ def fit_model(
         **about,
         "state": state,
         "landmarks": landmarks,
-        "grid": {"shape": list(volume.shape), "affine": affine.tolist()},
+        "grid": {
+            "shape": list(volume.shape),
+            "spacing": float(np.linalg.norm(affine[:3, 0])),
+            "affine": affine.tolist(),
+        },
         "training_subjects": [scan.subject for scan in training],
         "validation_subjects": [scan.subject for scan in validation],
         "provenance": provenance,
@@ -71,4 +80,3 @@ def _key(provenance: dict[str, Any], device: torch.device) -> str:
     """Names what a checkpoint depends on: nothing else may go on from it."""
     text = json.dumps([provenance, device.type], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-

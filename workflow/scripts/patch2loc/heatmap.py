@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
 
 from patch2loc import patches
 from patch2loc.network import LocationNetwork, for_inference

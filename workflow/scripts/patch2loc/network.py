@@ -1,6 +1,7 @@
 """The network that tells where a patch comes from (paper, sections 2.1 to 2.4)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ def for_inference(network: LocationNetwork) -> LocationNetwork:
     folded.eval().requires_grad_(False)
     for parent in list(folded.modules()):
         children = list(parent.named_children())
-        for (name, layer), (norm_name, norm) in zip(children, children[1:], strict=False):
+        for (name, layer), (norm_name, norm) in pairwise(children):
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(layer, norm))
                 setattr(parent, norm_name, nn.Identity())

@@ -44,9 +44,7 @@ def heatmap_of(
                 "preprocess the scan with the configuration of the model"
             )
         standardised = standardise(volume, mask, model["landmarks"], name)
-        return median_filtered(
-            lambda wanted: score(standardised, mask, wanted)["score"], mask, median_filter
-        )
+        return median_filtered(lambda wanted: score(standardised, mask, wanted)["score"], mask, median_filter)
 
     return heatmap
 

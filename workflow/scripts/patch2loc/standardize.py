@@ -92,7 +92,9 @@ def fit_landmarks(scans: Sequence[Scan]) -> dict:
     }
 
 
-def standardise(volume: np.ndarray, mask: np.ndarray, landmarks: dict, name: Path | str = "volume") -> np.ndarray:
+def standardise(
+    volume: np.ndarray, mask: np.ndarray, landmarks: dict, name: Path | str = "volume"
+) -> np.ndarray:
     """Map the brain's intensities onto the landmarks' scale and divide by their 98th percentile.
 
     volume: (x, y, z) float32.  mask: (x, y, z) boolean.  Returns (x, y, z) float32, 0 outside the mask.

@@ -1,7 +1,7 @@
 """Training of the location network on healthy scans (paper, sections 2.2 and 4.1)."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Settings:
     subjects.  validations: how often the network is validated and a checkpoint is written.
     """
 
-    widths: tuple[int, ...]
+    widths: Sequence[int]
     patch: int
     patches: int
     batch: int
@@ -75,7 +75,9 @@ class Slices:
             if self.usable[np.arange(subjects), slices].any():
                 return slices
 
-    def draw(self, rng: np.random.Generator, n: int, slices: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(
+        self, rng: np.random.Generator, n: int, slices: np.ndarray | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw n accepted patches uniformly, with replacement, by rejection.
 
         slices: (subjects,), the one slice of each subject to draw from; None for all slices.
@@ -118,7 +120,9 @@ def _batches(cohort: Slices, settings: Settings, first_step: int) -> Iterator[tu
         yield cohort.draw(rng, settings.batch, slices=cohort.draw_slices(rng))
 
 
-def _validate(network: LocationNetwork, fixed: tuple[Tensor, Tensor, Tensor], batch: int) -> tuple[float, float]:
+def _validate(
+    network: LocationNetwork, fixed: tuple[Tensor, Tensor, Tensor], batch: int
+) -> tuple[float, float]:
     """The loss, and the mean Euclidean location error in percent of the grid, on the fixed patches."""
     network.eval()
     with torch.inference_mode():

@@ -1,6 +1,7 @@
 """Patch2Loc (paper, section 2): a patch that is hard to place is abnormal."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from patch2loc.heatmap import score_volume
 from patch2loc.network import LocationNetwork
 from patch2loc.train import Settings, Slices, train
 
+FIELDS = {field.name for field in fields(Settings)}
 Volumes = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -18,7 +20,7 @@ def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
 ) -> tuple[dict, pd.DataFrame]:
     """Train the location network on healthy scans."""
-    chosen = Settings(**{**settings, "widths": tuple(settings["widths"])})
+    chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
     network, history = train(
         Slices(training, chosen.patch, device), Slices(validation, chosen.patch, device), chosen, checkpoint
     )

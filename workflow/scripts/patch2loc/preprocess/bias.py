@@ -5,8 +5,8 @@ import SimpleITK as sitk
 
 from patch2loc.preprocess.images import coarser, to_array, to_image
 
-COARSE_MM = 6.0
-ITERATIONS = (20, 15, 10)
+COARSE_MM = 8.0
+ITERATIONS = (30, 20)
 CONVERGENCE = 1e-3
 
 
@@ -14,7 +14,7 @@ def correct_bias(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tu
     """Divide a volume by its smooth bias field: (corrected volume, log field), both (x, y, z) float32.
 
     volume: (x, y, z) float32.  mask: where the field is estimated.  affine: voxel to mm, for the spacing.
-    The field is fitted to means over 6 mm blocks, few iterations being enough for a field that is smooth, and
+    The field is fitted to means over 8 mm blocks, few iterations being enough for a field that is smooth, and
     evaluated on every voxel. Its mean logarithm in the mask is 0, so that the brain keeps its brightness.
     With less than 1000 positive voxels in the mask the volume stays as it is.
     """
@@ -23,8 +23,8 @@ def correct_bias(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tu
         return volume, np.zeros_like(volume)
     share, coarse = coarser(seen.astype(np.float32), affine, COARSE_MM)
     total, _ = coarser(volume * seen, affine, COARSE_MM)
-    inside = share > 0.5
-    means = np.where(inside, total / np.maximum(share, 0.5), 0).astype(np.float32)
+    inside = share > 0.25
+    means = np.where(inside, total / np.maximum(share, 0.25), 0).astype(np.float32)
     correction = sitk.N4BiasFieldCorrectionImageFilter()
     correction.SetMaximumNumberOfIterations(ITERATIONS)
     correction.SetConvergenceThreshold(CONVERGENCE)

@@ -40,13 +40,13 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise InputError(
             f"{path}: affine {affine[:3].tolist()} found, an invertible one expected; repair the header or "
-            f"leave it out"
+            "leave it out"
         )
     voxel = voxel_size(affine)
     if voxel.min() < VOXEL_MM[0] or voxel.max() > VOXEL_MM[1]:
         raise InputError(
             f"{path}: voxels of {voxel.round(4).tolist()} mm found, {VOXEL_MM[0]} to {VOXEL_MM[1]} mm "
-            f"expected; "
+            "expected; "
             "check the units in the header"
         )
     bad = array.size - np.count_nonzero(np.isfinite(array))

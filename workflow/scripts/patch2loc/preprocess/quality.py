@@ -15,10 +15,10 @@ from patch2loc.files import replacing
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
 from patch2loc.preprocess.lesions import indices_on_grid
 from patch2loc.preprocess.register import matrix
+from patch2loc.preprocess.skull_strip import BRAIN_ML
 from patch2loc.volumes import Grid
 
-BRAIN_ML = (900.0, 2000.0)
-SCALE_OFF = 0.25
+SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
 ROTATION_DEGREES = 35.0
 ATLAS_DICE = 0.85
 BIAS_RATIO = 3.0

@@ -12,18 +12,21 @@ from patch2loc.preprocess.register import PITCHES, as_affine, climb, lps, with_m
 # to the third.
 BONE_MM, SCALP_MM, AIR_MM = 8.0, 15.0, 22.0
 RIM_MM = 5.0  # below the orbits only this much around the brain is compared: faces differ too much
-# Brightness of bone and scalp in both contrasts, relative to the brain's median; the same would do for any
-# sequence
-# in which bone is dark.
+# Brightness of bone and scalp in both contrasts, relative to the brain's median; mutual
+# information asks for no more than that bone is dark and scalp is not.
 BONE, SCALP = 0.1, 0.75
 SHIFTS_MM = (0.0, -25.0)
+CLIP_PERCENTILE = 80.0
+BRAIN_ML = (900.0, 2000.0)
 
-# Fitting of the placed atlas mask to the tissue, in mm; darkest tissue relative to the brain's median.
+# Fitting of the placed atlas mask to the tissue, in mm; the darkest tissue relative to the median, the
+# brightest to the bright end of what is certainly brain.
 WORK_MM = 2.0
 CORE_MM = 6.0
-OUT_MM, IN_MM = 5.0, 3.0
+OUT_MM, IN_MM = 4.0, 3.0
 ERODE_MM, GROW_MM, CLOSE_MM = 3.0, 2.0, 8.0
 DARKEST = 0.5
+BRIGHTEST = 1.2
 
 
 def stripped_mask(scan: np.ndarray) -> np.ndarray:
@@ -43,12 +46,18 @@ def find_brain(scan: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.n
     The atlas brain is given a simulated skull and scalp, which hold its size, and registered to the head by
     mutual information from several poses. The atlas mask so placed is then fitted to the tissue of the scan.
     """
-    bright = np.percentile(scan[scan > 0], 99)
-    head, coarse = coarser(np.clip(scan, 0, bright), affine, 4.0)
+    head, coarse = coarser(np.maximum(scan, 0), affine, 4.0)
+    # Fat can be many times brighter than brain: clipped, it leaves the histogram to the brain.
+    head = np.minimum(head, np.percentile(head[head > head.mean()], CLIP_PERCENTILE))
     model = with_simulated_head(atlas)
     starts = poses(atlas, head, coarse)
     found = [climb(model, head, coarse, start, spacing=8.0, iterations=25) for start in starts]
-    pose = as_affine(max(found, key=lambda result: result[1])[0])
+    volume = atlas.mask.sum() * abs(np.linalg.det(atlas.affine[:3, :3])) / 1000
+    # A brain drawn out to the scalp can beat the true one in mutual information, not in size.
+    plausible = [
+        result for result in found if BRAIN_ML[0] <= volume * result[0].GetScale() ** 3 <= BRAIN_ML[1]
+    ]
+    pose = as_affine(max(plausible or found, key=lambda result: result[1])[0])
     transform, _ = climb(model, head, coarse, pose, spacing=6.0, iterations=50)
     return fitted(scan, affine, atlas, transform), transform
 
@@ -77,8 +86,9 @@ def fitted(scan: np.ndarray, affine: np.ndarray, atlas: Atlas, transform: sitk.A
     near = depth(~placed[box], spacing) <= OUT_MM
     head = ndimage.gaussian_filter(coarse_scan[box], 0.7 / spacing)
     core = inner > CORE_MM
-    reference = np.median(head[core if core.any() else placed[box]])
-    tissue = (head > DARKEST * reference) & near
+    certain = head[core if core.any() else placed[box]]
+    # Fat is brighter than all brain in T1; in T2 fluid, which is certain brain too, is the brightest.
+    tissue = near & (head > DARKEST * np.median(certain)) & (head < BRIGHTEST * np.percentile(certain, 99.5))
     tissue |= inner > IN_MM + ERODE_MM + 1
     kept = largest_part(depth(tissue, spacing) > ERODE_MM)
     grown = tissue & (depth(~kept, spacing) <= ERODE_MM + GROW_MM)

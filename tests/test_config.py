@@ -1,0 +1,188 @@
+"""The configuration: schema, shipped configurations and config/README.md say the same."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from patch2loc.acquire.phantom import COHORTS
+from patch2loc.acquire.sources import KINDS
+from patch2loc.methods import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml"))
+REQUIRED, NOTHING = "required", "-"
+# Which keys a source needs depends on its kind: none of them has a default.
+WITHOUT_DEFAULTS = "datasets.<name>.source."
+
+
+def configuration(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+def properties(schema: dict, prefix: str = "") -> Iterator[tuple[str, dict, bool]]:
+    """Every property below an object: (key path, its schema, whether it is required)."""
+    for name, entry in schema.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        yield path, entry, name in schema.get("required", [])
+        yield from properties(entry, f"{path}.")
+        if isinstance(entry.get("additionalProperties"), dict):
+            yield from properties(entry["additionalProperties"], f"{path}.<name>.")
+
+
+def is_group(entry: dict) -> bool:
+    return "properties" in entry
+
+
+PROPERTIES = {path: (entry, required) for path, entry, required in properties(SCHEMA)}
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """Rows of the tables of config/README.md: {key path: (default, meaning)}, each key once."""
+    rows = {}
+    for line in (ROOT / "config/README.md").read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"\| `([^`]+)` \| (.+?) \| (.+) \|", line):
+            key, default, meaning = match.groups()
+            assert key not in rows, f"{key} is documented twice"
+            rows[key] = (default, meaning)
+    return rows
+
+
+def problems(config: dict[str, Any]) -> list[str]:
+    return [error.message for error in Draft202012Validator(SCHEMA).iter_errors(config)]
+
+
+def value_at(config: dict[str, Any], path: str) -> Any:
+    for name in path.split("."):
+        if not isinstance(config, dict) or name not in config:
+            return None
+        config = config[name]
+    return config
+
+
+def test_the_schema_is_a_json_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("path", PROPERTIES)
+def test_every_property_is_described_and_has_a_default_unless_it_is_required(path):
+    entry, required = PROPERTIES[path]
+    assert entry.get("description", "").strip()
+    if required or path.startswith(WITHOUT_DEFAULTS):
+        assert "default" not in entry
+        return
+    if path == "training_data" or path == "datasets":
+        return
+    default = entry["default"]
+    assert Draft202012Validator(entry).is_valid(default), f"{path}: the default {default!r} is not allowed"
+
+
+def test_every_object_refuses_unknown_keys_or_says_what_its_free_names_hold():
+    for path, (entry, _) in PROPERTIES.items():
+        if is_group(entry):
+            assert entry["additionalProperties"] is False, path
+        elif entry.get("type") == "object":
+            assert isinstance(entry["additionalProperties"], dict), path
+    assert SCHEMA["additionalProperties"] is False
+
+
+def test_the_readme_documents_exactly_the_keys_of_the_schema():
+    leaves = [path for path, (entry, _) in PROPERTIES.items() if not is_group(entry)]
+    assert sorted(documented()) == sorted(leaves)
+
+
+def test_the_readme_states_the_defaults_of_the_schema():
+    for path, (shown, _) in documented().items():
+        entry, required = PROPERTIES[path]
+        if required:
+            assert shown == REQUIRED, path
+        elif "default" in entry:
+            assert json.loads(shown.strip("`")) == entry["default"], path
+        else:
+            assert shown == NOTHING, path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configurations_are_valid(name):
+    assert problems(configuration(name)) == []
+
+
+@pytest.mark.parametrize(
+    "group", ["", "grid", "training", "score", "datasets.ixi_t1", "datasets.ixi_t1.source"]
+)
+def test_unknown_keys_are_refused(group):
+    config = copy.deepcopy(configuration("config.yaml"))
+    holder = value_at(config, group) if group else config
+    holder["unknown_key"] = 1
+    assert any("unknown_key" in message for message in problems(config))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("patch", 25),
+        ("folds", []),
+        ("methods", ["unheard_of"]),
+        ("training.learning_rate", 0),
+        ("score.stride", 0),
+        ("grid.spacing", 0),
+        ("datasets.brats21.role", "train"),
+        ("datasets.brats21.modality", "FLAIR"),
+        ("datasets.brats21.source.kind", "bids"),
+    ],
+)
+def test_impossible_values_are_refused(path, value):
+    config = configuration("config.yaml")
+    group, _, name = path.rpartition(".")
+    holder = value_at(config, group) if group else config
+    assert name in holder
+    holder[name] = value
+    assert problems(config)
+
+
+def test_the_configuration_of_the_paper_is_the_defaults():
+    """config.yaml, the paper: its settings are the schema's defaults, one by one; datasets are its own."""
+    config, compared = configuration("config.yaml"), 0
+    for path, (entry, _) in PROPERTIES.items():
+        value = value_at(config, path)
+        if path.startswith("datasets.") or is_group(entry) or "default" not in entry or value is None:
+            continue
+        assert value == entry["default"], path
+        compared += 1
+    assert compared >= 20
+
+
+def test_the_schema_offers_what_the_code_knows():
+    assert tuple(SCHEMA["properties"]["methods"]["items"]["enum"]) == tuple(METHODS)
+    source = SCHEMA["properties"]["datasets"]["additionalProperties"]["properties"]["source"]["properties"]
+    assert set(source["kind"]["enum"]) == set(KINDS)
+    assert set(source["cohort"]["enum"]) == set(COHORTS)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_training_data_are_healthy_datasets_of_their_modality(name):
+    config = configuration(name)
+    for modality, dataset in config["training_data"].items():
+        assert config["datasets"][dataset]["modality"] == modality
+        assert config["datasets"][dataset]["role"] == "healthy"
+    assert {dataset["modality"] for dataset in config["datasets"].values()} <= set(config["training_data"])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_lists_that_configurations_name_are_shipped(name):
+    for dataset in configuration(name)["datasets"].values():
+        for path in (dataset.get("split"), dataset["source"].get("table")):
+            assert path is None or (ROOT / path).is_file(), path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_simulated_sources_are_declared_simulated(name):
+    for key, dataset in configuration(name)["datasets"].items():
+        assert dataset.get("simulated", False) == (dataset["source"]["kind"] in ("phantom", "painted")), key

@@ -1,0 +1,81 @@
+import os
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from patch2loc import volumes
+from patch2loc.errors import InputError
+from patch2loc.files import replacing, sha256, write_csv, write_json
+from patch2loc.volumes import Grid
+
+
+def test_a_result_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        partial.write_text("half")
+        assert path.read_text() == "old"
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_numbers_survive_csv_exactly(tmp_path):
+    table = pd.DataFrame({"a": np.random.default_rng(0).random(50), "b": np.arange(50) / 3})
+    write_csv(tmp_path / "t.csv", table)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.csv"), table, check_exact=True)
+
+
+def test_json_refuses_what_json_has_not(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_volume_gives_the_same_bytes(tmp_path):
+    array = np.random.default_rng(0).random((5, 6, 7))
+    for name in ("a", "b"):
+        volumes.write(tmp_path / f"{name}.nii.gz", array, np.diag([2.0, 2, 2, 1]))
+    assert sha256(tmp_path / "a.nii.gz") == sha256(tmp_path / "b.nii.gz")
+    found, affine = volumes.read(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(found, array.astype(np.float32))
+    np.testing.assert_array_equal(affine, np.diag([2.0, 2, 2, 1]))
+    image = nib.load(tmp_path / "a.nii.gz")
+    assert image.get_data_dtype() == np.float32
+    assert image.header.get_xyzt_units()[0] == "mm"
+
+
+def test_the_middle_of_the_grid_is_its_centre():
+    grid = Grid((96, 96, 50), 2.0, (1.0, -20.0, 5.0))
+    middle = grid.affine @ [47.5, 47.5, 24.5, 1]
+    np.testing.assert_allclose(middle[:3], grid.centre)
+    assert grid.voxel_ml == pytest.approx(0.008)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), (b"hello", "not a readable NIfTI"), (b"", "not a readable NIfTI")],
+)
+def test_files_that_are_no_scans_are_named(tmp_path, content, message):
+    path = tmp_path / "scan.nii.gz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"scan\.nii\.gz: {message}"):
+        volumes.read(path)
+
+
+def test_a_truncated_scan_and_a_series_are_refused(tmp_path):
+    volumes.write(tmp_path / "whole.nii.gz", np.random.default_rng(0).random((20, 20, 20)), np.eye(4))
+    data = (tmp_path / "whole.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="not a readable NIfTI"):
+        volumes.read(tmp_path / "cut.nii.gz")
+    nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4)).to_filename(tmp_path / "series.nii.gz")
+    with pytest.raises(InputError, match="one 3-D volume expected"):
+        volumes.read(tmp_path / "series.nii.gz")
