@@ -18,6 +18,7 @@ validate(config, "../workflow/schemas/config.schema.yaml")
 RESULTS = config["results"]
 DATASETS = config["datasets"]
 FOLDS = config["folds"]
+GPU = int(config["device"] != "cpu")  # GPUs that a job of the network asks for
 METHODS = config["methods"]
 LESION = [name for name, dataset in DATASETS.items() if dataset["role"] == "lesion"]
 HEALTHY = [name for name, dataset in DATASETS.items() if dataset["role"] == "healthy"]
@@ -61,6 +62,8 @@ def subjects(name, fold=None, role="test"):
         return list(scans(name))
     if dataset["split"] is None:
         source = dataset["source"]
+        if source["kind"] != "phantom":
+            raise WorkflowError(f"datasets.{name}: healthy scans need `split`, a CSV of who trains and who is tested")
         table = splits.divide(list(scans(name)), source["validation"], source["test"])
         return list(table.loc[table[f"fold{fold}"] == role, "subject"])
     known = scans(name)

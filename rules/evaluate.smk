@@ -18,7 +18,7 @@ rule evaluate:
     conda:
         STATISTICS
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=240,
     params:
         code=code_hash("patch2loc.evaluate"),
@@ -48,7 +48,7 @@ rule separate:
     conda:
         STATISTICS
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=240,
     params:
         code=code_hash("patch2loc.metrics"),
@@ -73,7 +73,8 @@ rule analyse_patches:
     conda:
         NETWORK
     resources:
-        mem_mb=3000,
+        gpu=GPU,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=240,
     params:
         code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),

@@ -98,11 +98,16 @@ rule fig6:
         "../workflow/scripts/figure_kde.py"
 
 
-use rule fig5 as fig7 with:
+rule fig7:
+    """Figure 7: more heatmaps of healthy test scans."""
+    input:
+        heatmaps=heatmaps_of(HEALTHY),
     output:
         **figure("fig7"),
     log:
         f"{RESULTS}/logs/fig7.log",
+    conda:
+        STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets={name: ABOUT[name] for name in HEALTHY},
@@ -110,6 +115,8 @@ use rule fig5 as fig7 with:
         preprocessed=f"{RESULTS}/preprocessed",
         colour_map=config["figures"]["colour_map"],
         rows=8,
+    script:
+        "../workflow/scripts/figure_healthy.py"
 
 
 rule learning_curve:

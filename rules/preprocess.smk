@@ -24,7 +24,7 @@ rule preprocess:
     conda:
         IMAGING
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),

@@ -14,8 +14,8 @@ rule score:
         NETWORK
     threads: lambda wildcards: config["score"]["threads"] if wildcards.method == "patch2loc" else 1
     resources:
-        mem_mb=4000,
-        gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        gpu=lambda wildcards: GPU * (wildcards.method == "patch2loc"),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
@@ -46,7 +46,7 @@ rule carry_back:
     conda:
         IMAGING
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=240,
     params:
         code=code_hash("patch2loc.preprocess"),

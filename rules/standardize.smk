@@ -10,7 +10,7 @@ rule landmarks:
     conda:
         IMAGING
     resources:
-        mem_mb=1500,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=60,
     params:
         code=code_hash("patch2loc.standardize"),

@@ -21,7 +21,7 @@ rule table1:
     conda:
         STATISTICS
     resources:
-        mem_mb=1500,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=30,
     params:
         code=code_hash("patch2loc.tables", "patch2loc.evaluate"),
@@ -55,7 +55,7 @@ rule table2:
     conda:
         STATISTICS
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         code=code_hash("patch2loc.tables", "patch2loc.correlation"),

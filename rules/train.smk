@@ -18,7 +18,7 @@ rule train:
     threads: lambda wildcards: config["training"]["threads"] if wildcards.method == "patch2loc" else 1
     resources:
         mem_mb=config["training"]["memory_mb"],
-        gpu=lambda wildcards: int(wildcards.method == "patch2loc"),
+        gpu=lambda wildcards: GPU * (wildcards.method == "patch2loc"),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),

@@ -80,7 +80,9 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     command += ["--workflow-profile", str(ROOT / "profiles/default")]
     command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
-    command += ["--nolock", "--resources", f"mem_mb={memory}", "gpu=1"]
+    # One job at a time on each GPU; without any, jobs that could use one share the processors.
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*"))) or psutil.cpu_count()
+    command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
         command += ["--config", *arguments.config]
     if arguments.targets:

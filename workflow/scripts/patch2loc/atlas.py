@@ -105,6 +105,8 @@ def _load_sri24(folder: str | Path, modality: str) -> Atlas:
 
 def _brain(image: np.ndarray) -> np.ndarray:
     """The largest connected part of the voxels above 0, its holes filled."""
-    labels, _ = ndimage.label(image > 0)
-    largest = labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
-    return ndimage.binary_fill_holes(largest)
+    box = ndimage.find_objects((image > 0).astype(np.uint8))[0]
+    labels, _ = ndimage.label(image[box] > 0)
+    mask = np.zeros(image.shape, bool)
+    mask[box] = ndimage.binary_fill_holes(labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1)
+    return mask

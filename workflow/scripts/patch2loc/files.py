@@ -1,14 +1,17 @@
 """Results appear whole or not at all: every file is written beside its place and then renamed."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # thousands of short jobs need the rest of this module, and not pandas
+    import pandas as pd
 
 
 @contextmanager

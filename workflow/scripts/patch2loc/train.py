@@ -159,7 +159,7 @@ def train(
     device = training.volumes.device
     torch.manual_seed(settings.seed)
     network = LocationNetwork(settings.widths).to(device, memory_format=torch.channels_last).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = _schedule(optimiser, settings)
     fixed = validation.draw(
         np.random.default_rng([settings.seed, 2]), settings.validation_patches, slices=None

@@ -51,7 +51,8 @@ def missing(dataset: Dataset) -> list[Path]:
     if dataset["kind"] == "phantom":
         return []
     if dataset["kind"] == "atlas":
-        needed = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
+        stored = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
+        needed = [path for path in stored if not Path(f"{path}.gz").is_file()]
     elif dataset["kind"] == "painted":
         needed = [pair[part] for pair in pairs(dataset).values() for part in ("scan", "brain", "mask")]
     else:

@@ -5,7 +5,8 @@ A module has
         training, validation: lists of (volume (x, y, z) float32 standardised, mask (x, y, z) boolean).
         settings: the configuration as a plain dictionary.  checkpoint: file to go on from, or None.
         state: tensors and plain values, all that scoring needs.  history: a table, or None without training.
-    scorer(state, device) -> score(volume, mask, wanted) -> maps
+    scorer(state, device, stride) -> score(volume, mask, wanted) -> maps
+        stride: voxels between scored places in a slice, for methods that can skip some.
         volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
         maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
 """

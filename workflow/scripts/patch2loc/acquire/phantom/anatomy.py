@@ -49,6 +49,8 @@ class Template:
     depth: np.ndarray  # mm below the brain's surface, negative outside
     ventricles: np.ndarray  # the lateral ventricles, 0 to 1, blurred
     ventricle_pull: np.ndarray  # (3, x, y, z), direction towards the ventricles, largest length 1
+    sulci: np.ndarray  # where all brains fold, mean 0, variance 1
+    regions: np.ndarray  # (2, x, y, z), how T1 and T2 tissue differs between regions in all brains, likewise
     static_origin: np.ndarray
 
 
@@ -57,7 +59,8 @@ class Anatomy:
     """A subject's head on a regular grid of head space; arrays are float32 on the grid.
 
     The fractions grey, white and csf add up to brain.  depth: mm below the brain's surface.  detail: T1 of
-    the template over that of white matter.  iron: how far grey nuclei darken T2.  ventricles: true inside the
+    the template over that of white matter.  iron: how far grey nuclei darken T2.  regions: (2, x, y, z), regional
+    difference of tissue in T1 and T2, variance 1.  ventricles: true inside the
     lateral ventricles.  template: the template's coordinate along an axis, on demand.  head: signed distance
     (mm, negative inside) of another part of the head, on demand.
     """
@@ -71,6 +74,7 @@ class Anatomy:
     depth: np.ndarray
     detail: np.ndarray
     iron: np.ndarray
+    regions: np.ndarray
     ventricles: np.ndarray
     template: Callable[[int], np.ndarray]
     head: Callable[[str], np.ndarray]
@@ -140,7 +144,15 @@ def load_template(spacing: float) -> Template:
     ventricles = ndimage.gaussian_filter(np.isin(labels, largest).astype(np.float32), 1.0)
     pull = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, 2.3))).astype(np.float32)
     pull /= np.sqrt((pull**2).sum(0)).max()
-    return Template(tuple(maps), scales, origin, depth, ventricles, pull, static_origin)
+    # Real cortex folds much alike in all brains, and the same tissue relaxes differently in different regions.  The
+    # template, an average, has lost both; these fixed fields stand for them.
+    rng = np.random.default_rng(152)
+    axes = tuple(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True))
+    sulci = smooth_field(rng, axes, 9.0)
+    regions = np.stack(
+        [0.8 * smooth_field(rng, axes, 15.0) + 0.6 * smooth_field(rng, axes, 40.0) for _ in range(2)]
+    )
+    return Template(tuple(maps), scales, origin, depth, ventricles, pull, sulci, regions, static_origin)
 
 
 def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
@@ -191,7 +203,12 @@ def build_anatomy(
     # An average of 152 brains has shallow sulci; every subject gets sulci and a cortex of its own.
     surface = np.exp(-np.clip(depth[inside], 0, None) / 9)
     atrophy = np.clip(rng.normal(0, 0.35), -0.6, 0.9)
-    folds = smooth_field(rng, axes, 6.0)[inside] + 0.7 * smooth_field(rng, axes, 11.0)[inside]
+    static_index = (points - template.static_origin[:, None, None, None]) / STATIC
+
+    def sampled(volume: np.ndarray) -> np.ndarray:
+        return upsample(ndimage.map_coordinates(volume, static_index, order=1, mode="nearest"), coarse, axes)
+
+    folds = 0.6 * smooth_field(rng, axes, 6.0)[inside] + 1.0 * sampled(template.sulci)[inside]
     ribbon = smooth_field(rng, axes, 7.0)[inside]
     csf = np.clip(brain - grey - white, 0, None)
     weights = np.stack([grey, white, csf]) ** 2.2
@@ -204,8 +221,7 @@ def build_anatomy(
         volume[inside] = values
         return volume
 
-    static_index = (points - template.static_origin[:, None, None, None]) / STATIC
-    near = upsample(ndimage.map_coordinates(template.ventricles, static_index, order=1), coarse, axes) > 0.1
+    near = sampled(template.ventricles) > 0.1
     parts = _head_parts(rng, points, -sample_depth(template, points))
     return Anatomy(
         axes=axes,
@@ -217,6 +233,7 @@ def build_anatomy(
         depth=depth,
         detail=on_grid(detail),
         iron=upsample(_iron(points), coarse, axes),
+        regions=np.stack([sampled(volume) for volume in template.regions]),
         ventricles=near & (on_grid(weights[2]) > 0.5),
         template=lambda axis: upsample(points[axis], coarse, axes),
         head=lambda name: upsample(parts[name], coarse, axes),
