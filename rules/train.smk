@@ -15,6 +15,7 @@ rule train:
         f"{RESULTS}/benchmarks/train/{{method}}_{{modality}}_fold{{fold}}.tsv"
     conda:
         NETWORK
+    priority: 10
     threads: lambda wildcards: config["training"]["threads"] if wildcards.method == "patch2loc" else 1
     resources:
         mem_mb=config["training"]["memory_mb"],

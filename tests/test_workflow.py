@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from patch2loc.models import load_model
 from patch2loc.provenance import trace
+from patch2loc.tables import TABLE1_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests/tiny.yaml"
@@ -52,21 +55,6 @@ def results(finished):
 def test_table1_has_every_method_dataset_and_metric(results):
     table = pd.read_csv(results / "tables/table1.csv")
     assert list(table.columns) == TABLE1_COLUMNS
-        "method",
-        "dataset",
-        "modality",
-        "metric",
-        "mean",
-        "sd",
-        "ci_low",
-        "ci_high",
-        "n_subjects",
-        "n_folds",
-        "prevalence",
-        "simulated",
-        "published_mean",
-        "published_sd",
-    ]
     rows = set(table[["method", "dataset", "metric"]].itertuples(index=False, name=None))
     for method in ("patch2loc", "thresh", "zscore"):
         for dataset in ("phantom_tumour", "phantom_wmh"):
@@ -254,6 +242,53 @@ def test_unknown_keys_are_refused(tmp_path):
     assert "learnig_rate" in result.stdout + result.stderr
 
 
+def start(folder):
+    """A run with a parent, as make is one; both in a process group of their own."""
+    command = [sys.executable, str(ROOT / "workflow/run.py"), str(TINY), "--cores", "2"]
+    return subprocess.Popen(
+        ["sh", "-c", f"{shlex.join(command)}; true"],
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_rule(process, folder, rule):
+    """Wait until a run has begun a rule."""
+    log = folder / "results/tiny/snakemake.log"
+    while process.poll() is None:
+        if log.exists() and re.search(rf"^\s*rule {rule}:", log.read_text(), re.MULTILINE):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{rule} was never seen")
+
+
+def at_work_in(folder):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()) == folder:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_one_run_at_a_time_and_none_left_behind(tmp_path):
+    process = start(tmp_path)
+    wait_for_rule(process, tmp_path, "simulate_phantom")
+    second = run(tmp_path)
+    assert second.returncode != 0
+    assert "another run is at work" in second.stderr
+    process.kill()  # the parent alone
+    process.wait()
+    deadline = time.monotonic() + 20
+    while at_work_in(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not at_work_in(tmp_path)
+
+
 def tables(folder):
     return {
         path.name: path.read_bytes()
@@ -277,19 +312,10 @@ STAGES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["group", "parent"])
 def test_kills_in_every_stage_change_no_table(finished, tmp_path, victim):
-    command = [sys.executable, str(ROOT / "workflow/run.py"), str(TINY), "--cores", "2"]
     for stage in STAGES:
-        log = tmp_path / "results/tiny/snakemake.log"
-        log.unlink(missing_ok=True)
-        shell = ["sh", "-c", " ".join([*command, "; true"])]  # a parent, as make is one
-        process = subprocess.Popen(
-            shell, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and not (
-            log.exists() and re.search(rf"^\s*rule {stage}:", log.read_text(), re.MULTILINE)
-        ):
-            time.sleep(0.05)
-        assert process.poll() is None, f"{stage} was never seen"
+        (tmp_path / "results/tiny/snakemake.log").unlink(missing_ok=True)
+        process = start(tmp_path)
+        wait_for_rule(process, tmp_path, stage)
         time.sleep(1.5 if stage in ("train", "score") else 0.5)
         if victim == "group":
             os.killpg(process.pid, signal.SIGKILL)

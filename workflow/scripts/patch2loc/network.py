@@ -94,7 +94,9 @@ class LocationNetwork(nn.Module):
         Returns the mean (n, 2), percent of the grid along x and y, and the logarithm of the variance (n, 2).
         """
         latent = self.encoder(patches)
-        latent = latent + slice_code(slice_location, self.widths[-1]).to(latent.dtype)
+        # A batch comes from few slices: each slice's code is computed once.
+        slices, place = slice_location.unique(return_inverse=True)
+        latent = latent + slice_code(slices, self.widths[-1]).to(latent.dtype)[place]
         return self.mean_branch(latent), self.logvariance_branch(latent)
 
     @torch.no_grad()
@@ -110,7 +112,7 @@ class LocationNetwork(nn.Module):
 
 
 def for_inference(network: LocationNetwork) -> LocationNetwork:
-    """A copy in evaluation mode with every batch normalisation folded into the layer before it."""
+    """A copy in evaluation mode with every batch normalisation folded into the layer before it, channels last."""
     folded = LocationNetwork(network.widths)
     folded.load_state_dict(network.state_dict())
     folded.eval().requires_grad_(False)
@@ -123,4 +125,4 @@ def for_inference(network: LocationNetwork) -> LocationNetwork:
             elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
                 setattr(parent, name, fuse_linear_bn_eval(layer, norm))
                 setattr(parent, norm_name, nn.Identity())
-    return folded.to(next(network.parameters()).device)
+    return folded.to(next(network.parameters()).device, memory_format=torch.channels_last)
