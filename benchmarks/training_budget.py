@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,11 +21,14 @@ SHOWN = {"painted": "painted strokes (simulated)", "brats21": "BraTS21, one case
 
 def main(data: str, *budgets: str) -> None:
     """Run the budgets and gather their tables."""
+    configuration = yaml.safe_load((ROOT / "config/ixi2mm.yaml").read_text(encoding="utf-8")) | {"data": data}
+    changed = ROOT / RESULTS / "training_budget.yaml"
+    changed.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for budget in sorted(map(int, budgets)):
-        overruled = [f"data={data}", f"training={{patches: {budget}}}"]
-        command = [sys.executable, str(ROOT / "workflow/run.py"), "config/ixi2mm.yaml", "--config", *overruled]
-        subprocess.run(command, check=True, cwd=ROOT)
+        configuration["training"]["patches"] = budget
+        changed.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+        subprocess.run([sys.executable, str(ROOT / "workflow/run.py"), str(changed)], check=True, cwd=ROOT)
         table = pd.read_csv(ROOT / RESULTS / "tables/table1.csv").query("method == 'patch2loc'")
         healthy = pd.read_csv(ROOT / RESULTS / "metrics/patch2loc/ixi/fold0.csv")
         timing = pd.read_csv(ROOT / RESULTS / "benchmarks/train/patch2loc_T1_fold0.tsv", sep="\t")
