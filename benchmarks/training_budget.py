@@ -32,7 +32,9 @@ def main(data: str, *budgets: str) -> None:
         table = pd.read_csv(ROOT / RESULTS / "tables/table1.csv").query("method == 'patch2loc'")
         healthy = pd.read_csv(ROOT / RESULTS / "metrics/patch2loc/ixi/fold0.csv")
         timing = pd.read_csv(ROOT / RESULTS / "benchmarks/train/patch2loc_T1_fold0.tsv", sep="\t")
-        table = table[["dataset", "metric", "mean", "ci_low", "ci_high", "n_subjects", "prevalence", "simulated"]]
+        table = table[
+            ["dataset", "metric", "mean", "ci_low", "ci_high", "n_subjects", "prevalence", "simulated"]
+        ]
         rows.append(
             table.assign(
                 patches=budget,

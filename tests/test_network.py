@@ -7,7 +7,7 @@ import torch
 from torchvision.models import resnet18
 
 from patch2loc import patches
-from patch2loc.network import PAPER_WIDTHS, LocationNetwork, PaddedConv2d, for_inference, slice_code
+from patch2loc.network import PAPER_WIDTHS, LocationNetwork, SmallConv2d, for_inference, slice_code
 
 GOLDEN = Path(__file__).parents[2] / "shared/golden/network_reference.npz"
 
@@ -83,13 +83,21 @@ def test_slice_code_by_hand():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_padded_convolution_equals_a_plain_one(size, stride):
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_small_convolution_equals_a_plain_one(size, stride, kernel, bias):
     torch.manual_seed(0)
-    ours = PaddedConv2d(5, 7, 3, (stride, stride), padding=1)
-    plain = torch.nn.Conv2d(5, 7, 3, stride, padding=1)
+    ours = SmallConv2d(5, 7, kernel, (stride, stride), padding=kernel // 2, bias=bias)
+    plain = torch.nn.Conv2d(5, 7, kernel, stride, padding=kernel // 2, bias=bias)
     plain.load_state_dict(ours.state_dict())
-    x = torch.randn(4, 5, size, size)
-    torch.testing.assert_close(ours(x), plain(x), rtol=1e-5, atol=1e-6)
+    x, again = (torch.linspace(-1, 1, 20 * size**2).view(4, 5, size, size).requires_grad_() for _ in range(2))
+    found, expected = ours(x), plain(again)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    weights = torch.arange(found.numel()).view(found.shape) / found.numel()
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(x.grad, again.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_folding_batch_norms_changes_nothing():

@@ -13,21 +13,34 @@ PAPER_WIDTHS = (64, 128, 256, 512)
 HEAD_WIDTHS = (128, 64, 32)
 
 
-class PaddedConv2d(nn.Conv2d):
-    """A 3 x 3 convolution with padding 1 that skips the zeros where one position is left.
+class SmallConv2d(nn.Conv2d):
+    """A convolution (3 x 3 with padding 1, or 1 x 1) that is a matrix product where the map has shrunk to 2 x 2.
 
-    In the late layers a patch has shrunk to 1 x 1 or 2 x 2 positions: where the output is a single
-    position, most of the kernel meets padding only, and the rest is a matrix product.
+    In the late layers of a patch most of a 3 x 3 kernel meets padding, and every position that is left sees every
+    other: the same sums without the zeros, several times faster, forwards and backwards.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) -> (n, out_channels, h', w')."""
         height, width = x.shape[2:]
-        single = max(height, width) <= self.stride[0] and max(height, width) <= 2
-        if not single:
+        if max(height, width) > 2:
             return super().forward(x)
-        kernel = self.weight[:, :, 1 : 1 + height, 1 : 1 + width].flatten(1)
-        return functional.linear(x.flatten(1), kernel, self.bias)[:, :, None, None]
+        step, half = self.stride[0], self.padding[0]
+        rows, columns = range(0, height, step), range(0, width, step)
+        if half == 0:
+            x = x[:, :, : rows[-1] + 1 : step, : columns[-1] + 1 : step]
+            if len(rows) * len(columns) > 1:
+                return functional.conv2d(x, self.weight, self.bias)
+            return functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+        # For the output at (i, j) the kernel's window over the whole input, 1 - i .. 1 - i + height.
+        windows = [
+            self.weight[:, :, 1 - i : 1 - i + height, 1 - j : 1 - j + width].flatten(1)
+            for i in rows
+            for j in columns
+        ]
+        product = functional.linear(x.flatten(1), torch.stack(windows, dim=1).flatten(0, 1))
+        product = product.view(len(x), self.out_channels, len(rows), len(columns))
+        return product if self.bias is None else product + self.bias[:, None, None]
 
 
 def slice_code(slice_location: Tensor, size: int) -> Tensor:
@@ -53,17 +66,17 @@ def encoder(widths: Sequence[int]) -> ResNet:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d):
                 nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")
-                if child.padding == (1, 1):
-                    setattr(parent, name, _padded(child))
+                if child is not network.conv1:
+                    setattr(parent, name, _small(child))
     return network
 
 
-def _padded(conv: nn.Conv2d) -> PaddedConv2d:
-    padded = PaddedConv2d(
-        conv.in_channels, conv.out_channels, 3, conv.stride, padding=1, bias=conv.bias is not None
+def _small(conv: nn.Conv2d) -> SmallConv2d:
+    small = SmallConv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
     )
-    padded.weight, padded.bias = conv.weight, conv.bias
-    return padded
+    small.weight = conv.weight
+    return small
 
 
 def _head(size: int) -> nn.Sequential:
