@@ -24,6 +24,7 @@ demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort,
 
 real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
+	@cat results/real/tables/cases.md
 
 test: $(VENV)/.complete  ## All tests but the slow ones.
 	$(BIN)/python -m pytest -m "not slow" -n 2

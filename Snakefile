@@ -36,6 +36,7 @@ rule all:
         rules.report_page.output,
         rules.table1.output,
         rules.table2.output,
+        rules.cases.output,
         LEARNING_CURVES,
         expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=range(2, 8), kind=["png", "pdf"]),
 

@@ -63,7 +63,9 @@ def subjects(name, fold=None, role="test"):
     if dataset["split"] is None:
         source = dataset["source"]
         if source["kind"] != "phantom":
-            raise WorkflowError(f"datasets.{name}: healthy scans need `split`, a CSV of who trains and who is tested")
+            raise WorkflowError(
+                f"datasets.{name}: healthy scans need `split`, a CSV of who trains and who is tested"
+            )
         table = splits.divide(list(scans(name)), source["validation"], source["test"])
         return list(table.loc[table[f"fold{fold}"] == role, "subject"])
     known = scans(name)

@@ -64,3 +64,32 @@ rule table2:
         seed=config["seed"],
     script:
         "../workflow/scripts/table2.py"
+
+
+rule cases:
+    """Every lesion scan by itself: metrics, location error in healthy tissue, lesion volume lost."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION),
+    output:
+        csv=report(
+            f"{RESULTS}/tables/cases.csv",
+            category="Tables",
+            labels={"table": "cases", "format": "CSV"},
+            caption="../workflow/report/cases.rst",
+        ),
+        provenance=f"{RESULTS}/tables/cases.csv.provenance.json",
+        markdown=f"{RESULTS}/tables/cases.md",
+    log:
+        f"{RESULTS}/logs/cases.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.tables"),
+        methods=METHODS,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+    script:
+        "../workflow/scripts/cases.py"

@@ -13,9 +13,9 @@ rule train:
         f"{RESULTS}/logs/train/{{method}}_{{modality}}_fold{{fold}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{method}}_{{modality}}_fold{{fold}}.tsv"
+    priority: 10
     conda:
         NETWORK
-    priority: 10
     threads: lambda wildcards: config["training"]["threads"] if wildcards.method == "patch2loc" else 1
     resources:
         mem_mb=config["training"]["memory_mb"],

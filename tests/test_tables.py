@@ -10,6 +10,7 @@ from patch2loc.table_formats import Cell, Emphasis, Layout, escape_latex, to_htm
 from patch2loc.tables import (
     TABLE1_COLUMNS,
     TABLE2_COLUMNS,
+    cases,
     read_published,
     separation_row,
     table1,
@@ -242,3 +243,22 @@ def test_separation_is_a_row_of_table1_without_an_interval(published1):
     assert row["sd"] == pytest.approx(np.std([0.8, 0.9], ddof=1))
     assert (row["n_subjects"], row["n_folds"]) == (7, 2)
     assert np.isnan(row["ci_low"])
+
+
+def test_cases_are_means_over_folds():
+    def fold(auprc):
+        row = {
+            name: 0.5 for name in CASES_COLUMNS if name not in ("method", "dataset", "modality", "simulated")
+        }
+        return pd.DataFrame([row | {"subject": "a", "auprc": auprc}])
+
+    datasets = {"phantom": {"modality": "T2", "simulated": True, "published_name": None}}
+    found = cases({("thresh", "phantom"): [fold(0.2), fold(0.4)]}, datasets)
+    assert len(found) == 1
+    assert found.loc[0, "auprc"] == pytest.approx(0.3)
+    assert found.loc[0, ["method", "dataset", "modality", "simulated"]].tolist() == [
+        "thresh",
+        "phantom",
+        "T2",
+        1,
+    ]

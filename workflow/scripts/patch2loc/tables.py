@@ -47,6 +47,20 @@ TABLE2_COLUMNS = [
     "simulated",
     "published_spearman",
 ]
+CASES_COLUMNS = [
+    "method",
+    "dataset",
+    "subject",
+    "modality",
+    "simulated",
+    "auprc",
+    "prevalence",
+    "auroc",
+    "best_dice",
+    "location_error",
+    "lesion_ml",
+    "lesion_ml_outside",
+]
 PUBLISHED_METRIC = {"best_dice": "dice", "auprc": "auprc"}
 METRIC_LABELS = {"best_dice": "Dice [%]", "auprc": "AUPRC [%]"}
 QUANTITY_LABELS = {"log_error": "Log-error", "log_variance": "Log-variance", "score": "Score"}
@@ -251,6 +265,22 @@ def table2_layout(table: pd.DataFrame) -> Layout:
         footer=[("Patches / subjects", counts)],
         note=TABLE2_PROTOCOL,
     )
+
+
+def cases(metrics: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets) -> pd.DataFrame:
+    """Every lesion scan by itself, one row per method, dataset and subject, means over folds (columns: CASES_COLUMNS).
+
+    metrics: {(method, dataset): one table of `evaluate.evaluate_scans` per fold}.
+    """
+    rows = []
+    for (method, dataset), folds in metrics.items():
+        means = pd.concat(folds).groupby("subject", sort=False).mean(numeric_only=True).reset_index()
+        about = datasets[dataset]
+        simulated = int(about["simulated"])
+        rows.append(
+            means.assign(method=method, dataset=dataset, modality=about["modality"], simulated=simulated)
+        )
+    return pd.concat(rows, ignore_index=True)[CASES_COLUMNS]
 
 
 def write_table(table: pd.DataFrame, layout: Layout, csv: Path, markdown: Path, latex: Path) -> None:
