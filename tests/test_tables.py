@@ -8,8 +8,10 @@ from patch2loc.errors import InputError
 from patch2loc.evaluate import resampling_counts
 from patch2loc.table_formats import Cell, Emphasis, Layout, escape_latex, to_html, to_latex, to_markdown
 from patch2loc.tables import (
+    CASES_COLUMNS,
     TABLE1_COLUMNS,
     TABLE2_COLUMNS,
+    cases,
     cases,
     read_published,
     separation_row,
