@@ -26,8 +26,9 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=f
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
 	@cat results/real/tables/cases.md
 
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow

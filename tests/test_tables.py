@@ -12,7 +12,6 @@ from patch2loc.tables import (
     TABLE1_COLUMNS,
     TABLE2_COLUMNS,
     cases,
-    cases,
     read_published,
     separation_row,
     table1,
