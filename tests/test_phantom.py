@@ -147,7 +147,7 @@ def test_scalp_is_bright_in_t1_and_eyes_in_t2(subjects):
     for modality, scan in scans(subjects, "healthy"):
         outside = scan.array[(scan.brain == 0)]
         inside = np.median(scan.array[scan.brain > 0])
-        assert (outside > 1.2 * inside).mean() > 0.01, modality
+        assert (outside > 1.2 * inside).mean() > 0.005, modality
         assert np.median(outside) < 0.3 * inside
 
 
@@ -273,7 +273,9 @@ def test_ms_lesions_are_many_small_and_near_the_ventricles():
         labels, count = ndimage.label(lesion.membership > 0.35, np.ones((3, 3, 3)))
         assert 6 <= count <= 25
         sizes = np.bincount(labels.ravel())[1:] * head.spacing**3
-        assert (6 / np.pi * sizes.max()) ** (1 / 3) < 11, "mm across"
+        # A single lesion is up to 10 mm across; two that touch count as one here.
+        assert (6 / np.pi * sizes.max()) ** (1 / 3) < 14, "mm across"
+        assert (6 / np.pi * np.median(sizes)) ** (1 / 3) < 9, "mm across"
         near = ndimage.distance_transform_edt(~head.ventricles, head.spacing)
         centres = (
             np.array(ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))).round().astype(int)
@@ -330,7 +332,7 @@ def test_mass_effect_pushes_tissue_outwards():
 
 def test_cohort_resumes_and_equals_single_subjects(tmp_path):
     folders = cohort.write_cohort(tmp_path / "c", "ms", range(2), 9, COARSE, workers=2)
-    assert [folder.name for folder in folders] == ["ms0000", "ms0001"]
+    assert [folder.name for folder in folders] == ["phantom_ms_000", "phantom_ms_001"]
     phantom.write_subject(tmp_path / "single", "ms", 1, 9, COARSE)
     for name in phantom.subject_files():
         assert (folders[1] / name).read_bytes() == (tmp_path / "single" / name).read_bytes(), name
@@ -351,3 +353,15 @@ def test_cohort_with_other_settings_is_made_again(tmp_path):
     assert not cohort.is_whole(folder, "healthy", 0, 10, COARSE)
     cohort.write_cohort(tmp_path, "healthy", [0], 9, COARSE | {"noise": 0.1})
     assert (folder / "T1.nii.gz").read_bytes() != before
+
+
+def test_a_cohort_from_the_command_line(tmp_path):
+    from patch2loc.__main__ import main
+
+    chosen = ["--cohort", "ms", "--subjects", "1", "--seed", "5", "--spacing", "3", "--workers", "1"]
+    assert main(["simulate", str(tmp_path / "cohort"), *chosen]) == 0
+    settings = {"anatomy_spacing": 3.0, "voxel_size": [3.0, 3.0, 3.0], "noise": 0.03}
+    phantom.write_subject(tmp_path / "alone", "ms", 0, 5, settings)
+    for name in ("T1.nii.gz", "T2_lesion.nii.gz"):
+        made = (tmp_path / "cohort/phantom_ms_000" / name).read_bytes()
+        assert made == (tmp_path / "alone" / name).read_bytes()

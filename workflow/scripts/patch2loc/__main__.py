@@ -1,8 +1,10 @@
-"""python -m patch2loc: score one's own scan, trace a number to what made it."""
+"""python -m patch2loc: score one's own scan, trace a number to what made it, simulate a cohort."""
 
 import argparse
 import json
+import os
 import sys
+from pathlib import Path
 
 from patch2loc.errors import InputError
 
@@ -31,6 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
     trace.add_argument("--json", action="store_true", help="everything, as JSON")
     trace.set_defaults(run=_trace)
 
+    simulate = commands.add_parser(
+        "simulate", help="a simulated cohort of any size, on all cores; goes on if stopped"
+    )
+    simulate.add_argument("folder", help="where to write one folder a subject")
+    simulate.add_argument("--cohort", choices=["healthy", "tumour", "ms", "stroke", "wmh"], default="healthy")
+    simulate.add_argument("--subjects", type=int, default=400)
+    simulate.add_argument("--seed", type=int, default=3141)
+    simulate.add_argument("--spacing", type=float, default=1.0, help="mm, of the anatomy and of the voxels")
+    simulate.add_argument("--noise", type=float, default=0.03, help="standard deviation over white matter")
+    simulate.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes; 1 GB of memory each at 1 mm"
+    )
+    simulate.set_defaults(run=_simulate)
+
     chosen = parser.parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -55,6 +71,21 @@ def _score(chosen: argparse.Namespace) -> int:
     for flag in quality["flags"]:
         print(f"look at the picture of quality control: {flag}", file=sys.stderr)
     print(f"{chosen.folder}/heatmap.nii.gz")
+    return 0
+
+
+def _simulate(chosen: argparse.Namespace) -> int:
+    from patch2loc.acquire.phantom.cohort import write_cohort
+
+    settings = {
+        "anatomy_spacing": chosen.spacing,
+        "voxel_size": [chosen.spacing] * 3,
+        "noise": chosen.noise,
+    }
+    write_cohort(
+        Path(chosen.folder), chosen.cohort, range(chosen.subjects), chosen.seed, settings, chosen.workers
+    )
+    print(chosen.folder)
     return 0
 
 

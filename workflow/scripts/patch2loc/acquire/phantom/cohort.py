@@ -13,7 +13,7 @@ from patch2loc.files import read_json
 
 def subject_folder(folder: Path, cohort: str, index: int) -> Path:
     """Where `write_cohort` puts a subject."""
-    return Path(folder) / f"{cohort}{index:04d}"
+    return Path(folder) / f"phantom_{cohort}_{index:03d}"
 
 
 def write_cohort(
@@ -24,7 +24,7 @@ def write_cohort(
     settings: dict[str, Any],
     workers: int = 1,
 ) -> list[Path]:
-    """Simulate the subjects `indices` of a cohort into `folder`/{cohort}{index:04d}; returns their folders.
+    """Simulate the subjects `indices` of a cohort into `folder`/phantom_{cohort}_{index:03d}; returns their folders.
 
     Each of the `workers` processes holds one subject at a time (about 1 GB at 1 mm); nothing else is kept.
     Subjects that are already whole, by these very settings, are left as they are, so an interrupted call can
