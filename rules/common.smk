@@ -212,11 +212,6 @@ def metrics_of(names):
     return [f"{RESULTS}/metrics/patch2loc/{name}/fold{FOLD}.csv" for name in names]
 
 
-def tested(names, kind):
-    """Preprocessed files of all tested subjects of datasets."""
-    return [path for name in names for path in preprocessed(name, kind, subjects(name, FOLD))]
-
-
 LEARNING_CURVES = expand(
     f"{RESULTS}/figures/learning_curve_{{modality}}_fold{{fold}}.png",
     modality=list(config["training_data"]),
