@@ -150,7 +150,7 @@ def load_template(spacing: float) -> Template:
     axes = tuple(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True))
     sulci = smooth_field(rng, axes, 9.0)
     regions = np.stack(
-        [0.8 * smooth_field(rng, axes, 15.0) + 0.6 * smooth_field(rng, axes, 40.0) for _ in range(2)]
+        [0.8 * smooth_field(rng, axes, 12.0) + 0.6 * smooth_field(rng, axes, 24.0) for _ in range(2)]
     )
     return Template(tuple(maps), scales, origin, depth, ventricles, pull, sulci, regions, static_origin)
 
@@ -158,14 +158,14 @@ def load_template(spacing: float) -> Template:
 def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
     """Draw a deformation: template coordinates (3, x, y, z) in mm at the coarse grid of head space.
 
-    Size and shape within 8 %, shear, a coarse field of a few mm, a finer one of 1 to 2 mm for the folds, and
+    Size and shape within 8 %, shear, a coarse field of a few mm, a finer one of about 1 mm for the folds, and
     the ventricles narrowed or widened by up to 4 mm.
     """
     axes = grid_axes(COARSE)
     scale = MEAN_SIZE * (1 + np.clip(rng.normal(0, 0.03), -0.06, 0.06)) * (1 + rng.uniform(-0.03, 0.03, 3))
     shear = np.eye(3) + np.triu(rng.normal(0, 0.015, (3, 3)), 1)
     points = np.tensordot(shear / scale[:, None], coarse_points(), axes=1).astype(np.float32)
-    for knots, amplitude in ((48.0, 3.0), (26.0, 1.5), (13.0, 1.0)):
+    for knots, amplitude in ((48.0, 2.5), (26.0, 1.2), (13.0, 0.6)):
         for axis in range(3):
             points[axis] += amplitude * smooth_field(rng, axes, knots)
     # Positive: the template's ventricles are found further out, that is, they are wide.
@@ -208,7 +208,7 @@ def build_anatomy(
     def sampled(volume: np.ndarray) -> np.ndarray:
         return upsample(ndimage.map_coordinates(volume, static_index, order=1, mode="nearest"), coarse, axes)
 
-    folds = 0.6 * smooth_field(rng, axes, 6.0)[inside] + 1.0 * sampled(template.sulci)[inside]
+    folds = 0.4 * smooth_field(rng, axes, 6.0)[inside] + 1.1 * sampled(template.sulci)[inside]
     ribbon = smooth_field(rng, axes, 7.0)[inside]
     csf = np.clip(brain - grey - white, 0, None)
     weights = np.stack([grey, white, csf]) ** 2.2

@@ -6,7 +6,7 @@ from patch2loc.acquire.phantom.anatomy import Anatomy
 from patch2loc.acquire.phantom.fields import smooth_field
 
 MODALITIES = ("T1", "T2")
-REGIONAL = 0.05  # standard deviation between regions of the same tissue, alike in all subjects
+REGIONAL = 0.08  # standard deviation between regions of the same tissue, alike in all subjects
 
 # Mean intensity over white matter in (T1, T2), and its standard deviation between subjects.
 TISSUES = {
@@ -96,4 +96,4 @@ def add_texture(rng: np.random.Generator, anatomy: Anatomy, images: np.ndarray) 
     shared = smooth_field(rng, anatomy.axes, 4.0) + 0.6 * smooth_field(rng, anatomy.axes, 22.0)
     for image in images:
         own = smooth_field(rng, anatomy.axes, 4.0) + 0.8 * smooth_field(rng, anatomy.axes, 12.0)
-        image *= 1 + 0.012 * (shared + own)
+        image *= 1 + 0.010 * (shared + own)
