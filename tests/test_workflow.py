@@ -24,7 +24,7 @@ from patch2loc.tables import TABLE1_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests/tiny.yaml"
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.workflow
 
 
 def run(folder, *arguments, root=ROOT):
