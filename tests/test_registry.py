@@ -9,7 +9,7 @@ from patch2loc.errors import InputError
 
 REPOSITORY = Path(__file__).parent.parent
 REGISTRY = REPOSITORY / "config" / "registry.csv"
-PAPER = {"ixi", "sri24", "brats21", "mslub", "atlas", "wmh"}
+PAPER = {"ixi", "sri24", "sri24_extra", "brats21", "mslub", "atlas", "wmh"}
 REAL = {"ixi2mm", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "registry.schema.yaml"
 
