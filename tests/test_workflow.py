@@ -174,7 +174,6 @@ def copy_of_the_workflow(tmp_path):
             {"preprocess", "landmarks", "analyse_patches"},
         ),
         ("figures/kde.py", {"fig3", "fig6"}, {"preprocess", "train", "score", "evaluate"}),
-        ("preprocess/bias.py", {"preprocess", "landmarks", "train", "score"}, {"simulate_phantom"}),
     ],
 )
 def test_an_edited_module_reruns_what_depends_on_it(
