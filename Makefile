@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONPATH := $(CURDIR)/workflow/scripts
 
 .PHONY: help demo real test test-slow lint format clean
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-sys.path.append(str(Path(workflow.current_basedir, "../workflow/scripts")))
+# First, so that no other version of the package is taken, installed or named in PYTHONPATH.
+sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
 from patch2loc import splits
 from patch2loc.acquire import registry, sources

@@ -37,7 +37,9 @@ def snakemake(folder, *arguments, root=ROOT, config=TINY):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
     command += ["--configfile", str(config), "--workflow-profile", str(root / "profiles/default")]
     command += ["--cores", "2", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    # Another version of the package in the way, as an installed one would be.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+# The package beside this file, whatever other version is installed or named in PYTHONPATH.
+sys.path.insert(0, str(Path(__file__).parent))
+
 from patch2loc.errors import InputError
 
 
