@@ -2,6 +2,11 @@
 rule evaluate:
     input:
         heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
+        healthy=lambda wildcards: (
+            f"{RESULTS}/heatmaps/{{method}}/{healthy_dataset(wildcards.dataset)}/fold{{fold}}"
+            if wildcards.dataset in LESION
+            else []
+        ),
         masks=scored_scans("_mask"),
         lesions=scored_scans("_lesion"),
         qc=scored_scans("_qc"),
@@ -23,39 +28,13 @@ rule evaluate:
     params:
         code=code_hash("patch2loc.evaluate"),
         subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
         patch=config["patch"],
         voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
         model=model_of,
         score=config["score"],
     script:
         "../workflow/scripts/evaluate.py"
-
-
-# Voxels of lesions against voxels of healthy test scans.
-rule separate:
-    input:
-        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
-        healthy=lambda wildcards: (
-            f"{RESULTS}/heatmaps/{{method}}/{healthy_dataset(wildcards.dataset)}/fold{{fold}}"
-        ),
-        lesions=scored_scans("_lesion"),
-    output:
-        f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_separation.csv",
-    log:
-        f"{RESULTS}/logs/separate/{{method}}_{{dataset}}_fold{{fold}}.log",
-    wildcard_constraints:
-        dataset="|".join(LESION) or "(?!)",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=240,
-    params:
-        code=code_hash("patch2loc.metrics"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
-    script:
-        "../workflow/scripts/separate.py"
 
 
 rule analyse_patches:

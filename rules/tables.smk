@@ -3,7 +3,6 @@ rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
     input:
         metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION),
-        separation=evaluated("metrics/{method}/{dataset}/fold{fold}_separation.csv", LESION),
         published=workflow.source_path("../config/published/table1.csv"),
     output:
         csv=report(

@@ -5,6 +5,7 @@ import pytest
 from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.evaluate import (
+    SUMMARISED,
     bootstrap_interval,
     evaluate_scans,
     evaluate_subject,
@@ -82,9 +83,7 @@ def test_shapes_and_unscored_brain_are_refused(scan):
 
 def metrics(values, subjects=None):
     subjects = subjects or [f"sub-{number}" for number in range(len(values))]
-    return pd.DataFrame(
-        {"subject": subjects, "auprc": values, "best_dice": values, "auroc": values, "prevalence": 0.02}
-    )
+    return pd.DataFrame({"subject": subjects, **dict.fromkeys(SUMMARISED, values), "prevalence": 0.02})
 
 
 def test_summary_by_hand():
@@ -142,6 +141,7 @@ def scored(tmp_path, scan):
     heatmap, mask, lesion = scan
     for name, volume in (("heatmaps/sub-1", heatmap), ("mask", mask), ("lesion", lesion)):
         volumes.write(tmp_path / f"{name}.nii.gz", volume, np.diag([2.0, 2.0, 2.0, 1.0]))
+    volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), np.eye(4))
     ml = 32 * 0.008
     report = {"lost_to_grid_ml": ml / 2, "scale": 2.0}  # registration doubles volumes
     write_json(tmp_path / "qc.json", {"lesion": report})
@@ -153,6 +153,7 @@ def scored(tmp_path, scan):
     return (
         ["sub-1"],
         tmp_path / "heatmaps",
+        [tmp_path / "healthy.nii.gz"],
         [tmp_path / "mask.nii.gz"],
         [tmp_path / "lesion.nii.gz"],
         [tmp_path / "qc.json"],
@@ -166,8 +167,11 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
     assert row["subject"] == "sub-1"
     assert row["seconds"] == 1.5
     assert row["location_error"] == pytest.approx(5.0)  # patches without lesion only
+    heatmap, mask, lesion = scan
+    pairs = heatmap[mask & lesion][:, None] - (heatmap[mask] - 0.5)
+    assert row["auroc_healthy"] == pytest.approx((pairs > 0).mean(), abs=1e-3)
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    (without,) = evaluate_scans(*scored[:5], None, voxel_ml=0.008, patch=4).to_dict("records")
+    (without,) = evaluate_scans(*scored[:6], None, voxel_ml=0.008, patch=4).to_dict("records")
     assert np.isnan(without["location_error"])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from patch2loc.metrics import auroc, average_precision, best_dice, cohort_auroc, evaluate_scores
+from patch2loc.metrics import auroc, auroc_against, average_precision, best_dice, evaluate_scores
 
 
 def scores_and_lesion(seed, size=400, prevalence=0.1, levels=None):
@@ -136,24 +136,24 @@ def test_shapes_that_differ_are_refused():
         best_dice(np.zeros(4), np.zeros(5))
 
 
-def test_cohort_auroc_matches_scikit_learn_and_streams():
+def test_auroc_against_healthy_scans_matches_scikit_learn():
     generator = np.random.default_rng(5)
     healthy = [generator.normal(0, 2, (20, 10)) for _ in range(4)]
-    lesion = [generator.normal(1.5, 2, 150) for _ in range(3)]
+    lesion = generator.normal(1.5, 2, 450)
     healthy[0][0, :] = np.nan
     negatives = np.concatenate([scan[~np.isnan(scan)] for scan in healthy])
-    positives = np.concatenate(lesion)
-    truth = np.repeat([0, 1], [negatives.size, positives.size])
-    expected = roc_auc_score(truth, np.concatenate([negatives, positives]))
-    assert cohort_auroc(iter(healthy), iter(lesion)) == pytest.approx(expected, abs=1e-3)
-    assert cohort_auroc(healthy, healthy) == pytest.approx(0.5)
+    truth = np.repeat([0, 1], [negatives.size, lesion.size])
+    expected = roc_auc_score(truth, np.concatenate([negatives, lesion]))
+    assert auroc_against(iter(healthy))(lesion) == pytest.approx(expected, abs=1e-3)
+    assert auroc_against(healthy)(np.array(healthy)) == pytest.approx(0.5)
 
 
-def test_cohort_auroc_orders_signs_and_tiny_scores():
-    assert cohort_auroc([np.array([-3.0, -1e-6, 0.0])], [np.array([1e-6, 2.0])]) == 1.0
-    assert cohort_auroc([np.array([-2.0])], [np.array([-8.0])]) == 0.0
-    assert cohort_auroc([np.array([0.0])], [np.array([-0.0])]) == 0.5
-    assert np.isnan(cohort_auroc([np.array([1.0])], []))
+def test_auroc_against_healthy_scans_orders_signs_and_tiny_scores():
+    assert auroc_against([np.array([-3.0, -1e-6, 0.0])])(np.array([1e-6, 2.0])) == 1.0
+    assert auroc_against([np.array([-2.0])])(np.array([-8.0])) == 0.0
+    assert auroc_against([np.array([0.0])])(np.array([-0.0])) == 0.5
+    assert np.isnan(auroc_against([np.array([1.0])])(np.array([])))
+    assert np.isnan(auroc_against([])(np.array([1.0])))
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from patch2loc.tables import (
     TABLE2_COLUMNS,
     cases,
     read_published,
-    separation_row,
     table1,
     table1_layout,
     table2,
@@ -231,19 +230,6 @@ def test_table2_without_any_partial_patch_shows_a_dash(published2):
     assert found.loc[found["patches"] == "partial", "spearman"].isna().all()
     assert "| Score | – [–] |" in to_markdown(table2_layout(found))
     assert "0 / 0" in to_markdown(table2_layout(found))
-
-
-def test_separation_is_a_row_of_table1_without_an_interval(published1):
-    folds = [
-        pd.DataFrame({"auroc_healthy": [value], "n_subjects": [7], "n_healthy": [4]}) for value in (0.8, 0.9)
-    ]
-    joined = pd.concat([summary(0.5), separation_row(folds)], ignore_index=True)
-    table = table1({("patch2loc", "BraTS21"): joined}, DATASETS, published1).set_index("metric")
-    row = table.loc["auroc_healthy"]
-    assert row["mean"] == pytest.approx(0.85)
-    assert row["sd"] == pytest.approx(np.std([0.8, 0.9], ddof=1))
-    assert (row["n_subjects"], row["n_folds"]) == (7, 2)
-    assert np.isnan(row["ci_low"])
 
 
 def test_cases_are_means_over_folds():

@@ -169,7 +169,7 @@ def copy_of_the_workflow(tmp_path):
 @pytest.mark.parametrize(
     ("module", "expected", "untouched"),
     [
-        ("metrics.py", {"evaluate", "separate", "table1", "report_page"}, {"preprocess", "train", "score"}),
+        ("metrics.py", {"evaluate", "table1", "report_page"}, {"preprocess", "train", "score"}),
         (
             "methods/thresh.py",
             {"score", "evaluate", "table1"},

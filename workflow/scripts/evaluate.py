@@ -13,6 +13,9 @@ with rule_log(snakemake.log[0]):
     table = evaluate_scans(
         params.subjects,
         Path(given.heatmaps),
+        [Path(given.healthy, f"{subject}.nii.gz") for subject in params.healthy_subjects]
+        if given.healthy
+        else [],
         given.masks,
         given.lesions,
         given.qc,

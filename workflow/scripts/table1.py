@@ -17,22 +17,14 @@ with rule_log(snakemake.log[0]):
     names = list(product(params.methods, params.datasets))
     folds = len(params.folds)
     by_fold = {
-        key: tuple(
-            [pd.read_csv(path) for path in paths[place * folds : (place + 1) * folds]]
-            for paths in (given.metrics, given.separation)
-        )
+        key: [pd.read_csv(path) for path in given.metrics[place * folds : (place + 1) * folds]]
         for place, key in enumerate(names)
     }
-    summaries = {
-        key: pd.concat(
-            [summarise(metrics, params.seed), tables.separation_row(separation)], ignore_index=True
-        )
-        for key, (metrics, separation) in by_fold.items()
-    }
+    summaries = {key: summarise(metrics, params.seed) for key, metrics in by_fold.items()}
     table = tables.table1(summaries, params.datasets, tables.read_published(given.published))
     layout = tables.table1_layout(table, params.protocol)
     tables.write_table(table, layout, output.csv, output.markdown, output.latex)
     write_text(output.html, to_html(layout))
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
-    subjects = {subject for metrics, _ in by_fold.values() for part in metrics for subject in part["subject"]}
+    subjects = {subject for metrics in by_fold.values() for part in metrics for subject in part["subject"]}
     write_sidecar(output.csv, describe(params.code, given, configuration, sorted(subjects)))

@@ -9,10 +9,10 @@ from scipy.ndimage import distance_transform_edt
 
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
-from patch2loc.metrics import evaluate_scores
+from patch2loc.metrics import auroc_against, evaluate_scores
 from patch2loc.volumes import read, read_mask
 
-SUMMARISED = ("auprc", "best_dice", "auroc")
+SUMMARISED = ("auprc", "best_dice", "auroc", "auroc_healthy")
 RESAMPLES = 2000
 
 
@@ -57,7 +57,7 @@ def evaluate_subject(
 def summarise(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
     """Mean over subjects and folds of each measure, its spread over folds and its confidence interval.
 
-    metrics_by_fold: one table per fold (columns subject, auprc, best_dice, auroc, prevalence).
+    metrics_by_fold: one table per fold (columns subject, prevalence and SUMMARISED).
     One row per measure: metric, mean (of the fold means), sd (of the fold means, n - 1; NaN for one
     fold), ci_low and ci_high (95 %, percentile bootstrap over subjects of the fold-averaged value),
     n_subjects (with a value in any fold), n_folds, prevalence (mean over those subjects).
@@ -126,6 +126,7 @@ def _mean(values: np.ndarray) -> float:
 def evaluate_scans(
     subjects: Sequence[str],
     heatmaps: Path,
+    healthy: Sequence[Path],
     masks: Sequence[str | Path],
     lesions: Sequence[str | Path],
     quality: Sequence[str | Path],
@@ -135,28 +136,31 @@ def evaluate_scans(
 ) -> pd.DataFrame:
     """Metrics of a dataset, one row per subject: the columns of `evaluate_subject`, and seconds of scoring.
 
-    heatmaps: folder with {subject}.nii.gz and seconds.csv.  masks, lesions, quality: files of preprocessing,
-    in the order of subjects.  patches: patch table (parquet) of a method that predicts locations, or None;
-    location_error is the mean over a subject's patches without any lesion, percent of the grid.
+    heatmaps: folder with {subject}.nii.gz and seconds.csv.  healthy: heatmaps of the healthy test scans;
+    auroc_healthy is the AUROC of a subject's lesion voxels with a score against all voxels of these, NaN without.
+    masks, lesions, quality: files of preprocessing, in the order of subjects.  patches: patch table (parquet) of a
+    method that predicts locations, or None; location_error is the mean over a subject's patches without any lesion,
+    percent of the grid.
     Raises InputError, naming the heatmap, when it does not fit its scan.
     """
     seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
     location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
+    against_healthy = auroc_against(read(path)[0] for path in healthy)
     rows = []
     for subject, mask, lesion, qc in zip(subjects, masks, lesions, quality, strict=True):
         path = heatmaps / f"{subject}.nii.gz"
         report = read_json(qc)["lesion"]
         lost_ml = report["lost_to_grid_ml"] * report["scale"]
+        heatmap, truth = read(path)[0], read_mask(lesion)
         try:
-            row = evaluate_subject(
-                read(path)[0], read_mask(mask), read_mask(lesion), voxel_ml, lost_ml, patch
-            )
+            row = evaluate_subject(heatmap, read_mask(mask), truth, voxel_ml, lost_ml, patch)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         rows.append(
             {
                 "subject": subject,
                 **row,
+                "auroc_healthy": against_healthy(heatmap[truth]),
                 "location_error": location_error.get(subject, np.nan),
                 "seconds": seconds[subject],
             }

@@ -5,11 +5,11 @@ score (outside the brain mask, or cut off by the grid) are given as `missed`: no
 detects them, so they cap the recall instead of vanishing from the evaluation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-# Bits of a float32 that the streaming AUROC keeps: sign, exponent and 13 bits of the mantissa, so
+# Bits of a float32 that the AUROC against healthy scans keeps: sign, exponent and 13 bits of the mantissa, so
 # that scores closer than about one part in 8,000 (0.001 at a score of 8..16) share a bin.
 KEPT_BITS = 22
 
@@ -83,19 +83,26 @@ def evaluate_scores(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> d
     }
 
 
-def cohort_auroc(healthy: Iterable[np.ndarray], lesion: Iterable[np.ndarray]) -> float:
-    """AUROC of lesion voxels of one cohort against brain voxels of healthy scans, in bounded memory.
+def auroc_against(healthy: Iterable[np.ndarray]) -> Callable[[np.ndarray], float]:
+    """A function from scores to their AUROC against all voxels of healthy scans: the chance to score above one.
 
-    healthy, lesion: the scores of one scan after another, any shape, NaN left out. Scores are
-    counted in 2^22 bins that follow float32's own spacing (relative width 2^-13 or finer), whatever
-    the method's scale; two scores in one bin count as a tie. NaN when either side has no voxel.
+    healthy: the scores of one scan after another, any shape, NaN left out; they are counted in 2^22 bins that follow
+    float32's own spacing (relative width 2^-13 or finer), whatever the method's scale, so that memory is bounded. Two
+    scores in one bin count as a tie. The function takes scores of any shape, NaN left out; it gives NaN when there
+    are none on either side.
     """
-    negatives, positives = _histogram(healthy), _histogram(lesion)
-    if not negatives.any() or not positives.any():
-        return float("nan")
-    hits = np.cumsum(positives[::-1])
-    alarms = np.cumsum(negatives[::-1])
-    return _area(hits, alarms, int(hits[-1]))
+    counts = np.zeros(2**KEPT_BITS, dtype=np.int64)
+    for scan in healthy:
+        counts += np.bincount(_bins(scan), minlength=counts.size)
+    up_to = np.cumsum(counts)
+
+    def against_healthy(score: np.ndarray) -> float:
+        bins = _bins(score)
+        if up_to[-1] == 0 or bins.size == 0:
+            return float("nan")
+        return float(np.mean(up_to[bins] - counts[bins] / 2) / up_to[-1])
+
+    return against_healthy
 
 
 def _visible(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,14 +139,11 @@ def _area(hits: np.ndarray, alarms: np.ndarray, positives: int) -> float:
     return float(np.sum(new_alarms * (hits + before)) / 2 / (float(alarms[-1]) * positives))
 
 
-def _histogram(scans: Iterable[np.ndarray]) -> np.ndarray:
-    """Voxels per bin, bins in the order of the scores."""
-    counts = np.zeros(2**KEPT_BITS, dtype=np.int64)
-    for scan in scans:
-        values = np.asarray(scan, dtype=np.float32).ravel()
-        values = values[~np.isnan(values)] + np.float32(0)  # turns -0 into +0
-        bits = values.view(np.int32)
-        # Negative floats have falling bit patterns; flipping them makes integers order as scores do.
-        ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-        counts += np.bincount((ordered >> (32 - KEPT_BITS)) + 2 ** (KEPT_BITS - 1), minlength=counts.size)
-    return counts
+def _bins(scores: np.ndarray) -> np.ndarray:
+    """Bin of every score that is not NaN, (voxels,) integers in the order of the scores."""
+    values = np.asarray(scores, dtype=np.float32).ravel()
+    values = values[~np.isnan(values)] + np.float32(0)  # turns -0 into +0
+    bits = values.view(np.int32)
+    # Negative floats have falling bit patterns; flipping them makes integers order as scores do.
+    ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    return (ordered >> (32 - KEPT_BITS)) + 2 ** (KEPT_BITS - 1)

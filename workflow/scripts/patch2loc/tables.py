@@ -125,25 +125,6 @@ def table1(
     return pd.DataFrame(rows, columns=TABLE1_COLUMNS)
 
 
-def separation_row(separation: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """A row for `table1`: AUROC of lesion voxels against brain voxels of healthy test scans, over folds."""
-    by_fold = pd.concat(separation)
-    return pd.DataFrame(
-        [
-            {
-                "metric": "auroc_healthy",
-                "mean": by_fold["auroc_healthy"].mean(),
-                "sd": by_fold["auroc_healthy"].std(ddof=1),
-                "ci_low": np.nan,
-                "ci_high": np.nan,
-                "n_subjects": by_fold["n_subjects"].iloc[0],
-                "n_folds": len(by_fold),
-                "prevalence": np.nan,
-            }
-        ]
-    )
-
-
 def table2(
     patches: Mapping[str, Sequence[pd.DataFrame]], datasets: Datasets, published: pd.DataFrame, seed: int = 0
 ) -> pd.DataFrame:
