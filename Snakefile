@@ -58,7 +58,7 @@ rule models:
     """Models of every method, modality and fold."""
     input:
         expand(
-            f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.pt",
+            f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.safetensors",
             method=METHODS,
             modality=list(config["training_data"]),
             fold=FOLDS,

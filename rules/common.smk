@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 from patch2loc import splits
 from patch2loc.acquire import registry, sources
 from patch2loc.errors import InputError
+from patch2loc.methods import NETWORKS
 from patch2loc.provenance import code_hash
 
 validate(config, "../workflow/schemas/config.schema.yaml")
@@ -147,7 +148,7 @@ def modality_of(wildcards):
 def model_of(wildcards):
     """Input function: the model that scores a dataset."""
     modality = DATASETS[wildcards.dataset]["modality"]
-    return f"{RESULTS}/models/{wildcards.method}/{modality}/fold{wildcards.fold}/model.pt"
+    return f"{RESULTS}/models/{wildcards.method}/{modality}/fold{wildcards.fold}/model.safetensors"
 
 
 def healthy_dataset(name):

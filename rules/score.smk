@@ -12,10 +12,10 @@ rule score:
         f"{RESULTS}/benchmarks/score/{{method}}_{{dataset}}_fold{{fold}}.tsv"
     conda:
         NETWORK
-    threads: lambda wildcards: config["score"]["threads"] if wildcards.method == "patch2loc" else 1
+    threads: lambda wildcards: config["score"]["threads"] if wildcards.method in NETWORKS else 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        gpu=lambda wildcards: GPU * (wildcards.method == "patch2loc"),
+        gpu=lambda wildcards: GPU * (wildcards.method in NETWORKS),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),

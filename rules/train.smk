@@ -7,7 +7,7 @@ rule train:
         validation_scans=training_scans("", "validation"),
         validation_masks=training_scans("_mask", "validation"),
     output:
-        model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.pt",
+        model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.safetensors",
         history=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/history.csv",
     log:
         f"{RESULTS}/logs/train/{{method}}_{{modality}}_fold{{fold}}.log",
@@ -16,10 +16,10 @@ rule train:
     priority: 10
     conda:
         NETWORK
-    threads: lambda wildcards: config["training"]["threads"] if wildcards.method == "patch2loc" else 1
+    threads: lambda wildcards: config["training"]["threads"] if wildcards.method in NETWORKS else 1
     resources:
         mem_mb=config["training"]["memory_mb"],
-        gpu=lambda wildcards: GPU * (wildcards.method == "patch2loc"),
+        gpu=lambda wildcards: GPU * (wildcards.method in NETWORKS),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),

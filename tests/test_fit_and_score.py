@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from safetensors.numpy import save_file
 from scipy import ndimage
 
 from patch2loc import volumes
@@ -14,7 +14,7 @@ from patch2loc.patch_statistics import cohort_patches
 from patch2loc.score import heatmap_of, score_scans
 from patch2loc.standardize import Scan, fit_landmarks, read_standardised
 
-SHAPE, CPU = (24, 20, 6), torch.device("cpu")
+SHAPE, CPU = (24, 20, 6), "cpu"
 SETTINGS = {
     "network": "tiny",
     "widths": [4, 4, 8, 8],
@@ -55,10 +55,10 @@ def fit(folder, scans, name="patch2loc", code="code"):
         {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
         code,
         CPU,
-        folder / name / "model.pt",
+        folder / name / "model.safetensors",
         folder / name / "history.csv",
     )
-    return folder / name / "model.pt"
+    return folder / name / "model.safetensors"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -185,19 +185,25 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):
-    (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(InputError, match=r"text\.pt: not a readable model"):
-        load_model(tmp_path / "text.pt")
-    torch.save({"weights": torch.ones(2)}, tmp_path / "other.pt")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.safetensors: not a readable model"):
+        load_model(tmp_path / "text.safetensors")
+    save_file({"weights": np.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="not a model of this workflow"):
-        load_model(tmp_path / "other.pt")
+        load_model(tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="no such file"):
-        load_model(tmp_path / "absent.pt")
+        load_model(tmp_path / "absent.safetensors")
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):
-    model = {"method": "thresh", "state": {"a": torch.arange(5.0)}, "landmarks": {"x": [1.0, 2.0]}}
-    save_model(tmp_path / "one.pt", model)
-    save_model(tmp_path / "two.pt", model)
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
-    assert torch.equal(load_model(tmp_path / "one.pt")["state"]["a"], torch.arange(5.0))
+    model = {
+        "method": "thresh",
+        "state": {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None}},
+        "landmarks": {"x": [1.0, 2.0]},
+    }
+    save_model(tmp_path / "one.safetensors", model)
+    save_model(tmp_path / "two.safetensors", model)
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+    loaded = load_model(tmp_path / "one.safetensors")
+    np.testing.assert_equal(loaded, model)
+    assert loaded["state"]["deep"]["b"].dtype == np.int64

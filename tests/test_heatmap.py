@@ -4,8 +4,9 @@ import torch
 from scipy import ndimage
 
 from patch2loc import heatmap
-from patch2loc.heatmap import median_filtered, score_volume
+from patch2loc.heatmap import score_volume
 from patch2loc.network import LocationNetwork
+from patch2loc.postprocessing import median_filtered
 
 PATCH, SHAPE = 8, (24, 20, 6)
 

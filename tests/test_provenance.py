@@ -53,7 +53,7 @@ def test_the_hash_follows_the_code_behind_and_nothing_else(copied):
 
 @pytest.fixture
 def results(tmp_path):
-    scan, model, table = tmp_path / "scan.nii.gz", tmp_path / "model.pt", tmp_path / "table.csv"
+    scan, model, table = tmp_path / "scan.nii.gz", tmp_path / "model.safetensors", tmp_path / "table.csv"
     for path in (scan, model, table):
         path.write_text(path.name)
     write_sidecar(model, describe("aa", [scan], {"seed": 3}, ["s1", "s2"]))

@@ -31,7 +31,7 @@ def cohort(subjects, seed=0, shape=(24, 20, 5)):
         ((mask * (x + 2 * y + 0.05 * rng.normal(size=shape))).astype(np.float32), mask)
         for _ in range(subjects)
     ]
-    return Slices(scans, 8, torch.device("cpu"))
+    return Slices(scans, 8, "cpu")
 
 
 def test_beta_nll_by_hand():
@@ -132,8 +132,8 @@ def test_the_best_checkpoint_is_returned():
 
 def test_empty_masks_are_refused():
     empty = np.zeros((24, 20, 5), np.float32)
-    slices = Slices([(empty, empty > 0)], 8, torch.device("cpu"))
+    slices = Slices([(empty, empty > 0)], 8, "cpu")
     with pytest.raises(InputError, match="brain masks"):
         slices.draw(np.random.default_rng(0), 10, None)
     with pytest.raises(InputError, match="no scans"):
-        Slices([], 8, torch.device("cpu"))
+        Slices([], 8, "cpu")

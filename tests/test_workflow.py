@@ -104,7 +104,7 @@ def test_auprc_of_the_files_is_that_of_scikit_learn(results):
 def test_nothing_of_a_test_subject_reaches_the_models(results):
     for modality in ("T1", "T2"):
         landmarks = json.loads((results / f"landmarks/{modality}/fold0.json").read_text())
-        model = load_model(results / f"models/patch2loc/{modality}/fold0/model.pt")
+        model = load_model(results / f"models/patch2loc/{modality}/fold0/model.safetensors")
         seen = {*landmarks["subjects"], *model["training_subjects"], *model["validation_subjects"]}
         metrics = pd.read_csv(results / f"metrics/patch2loc/phantom_healthy_{modality.lower()}/fold0.csv")
         assert len(seen) == 5
@@ -118,7 +118,7 @@ def test_a_number_is_traced_to_the_simulated_scans(finished, results, monkeypatc
     chain = trace("results/tiny/tables/table1.csv")
     assert not any(entry["changed"] for entry in chain)
     files = [entry["file"] for entry in chain]
-    assert any(file.endswith("model.pt") for file in files)
+    assert any(file.endswith("model.safetensors") for file in files)
     inputs = {path for entry in chain for path in entry["inputs"]}
     assert any("phantom_healthy_000" in path for path in inputs)
     model = next(entry for entry in chain if "models/patch2loc/T1" in entry["file"])

@@ -4,6 +4,7 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc import device
+    from patch2loc.methods import NETWORKS
     from patch2loc.score import score_scans
     from patch2loc.standardize import paired_scans
 
@@ -12,7 +13,7 @@ with rule_log(snakemake.log[0]):
         snakemake.input.model,
         paired_scans(params.subjects, snakemake.input.scans, snakemake.input.masks),
         snakemake.output[0],
-        device.choose(params.device, snakemake.threads),
+        device.choose(params.device, snakemake.threads) if snakemake.wildcards.method in NETWORKS else "cpu",
         params.stride,
         params.median_filter,
         params.code,

@@ -5,6 +5,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc import device
     from patch2loc.fit import fit_model
+    from patch2loc.methods import NETWORKS
     from patch2loc.standardize import paired_scans
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
@@ -16,7 +17,7 @@ with rule_log(snakemake.log[0]):
         {**params.training, "patch": params.patch, "seed": params.seed},
         {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},
         params.code,
-        device.choose(params.device, snakemake.threads),
+        device.choose(params.device, snakemake.threads) if wildcards.method in NETWORKS else "cpu",
         snakemake.output.model,
         snakemake.output.history,
     )

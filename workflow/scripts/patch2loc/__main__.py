@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     score = commands.add_parser("score", help="heatmap of a scan, on its own voxels")
-    score.add_argument("model", help="model.pt of the workflow, of the scan's modality")
+    score.add_argument("model", help="model.safetensors of the workflow, of the scan's modality")
     score.add_argument("scan", help="NIfTI scan as the scanner gave it, or skull-stripped")
     score.add_argument("folder", help="where to write heatmap.nii.gz and the rest")
     score.add_argument("--brain", help="brain mask on the scan's voxels")

@@ -2,14 +2,15 @@
 
 import os
 
-import torch
 
+def choose(name: str = "auto", threads: int | None = None) -> str:
+    """The device that networks compute on, "cpu" or "cuda"; "auto" takes a GPU where there is one.
 
-def choose(name: str = "auto", threads: int | None = None) -> torch.device:
-    """The device to compute on; "auto" takes a GPU where there is one.  Arithmetic is made repeatable.
-
-    threads: processor threads of torch.  RuntimeError when "cuda" is asked for and there is none.
+    Arithmetic is made repeatable.  threads: processor threads of torch.
+    RuntimeError when "cuda" is asked for and there is none.
     """
+    import torch  # here: methods without a network do without it, and it takes seconds to import
+
     if threads is not None:
         torch.set_num_threads(threads)
     if name == "auto":
@@ -19,4 +20,4 @@ def choose(name: str = "auto", threads: int | None = None) -> torch.device:
             raise RuntimeError("device: cuda was asked for, but torch finds no GPU; set device: auto or cpu")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device(name)
+    return name

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from patch2loc.files import read_json, write_csv
 from patch2loc.methods import method
@@ -28,7 +27,7 @@ def fit_model(
     settings: dict[str, Any],
     about: dict[str, Any],
     code: str,
-    device: torch.device,
+    device: str,
     model_path: str | Path,
     history_path: str | Path,
 ) -> None:
@@ -76,7 +75,7 @@ def fit_model(
     write_sidecar(model_path, provenance)
 
 
-def _key(provenance: dict[str, Any], device: torch.device) -> str:
+def _key(provenance: dict[str, Any], device: str) -> str:
     """Names what a checkpoint depends on: nothing else may go on from it."""
-    text = json.dumps([provenance, device.type], sort_keys=True)
+    text = json.dumps([provenance, device], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

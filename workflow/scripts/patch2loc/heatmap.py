@@ -1,7 +1,5 @@
 """Dense inference: the abnormality score at every voxel of the brain (paper, sections 2.3 and 2.5)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from scipy import ndimage
@@ -14,7 +12,7 @@ BATCH = 4096  # patches at once: bounds the memory, not the result
 
 
 def predict(
-    volume: np.ndarray, voxels: np.ndarray, network: LocationNetwork, patch: int, device: torch.device
+    volume: np.ndarray, voxels: np.ndarray, network: LocationNetwork, patch: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log-variance of the location predicted at voxels.
 
@@ -59,7 +57,7 @@ def score_volume(
     network: LocationNetwork,
     patch: int = 24,
     stride: int = 1,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
 ) -> dict[str, np.ndarray]:
     """Score every voxel of a mask, before the median filter.
 
@@ -67,7 +65,6 @@ def score_volume(
     stride: with more than 1 every stride-th voxel along x and y is computed and the rest interpolated linearly.
     Returns log_error, log_variance and score, (x, y, z) float32, NaN outside the mask.
     """
-    device = torch.device(device)
     network = for_inference(network.to(device))
     wanted = mask if stride == 1 else _lattice(mask, stride)
     voxels = np.argwhere(wanted)
@@ -97,24 +94,3 @@ def _interpolated(dense: np.ndarray, mask: np.ndarray, stride: int) -> np.ndarra
     filled = np.full(dense.shape, np.nan, np.float32)
     filled[mask] = ndimage.map_coordinates(lattice, places, order=1)
     return filled
-
-
-def median_filtered(
-    score: Callable[[np.ndarray], np.ndarray], mask: np.ndarray, size: int, chunk: int = 65536
-) -> np.ndarray:
-    """Median filter over a cube of size^3 voxels that equals, inside the mask, the filter of the unmasked map.
-
-    score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
-    The edge of the grid is reflected.  Returns (x, y, z) float32, NaN outside the mask.
-    """
-    reach = size // 2
-    widened = ndimage.maximum_filter(mask, size=size)
-    dense = score(widened)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(dense, reach, mode="symmetric"), (size,) * 3)
-    voxels = np.argwhere(mask)
-    filtered = np.full(mask.shape, np.nan, np.float32)
-    for start in range(0, len(voxels), chunk):
-        x, y, z = voxels[start : start + chunk].T
-        cube = windows[x, y, z].reshape(len(x), -1)
-        filtered[x, y, z] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
-    return filtered

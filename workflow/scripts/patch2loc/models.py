@@ -1,38 +1,69 @@
-"""Models: one file carries weights, landmarks, grid, configuration and versions (weights-only torch)."""
+"""Models: one safetensors file carries weights, landmarks, grid, configuration and versions."""
 
-import io
+import json
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
-FORMAT = "patch2loc model 1"
+FORMAT = "patch2loc model 2"
 
 
 def save_model(path: str | Path, model: dict[str, Any]) -> None:
     """Write a model, whole or not at all; the same model gives the same bytes.
 
-    model: method, modality, fold, state, landmarks, grid, patch, subjects, configuration, provenance: tensors and
-    plain Python values only.
+    model: method, modality, fold, state, landmarks, grid, patch, subjects, configuration, provenance: arrays, plain
+    Python values, and dictionaries of these.
     """
-    # Written through memory: torch names the archive inside after the file, and the file is temporary.
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **model}, buffer)
+    plain, arrays = _split(model)
+    # One entry only: safetensors gives no order to several.
+    data = save(arrays, metadata={FORMAT: json.dumps(plain, sort_keys=True)})
     with replacing(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+        partial.write_bytes(data)
 
 
 def load_model(path: str | Path) -> dict[str, Any]:
-    """Read a model on the CPU without running any code from the file; InputError for anything else."""
+    """Read a model as `save_model` was given it, arrays as numpy's, without running any code from the file.
+
+    Raises InputError for anything else.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; a model from the workflow was expected there")
     try:
-        model = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; a model from the workflow was expected there") from error
-    except Exception as error:
+        with safe_open(path, framework="numpy") as stored:
+            header = stored.metadata() or {}
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
         raise InputError(f"{path}: not a readable model ({error}); train it again or get it again") from error
-    if not isinstance(model, dict) or model.get("format") != FORMAT:
+    if FORMAT not in header:
         raise InputError(f"{path}: not a model of this workflow; expected a file with format {FORMAT!r}")
-    return model
+    return _join(json.loads(header[FORMAT]), arrays)
+
+
+def _split(model: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Plain values with their nesting, and arrays under the keys that lead to them, joined by "/"."""
+    plain, arrays = {}, {}
+    for key, value in model.items():
+        if isinstance(value, dict):
+            plain[key], inner = _split(value, f"{prefix}{key}/")
+            arrays |= inner
+        elif isinstance(value, np.ndarray):
+            arrays[f"{prefix}{key}"] = np.ascontiguousarray(value)
+        else:
+            plain[key] = value
+    return plain, arrays
+
+
+def _join(plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    for name, array in arrays.items():
+        *folders, key = name.split("/")
+        place = plain
+        for folder in folders:
+            place = place[folder]
+        place[key] = array
+    return plain

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from patch2loc.atlas import common_grid, load_atlas
 from patch2loc.errors import InputError
@@ -27,11 +26,11 @@ def score_own_scan(
     brain: str | Path | None = None,
     skull_strip: str = "atlas",
     atlas: str | None = None,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
 ) -> dict:
     """Preprocess a raw scan, score it, and write everything to `folder`.
 
-    model_path: a model.pt of the workflow; its modality must be the scan's.  brain, skull_strip: as for
+    model_path: a model.safetensors of the workflow; its modality must be the scan's.  brain, skull_strip: as for
     `preprocess_scan`.  atlas: "icbm152" or the folder of SRI24, when it is not where the model's training had it.
     Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid) and the files of preprocessing.
     Returns the numbers of quality control.  Raises InputError for a scan or a model that cannot be used.
@@ -55,7 +54,6 @@ def score_own_scan(
         Path(brain) if brain else None,
         settings={**settings, "skull_strip": skull_strip},
     )
-    device = torch.device(device)
     heatmap = heatmap_of(model, device, median_filter=median_filter_width(grid.spacing))
     on_grid = heatmap(result.volume, result.mask, str(scan))
     in_scan = to_scan_space(on_grid, grid, result.transform, Path(scan))

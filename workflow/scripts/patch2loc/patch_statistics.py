@@ -22,7 +22,7 @@ def patch_table(
     lesion: np.ndarray,
     network: LocationNetwork,
     patch: int,
-    device: torch.device,
+    device: str,
 ) -> pd.DataFrame:
     """One row per non-overlapping patch with at least 20 % of brain, in all slices.
 
@@ -57,7 +57,7 @@ def patch_table(
 
 
 def cohort_patches(
-    model: dict[str, Any], scans: Sequence[Scan], lesions: Sequence[str | Path], device: torch.device
+    model: dict[str, Any], scans: Sequence[Scan], lesions: Sequence[str | Path], device: str
 ) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject; lesions: paths of the lesion masks."""
     network = for_inference(location_network(model["state"]).to(device))

@@ -11,22 +11,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_csv, write_text
-from patch2loc.heatmap import median_filtered
 from patch2loc.methods import method
 from patch2loc.models import load_model
+from patch2loc.postprocessing import median_filtered
 from patch2loc.standardize import Scan, standardise
 
 TIMES = "seconds.csv"
 
 
 def heatmap_of(
-    model: dict[str, Any], device: torch.device, stride: int = 1, median_filter: int = 7
+    model: dict[str, Any], device: str, stride: int = 1, median_filter: int = 7
 ) -> Callable[[np.ndarray, np.ndarray, str], np.ndarray]:
     """A function from a preprocessed volume and its mask to the heatmap of a model.
 
@@ -53,7 +52,7 @@ def score_scans(
     model_path: str | Path,
     scans: Sequence[Scan],
     folder: str | Path,
-    device: torch.device,
+    device: str,
     stride: int,
     median_filter: int,
     code: str,
@@ -67,7 +66,7 @@ def score_scans(
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     heatmap = heatmap_of(load_model(model_path), device, stride, median_filter)
-    run = [sha256(model_path), code, stride, median_filter, device.type]
+    run = [sha256(model_path), code, stride, median_filter, device]
     kept = {}
     for scan in tqdm(scans, desc=folder.name, unit="scan", mininterval=5):
         key = json.dumps([*run, scan.subject, sha256(scan.volume), sha256(scan.mask)])

@@ -52,7 +52,7 @@ class Slices:
     volumes: (subjects, slices, x, y) float32, 4 bytes a voxel.  accepted: the same, boolean, 1 byte a voxel.
     """
 
-    def __init__(self, scans: list[tuple[np.ndarray, np.ndarray]], patch: int, device: torch.device) -> None:
+    def __init__(self, scans: list[tuple[np.ndarray, np.ndarray]], patch: int, device: str) -> None:
         if not scans:
             raise InputError("no scans to train or validate on; check the roles in the split")
         shape = (len(scans), scans[0][0].shape[2], *scans[0][0].shape[:2])

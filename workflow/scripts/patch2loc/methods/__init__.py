@@ -4,9 +4,9 @@ A module has
     fit(training, validation, settings, checkpoint, device) -> (state, history)
         training, validation: lists of (volume (x, y, z) float32 standardised, mask (x, y, z) boolean).
         settings: the configuration as a plain dictionary.  checkpoint: file to go on from, or None.
-        state: tensors and plain values, all that scoring needs.  history: a table, or None without training.
+        state: arrays and plain values, all that scoring needs.  history: a table, or None without training.
     scorer(state, device, stride) -> score(volume, mask, wanted) -> maps
-        stride: voxels between scored places in a slice, for methods that can skip some.
+        device: "cpu" or "cuda".  stride: voxels between scored places in a slice, for methods that can skip some.
         volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
         maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
 """
@@ -15,6 +15,7 @@ from importlib import import_module
 from types import ModuleType
 
 METHODS = ("patch2loc", "thresh", "zscore")
+NETWORKS = ("patch2loc",)  # methods that run a network: on a GPU where there is one
 
 
 def method(name: str) -> ModuleType:

@@ -17,25 +17,25 @@ Volumes = list[tuple[np.ndarray, np.ndarray]]
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, pd.DataFrame]:
     """Train the location network on healthy scans."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
     network, history = train(
         Slices(training, chosen.patch, device), Slices(validation, chosen.patch, device), chosen, checkpoint
     )
-    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, history
 
 
 def location_network(state: dict) -> LocationNetwork:
     """The network of a model's state, in evaluation mode."""
     network = LocationNetwork(state["widths"])
-    network.load_state_dict(state["weights"])
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state["weights"].items()})
     return network.eval()
 
 
-def scorer(state: dict, device: torch.device, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
     """Score by location error and predicted variance (paper, equation 5)."""
     network = location_network(state)
 

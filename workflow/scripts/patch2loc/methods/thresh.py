@@ -8,19 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 Volumes = list[tuple[np.ndarray, np.ndarray]]
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, None]:
     """Nothing is learnt."""
     return {}, None
 
 
-def scorer(state: dict, device: torch.device, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
     """Score by the share of the brain that is darker than a voxel."""
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 Volumes = list[tuple[np.ndarray, np.ndarray]]
 
@@ -15,7 +14,7 @@ MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training 
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: torch.device
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, None]:
     """Mean and standard deviation of the training scans at every voxel, in one pass (Welford)."""
     mean = np.zeros(training[0][0].shape, np.float64)
@@ -26,14 +25,14 @@ def fit(
         squares += difference * (volume - mean)
     spread = np.sqrt(squares / max(len(training) - 1, 1))
     return {
-        "mean": torch.from_numpy(mean.astype(np.float32)),
-        "spread": torch.from_numpy(np.maximum(spread, MINIMUM_SPREAD).astype(np.float32)),
+        "mean": mean.astype(np.float32),
+        "spread": np.maximum(spread, MINIMUM_SPREAD).astype(np.float32),
     }, None
 
 
-def scorer(state: dict, device: torch.device, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
     """Score by |intensity - mean| / standard deviation at the voxel."""
-    mean, spread = state["mean"].numpy(), state["spread"].numpy()
+    mean, spread = state["mean"], state["spread"]
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
         return {"score": np.where(wanted, np.abs(volume - mean) / spread, np.nan).astype(np.float32)}
