@@ -9,6 +9,8 @@ if "datasets" not in config:
 
 
 include: "rules/common.smk"
+include: "rules/common_data.smk"
+include: "rules/data.smk"
 include: "rules/acquire.smk"
 include: "rules/preprocess.smk"
 include: "rules/standardize.smk"
@@ -23,7 +25,6 @@ include: "rules/figures.smk"
 localrules:
     all,
     figures,
-    quality_control,
     models,
     heatmaps,
     metrics,
@@ -34,24 +35,19 @@ rule all:
     """Everything: tables, figures, and the report that opens alone."""
     input:
         rules.report_page.output,
-        rules.table1.output,
-        rules.table2.output,
-        rules.cases.output,
+        rules.every_scan_used.output,
+        [rules.table1.output, rules.table2.output, rules.cases.output] if LESION else [],
+        rules.subject_lists.output,
         LEARNING_CURVES,
-        expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=range(2, 8), kind=["png", "pdf"]),
+        expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
+        evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELLED),
 
 
 rule figures:
     """Figures 2 to 7 and the learning curves."""
     input:
-        expand(f"{RESULTS}/figures/fig{{number}}.png", number=range(2, 8)),
+        expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
         LEARNING_CURVES,
-
-
-rule quality_control:
-    """Preprocessing of every scan, with numbers and a picture for each."""
-    input:
-        [path for name in DATASETS for path in preprocessed(name, "_qc", known_subjects(name))],
 
 
 rule models:
@@ -68,7 +64,7 @@ rule models:
 rule heatmaps:
     """Heatmaps of every method, dataset and fold, on the grid."""
     input:
-        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY),
+        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY + UNLABELLED),
 
 
 rule metrics:
@@ -78,6 +74,6 @@ rule metrics:
 
 
 rule scan_space:
-    """Patch2Loc's heatmaps of the lesion datasets, carried back to the voxels of the scans."""
+    """Patch2Loc's heatmaps of lesion and unlabelled datasets, carried back to the voxels of the scans."""
     input:
-        evaluated("heatmaps_scan_space/{method}/{dataset}/fold{fold}", LESION, ["patch2loc"]),
+        evaluated("heatmaps_scan_space/{method}/{dataset}/fold{fold}", LESION + UNLABELLED, ["patch2loc"]),

@@ -1,4 +1,4 @@
-# Simulated scans.  Scans of kinds `table` and `folder` are read where they are.
+# Simulated scans, converted scans, and who trains and is tested.  All other scans are read where they are.
 rule simulate_phantom:
     output:
         expand(
@@ -50,3 +50,44 @@ rule paint_stroke:
         },
     script:
         "../workflow/scripts/paint_stroke.py"
+
+
+rule convert_dicom:
+    input:
+        series=lambda wildcards: str(given_scans(wildcards.dataset)[wildcards.subject]["scan"]),
+    output:
+        f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}.nii.gz",
+    log:
+        f"{RESULTS}/logs/convert_dicom/{{dataset}}/{{subject}}_{{modality}}.log",
+    wildcard_constraints:
+        dataset=of_kind("table", "folder"),
+    conda:
+        IMAGING
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        code=code_hash("patch2loc.acquire.dicom"),
+    script:
+        "../workflow/scripts/convert_dicom.py"
+
+
+rule subject_lists:
+    """How many subjects train, validate and are tested in each fold, and how many do so at once."""
+    output:
+        report(
+            f"{RESULTS}/tables/subject_lists.csv",
+            category="Tables",
+            labels={"table": "subject lists", "format": "CSV"},
+            caption="../workflow/report/subject_lists.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/subject_lists.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.splits"),
+        split=config["split"],
+        lists={name: {fold: roles(name, fold) for fold in FOLDS} for name in HEALTHY if divided(name)},
+    script:
+        "../workflow/scripts/subject_lists.py"

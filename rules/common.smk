@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
@@ -24,6 +25,7 @@ GPU = int(config["device"] != "cpu")  # GPUs that a job of the network asks for
 METHODS = config["methods"]
 LESION = [name for name, dataset in DATASETS.items() if dataset["role"] == "lesion"]
 HEALTHY = [name for name, dataset in DATASETS.items() if dataset["role"] == "healthy"]
+UNLABELLED = [name for name, dataset in DATASETS.items() if dataset["role"] == "unlabelled"]
 ATLAS = config["atlas"] if config["atlas"] == "icbm152" else str(Path(config["data"], config["atlas"]))
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
 
@@ -36,11 +38,32 @@ wildcard_constraints:
     subject=r"[^/]+",
 
 
+for modality, name in config["training_data"].items():
+    found = DATASETS.get(name, {"role": "unknown", "modality": "unknown"})
+    if (found["role"], found["modality"]) != ("healthy", modality):
+        raise WorkflowError(
+            f"training_data.{modality}: dataset {name} of role {found['role']} and modality {found['modality']} found, "
+            f"a healthy {modality} dataset expected; correct the configuration"
+        )
+for name, dataset in DATASETS.items():
+    if dataset["modality"] not in config["training_data"]:
+        raise WorkflowError(
+            f"datasets.{name}: no model for {dataset['modality']}; name a healthy dataset in "
+            f"training_data.{dataset['modality']}"
+        )
+
+
+def subject_list(name):
+    """CSV of a dataset's subjects, or None: of two lists, the one that `split` chooses."""
+    given = DATASETS[name]["split"]
+    return given[config["split"]] if isinstance(given, dict) else given
+
+
 def described(name):
     """A dataset as patch2loc.acquire takes it: its source, modality, subject list and place of simulated scans."""
     dataset = DATASETS[name]
     source = dataset["source"]
-    described = {"name": name, "modality": dataset["modality"], "subjects": dataset["split"], **source}
+    described = {"name": name, "modality": dataset["modality"], "subjects": subject_list(name), **source}
     if source["kind"] == "phantom":
         described["root"] = f"{RESULTS}/raw"
     elif source["kind"] == "painted":
@@ -51,28 +74,103 @@ def described(name):
 
 
 @cache
+def given_scans(name):
+    """Paths of every subject's scan, brain mask and lesion mask, as they are given."""
+    try:
+        return sources.sources(described(name))
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+@cache
 def scans(name):
-    """Paths of every subject's scan, brain mask and lesion mask."""
-    return sources.sources(described(name))
+    """Paths of every subject's scan, brain mask and lesion mask: of a DICOM series, what it is converted to."""
+    modality = DATASETS[name]["modality"]
+    return {
+        subject: (
+            {**paths, "scan": Path(f"{RESULTS}/raw/{name}/{subject}/{modality}.nii.gz")}
+            if sources.is_series(paths["scan"])
+            else paths
+        )
+        for subject, paths in given_scans(name).items()
+    }
+
+
+def divided(name):
+    """Whether a dataset has subjects that are not tested: training data, and healthy ones with a list."""
+    dataset = DATASETS[name]
+    if dataset["role"] != "healthy":
+        return False
+    return name in config["training_data"].values() or bool(dataset["split"]) or "test" in dataset["source"]
+
+
+def listed_roles(name, fold):
+    """Subjects of a dataset's list by their role in a fold."""
+    modality = DATASETS[name]["modality"]
+    try:
+        return splits.roles(subject_list(name), fold, modality, config["split"] == "published")
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+@cache
+def roles(name, fold):
+    """Subjects of a divided dataset by their role in a fold."""
+    source = DATASETS[name]["source"]
+    try:
+        if subject_list(name):
+            listed = listed_roles(name, fold)
+            found = {role: sources.scans_of(source, scans(name), listed[role]) for role in splits.ROLES}
+        elif source["kind"] == "phantom":
+            table = splits.divide(list(scans(name)), source["validation"], source["test"])
+            found = {role: list(table.loc[table[f"fold{fold}"] == role, "subject"]) for role in splits.ROLES}
+        else:
+            raise InputError(
+                f"datasets.{name}: no `split` found, a CSV of who trains and who is tested expected"
+            )
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+    if name in config["training_data"].values() and not (found["train"] and found["validation"]):
+        raise WorkflowError(
+            f"datasets.{name}: {len(found['train'])} training and {len(found['validation'])} validation scans in "
+            f"fold {fold}, some of each expected for training data; add a column fold{fold} to its list"
+        )
+    return found
 
 
 @cache
 def subjects(name, fold=None, role="test"):
-    """Subjects of a dataset: all of a lesion dataset, those of a role in a fold of a healthy one."""
-    dataset = DATASETS[name]
-    if dataset["role"] == "lesion":
-        return list(scans(name))
-    if dataset["split"] is None:
-        source = dataset["source"]
-        if source["kind"] != "phantom":
-            raise WorkflowError(
-                f"datasets.{name}: healthy scans need `split`, a CSV of who trains and who is tested"
-            )
-        table = splits.divide(list(scans(name)), source["validation"], source["test"])
-        return list(table.loc[table[f"fold{fold}"] == role, "subject"])
-    known = scans(name)
-    roles = splits.roles(dataset["split"], int(fold), dataset["modality"])
-    return [subject for subject in roles[role] if subject in known]
+    """Subjects of a dataset: all where nobody trains, else those of a role in a fold."""
+    return roles(name, int(fold))[role] if divided(name) else list(scans(name))
+
+
+def stop_for_trained_scans():
+    """Refuse a scan that trains or validates in one dataset and is tested in another one."""
+    for trained in config["training_data"].values():
+        for fold in FOLDS:
+            listed = roles(trained, fold)
+            seen = {
+                given_scans(trained)[subject]["scan"] for subject in listed["train"] + listed["validation"]
+            }
+            for name in DATASETS:
+                tested = subjects(name, fold) if name != trained else []
+                leaked = [subject for subject in tested if made_from(name)[subject]["scan"] in seen]
+                if leaked:
+                    raise WorkflowError(
+                        f"datasets.{name}: {len(leaked)} test scans are training or validation scans of {trained} in "
+                        f"fold {fold} ({', '.join(leaked[:5])}), none expected; take them off one of the lists"
+                    )
+
+
+@cache
+def made_from(name):
+    """Paths of the scans of a dataset, or of those that they are painted into."""
+    return (
+        sources.pairs(described(name)) if DATASETS[name]["source"]["kind"] == "painted" else given_scans(name)
+    )
+
+
+stop_for_trained_scans()
 
 
 def known_subjects(name):
@@ -84,10 +182,7 @@ def source(part):
     """Input function: a subject's scan, brain or lesion; stops with one message if data are missing."""
 
     def path(wildcards):
-        try:
-            found = scans(wildcards.dataset)[wildcards.subject][part]
-        except InputError as error:
-            raise WorkflowError(str(error)) from error
+        found = scans(wildcards.dataset)[wildcards.subject][part]
         if found is None:
             return []
         stop_for_missing_data()
@@ -108,36 +203,36 @@ def missing_data():
     if ATLAS != "icbm152":
         needed["sri24"] = {"kind": "atlas", "root": ATLAS, "registry": "sri24"}
     return registry.missing_data_message(
-        needed, registry.read(workflow.source_path("../config/registry.csv"))
+        needed, registry.read(workflow.source_path("../config/registry.csv")), config["data"]
     )
 
 
-def preprocessed(name, kind, chosen):
-    """Preprocessed files of subjects; kind is "", "_mask", "_lesion" or "_qc"."""
-    modality = DATASETS[name]["modality"]
-    suffix = {"_qc": "json"}.get(kind, "nii.gz")
-    return [f"{RESULTS}/preprocessed/{name}/{subject}/{modality}{kind}.{suffix}" for subject in chosen]
+def preprocessed(name, chosen):
+    """Folders of preprocessed subjects."""
+    return [f"{RESULTS}/preprocessed/{name}/{subject}" for subject in chosen]
 
 
-def training_scans(kind, role="train"):
-    """Input function: preprocessed files of the subjects that the models of a modality and fold learn from."""
-
-    def paths(wildcards):
-        stop_for_missing_data()
-        name = config["training_data"][wildcards.modality]
-        return preprocessed(name, kind, subjects(name, int(wildcards.fold), role))
-
-    return paths
+def cohort(name, fold, role):
+    """List of a dataset's scans: those of a role in a fold, or all where nobody trains."""
+    return f"{RESULTS}/cohorts/{name}/" + (f"{role}_fold{fold}.json" if divided(name) else "all.json")
 
 
-def scored_scans(kind):
-    """Input function: preprocessed files of the subjects of a dataset that a fold's model is tested on."""
+def members(wildcards):
+    """Input function: preprocessed subjects of a cohort."""
+    stop_for_missing_data()
+    role, _, fold = wildcards.cohort.partition("_fold")
+    chosen = subjects(wildcards.dataset, int(fold), role) if fold else known_subjects(wildcards.dataset)
+    return preprocessed(wildcards.dataset, chosen)
 
-    def paths(wildcards):
-        stop_for_missing_data()
-        return preprocessed(wildcards.dataset, kind, subjects(wildcards.dataset, int(wildcards.fold)))
 
-    return paths
+def training_cohort(role):
+    """Input function: scans of a role that the models of a modality and fold learn from."""
+    return lambda wildcards: cohort(config["training_data"][wildcards.modality], wildcards.fold, role)
+
+
+def scored_cohort(wildcards):
+    """Input function: scans of a dataset that a fold's model is tested on."""
+    return cohort(wildcards.dataset, wildcards.fold, "test")
 
 
 def modality_of(wildcards):
@@ -166,21 +261,34 @@ ABOUT = {
     name: {key: dataset[key] for key in ("title", "modality", "role", "simulated", "published_name")}
     for name, dataset in DATASETS.items()
 }
+OVERLAPS = "".join(
+    f" {note}"
+    for name in HEALTHY
+    if config["split"] == "published" and subject_list(name)
+    if (
+        note := splits.overlap_note(name, splits.overlaps({fold: listed_roles(name, fold) for fold in FOLDS}))
+    )
+)
+if OVERLAPS and workflow.is_main_process:
+    logger.warning(f"Published subject lists, used as they are.{OVERLAPS}")
 PROTOCOL = (
     f"Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
     f"{config['grid']['spacing']:g} mm, median filter {config['score']['median_filter']}^3 voxels, stride "
     f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
-    f"network {config['training']['network']}, {config['training']['patches']:,} training patches."
+    f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS}"
 )
 
 
-def of_kind(kind):
-    """Regular expression for the datasets whose source is of a kind."""
-    names = [name for name, dataset in DATASETS.items() if dataset["source"]["kind"] == kind]
+def of_kind(*kinds):
+    """Regular expression for the datasets whose source is of one of the kinds."""
+    names = [name for name, dataset in DATASETS.items() if dataset["source"]["kind"] in kinds]
     return "|".join(names) or "(?!)"
 
 
+ALL_SCANS = [folder for name in DATASETS for folder in preprocessed(name, known_subjects(name))]
 FOLD = FOLDS[0]  # figures show the first fold
+TABLES = [1, 2] if LESION else []  # without lesions, heatmaps of healthy scans are all there is to show
+FIGURES = range(2, 8) if LESION else [5, 7]
 MOST_ABNORMAL = next(
     (name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0]
 )

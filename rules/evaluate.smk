@@ -7,9 +7,7 @@ rule evaluate:
             if wildcards.dataset in LESION
             else []
         ),
-        masks=scored_scans("_mask"),
-        lesions=scored_scans("_lesion"),
-        qc=scored_scans("_qc"),
+        cohort=scored_cohort,
         patches=lambda wildcards: (
             f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet"
             if wildcards.method == "patch2loc"
@@ -27,8 +25,6 @@ rule evaluate:
         runtime=240,
     params:
         code=code_hash("patch2loc.evaluate"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
-        healthy_subjects=lambda wildcards: subjects(healthy_dataset(wildcards.dataset), int(wildcards.fold)),
         patch=config["patch"],
         voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
         model=model_of,
@@ -40,9 +36,7 @@ rule evaluate:
 rule analyse_patches:
     input:
         model=model_of,
-        scans=scored_scans(""),
-        masks=scored_scans("_mask"),
-        lesions=scored_scans("_lesion"),
+        cohort=scored_cohort,
     output:
         f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet",
     log:
@@ -57,7 +51,6 @@ rule analyse_patches:
         runtime=240,
     params:
         code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
         device=config["device"],
     script:
         "../workflow/scripts/analyse_patches.py"

@@ -3,9 +3,7 @@ rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
         patches=patches_of([MOST_ABNORMAL]),
-        background=lambda wildcards: preprocessed(
-            healthy_dataset(MOST_ABNORMAL), "", subjects(healthy_dataset(MOST_ABNORMAL), FOLD)[:1]
-        ),
+        background=lambda wildcards: cohort(healthy_dataset(MOST_ABNORMAL), FOLD, "test"),
     output:
         **figure("fig2"),
     log:
@@ -14,7 +12,7 @@ rule fig2:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.ellipses"),
-        about=ABOUT[MOST_ABNORMAL],
+        about=ABOUT.get(MOST_ABNORMAL),
         patch=config["patch"],
         seed=config["seed"],
     script:
@@ -33,7 +31,7 @@ rule fig3:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.kde"),
-        datasets=[ABOUT[MOST_ABNORMAL]],
+        datasets=[ABOUT.get(MOST_ABNORMAL)],
         seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
@@ -138,13 +136,13 @@ rule learning_curve:
 rule report_page:
     """The report: one HTML page with all tables, figures and quality control, opens offline."""
     input:
-        tables=expand(f"{RESULTS}/tables/table{{number}}.html", number=[1, 2]),
-        provenance=expand(f"{RESULTS}/tables/table{{number}}.csv.provenance.json", number=[1, 2]),
+        tables=expand(f"{RESULTS}/tables/table{{number}}.html", number=TABLES),
+        provenance=expand(f"{RESULTS}/tables/table{{number}}.csv.provenance.json", number=TABLES),
         metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY),
-        figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=range(2, 8)),
-        captions=[workflow.source_path(f"../workflow/report/fig{number}.rst") for number in range(2, 8)],
+        figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
+        captions=[workflow.source_path(f"../workflow/report/fig{number}.rst") for number in FIGURES],
         curves=LEARNING_CURVES,
-        qc=[path for name in DATASETS for path in preprocessed(name, "_qc", known_subjects(name))],
+        quality=rules.quality.output,
     output:
         f"{RESULTS}/report.html",
     log:
@@ -155,6 +153,7 @@ rule report_page:
         mem_mb=2000,
     params:
         code=code_hash("patch2loc.report"),
+        preprocessed=f"{RESULTS}/preprocessed",
         datasets=ABOUT,
         configuration={key: value for key, value in config.items() if key != "datasets"},
         protocol=PROTOCOL,

@@ -5,20 +5,16 @@ rule preprocess:
         brain=source("brain"),
         lesion=source("lesion"),
     output:
-        scan=f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}.nii.gz",
-        mask=f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}_mask.nii.gz",
-        lesion=f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}_lesion.nii.gz",
-        transform=f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}_transform.tfm",
-        qc=f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}_qc.json",
-        picture=report(
-            f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}/{{modality}}_qc.png",
+        report(
+            directory(f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}"),
+            patterns=["qc.png"],
             category="Quality control",
             subcategory="{dataset}",
-            labels={"subject": "{subject}", "modality": "{modality}"},
+            labels={"subject": "{subject}"},
             caption="../workflow/report/qc.rst",
         ),
     log:
-        f"{RESULTS}/logs/preprocess/{{dataset}}/{{subject}}_{{modality}}.log",
+        f"{RESULTS}/logs/preprocess/{{dataset}}/{{subject}}.log",
     group:
         "preprocess"
     conda:
@@ -29,6 +25,7 @@ rule preprocess:
     params:
         code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
         atlas=ATLAS,
+        modality=modality_of,
         grid=config["grid"],
         settings=lambda wildcards: {
             **config["preprocess"],
@@ -37,3 +34,63 @@ rule preprocess:
         lesion_labels=lambda wildcards: DATASETS[wildcards.dataset]["source"].get("lesion_labels"),
     script:
         "../workflow/scripts/preprocess.py"
+
+
+# What a stage after this one takes: a list of scans, so that it depends on one file instead of thousands.
+rule cohort:
+    input:
+        members,
+    output:
+        f"{RESULTS}/cohorts/{{dataset}}/{{cohort}}.json",
+    log:
+        f"{RESULTS}/logs/cohorts/{{dataset}}_{{cohort}}.log",
+    wildcard_constraints:
+        cohort=r"all|(?:train|validation|test)_fold\d+",
+    conda:
+        IMAGING
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.scans"),
+        modality=modality_of,
+    script:
+        "../workflow/scripts/cohort.py"
+
+
+rule quality:
+    """Quality control: one table of every scan, with the ones that were left out and why."""
+    input:
+        ALL_SCANS,
+    output:
+        report(
+            f"{RESULTS}/tables/quality.csv",
+            category="Tables",
+            labels={"table": "quality control", "format": "CSV"},
+            caption="../workflow/report/quality.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/quality.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.quality_table"),
+        modalities={name: about["modality"] for name, about in ABOUT.items()},
+    script:
+        "../workflow/scripts/quality.py"
+
+
+# The run is not a success while a scan is left out and the configuration does not say so.
+rule every_scan_used:
+    input:
+        rules.quality.output,
+    output:
+        touch(f"{RESULTS}/logs/every_scan_used"),
+    log:
+        f"{RESULTS}/logs/every_scan_used.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.quality_table"),
+    script:
+        "../workflow/scripts/every_scan_used.py"

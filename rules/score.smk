@@ -2,8 +2,7 @@
 rule score:
     input:
         model=model_of,
-        scans=scored_scans(""),
-        masks=scored_scans("_mask"),
+        cohort=scored_cohort,
     output:
         directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
     log:
@@ -19,7 +18,6 @@ rule score:
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
         device=config["device"],
@@ -31,11 +29,8 @@ rule score:
 rule carry_back:
     input:
         heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
-        transforms=lambda wildcards: [
-            f"{RESULTS}/preprocessed/{wildcards.dataset}/{subject}/{modality_of(wildcards)}_transform.tfm"
-            for subject in subjects(wildcards.dataset, int(wildcards.fold))
-        ],
-        scans=lambda wildcards: [
+        cohort=scored_cohort,
+        originals=lambda wildcards: [
             str(scans(wildcards.dataset)[subject]["scan"])
             for subject in subjects(wildcards.dataset, int(wildcards.fold))
         ],

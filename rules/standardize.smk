@@ -1,8 +1,7 @@
 # Nyul landmarks, per modality and fold, from training subjects only.
 rule landmarks:
     input:
-        scans=training_scans(""),
-        masks=training_scans("_mask"),
+        training_cohort("train"),
     output:
         f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
     log:
@@ -14,8 +13,5 @@ rule landmarks:
         runtime=60,
     params:
         code=code_hash("patch2loc.standardize"),
-        subjects=lambda wildcards: subjects(
-            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
-        ),
     script:
         "../workflow/scripts/landmarks.py"

@@ -2,10 +2,8 @@
 rule train:
     input:
         landmarks=f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
-        training_scans=training_scans(""),
-        training_masks=training_scans("_mask"),
-        validation_scans=training_scans("", "validation"),
-        validation_masks=training_scans("_mask", "validation"),
+        training=training_cohort("train"),
+        validation=training_cohort("validation"),
     output:
         model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.safetensors",
         history=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/history.csv",
@@ -30,11 +28,5 @@ rule train:
         },
         device=config["device"],
         preprocessing={"atlas": ATLAS, "preprocess": config["preprocess"]},
-        training_subjects=lambda wildcards: subjects(
-            config["training_data"][wildcards.modality], int(wildcards.fold), "train"
-        ),
-        validation_subjects=lambda wildcards: subjects(
-            config["training_data"][wildcards.modality], int(wildcards.fold), "validation"
-        ),
     script:
         "../workflow/scripts/train.py"

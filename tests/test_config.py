@@ -135,7 +135,10 @@ def test_unknown_keys_are_refused(group):
         ("grid.spacing", 0),
         ("datasets.brats21.role", "train"),
         ("datasets.brats21.modality", "FLAIR"),
-        ("datasets.brats21.source.kind", "bids"),
+        ("datasets.brats21.source.kind", "dicom"),
+        ("split", "splits/ixi.csv"),
+        ("datasets.ixi_t1.split", {"clean": "splits/ixi.csv"}),
+        ("datasets.ixi_t1.split", {"clean": "a.csv", "published": "b.csv", "other": "c.csv"}),
     ],
 )
 def test_impossible_values_are_refused(path, value):
@@ -178,7 +181,9 @@ def test_training_data_are_healthy_datasets_of_their_modality(name):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_lists_that_configurations_name_are_shipped(name):
     for dataset in configuration(name)["datasets"].values():
-        for path in (dataset.get("split"), dataset["source"].get("table")):
+        split = dataset.get("split")
+        lists = split.values() if isinstance(split, dict) else [split]
+        for path in (*lists, dataset["source"].get("table")):
             assert path is None or (ROOT / path).is_file(), path
 
 
@@ -186,3 +191,18 @@ def test_the_lists_that_configurations_name_are_shipped(name):
 def test_simulated_sources_are_declared_simulated(name):
     for key, dataset in configuration(name)["datasets"].items():
         assert dataset.get("simulated", False) == (dataset["source"]["kind"] in ("phantom", "painted")), key
+
+
+def test_the_examples_of_own_data_are_valid_and_name_every_kind_of_source():
+    text = (ROOT / "docs/own-data.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)]
+    whole = {key: value for key, value in examples[0].items() if key not in ("datasets", "training_data")}
+    kinds = set()
+    for example in examples:
+        if "datasets" not in example:
+            continue
+        config = {**whole, "training_data": {"T1": "any"}, **example}
+        assert problems(config) == []
+        kinds |= {dataset["source"]["kind"] for dataset in example["datasets"].values()}
+    assert kinds == set(KINDS) - {"phantom", "painted"}
+    assert problems(examples[0]) == []

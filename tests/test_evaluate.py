@@ -12,6 +12,7 @@ from patch2loc.evaluate import (
     summarise,
 )
 from patch2loc.files import write_csv, write_json
+from patch2loc.scans import Scan
 
 SHAPE = (30, 30, 10)
 
@@ -139,26 +140,20 @@ def test_bootstrap_interval_matches_the_normal_interval_and_is_repeatable():
 @pytest.fixture
 def scored(tmp_path, scan):
     heatmap, mask, lesion = scan
-    for name, volume in (("heatmaps/sub-1", heatmap), ("mask", mask), ("lesion", lesion)):
-        volumes.write(tmp_path / f"{name}.nii.gz", volume, np.diag([2.0, 2.0, 2.0, 1.0]))
-    volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), np.eye(4))
-    ml = 32 * 0.008
-    report = {"lost_to_grid_ml": ml / 2, "scale": 2.0}  # registration doubles volumes
-    write_json(tmp_path / "qc.json", {"lesion": report})
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    subject = Scan("sub-1", tmp_path / "sub-1", "T1")
+    volumes.write(subject.mask, mask, affine)
+    volumes.write(subject.lesion, lesion, affine)
+    volumes.write(tmp_path / "heatmaps/sub-1.nii.gz", heatmap, affine)
+    volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
+    report = {"lost_to_grid_ml": 32 * 0.008 / 2, "scale": 2.0}  # registration doubles volumes
+    write_json(subject.qc, {"lesion": report})
     write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": ["sub-1"], "seconds": [1.5]}))
     table = pd.DataFrame(
         {"subject": "sub-1", "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
     )
     table.to_parquet(tmp_path / "patches.parquet")
-    return (
-        ["sub-1"],
-        tmp_path / "heatmaps",
-        [tmp_path / "healthy.nii.gz"],
-        [tmp_path / "mask.nii.gz"],
-        [tmp_path / "lesion.nii.gz"],
-        [tmp_path / "qc.json"],
-        tmp_path / "patches.parquet",
-    )
+    return [subject], tmp_path / "heatmaps", [tmp_path / "healthy.nii.gz"], tmp_path / "patches.parquet"
 
 
 def test_a_dataset_is_evaluated_from_its_files(scored, scan):
@@ -171,11 +166,11 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
     pairs = heatmap[mask & lesion][:, None] - (heatmap[mask] - 0.5)
     assert row["auroc_healthy"] == pytest.approx((pairs > 0).mean(), abs=1e-3)
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    (without,) = evaluate_scans(*scored[:6], None, voxel_ml=0.008, patch=4).to_dict("records")
+    (without,) = evaluate_scans(*scored[:3], None, voxel_ml=0.008, patch=4).to_dict("records")
     assert np.isnan(without["location_error"])
 
 
 def test_a_heatmap_that_does_not_fit_its_scan_is_named(scored, tmp_path, scan):
-    volumes.write(tmp_path / "mask.nii.gz", scan[1][:-1], np.eye(4))
+    volumes.write(scored[0][0].mask, scan[1][:-1], np.eye(4))
     with pytest.raises(InputError, match=r"sub-1\.nii\.gz: mask has shape"):
         evaluate_scans(*scored, voxel_ml=0.008, patch=4)

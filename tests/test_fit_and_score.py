@@ -11,8 +11,9 @@ from patch2loc.fit import fit_model
 from patch2loc.methods import METHODS, method
 from patch2loc.models import load_model, save_model
 from patch2loc.patch_statistics import cohort_patches
+from patch2loc.scans import Scan
 from patch2loc.score import heatmap_of, score_scans
-from patch2loc.standardize import Scan, fit_landmarks, read_standardised
+from patch2loc.standardize import fit_landmarks, read_standardised
 
 SHAPE, CPU = (24, 20, 6), "cpu"
 SETTINGS = {
@@ -34,9 +35,10 @@ def write_scan(folder, subject, seed):
     mask = np.zeros(SHAPE, bool)
     mask[3:21, 3:17, 1:5] = True
     volume = np.where(mask, 100 + 5 * np.arange(SHAPE[0])[:, None, None] + rng.normal(0, 8, SHAPE), 0)
-    volumes.write(folder / f"{subject}.nii.gz", volume.astype(np.float32), np.diag([2.0, 2, 2, 1]))
-    volumes.write(folder / f"{subject}_mask.nii.gz", mask, np.diag([2.0, 2, 2, 1]))
-    return Scan(subject, folder / f"{subject}.nii.gz", folder / f"{subject}_mask.nii.gz")
+    scan = Scan(subject, folder / subject, "T1")
+    volumes.write(scan.volume, volume.astype(np.float32), np.diag([2.0, 2, 2, 1]))
+    volumes.write(scan.mask, mask, np.diag([2.0, 2, 2, 1]))
+    return scan
 
 
 @pytest.fixture
@@ -168,9 +170,9 @@ def test_a_scan_on_another_grid_is_refused(tmp_path, scans):
 def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion = np.zeros(SHAPE, bool)
     lesion[8:16, 8:16, 2] = True  # the whole patch centred on (12, 12), voxels 8 to 15
-    volumes.write(tmp_path / "lesion.nii.gz", lesion, np.eye(4))
+    volumes.write(scans[5].lesion, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
-    table = cohort_patches(model, scans[5:], [tmp_path / "lesion.nii.gz"], CPU)
+    table = cohort_patches(model, scans[5:], CPU)
     assert set(table["x"]) <= {4, 12, 20}
     assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
     assert not table.duplicated(["x", "y", "z"]).any()

@@ -11,20 +11,25 @@ from patch2loc import volumes
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.atlas import common_grid, load_atlas
 from patch2loc.errors import InputError
-from patch2loc.preprocess import preprocess_scan, quality, read_transform, to_scan_space, write_preprocessed
+from patch2loc.preprocess import (
+    preprocess_scan,
+    quality,
+    read_transform,
+    to_scan_space,
+    write_left_out,
+    write_preprocessed,
+)
 from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.images import coarser, resample, to_image
 from patch2loc.preprocess.lesions import carry_lesion
 from patch2loc.preprocess.register import matrix, register
+from patch2loc.scans import Scan
 from patch2loc.volumes import Grid
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
 STRIPPED = {"skull_strip": "none"}
-FILES = {
-    "T1.nii.gz",
-    *(f"T1_{name}" for name in ("mask.nii.gz", "lesion.nii.gz", "transform.tfm", "qc.json", "qc.png")),
-}
+FILES = {"T1.nii.gz", "mask.nii.gz", "lesion.nii.gz", "transform.tfm", "qc.json", "qc.png"}
 
 
 def rigid(degrees, millimetres):
@@ -195,7 +200,7 @@ def test_same_input_same_bytes_on_any_number_of_threads(result, scan, atlas, gri
     ]
     assert set(digests[0]) == FILES
     assert digests[0] == digests[1]
-    again = read_transform(tmp_path / "a" / "T1_transform.tfm")
+    again = read_transform(tmp_path / "a" / "transform.tfm")
     np.testing.assert_allclose(matrix(again), matrix(result.transform), atol=1e-9)
 
 
@@ -210,11 +215,14 @@ def test_folder_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
         patch.setattr(quality, "picture", fail)
         with pytest.raises(OSError, match="disk full"):
             write_preprocessed(folder, result)
-    assert [path.name for path in folder.iterdir()] == ["T1.nii.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["subject"]
     assert (folder / "T1.nii.gz").read_text() == "old"
     write_preprocessed(folder, result)
     assert {path.name for path in folder.iterdir()} == FILES
     assert (volumes.read(folder / "T1.nii.gz")[0] == result.volume).all()
+    write_left_out(folder, "T1", "no brain")
+    assert [path.name for path in folder.iterdir()] == ["qc.json"]
+    assert Scan("subject", folder, "T1").left_out() == "no brain"
 
 
 def broken(name, image, affine, folder):

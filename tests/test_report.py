@@ -2,6 +2,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,10 @@ def arguments(picture):
         "learning_curves": [],
         "quality": [
             ScanQuality("phantom_ms", "sub-1", picture),
-            ScanQuality("phantom_ms", "sub-2", picture, ["lesion outside the grid"]),
+            ScanQuality("phantom_ms", "sub-2", picture, "lesion outside the grid"),
+            ScanQuality(
+                "phantom_ms", "sub-3", picture.with_name("none.png"), "no brain found", left_out=True
+            ),
         ],
         "run": {"Folds": 1, "Grid": "96 x 96 x 50"},
         "datasets": [{"dataset": "phantom_ms", "modality": "T2", "simulated": True, "published_name": None}],
@@ -128,12 +132,15 @@ def test_banner_says_what_is_simulated(tmp_path, arguments, flags, banner):
 
 def test_flagged_scans_come_first_and_all_are_counted(tmp_path, arguments, picture):
     arguments["quality"] = [
-        ScanQuality("d", f"sub-{number}", picture, ["bad"] if number >= 70 else []) for number in range(72)
+        ScanQuality("d", f"sub-{number}", picture, "bad" if number >= 70 else "") for number in range(71)
     ]
+    arguments["quality"].append(ScanQuality("d", "sub-71", Path("none.png"), "no brain found", left_out=True))
     page = written(tmp_path, arguments)
-    assert f"72 scans were preprocessed, 2 of them flagged; {MOST_SCANS} are shown, flagged ones" in page
+    text = re.sub("<.*?>", "", page)
+    assert f"72 scans: 1 left out, which no table or figure holds, 1 flagged; {MOST_SCANS} are shown" in text
+    assert page.index("no brain found") < page.index("data:image/jpeg")
     shown = re.findall(r'data:image/jpeg;base64,[^"]*" alt="d, (sub-\d+)"', page)
-    assert shown == ["sub-70", "sub-71"] + [f"sub-{number}" for number in range(MOST_SCANS - 2)]
+    assert shown == ["sub-70"] + [f"sub-{number}" for number in range(MOST_SCANS - 2)]
 
 
 def test_quality_pictures_are_reduced_and_keep_their_colours(tmp_path, arguments):

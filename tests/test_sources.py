@@ -104,6 +104,44 @@ def test_folder_fills_patterns_from_the_columns_of_the_list(tmp_path):
         sources.sources({**dataset, "scan": "{scanner}.nii.gz"})
 
 
+def test_folder_without_a_list_finds_its_subjects(tmp_path):
+    for subject in ("s2", "s1", "s10"):
+        write_volume(tmp_path / f"{subject}/ses-x/{subject}_t1.nii.gz", np.zeros((2, 2, 2), np.int16))
+    write_volume(tmp_path / "s3/ses-x/s4_t1.nii.gz", np.zeros((2, 2, 2), np.int16))  # of another subject
+    dataset = {"kind": "folder", "name": "own", "modality": "T1", "root": str(tmp_path)}
+    dataset |= {"scan": "{subject}/ses-*/{subject}_t1.nii.gz", "lesion": "{subject}/lesion.nii.gz"}
+    found = sources.sources(dataset)
+    assert list(found) == ["s1", "s10", "s2"]
+    assert found["s10"]["scan"] == tmp_path / "s10/ses-x/s10_t1.nii.gz"
+    assert [path.parent.name for path in sources.missing(dataset)] == ["s1", "s10", "s2"]
+    write_volume(tmp_path / "s1/ses-y/s1_t1.nii.gz", np.zeros((2, 2, 2), np.int16))
+    with pytest.raises(InputError, match="2 files match"):
+        sources.sources(dataset)
+    with pytest.raises(InputError, match=r"asks for site, subject, but without a list"):
+        sources.sources({**dataset, "scan": "{site}/{subject}.nii.gz"})
+    with pytest.raises(InputError, match="asks for no field"):
+        sources.sources({**dataset, "scan": "t1.nii.gz"})
+    with pytest.raises(InputError, match=r"no such scan found.*dataset own"):
+        sources.sources({**dataset, "scan": "{subject}.nii"})
+
+
+def test_characters_of_a_pattern_stand_for_themselves(tmp_path):
+    for name in ("a+b.1.nii", "a+bx1.nii", "c+b.1.nii"):
+        (tmp_path / name).touch()
+    dataset = {"kind": "folder", "root": str(tmp_path), "scan": "{subject}+b.1.nii"}
+    assert sources.list_subjects(dataset) == ["a", "c"]
+
+
+def test_a_scan_may_be_a_folder_and_a_mask_may_not(table, tmp_path):
+    (tmp_path / "data/b.nii.gz").unlink()
+    (tmp_path / "data/b.nii.gz").mkdir()
+    (tmp_path / "data/labels.nii.gz").unlink()
+    (tmp_path / "data/labels.nii.gz").mkdir()
+    assert sources.missing(table) == [tmp_path / "data/labels.nii.gz"]
+    found = sources.sources(table)
+    assert [sources.is_series(found[subject]["scan"]) for subject in ("a", "b")] == [False, True]
+
+
 def test_simulated_cohort_needs_no_files(tmp_path):
     dataset = {"kind": "phantom", "modality": "T2", "root": str(tmp_path), "cohort": "tumour", "count": 2}
     assert sources.sources(dataset)["phantom_tumour_001"] == {
@@ -132,8 +170,8 @@ def test_painted_strokes_need_what_they_are_made_from(tmp_path):
 
 
 def test_unknown_kinds_and_absent_keys_are_refused():
-    with pytest.raises(InputError, match="table, folder, phantom, painted expected"):
-        sources.sources({"kind": "bids"})
+    with pytest.raises(InputError, match="table, folder, bids, phantom, painted expected"):
+        sources.sources({"kind": "nifti"})
     with pytest.raises(InputError, match="dataset wmh: no `root` found"):
         sources.sources({"kind": "folder", "name": "wmh"})
 

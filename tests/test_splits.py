@@ -102,14 +102,56 @@ def test_roles_of_a_fold_and_a_modality():
     }
     with_t2 = splits.roles(SPLITS / "ixi.csv", 1, "T2")
     assert sum(map(len, roles.values())) - sum(map(len, with_t2.values())) == 4
+    assert (
+        not splits.overlaps({1: roles, 2: splits.roles(SPLITS / "ixi.csv", 2)})
+        .filter(like="_in_")
+        .any(axis=None)
+    )
     with pytest.raises(InputError, match="no column fold5"):
         splits.roles(SPLITS / "ixi.csv", 5)
 
 
-def test_published_lists_can_be_used_as_they_are():
-    roles = splits.roles(SPLITS / "ixi_published.csv", 3)
-    assert len(set(roles["train"]) & set(roles["test"])) == 7
-    assert len(set(roles["validation"]) & set(roles["test"])) == 2
+def test_published_lists_are_used_only_when_asked_for_and_their_overlaps_are_told(published):
+    path = SPLITS / "ixi_published.csv"
+    with pytest.raises(InputError, match="set `split: published`"):
+        splits.roles(path, 3)
+    counts = splits.overlaps({fold: splits.roles(path, fold, published=True) for fold in range(5)})
+    expected = splits.problems(published)
+    for name in splits.OVERLAPS:
+        assert counts[name].tolist() == expected[name]
+    assert counts.loc[3, ["fold", "train", "validation", "test"]].tolist() == [3, 377, 44, 157]
+    assert splits.overlap_note("ixi_t1", counts) == (
+        "ixi_t1: published subject lists, which overlap (folds 0, 1, 2, 3, 4): "
+        "9, 9, 9, 7, 8 test subjects are training subjects; "
+        "0, 0, 0, 2, 1 test subjects are validation subjects; "
+        "0, 0, 2, 3, 3 training subjects are validation subjects."
+    )
+    clean = splits.overlaps({0: splits.roles(SPLITS / "ixi.csv", 0)})
+    assert splits.overlap_note("ixi_t1", clean) == ""
+
+
+def test_every_fold_of_a_list_needs_every_role(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("subject,has_t2,fold0,fold1\na,1,train,validation\nb,1,validation,train\nc,0,test,test\n")
+    assert splits.roles(path, 1)["test"] == ["c"]
+    with pytest.raises(InputError, match=r"own.csv, T2: no test subject found in fold1"):
+        splits.roles(path, 1, "T2")
+    path.write_text("subject,fold0,fold1\na,train,train\nb,validation,train\nc,test,test\n")
+    with pytest.raises(InputError, match=r"own.csv: no validation subject found in fold1"):
+        splits.roles(path, 0)
+
+
+def test_cleaned_validation_lists_partition_the_subjects_that_validate(published, cleaned):
+    listed = published.filter(like="val_fold").gt(0).any(axis=1) & (published["test"] == 0)
+    lists = [set(cleaned.loc[cleaned[fold] == "validation", "subject"]) for fold in splits.folds(cleaned)]
+    assert sum(map(len, lists)) == len(set.union(*lists)) == 178
+    assert set.union(*lists) == set(published.loc[listed, "subject"])
+
+
+def test_cleaning_does_not_depend_on_the_order_of_rows(published, cleaned):
+    shuffled = published.sample(frac=1, random_state=1)
+    again = splits.clean(shuffled).set_index("subject").loc[cleaned["subject"]].reset_index()
+    pd.testing.assert_frame_equal(again, cleaned)
 
 
 @pytest.mark.parametrize(("name", "count"), [("brats21", 1251), ("mslub", 30), ("atlas", 655), ("wmh", 60)])

@@ -3,7 +3,8 @@ import pytest
 
 from patch2loc import volumes
 from patch2loc.errors import InputError
-from patch2loc.standardize import Scan, fit_landmarks, read_standardised, standardise
+from patch2loc.scans import Scan
+from patch2loc.standardize import fit_landmarks, read_standardised, standardise
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 
@@ -13,10 +14,10 @@ def write_scan(folder, subject, seed, gain=1.0, offset=0.0):
     mask = np.zeros((20, 20, 10), bool)
     mask[4:16, 4:16, 2:8] = True
     tissue = rng.choice([20.0, 60.0, 100.0], size=mask.shape) + rng.normal(0, 4, size=mask.shape)
-    paths = folder / f"{subject}.nii.gz", folder / f"{subject}_mask.nii.gz"
-    volumes.write(paths[0], np.where(mask, gain * tissue + offset, 0).astype(np.float32), AFFINE)
-    volumes.write(paths[1], mask, AFFINE)
-    return Scan(subject, *paths)
+    scan = Scan(subject, folder / subject, "T1")
+    volumes.write(scan.volume, np.where(mask, gain * tissue + offset, 0).astype(np.float32), AFFINE)
+    volumes.write(scan.mask, mask, AFFINE)
+    return scan
 
 
 @pytest.fixture
@@ -55,12 +56,8 @@ def test_intensities_keep_their_order(scans):
 
 
 def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
-    mask = np.ones((4, 4, 4), bool)
-    volumes.write(tmp_path / "flat.nii.gz", np.full((4, 4, 4), 5, np.float32), AFFINE)
-    volumes.write(tmp_path / "mask.nii.gz", mask, AFFINE)
-    flat = Scan("flat", tmp_path / "flat.nii.gz", tmp_path / "mask.nii.gz")
-    with pytest.raises(InputError, match=r"flat\.nii\.gz.*must increase"):
+    flat = Scan("flat", tmp_path / "flat", "T1")
+    volumes.write(flat.volume, np.full((4, 4, 4), 5, np.float32), AFFINE)
+    volumes.write(flat.mask, np.ones((4, 4, 4), bool), AFFINE)
+    with pytest.raises(InputError, match=r"flat/T1\.nii\.gz.*must increase"):
         read_standardised(flat, fit_landmarks(scans))
-    volumes.write(tmp_path / "mask.nii.gz", ~mask, AFFINE)
-    with pytest.raises(InputError, match=r"mask\.nii\.gz: the brain mask is empty"):
-        fit_landmarks([flat])

@@ -88,8 +88,8 @@ def test_auprc_of_the_files_is_that_of_scikit_learn(results):
             np.asarray(nib.load(path).dataobj)
             for path in (
                 results / f"heatmaps/{method}/phantom_tumour/fold0/{subject}.nii.gz",
-                folder / "T2_mask.nii.gz",
-                folder / "T2_lesion.nii.gz",
+                folder / "mask.nii.gz",
+                folder / "lesion.nii.gz",
             )
         )
         inside = mask > 0
@@ -137,9 +137,30 @@ def test_the_report_stands_alone(results):
 
 
 def test_quality_control_covers_every_scan(results):
-    reports = [json.loads(path.read_text()) for path in results.glob("preprocessed/*/*/*_qc.json")]
+    reports = [json.loads(path.read_text()) for path in results.glob("preprocessed/*/*/qc.json")]
     assert len(reports) == 6 + 6 + 2 + 1
     assert all(report["brain_grid_ml"] > 500 for report in reports)
+
+
+def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    results = tmp_path / "results/tiny"
+    (results / "raw/phantom_tumour/phantom_tumour_001/T2.nii.gz").write_text("no scan")
+    before = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    result = run(tmp_path)
+    assert result.returncode != 0
+    assert "1 of 15 scans were left out" in result.stderr
+    assert re.search(r"phantom_tumour, phantom_tumour_001: \S+T2\.nii\.gz: ", result.stderr)
+    after = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    pd.testing.assert_frame_equal(after, before.iloc[:1])  # the other scan's numbers are what they were
+    table = pd.read_csv(results / "tables/table1.csv").set_index(["method", "dataset", "metric"])
+    assert table.loc[("patch2loc", "phantom_tumour", "auprc"), "n_subjects"] == 1
+    assert "1 left out" in (results / "report.html").read_text()
+    quality = pd.read_csv(results / "tables/quality.csv").set_index("subject")
+    assert quality["left_out"].notna().sum() == 1
+    assert [path.name for path in (results / "preprocessed/phantom_tumour/phantom_tumour_001").iterdir()] == [
+        "qc.json"
+    ]
 
 
 def test_a_second_run_does_nothing(finished):

@@ -26,6 +26,19 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
+# Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
+# span after its work is done: a long span, and an exit that does not wait.
+SPAN = "6000/1m"
+SNAKEMAKE = """
+import os, sys
+from snakemake.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+"""
 
 
 def main() -> int:
@@ -76,8 +89,8 @@ def _end_group(group: int) -> None:
 
 def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--workflow-profile", str(ROOT / "profiles/default")]
+    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
     command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.

@@ -7,13 +7,12 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import replacing
     from patch2loc.models import load_model
     from patch2loc.patch_statistics import cohort_patches
-    from patch2loc.standardize import paired_scans
+    from patch2loc.scans import read_cohort
 
     given, params = snakemake.input, snakemake.params
     table = cohort_patches(
         load_model(given.model),
-        paired_scans(params.subjects, given.scans, given.masks),
-        given.lesions,
+        read_cohort(given.cohort),
         device.choose(params.device, snakemake.threads),
     )
     with replacing(snakemake.output[0]) as partial:

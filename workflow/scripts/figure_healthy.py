@@ -7,22 +7,26 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.figures.slices import SliceCase, evenly_spaced_slices, slice_figure
     from patch2loc.figures.style import save_figure
+    from patch2loc.scans import Scan
     from patch2loc.tables import dataset_label
     from patch2loc.volumes import read, read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
-    folders = dict(zip(params.datasets, given.heatmaps, strict=True))
+    folders = dict(zip(params.datasets, map(Path, given.heatmaps), strict=True))
     cases = []
     for row in range(params.rows):
         name = list(params.datasets)[row % len(params.datasets)]
-        about, subjects = params.datasets[name], params.subjects[name]
+        about = params.datasets[name]
+        subjects = [
+            subject for subject in params.subjects[name] if (folders[name] / f"{subject}.nii.gz").exists()
+        ]
         turn, turns = row // len(params.datasets), -(-params.rows // len(params.datasets))
         subject = subjects[turn % len(subjects)]
-        scan = Path(params.preprocessed, name, subject, f"{about['modality']}.nii.gz")
-        mask = read_mask(scan.with_name(f"{about['modality']}_mask.nii.gz"))
-        heatmap, _ = read(Path(folders[name], f"{subject}.nii.gz"))
+        scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
+        mask = read_mask(scan.mask)
+        heatmap, _ = read(folders[name] / f"{subject}.nii.gz")
         title = dataset_label(about["title"], about["simulated"], about["modality"])
         cases.append(
-            SliceCase(title, subject, read(scan)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
+            SliceCase(title, subject, read(scan.volume)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
         )
     save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])

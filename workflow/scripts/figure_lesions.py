@@ -9,6 +9,7 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.figures.slices import SliceCase, fullest_slice, median_subject, slice_figure
     from patch2loc.figures.style import save_figure
+    from patch2loc.scans import Scan
     from patch2loc.tables import dataset_label
     from patch2loc.volumes import read, read_mask
 
@@ -18,9 +19,9 @@ with rule_log(snakemake.log[0]):
         params.datasets.items(), given.metrics, given.heatmaps, strict=True
     ):
         subject = median_subject(pd.read_csv(metrics))
-        scan = Path(params.preprocessed, name, subject, f"{about['modality']}.nii.gz")
-        lesion = read_mask(scan.with_name(f"{about['modality']}_lesion.nii.gz"))
+        scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
+        lesion = read_mask(scan.lesion)
         heatmap, _ = read(Path(heatmaps, f"{subject}.nii.gz"))
         title = dataset_label(about["title"], about["simulated"], about["modality"])
-        cases.append(SliceCase(title, subject, read(scan)[0], heatmap, fullest_slice(lesion), lesion))
+        cases.append(SliceCase(title, subject, read(scan.volume)[0], heatmap, fullest_slice(lesion), lesion))
     save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])

@@ -4,7 +4,8 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.files import write_json
-    from patch2loc.standardize import fit_landmarks, paired_scans
+    from patch2loc.scans import read_cohort
+    from patch2loc.standardize import fit_landmarks
 
-    scans = paired_scans(snakemake.params.subjects, snakemake.input.scans, snakemake.input.masks)
+    scans = read_cohort(snakemake.input[0])
     write_json(snakemake.output[0], fit_landmarks(scans))

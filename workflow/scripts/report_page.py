@@ -35,9 +35,16 @@ with rule_log(snakemake.log[0]):
         )
         for path in given.curves
     ]
+    preprocessed = Path(params.preprocessed)
     quality = [
-        ScanQuality(path.parts[-3], path.parts[-2], path.with_suffix(".png"), read_json(path)["flags"])
-        for path in map(Path, given.qc)
+        ScanQuality(
+            row.dataset,
+            row.subject,
+            preprocessed / row.dataset / row.subject / "qc.png",
+            row.flags,
+            bool(row.left_out),
+        )
+        for row in pd.read_csv(given.quality[0], keep_default_na=False).itertuples()
     ]
     write_report(
         snakemake.output[0],

@@ -5,13 +5,13 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc import device
     from patch2loc.methods import NETWORKS
+    from patch2loc.scans import read_cohort
     from patch2loc.score import score_scans
-    from patch2loc.standardize import paired_scans
 
     params = snakemake.params
     score_scans(
         snakemake.input.model,
-        paired_scans(params.subjects, snakemake.input.scans, snakemake.input.masks),
+        read_cohort(snakemake.input.cohort),
         snakemake.output[0],
         device.choose(params.device, snakemake.threads) if snakemake.wildcards.method in NETWORKS else "cpu",
         params.stride,

@@ -6,13 +6,13 @@ with rule_log(snakemake.log[0]):
     from patch2loc import device
     from patch2loc.fit import fit_model
     from patch2loc.methods import NETWORKS
-    from patch2loc.standardize import paired_scans
+    from patch2loc.scans import read_cohort
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
     fit_model(
         wildcards.method,
-        paired_scans(params.training_subjects, given.training_scans, given.training_masks),
-        paired_scans(params.validation_subjects, given.validation_scans, given.validation_masks),
+        read_cohort(given.training),
+        read_cohort(given.validation),
         given.landmarks,
         {**params.training, "patch": params.patch, "seed": params.seed},
         {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},

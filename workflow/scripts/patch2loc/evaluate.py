@@ -10,6 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.metrics import auroc_against, evaluate_scores
+from patch2loc.scans import Scan
 from patch2loc.volumes import read, read_mask
 
 SUMMARISED = ("auprc", "best_dice", "auroc", "auroc_healthy")
@@ -124,12 +125,9 @@ def _mean(values: np.ndarray) -> float:
 
 
 def evaluate_scans(
-    subjects: Sequence[str],
+    scans: Sequence[Scan],
     heatmaps: Path,
     healthy: Sequence[Path],
-    masks: Sequence[str | Path],
-    lesions: Sequence[str | Path],
-    quality: Sequence[str | Path],
     patches: str | Path | None,
     voxel_ml: float,
     patch: int,
@@ -138,31 +136,30 @@ def evaluate_scans(
 
     heatmaps: folder with {subject}.nii.gz and seconds.csv.  healthy: heatmaps of the healthy test scans;
     auroc_healthy is the AUROC of a subject's lesion voxels with a score against all voxels of these, NaN without.
-    masks, lesions, quality: files of preprocessing, in the order of subjects.  patches: patch table (parquet) of a
-    method that predicts locations, or None; location_error is the mean over a subject's patches without any lesion,
-    percent of the grid.
+    patches: patch table (parquet) of a method that predicts locations, or None; location_error is the mean over a
+    subject's patches without any lesion, percent of the grid.
     Raises InputError, naming the heatmap, when it does not fit its scan.
     """
     seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
     location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
     against_healthy = auroc_against(read(path)[0] for path in healthy)
     rows = []
-    for subject, mask, lesion, qc in zip(subjects, masks, lesions, quality, strict=True):
-        path = heatmaps / f"{subject}.nii.gz"
-        report = read_json(qc)["lesion"]
+    for scan in scans:
+        path = heatmaps / f"{scan.subject}.nii.gz"
+        report = read_json(scan.qc)["lesion"]
         lost_ml = report["lost_to_grid_ml"] * report["scale"]
-        heatmap, truth = read(path)[0], read_mask(lesion)
+        heatmap, truth = read(path)[0], read_mask(scan.lesion)
         try:
-            row = evaluate_subject(heatmap, read_mask(mask), truth, voxel_ml, lost_ml, patch)
+            row = evaluate_subject(heatmap, read_mask(scan.mask), truth, voxel_ml, lost_ml, patch)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         rows.append(
             {
-                "subject": subject,
+                "subject": scan.subject,
                 **row,
                 "auroc_healthy": against_healthy(heatmap[truth]),
-                "location_error": location_error.get(subject, np.nan),
-                "seconds": seconds[subject],
+                "location_error": location_error.get(scan.subject, np.nan),
+                "seconds": seconds[scan.subject],
             }
         )
     return pd.DataFrame(rows)

@@ -13,7 +13,8 @@ from patch2loc.files import read_json, write_csv
 from patch2loc.methods import method
 from patch2loc.models import save_model
 from patch2loc.provenance import describe, write_sidecar
-from patch2loc.standardize import Scan, read_standardised
+from patch2loc.scans import Scan
+from patch2loc.standardize import read_standardised
 from patch2loc.volumes import read
 
 NO_HISTORY = ("step", "patches", "training_loss", "validation_loss", "validation_error", "learning_rate")

@@ -32,7 +32,7 @@ def score_own_scan(
 
     model_path: a model.safetensors of the workflow; its modality must be the scan's.  brain, skull_strip: as for
     `preprocess_scan`.  atlas: "icbm152" or the folder of SRI24, when it is not where the model's training had it.
-    Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid) and the files of preprocessing.
+    Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid) and the folder preprocessed.
     Returns the numbers of quality control.  Raises InputError for a scan or a model that cannot be used.
     """
     model = load_model(model_path)
@@ -58,7 +58,7 @@ def score_own_scan(
     on_grid = heatmap(result.volume, result.mask, str(scan))
     in_scan = to_scan_space(on_grid, grid, result.transform, Path(scan))
     folder = Path(folder)
-    write_preprocessed(folder, result)
+    write_preprocessed(folder / "preprocessed", result)
     write(folder / "heatmap_atlas.nii.gz", on_grid, grid.affine)
     write(folder / "heatmap.nii.gz", in_scan, read(scan)[1])
     return result.qc

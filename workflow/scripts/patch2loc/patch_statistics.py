@@ -1,7 +1,6 @@
 """Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from patch2loc import patches
 from patch2loc.heatmap import abnormality, predict, true_location
 from patch2loc.methods.patch2loc import location_network
 from patch2loc.network import LocationNetwork, for_inference
-from patch2loc.standardize import Scan, read_standardised
+from patch2loc.scans import Scan
+from patch2loc.standardize import read_standardised
 from patch2loc.volumes import read_mask
 
 
@@ -56,14 +56,12 @@ def patch_table(
     )
 
 
-def cohort_patches(
-    model: dict[str, Any], scans: Sequence[Scan], lesions: Sequence[str | Path], device: str
-) -> pd.DataFrame:
-    """The patch tables of preprocessed scans, with a column subject; lesions: paths of the lesion masks."""
+def cohort_patches(model: dict[str, Any], scans: Sequence[Scan], device: str) -> pd.DataFrame:
+    """The patch tables of preprocessed scans, with a column subject."""
     network = for_inference(location_network(model["state"]).to(device))
     tables = []
-    for scan, lesion in zip(scans, lesions, strict=True):
+    for scan in scans:
         volume, mask = read_standardised(scan, model["landmarks"])
-        table = patch_table(volume, mask, read_mask(lesion), network, model["state"]["patch"], device)
+        table = patch_table(volume, mask, read_mask(scan.lesion), network, model["state"]["patch"], device)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

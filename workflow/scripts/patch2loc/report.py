@@ -51,13 +51,15 @@ class ReportFigure:
 class ScanQuality:
     """Quality control of one preprocessed scan.
 
-    flags: what was found suspicious, empty when nothing was. png: picture of brain outline and grid.
+    flags: what was found suspicious, or why the scan was left out; empty when there is nothing. png: picture of
+    brain outline and grid, which a scan that was left out does not have.
     """
 
     dataset: str
     subject: str
     png: Path
-    flags: Sequence[str] = ()
+    flags: str = ""
+    left_out: bool = False
 
 
 def write_report(
@@ -77,8 +79,8 @@ def write_report(
     tables: HTML fragments (`table_formats.to_html`), shown in their order. metrics: one row per method,
     dataset, fold and subject. run: what was computed, label to value. datasets: rows of equal keys, among
     them "simulated" (bool), which decides the banner at the top. provenance: label to value; values that
-    are mappings or lists are shown folded. Of the quality pictures, flagged scans first, at most 60 are
-    embedded; all scans are counted. Raises InputError when a picture is missing or unreadable.
+    are mappings or lists are shown folded. Of the scans, those left out and flagged ones first, at most 60 are shown;
+    all are counted. Raises InputError when a picture is missing or unreadable.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -87,7 +89,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    ordered = sorted(quality, key=lambda scan: not scan.flags)
+    ordered = sorted(quality, key=lambda scan: (not scan.left_out, not scan.flags))
     text = environment.get_template(TEMPLATE).render(
         title=title,
         simulated=_simulated(datasets),
@@ -100,7 +102,8 @@ def write_report(
         learning_curves=[_embedded(figure) for figure in learning_curves],
         scans=[_scan(scan) for scan in ordered[:MOST_SCANS]],
         n_scans=len(quality),
-        n_flagged=sum(bool(scan.flags) for scan in quality),
+        n_flagged=sum(bool(scan.flags) and not scan.left_out for scan in quality),
+        n_left_out=sum(scan.left_out for scan in quality),
         provenance=[(label, _provenance_html(value)) for label, value in provenance.items()],
     )
     write_text(path, text)
@@ -141,6 +144,9 @@ def _embedded(figure: ReportFigure) -> dict[str, str]:
 
 def _scan(scan: ScanQuality) -> dict[str, Any]:
     """A quality picture, reduced to the thumbnail width and stored as JPEG to keep the report small."""
+    shown = {"dataset": scan.dataset, "subject": scan.subject, "flags": scan.flags, "left_out": scan.left_out}
+    if scan.left_out:
+        return shown | {"data": ""}
     try:
         picture = imread(scan.png)[..., :3]
     except (OSError, SyntaxError) as error:
@@ -150,12 +156,7 @@ def _scan(scan: ScanQuality) -> dict[str, Any]:
     blocks = picture[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
     buffer = io.BytesIO()
     imsave(buffer, blocks.mean(axis=(1, 3)), format="jpeg", pil_kwargs={"quality": 80})
-    return {
-        "dataset": scan.dataset,
-        "subject": scan.subject,
-        "flags": list(scan.flags),
-        "data": base64.b64encode(buffer.getvalue()).decode(),
-    }
+    return shown | {"data": base64.b64encode(buffer.getvalue()).decode()}
 
 
 def _provenance_html(value: Any) -> str:

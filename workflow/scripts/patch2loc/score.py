@@ -19,7 +19,8 @@ from patch2loc.files import sha256, write_csv, write_text
 from patch2loc.methods import method
 from patch2loc.models import load_model
 from patch2loc.postprocessing import median_filtered
-from patch2loc.standardize import Scan, standardise
+from patch2loc.scans import Scan
+from patch2loc.standardize import standardise
 
 TIMES = "seconds.csv"
 

@@ -6,7 +6,7 @@ their lists have no fold columns. Lists may carry further columns that a path ne
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -50,7 +50,7 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     _refuse(subject[subject == ""], name, "rows without a name found", "name the subject of each row")
     _refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
     roles = table[folds(table)]
-    if roles.empty:
+    if roles.columns.empty:
         return
     unknown = ~roles.isin([*ROLES, ""])
     _refuse(
@@ -72,6 +72,17 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         "subjects in the validation lists of several folds",
         "keep each in one fold's validation list",
     )
+    for fold in roles:
+        _refuse_empty(name, fold, {role: list(subject[roles[fold] == role]) for role in ROLES})
+
+
+def _refuse_empty(name: str, fold: str, listed: Mapping[str, Sequence[str]]) -> None:
+    empty = [role for role in ROLES if not listed[role]]
+    if empty:
+        raise InputError(
+            f"{name}: no {' and no '.join(empty)} subject found in {fold}, each of {', '.join(ROLES)} expected; "
+            "give every role a subject in every fold"
+        )
 
 
 def _refuse(subjects: pd.Series, name: str, found: str, advice: str) -> None:
@@ -80,19 +91,33 @@ def _refuse(subjects: pd.Series, name: str, found: str, advice: str) -> None:
         raise InputError(f"{name}: {len(subjects)} {found} ({some}); {advice}")
 
 
-def roles(path: str | Path, fold: int, modality: str = "T1") -> dict[str, list[str]]:
+def is_published(table: pd.DataFrame) -> bool:
+    """Whether a list counts listings, as the published ones do, and so may give a subject several roles."""
+    return "train_fold0" in table.columns
+
+
+def of_modality(table: pd.DataFrame, modality: str | None) -> pd.DataFrame:
+    """The rows of the subjects that have a modality: all, but those whose `has_t2` is 0 for T2."""
+    return table[table["has_t2"] == "1"] if modality == "T2" and "has_t2" in table.columns else table
+
+
+def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = False) -> dict[str, list[str]]:
     """Subjects of each role in one fold: {"train": [...], "validation": [...], "test": [...]}.
 
     Subjects whose `has_t2` is 0 are left out for modality T2. A list without fold columns is one of
-    lesion scans: all are tested (paper, section 4), whatever part the published code gave them.
-    The published lists as they are (columns test, train_fold0, val_fold0, ...) may give a subject several
-    roles: that is their defect, which `problems` counts.
-    Raises InputError when the list fails `check` or does not have the fold.
+    scans that are all tested (paper, section 4), whatever part the published code gave them.
+    published: take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may give
+    a subject several roles: that is their defect, which `problems` and `overlaps` count.
+    Raises InputError when the list fails `check`, does not have the fold, has nobody for a role in it, or is
+    a published one and `published` is not set.
     """
-    table = read(path)
-    if modality == "T2" and "has_t2" in table.columns:
-        table = table[table["has_t2"] == "1"]
-    if "train_fold0" in table.columns:
+    table = of_modality(read(path), modality)
+    if is_published(table):
+        if not published:
+            raise InputError(
+                f"{path}: the form of the published lists found, which put subjects in training and test; use "
+                "the cleaned list, or set `split: published` in the configuration"
+            )
         return _published_roles(table, fold, path)
     if not folds(table):
         return {"train": [], "validation": [], "test": list(table["subject"])}
@@ -101,7 +126,49 @@ def roles(path: str | Path, fold: int, modality: str = "T1") -> dict[str, list[s
         raise InputError(
             f"{path}: no column {column}, but {', '.join(folds(table))}; ask for one of these folds"
         )
-    return {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
+    found = {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
+    _refuse_empty(f"{path}, {modality}", column, found)
+    return found
+
+
+OVERLAPS = {
+    "test_in_training": ("test", "train"),
+    "test_in_validation": ("test", "validation"),
+    "training_in_validation": ("train", "validation"),
+}
+
+
+def overlaps(lists: Mapping[int, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
+    """Count the subjects of each role and those of two roles: one row per fold.
+
+    lists: {fold: {"train": [...], "validation": [...], "test": [...]}}, as `roles` gives them.
+    Columns fold, train, validation, test, and the keys of OVERLAPS: all 0 in lists that pass `check`.
+    """
+    return pd.DataFrame(
+        [
+            {"fold": fold}
+            | {role: len(set(listed[role])) for role in ROLES}
+            | {name: len(set(listed[one]) & set(listed[other])) for name, (one, other) in OVERLAPS.items()}
+            for fold, listed in lists.items()
+        ]
+    )
+
+
+def overlap_note(name: str, counts: pd.DataFrame) -> str:
+    """One sentence for tables about the overlaps of a dataset's lists (`overlaps`); empty when there are none."""
+    said = [
+        f"{', '.join(str(count) for count in counts[column])} {text}"
+        for column, text in (
+            ("test_in_training", "test subjects are training subjects"),
+            ("test_in_validation", "test subjects are validation subjects"),
+            ("training_in_validation", "training subjects are validation subjects"),
+        )
+        if counts[column].any()
+    ]
+    if not said:
+        return ""
+    of = f"fold{'s' if len(counts) > 1 else ''} {', '.join(map(str, counts['fold']))}"
+    return f"{name}: published subject lists, which overlap ({of}): {'; '.join(said)}."
 
 
 def _published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:

@@ -7,27 +7,9 @@ from pathlib import Path
 import numpy as np
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
-from patch2loc import volumes
-from patch2loc.errors import InputError
+from patch2loc.scans import Scan, check_contrast
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A preprocessed scan on the grid: paths of the volume and of its brain mask."""
-
-    subject: str
-    volume: Path
-    mask: Path
-
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """The volume, (x, y, z) float32, and its mask, boolean; InputError when the mask is empty."""
-        volume, _ = volumes.read(self.volume)
-        mask = volumes.read_mask(self.mask)
-        if not mask.any():
-            raise InputError(f"{self.mask}: the brain mask is empty; look at qc.png beside it")
-        return volume, mask
 
 
 @dataclass(frozen=True)
@@ -62,17 +44,8 @@ class _Lazily(Sequence):
 def _brain_voxels(scan: Scan) -> np.ndarray:
     volume, mask = scan.read()
     values = volume[mask].astype(np.float64)
-    _increasing_landmarks(values, scan.volume)
+    check_contrast(values, scan.volume)
     return values
-
-
-def _increasing_landmarks(values: np.ndarray, name: Path | str) -> None:
-    landmarks = np.percentile(values, NyulNormalizer().percentiles)
-    if not np.all(np.diff(landmarks) > 0):
-        raise InputError(
-            f"{name}: the intensities of the brain at percentiles 1 to 99 are {np.round(landmarks, 3).tolist()}; "
-            "they must increase; the scan is constant or coarsely quantised: check it or leave it out"
-        )
 
 
 def fit_landmarks(scans: Sequence[Scan]) -> dict:
@@ -100,7 +73,7 @@ def standardise(
     volume: (x, y, z) float32.  mask: (x, y, z) boolean.  Returns (x, y, z) float32, 0 outside the mask.
     """
     values = volume[mask].astype(np.float64)
-    _increasing_landmarks(values, name)
+    check_contrast(values, name)
     normaliser = NyulNormalizer(*SCALE)
     normaliser._percentiles = np.asarray(landmarks["percentiles"])
     normaliser._standard_scale = np.asarray(landmarks["standard_scale"])
@@ -115,11 +88,3 @@ def read_standardised(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarr
     """Read a preprocessed scan, standardised: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
     return standardise(volume, mask, landmarks, scan.volume), mask
-
-
-def paired_scans(subjects: Sequence[str], paths: Sequence[str], masks: Sequence[str]) -> list[Scan]:
-    """Scans from equally long lists of subjects, volumes and masks."""
-    return [
-        Scan(subject, Path(volume), Path(mask))
-        for subject, volume, mask in zip(subjects, paths, masks, strict=True)
-    ]

@@ -9,7 +9,8 @@ import jsonschema
 import pandas as pd
 import yaml
 
-from patch2loc.acquire import sources
+from patch2loc.acquire import archives, sources, unpack
+from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 from patch2loc.errors import InputError
 
 PER_DATASET = 3  # rows of the registry shown for one missing dataset: T1, T2 and one more
@@ -59,23 +60,90 @@ def verify(path: str | Path, row: Mapping[str, str]) -> None:
             )
 
 
-def missing_data_message(datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame) -> str:
+def rows_of(dataset: Mapping[str, Any], registry: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the registry that a dataset (with its key `registry`) comes from.
+
+    Those that name its modality (IXI-T1.tar), where there are such rows; otherwise all of the name.
+    """
+    rows = registry[registry["dataset"] == dataset.get("registry")]
+    specific = rows[rows["file"].str.contains(str(dataset.get("modality")), regex=False)]
+    return specific if len(specific) else rows
+
+
+def downloads(data: str | Path, name: str) -> Path:
+    """Folder that the archives of a name in the registry are downloaded to, or put into by hand."""
+    return Path(data, "downloads", name)
+
+
+def downloadable(
+    datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, name: str
+) -> list[dict[str, str]]:
+    """Rows of a name in the registry that datasets need and that can be downloaded without a person."""
+    rows = [rows_of(dataset, registry) for dataset in datasets.values() if dataset.get("registry") == name]
+    needed = pd.concat(rows).drop_duplicates("file")
+    return needed[needed["fetch"] != "hand"].to_dict("records")
+
+
+def obtainable(
+    datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path, passphrase: bool
+) -> tuple[list[str], str]:
+    """What `snakemake data` can do now for {name: dataset}: names in the registry, and a message on the others.
+
+    A name is obtained when a file of its datasets is missing and its archives can be downloaded or lie in
+    `downloads`. The message says of each other incomplete dataset where to ask, what to put where, and how it is
+    recognised; it is empty when there is none. `passphrase`: whether that of ATLAS is given.
+    """
+    obtained, parts = [], []
+    for name, dataset in datasets.items():
+        known = dataset.get("registry")
+        absent = sources.missing(dataset)
+        if not absent or known in obtained:
+            continue
+        given = unpack.waiting(downloads(data, known)) if known else []
+        locked = not passphrase and any(archives.kind(path) == "encrypted" for path in given)
+        opened = known in unpack.NAMES and downloadable(datasets, registry, known)
+        # Archives that were unpacked and then removed are not fetched again for a subject that they never had.
+        spent = not given and summary(data, known).exists()
+        if known in unpack.NAMES and (given or opened) and not locked and not spent:
+            obtained.append(known)
+            continue
+        part = _about({**dataset, "name": name}, absent, registry, data)
+        if locked:
+            part += f"\n  open:  it is encrypted: set {PASSPHRASE_VARIABLE} and run again"
+        parts.append(part)
+    if not parts:
+        return obtained, ""
+    return obtained, "Waiting for what cannot be downloaded without you:\n\n" + "\n\n".join(parts) + "\n"
+
+
+def summary(data: str | Path, name: str) -> Path:
+    """JSON file beside the data of a name in the registry: what was unpacked, who is missing or unknown."""
+    return Path(data, f"{name}.unpacked.json")
+
+
+def missing_data_message(
+    datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path = "data"
+) -> str:
     """One message for all datasets ({name: dataset}) that have missing files; empty if there are none.
 
     For each it says how many files are missing, the first of them, where to get the dataset and where to put
     it; then what can be run without. A dataset points to its rows of the registry by its key `registry`.
+    `data` is the folder that archives are put below (see `downloads`).
     """
     parts, present = [], []
     named = {name: {**dataset, "name": name} for name, dataset in datasets.items()}
     for name, dataset in named.items():
         absent = sources.missing(dataset)
         if absent:
-            parts.append(_about(dataset, absent, registry))
+            parts.append(_about(dataset, absent, registry, data))
         elif dataset["kind"] != "phantom":
             present.append(name)
     if not parts:
         return ""
-    runnable = ["make demo (the whole workflow on a simulated cohort; needs no data)"]
+    runnable = [
+        "snakemake data (downloads and unpacks what it can, and says what it cannot)",
+        "make demo (the whole workflow on a simulated cohort; needs no data)",
+    ]
     if present:
         runnable.append(
             f"datasets that are complete: {', '.join(present)}; keep these alone in the configuration"
@@ -89,12 +157,9 @@ def missing_data_message(datasets: Mapping[str, Mapping[str, Any]], registry: pd
     )
 
 
-def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame) -> str:
+def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
     lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
-    rows = registry[registry["dataset"] == dataset.get("registry")]
-    # The rows that name the modality (IXI-T1.tar) are the ones wanted, where a dataset has such rows.
-    specific = rows[rows["file"].str.contains(str(dataset.get("modality")), regex=False)]
-    rows = (specific if len(specific) else rows).head(PER_DATASET)
+    rows = rows_of(dataset, registry).head(PER_DATASET)
     folder = (
         dataset["data"]
         if dataset["kind"] == "painted"
@@ -102,11 +167,20 @@ def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFram
     )
     for row in rows.to_dict("records"):
         access = {"open": "open", "form": "after a form", "registration": "after registration"}[row["access"]]
+        by_hand = row["fetch"] == "hand"
         lines += [
             f"  what:  {row['title']} ({row['licence']})",
-            f"  get:   {row['url']} ({access})",
-            f"  put:   under {folder}/: {row['layout']}",
+            f"  get:   {row['url']} ({access}{'' if by_hand else '; `snakemake data` downloads it'})",
         ]
+        if by_hand and row["dataset"] in unpack.NAMES:
+            lines += [
+                f"  put:   what you got, under any name, into {downloads(data, row['dataset'])}/, "
+                "then `snakemake data`",
+                f"  known: by what is in it: {unpack.unpacker(row['dataset']).EXPECTED}",
+                f"  or:    unpack it yourself under {folder}/: {row['layout']}",
+            ]
+        else:
+            lines.append(f"  put:   under {folder}/: {row['layout']}")
     if rows.empty:
         lines.append("  get:   your own data; put them where the configuration says, or change it")
     return "\n".join(lines)

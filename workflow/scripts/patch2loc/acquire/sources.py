@@ -5,23 +5,30 @@ A dataset is an entry of the configuration, one modality each. What the kinds re
     kind      keys
     table     table: CSV of subject, modality, scan, brain, lesion; root: folder that its paths start from
               (without it, the CSV's own); subjects: CSV, to take only these
-    folder    root; subjects: CSV; scan, brain, lesion: patterns such as "{subject}/{subject}_t1.nii.gz",
-              whose fields are columns of the subjects CSV and whose `*` stands for exactly one file
+    folder    root; scan, brain, lesion: patterns such as "{subject}/{subject}_t1.nii.gz", whose `*` stands
+              for exactly one file; subjects: CSV whose columns fill the fields of the patterns; without
+              it the subjects are those that the scan's pattern finds
+    bids      root; scan, brain, lesion: ends of BIDS names such as "acq-mprage_T1w", "label-lesion_mask";
+              derivatives: folder of the masks; subjects: CSV, to take only these participants.
+              Every participant and session is a scan
     phantom   root, cohort, count: simulated scans, made by a rule in root/phantom_{cohort}/{subject}
     painted   root, table: CSV of subject, scan, brain, mask, mirrored, seed; data: the folder that its
               paths start from: strokes simulated in real scans, by a rule
 
 A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
+A scan of a table or folder may be a folder: a DICOM series, which a rule converts.
 A further kind is one function of a dataset in `KINDS`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from patch2loc import splits
+from patch2loc.acquire import bids
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
@@ -46,6 +53,22 @@ def list_subjects(dataset: Dataset) -> list[str]:
     return list(sources(dataset))
 
 
+def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) -> list[str]:
+    """Scans of the listed subjects, in the list's order: a BIDS participant stands for all its sessions."""
+    if dataset["kind"] != "bids":
+        known = set(scans)
+        return [subject for subject in subjects if subject in known]
+    sessions: dict[str, list[str]] = {}
+    for scan in scans:
+        sessions.setdefault(bids.participant(scan), []).append(scan)
+    return [scan for subject in subjects for scan in sessions.get(subject, [])]
+
+
+def is_series(path: Path) -> bool:
+    """Whether a scan is a folder with a DICOM series."""
+    return path.is_dir()
+
+
 def missing(dataset: Dataset) -> list[Path]:
     """Files that are needed and not there; of simulated scans, those that they are made from."""
     if dataset["kind"] == "phantom":
@@ -56,7 +79,16 @@ def missing(dataset: Dataset) -> list[Path]:
     elif dataset["kind"] == "painted":
         needed = [pair[part] for pair in pairs(dataset).values() for part in ("scan", "brain", "mask")]
     else:
-        needed = [path for paths in sources(dataset).values() for path in paths.values() if path]
+        found = sources(dataset)
+        if dataset["kind"] == "bids":  # what is there was listed, and listing again costs seconds
+            return []
+        needed = [path for paths in found.values() for path in paths.values() if path]
+        scans = {paths["scan"] for paths in found.values()}
+        return [
+            path
+            for path in dict.fromkeys(needed)
+            if not (path.is_file() or (path in scans and is_series(path)))
+        ]
     return [path for path in dict.fromkeys(needed) if not path.is_file()]
 
 
@@ -93,7 +125,7 @@ def _from_table(dataset: Dataset) -> Sources:
             raise InputError(f"{path}: subject {row['subject']} has no scan; fill the cell or remove the row")
         found[row["subject"]] = {part: root / row[part] if row[part] else None for part in PARTS}
     if dataset.get("subjects"):
-        wanted = list(splits.read(dataset["subjects"])["subject"])
+        wanted = [row["subject"] for row in _listed(dataset)]
         absent = [subject for subject in wanted if subject not in found]
         if absent:
             raise InputError(
@@ -106,17 +138,47 @@ def _from_table(dataset: Dataset) -> Sources:
 
 def _from_folder(dataset: Dataset) -> Sources:
     root = Path(_key(dataset, "root"))
-    table = splits.read(_key(dataset, "subjects"))
-    if dataset.get("modality") == "T2" and "has_t2" in table.columns:
-        table = table[table["has_t2"] == "1"]
-    _key(dataset, "scan")
+    pattern = _key(dataset, "scan")
+    rows = _listed(dataset) if dataset.get("subjects") else _found(root, pattern, _name(dataset))
     return {
         row["subject"]: {
             part: _one_file(root, dataset[part], row, _name(dataset)) if dataset.get(part) else None
             for part in PARTS
         }
-        for row in table.to_dict("records")
+        for row in rows
     }
+
+
+def _listed(dataset: Dataset) -> list[dict[str, str]]:
+    """Rows of the dataset's list of subjects, of those that have its modality."""
+    return splits.of_modality(splits.read(dataset["subjects"]), dataset.get("modality")).to_dict("records")
+
+
+def _found(root: Path, pattern: str, name: str) -> list[dict[str, str]]:
+    """The subjects of the paths that match a pattern with {subject}: [{"subject": ...}], sorted."""
+    fields = set(re.findall(r"{([^{}]*)}", pattern))
+    if fields != {"subject"}:
+        raise InputError(
+            f"{name}: pattern {pattern!r} asks for {', '.join(sorted(fields)) or 'no field'}, but without a list "
+            "of subjects (`split`) only {subject} can be filled in; add it, give the list, or use * for the rest"
+        )
+    paths = root.glob(pattern.replace("{subject}", "*")) if root.is_dir() else []
+    form = re.compile(_expression(pattern))
+    matches = [form.fullmatch(path.relative_to(root).as_posix()) for path in paths]
+    subjects = sorted({match["subject"] for match in matches if match})
+    if not subjects:
+        raise InputError(
+            f"{root / pattern}: no such scan found, one for each subject expected ({name}); put the scans there "
+            "or correct `root` or `scan`"
+        )
+    return [{"subject": subject} for subject in subjects]
+
+
+def _expression(pattern: str) -> str:
+    """Regular expression of a path pattern: {subject} the same everywhere, `*` anything within a folder."""
+    first, *others = pattern.split("{subject}")
+    parts = ["[^/]*".join(map(re.escape, part.split("*"))) for part in (first, *others)]
+    return parts[0] + "(?P<subject>[^/]+)" + "(?P=subject)".join(parts[1:])
 
 
 def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
@@ -136,6 +198,17 @@ def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
             "exactly one expected; make the pattern stricter"
         )
     return matches[0] if matches else root / relative
+
+
+def _from_bids(dataset: Dataset) -> Sources:
+    found = bids.find_scans(
+        _key(dataset, "root"),
+        dataset.get("scan") or f"{_key(dataset, 'modality')}w",
+        {part: dataset.get(part) for part in ("brain", "lesion")},
+        dataset.get("derivatives"),
+        [row["subject"] for row in _listed(dataset)] if dataset.get("subjects") else None,
+    )
+    return {scan: dict(paths) for scan, paths in found.items()}
 
 
 def _from_phantom(dataset: Dataset) -> Sources:
@@ -162,6 +235,7 @@ def _simulated(folder: Path, subjects: list[str], modality: str) -> Sources:
 KINDS: dict[str, Callable[[Dataset], Sources]] = {
     "table": _from_table,
     "folder": _from_folder,
+    "bids": _from_bids,
     "phantom": _from_phantom,
     "painted": _from_painted,
 }

@@ -5,7 +5,15 @@ from patch2loc.preprocess.scan import (
     preprocess_scan,
     read_transform,
     to_scan_space,
+    write_left_out,
     write_preprocessed,
 )
 
-__all__ = ["Preprocessed", "preprocess_scan", "read_transform", "to_scan_space", "write_preprocessed"]
+__all__ = [
+    "Preprocessed",
+    "preprocess_scan",
+    "read_transform",
+    "to_scan_space",
+    "write_left_out",
+    "write_preprocessed",
+]

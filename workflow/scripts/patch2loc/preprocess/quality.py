@@ -34,17 +34,19 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 def measure(
     brain: np.ndarray,
     affine: np.ndarray,
+    volume: np.ndarray,
     mask: np.ndarray,
     grid: Grid,
     atlas: Atlas,
+    atlas_on_grid: np.ndarray,
     transform: sitk.AffineTransform,
     mutual_information: float,
     log_field: np.ndarray,
 ) -> dict:
     """Numbers on one scan: brain volumes, the transform's parts, overlap with the atlas, bias field, flags.
 
-    brain: the mask on the scan's voxels, with `affine`.  mask: the same on the grid.  log_field: of N4, on
-    the grid.
+    brain: the mask on the scan's voxels, with `affine`.  volume, mask, log_field: the corrected scan, its mask and
+    the field of N4 on the grid.  atlas_on_grid: the atlas image there.
     scale: how much larger than the scan's the brain is on the grid, along x, y, z.
     bias_field_ratio: 99th over 1st percentile of the field in the mask.
     """
@@ -55,6 +57,7 @@ def measure(
     share, coarse = coarser(atlas.mask.astype(np.float32), atlas.affine, 4.0)
     carried = resample_like(brain, affine, share.shape, coarse, transform) > 0.5
     overlap = dice(carried, share > 0.5)
+    alike = correlation_ratio(volume, mask, atlas_on_grid, grid)
     low, high = np.exp(np.percentile(log_field[mask], (1, 99))) if mask.any() else (1.0, 1.0)
     numbers = {
         "voxel_mm": voxel_size(affine),
@@ -66,6 +69,7 @@ def measure(
         "shear": shear,
         "rotation_degrees": rotation,
         "atlas_dice": overlap,
+        "correlation_ratio": alike,
         "bias_field_ratio": high / low,
     }
     checks = {
@@ -84,6 +88,23 @@ def measure(
     }
     flags = [text for text, wrong in checks.items() if wrong]
     return {name: np.round(value, 4).tolist() for name, value in numbers.items()} | {"flags": flags}
+
+
+def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.ndarray, grid: Grid) -> float:
+    """Share of the variance of a registered scan in the brain that the atlas explains (Roche et al. 1998).
+
+    At 4 mm, in 16 classes of the atlas's brightness: 1 if each class has one brightness in the scan, near 0 if the
+    scan is no brain or lies in another pose. Unlike mutual information it does not see the edge of the brain.
+    """
+    scan, image, share = (coarser(array, grid.affine, 4.0)[0] for array in (volume, atlas_on_grid, mask))
+    inside = (share > 0.5) & (image > 0)
+    if np.count_nonzero(inside) < 100:
+        return 0.0
+    values = np.clip(scan[inside], *np.percentile(scan[inside], (1, 99)))
+    edges = np.percentile(image[inside], np.linspace(0, 100, 17)[1:-1])
+    classes = np.digitize(image[inside], edges)
+    means = np.bincount(classes, values) / np.maximum(np.bincount(classes), 1)
+    return float(np.mean((means[classes] - values.mean()) ** 2) / max(values.var(), 1e-12))
 
 
 def parts(transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

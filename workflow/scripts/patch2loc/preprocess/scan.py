@@ -1,7 +1,5 @@
 """One raw scan to the common grid, and maps on the grid back to the scan (paper, section 4)."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +10,14 @@ import SimpleITK as sitk
 from patch2loc import volumes
 from patch2loc.atlas import Atlas
 from patch2loc.errors import InputError
-from patch2loc.files import replacing, write_json
+from patch2loc.files import replacing, replacing_folder, write_json
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.images import one_thread, read_mask_of, read_scan, resample, resample_like
 from patch2loc.preprocess.lesions import carry_lesion
 from patch2loc.preprocess.register import register
 from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
+from patch2loc.scans import Scan, check_contrast
 from patch2loc.volumes import Grid
 
 SMALLEST_BRAIN_ML = 50.0
@@ -94,38 +93,42 @@ def preprocess_scan(
         field = np.zeros(grid.shape, np.float32)
         if chosen["bias_correction"]:
             unmasked, field = correct_bias(unmasked, mask, grid.affine)
-        numbers = quality.measure(found, affine, mask, grid, atlas, transform, value, field)
         outline = resample(atlas.image, atlas.affine, grid, sitk.AffineTransform(3))
+        numbers = quality.measure(
+            found, affine, unmasked, mask, grid, atlas, outline, transform, value, field
+        )
     if given is not None and chosen["skull_strip"] != "given":
         numbers["brain_dice_with_truth"] = round(quality.dice(found, given), 4)
+    check_contrast(unmasked[mask], scan)
     qc = {"modality": modality, "atlas": atlas.name, **chosen, **numbers, "lesion": report}
     volume = np.where(mask, unmasked, 0).astype(np.float32)
     return Preprocessed(modality, volume, mask, carried, transform, qc, grid, unmasked, outline)
 
 
 def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
-    """Write {modality}.nii.gz and {modality}_ mask.nii.gz, lesion.nii.gz, transform.tfm, qc.json, qc.png.
-
-    All six are written beside their places and renamed together: after an error none of them is there,
-    and older ones are untouched.
-    """
-    folder, modality, affine = Path(folder), result.modality, result.grid.affine
-    partial = folder / f".partial-{modality}"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        volumes.write(partial / f"{modality}.nii.gz", result.volume, affine)
-        volumes.write(partial / f"{modality}_mask.nii.gz", result.mask, affine)
-        volumes.write(partial / f"{modality}_lesion.nii.gz", result.lesion, affine)
-        write_transform(partial / f"{modality}_transform.tfm", result.transform)
-        write_json(partial / f"{modality}_qc.json", result.qc)
+    """Write the folder of a scan: the files of `patch2loc.scans.Scan`. It appears whole and replaces an older one."""
+    affine = result.grid.affine
+    with replacing_folder(folder) as partial:
+        scan = Scan("", partial, result.modality)
+        volumes.write(scan.volume, result.volume, affine)
+        volumes.write(scan.mask, result.mask, affine)
+        volumes.write(scan.lesion, result.lesion, affine)
+        write_transform(scan.transform, result.transform)
+        write_json(scan.qc, result.qc)
         count = len(result.qc["flags"])
-        title = f"{modality}, {result.qc['atlas']}" + (f": {count} flags, see qc.json" if count else "")
+        title = f"{result.modality}, {result.qc['atlas']}" + (
+            f": {count} flags, see qc.json" if count else ""
+        )
         shown = (result.unmasked, result.mask, result.lesion, result.atlas)
-        quality.picture(partial / f"{modality}_qc.png", *shown, title)
-        for path in sorted(partial.iterdir()):
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        quality.picture(scan.picture, *shown, title)
+
+
+def write_left_out(folder: str | Path, modality: str, reason: str) -> None:
+    """Write the folder of a scan that could not be preprocessed: qc.json says why, and nothing else is there."""
+    with replacing_folder(folder) as partial:
+        write_json(
+            Scan("", partial, modality).qc, {"modality": modality, "left_out": reason, "flags": [reason]}
+        )
 
 
 def write_transform(path: str | Path, transform: sitk.AffineTransform) -> None:

@@ -1,0 +1,68 @@
+"""Time and memory of planning the whole paper: `snakemake -n` over a replica of all file names.
+
+    python benchmarks/plan_paper.py [configuration]
+
+Makes an empty file for every scan and mask that the configuration names, in a temporary folder.  Writes
+benchmarks/plan_paper.csv: the jobs of each rule.
+"""
+
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+from patch2loc.acquire import sources
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(configfile: str = str(ROOT / "config/config.yaml")) -> None:
+    """Plan and report."""
+    configuration = yaml.safe_load(Path(configfile).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        count = make_replica(configuration, Path(folder))
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
+        command += ["--workflow-profile", str(ROOT / "profiles/default"), "--quiet", "rules"]
+        command += ["--configfile", configfile, "--directory", folder]
+        result = subprocess.run(command, capture_output=True, text=True)
+        wall = time.perf_counter() - start
+    if result.returncode:
+        sys.exit(result.stdout + result.stderr)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE)
+    jobs = pd.DataFrame(found, columns=["rule", "jobs"]).drop_duplicates("rule")  # said twice
+    jobs.to_csv(ROOT / "benchmarks/plan_paper.csv", index=False)
+    print(jobs.to_string(index=False))
+    print(f"{count} files; {wall:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time, ", end="")
+    print(f"{used.ru_maxrss / 1024:.0f} MB")
+
+
+def make_replica(configuration: dict, folder: Path) -> int:
+    """Make the files that the configuration names, empty, and the lists that it reads; how many files."""
+    (folder / "splits").symlink_to(ROOT / "splits")
+    data = folder / configuration["data"]
+    made = [data / configuration["atlas"] / name for name in ("spgr.nii", "late.nii")]
+    for name, dataset in configuration["datasets"].items():
+        split = dataset["split"]
+        source = dataset["source"] | {"root": data / dataset["source"]["root"]}
+        listed = split["published"] if isinstance(split, dict) else split
+        described = {"name": name, "modality": dataset["modality"], "subjects": ROOT / listed, **source}
+        for paths in sources.sources(described).values():
+            made += [path for path in paths.values() if path]
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return len(made)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,49 @@
+# What the rules of data.smk ask: what the registry knows, what can be obtained now.
+import os
+
+from patch2loc.acquire import unpack
+from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
+
+REGISTRY = registry.read(workflow.source_path("../config/registry.csv"))
+
+
+@cache
+def registered_data():
+    """Datasets of the configuration that the registry knows, by name, and the atlas."""
+    needed = {name: described(name) for name in DATASETS if DATASETS[name]["source"].get("registry")}
+    if ATLAS != "icbm152":
+        needed["sri24"] = {"name": "sri24", "kind": "atlas", "root": ATLAS, "registry": "sri24"}
+    return needed
+
+
+def reading(registered):
+    """Datasets that read the files of a name in the registry."""
+    return {name: entry for name, entry in registered_data().items() if entry["registry"] == registered}
+
+
+@cache
+def obtained_data():
+    """Summaries of what can be unpacked now; what needs a person is said, and stops nothing."""
+    try:
+        names, message = registry.obtainable(
+            registered_data(), REGISTRY, config["data"], bool(os.environ.get(PASSPHRASE_VARIABLE))
+        )
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+    if message:
+        logger.warning(message)
+    return [str(registry.summary(config["data"], name)) for name in names]
+
+
+def downloadable(registered):
+    """Rows of the registry to download, without the columns that are for readers."""
+    rows = registry.downloadable(registered_data(), REGISTRY, registered)
+    return [{key: row[key] for key in ("file", "url", "bytes", "checksum", "fetch")} for row in rows]
+
+
+def archives_of(wildcards):
+    """Input function: the list of what was downloaded, or the archives that were put into place."""
+    folder = registry.downloads(config["data"], wildcards.registered)
+    if downloadable(wildcards.registered):
+        return str(folder / unpack.MANIFEST)
+    return [str(path) for path in unpack.waiting(folder)]

@@ -1,0 +1,48 @@
+# Data: download what is open, unpack what is there, say where to ask for the rest.
+localrules:
+    data,
+    download,
+
+
+rule data:
+    """The paper's scans: downloads what is open, unpacks, and says where to ask for the rest."""
+    input:
+        lambda wildcards: obtained_data(),
+
+
+rule download:
+    output:
+        f"{config['data']}/downloads/{{registered}}/{unpack.MANIFEST}",
+    log:
+        f"{RESULTS}/logs/download/{{registered}}.log",
+    wildcard_constraints:
+        registered="|".join(unpack.NAMES),
+    conda:
+        IMAGING
+    params:
+        rows=lambda wildcards: downloadable(wildcards.registered),
+    script:
+        "../workflow/scripts/download.py"
+
+
+# No hash of the code: what an archive holds does not change with it.
+rule unpack:
+    input:
+        archives_of,
+    output:
+        registry.summary(config["data"], "{registered}"),
+    log:
+        f"{RESULTS}/logs/unpack/{{registered}}.log",
+    wildcard_constraints:
+        registered="|".join(unpack.NAMES),
+    conda:
+        IMAGING
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        downloads=lambda wildcards: str(registry.downloads(config["data"], wildcards.registered)),
+        target=lambda wildcards: str(Path(config["data"], wildcards.registered)),
+        datasets=lambda wildcards: list(reading(wildcards.registered).values()),
+    script:
+        "../workflow/scripts/unpack.py"

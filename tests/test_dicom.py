@@ -1,0 +1,129 @@
+import os
+import stat
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from patch2loc.acquire import dicom
+from patch2loc.errors import InputError
+
+SHAPE = (6, 5, 4)  # columns, rows, slices
+SPACING = (2.0, 3.0, 4.0)
+
+
+def converter_is_there():
+    try:
+        return bool(dicom.find_converter())
+    except InputError:
+        return False
+
+
+needs_converter = pytest.mark.skipif(not converter_is_there(), reason="dcm2niix is not installed")
+
+
+def write_series(folder, number=1):
+    """A tiny axial MR series whose voxel (column, row, slice) has the value 1 + column + 10 row + 100 slice."""
+    pydicom = pytest.importorskip("pydicom", reason="pydicom, which makes the series, is not installed")
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    series = generate_uid(entropy_srcs=[f"series {number}"])
+    study = generate_uid(entropy_srcs=["study"])
+    columns, rows, slices = SHAPE
+    column, row = np.meshgrid(np.arange(columns), np.arange(rows))
+    for index in range(slices):
+        scan = pydicom.Dataset()
+        scan.file_meta = pydicom.dataset.FileMetaDataset()
+        scan.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        scan.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+        scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID
+        scan.SOPInstanceUID = generate_uid(entropy_srcs=[f"slice {number} {index}"])
+        scan.file_meta.MediaStorageSOPInstanceUID = scan.SOPInstanceUID
+        scan.StudyInstanceUID, scan.SeriesInstanceUID = study, series
+        scan.FrameOfReferenceUID = study
+        scan.Modality, scan.Manufacturer, scan.PatientID = "MR", "SIEMENS", "anonymous"
+        scan.PatientName, scan.ProtocolName, scan.SeriesDescription = "anonymous", "t1", "t1"
+        scan.StudyDate = scan.SeriesDate = scan.AcquisitionDate = "20200101"
+        scan.StudyTime = scan.SeriesTime = scan.AcquisitionTime = f"1200{number:02d}"
+        scan.SeriesNumber, scan.InstanceNumber, scan.AcquisitionNumber = number, index + 1, 1
+        scan.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
+        scan.Rows, scan.Columns = rows, columns
+        scan.PixelSpacing = [SPACING[1], SPACING[0]]
+        scan.SliceThickness = scan.SpacingBetweenSlices = SPACING[2]
+        scan.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        scan.ImagePositionPatient = [0, 0, SPACING[2] * index]
+        scan.EchoTime, scan.RepetitionTime = 3.0, 2000.0
+        scan.SamplesPerPixel, scan.PhotometricInterpretation = 1, "MONOCHROME2"
+        scan.BitsAllocated = scan.BitsStored = 16
+        scan.HighBit, scan.PixelRepresentation = 15, 0
+        scan.PixelData = (1 + column + 10 * row + 100 * index).astype("<u2").tobytes()
+        scan.save_as(folder / f"{number}_{index}.dcm", enforce_file_format=True)
+    return folder
+
+
+@needs_converter
+def test_a_series_becomes_one_volume_with_its_geometry(tmp_path):
+    output = tmp_path / "raw" / "T1.nii.gz"
+    dicom.convert(write_series(tmp_path / "series"), output)
+    image = nib.load(output)
+    assert image.shape == SHAPE
+    np.testing.assert_allclose(image.header.get_zooms(), SPACING)
+    # The voxel of a place is found through the affine: DICOM's points are LPS, NIfTI's are RAS.
+    values = np.asarray(image.dataobj)
+    for column, row, index in ((0, 0, 0), (5, 0, 0), (0, 4, 0), (2, 3, 1), (5, 4, 3)):
+        point = [-SPACING[0] * column, -SPACING[1] * row, SPACING[2] * index, 1]
+        voxel = np.rint(np.linalg.solve(image.affine, point))[:3].astype(int)
+        assert values[tuple(voxel)] == 1 + column + 10 * row + 100 * index
+    assert [path.name for path in output.parent.iterdir()] == ["T1.nii.gz"]
+
+
+@needs_converter
+def test_the_same_series_gives_the_same_file(tmp_path):
+    series = write_series(tmp_path / "series")
+    for name in ("a", "b"):
+        dicom.convert(series, tmp_path / f"{name}.nii.gz")
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@needs_converter
+def test_two_series_in_a_folder_are_named(tmp_path):
+    write_series(tmp_path / "series", 1)
+    write_series(tmp_path / "series", 2)
+    with pytest.raises(InputError, match=r"2 images found \(series1_t1.nii.gz, series2_t1.nii.gz\)"):
+        dicom.convert(tmp_path / "series", tmp_path / "T1.nii.gz")
+    assert not (tmp_path / "T1.nii.gz").exists()
+
+
+@needs_converter
+def test_a_folder_without_dicom_is_refused(tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "notes.txt").write_text("no scan")
+    with pytest.raises(InputError, match="no DICOM series"):
+        dicom.convert(tmp_path / "series", tmp_path / "T1.nii.gz")
+
+
+def test_without_the_converter_the_message_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(InputError, match="pip install dcm2niix"):
+        dicom.convert(tmp_path, tmp_path / "T1.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("count", "code", "reason"), [(2, 0, "2 images found"), (0, 2, "exit code 2"), (1, 8, "exit code 8")]
+)
+def test_what_the_converter_reports_is_passed_on(tmp_path, monkeypatch, count, code, reason):
+    tool = tmp_path / "bin" / "dcm2niix"
+    tool.parent.mkdir()
+    # A stand-in that writes `count` files into the folder after -o and ends with `code`.
+    tool.write_text(
+        '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\n'
+        f'for i in $(seq {count}); do echo x > "$2/$i.nii.gz"; done\nexit {code}\n'
+    )
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "series").mkdir()
+    with pytest.raises(InputError, match=reason):
+        dicom.convert(tmp_path / "series", tmp_path / "out" / "T1.nii.gz")
+    assert list((tmp_path / "out").iterdir()) == []

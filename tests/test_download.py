@@ -1,0 +1,290 @@
+"""Downloads against a server that drops connections, ignores ranges, sends wrong bytes and web pages."""
+
+import hashlib
+import io
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+import replica
+
+from patch2loc.acquire import download, unpack
+from patch2loc.errors import InputError
+
+CONTENT = np.random.default_rng(1).bytes(1_000_000)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server():
+    with replica.serve({"/scans.tar": CONTENT}) as server:
+        yield server
+
+
+@pytest.fixture
+def row(server):
+    return {
+        "file": "scans.tar",
+        "url": f"{server.address}/scans.tar",
+        "bytes": str(len(CONTENT)),
+        "checksum": f"sha256:{hashlib.sha256(CONTENT).hexdigest()}",
+        "fetch": "file",
+    }
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_whole_file_arrives_once(server, row, tmp_path):
+    assert download.fetch(row, tmp_path) == [tmp_path / "scans.tar"]
+    download.fetch(row, tmp_path)  # verified, not fetched again
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert left(tmp_path) == ["scans.tar"]
+    assert len(server.requests) == 1
+
+
+def test_a_broken_connection_is_resumed_where_it_broke(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["drop", "drop"]
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    starts = [int(asked.strip("bytes=-")) for _, asked, _, _ in server.requests[1:]]
+    assert len(starts) == 2
+    assert 400_000 < starts[0] <= 500_000  # half, but for the piece that was under way
+    assert starts[0] + 200_000 < starts[1] <= 750_000
+    assert all(condition.startswith('"') for _, _, condition, _ in server.requests[1:])
+    assert left(tmp_path) == ["scans.tar"]
+
+
+def test_a_later_call_goes_on_with_the_part(server, row, tmp_path, monkeypatch):
+    server.faults["/scans.tar"] = ["drop"]
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with pytest.raises(InputError, match=r"bytes are kept, run again to go on"):
+        download.fetch(row, tmp_path)
+    kept = (tmp_path / "scans.tar.part").stat().st_size
+    assert not (tmp_path / "scans.tar").exists()
+    assert CONTENT.startswith((tmp_path / "scans.tar.part").read_bytes())
+    download.fetch(row, tmp_path)
+    assert server.requests[-1][1] == f"bytes={kept}-"
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+def test_a_server_that_ignores_the_range_starts_again(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["drop", "ignore range"]
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert server.requests[1][1] is not None
+
+
+def test_a_file_that_changed_in_between_is_not_mixed(server, row, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    server.faults["/scans.tar"] = ["drop"]
+    unchecked = {**row, "bytes": "", "checksum": ""}
+    with pytest.raises(InputError):
+        download.fetch(unchecked, tmp_path)
+    server.files["/scans.tar"] = CONTENT[::-1]
+    download.fetch(unchecked, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT[::-1]
+
+
+def test_without_validator_and_checksum_nothing_is_resumed(server, row, tmp_path):
+    server.etags = False
+    server.faults["/scans.tar"] = ["drop"]
+    download.fetch({**row, "bytes": "", "checksum": ""}, tmp_path)
+    assert [asked for _, asked, _, _ in server.requests] == [None, None]
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+def test_a_complete_part_gets_its_name(server, row, tmp_path):
+    (tmp_path / "scans.tar.part").write_bytes(CONTENT)
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_part_that_is_too_long_is_given_up(server, row, tmp_path):
+    (tmp_path / "scans.tar.part").write_bytes(CONTENT + b"more")
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_is_tried_once_more(server, row, tmp_path, capsys):
+    server.faults["/scans.tar"] = ["corrupt"]
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert [asked for _, asked, _, _ in server.requests] == [None, None]
+    assert "trying once more" in capsys.readouterr().out
+
+
+def test_a_checksum_that_stays_wrong_leaves_nothing(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["corrupt"] * 9
+    with pytest.raises(InputError, match=r"sha256 [0-9a-f]{64} found, [0-9a-f]{64} expected"):
+        download.fetch(row, tmp_path)
+    assert len(server.requests) == 2
+    assert left(tmp_path) == []
+
+
+def test_a_wrong_size_is_named(server, row, tmp_path):
+    with pytest.raises(InputError, match="1000000 bytes found, 999999 expected"):
+        download.fetch({**row, "bytes": "999999"}, tmp_path)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("fault", ["page", "unnamed page"])
+def test_a_web_page_is_no_archive(server, row, tmp_path, fault):
+    server.faults["/scans.tar"] = [fault]
+    with pytest.raises(
+        InputError, match=r"web page found, scans.tar expected.*Please sign in.*put the file at"
+    ):
+        download.fetch(row, tmp_path)
+    assert left(tmp_path) == []
+    download.fetch(row, tmp_path)  # the page came once
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+def test_a_web_page_after_a_broken_connection_is_not_appended(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["drop", "page"]
+    with pytest.raises(InputError, match="web page"):
+        download.fetch(row, tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_a_busy_server_is_asked_again(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["busy", "busy", "busy"]
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert len(server.requests) == 4
+
+
+def test_everything_at_once(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["busy", "drop", "corrupt", "busy", "drop", "ignore range"]
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+    assert server.faults["/scans.tar"] == []
+    assert left(tmp_path) == ["scans.tar"]
+
+
+def test_a_missing_file_is_named(server, row, tmp_path):
+    with pytest.raises(InputError, match=r"404 .*put it at .*scans.tar"):
+        download.fetch({**row, "url": f"{server.address}/none.tar"}, tmp_path)
+    assert left(tmp_path) == []
+    assert len(server.requests) == 1
+
+
+def test_no_server_is_an_input_error(row, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    with pytest.raises(InputError, match="could not be downloaded"):
+        download.fetch({**row, "url": "http://127.0.0.1:9/scans.tar"}, tmp_path)
+
+
+def test_file_addresses_work_and_a_mirror_may_be_a_folder(row, tmp_path):
+    source = tmp_path / "mirror of ours"
+    source.mkdir()
+    (source / "scans.tar").write_bytes(CONTENT)
+    download.fetch({**row, "url": (source / "scans.tar").as_uri()}, tmp_path / "a")
+    download.fetch(row, tmp_path / "b", mirror=source.as_uri())
+    assert (tmp_path / "a/scans.tar").read_bytes() == (tmp_path / "b/scans.tar").read_bytes() == CONTENT
+    with pytest.raises(InputError, match="404"):
+        download.fetch({**row, "url": (source / "none").as_uri()}, tmp_path / "c")
+
+
+def test_a_damaged_file_that_is_there_is_not_taken(row, tmp_path):
+    (tmp_path / "scans.tar").write_bytes(CONTENT[:-1])
+    with pytest.raises(InputError, match="999999 bytes found, 1000000 expected"):
+        download.fetch(row, tmp_path)
+
+
+def test_a_proxy_of_the_environment_is_used(server, row, tmp_path, monkeypatch):
+    """The server takes the place of a proxy: it is asked for a file of a host that does not exist."""
+    monkeypatch.setenv("http_proxy", server.address)
+    download.fetch({**row, "url": "http://no.such.host.invalid/scans.tar"}, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal_only(row, tmp_path):
+    drawn, plain = Terminal(), io.StringIO()
+    download.fetch(row, tmp_path / "a", progress=drawn)
+    download.fetch(row, tmp_path / "b", progress=plain)
+    assert "scans.tar: 100%" in drawn.getvalue()
+    assert plain.getvalue() == ""
+
+
+@pytest.fixture
+def listing():
+    return {
+        "file": "doi:10.34894/AECRSD",
+        "url": "https://a.dataverse.invalid/dataset.xhtml?persistentId=doi:10.34894/AECRSD",
+        "bytes": "",
+        "checksum": "",
+        "fetch": "dataverse",
+    }
+
+
+def wanted(path):
+    return unpack.wanted("wmh", path)
+
+
+def test_a_dataverse_dataset_is_downloaded_by_its_own_list(tmp_path, listing):
+    files = replica.wmh()
+    with replica.serve(replica.dataverse(files)) as server:
+        server.faults["/api/access/datafile/1001"] = ["drop", "corrupt"]
+        paths = download.fetch(listing, tmp_path, server.address, wanted)
+        asked = {path for path, _, _, _ in server.requests}
+    training = {path for path in files if path.startswith("training/")}
+    assert {path.relative_to(tmp_path).as_posix() for path in paths} == training
+    assert len(training) == 15
+    for path in training:
+        assert (tmp_path / path).read_bytes() == files[path]
+    assert len(asked) == 1 + 15  # neither the test scans nor the read-me
+
+
+def test_a_dataverse_may_be_mirrored_in_a_folder(tmp_path, listing):
+    files = replica.wmh()
+    for path, content in replica.dataverse(files).items():
+        file = tmp_path / "mirror" / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    paths = download.fetch(listing, tmp_path / "out", (tmp_path / "mirror").as_uri(), wanted)
+    assert len(paths) == 15
+
+
+def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path, listing):
+    harmful = replica.dataverse({"../training/Utrecht/0/wmh.nii.gz": b"x"})
+    with (
+        replica.serve(harmful) as server,
+        pytest.raises(InputError, match="leads out of the target folder"),
+    ):
+        download.fetch(listing, tmp_path / "out", server.address, lambda path: True)
+    assert not (tmp_path / "training").exists()
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        ({"/api/datasets/:persistentId": replica.PAGE}, "no list of the files of doi"),
+        ({"/api/datasets/:persistentId": b'{"status": "ERROR"}'}, "no list of the files of doi"),
+        ({}, "no list of the files of doi"),
+        (replica.dataverse({"readme.txt": b"x"}), "1 files listed, none of them a scan"),
+    ],
+)
+def test_no_list_of_files_is_an_input_error(tmp_path, listing, served, said):
+    with replica.serve(served) as server, pytest.raises(InputError, match=said):
+        download.fetch(listing, tmp_path, server.address, wanted)
+
+
+def test_only_scans_of_the_training_and_archives_are_wanted():
+    assert wanted(PurePosixPath("training/Utrecht/0/orig/T1.nii.gz"))
+    assert wanted(PurePosixPath("training.zip"))
+    assert not wanted(PurePosixPath("test/Utrecht/1/orig/T1.nii.gz"))
+    assert not wanted(PurePosixPath("readme.txt"))

@@ -1,0 +1,16 @@
+"""How many subjects train, validate and are tested, and how many do so at once."""
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc import splits
+    from patch2loc.files import write_csv
+
+    rows = []
+    for name, lists in snakemake.params.lists.items():
+        counts = splits.overlaps({int(fold): roles for fold, roles in lists.items()})
+        rows.append(counts.assign(dataset=name, split=snakemake.params.split))
+    table = pd.concat(rows, ignore_index=True)
+    write_csv(snakemake.output[0], table[["dataset", "split", *table.columns.drop(["dataset", "split"])]])
