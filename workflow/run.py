@@ -119,14 +119,14 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
     try:
         with open(log_path, "w", encoding="utf-8") as log:
-            nothing_to_do = _show_progress(process.stdout, log)
+            nothing_to_do, problems = _show_progress(process.stdout, log)
         status = process.wait()
     finally:
         _end_group(process.pid)
     lock.truncate(0)
     if status:
         tail = log_path.read_text(encoding="utf-8").splitlines()[-60:]
-        print("\n".join(tail), file=sys.stderr)
+        print("\n".join(problems or tail), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
     else:
         report = results / "report.html"
@@ -143,20 +143,26 @@ def _end_with_parent(group: int, parent: int) -> None:
     os._exit(1)
 
 
-def _show_progress(lines, log) -> bool:
-    """Copy Snakemake's output to the log and its progress to the terminal; whether there was nothing to do."""
-    nothing = False
+def _show_progress(lines, log) -> tuple[bool, list[str]]:
+    """Copy Snakemake's output to the log and its progress to the terminal.
+
+    Returns whether there was nothing to do, and what the rules said of bad input: lines, each once.
+    """
+    nothing, problems, in_problem = False, [], False
     with tqdm(desc="planning", unit="step", mininterval=1 if sys.stderr.isatty() else 15) as bar:
         for line in lines:
             log.write(line)
             log.flush()
             nothing = nothing or line.startswith("Nothing to be done")
+            in_problem = line.startswith("InputError: ") or (in_problem and line.startswith("  "))
+            if in_problem and line.rstrip() not in problems:
+                problems.append(line.rstrip())
             if match := RULE.match(line):
                 bar.set_description(match[1], refresh=False)
             elif match := STEPS.match(line):
                 bar.total = int(match[2])
                 bar.update(int(match[1]) - bar.n)
-    return nothing
+    return nothing, problems
 
 
 if __name__ == "__main__":
