@@ -93,6 +93,7 @@ def scans(name):
             else paths
         )
         for subject, paths in given_scans(name).items()
+        if subject not in DATASETS[name]["leave_out"]
     }
 
 
