@@ -9,6 +9,8 @@ if "datasets" not in config:
 
 
 include: "rules/common.smk"
+include: "rules/common_subjects.smk"
+include: "rules/common_paths.smk"
 include: "rules/common_data.smk"
 include: "rules/data.smk"
 include: "rules/acquire.smk"

@@ -1,0 +1,121 @@
+# Which files: what rules take from earlier stages, and what the last stages say and show.
+def preprocessed(name, chosen):
+    """Folders of preprocessed subjects."""
+    return [f"{RESULTS}/preprocessed/{name}/{subject}" for subject in chosen]
+
+
+def cohort(name, fold, role):
+    """List of a dataset's scans: those of a role in a fold, or all where nobody trains."""
+    return f"{RESULTS}/cohorts/{name}/" + (f"{role}_fold{fold}.json" if divided(name) else "all.json")
+
+
+def members(wildcards):
+    """Input function: preprocessed subjects of a cohort."""
+    stop_for_missing_data()
+    role, _, fold = wildcards.cohort.partition("_fold")
+    chosen = subjects(wildcards.dataset, int(fold), role) if fold else known_subjects(wildcards.dataset)
+    return preprocessed(wildcards.dataset, chosen)
+
+
+def training_cohort(role):
+    """Input function: scans of a role that the models of a modality and fold learn from."""
+    return lambda wildcards: cohort(config["training_data"][wildcards.modality], wildcards.fold, role)
+
+
+def scored_cohort(wildcards):
+    """Input function: scans of a dataset that a fold's model is tested on."""
+    return cohort(wildcards.dataset, wildcards.fold, "test")
+
+
+def modality_of(wildcards):
+    """Params function: the modality of a dataset."""
+    return DATASETS[wildcards.dataset]["modality"]
+
+
+def model_of(wildcards):
+    """Input function: the model that scores a dataset."""
+    modality = DATASETS[wildcards.dataset]["modality"]
+    return f"{RESULTS}/models/{wildcards.method}/{modality}/fold{wildcards.fold}/model.safetensors"
+
+
+def healthy_dataset(name):
+    """The healthy dataset with the modality of another one."""
+    return config["training_data"][DATASETS[name]["modality"]]
+
+
+def evaluated(pattern, datasets, methods=METHODS):
+    """Results of every method, dataset and fold: `pattern` under the results, e.g. "metrics/.../fold{fold}.csv"."""
+    return expand(f"{RESULTS}/{pattern}", method=methods, dataset=datasets, fold=FOLDS)
+
+
+# What tables, figures and the report say of each dataset and of how numbers were computed.
+ABOUT = {
+    name: {key: dataset[key] for key in ("title", "modality", "role", "simulated", "published_name")}
+    for name, dataset in DATASETS.items()
+}
+OVERLAPS = "".join(
+    f" {note}"
+    for name in HEALTHY
+    if config["split"] == "published" and subject_list(name)
+    if (
+        note := splits.overlap_note(name, splits.overlaps({fold: listed_roles(name, fold) for fold in FOLDS}))
+    )
+)
+if OVERLAPS and workflow.is_main_process:
+    logger.warning(f"Published subject lists, used as they are.{OVERLAPS}")
+PROTOCOL = (
+    f"Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
+    f"{config['grid']['spacing']:g} mm, median filter {config['score']['median_filter']}^3 voxels, stride "
+    f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
+    f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS}"
+)
+
+
+def of_kind(*kinds):
+    """Regular expression for the datasets whose source is of one of the kinds."""
+    names = [name for name, dataset in DATASETS.items() if dataset["source"]["kind"] in kinds]
+    return "|".join(names) or "(?!)"
+
+
+ALL_SCANS = [folder for name in DATASETS for folder in preprocessed(name, known_subjects(name))]
+FOLD = FOLDS[0]  # figures show the first fold
+TABLES = [1, 2] if LESION else []  # without lesions, heatmaps of healthy scans are all there is to show
+FIGURES = range(2, 8) if LESION else [5, 7]
+MOST_ABNORMAL = next(
+    (name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0]
+)
+
+
+def figure(name, caption=None):
+    """Outputs of a figure: PNG, shown in the report, and PDF."""
+    return {
+        "png": report(
+            f"{RESULTS}/figures/{name}.png",
+            category="Figures",
+            labels={"figure": name},
+            caption=f"../workflow/report/{caption or name}.rst",
+        ),
+        "pdf": f"{RESULTS}/figures/{name}.pdf",
+    }
+
+
+def patches_of(names):
+    """Patch tables of the first fold."""
+    return [f"{RESULTS}/patches/patch2loc/{name}/fold{FOLD}.parquet" for name in names]
+
+
+def heatmaps_of(names):
+    """Heatmap folders of the first fold."""
+    return [f"{RESULTS}/heatmaps/patch2loc/{name}/fold{FOLD}" for name in names]
+
+
+def metrics_of(names):
+    """Metrics of the first fold."""
+    return [f"{RESULTS}/metrics/patch2loc/{name}/fold{FOLD}.csv" for name in names]
+
+
+LEARNING_CURVES = expand(
+    f"{RESULTS}/figures/learning_curve_{{modality}}_fold{{fold}}.png",
+    modality=list(config["training_data"]),
+    fold=FOLDS,
+)

@@ -1,0 +1,154 @@
+# Whose scans: sources, subject lists, roles, and what is missing.
+def subject_list(name):
+    """CSV of a dataset's subjects, or None: of two lists, the one that `split` chooses."""
+    given = DATASETS[name]["split"]
+    return given[config["split"]] if isinstance(given, dict) else given
+
+
+def described(name):
+    """A dataset as patch2loc.acquire takes it: its source, modality, subject list and place of simulated scans."""
+    dataset = DATASETS[name]
+    source = dataset["source"]
+    described = {"name": name, "modality": dataset["modality"], "subjects": subject_list(name), **source}
+    if source["kind"] == "phantom":
+        described["root"] = f"{RESULTS}/raw"
+    elif source["kind"] == "painted":
+        described |= {"root": f"{RESULTS}/raw/{name}", "data": config["data"]}
+    else:
+        described["root"] = str(Path(config["data"], source.get("root", ".")))
+    return described
+
+
+@cache
+def given_scans(name):
+    """Paths of every subject's scan, brain mask and lesion mask, as they are given."""
+    try:
+        return sources.sources(described(name))
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+@cache
+def scans(name):
+    """Paths of every subject's scan, brain mask and lesion mask: of a DICOM series, what it is converted to."""
+    modality = DATASETS[name]["modality"]
+    return {
+        subject: (
+            {**paths, "scan": Path(f"{RESULTS}/raw/{name}/{subject}/{modality}.nii.gz")}
+            if sources.is_series(paths["scan"])
+            else paths
+        )
+        for subject, paths in given_scans(name).items()
+        if subject not in DATASETS[name]["leave_out"]
+    }
+
+
+def divided(name):
+    """Whether a dataset has subjects that are not tested: training data, and healthy ones with a list."""
+    dataset = DATASETS[name]
+    if dataset["role"] != "healthy":
+        return False
+    return name in config["training_data"].values() or bool(dataset["split"]) or "test" in dataset["source"]
+
+
+def listed_roles(name, fold):
+    """Subjects of a dataset's list by their role in a fold."""
+    modality = DATASETS[name]["modality"]
+    try:
+        return splits.roles(subject_list(name), fold, modality, config["split"] == "published")
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+@cache
+def roles(name, fold):
+    """Subjects of a divided dataset by their role in a fold."""
+    source = DATASETS[name]["source"]
+    try:
+        if subject_list(name):
+            listed = listed_roles(name, fold)
+            found = {role: sources.scans_of(source, scans(name), listed[role]) for role in splits.ROLES}
+        elif source["kind"] == "phantom":
+            table = splits.divide(list(scans(name)), source["validation"], source["test"])
+            found = {role: list(table.loc[table[f"fold{fold}"] == role, "subject"]) for role in splits.ROLES}
+        else:
+            raise InputError(
+                f"datasets.{name}: no `split` found, a CSV of who trains and who is tested expected"
+            )
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+    if name in config["training_data"].values() and not (found["train"] and found["validation"]):
+        raise WorkflowError(
+            f"datasets.{name}: {len(found['train'])} training and {len(found['validation'])} validation scans in "
+            f"fold {fold}, some of each expected for training data; add a column fold{fold} to its list"
+        )
+    return found
+
+
+@cache
+def subjects(name, fold=None, role="test"):
+    """Subjects of a dataset: all where nobody trains, else those of a role in a fold."""
+    return roles(name, int(fold))[role] if divided(name) else list(scans(name))
+
+
+def stop_for_trained_scans():
+    """Refuse a scan that trains or validates in one dataset and is tested in another one."""
+    for trained in config["training_data"].values():
+        for fold in FOLDS:
+            listed = roles(trained, fold)
+            seen = {
+                given_scans(trained)[subject]["scan"] for subject in listed["train"] + listed["validation"]
+            }
+            for name in DATASETS:
+                tested = subjects(name, fold) if name != trained else []
+                leaked = [subject for subject in tested if made_from(name)[subject]["scan"] in seen]
+                if leaked:
+                    raise WorkflowError(
+                        f"datasets.{name}: {len(leaked)} test scans are training or validation scans of {trained} in "
+                        f"fold {fold} ({', '.join(leaked[:5])}), none expected; take them off one of the lists"
+                    )
+
+
+@cache
+def made_from(name):
+    """Paths of the scans of a dataset, or of those that they are painted into."""
+    return (
+        sources.pairs(described(name)) if DATASETS[name]["source"]["kind"] == "painted" else given_scans(name)
+    )
+
+
+stop_for_trained_scans()
+
+
+def known_subjects(name):
+    """Subjects of a dataset in any role."""
+    return list(scans(name))
+
+
+def source(part):
+    """Input function: a subject's scan, brain or lesion; stops with one message if data are missing."""
+
+    def path(wildcards):
+        found = scans(wildcards.dataset)[wildcards.subject][part]
+        if found is None:
+            return []
+        stop_for_missing_data()
+        return str(found)
+
+    return path
+
+
+def stop_for_missing_data():
+    """One message about every dataset of the configuration that is not there."""
+    if message := missing_data():
+        raise WorkflowError(message)
+
+
+@cache
+def missing_data():
+    needed = {name: described(name) for name in DATASETS}
+    if ATLAS != "icbm152":
+        needed["sri24"] = {"kind": "atlas", "root": ATLAS, "registry": "sri24"}
+    return registry.missing_data_message(
+        needed, registry.read(workflow.source_path("../config/registry.csv")), config["data"]
+    )
