@@ -22,8 +22,8 @@ from patch2loc.tables import (
 
 PUBLISHED = "config/published"
 DATASETS = {
-    "BraTS21": {"modality": "T2", "simulated": False, "published_name": "BraTS21"},
-    "phantom_ms": {"modality": "T2", "simulated": True, "published_name": None},
+    "BraTS21": {"title": "BraTS 21", "modality": "T2", "simulated": False, "published_name": "BraTS21"},
+    "phantom_ms": {"title": "phantom MS", "modality": "T2", "simulated": True, "published_name": None},
 }
 
 
@@ -102,9 +102,9 @@ def test_table1_leaves_healthy_scans_out(published1):
 
 def test_table1_marks_best_and_second_and_labels_simulated_data(published1):
     summaries = {(m, "phantom_ms"): summary(v, 0.012) for m, v in (("a", 0.2), ("b", 0.5), ("c", 0.4))}
-    layout = table1_layout(table1(summaries, DATASETS, published1), "Inside the mask.")
+    layout = table1_layout(table1(summaries, DATASETS, published1), DATASETS, "Inside the mask.")
     markdown = to_markdown(layout)
-    assert "phantom\\_ms, T2 (simulated): Dice [%]" in markdown
+    assert "phantom MS, T2 (simulated): Dice [%]" in markdown
     assert "| b | **60.0 ± 1.2** | **50.0 ± 1.2** |" in markdown
     assert "| c | <u>50.0 ± 1.2</u> | <u>40.0 ± 1.2</u> |" in markdown
     assert "| a | 30.0 ± 1.2 | 20.0 ± 1.2 |" in markdown
@@ -115,14 +115,14 @@ def test_table1_marks_best_and_second_and_labels_simulated_data(published1):
     latex = to_latex(layout)
     assert r"b & \textbf{60.0 $\pm$ 1.2} & \textbf{50.0 $\pm$ 1.2} \\" in latex
     assert r"\underline{40.0 $\pm$ 1.2}" in latex
-    assert r"\multicolumn{2}{c}{phantom\_ms, T2 (simulated)}" in latex
+    assert r"\multicolumn{2}{c}{phantom MS, T2 (simulated)}" in latex
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert rule in latex
 
 
 def test_table1_shows_what_the_paper_printed_and_marks_no_lonely_method(published1):
     summaries = {("Patch2Loc", name): summary(0.5) for name in DATASETS}
-    markdown = to_markdown(table1_layout(table1(summaries, DATASETS, published1), ""))
+    markdown = to_markdown(table1_layout(table1(summaries, DATASETS, published1), DATASETS, ""))
     assert "| published | 59.50 ± 1.45 | 55.40 ± 1.30 | – | – |" in markdown
     assert "| Patch2Loc | 60.0 | 50.0 | 60.0 | 50.0 |" in markdown
 
@@ -159,10 +159,10 @@ def test_every_format_escapes_its_own_special_characters():
 def test_written_tables_agree(tmp_path, published1):
     table = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
     paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "tex")]
-    write_table(table, table1_layout(table, "protocol"), *paths)
+    write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
     pd.testing.assert_frame_equal(pd.read_csv(paths[0]), table, check_dtype=False)
     first = [path.read_bytes() for path in paths]
-    write_table(table, table1_layout(table, "protocol"), *paths)
+    write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
     assert first == [path.read_bytes() for path in paths]
 
 
@@ -217,9 +217,9 @@ def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(
     assert np.isnan(row["published_spearman"])
     assert values.loc[("BraTS21", "partial", "score"), "published_spearman"] == pytest.approx(0.40)
     assert values.loc["phantom_ms", "published_spearman"].isna().all()
-    markdown = to_markdown(table2_layout(table))
-    assert "BraTS21, T2: published" in markdown
-    assert "phantom\\_ms, T2 (simulated): all" in markdown
+    markdown = to_markdown(table2_layout(table, DATASETS))
+    assert "BraTS 21, T2: published" in markdown
+    assert "phantom MS, T2 (simulated): all" in markdown
     assert "| 40 |" in markdown
 
 
@@ -228,8 +228,8 @@ def test_table2_without_any_partial_patch_shows_a_dash(published2):
     table["lesion_fraction"] = np.where(table["lesion_fraction"] > 0.5, 0.05, 0.0)
     found = table2({"phantom_ms": [table]}, DATASETS, published2)
     assert found.loc[found["patches"] == "partial", "spearman"].isna().all()
-    assert "| Score | – [–] |" in to_markdown(table2_layout(found))
-    assert "0 / 0" in to_markdown(table2_layout(found))
+    assert "| Score | – [–] |" in to_markdown(table2_layout(found, DATASETS))
+    assert "0 / 0" in to_markdown(table2_layout(found, DATASETS))
 
 
 def test_cases_are_means_over_folds():

@@ -22,7 +22,7 @@ with rule_log(snakemake.log[0]):
     }
     summaries = {key: summarise(metrics, params.seed) for key, metrics in by_fold.items()}
     table = tables.table1(summaries, params.datasets, tables.read_published(given.published))
-    layout = tables.table1_layout(table, params.protocol)
+    layout = tables.table1_layout(table, params.datasets, params.protocol)
     tables.write_table(table, layout, output.csv, output.markdown, output.latex)
     write_text(output.html, to_html(layout))
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}

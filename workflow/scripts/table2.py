@@ -17,7 +17,7 @@ with rule_log(snakemake.log[0]):
         for place, name in enumerate(params.datasets)
     }
     table = tables.table2(patches, params.datasets, tables.read_published(given.published), params.seed)
-    layout = tables.table2_layout(table)
+    layout = tables.table2_layout(table, params.datasets)
     tables.write_table(table, layout, output.csv, output.markdown, output.latex)
     write_text(output.html, to_html(layout))
     subjects = {subject for parts in patches.values() for part in parts for subject in part["subject"]}

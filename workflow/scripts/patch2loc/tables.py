@@ -1,6 +1,6 @@
 """Table 1 (segmentation) and Table 2 (patch correlations), beside what the paper printed.
 
-Datasets are described by a mapping: modality ("T1" or "T2"), simulated (bool) and published_name
+Datasets are described by a mapping: title (shown), modality ("T1" or "T2"), simulated (bool) and published_name
 (BraTS21, MSLUB, ATLAS, WMH, or None when the data are not the paper's: nothing published is shown).
 """
 
@@ -165,7 +165,7 @@ def table2(
     return pd.DataFrame(rows, columns=TABLE2_COLUMNS)
 
 
-def table1_layout(table: pd.DataFrame, protocol: str) -> Layout:
+def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
     """Table 1 as the paper shows it: methods down, datasets across, percent.
 
     Under each method stand its 95 % interval and, for the paper's datasets, what the paper printed.
@@ -202,7 +202,7 @@ def table1_layout(table: pd.DataFrame, protocol: str) -> Layout:
         number="Table 1",
         title="Segmentation of lesions without supervision",
         stub="Method",
-        groups=_groups(table, len(METRIC_LABELS)),
+        groups=_groups(table, datasets, len(METRIC_LABELS)),
         columns=[METRIC_LABELS[metric] for _, metric in columns],
         rows=rows,
         footer=footer,
@@ -210,7 +210,7 @@ def table1_layout(table: pd.DataFrame, protocol: str) -> Layout:
     )
 
 
-def table2_layout(table: pd.DataFrame) -> Layout:
+def table2_layout(table: pd.DataFrame, datasets: Datasets) -> Layout:
     """Table 2 as the paper shows it: quantities down, datasets across, percent."""
     names = list(table["dataset"].unique())
     shown = {name: ["partial", "all"] for name in names}
@@ -234,7 +234,9 @@ def table2_layout(table: pd.DataFrame) -> Layout:
         for column in shown[name]:
             r = records["score", name, "partial" if column == "published" else column]
             counts.append(Cell("–" if column == "published" else f"{r['n_patches']} / {r['n_subjects']}"))
-    groups = [(label, len(shown[name])) for (label, _), name in zip(_groups(table, 2), names, strict=True)]
+    groups = [
+        (label, len(shown[name])) for (label, _), name in zip(_groups(table, datasets, 2), names, strict=True)
+    ]
     columns = [column for name in names for column in shown[name]]
     return Layout(
         number="Table 2",
@@ -277,10 +279,10 @@ def dataset_label(name: str, simulated: bool, modality: str | None = None) -> st
     return f"{label} (simulated)" if simulated else label
 
 
-def _groups(table: pd.DataFrame, span: int) -> list[tuple[str, int]]:
+def _groups(table: pd.DataFrame, datasets: Datasets, span: int) -> list[tuple[str, int]]:
     first = table.drop_duplicates("dataset")
     return [
-        (dataset_label(r["dataset"], bool(r["simulated"]), r["modality"]), span)
+        (dataset_label(datasets[r["dataset"]]["title"], bool(r["simulated"]), r["modality"]), span)
         for r in first.to_dict("records")
     ]
 
