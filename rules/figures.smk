@@ -3,6 +3,7 @@ rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
         patches=patches_of([MOST_ABNORMAL]),
+        healthy=lambda wildcards: patches_of([healthy_dataset(MOST_ABNORMAL)]),
         background=lambda wildcards: cohort(healthy_dataset(MOST_ABNORMAL), FOLD, "test"),
     output:
         **figure("fig2"),

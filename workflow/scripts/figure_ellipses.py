@@ -16,7 +16,8 @@ with rule_log(snakemake.log[0]):
     title = dataset_label(about["title"], about["simulated"], about["modality"])
     scan = read_cohort(given.background)[0]
     background, _ = read(scan.volume)
-    figure = ellipse_figure(
-        title, pd.read_parquet(given.patches[0]), background, params.patch, seed=params.seed
+    patches = pd.concat(
+        [pd.read_parquet(given.patches[0]), pd.read_parquet(given.healthy[0])], ignore_index=True
     )
+    figure = ellipse_figure(title, patches, background, params.patch, seed=params.seed)
     save_figure(figure, [output.png, output.pdf])
