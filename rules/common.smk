@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
 from patch2loc import splits
 from patch2loc.acquire import registry, sources
+from patch2loc.brain_extraction import TOOLS, find_command
 from patch2loc.errors import InputError
 from patch2loc.methods import NETWORKS
 from patch2loc.provenance import code_hash
@@ -51,3 +52,8 @@ for name, dataset in DATASETS.items():
             f"datasets.{name}: no model for {dataset['modality']}; name a healthy dataset in "
             f"training_data.{dataset['modality']}"
         )
+for tool in {dataset["skull_strip"] for dataset in DATASETS.values()} & set(TOOLS):
+    try:
+        find_command(tool)
+    except InputError as error:
+        raise WorkflowError(str(error)) from error

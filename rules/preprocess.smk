@@ -22,8 +22,10 @@ rule preprocess:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
+        gpu=lambda wildcards: GPU * (DATASETS[wildcards.dataset]["skull_strip"] in TOOLS),
     params:
         code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+        device=config["device"],
         atlas=ATLAS,
         modality=modality_of,
         grid=config["grid"],

@@ -38,6 +38,7 @@ def write_scan(folder, subject, seed):
     scan = Scan(subject, folder / subject, "T1")
     volumes.write(scan.volume, volume.astype(np.float32), np.diag([2.0, 2, 2, 1]))
     volumes.write(scan.mask, mask, np.diag([2.0, 2, 2, 1]))
+    write_json(scan.qc, {"protocol": "paper"})
     return scan
 
 

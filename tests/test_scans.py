@@ -48,5 +48,31 @@ def test_the_quality_table_holds_every_scan_and_number(tmp_path):
     check_every_scan_is_used(table.reset_index().iloc[:1], "quality.csv")
 
 
+def test_a_scan_unlike_its_cohort_is_an_outlier(tmp_path):
+    scans = []
+    for number in range(12):
+        numbers = {
+            "atlas_dice": 0.95 + 0.001 * (number % 5),
+            "voxel_mm": [1.0, 1.0, 5.0 if number == 3 else 1.0],
+        }
+        numbers |= {
+            "brain_source_ml": 1400.0 + 10 * number,
+            "lesion": {"source_ml": 100.0 if number == 4 else 0.1},
+        }
+        if number == 2:
+            numbers["atlas_dice"] = 0.93  # 0.022 from the median, 5 robust deviations being 0.007
+        if number == 5:
+            numbers["brain_source_ml"] = 1000.0
+            numbers["atlas_dice"] = 0.946  # 0.006: within them
+        folder = tmp_path / f"s{number}"
+        write_json(folder / "qc.json", {**numbers, "flags": []})
+        scans.append(("d", Scan(f"s{number}", folder, "T1")))
+    table = quality_table(scans).set_index("subject")
+    assert table.loc["s2", "outlier"] == "atlas_dice"
+    assert table.loc["s5", "outlier"] == "brain_source_ml"
+    assert (table.drop(["s2", "s5"])["outlier"] == "").all()
+    assert (quality_table(scans[:9])["outlier"] == "").all()
+
+
 def test_the_landmarks_percentiles_are_those_of_the_library():
     assert tuple(NyulNormalizer().percentiles) == LANDMARK_PERCENTILES

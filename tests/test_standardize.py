@@ -3,13 +3,14 @@ import pytest
 
 from patch2loc import volumes
 from patch2loc.errors import InputError
+from patch2loc.files import write_json
 from patch2loc.scans import Scan
 from patch2loc.standardize import fit_landmarks, read_standardised, standardise
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 
 
-def write_scan(folder, subject, seed, gain=1.0, offset=0.0):
+def write_scan(folder, subject, seed, gain=1.0, offset=0.0, protocol="paper"):
     rng = np.random.default_rng(seed)
     mask = np.zeros((20, 20, 10), bool)
     mask[4:16, 4:16, 2:8] = True
@@ -17,6 +18,7 @@ def write_scan(folder, subject, seed, gain=1.0, offset=0.0):
     scan = Scan(subject, folder / subject, "T1")
     volumes.write(scan.volume, np.where(mask, gain * tissue + offset, 0).astype(np.float32), AFFINE)
     volumes.write(scan.mask, mask, AFFINE)
+    write_json(scan.qc, {"protocol": protocol})
     return scan
 
 
@@ -46,6 +48,19 @@ def test_gain_and_offset_of_a_scan_vanish(tmp_path, scans):
     np.testing.assert_allclose(other[mask], one[mask], atol=1e-4)
     assert np.percentile(one[mask], 98) == pytest.approx(1, abs=1e-6)
     assert (one[~mask] == 0).all()
+
+
+def test_the_released_code_rescales_to_percentiles_1_and_99(tmp_path):
+    scans = [write_scan(tmp_path, f"r{n}", n, gain=1 + n, protocol="released-code") for n in range(3)]
+    landmarks = fit_landmarks(scans)
+    assert landmarks["protocol"] == "released-code"
+    values = [read_standardised(scans[0], kept)[0] for kept in (landmarks, landmarks | {"protocol": "paper"})]
+    mask = scans[0].read()[1]
+    rescaled, divided = (volume[mask] for volume in values)
+    low, high = np.percentile(divided, (1, 99))
+    np.testing.assert_allclose(rescaled, np.clip((divided - low) / (high - low), 0, 1), atol=1e-5)
+    assert (rescaled == 0).mean() == pytest.approx(0.01, abs=0.004)
+    assert (rescaled == 1).mean() == pytest.approx(0.01, abs=0.004)
 
 
 def test_intensities_keep_their_order(scans):

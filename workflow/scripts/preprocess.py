@@ -7,10 +7,10 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.atlas import common_grid, load_atlas
     from patch2loc.errors import InputError
-    from patch2loc.preprocess import preprocess_scan, write_left_out, write_preprocessed
+    from patch2loc.preprocess import preprocess_scan, template, write_left_out, write_preprocessed
 
     given, params, folder = snakemake.input, snakemake.params, snakemake.output[0]
-    atlas = load_atlas(params.atlas, params.modality)
+    atlas = load_atlas(params.atlas, template(params.modality, params.settings["protocol"]))
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
     try:
         result = preprocess_scan(
@@ -22,6 +22,7 @@ with rule_log(snakemake.log[0]):
             Path(given.lesion) if given.lesion else None,
             params.settings,
             params.lesion_labels,
+            params.device,
         )
         write_preprocessed(folder, result)
     except InputError as error:

@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     score.add_argument("folder", help="where to write heatmap.nii.gz and the rest")
     score.add_argument("--brain", help="brain mask on the scan's voxels")
     score.add_argument(
-        "--skull-strip", choices=["given", "none", "atlas"], help="default: given with --brain, else atlas"
+        "--skull-strip",
+        choices=["given", "none", "atlas", "hd-bet", "synthstrip"],
+        help="default: given with --brain, else atlas",
     )
     score.add_argument("--atlas", help="icbm152, or the folder of SRI24, if not where training had it")
     score.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")

@@ -7,7 +7,7 @@ import numpy as np
 from patch2loc.atlas import common_grid, load_atlas
 from patch2loc.errors import InputError
 from patch2loc.models import load_model
-from patch2loc.preprocess import preprocess_scan, to_scan_space, write_preprocessed
+from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
 from patch2loc.score import heatmap_of
 from patch2loc.volumes import read, write
 
@@ -38,7 +38,8 @@ def score_own_scan(
     model = load_model(model_path)
     try:
         grid_settings, settings = model["grid"], model["preprocess"]
-        loaded = load_atlas(atlas or model["atlas"], model["modality"])
+        contrast = template(model["modality"], settings.get("protocol", "paper"))
+        loaded = load_atlas(atlas or model["atlas"], contrast)
     except KeyError as error:
         raise InputError(f"{model_path}: the model lacks {error}; train it with this version") from error
     grid = common_grid(loaded, tuple(grid_settings["shape"]), grid_settings["spacing"])
@@ -53,6 +54,7 @@ def score_own_scan(
         grid,
         Path(brain) if brain else None,
         settings={**settings, "skull_strip": skull_strip},
+        device=device,
     )
     heatmap = heatmap_of(model, device, median_filter=median_filter_width(grid.spacing))
     on_grid = heatmap(result.volume, result.mask, str(scan))

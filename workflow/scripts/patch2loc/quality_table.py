@@ -9,14 +9,17 @@ from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.scans import Scan
 
-FIRST = ("dataset", "subject", "modality", "left_out", "flags")
+FIRST = ("dataset", "subject", "modality", "left_out", "flags", "outlier")
+# A dataset of so many scans is a cohort to compare a scan with; lesions differ in size by their nature.
+COHORT, DEVIATIONS, NOT_COMPARED = 10, 5.0, "lesion_"
+MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
     """One row per scan: FIRST, then the numbers of its qc.json, nested names joined by "_".
 
     scans: pairs of dataset and scan.  left_out: why the scan could not be preprocessed, or empty.  flags: what is
-    suspicious, joined by "; ".  Numbers along x, y, z are columns of their own.
+    suspicious, joined by "; ".  outlier: see `outliers`.  Numbers along x, y, z are columns of their own.
     """
     rows = []
     for dataset, scan in scans:
@@ -25,7 +28,25 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
         row |= {"left_out": report.pop("left_out", ""), "flags": "; ".join(report.pop("flags"))}
         rows.append(row | _flat(report))
     table = pd.DataFrame(rows)
+    table["outlier"] = outliers(table)
     return table[[*FIRST, *table.columns.drop(list(FIRST))]]
+
+
+def outliers(table: pd.DataFrame) -> pd.Series:
+    """For each scan of a quality table the names of numbers that are far from those of its dataset, joined by "; ".
+
+    Far is more than DEVIATIONS robust standard deviations (1.4826 times the median absolute deviation) from the
+    median. Datasets of fewer than COHORT scans, numbers that most scans share, and those on lesions are not compared.
+    """
+    numbers = table.select_dtypes("number")
+    numbers = numbers[[name for name in numbers if not name.startswith(NOT_COMPARED)]]
+    found = pd.Series("", index=table.index)
+    for _, cohort in numbers.groupby(table["dataset"]):
+        away = (cohort - cohort.median()).abs()
+        deviation = MAD_TO_DEVIATION * away.median()
+        far = (away > DEVIATIONS * deviation) & (deviation > 0) & (cohort.notna().sum() >= COHORT)
+        found.update(far.apply(lambda row: "; ".join(row.index[row]), axis=1))
+    return found
 
 
 def check_every_scan_is_used(table: pd.DataFrame, path: str) -> None:

@@ -1,4 +1,7 @@
-"""Intensities on one scale: Nyul landmarks, then division by the 98th percentile (paper, section 4)."""
+"""Intensities on one scale: Nyul landmarks, then division by the 98th percentile (paper, section 4).
+
+Scans that were preprocessed by the protocol of the released code are rescaled to percentiles 1 to 99 instead.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
+from patch2loc.files import read_json
 from patch2loc.scans import Scan, check_contrast
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
+RESCALED_PERCENTILES = (1, 99)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def _brain_voxels(scan: Scan) -> np.ndarray:
 def fit_landmarks(scans: Sequence[Scan]) -> dict:
     """Fit Nyul landmarks inside the brain masks of training scans (Nyul et al. 2000).
 
-    Returns percentiles (n,), standard_scale (n,) on 0..100, and the subjects used.
+    Returns percentiles (n,), standard_scale (n,) on 0..100, the subjects used, and the protocol they were preprocessed
+    by, which says how `standardise` goes on.
     """
     normaliser = NyulNormalizer(*SCALE)
     normaliser.fit_population(
@@ -62,6 +68,7 @@ def fit_landmarks(scans: Sequence[Scan]) -> dict:
         "percentiles": normaliser.percentiles.tolist(),
         "standard_scale": normaliser.standard_scale.tolist(),
         "subjects": [scan.subject for scan in scans],
+        "protocol": read_json(scans[0].qc)["protocol"],
     }
 
 
@@ -70,6 +77,7 @@ def standardise(
 ) -> np.ndarray:
     """Map the brain's intensities onto the landmarks' scale and divide by their 98th percentile.
 
+    With landmarks of the protocol released-code they are clipped to their percentiles 1 to 99, which become 0 and 1.
     volume: (x, y, z) float32.  mask: (x, y, z) boolean.  Returns (x, y, z) float32, 0 outside the mask.
     """
     values = volume[mask].astype(np.float64)
@@ -80,7 +88,11 @@ def standardise(
     normaliser.is_fitted = True
     scaled = normaliser.transform(_Voxels(values), _Voxels(np.ones(len(values), bool))).get_data()
     standardised = np.zeros(volume.shape, np.float32)
-    standardised[mask] = scaled / np.percentile(scaled, 98)
+    if landmarks.get("protocol") == "released-code":
+        low, high = np.percentile(scaled, RESCALED_PERCENTILES)
+        standardised[mask] = (np.clip(scaled, low, high) - low) / (high - low)
+    else:
+        standardised[mask] = scaled / np.percentile(scaled, 98)
     return standardised
 
 

@@ -1,5 +1,6 @@
 """From raw scans to the common grid: skull strip, registration, one resampling, bias, quality control."""
 
+from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import (
     Preprocessed,
     preprocess_scan,
@@ -13,6 +14,7 @@ __all__ = [
     "Preprocessed",
     "preprocess_scan",
     "read_transform",
+    "template",
     "to_scan_space",
     "write_left_out",
     "write_preprocessed",

@@ -6,8 +6,8 @@ import SimpleITK as sitk
 from patch2loc.preprocess.images import coarser, to_array, to_image
 
 COARSE_MM = 8.0
-ITERATIONS = (30, 20)
-CONVERGENCE = 1e-3
+ITERATIONS = (20, 20, 20)  # at each of three levels; without the third a field that falls to all sides stays
+CONVERGENCE = 1e-4
 
 
 def correct_bias(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,19 @@ def one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
+@contextmanager
+def itk_errors(scan: Path) -> Iterator[None]:
+    """Turn an error of SimpleITK, such as a registration without overlap, into an InputError that names the scan."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).strip().splitlines()
+        raise InputError(
+            f"{scan}: SimpleITK stopped ({said[-1].strip() if said else error}), an image of a head expected; look at "
+            "the scan and its mask, or leave it out"
+        ) from error
+
+
 def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a raw scan as stored: (float32 array, affine), after checking that it can be processed.
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from patch2loc.atlas import Atlas
+from patch2loc.errors import InputError
 from patch2loc.files import replacing
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
 from patch2loc.preprocess.lesions import indices_on_grid
@@ -21,7 +22,10 @@ from patch2loc.volumes import Grid
 SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
 ROTATION_DEGREES = 35.0
 ATLAS_DICE = 0.85
+LIKENESS = 0.05  # a glioma with much oedema in T2: 0.06; brains registered in a wrong pose: 0.01 to 0.045
 BIAS_RATIO = 3.0
+# Beyond these bounds a registration has failed, whatever the scan.
+FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
 COLOURS = {"atlas": "#00d5ff", "mask": "#ffd400", "lesion": "#ff2f4f"}
 
 
@@ -83,11 +87,31 @@ def measure(
         ).max()
         > ROTATION_DEGREES,
         f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected": overlap < ATLAS_DICE,
+        f"the atlas explains {alike:.2f} of the brightness, at least {LIKENESS} expected": alike < LIKENESS,
         f"bias field varies by a factor of {high / low:.1f}, at most {BIAS_RATIO} expected": high / low
         > BIAS_RATIO,
     }
     flags = [text for text, wrong in checks.items() if wrong]
     return {name: np.round(value, 4).tolist() for name, value in numbers.items()} | {"flags": flags}
+
+
+def stop_if_registration_failed(numbers: dict, scan: Path) -> None:
+    """Raise InputError, naming the scan, when the numbers of `measure` show that it does not lie on the atlas."""
+    wrong = []
+    if numbers["atlas_dice"] < FAILED_DICE:
+        wrong.append(f"overlap of {numbers['atlas_dice']:.2f} (Dice), {FAILED_DICE} expected at least")
+    if numbers["correlation_ratio"] < FAILED_LIKENESS:
+        wrong.append(
+            f"{numbers['correlation_ratio']:.3f} of its brightness explained by the atlas, {FAILED_LIKENESS} "
+            "expected at least"
+        )
+    if min(numbers["scale"]) < FAILED_SCALE[0] or max(numbers["scale"]) > FAILED_SCALE[1]:
+        wrong.append(f"scale {np.round(numbers['scale'], 2).tolist()}, {FAILED_SCALE} expected")
+    if wrong:
+        raise InputError(
+            f"{scan}: registration to the atlas failed: {'; '.join(wrong)}; check the orientation and the voxel size "
+            "in its header, its modality and its brain mask, or leave it out"
+        )
 
 
 def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.ndarray, grid: Grid) -> float:
@@ -96,8 +120,14 @@ def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.nd
     At 4 mm, in 16 classes of the atlas's brightness: 1 if each class has one brightness in the scan, near 0 if the
     scan is no brain or lies in another pose. Unlike mutual information it does not see the edge of the brain.
     """
-    scan, image, share = (coarser(array, grid.affine, 4.0)[0] for array in (volume, atlas_on_grid, mask))
-    inside = (share > 0.5) & (image > 0)
+    brain = mask & (atlas_on_grid > 0)
+    share, _ = coarser(brain.astype(np.float32), grid.affine, 4.0)
+    inside = share > 0.5
+    # Means over the brain's part of a block: its edge must not be likeness.
+    scan, image = (
+        coarser(array * brain, grid.affine, 4.0)[0] / np.maximum(share, 0.5)
+        for array in (volume, atlas_on_grid)
+    )
     if np.count_nonzero(inside) < 100:
         return 0.0
     values = np.clip(scan[inside], *np.percentile(scan[inside], (1, 99)))

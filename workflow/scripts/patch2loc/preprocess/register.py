@@ -1,5 +1,7 @@
 """Affine registration of a brain to the atlas by mutual information (paper, section 4)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -8,10 +10,14 @@ from patch2loc.atlas import Atlas
 from patch2loc.preprocess.images import coarser, to_image, voxel_size
 
 BINS = 32
+PEDESTAL = 0.3  # overlap of masks against likeness inside the brain: more helps the one and costs the other
 # Of more voxels than this, a fixed share is sampled, regularly and with a fixed seed.
-FINE_VOXELS, FINE_SHARE, SEED = 20000, 0.6, 20625
+FINE_VOXELS, FINE_SHARE, SEED = 8000, 0.5, 20625
 # Nodding is the pose that differs most between scanners and the one that mutual information forgives least.
 PITCHES = (0.0, 20.0, -20.0)
+# A climb begins again with long steps, so many times at most, while mutual information gains that much.
+ROUNDS, GAIN = 8, 0.004
+FINE_MM, SEARCH_MM = 4.0, 8.0
 
 
 def register(
@@ -25,22 +31,36 @@ def register(
     """Register the brain in a scan to the atlas: (transform from atlas to scan points, mutual information).
 
     scan: (x, y, z) float32 as stored.  brain: its mask, same shape.  affine: voxel to mm.  kind: "affine" or
-    "rigid".  start: an affine transform that is roughly right; without it, and for "rigid", the pose is found
+    "rigid".  start: an affine transform that is nearly right; without it, and for "rigid", the pose is found
     at 8 mm from the centre and the volume of the brain and three nods. The transform is then fitted at 4 mm,
     inside the atlas brain and its rim, on samples that are the same every time.
     The value is Mattes mutual information in nats, higher is better.
     """
-    stripped, coarse = coarser(scan * brain, affine, 4.0)
-    if start is None or kind == "rigid":
-        weight, _ = coarser(brain.astype(np.float32), affine, 4.0)
-        far = compared(atlas, 4.0, rim=8.0)
-        starts = [moments(atlas, weight, coarse, kind, pitch) for pitch in PITCHES]
-        poses = [climb(far, stripped, coarse, pose, spacing=8.0, iterations=40) for pose in starts]
-        start, _ = max(poses, key=lambda found: found[1])
-        if kind == "affine":
-            start = as_affine(start)
-    final, value = climb(compared(atlas, 4.0, rim=6.0), stripped, coarse, start, spacing=4.0, iterations=80)
+    atlas = Atlas(raised(atlas.image, atlas.mask), atlas.mask, atlas.affine, atlas.name)
+    stripped, coarse = coarser(raised(scan, brain), affine, FINE_MM)
+    if start is not None and kind == "affine":
+        return fit(stripped, coarse, atlas, start, iterations=40)
+    weight, _ = coarser(brain.astype(np.float32), affine, FINE_MM)
+    far = pair(with_rim(atlas, FINE_MM, rim=8.0), stripped, coarse, SEARCH_MM)
+    poses = [climb(far, moments(atlas, weight, coarse, kind, pitch), iterations=40) for pitch in PITCHES]
+    best, _ = max(poses, key=lambda found: found[1])
+    pose, _ = until_it_stays(far, best)
+    return fit(stripped, coarse, atlas, pose if kind == "rigid" else as_affine(pose), iterations=80)
+
+
+def fit(
+    stripped: np.ndarray, affine: np.ndarray, atlas: Atlas, start: sitk.Transform, iterations: int
+) -> tuple[sitk.AffineTransform, float]:
+    """Fit a transform of the type of `start` at 4 mm to a stripped scan: (affine transform, mutual information)."""
+    near = pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, affine, FINE_MM)
+    final, value = climb(near, start, iterations)
     return as_affine(final), value
+
+
+def raised(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """The stripped image, all brain brighter by a part of its median: so fluid at its edge is not background."""
+    pedestal = PEDESTAL * np.median(image[brain]) if brain.any() else 0.0
+    return (image + np.float32(pedestal)) * brain
 
 
 def moments(atlas: Atlas, weight: np.ndarray, affine: np.ndarray, kind: str, pitch: float) -> sitk.Transform:
@@ -66,7 +86,7 @@ def moments(atlas: Atlas, weight: np.ndarray, affine: np.ndarray, kind: str, pit
     return transform
 
 
-def compared(atlas: Atlas, spacing: float, rim: float) -> Atlas:
+def with_rim(atlas: Atlas, spacing: float, rim: float) -> Atlas:
     """The atlas at `spacing` mm, `rim` mm of background around its brain in the mask as well."""
     image, affine = coarser(atlas.image, atlas.affine, spacing)
     share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)
@@ -76,24 +96,36 @@ def compared(atlas: Atlas, spacing: float, rim: float) -> Atlas:
     return Atlas(image, distance <= rim, affine, atlas.name)
 
 
-def climb(
-    atlas: Atlas, scan: np.ndarray, affine: np.ndarray, start: sitk.Transform, spacing: float, iterations: int
-) -> tuple[sitk.Transform, float]:
-    """Climb the mutual information of atlas and scan from `start`: (transform of its type, value in nats).
+@dataclass(frozen=True)
+class Pair:
+    """An atlas and a scan as they are compared: the atlas, the voxels of it that count, the scan, and mm a voxel."""
 
-    atlas: its mask says which voxels are compared.  scan: (x, y, z) float32 with its affine.
-    spacing: mm of the atlas voxels that are compared; the scan is smoothed to match.
+    atlas: sitk.Image
+    inside: sitk.Image
+    scan: sitk.Image
+    spacing: float
+
+
+def pair(atlas: Atlas, scan: np.ndarray, affine: np.ndarray, spacing: float) -> Pair:
+    """Prepare an atlas, whose mask says which voxels are compared, and a scan (x, y, z) with its affine.
+
+    spacing: mm of the atlas voxels that are compared.  The scan is smoothed: at the last stages as much as the mean
+    over such voxels smooths the atlas, at the first twice as much, so that the way there is longer and without holes.
     """
     image, coarse = coarser(atlas.image, atlas.affine, spacing)
     inside = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)[0] > 0.5
-    moving = sitk.SmoothingRecursiveGaussian(to_image(scan, affine), spacing / 2)
-    transform = type(start)(start)
-    fine = inside.sum() > FINE_VOXELS
+    blur = spacing / 2 if spacing >= SEARCH_MM else spacing / 4
+    smooth = sitk.SmoothingRecursiveGaussian(to_image(scan, affine), blur)
+    return Pair(to_image(image, coarse), to_image(inside, coarse), smooth, spacing)
 
+
+def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.Transform, float]:
+    """Climb the mutual information of atlas and scan from `start`: (transform of its type, value in nats)."""
+    transform = type(start)(start)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricFixedMask(to_image(inside, coarse))
-    if fine:
+    method.SetMetricFixedMask(compared.inside)
+    if np.count_nonzero(sitk.GetArrayViewFromImage(compared.inside)) > FINE_VOXELS:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(FINE_SHARE, SEED)
     else:
@@ -106,12 +138,23 @@ def climb(
         relaxationFactor=0.6,
         gradientMagnitudeTolerance=1e-8,
         estimateLearningRate=method.Once,
-        maximumStepSizeInPhysicalUnits=spacing,
+        maximumStepSizeInPhysicalUnits=compared.spacing,
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(to_image(image, coarse), moving)
+    method.Execute(compared.atlas, compared.scan)
     return transform, -method.GetMetricValue()
+
+
+def until_it_stays(compared: Pair, start: sitk.Transform) -> tuple[sitk.Transform, float]:
+    """Climb, and climb on with long steps again, while that gains something: what `climb` gives."""
+    transform, value = climb(compared, start, iterations=30)
+    for _ in range(ROUNDS):
+        further, reached = climb(compared, transform, iterations=30)
+        if reached < value + GAIN:
+            break
+        transform, value = further, reached
+    return transform, value
 
 
 def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:

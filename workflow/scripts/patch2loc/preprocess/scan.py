@@ -13,19 +13,32 @@ from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.bias import correct_bias
-from patch2loc.preprocess.images import one_thread, read_mask_of, read_scan, resample, resample_like
+from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
+from patch2loc.preprocess.images import (
+    itk_errors,
+    one_thread,
+    read_mask_of,
+    read_scan,
+    resample,
+    resample_like,
+)
 from patch2loc.preprocess.lesions import carry_lesion
 from patch2loc.preprocess.register import register
-from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
+from patch2loc.preprocess.released_code import PROTOCOLS, curvature_flow
 from patch2loc.scans import Scan, check_contrast
 from patch2loc.volumes import Grid
 
-SMALLEST_BRAIN_ML = 50.0
-DEFAULTS = {"skull_strip": "given", "registration": "affine", "bias_correction": True}
+DEFAULTS = {
+    "skull_strip": "given",
+    "registration": "affine",
+    "bias_correction": True,
+    "protocol": "paper",
+}
 CHOICES = {
-    "skull_strip": ("given", "none", "atlas"),
+    "skull_strip": SKULL_STRIP,
     "registration": ("affine", "rigid"),
     "bias_correction": (True, False),
+    "protocol": PROTOCOLS,
 }
 
 
@@ -59,19 +72,22 @@ def preprocess_scan(
     lesion: Path | None = None,
     settings: dict | None = None,
     lesion_labels: Sequence[int] | None = None,
+    device: str = "cpu",
 ) -> Preprocessed:
     """Skull-strip, register, resample once to `grid`, correct the bias field, and measure.
 
-    scan: raw NIfTI of any orientation, voxel size and pose; its affine is believed.  atlas: of the same
-    contrast.
+    scan: raw NIfTI of any orientation, voxel size and pose; its affine is believed.  atlas: of the contrast
+    that `template` names.
     brain, lesion: masks on the scan's voxels, where there are any.  lesion_labels: the labels of a label map
     that are lesion; None for all above 0.
-    settings: skull_strip "given" (use `brain`), "none" (the scan is stripped: brain is what is above 0) or
-    "atlas" (no trained weights; `brain`, if given, is then only the truth that the mask is compared with);
-    registration "affine" or "rigid"; bias_correction true or false. What is left out is as in DEFAULTS.
-    Deterministic: the same input gives the same numbers, on any number of cores.
-    Raises InputError for an unreadable, empty or non-finite scan, a bad affine, a mask on another grid,
-    or a setting that is not one of these.
+    settings: skull_strip "given" (use `brain`), "none" (the scan is stripped: brain is what is above 0), "atlas" (no
+    trained weights), "hd-bet" or "synthstrip" (programs that have to be installed; with these and "atlas", `brain`
+    is only the truth that the mask is compared with); registration "affine" or "rigid"; bias_correction true or
+    false; protocol "paper" or "released-code". What is left out is as in DEFAULTS.
+    device: where HD-BET and SynthStrip run: auto, cpu or cuda.
+    Deterministic, but for those two: the same input gives the same numbers, on any number of cores.
+    Raises InputError for an unreadable, empty or non-finite scan, a bad affine, a mask on another grid, no brain,
+    a registration that failed, or a setting that is not one of these.
     """
     chosen = checked(settings or {})
     array, affine = read_scan(Path(scan))
@@ -79,8 +95,8 @@ def preprocess_scan(
     drawn = np.zeros(array.shape, bool)
     if lesion:
         drawn = read_mask_of(Path(lesion), scan, array.shape, affine, lesion_labels)
-    with one_thread():
-        found, start = brain_mask(scan, array, affine, given, atlas, chosen["skull_strip"])
+    with one_thread(), itk_errors(Path(scan)):
+        found, start = brain_mask(scan, array, affine, given, atlas, chosen["skull_strip"], device)
         transform, value = register(array, found, affine, atlas, chosen["registration"], start)
         unmasked = np.maximum(resample(array, affine, grid, transform), 0)
         mask = resample(found, affine, grid, transform) >= 0.5
@@ -97,11 +113,15 @@ def preprocess_scan(
         numbers = quality.measure(
             found, affine, unmasked, mask, grid, atlas, outline, transform, value, field
         )
+        quality.stop_if_registration_failed(numbers, scan)
     if given is not None and chosen["skull_strip"] != "given":
         numbers["brain_dice_with_truth"] = round(quality.dice(found, given), 4)
     check_contrast(unmasked[mask], scan)
     qc = {"modality": modality, "atlas": atlas.name, **chosen, **numbers, "lesion": report}
     volume = np.where(mask, unmasked, 0).astype(np.float32)
+    if chosen["protocol"] == "released-code":
+        with one_thread():
+            volume = curvature_flow(volume, mask, grid.affine)
     return Preprocessed(modality, volume, mask, carried, transform, qc, grid, unmasked, outline)
 
 
@@ -160,34 +180,6 @@ def to_scan_space(
         total = resample_like(np.where(defined, map_on_grid, 0), grid.affine, array.shape, affine, back)
         weight = resample_like(defined, grid.affine, array.shape, affine, back)
     return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.nan).astype(np.float32)
-
-
-def brain_mask(
-    scan: Path, array: np.ndarray, affine: np.ndarray, given: np.ndarray | None, atlas: Atlas, method: str
-) -> tuple[np.ndarray, sitk.AffineTransform | None]:
-    """The brain mask on the scan's voxels, and a start for the registration where the method has one.
-
-    Raises InputError when there is no brain in the mask.
-    """
-    start = None
-    if method == "atlas":
-        found, start = find_brain(array, affine, atlas)
-    elif method == "none":
-        found = stripped_mask(array)
-    elif given is not None:
-        found = given
-    else:
-        raise InputError(
-            f"{scan}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
-            "to none (already stripped) or atlas"
-        )
-    volume = found.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
-    if volume < SMALLEST_BRAIN_ML:
-        raise InputError(
-            f"{scan}: brain mask of {volume:.1f} ml found (skull_strip: {method}), a brain expected; "
-            "check the mask or leave the subject out"
-        )
-    return found, start
 
 
 def checked(settings: dict) -> dict:

@@ -6,7 +6,18 @@ from scipy import ndimage
 
 from patch2loc.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
-from patch2loc.preprocess.register import PITCHES, as_affine, climb, lps, with_margin
+from patch2loc.preprocess.register import (
+    FINE_MM,
+    PITCHES,
+    SEARCH_MM,
+    as_affine,
+    climb,
+    fit,
+    lps,
+    pair,
+    until_it_stays,
+    with_margin,
+)
 
 # A head around the atlas brain, in mm from the brain: bone up to the first, scalp up to the second, air up
 # to the third.
@@ -16,6 +27,7 @@ RIM_MM = 5.0  # below the orbits only this much around the brain is compared: fa
 # information asks for no more than that bone is dark and scalp is not.
 BONE, SCALP = 0.1, 0.75
 SHIFTS_MM = (0.0, -25.0)
+HEAD_MM = 6.0
 CLIP_PERCENTILE = 80.0
 BRAIN_ML = (900.0, 2000.0)
 
@@ -23,9 +35,9 @@ BRAIN_ML = (900.0, 2000.0)
 # brightest to the bright end of what is certainly brain.
 WORK_MM = 2.0
 CORE_MM = 6.0
-OUT_MM, IN_MM = 4.0, 3.0
+OUT_MM, IN_MM = 3.0, 3.0
 ERODE_MM, GROW_MM, CLOSE_MM = 3.0, 2.0, 8.0
-DARKEST = 0.5
+STRICT, DARKEST = 0.6, 0.35
 BRIGHTEST = 1.2
 
 
@@ -40,71 +52,97 @@ def stripped_mask(scan: np.ndarray) -> np.ndarray:
 def find_brain(scan: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, sitk.AffineTransform]:
     """Find the brain in a whole head, T1 or T2, without trained weights: (mask, atlas-to-scan transform).
 
-    The mask is (x, y, z) bool on the scan's voxels, the transform a start for the registration of the brain.
-
     scan: (x, y, z) float32 as stored, with skull.  affine: voxel to mm.  atlas: of the same contrast.
-    The atlas brain is given a simulated skull and scalp, which hold its size, and registered to the head by
-    mutual information from several poses. The atlas mask so placed is then fitted to the tissue of the scan.
+    The mask is (x, y, z) bool on the scan's voxels, the transform a start for `register`.
+
+    The atlas brain is given a simulated skull and scalp, which hold its place, and registered to the head by mutual
+    information from several poses. Its mask, so placed, is fitted to the tissue of the scan, the atlas registered to
+    what it holds, and the mask placed and fitted again.
     """
     head, coarse = coarser(np.maximum(scan, 0), affine, 4.0)
     # Fat can be many times brighter than brain: clipped, it leaves the histogram to the brain.
     head = np.minimum(head, np.percentile(head[head > head.mean()], CLIP_PERCENTILE))
     model = with_simulated_head(atlas)
-    starts = poses(atlas, head, coarse)
-    found = [climb(model, head, coarse, start, spacing=8.0, iterations=25) for start in starts]
+    far = pair(model, head, coarse, SEARCH_MM)
+    found = [climb(far, start, iterations=25) for start in poses(atlas, head, coarse)]
     volume = atlas.mask.sum() * abs(np.linalg.det(atlas.affine[:3, :3])) / 1000
     # A brain drawn out to the scalp can beat the true one in mutual information, not in size.
     plausible = [
         result for result in found if BRAIN_ML[0] <= volume * result[0].GetScale() ** 3 <= BRAIN_ML[1]
     ]
-    pose = as_affine(max(plausible or found, key=lambda result: result[1])[0])
-    transform, _ = climb(model, head, coarse, pose, spacing=6.0, iterations=50)
-    return fitted(scan, affine, atlas, transform), transform
+    pose, _ = max(plausible or found, key=lambda result: result[1])
+    transform, _ = until_it_stays(far, as_affine(pose))
+    transform, _ = until_it_stays(pair(model, head, coarse, HEAD_MM), transform)
+    work, finer = coarser(scan, affine, WORK_MM)
+    # Skulls differ in thickness: the head gives the brain's place, the tissue in it the brain's size.
+    first = closed(*tissue(work, finer, atlas, transform, STRICT), voxel_size(finer))
+    transform, _ = fit(*coarser(work * first, finer, FINE_MM), atlas, transform, iterations=30)
+    brain = closed(*tissue(work, finer, atlas, transform, DARKEST), voxel_size(finer))
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    mask = resample_like(brain.astype(np.float32), finer, scan.shape, affine, identity) >= 0.5
+    return mask, transform
 
 
-def fitted(scan: np.ndarray, affine: np.ndarray, atlas: Atlas, transform: sitk.AffineTransform) -> np.ndarray:
-    """Fit the atlas mask, placed by `transform`, to the tissue of a head: bool on the scan's voxels.
+def placed(
+    atlas: Atlas, shape: tuple[int, ...], affine: np.ndarray, transform: sitk.AffineTransform
+) -> np.ndarray:
+    """The atlas mask on a scan's voxels: (x, y, z) bool, with the scan's shape and affine."""
+    share = atlas.mask.astype(np.float32)
+    return resample_like(share, atlas.affine, shape, affine, transform.GetInverse()) > 0.5
 
-    At 2 mm: tissue as bright as brain near the placed mask is eroded until scalp and dura come off, the
-    largest part is grown back, and sulci are closed. Further than OUT_MM from the placed mask there is no
-    brain, deeper in it than IN_MM there is nothing else, whatever its brightness: lesions stay in.
+
+def tissue(
+    scan: np.ndarray, affine: np.ndarray, atlas: Atlas, transform: sitk.AffineTransform, darkest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brain tissue near the atlas mask placed by `transform`: (tissue bool, depth in the placed mask in mm).
+
+    scan: (x, y, z) float32 of about 2 mm with its affine.  What is as bright as brain is eroded until scalp and dura
+    come off, and the largest part is grown back. Further than OUT_MM from the placed mask there is no tissue.
     """
-    coarse_scan, coarse = coarser(scan, affine, WORK_MM)
-    spacing = voxel_size(coarse)
-    share = resample_like(
-        atlas.mask.astype(np.float32), atlas.affine, coarse_scan.shape, coarse, transform.GetInverse()
-    )
-    placed = share > 0.5
-    if not placed.any():
-        return np.zeros(scan.shape, bool)
-    margin = np.ceil((OUT_MM + CLOSE_MM) / spacing).astype(int) + 1
+    spacing = voxel_size(affine)
+    start = placed(atlas, scan.shape, affine, transform)
+    found, inner = np.zeros(scan.shape, bool), np.zeros(scan.shape, np.float32)
+    if not start.any():
+        return found, inner
+    margin = np.ceil(OUT_MM / spacing).astype(int) + 1
     box = tuple(
         slice(max(edge.start - extra, 0), edge.stop + extra)
-        for edge, extra in zip(ndimage.find_objects(placed.astype(np.uint8))[0], margin, strict=True)
+        for edge, extra in zip(ndimage.find_objects(start.astype(np.uint8))[0], margin, strict=True)
     )
-    inner = depth(placed[box], spacing)
-    near = depth(~placed[box], spacing) <= OUT_MM
-    head = ndimage.gaussian_filter(coarse_scan[box], 0.7 / spacing)
-    core = inner > CORE_MM
-    certain = head[core if core.any() else placed[box]]
+    inner[box] = depth(start[box], spacing)
+    near = depth(~start[box], spacing) <= OUT_MM
+    head = ndimage.gaussian_filter(scan[box], 0.7 / spacing)
+    core = inner[box] > CORE_MM
+    certain = head[core if core.any() else start[box]]
     # Fat is brighter than all brain in T1; in T2 fluid, which is certain brain too, is the brightest.
-    tissue = near & (head > DARKEST * np.median(certain)) & (head < BRIGHTEST * np.percentile(certain, 99.5))
-    tissue |= inner > IN_MM + ERODE_MM + 1
-    kept = largest_part(depth(tissue, spacing) > ERODE_MM)
-    grown = tissue & (depth(~kept, spacing) <= ERODE_MM + GROW_MM)
+    bright = near & (head > darkest * np.median(certain)) & (head < BRIGHTEST * np.percentile(certain, 99.5))
+    bright |= inner[box] > IN_MM + ERODE_MM + 1
+    kept = largest_part(depth(bright, spacing) > ERODE_MM)
+    found[box] = bright & (depth(~kept, spacing) <= ERODE_MM + GROW_MM)
+    return found, inner
+
+
+def closed(found: np.ndarray, inner: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """The brain of its tissue: sulci closed, and all that is deeper than IN_MM in the placed mask: lesions stay in."""
+    if not found.any():
+        return found
     # Room for the closing; an edge that is the end of the scan must not erode what touches it.
-    padded = np.pad(grown, [(extra, extra) for extra in margin])
-    closed = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
-    inside = tuple(slice(extra, extra + size) for extra, size in zip(margin, grown.shape, strict=True))
-    brain = np.zeros(coarse_scan.shape, np.float32)
-    brain[box] = ndimage.binary_fill_holes(closed[inside] | (inner > IN_MM))
-    identity = sitk.Transform(3, sitk.sitkIdentity)
-    return resample_like(brain, coarse, scan.shape, affine, identity) >= 0.5
+    margin = np.ceil(CLOSE_MM / spacing).astype(int) + 1
+    box = ndimage.find_objects((found | (inner > IN_MM)).astype(np.uint8))[0]
+    padded = np.pad(found[box], [(extra, extra) for extra in margin])
+    filled = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
+    inside = tuple(slice(extra, -extra) for extra in margin)
+    brain = np.zeros(found.shape, bool)
+    brain[box] = ndimage.binary_fill_holes(filled[inside] | (inner[box] > IN_MM))
+    return brain
 
 
 def depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance in mm of every true voxel to the nearest false one; 0 in false voxels."""
-    return ndimage.distance_transform_edt(mask, sampling=spacing)
+    """Distance in mm of every true voxel to the nearest false one; 0 in false voxels, and if there is none."""
+    if mask.all():
+        return np.zeros(mask.shape, np.float32)
+    outside = to_image(~mask, np.diag([*spacing, 1.0]))
+    return np.maximum(to_array(sitk.SignedMaurerDistanceMap(outside, False, False, True)), 0)
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
@@ -120,7 +158,7 @@ def with_simulated_head(atlas: Atlas) -> Atlas:
     margin = int(np.ceil(AIR_MM / 2))
     image, affine = with_margin(image, affine, margin)
     brain = np.pad(share, margin) > 0.5
-    distance = ndimage.distance_transform_edt(~brain) * 2.0
+    distance = depth(~brain, voxel_size(affine))
     height = np.arange(brain.shape[2]) * affine[2, 2] + affine[2, 3]
     # The orbits' roof lies about 60 mm above the lowest point of the cerebellum in either atlas.
     lowest = height[np.flatnonzero(brain.any(axis=(0, 1)))[0]]
