@@ -1,9 +1,9 @@
-"""Results of `make real` over training budgets: one run of the workflow for each, smallest first.
+"""Results of `make real` over training budgets: one run of the workflow for each, in the order given.
 
     python benchmarks/training_budget.py FOLDER 500000 2000000 8000000
 
 FOLDER holds the data (config/ixi2mm/README.md).  Only training and what follows is done again for each budget; the
-last one stays in results/real.  Writes benchmarks/training_budget.csv and .png.
+last one stays in results/real.  Writes benchmarks/training_budget.csv and .png, after each run anew.
 """
 
 import subprocess
@@ -25,7 +25,7 @@ def main(data: str, *budgets: str) -> None:
     changed = ROOT / RESULTS / "training_budget.yaml"
     changed.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for budget in sorted(map(int, budgets)):
+    for budget in map(int, budgets):
         configuration["training"]["patches"] = budget
         changed.write_text(yaml.safe_dump(configuration), encoding="utf-8")
         subprocess.run([sys.executable, str(ROOT / "workflow/run.py"), str(changed)], check=True, cwd=ROOT)
@@ -42,9 +42,9 @@ def main(data: str, *budgets: str) -> None:
                 training_cpu_seconds=timing["cpu_time"].iloc[0],
             )
         )
-    gathered = pd.concat(rows, ignore_index=True)
-    gathered.to_csv(ROOT / "benchmarks/training_budget.csv", index=False)
-    draw(gathered).savefig(ROOT / "benchmarks/training_budget.png", dpi=150)
+        gathered = pd.concat(rows, ignore_index=True).sort_values("patches", kind="stable")
+        gathered.to_csv(ROOT / "benchmarks/training_budget.csv", index=False)
+        draw(gathered).savefig(ROOT / "benchmarks/training_budget.png", dpi=150)
 
 
 def draw(table: pd.DataFrame) -> Figure:

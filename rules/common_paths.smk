@@ -4,6 +4,14 @@ def preprocessed(name, chosen):
     return [f"{RESULTS}/preprocessed/{name}/{subject}" for subject in chosen]
 
 
+def preprocess_settings(dataset):
+    """Settings of preprocessing, with what a dataset has of its own."""
+    own = {"skull_strip": dataset["skull_strip"]}
+    if dataset["registration"]:
+        own["registration"] = dataset["registration"]
+    return config["preprocess"] | own
+
+
 def cohort(name, fold, role):
     """List of a dataset's scans: those of a role in a fold, or all where nobody trains."""
     return f"{RESULTS}/cohorts/{name}/" + (f"{role}_fold{fold}.json" if divided(name) else "all.json")

@@ -29,10 +29,7 @@ rule preprocess:
         atlas=ATLAS,
         modality=modality_of,
         grid=config["grid"],
-        settings=lambda wildcards: {
-            **config["preprocess"],
-            "skull_strip": DATASETS[wildcards.dataset]["skull_strip"],
-        },
+        settings=lambda wildcards: preprocess_settings(DATASETS[wildcards.dataset]),
         lesion_labels=lambda wildcards: DATASETS[wildcards.dataset]["source"].get("lesion_labels"),
     script:
         "../workflow/scripts/preprocess.py"

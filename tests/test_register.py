@@ -64,6 +64,14 @@ def test_rigid_stays_rigid(atlas):
     np.testing.assert_allclose(np.linalg.svd(matrix(transform)[:3, :3])[1], 1.0, atol=1e-6)
 
 
+def test_a_scan_in_atlas_space_is_left_as_it_is(atlas):
+    with one_thread():
+        transform, value = register(atlas.image, atlas.mask, atlas.affine, atlas, "none")
+        _, fitted = register(atlas.image, atlas.mask, atlas.affine, atlas, "affine")
+    np.testing.assert_array_equal(matrix(transform), np.eye(4))
+    assert value == pytest.approx(fitted, rel=0.05)  # hardly anything fits the atlas better than itself
+
+
 def test_polar_parts_of_a_known_map():
     move = rigid((10, 0, 0), (5, 6, 7)) @ np.diag([0.8, 1.0, 1.25, 1.0])
     rotation, scale, shear = quality.parts(move)

@@ -30,14 +30,20 @@ def register(
 ) -> tuple[sitk.AffineTransform, float]:
     """Register the brain in a scan to the atlas: (transform from atlas to scan points, mutual information).
 
-    scan: (x, y, z) float32 as stored.  brain: its mask, same shape.  affine: voxel to mm.  kind: "affine" or
-    "rigid".  start: an affine transform that is nearly right; without it, and for "rigid", the pose is found
-    at 8 mm from the centre and the volume of the brain and three nods. The transform is then fitted at 4 mm,
-    inside the atlas brain and its rim, on samples that are the same every time.
+    scan: (x, y, z) float32 as stored.  brain: its mask, same shape.  affine: voxel to mm.  kind: "affine",
+    "rigid", or "none" for a scan that is in atlas space: the identity.  start: an affine transform that is nearly
+    right; without it, and for "rigid", the pose is found at 8 mm from the centre and the volume of the brain and
+    three nods. The transform is then fitted at 4 mm, inside the atlas brain and its rim, on samples that are the same
+    every time.
     The value is Mattes mutual information in nats, higher is better.
     """
     atlas = Atlas(raised(atlas.image, atlas.mask), atlas.mask, atlas.affine, atlas.name)
     stripped, coarse = coarser(raised(scan, brain), affine, FINE_MM)
+    if kind == "none":
+        near = pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, coarse, FINE_MM)
+        method, identity = information(near), sitk.AffineTransform(3)
+        method.SetInitialTransform(identity)
+        return identity, -method.MetricEvaluate(near.atlas, near.scan)
     if start is not None and kind == "affine":
         return fit(stripped, coarse, atlas, start, iterations=40)
     weight, _ = coarser(brain.astype(np.float32), affine, FINE_MM)
@@ -119,9 +125,8 @@ def pair(atlas: Atlas, scan: np.ndarray, affine: np.ndarray, spacing: float) -> 
     return Pair(to_image(image, coarse), to_image(inside, coarse), smooth, spacing)
 
 
-def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.Transform, float]:
-    """Climb the mutual information of atlas and scan from `start`: (transform of its type, value in nats)."""
-    transform = type(start)(start)
+def information(compared: Pair) -> sitk.ImageRegistrationMethod:
+    """Mutual information of atlas and scan, as a method that has no optimiser yet."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(compared.inside)
@@ -131,6 +136,13 @@ def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.
     else:
         method.SetMetricSamplingStrategy(method.NONE)
     method.SetInterpolator(sitk.sitkLinear)
+    return method
+
+
+def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.Transform, float]:
+    """Climb the mutual information of atlas and scan from `start`: (transform of its type, value in nats)."""
+    transform = type(start)(start)
+    method = information(compared)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0,
         minStep=0.002,

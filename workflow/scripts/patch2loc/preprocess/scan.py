@@ -36,7 +36,7 @@ DEFAULTS = {
 }
 CHOICES = {
     "skull_strip": SKULL_STRIP,
-    "registration": ("affine", "rigid"),
+    "registration": ("affine", "rigid", "none"),
     "bias_correction": (True, False),
     "protocol": PROTOCOLS,
 }
@@ -82,8 +82,9 @@ def preprocess_scan(
     that are lesion; None for all above 0.
     settings: skull_strip "given" (use `brain`), "none" (the scan is stripped: brain is what is above 0), "atlas" (no
     trained weights), "hd-bet" or "synthstrip" (programs that have to be installed; with these and "atlas", `brain`
-    is only the truth that the mask is compared with); registration "affine" or "rigid"; bias_correction true or
-    false; protocol "paper" or "released-code". What is left out is as in DEFAULTS.
+    is only the truth that the mask is compared with); registration "affine", "rigid", or "none" for scans that are
+    in atlas space; bias_correction true or false; protocol "paper" or "released-code". What is left
+    out is as in DEFAULTS.
     device: where HD-BET and SynthStrip run: auto, cpu or cuda.
     Deterministic, but for those two: the same input gives the same numbers, on any number of cores.
     Raises InputError for an unreadable, empty or non-finite scan, a bad affine, a mask on another grid, no brain,
