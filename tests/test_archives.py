@@ -142,7 +142,7 @@ def test_an_archive_that_is_cut_off_is_named(tmp_path, made):
         (b"\n\n  <HTML><body>", "a web page"),
         (b"Rar!\x1a\x07", "no archive; tar, tar.gz or zip expected"),
         (b"", "no archive"),
-        (gzip.compress(b"no tar" * 200), "damaged"),
+        (gzip.compress(b"no tar" * 200, mtime=0), "damaged"),
     ],
 )
 def test_what_is_no_archive_is_named(tmp_path, content, said):
