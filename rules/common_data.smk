@@ -4,16 +4,11 @@ import os
 from patch2loc.acquire import unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 
-REGISTRY = registry.read(workflow.source_path("../config/registry.csv"))
-
 
 @cache
 def registered_data():
-    """Datasets of the configuration that the registry knows, by name, and the atlas."""
-    needed = {name: described(name) for name in DATASETS if DATASETS[name]["source"].get("registry")}
-    if ATLAS != "icbm152":
-        needed["sri24"] = {"name": "sri24", "kind": "atlas", "root": ATLAS, "registry": "sri24"}
-    return needed
+    """The needed data that the registry knows, by name."""
+    return {name: entry for name, entry in needed_data().items() if entry.get("registry")}
 
 
 def reading(registered):
@@ -26,7 +21,7 @@ def obtained_data():
     """Summaries of what can be unpacked now; what needs a person is said, and stops nothing."""
     try:
         names, message = registry.obtainable(
-            registered_data(), REGISTRY, config["data"], bool(os.environ.get(PASSPHRASE_VARIABLE))
+            registered_data(), known_data(), config["data"], bool(os.environ.get(PASSPHRASE_VARIABLE))
         )
     except InputError as error:
         raise WorkflowError(str(error)) from error
@@ -37,7 +32,7 @@ def obtained_data():
 
 def downloadable(registered):
     """Rows of the registry to download, without the columns that are for readers."""
-    rows = registry.downloadable(registered_data(), REGISTRY, registered)
+    rows = registry.downloadable(registered_data(), known_data(), registered)
     return [{key: row[key] for key in ("file", "url", "bytes", "checksum", "fetch")} for row in rows]
 
 

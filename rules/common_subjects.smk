@@ -146,9 +146,18 @@ def stop_for_missing_data():
 
 @cache
 def missing_data():
+    return registry.missing_data_message(needed_data(), known_data(), config["data"])
+
+
+def needed_data():
+    """Datasets of the configuration as patch2loc.acquire takes them, by name, and the atlas."""
     needed = {name: described(name) for name in DATASETS}
     if ATLAS != "icbm152":
-        needed["sri24"] = {"kind": "atlas", "root": ATLAS, "registry": "sri24"}
-    return registry.missing_data_message(
-        needed, registry.read(workflow.source_path("../config/registry.csv")), config["data"]
-    )
+        needed["sri24"] = {"name": "sri24", "kind": "atlas", "root": ATLAS, "registry": "sri24"}
+    return needed
+
+
+@cache
+def known_data():
+    """The registry."""
+    return registry.read(workflow.source_path("../config/registry.csv"))

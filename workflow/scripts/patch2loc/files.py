@@ -41,6 +41,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -10,19 +10,8 @@ from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 
-LANDMARK_PERCENTILES = (
-    1,
-    10,
-    20,
-    30,
-    40,
-    50,
-    60,
-    70,
-    80,
-    90,
-    99,
-)  # of intensity-normalization's Nyul landmarks
+# Those of intensity-normalization's Nyul landmarks.
+LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 
 
 @dataclass(frozen=True)
