@@ -28,6 +28,7 @@ METRIC_LABELS = {
     "best_dice": "best Dice",
     "best_threshold": "its threshold",
     "auroc": "AUROC",
+    "auroc_healthy": "AUROC against healthy scans",
     "prevalence": "lesion prevalence",
     "lesion_ml": "lesion [ml]",
     "lesion_ml_outside": "of it outside brain or grid [ml]",
