@@ -21,6 +21,7 @@ rule score:
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
         device=config["device"],
+        precision=config["precision"],
     script:
         "../workflow/scripts/score.py"
 

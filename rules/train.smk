@@ -27,6 +27,8 @@ rule train:
             key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
         },
         device=config["device"],
+        precision=config["precision"],
+        spacing=config["grid"]["spacing"],
         preprocessing={"atlas": ATLAS, "preprocess": config["preprocess"]},
     script:
         "../workflow/scripts/train.py"

@@ -192,13 +192,18 @@ def test_learning_curve_marks_the_step_of_least_validation_loss():
             "training_loss": [4.0, 3.0, 2.0, 1.0],
             "validation_loss": [np.nan, 2.5, 3.0, 4.0],
             "validation_error": [np.nan, 12.5, 11.0, 10.0],
+            "validation_error_mm": [np.nan, 24.0, 21.0, 19.0],
+            "validation_log_variance": [np.nan, 4.0, 3.5, 3.0],
             "learning_rate": [1e-3, 1e-3, 1e-4, 1e-4],
+            "patches_per_second": [10.0, 1200.0, 1300.0, 1400.0],
         }
     )
-    loss, error, rate = learning_curve("T1, fold 0", history).axes
+    loss, error, variance, rate = learning_curve("T1, fold 0", history).axes
     assert loss.get_title() == "400 patches seen"
-    assert error.get_title() == "best step 20: error 12.5 %"
-    assert error.get_ylabel() == "location error [% of grid]"
+    assert error.get_title() == "best step 20: 24.0 mm, 12.5 % of the grid"
+    assert error.get_ylabel() == "mean location error [mm]"
+    assert variance.lines[0].get_ydata().tolist() == [4.0, 3.5, 3.0]
+    assert rate.get_title() == "1,250 patches a second"
     assert rate.get_yscale() == "log"
     unvalidated = history.assign(validation_loss=np.nan, validation_error=np.nan)
     assert learning_curve("no validation", unvalidated).axes[1].get_title() == ""

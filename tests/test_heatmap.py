@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from patch2loc import heatmap
-from patch2loc.heatmap import score_volume
+from patch2loc import postprocessing
+from patch2loc.dense import DenseNetwork
+from patch2loc.heatmap import score_volume, score_voxels
 from patch2loc.network import LocationNetwork
 from patch2loc.postprocessing import median_filtered
 
@@ -41,10 +44,11 @@ def by_hand(volume, network, x, y, z):
     return {"log_error": log_error, "log_variance": float(log_variance.mean())}
 
 
-def test_dense_inference_equals_patch_by_patch(network, scan, monkeypatch):
-    monkeypatch.setattr(heatmap, "BATCH", 100)  # several batches, the last one short
+def test_dense_inference_equals_patch_by_patch(network, scan):
     volume, mask = scan
-    maps = score_volume(volume, mask, network, PATCH)
+    ready = DenseNetwork(network, PATCH)
+    ready.batch = 100  # several batches, the last one short
+    maps = score_voxels(volume, mask, ready)
     for x, y, z in np.argwhere(mask)[::37]:
         expected = by_hand(volume, network, x, y, z)
         for name, value in expected.items():
@@ -54,32 +58,27 @@ def test_dense_inference_equals_patch_by_patch(network, scan, monkeypatch):
         assert np.array_equal(np.isfinite(values), mask)
 
 
-class Placed(torch.nn.Module):
+class Placed:
     """Stands for a network: depends on the patch's content only, so that moving the input moves the output."""
 
-    widths = (8, 8, 16, 16)
+    patch, device = PATCH, "cpu"
 
-    def __init__(self):
-        super().__init__()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, patches, slice_location):
-        middle = patches[:, 0, PATCH // 2, PATCH // 2]
-        return torch.stack([middle * 0, middle * 0], 1), torch.stack([middle, middle], 1)
+    def predict_slice(self, padded, x, y, slice_location):
+        middle = padded[x + PATCH // 2, y + PATCH // 2]
+        return torch.stack([middle * 0, middle * 0, middle, middle], 1)
 
 
 @pytest.fixture
-def content_only(monkeypatch):
-    monkeypatch.setattr(heatmap, "for_inference", lambda network: network)
+def content_only():
     return Placed()
 
 
 @pytest.mark.parametrize("shift", [(3, 0, 0), (0, -2, 0), (0, 0, 1), (-4, 2, -1)])
 def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
     volume, mask = scan
-    maps = score_volume(volume, mask, content_only, PATCH)
-    moved = score_volume(
-        np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only, PATCH
+    maps = score_voxels(volume, mask, content_only)
+    moved = score_voxels(
+        np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only
     )
     np.testing.assert_array_equal(moved["log_variance"], np.roll(maps["log_variance"], shift, (0, 1, 2)))
     np.testing.assert_array_equal(maps["log_variance"][mask], volume[mask])
@@ -88,14 +87,14 @@ def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_flipping_the_input_flips_the_heatmap(content_only, scan, axis):
     volume, mask = scan
-    maps = score_volume(volume, mask, content_only, PATCH)
-    flipped = score_volume(np.flip(volume, axis).copy(), np.flip(mask, axis).copy(), content_only, PATCH)
+    maps = score_voxels(volume, mask, content_only)
+    flipped = score_voxels(np.flip(volume, axis).copy(), np.flip(mask, axis).copy(), content_only)
     np.testing.assert_array_equal(np.flip(flipped["log_variance"], axis), maps["log_variance"])
 
 
 def test_the_location_of_a_voxel_is_its_index_over_the_grid(content_only, scan):
     volume, mask = scan
-    maps = score_volume(volume, mask, content_only, PATCH)
+    maps = score_voxels(volume, mask, content_only)
     x, y, _ = np.meshgrid(*map(np.arange, SHAPE), indexing="ij")
     # The stand-in predicts (0, 0): the error is the distance of the location from there.
     expected = np.log((100 * x / SHAPE[0]) ** 2 + (100 * y / SHAPE[1]) ** 2 + 0.5)
@@ -116,8 +115,11 @@ def test_stride_keeps_computed_voxels_and_interpolates_between(network, scan):
     assert coarse[x, y, z] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size):
+def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size, on_gpu, monkeypatch):
+    if on_gpu:  # the same code on the processor
+        monkeypatch.setattr(postprocessing, "_medians", partial(postprocessing._medians_on_gpu, device="cpu"))
     rng = np.random.default_rng(2)
     everywhere = rng.normal(size=SHAPE).astype(np.float32)
     mask = np.zeros(SHAPE, bool)

@@ -9,12 +9,18 @@ with rule_log(snakemake.log[0]):
     from patch2loc.score import score_scans
 
     params = snakemake.params
+    where, precision = "cpu", "float32"
+    if snakemake.wildcards.method in NETWORKS:
+        where = device.choose(params.device, snakemake.threads)
+        precision = device.precision(params.precision, where)
     score_scans(
         snakemake.input.model,
         read_cohort(snakemake.input.cohort),
         snakemake.output[0],
-        device.choose(params.device, snakemake.threads) if snakemake.wildcards.method in NETWORKS else "cpu",
+        where,
         params.stride,
         params.median_filter,
         params.code,
+        precision,
+        snakemake.threads,
     )

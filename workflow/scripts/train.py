@@ -9,15 +9,21 @@ with rule_log(snakemake.log[0]):
     from patch2loc.scans import read_cohort
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
+    where, precision = "cpu", "float32"
+    if wildcards.method in NETWORKS:
+        where = device.choose(params.device, snakemake.threads)
+        precision = device.precision(params.precision, where)
+    numbers = {"patch": params.patch, "seed": params.seed, "precision": precision, "spacing": params.spacing}
     fit_model(
         wildcards.method,
         read_cohort(given.training),
         read_cohort(given.validation),
         given.landmarks,
-        {**params.training, "patch": params.patch, "seed": params.seed},
+        {**params.training, **numbers},
         {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},
         params.code,
-        device.choose(params.device, snakemake.threads) if wildcards.method in NETWORKS else "cpu",
+        where,
         snakemake.output.model,
         snakemake.output.history,
+        snakemake.threads,
     )

@@ -21,3 +21,15 @@ def choose(name: str = "auto", threads: int | None = None) -> str:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return name
+
+
+def precision(name: str, device: str) -> str:
+    """The precision of a network's encoder: "auto" is bfloat16 where the device multiplies it faster, else float32."""
+    if name != "auto":
+        return name
+    import torch
+
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"

@@ -14,10 +14,21 @@ from patch2loc.methods import method
 from patch2loc.models import save_model
 from patch2loc.provenance import describe, write_sidecar
 from patch2loc.scans import Scan
-from patch2loc.standardize import read_standardised
+from patch2loc.standardize import StandardisedScans
 from patch2loc.volumes import read
 
-NO_HISTORY = ("step", "patches", "training_loss", "validation_loss", "validation_error", "learning_rate")
+# Of a method that is not trained in steps; the columns of `patch2loc.train.train`.
+NO_HISTORY = (
+    "step",
+    "patches",
+    "training_loss",
+    "validation_loss",
+    "validation_error",
+    "validation_error_mm",
+    "validation_log_variance",
+    "learning_rate",
+    "patches_per_second",
+)
 
 
 def fit_model(
@@ -31,11 +42,13 @@ def fit_model(
     device: str,
     model_path: str | Path,
     history_path: str | Path,
+    threads: int = 1,
 ) -> None:
     """Fit a method and write its model and history.
 
     settings: what the method depends on (patch2loc.train.Settings).  about: modality and fold, and what is needed
     to bring another scan to the model's grid: atlas and preprocess settings.
+    threads: that read scans.
     A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
     """
     landmarks = read_json(landmarks_path)
@@ -50,8 +63,8 @@ def fit_model(
     for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
         stale.unlink()
     state, history = method(name).fit(
-        [read_standardised(scan, landmarks) for scan in training],
-        [read_standardised(scan, landmarks) for scan in validation],
+        StandardisedScans(training, landmarks, threads),
+        StandardisedScans(validation, landmarks, threads),
         settings,
         checkpoint,
         device,

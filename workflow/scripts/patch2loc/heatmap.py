@@ -1,36 +1,12 @@
 """Dense inference: the abnormality score at every voxel of the brain (paper, sections 2.3 and 2.5)."""
 
 import numpy as np
-import torch
 from scipy import ndimage
 
-from patch2loc import patches
-from patch2loc.network import LocationNetwork, for_inference
+from patch2loc.dense import DenseNetwork, predict
+from patch2loc.network import LocationNetwork
 
 EPSILON = 0.5  # percent squared; in patch analysis and heatmaps alike
-BATCH = 4096  # patches at once: bounds the memory, not the result
-
-
-def predict(
-    volume: np.ndarray, voxels: np.ndarray, network: LocationNetwork, patch: int, device: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log-variance of the location predicted at voxels.
-
-    volume: (x, y, z) float32, standardised, 0 outside the brain.  voxels: (n, 3) integers.
-    network: from `for_inference`.  Returns two arrays (n, 2) float32, percent and log percent squared.
-    """
-    depth = volume.shape[2]
-    padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1).contiguous(), patch).to(device)
-    places = torch.from_numpy(np.ascontiguousarray(voxels)).to(device)
-    mean = torch.empty((len(voxels), 2), device=device)
-    log_variance = torch.empty((len(voxels), 2), device=device)
-    with torch.inference_mode():
-        for start in range(0, len(voxels), BATCH):
-            x, y, z = places[start : start + BATCH].T
-            cut = patches.cut(padded, z, x, y, patch)
-            part = slice(start, start + len(x))
-            mean[part], log_variance[part] = network(cut, patches.location(z, depth))
-    return mean.cpu().numpy(), log_variance.cpu().numpy()
 
 
 def true_location(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -58,17 +34,25 @@ def score_volume(
     patch: int = 24,
     stride: int = 1,
     device: str = "cpu",
+    precision: str = "float32",
 ) -> dict[str, np.ndarray]:
     """Score every voxel of a mask, before the median filter.
 
     volume: (x, y, z) float32, intensity over the 98th percentile, 0 outside the brain.  mask: (x, y, z) boolean.
     stride: with more than 1 every stride-th voxel along x and y is computed and the rest interpolated linearly.
+    precision: "float32", "bfloat16" or "float16".
     Returns log_error, log_variance and score, (x, y, z) float32, NaN outside the mask.
     """
-    network = for_inference(network.to(device))
+    return score_voxels(volume, mask, DenseNetwork(network, patch, device, precision), stride)
+
+
+def score_voxels(
+    volume: np.ndarray, mask: np.ndarray, network: DenseNetwork, stride: int = 1
+) -> dict[str, np.ndarray]:
+    """As `score_volume`, with a network that is ready for many volumes."""
     wanted = mask if stride == 1 else _lattice(mask, stride)
     voxels = np.argwhere(wanted)
-    maps = abnormality(*predict(volume, voxels, network, patch, device), voxels, volume.shape)
+    maps = abnormality(*predict(volume, voxels, network), voxels, volume.shape)
     filled = {}
     for name, values in maps.items():
         dense = np.full(volume.shape, np.nan, np.float32)

@@ -109,10 +109,11 @@ class LocationNetwork(nn.Module):
         patches: (n, 1, p, p), intensity over the 98th percentile.  slice_location: (n,), percent.
         Returns the mean (n, 2), percent of the grid along x and y, and the logarithm of the variance (n, 2).
         """
-        latent = self.encoder(patches)
-        # A batch comes from few slices: each slice's code is computed once.
-        slices, place = slice_location.unique(return_inverse=True)
-        latent = latent + slice_code(slices, self.widths[-1]).to(latent.dtype)[place]
+        return self.locate(self.encoder(patches), slice_location)
+
+    def locate(self, latent: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the location, as `forward`, from the encoder's latent vectors (n, size)."""
+        latent = latent + slice_code(slice_location, self.widths[-1]).to(latent.dtype)
         return self.mean_branch(latent), self.logvariance_branch(latent)
 
     @torch.no_grad()

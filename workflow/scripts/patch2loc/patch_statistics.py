@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from patch2loc import patches
-from patch2loc.heatmap import abnormality, predict, true_location
+from patch2loc.dense import DenseNetwork, predict
+from patch2loc.heatmap import abnormality, true_location
 from patch2loc.methods.patch2loc import location_network
-from patch2loc.network import LocationNetwork, for_inference
 from patch2loc.scans import Scan
 from patch2loc.standardize import read_standardised
 from patch2loc.volumes import read_mask
@@ -20,16 +20,15 @@ def patch_table(
     volume: np.ndarray,
     mask: np.ndarray,
     lesion: np.ndarray,
-    network: LocationNetwork,
-    patch: int,
-    device: str,
+    network: DenseNetwork,
 ) -> pd.DataFrame:
     """One row per non-overlapping patch with at least 20 % of brain, in all slices.
 
-    volume: (x, y, z) float32, standardised.  mask, lesion: (x, y, z) boolean.  network: from `for_inference`.
+    volume: (x, y, z) float32, standardised.  mask, lesion: (x, y, z) boolean.
     Columns: x, y, z (voxel of the centre), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
     log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
     """
+    patch = network.patch
     masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
     centres = torch.zeros_like(masks)
     centres[:, patch // 2 :: patch, patch // 2 :: patch] = True
@@ -38,7 +37,7 @@ def patch_table(
     centres[:, :, mask.shape[1] - patch // 2 + 1 :] = False
     z, x, y = torch.nonzero(centres & patches.accepted(masks, patch), as_tuple=True)
     voxels = torch.stack([x, y, z], dim=1).numpy()
-    mean, log_variance = predict(volume, voxels, network, patch, device)
+    mean, log_variance = predict(volume, voxels, network)
     return pd.DataFrame(
         {
             "x": voxels[:, 0],
@@ -56,12 +55,15 @@ def patch_table(
     )
 
 
-def cohort_patches(model: dict[str, Any], scans: Sequence[Scan], device: str) -> pd.DataFrame:
+def cohort_patches(
+    model: dict[str, Any], scans: Sequence[Scan], device: str, precision: str = "float32"
+) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject."""
-    network = for_inference(location_network(model["state"]).to(device))
+    state = model["state"]
+    network = DenseNetwork(location_network(state), state["patch"], device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardised(scan, model["landmarks"])
-        table = patch_table(volume, mask, read_mask(scan.lesion), network, model["state"]["patch"], device)
+        table = patch_table(volume, mask, read_mask(scan.lesion), network)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

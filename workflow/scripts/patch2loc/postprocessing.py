@@ -7,21 +7,45 @@ from scipy import ndimage
 
 
 def median_filtered(
-    score: Callable[[np.ndarray], np.ndarray], mask: np.ndarray, size: int, chunk: int = 65536
+    score: Callable[[np.ndarray], np.ndarray],
+    mask: np.ndarray,
+    size: int,
+    device: str = "cpu",
+    chunk: int = 65536,
 ) -> np.ndarray:
     """Median filter over a cube of size^3 voxels that equals, inside the mask, the filter of the unmasked map.
 
     score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
-    The edge of the grid is reflected.  Returns (x, y, z) float32, NaN outside the mask.
+    The edge of the grid is reflected.  device: where the medians are taken.  chunk: voxels at once, of size^3 values.
+    Returns (x, y, z) float32, NaN outside the mask.
     """
-    reach = size // 2
     widened = ndimage.maximum_filter(mask, size=size)
-    dense = score(widened)
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(dense, reach, mode="symmetric"), (size,) * 3)
+    padded = np.pad(score(widened), size // 2, mode="symmetric")
     voxels = np.argwhere(mask)
+    medians = _medians if device == "cpu" else _medians_on_gpu
     filtered = np.full(mask.shape, np.nan, np.float32)
+    filtered[mask] = medians(padded, voxels, size, chunk)
+    return filtered
+
+
+def _medians(padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size,) * 3)
+    found = np.empty(len(voxels), padded.dtype)
     for start in range(0, len(voxels), chunk):
         x, y, z = voxels[start : start + chunk].T
         cube = windows[x, y, z].reshape(len(x), -1)
-        filtered[x, y, z] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
-    return filtered
+        found[start : start + chunk] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
+    return found
+
+
+def _medians_on_gpu(
+    padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int, device: str = "cuda"
+) -> np.ndarray:
+    import torch  # here: methods without a network do without it
+
+    windows = torch.from_numpy(padded).to(device)
+    for axis in range(3):
+        windows = windows.unfold(axis, size, 1)
+    places = torch.from_numpy(voxels).to(device)
+    found = [windows[tuple(part.T)].flatten(1).median(dim=1).values for part in places.split(chunk)]
+    return torch.cat(found).cpu().numpy()

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from patch2loc.files import sha256, write_csv, write_text
 from patch2loc.methods import method
 from patch2loc.models import load_model
 from patch2loc.postprocessing import median_filtered
+from patch2loc.prefetch import prefetched
 from patch2loc.scans import Scan
 from patch2loc.standardize import standardise
 
@@ -26,7 +28,11 @@ TIMES = "seconds.csv"
 
 
 def heatmap_of(
-    model: dict[str, Any], device: str, stride: int = 1, median_filter: int = 7
+    model: dict[str, Any],
+    device: str,
+    stride: int = 1,
+    median_filter: int = 7,
+    precision: str = "float32",
 ) -> Callable[[np.ndarray, np.ndarray, str], np.ndarray]:
     """A function from a preprocessed volume and its mask to the heatmap of a model.
 
@@ -34,19 +40,37 @@ def heatmap_of(
     The heatmap is (x, y, z) float32, NaN outside the mask, after the median filter.
     Raises InputError when the scan is not on the model's grid.
     """
-    score = method(model["method"]).scorer(model["state"], device, stride)
-    shape = tuple(model["grid"]["shape"])
+    filtered = filtered_score(model, device, stride, median_filter, precision)
 
     def heatmap(volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
-        if volume.shape != shape:
-            raise InputError(
-                f"{name}: grid {volume.shape} found, but the model was trained on {shape}; "
-                "preprocess the scan with the configuration of the model"
-            )
-        standardised = standardise(volume, mask, model["landmarks"], name)
-        return median_filtered(lambda wanted: score(standardised, mask, wanted)["score"], mask, median_filter)
+        return filtered(standardised_for(model, volume, mask, name), mask)
 
     return heatmap
+
+
+def standardised_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    """A preprocessed volume as the model was trained on; arguments and errors as for `heatmap_of`."""
+    shape = tuple(model["grid"]["shape"])
+    if volume.shape != shape:
+        raise InputError(
+            f"{name}: grid {volume.shape} found, but the model was trained on {shape}; "
+            "preprocess the scan with the configuration of the model"
+        )
+    return standardise(volume, mask, model["landmarks"], name)
+
+
+def filtered_score(
+    model: dict[str, Any], device: str, stride: int, median_filter: int, precision: str
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function from a standardised volume and its mask to the heatmap of a model, as `heatmap_of` gives it."""
+    score = method(model["method"]).scorer(model["state"], device, stride, precision)
+
+    def filtered(standardised: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return median_filtered(
+            lambda wanted: score(standardised, mask, wanted)["score"], mask, median_filter, device
+        )
+
+    return filtered
 
 
 def score_scans(
@@ -57,28 +81,53 @@ def score_scans(
     stride: int,
     median_filter: int,
     code: str,
+    precision: str = "float32",
+    threads: int = 1,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
+    Scans are read by `threads` and heatmaps written by one more while the device computes.
     Heatmaps that are done are kept beside the folder meanwhile, so that a killed run goes on: each is named after
     the model, the code, the settings and its scan, and taken again only where all of these are the same.
     """
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    heatmap = heatmap_of(load_model(model_path), device, stride, median_filter)
-    run = [sha256(model_path), code, stride, median_filter, device]
-    kept = {}
-    for scan in tqdm(scans, desc=folder.name, unit="scan", mininterval=5):
+    model = load_model(model_path)
+    filtered = filtered_score(model, device, stride, median_filter, precision)
+    run = [sha256(model_path), code, stride, median_filter, device, precision]
+
+    def read(scan: Scan) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray, float] | None]:
         key = json.dumps([*run, scan.subject, sha256(scan.volume), sha256(scan.mask)])
         path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
-        kept[path] = scan.subject
-        if not path.exists():
-            start = time.perf_counter()
-            volume, mask = scan.read()
-            scored = heatmap(volume, mask, str(scan.volume))
-            write_text(_timing(path), f"{time.perf_counter() - start:.2f}")
-            volumes.write(path, scored, volumes.read(scan.volume)[1])
+        if path.exists():
+            return path, None
+        start = time.perf_counter()
+        volume, affine = volumes.read(scan.volume)
+        mask = volumes.read_mask(scan.mask)
+        standardised = standardised_for(model, volume, mask, str(scan.volume))
+        return path, (standardised, mask, affine, time.perf_counter() - start)
+
+    kept = {}
+    with ThreadPoolExecutor(1) as writer:
+        written = None
+        for scan, (path, given) in zip(
+            tqdm(scans, desc=folder.name, unit="scan", mininterval=5),
+            prefetched(read, scans, threads),
+            strict=True,
+        ):
+            kept[path] = scan.subject
+            if given is not None:
+                standardised, mask, affine, seconds = given
+                start = time.perf_counter()
+                heatmap = filtered(standardised, mask)
+                seconds += time.perf_counter() - start
+                if written:
+                    written.result()  # one heatmap at most waits to be written
+                write_text(_timing(path), f"{seconds:.2f}")
+                written = writer.submit(volumes.write, path, heatmap, affine)
+        if written:
+            written.result()
     for path in set(partial.iterdir()) - set(kept) - {_timing(path) for path in kept}:
         path.unlink()
     seconds = [float(_timing(path).read_text()) for path in kept]

@@ -11,6 +11,7 @@ import numpy as np
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
 from patch2loc.files import read_json
+from patch2loc.prefetch import prefetched
 from patch2loc.scans import Scan, check_contrast
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
@@ -100,3 +101,18 @@ def read_standardised(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarr
     """Read a preprocessed scan, standardised: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
     return standardise(volume, mask, landmarks, scan.volume), mask
+
+
+@dataclass(frozen=True)
+class StandardisedScans:
+    """Preprocessed scans as methods are fitted to them: read and standardised anew whenever gone through."""
+
+    scans: Sequence[Scan]
+    landmarks: dict
+    threads: int = 1
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return prefetched(lambda scan: read_standardised(scan, self.landmarks), self.scans, self.threads)

@@ -2,11 +2,13 @@
 
 A module has
     fit(training, validation, settings, checkpoint, device) -> (state, history)
-        training, validation: lists of (volume (x, y, z) float32 standardised, mask (x, y, z) boolean).
+        training, validation: (volume (x, y, z) float32 standardised, mask (x, y, z) boolean) of one scan after
+        another; they have a length and are read from disk anew each time they are gone through.
         settings: the configuration as a plain dictionary.  checkpoint: file to go on from, or None.
         state: arrays and plain values, all that scoring needs.  history: a table, or None without training.
-    scorer(state, device, stride) -> score(volume, mask, wanted) -> maps
+    scorer(state, device, stride, precision) -> score(volume, mask, wanted) -> maps
         device: "cpu" or "cuda".  stride: voxels between scored places in a slice, for methods that can skip some.
+        precision: "float32" or "bfloat16", for methods with a network.
         volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
         maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
 """

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from patch2loc.heatmap import score_volume
+from patch2loc.dense import DenseNetwork
+from patch2loc.heatmap import score_voxels
 from patch2loc.network import LocationNetwork
-from patch2loc.train import Settings, Slices, train
+from patch2loc.sampling import PatchPool, Volumes
+from patch2loc.train import Settings, train
 
 FIELDS = {field.name for field in fields(Settings)}
-Volumes = list[tuple[np.ndarray, np.ndarray]]
 
 
 def fit(
@@ -22,10 +23,13 @@ def fit(
     """Train the location network on healthy scans."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
     network, history = train(
-        Slices(training, chosen.patch, device), Slices(validation, chosen.patch, device), chosen, checkpoint
+        PatchPool(training, chosen.patch, device),
+        PatchPool(validation, chosen.patch, device),
+        chosen,
+        checkpoint,
     )
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, history
+    return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, pd.DataFrame(history)
 
 
 def location_network(state: dict) -> LocationNetwork:
@@ -35,11 +39,13 @@ def location_network(state: dict) -> LocationNetwork:
     return network.eval()
 
 
-def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
     """Score by location error and predicted variance (paper, equation 5)."""
-    network = location_network(state)
+    network = DenseNetwork(location_network(state), state["patch"], device, precision)
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return score_volume(volume, wanted, network, state["patch"], stride, device)
+        return score_voxels(volume, wanted, network, stride)
 
     return score

@@ -4,12 +4,12 @@ The score is the empirical distribution function of the brain's intensities.  Bu
 says the opposite where lesions are dark (T1), as in the paper's Table 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
-Volumes = list[tuple[np.ndarray, np.ndarray]]
+Volumes = Collection[tuple[np.ndarray, np.ndarray]]
 
 
 def fit(
@@ -19,7 +19,9 @@ def fit(
     return {}, None
 
 
-def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
     """Score by the share of the brain that is darker than a voxel."""
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:

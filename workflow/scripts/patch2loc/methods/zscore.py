@@ -3,12 +3,12 @@
 It sees intensity at a place and nothing of its surroundings: what it finds needs no network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
-Volumes = list[tuple[np.ndarray, np.ndarray]]
+Volumes = Collection[tuple[np.ndarray, np.ndarray]]
 
 MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training brains reach from dominating
 
@@ -17,12 +17,11 @@ def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, None]:
     """Mean and standard deviation of the training scans at every voxel, in one pass (Welford)."""
-    mean = np.zeros(training[0][0].shape, np.float64)
-    squares = np.zeros_like(mean)
+    mean, squares = 0.0, 0.0
     for count, (volume, _) in enumerate(training, start=1):
         difference = volume - mean
-        mean += difference / count
-        squares += difference * (volume - mean)
+        mean = mean + difference / count
+        squares = squares + difference * (volume - mean)
     spread = np.sqrt(squares / max(len(training) - 1, 1))
     return {
         "mean": mean.astype(np.float32),
@@ -30,7 +29,9 @@ def fit(
     }, None
 
 
-def scorer(state: dict, device: str, stride: int = 1) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
     """Score by |intensity - mean| / standard deviation at the voxel."""
     mean, spread = state["mean"], state["spread"]
 
