@@ -29,6 +29,10 @@ rule train:
         device=config["device"],
         precision=config["precision"],
         spacing=config["grid"]["spacing"],
-        preprocessing={"atlas": ATLAS, "preprocess": config["preprocess"]},
+        preprocessing={
+            "atlas": ATLAS,
+            "preprocess": config["preprocess"],
+            "preprocess_code": code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+        },
     script:
         "../workflow/scripts/train.py"

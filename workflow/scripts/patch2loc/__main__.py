@@ -8,40 +8,116 @@ from pathlib import Path
 
 from patch2loc.errors import InputError
 
+SKULL_STRIP = ("given", "none", "atlas", "hd-bet", "synthstrip")
+SCORE_DESCRIPTION = """\
+Preprocess scans as the model's training scans were, score every voxel of the brain, and write to DIR
+(with several scans to DIR/NAME, NAME being the scan's file name):
+
+  heatmap.nii.gz        abnormality score on the scan's own voxels, NaN outside the brain
+  heatmap_atlas.nii.gz  the same on the grid of the atlas
+  heatmap.png           slices of scan and heatmap
+  summary.json          numbers, and what they depend on
+  preprocessed/         scan and brain mask on the grid, transform, quality control (qc.png)
+
+What is in DIR already is kept if it would come out the same; anything else there is refused."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is 1 for bad input."""
     parser = argparse.ArgumentParser(
-        prog="patch2loc", description="Find brain lesions by localising patches."
+        prog="python -m patch2loc",
+        description="Find brain lesions by localising patches.",
+        epilog="COMMAND --help says more. The paper's tables and figures are made by the workflow: see README.md.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for add in (_add_score, _add_trace, _add_simulate):
+        add(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        return chosen.run(chosen)
+    except (InputError, OSError) as error:
+        print(f"patch2loc: {error}", file=sys.stderr)
+        return 1
 
-    score = commands.add_parser("score", help="heatmap of a scan, on its own voxels")
-    score.add_argument("model", help="model.safetensors of the workflow, of the scan's modality")
-    score.add_argument("scan", help="NIfTI scan as the scanner gave it, or skull-stripped")
-    score.add_argument("folder", help="where to write heatmap.nii.gz and the rest")
-    score.add_argument("--brain", help="brain mask on the scan's voxels")
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    score = commands.add_parser(
+        "score",
+        help="score scans of your own with a trained model",
+        usage="%(prog)s SCAN [SCAN ...] --model MODEL --output DIR [--mask MASK] [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=SCORE_DESCRIPTION,
+    )
+    score.add_argument(
+        "scans", metavar="SCAN", nargs="+", help="NIfTI scan as the scanner gave it, or skull-stripped"
+    )
+    score.add_argument(
+        "--model", required=True, help="model.safetensors of the workflow, or a .ckpt of the paper's authors"
+    )
+    score.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
+    score.add_argument(
+        "--mask",
+        action="append",
+        help="brain mask on the scan's voxels; with several scans once for each, in their order",
+    )
     score.add_argument(
         "--skull-strip",
-        choices=["given", "none", "atlas", "hd-bet", "synthstrip"],
-        help="default: given with --brain, else atlas",
+        choices=SKULL_STRIP,
+        help="how the brain is found: a mask (given), all above 0 (none, for stripped scans), without trained "
+        "weights (atlas), or by an installed program; default: given with --mask, else atlas",
     )
-    score.add_argument("--atlas", help="icbm152, or the folder of SRI24, if not where training had it")
-    score.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    score.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: auto")
+    score.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        default="float32",
+        help="of the network; auto is bfloat16 where that is faster; default: float32",
+    )
+    score.add_argument(
+        "--atlas", help="icbm152, or the folder of SRI24, if it is not where the training had it"
+    )
+    published = score.add_argument_group(
+        "for a .ckpt", "It tells neither modality nor landmarks; --atlas has to be the folder of SRI24."
+    )
+    published.add_argument("--modality", choices=["T1", "T2"])
+    published.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        help="landmarks/T1/fold0.json of the workflow (preprocess.protocol: released-code), or the .npy of "
+        "intensity-normalization's save_standard_histogram",
+    )
     score.set_defaults(run=_score)
 
-    trace = commands.add_parser("trace", help="what made a result, back to the scans")
+
+def _add_trace(commands: argparse._SubParsersAction) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="what made a result, back to the scans",
+        description="Print what made a result of the workflow and each of its inputs, back to the scans: code, "
+        "versions, configuration, subjects, and whether a file has changed since.",
+    )
     trace.add_argument("file", help="a result with a .provenance.json beside it, e.g. tables/table1.csv")
     trace.add_argument("--json", action="store_true", help="everything, as JSON")
     trace.set_defaults(run=_trace)
 
+
+def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate = commands.add_parser(
-        "simulate", help="a simulated cohort of any size, on all cores; goes on if stopped"
+        "simulate",
+        help="make a simulated cohort of any size",
+        description="Simulate a cohort, one folder a subject, on all cores. A killed run goes on where it was. "
+        "The scans, and whatever is computed from them, are to be called simulated.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    simulate.add_argument("folder", help="where to write one folder a subject")
-    simulate.add_argument("--cohort", choices=["healthy", "tumour", "ms", "stroke", "wmh"], default="healthy")
-    simulate.add_argument("--subjects", type=int, default=400)
-    simulate.add_argument("--seed", type=int, default=3141)
+    simulate.add_argument("folder", help="folder to write to")
+    simulate.add_argument(
+        "--cohort",
+        choices=["healthy", "tumour", "ms", "stroke", "wmh"],
+        default="healthy",
+        help="what the subjects have",
+    )
+    simulate.add_argument("--subjects", type=int, default=400, help="how many")
+    simulate.add_argument("--seed", type=int, default=3141, help="another one gives other subjects")
     simulate.add_argument("--spacing", type=float, default=1.0, help="mm, of the anatomy and of the voxels")
     simulate.add_argument("--noise", type=float, default=0.03, help="standard deviation over white matter")
     simulate.add_argument(
@@ -49,31 +125,55 @@ def main(arguments: list[str] | None = None) -> int:
     )
     simulate.set_defaults(run=_simulate)
 
-    chosen = parser.parse_args(arguments)
-    try:
-        return chosen.run(chosen)
-    except InputError as error:
-        print(f"patch2loc: {error}", file=sys.stderr)
-        return 1
-
 
 def _score(chosen: argparse.Namespace) -> int:
-    from patch2loc import device
-    from patch2loc.own_scan import score_own_scan
+    from tqdm import tqdm
 
-    quality = score_own_scan(
-        chosen.model,
-        chosen.scan,
-        chosen.folder,
-        chosen.brain,
-        chosen.skull_strip or ("given" if chosen.brain else "atlas"),
-        chosen.atlas,
-        device.choose(chosen.device),
-    )
-    for flag in quality["flags"]:
-        print(f"look at the picture of quality control: {flag}", file=sys.stderr)
-    print(f"{chosen.folder}/heatmap.nii.gz")
-    return 0
+    from patch2loc import device
+    from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
+
+    folders = _folders(chosen.scans, Path(chosen.output))
+    masks = chosen.mask or [None] * len(chosen.scans)
+    if len(masks) != len(chosen.scans):
+        raise InputError(f"--mask: {len(masks)} found for {len(chosen.scans)} scans, one for each expected")
+    try:
+        where = device.choose(chosen.device)
+    except RuntimeError as error:
+        raise InputError(f"--device: {error}") from error
+    precision = device.precision(chosen.precision, where)
+    scorer = load_scorer(chosen.model, where, chosen.atlas, chosen.modality, chosen.landmarks, precision)
+    failed = 0
+    with tqdm(total=len(STAGES) * len(folders), unit="stage", disable=None) as bar:
+        for number, (scan, mask, folder) in enumerate(
+            zip(chosen.scans, masks, folders, strict=True), start=1
+        ):
+            bar.set_description(Path(scan).name)
+            method = chosen.skull_strip or ("given" if mask else "atlas")
+            try:
+                summary = score_own_scan(scorer, scan, folder, mask, method, lambda stage: bar.update())
+            except InputError as error:
+                failed += 1
+                bar.write(f"patch2loc: {error}", file=sys.stderr)
+            else:
+                for flag in summary["flags"]:
+                    bar.write(f"{scan}: {flag}: look at {folder}/preprocessed/qc.png", file=sys.stderr)
+                bar.write(f"{folder}/heatmap.nii.gz")
+            bar.update(number * len(STAGES) - bar.n)
+    return 1 if failed else 0
+
+
+def _folders(scans: list[str], output: Path) -> list[Path]:
+    """Where each scan's results go: the folder itself for one scan, else a folder in it by the scan's name."""
+    if len(scans) == 1:
+        return [output]
+    folders = [output / Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
+    twice = {folder.name for folder in folders if folders.count(folder) > 1}
+    if twice:
+        raise InputError(
+            f"{output}: several scans are named {', '.join(sorted(twice))}, which would share a folder; "
+            "score them in calls of their own"
+        )
+    return folders
 
 
 def _simulate(chosen: argparse.Namespace) -> int:

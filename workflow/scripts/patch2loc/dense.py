@@ -5,7 +5,7 @@ slice instead of once a patch: neighbouring patches share them but for the zeros
 variants.  Convolutions on maps of 2 x 2 voxels or fewer are matrix products that leave the zeros out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -193,10 +193,16 @@ class DenseNetwork:
         return torch.baddbmm(bias, values, weight).permute(1, 0, 2).flatten(1)
 
 
-def predict(volume: np.ndarray, voxels: np.ndarray, network: DenseNetwork) -> tuple[np.ndarray, np.ndarray]:
+def predict(
+    volume: np.ndarray,
+    voxels: np.ndarray,
+    network: DenseNetwork,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log-variance of the location predicted at voxels.
 
-    volume: (x, y, z) float32, standardised, 0 outside the brain.  voxels: (n, 3) integers.
+    volume: (x, y, z) float32, standardised, 0 outside the brain.  voxels: (n, 3) integers.  progress: wraps the
+    numbers of the slices that are gone through, as tqdm does.
     Returns two arrays (n, 2) float32, percent and log percent squared.
     """
     if not len(voxels):
@@ -213,10 +219,11 @@ def predict(volume: np.ndarray, voxels: np.ndarray, network: DenseNetwork) -> tu
         found = network.predict_patches(padded, index, x, y, location.to(network.device)[index])
     else:
         parts = []
-        for number, begin, end in zip(range(len(slices)), first, [*first[1:], len(order)], strict=True):
-            (left, front), (right, back) = places[begin:end].min(axis=0), places[begin:end].max(axis=0)
+        end = [*first[1:], len(order)]
+        for number in progress(range(len(slices))):
+            here = slice(first[number], end[number])
+            (left, front), (right, back) = places[here].min(axis=0), places[here].max(axis=0)
             window = padded[number, left : right + network.patch, front : back + network.patch]
-            here = slice(begin, end)
             parts.append(
                 network.predict_slice(window, x[here] - left, y[here] - front, location[number].item())
             )

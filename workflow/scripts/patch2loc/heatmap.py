@@ -1,7 +1,10 @@
 """Dense inference: the abnormality score at every voxel of the brain (paper, sections 2.3 and 2.5)."""
 
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
+from tqdm import tqdm
 
 from patch2loc.dense import DenseNetwork, predict
 from patch2loc.network import LocationNetwork
@@ -52,7 +55,9 @@ def score_voxels(
     """As `score_volume`, with a network that is ready for many volumes."""
     wanted = mask if stride == 1 else _lattice(mask, stride)
     voxels = np.argwhere(wanted)
-    maps = abnormality(*predict(volume, voxels, network), voxels, volume.shape)
+    # A bar on terminals only: a volume takes minutes on a processor.
+    progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
+    maps = abnormality(*predict(volume, voxels, network, progress), voxels, volume.shape)
     filled = {}
     for name, values in maps.items():
         dense = np.full(volume.shape, np.nan, np.float32)

@@ -1,6 +1,7 @@
 """Models: one safetensors file carries weights, landmarks, grid, configuration and versions."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
 FORMAT = "patch2loc model 2"
+CHECKPOINT_SUFFIX = ".ckpt"
 
 
 def save_model(path: str | Path, model: dict[str, Any]) -> None:
@@ -27,11 +29,23 @@ def save_model(path: str | Path, model: dict[str, Any]) -> None:
         partial.write_bytes(data)
 
 
-def load_model(path: str | Path) -> dict[str, Any]:
+def load_model(
+    path: str | Path, modality: str | None = None, landmarks: str | Path | None = None
+) -> dict[str, Any]:
     """Read a model as `save_model` was given it, arrays as numpy's, without running any code from the file.
 
+    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.checkpoints.load_checkpoint`), for which alone
+    modality and landmarks are given.
     Raises InputError for anything else.
     """
+    if Path(path).suffix == CHECKPOINT_SUFFIX:
+        # By name, as methods are: no rule takes this way, so none is to run again for an edit there.
+        return import_module("patch2loc.checkpoints").load_checkpoint(path, modality, landmarks)
+    if modality or landmarks:
+        raise InputError(
+            f"{path}: a model of the workflow has its own modality and landmarks; leave them out, or give a "
+            f"{CHECKPOINT_SUFFIX} of the paper's authors"
+        )
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; a model from the workflow was expected there")
     try:

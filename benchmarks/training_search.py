@@ -1,0 +1,91 @@
+"""Learning rate, schedule and precision by the validation loss on healthy scans.
+
+    python benchmarks/training_search.py config/ixi2mm.yaml [--patches 409600] [--rates 0.001 0.004 ...] [--seeds 1 2]
+
+Takes the preprocessed scans of a finished run of the configuration, its network, batch and fold 0.  No scan with a
+lesion is looked at.  Writes benchmarks/training_search_{run}.csv, the best first, after each training anew.
+"""
+
+import argparse
+import sys
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from patch2loc import device
+from patch2loc.files import read_json
+from patch2loc.sampling import PatchPool
+from patch2loc.scans import read_cohort
+from patch2loc.standardize import StandardisedScans
+from patch2loc.train import Settings, train
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Train with every combination and write what each reached."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configuration", type=Path)
+    parser.add_argument("--patches", type=int, default=409600, help="training patches of each run")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.002, 0.004, 0.008, 0.016])
+    parser.add_argument("--schedules", nargs="+", default=["constant", "one_cycle"])
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--modality", default="T1")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
+    results, training = Path(configuration["results"]), configuration["training"]
+    where = device.choose(configuration["device"], chosen.threads)
+    dataset = configuration["training_data"][chosen.modality]
+    landmarks = read_json(results / f"landmarks/{chosen.modality}/fold0.json")
+    pools = [
+        PatchPool(
+            StandardisedScans(read_cohort(results / f"cohorts/{dataset}/{role}_fold0.json"), landmarks),
+            configuration["patch"],
+            where,
+        )
+        for role in ("train", "validation")
+    ]
+    rows = []
+    combinations = list(product(chosen.precisions, chosen.schedules, chosen.rates, chosen.seeds))
+    for precision, schedule, rate, seed in tqdm(combinations, unit="training"):
+        settings = Settings(
+            widths=training["widths"],
+            patch=configuration["patch"],
+            patches=chosen.patches,
+            batch=training["batch"],
+            learning_rate=rate,
+            schedule=schedule,
+            validation_patches=training["validation_patches"],
+            validations=5,
+            seed=seed,
+            precision=precision,
+            spacing=configuration["grid"]["spacing"],
+        )
+        history = pd.DataFrame(train(*pools, settings, progress=lambda text: None)[1])
+        best = history.loc[history["validation_loss"].idxmin()]
+        rows.append(
+            {
+                "precision": precision,
+                "schedule": schedule,
+                "learning_rate": rate,
+                "seed": seed,
+                "patches": int(best["patches"]),
+                "validation_loss": round(best["validation_loss"], 4),
+                "validation_error_mm": round(best["validation_error_mm"], 2),
+                "last_validation_loss": round(history["validation_loss"].iloc[-1], 4),
+            }
+        )
+        table = pd.DataFrame(rows).sort_values("validation_loss", kind="stable")
+        table.to_csv(ROOT / f"benchmarks/training_search_{results.name}.csv", index=False)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

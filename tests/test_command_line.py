@@ -1,0 +1,117 @@
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from poses import moved_brain, rigid
+from test_own_scan import write_model
+
+from patch2loc import __main__, own_scan
+from patch2loc.__main__ import main
+from patch2loc.atlas import load_atlas
+from patch2loc.errors import InputError
+from patch2loc.own_scan import STAGES
+from patch2loc.preprocess.brain_mask import SKULL_STRIP
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What score_own_scan is called with; scans named bad fail, scans named odd are flagged."""
+    seen = []
+
+    def scored(scorer, scan, folder, mask, skull_strip, stage_done):
+        seen.append((scan, str(folder), mask, skull_strip))
+        stage_done(STAGES[0])
+        if "bad" in scan:
+            raise InputError(f"{scan}: not a scan")
+        return {"flags": ["brain of 9 ml"] if "odd" in scan else []}
+
+    monkeypatch.setattr(own_scan, "load_scorer", lambda *given: seen.append(given))
+    monkeypatch.setattr(own_scan, "score_own_scan", scored)
+    return seen
+
+
+def test_one_scan_goes_to_the_folder_itself(calls, capsys):
+    assert main(["score", "a.nii.gz", "--model", "m", "--output", "out", "--device", "cpu"]) == 0
+    assert calls == [("m", "cpu", None, None, None, "float32"), ("a.nii.gz", "out", None, "atlas")]
+    assert capsys.readouterr().out == "out/heatmap.nii.gz\n"
+
+
+def test_options_reach_the_model_and_the_scan(calls):
+    options = (
+        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz"
+    )
+    assert main(["score", "a.nii", "--model", "m.ckpt", "--output", "out", *options.split()]) == 0
+    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16")
+    assert calls == [loaded, ("a.nii", "out", "brain.nii.gz", "given")]
+    options = "--mask brain.nii.gz --skull-strip atlas"
+    assert main(["score", "a.nii", "--model", "m", "--output", "out", *options.split()]) == 0
+    assert calls[-1] == ("a.nii", "out", "brain.nii.gz", "atlas")
+
+
+def test_several_scans_share_the_model_and_one_failure_stops_no_other(calls, capsys):
+    scans = ["x/a.nii.gz", "bad.nii.gz", "odd.nii"]
+    assert main(["score", *scans, "--model", "m", "--output", "out", "--device", "cpu"]) == 1
+    assert [call[1] for call in calls[1:]] == ["out/a", "out/bad", "out/odd"]
+    said = capsys.readouterr()
+    assert said.out.split() == ["out/a/heatmap.nii.gz", "out/odd/heatmap.nii.gz"]
+    assert "patch2loc: bad.nii.gz: not a scan" in said.err
+    assert "odd.nii: brain of 9 ml: look at out/odd/preprocessed/qc.png" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["p1/t1.nii.gz", "p2/t1.nii"], "several scans are named t1"),
+        (["a.nii", "b.nii", "--mask", "m.nii"], "--mask: 1 found for 2 scans"),
+        (["a.nii", "--device", "cuda"], "torch finds no GPU"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, said, calls, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["score", *arguments, "--model", "m", "--output", "out"]) == 1
+    assert said in capsys.readouterr().err
+    assert not calls
+
+
+def test_a_missing_model_is_named(capsys, tmp_path):
+    absent = str(tmp_path / "absent.safetensors")
+    assert main(["score", "a.nii", "--model", absent, "--output", "out", "--device", "cpu"]) == 1
+    assert "absent.safetensors: no such file" in capsys.readouterr().err
+
+
+def test_a_scan_is_scored(tmp_path, capsys):
+    atlas = load_atlas("icbm152", "T1")
+    image, affine = moved_brain(atlas, rigid((0, 0, 5), (4, 0, 0)))
+    nib.save(nib.Nifti1Image(image, affine), tmp_path / "t1.nii.gz")
+    nib.save(nib.Nifti1Image((image > 0).astype(np.uint8), affine), tmp_path / "brain.nii.gz")
+    arguments = {
+        "--model": write_model(tmp_path / "model.safetensors", atlas),
+        "--mask": tmp_path / "brain.nii.gz",
+        "--output": tmp_path / "out",
+        "--device": "cpu",
+    }
+    command = ["score", str(tmp_path / "t1.nii.gz"), *(str(a) for pair in arguments.items() for a in pair)]
+    for _ in range(2):  # the second time it is there
+        assert main(command) == 0
+        assert capsys.readouterr().out == f"{tmp_path}/out/heatmap.nii.gz\n"
+    assert (tmp_path / "out" / "heatmap.png").is_file()
+
+
+def test_every_command_explains_itself(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("score", "trace", "simulate"))
+    for command, words in (
+        ("score", ["SCAN [SCAN ...] --model MODEL --output DIR", "heatmap_atlas.nii.gz", "--landmarks"]),
+        ("trace", ["code, versions, configuration"]),
+        ("simulate", ["to be called simulated"]),
+    ):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert all(word in said for word in words)
+
+
+def test_skull_stripping_has_the_same_names_everywhere():
+    assert __main__.SKULL_STRIP == SKULL_STRIP

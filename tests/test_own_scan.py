@@ -1,0 +1,247 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+from poses import moved_brain, rigid
+
+from patch2loc import own_scan, volumes
+from patch2loc.atlas import common_grid, load_atlas
+from patch2loc.errors import InputError
+from patch2loc.figures.one_scan import chosen_slices, scan_figure
+from patch2loc.models import load_model, save_model
+from patch2loc.network import LocationNetwork
+from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
+from patch2loc.preprocess import to_scan_space
+from patch2loc.preprocess.scan import read_transform
+from patch2loc.provenance import code_hash
+from patch2loc.score import heatmap_of
+
+SHAPE, SPACING = (48, 48, 25), 4.0
+FILES = {"heatmap.nii.gz", "heatmap_atlas.nii.gz", "heatmap.png", "summary.json", "preprocessed"}
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return load_atlas("icbm152", "T1")
+
+
+@pytest.fixture(scope="module")
+def scan(atlas, tmp_path_factory):
+    """The atlas brain, turned and shifted, stored from right to left."""
+    image, affine = moved_brain(atlas, rigid((4, 0, 8), (5, -7, 3)))
+    stored = nib.Nifti1Image(image, affine).as_reoriented([[0, -1], [1, 1], [2, 1]])
+    path = tmp_path_factory.mktemp("scan") / "head.nii.gz"
+    nib.save(stored, path)
+    return path
+
+
+def write_model(path, icbm152, **others):
+    """Thresh, which has nothing to learn, on a coarse grid; the preprocessing that takes least time."""
+    grid = common_grid(icbm152, SHAPE, SPACING)
+    model = {
+        "method": "thresh",
+        "modality": "T1",
+        "fold": 0,
+        "atlas": "icbm152",
+        "preprocess": {"registration": "affine", "bias_correction": False},
+        "state": {},
+        "landmarks": {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0]},
+        "grid": {"shape": list(SHAPE), "spacing": SPACING, "affine": grid.affine.tolist()},
+    }
+    save_model(path, model | others)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(atlas, tmp_path_factory):
+    return write_model(
+        tmp_path_factory.mktemp("model") / "model.safetensors",
+        atlas,
+        healthy_threshold=0.9,
+        preprocess_code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+    )
+
+
+@pytest.fixture(scope="module")
+def scorer(model):
+    return load_scorer(model)
+
+
+@pytest.fixture(scope="module")
+def scored(scorer, scan, tmp_path_factory):
+    """Folder, summary and the stages that were told."""
+    stages, folder = [], tmp_path_factory.mktemp("out") / "head"
+    summary = score_own_scan(scorer, scan, folder, None, "none", stages.append)
+    return folder, summary, stages
+
+
+@pytest.mark.parametrize(("spacing", "width"), [(1.0, 7), (2.0, 3), (1.4, 5), (4.0, 1), (7.0, 1)])
+def test_the_median_filter_is_about_7_mm(spacing, width):
+    assert median_filter_width(spacing) == width
+
+
+def test_everything_is_written_and_said(scored):
+    folder, summary, stages = scored
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert not [path for path in folder.parent.iterdir() if path != folder]
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert tuple(stages) == STAGES
+    assert imread(folder / "heatmap.png").shape[1] == 1800
+
+
+def test_the_heatmap_is_that_of_the_workflow(scored, model, atlas, scan):
+    folder, _, _ = scored
+    volume, affine = volumes.read(folder / "preprocessed" / "T1.nii.gz")
+    mask = volumes.read_mask(folder / "preprocessed" / "mask.nii.gz")
+    found, found_affine = volumes.read(folder / "heatmap_atlas.nii.gz")
+    np.testing.assert_array_equal(
+        found, heatmap_of(load_model(model), "cpu", median_filter=1)(volume, mask, "")
+    )
+    np.testing.assert_array_equal(found_affine, affine)
+    grid = common_grid(atlas, SHAPE, SPACING)
+    transform = read_transform(folder / "preprocessed" / "transform.tfm")
+    back, back_affine = volumes.read(folder / "heatmap.nii.gz")
+    np.testing.assert_array_equal(back, to_scan_space(found, grid, transform, scan))
+    stored, stored_affine = volumes.read(scan)
+    assert back.shape == stored.shape
+    np.testing.assert_allclose(back_affine, stored_affine, atol=1e-6)
+    # Bright is abnormal for thresh: in the scan's own voxels too, wherever the grid has brain.
+    inside = np.isfinite(back)
+    assert np.corrcoef(back[inside], stored[inside])[0, 1] > 0.7
+
+
+def test_a_model_of_other_preprocessing_is_told_of(scored, atlas, scan, tmp_path):
+    assert not any("another version" in flag for flag in scored[1]["flags"])
+    scorer = load_scorer(write_model(tmp_path / "old.safetensors", atlas, preprocess_code="0123"))
+    summary = score_own_scan(scorer, scan, tmp_path / "out")
+    assert any("another version" in flag for flag in summary["flags"])
+
+
+def test_numbers_of_the_summary_are_those_of_the_files(scored):
+    folder, summary, _ = scored
+    for name, voxel_ml in (("heatmap", 0.008), ("heatmap_atlas", 0.064)):
+        scores = volumes.read(folder / f"{name}.nii.gz")[0]
+        scores = scores[np.isfinite(scores)]
+        assert summary[name]["voxels"] == len(scores)
+        assert summary[name]["brain_ml"] == pytest.approx(len(scores) * voxel_ml, abs=1e-3)
+        assert summary[name]["quantiles"]["0.5"] == pytest.approx(np.median(scores), abs=1e-4)
+        assert summary[name]["quantiles"]["1.0"] == pytest.approx(scores.max(), abs=1e-4)
+        assert summary[name]["ml_above_threshold"] == pytest.approx((scores > 0.9).sum() * voxel_ml, abs=1e-3)
+    # A tenth of the brain is brighter than nine tenths of it.
+    on_grid = summary["heatmap_atlas"]
+    assert on_grid["ml_above_threshold"] / on_grid["brain_ml"] == pytest.approx(0.1, abs=0.002)
+
+
+def test_the_same_is_kept_and_not_computed_again(scored, scorer, scan, tmp_path, monkeypatch):
+    folder, summary, _ = scored
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    copy = tmp_path / "other_name.nii.gz"
+    copy.write_bytes(scan.read_bytes())
+    monkeypatch.setattr(own_scan, "preprocess_scan", None)
+    assert score_own_scan(scorer, scan, folder, None, "none") == summary
+    assert score_own_scan(scorer, copy, folder, None, "none") == summary
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_folder_of_anything_else_is_left_alone(scored, scorer, scan, atlas, tmp_path):
+    folder, _, _ = scored
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    image, affine = volumes.read(scan)
+    volumes.write(tmp_path / "other.nii.gz", image * 1.1, affine)
+    volumes.write(tmp_path / "mask.nii.gz", image > 0, affine)
+    another = load_scorer(write_model(tmp_path / "model.safetensors", atlas))
+    for arguments, said in (
+        ((scorer, tmp_path / "other.nii.gz", folder, None, "none"), "differs in scan is"),
+        ((scorer, scan, folder, tmp_path / "mask.nii.gz", "given"), "differs in mask, settings is"),
+        ((another, scan, folder, None, "none"), "differs in model is"),
+        ((scorer, scan, folder, None, "atlas"), "differs in settings is"),
+    ):
+        with pytest.raises(InputError, match=said):
+            score_own_scan(*arguments)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("text")
+    with pytest.raises(InputError, match=r"mine: it is not empty and no result"):
+        score_own_scan(scorer, scan, tmp_path / "mine", None, "none")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_nothing_is_left_of_a_failure(scorer, scan, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left")
+
+    (tmp_path / "head").mkdir()  # an empty folder is taken
+    monkeypatch.setattr(own_scan, "save_figure", fail)
+    with pytest.raises(OSError, match="no space left"):
+        score_own_scan(scorer, scan, tmp_path / "head", None, "none")
+    assert [path.name for path in tmp_path.rglob("*")] == ["head"]
+
+
+def test_missing_files_are_named(scorer, scan, tmp_path):
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file; the scan was expected"):
+        score_own_scan(scorer, tmp_path / "absent.nii.gz", tmp_path / "out")
+    with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file; the mask was expected"):
+        score_own_scan(scorer, scan, tmp_path / "out", tmp_path / "absent.nii.gz", "given")
+
+
+def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
+    shifted = common_grid(atlas, SHAPE, SPACING).affine + np.eye(4)[:, [1, 2, 0, 3]]
+    grid = {"shape": list(SHAPE), "spacing": SPACING}
+    for others, said in (
+        ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
+        ({"grid": grid}, "its grid is not that of the atlas icbm152"),
+        ({"atlas": None}, r"tells no atlas; give the folder of SRI24 \(--atlas\)"),
+        ({"grid": {"spacing": SPACING}}, "the model lacks 'shape'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            load_scorer(write_model(tmp_path / "model.safetensors", atlas, **others))
+
+
+def test_a_model_without_affine_lies_on_the_centre_of_sri24(atlas, tmp_path):
+    nib.save(nib.Nifti1Image(atlas.image, atlas.affine), tmp_path / "spgr.nii")
+    grid = {"shape": [192, 192, 100], "spacing": 1.0}
+    path = write_model(tmp_path / "model.safetensors", atlas, grid=grid, atlas=None)
+    scorer = load_scorer(path, atlas=tmp_path)
+    assert (scorer.grid.shape, scorer.median_filter) == ((192, 192, 100), 7)
+    first = np.linalg.inv(atlas.affine) @ scorer.grid.affine[:, 3]
+    np.testing.assert_allclose(first[:3], np.array(atlas.image.shape) // 2 - (96, 96, 50), atol=1e-9)
+
+
+def test_a_network_scores_a_scan(atlas, scan, tmp_path):
+    torch.manual_seed(0)
+    weights = {name: value.numpy() for name, value in LocationNetwork((4, 4, 8, 8)).state_dict().items()}
+    state = {"weights": weights, "widths": [4, 4, 8, 8], "patch": 6}
+    path = write_model(tmp_path / "model.safetensors", atlas, method="patch2loc", state=state)
+    summary = score_own_scan(load_scorer(path), scan, tmp_path / "out", None, "none")
+    mask = volumes.read_mask(tmp_path / "out" / "preprocessed" / "mask.nii.gz")
+    assert summary["heatmap_atlas"]["voxels"] == mask.sum()
+    assert "healthy_threshold" not in summary["heatmap"]
+
+
+def test_slices_are_chosen_by_the_stated_rule():
+    heatmap = np.full((20, 20, 40), np.nan, np.float32)
+    heatmap[2:18, 2:18, 3:34] = 1
+    heatmap[8:16, 8:16, 11] = 8  # 64 + 25 of 7,936 voxels
+    heatmap[8:13, 8:13, 20] = 9
+    slices, peak = chosen_slices(heatmap)
+    assert peak == 11
+    assert slices == [8, 11, 13, 18, 23, 28]
+
+
+@pytest.mark.parametrize(("method", "limits"), [("patch2loc", (0, 12)), ("zscore", (1.0, 3.0))])
+def test_the_picture_says_what_it_shows(method, limits):
+    rng = np.random.default_rng(0)
+    heatmap = np.full((20, 24, 30), np.nan, np.float32)
+    heatmap[4:16, 3:20, 2:28] = rng.choice([1.0, 3.0], (12, 17, 26))
+    scan = np.where(np.isfinite(heatmap), 5.0, 0).astype(np.float32)
+    figure = scan_figure("head.nii.gz", scan, heatmap, 2.0, method)
+    images = [image for axes in figure.axes for image in axes.images]
+    assert len(images) == 2 * len(chosen_slices(heatmap)[0])
+    assert all(image.get_clim() == limits for image in images[len(images) // 2 :])
+    text = " ".join(figure.get_supxlabel().split())
+    assert "Left of the image is the subject's left (not the radiological convention)" in text
+    marks = [text.get_text() for text in figure.axes[0].texts]
+    assert marks == ["L", "R"]

@@ -1,0 +1,78 @@
+"""The picture of one scored scan: slices of the scan above those of its heatmap."""
+
+import textwrap
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from patch2loc.figures.slices import OUTSIDE, evenly_spaced_slices
+from patch2loc.figures.style import (
+    COLOUR_MAP,
+    PAGE_WIDTH,
+    RC,
+    SCORE_RANGE,
+    grey_range,
+    mark_sides,
+    show_slice,
+)
+
+EVENLY_SPACED = 5
+TOP_SHARE = 0.01
+MARGIN = 4
+PANELS_WIDTH, AROUND_PANELS = 6.4, 0.65  # inches, of all panels of a row and above and below the rows
+SCORE_LABEL = "score: ln(squared location error)\n+ ln(variance), in % of the grid"
+CAPTION = (
+    "Left of the image is the subject's left (not the radiological convention); anterior is up. Slices: five that "
+    "divide the height of the brain evenly, and the one (*) with most of the highest 1 % of the scores. "
+    "mm: above the lowest slice of the brain. Research only, not for diagnosis."
+)
+
+
+def chosen_slices(heatmap: np.ndarray) -> tuple[list[int], int]:
+    """The axial slices to show, from below, and the one among them with most of the highest 1 % of the scores.
+
+    heatmap: (x, y, z), NaN outside the brain.  The others divide the height of the brain evenly.
+    """
+    brain = np.isfinite(heatmap)
+    highest = brain & (heatmap >= np.quantile(heatmap[brain], 1 - TOP_SHARE))
+    peak = int(np.argmax(np.count_nonzero(highest, axis=(0, 1))))
+    return sorted({*evenly_spaced_slices(brain, EVENLY_SPACED), peak}), peak
+
+
+@mpl.rc_context(RC)
+def scan_figure(title: str, scan: np.ndarray, heatmap: np.ndarray, spacing: float, method: str) -> Figure:
+    """Scan and heatmap at the slices of `chosen_slices`.
+
+    scan: (x, y, z), 0 outside the brain.  heatmap: (x, y, z), NaN outside.  spacing: mm.
+    Colours run from 0 to 12 for patch2loc, as in the paper, and between percentiles 1 and 99 for other methods.
+    """
+    slices, peak = chosen_slices(heatmap)
+    low, high = SCORE_RANGE if method == "patch2loc" else np.nanpercentile(heatmap, (1, 99))
+    brain = np.isfinite(heatmap)
+    x, y = (np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    frame = tuple(slice(max(0, found[0] - MARGIN), found[-1] + 1 + MARGIN) for found in (x, y))
+    lowest = np.flatnonzero(brain.any(axis=(0, 1)))[0]
+    ratio = (frame[1].stop - frame[1].start) / (frame[0].stop - frame[0].start)
+    height = 2 * ratio * PANELS_WIDTH / len(slices) + AROUND_PANELS
+    figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, hspace=0.01, wspace=0.01)
+    panels = figure.subplots(2, len(slices), squeeze=False)
+    colours = mpl.colormaps[COLOUR_MAP].with_extremes(bad=OUTSIDE)
+    for z, (above, below) in zip(slices, panels.T, strict=True):
+        show_slice(above, scan[frame][:, :, z], **grey_range(scan))
+        heat = np.ma.masked_invalid(heatmap[frame][:, :, z])
+        picture = show_slice(below, heat, cmap=colours, vmin=low, vmax=high)
+        for axes in (above, below):
+            mark_sides(axes)
+        star = " *" if z == peak else ""
+        above.set_title(f"z {z}, {(z - lowest) * spacing:.0f} mm{star}", fontsize=6.5)
+    panels[0, 0].set_ylabel("scan")
+    panels[1, 0].set_ylabel("heatmap")
+    bar = figure.colorbar(picture, ax=panels, shrink=0.75, pad=0.01, aspect=22, extend="both")
+    bar.set_label(
+        SCORE_LABEL if method == "patch2loc" else f"score of {method}, percentiles 1 to 99", fontsize=6
+    )
+    figure.suptitle(title, fontsize=8)
+    figure.supxlabel(textwrap.fill(CAPTION, 160), fontsize=5.5)
+    return figure
