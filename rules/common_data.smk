@@ -1,7 +1,7 @@
 # What the rules of data.smk ask: what the registry knows, what can be obtained now.
 import os
 
-from patch2loc.acquire import unpack
+from patch2loc.acquire import unpack as unpackers
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 
 
@@ -40,5 +40,5 @@ def archives_of(wildcards):
     """Input function: the list of what was downloaded, or the archives that were put into place."""
     folder = registry.downloads(config["data"], wildcards.registered)
     if downloadable(wildcards.registered):
-        return str(folder / unpack.MANIFEST)
-    return [str(path) for path in unpack.waiting(folder)]
+        return str(folder / unpackers.MANIFEST)
+    return [str(path) for path in unpackers.waiting(folder)]

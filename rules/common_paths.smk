@@ -12,6 +12,18 @@ def preprocess_settings(dataset):
     return config["preprocess"] | own
 
 
+# What preprocessing is told of each dataset: put together once, not for every scan.
+PREPROCESSING = {
+    name: {
+        "modality": dataset["modality"],
+        "settings": preprocess_settings(dataset),
+        "lesion_labels": dataset["source"].get("lesion_labels"),
+    }
+    for name, dataset in DATASETS.items()
+}
+STRIPPED_ON_GPU = [name for name, dataset in DATASETS.items() if GPU and dataset["skull_strip"] in TOOLS]
+
+
 def cohort(name, fold, role):
     """List of a dataset's scans: those of a role in a fold, or all where nobody trains."""
     return f"{RESULTS}/cohorts/{name}/" + (f"{role}_fold{fold}.json" if divided(name) else "all.json")

@@ -125,17 +125,11 @@ def known_subjects(name):
     return list(scans(name))
 
 
-def source(part):
-    """Input function: a subject's scan, brain or lesion; stops with one message if data are missing."""
-
-    def path(wildcards):
-        found = scans(wildcards.dataset)[wildcards.subject][part]
-        if found is None:
-            return []
-        stop_for_missing_data()
-        return str(found)
-
-    return path
+def given_parts(wildcards):
+    """Input function: a subject's scan, and brain and lesion where given; one message if data are missing."""
+    stop_for_missing_data()
+    given = scans(wildcards.dataset)[wildcards.subject]
+    return {part: str(path) for part, path in given.items() if path}
 
 
 def stop_for_missing_data():

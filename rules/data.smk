@@ -12,11 +12,11 @@ rule data:
 
 rule download:
     output:
-        f"{config['data']}/downloads/{{registered}}/{unpack.MANIFEST}",
+        f"{config['data']}/downloads/{{registered}}/{unpackers.MANIFEST}",
     log:
         f"{RESULTS}/logs/download/{{registered}}.log",
     wildcard_constraints:
-        registered="|".join(unpack.NAMES),
+        registered="|".join(unpackers.NAMES),
     conda:
         IMAGING
     params:
@@ -34,7 +34,7 @@ rule unpack:
     log:
         f"{RESULTS}/logs/unpack/{{registered}}.log",
     wildcard_constraints:
-        registered="|".join(unpack.NAMES),
+        registered="|".join(unpackers.NAMES),
     conda:
         IMAGING
     resources:

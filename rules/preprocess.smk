@@ -1,9 +1,8 @@
-# Skull strip, registration to the atlas, one resampling, bias correction: one job a scan.
+# Skull strip, registration to the atlas, one resampling, bias correction: one job a scan.  Few functions, because
+# Snakemake calls each of them for each of thousands of scans.
 rule preprocess:
     input:
-        scan=source("scan"),
-        brain=source("brain"),
-        lesion=source("lesion"),
+        unpack(given_parts),
     output:
         report(
             directory(f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}"),
@@ -22,15 +21,13 @@ rule preprocess:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
-        gpu=lambda wildcards: GPU * (DATASETS[wildcards.dataset]["skull_strip"] in TOOLS),
+        gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
         code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
         device=config["device"],
         atlas=ATLAS,
-        modality=modality_of,
         grid=config["grid"],
-        settings=lambda wildcards: preprocess_settings(DATASETS[wildcards.dataset]),
-        lesion_labels=lambda wildcards: DATASETS[wildcards.dataset]["source"].get("lesion_labels"),
+        dataset=lambda wildcards: PREPROCESSING[wildcards.dataset],
     script:
         "../workflow/scripts/preprocess.py"
 

@@ -9,23 +9,25 @@ with rule_log(snakemake.log[0]):
     from patch2loc.errors import InputError
     from patch2loc.preprocess import preprocess_scan, template, write_left_out, write_preprocessed
 
-    given, params, folder = snakemake.input, snakemake.params, snakemake.output[0]
-    atlas = load_atlas(params.atlas, template(params.modality, params.settings["protocol"]))
+    given = {part: Path(path) for part, path in snakemake.input.items()}
+    params, folder = snakemake.params, snakemake.output[0]
+    modality, settings = params.dataset["modality"], params.dataset["settings"]
+    atlas = load_atlas(params.atlas, template(modality, settings["protocol"]))
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
     try:
         result = preprocess_scan(
-            Path(given.scan),
-            params.modality,
+            given["scan"],
+            modality,
             atlas,
             grid,
-            Path(given.brain) if given.brain else None,
-            Path(given.lesion) if given.lesion else None,
-            params.settings,
-            params.lesion_labels,
+            given.get("brain"),
+            given.get("lesion"),
+            settings,
+            params.dataset["lesion_labels"],
             params.device,
         )
         write_preprocessed(folder, result)
     except InputError as error:
         # One bad scan must not stop the others: it is left out, and the run says so at its end.
-        write_left_out(folder, params.modality, str(error))
+        write_left_out(folder, modality, str(error))
         print(f"left out: {error}")

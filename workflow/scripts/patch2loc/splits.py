@@ -136,6 +136,7 @@ OVERLAPS = {
     "test_in_validation": ("test", "validation"),
     "training_in_validation": ("train", "validation"),
 }
+CALLED = {"train": "training subjects", "validation": "validation subjects", "test": "test subjects"}
 
 
 def overlaps(lists: Mapping[int, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
@@ -157,12 +158,8 @@ def overlaps(lists: Mapping[int, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
 def overlap_note(name: str, counts: pd.DataFrame) -> str:
     """One sentence for tables about the overlaps of a dataset's lists (`overlaps`); empty when there are none."""
     said = [
-        f"{', '.join(str(count) for count in counts[column])} {text}"
-        for column, text in (
-            ("test_in_training", "test subjects are training subjects"),
-            ("test_in_validation", "test subjects are validation subjects"),
-            ("training_in_validation", "training subjects are validation subjects"),
-        )
+        f"{', '.join(str(count) for count in counts[column])} {CALLED[one]} are {CALLED[other]}"
+        for column, (one, other) in OVERLAPS.items()
         if counts[column].any()
     ]
     if not said:

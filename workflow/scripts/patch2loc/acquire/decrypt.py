@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from patch2loc.errors import InputError
-from patch2loc.files import replacing
 
 PASSPHRASE_VARIABLE = "PATCH2LOC_ATLAS_PASSPHRASE"
 MAGIC = b"Salted__"
@@ -35,13 +34,6 @@ def open_decrypted(path: str | Path, passphrase: str) -> io.BufferedReader:
     passphrase is wrong. A wrong passphrase is noticed for certain only at the end: look at the first bytes, too.
     """
     return io.BufferedReader(_Readable(_plain(Path(path), passphrase)), CHUNK)
-
-
-def decrypt(path: str | Path, output: str | Path, passphrase: str) -> None:
-    """Write the plain content of an encrypted file to `output`, whole or not at all. Errors: `open_decrypted`."""
-    with replacing(output) as partial, open(partial, "wb") as stream:
-        for chunk in _plain(Path(path), passphrase):
-            stream.write(chunk)
 
 
 def wrong_passphrase(path: str | Path) -> InputError:

@@ -1,0 +1,34 @@
+"""What is expensive to make and read by several files of tests: made once."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Folder in which the workflow has run to its end."""
+    from workflow_runs import run
+
+    folder = tmp_path_factory.mktemp("workflow")
+    result = run(folder)
+    assert result.returncode == 0, result.stderr[-6000:]
+    assert str(folder / "results/tiny/report.html") in result.stdout
+    return folder
+
+
+@pytest.fixture(scope="session")
+def results(finished):
+    """Results of the workflow."""
+    return finished / "results/tiny"
+
+
+@pytest.fixture(scope="session")
+def subjects():
+    """Two simulated subjects of each cohort: {cohort: [{modality: Scan}]}."""
+    from heads import SETTINGS
+
+    from patch2loc.acquire import phantom
+
+    return {
+        name: [phantom.simulate_subject(name, index, 11, SETTINGS) for index in range(2)]
+        for name in phantom.COHORTS
+    }
