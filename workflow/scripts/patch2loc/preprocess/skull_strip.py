@@ -10,6 +10,7 @@ from patch2loc.preprocess.register import (
     FINE_MM,
     PITCHES,
     SEARCH_MM,
+    Pair,
     as_affine,
     climb,
     fit,
@@ -27,6 +28,7 @@ RIM_MM = 5.0  # below the orbits only this much around the brain is compared: fa
 # information asks for no more than that bone is dark and scalp is not.
 BONE, SCALP = 0.1, 0.75
 SHIFTS_MM = (0.0, -25.0)
+FURTHER, FURTHEST = 20.0, 60.0  # degrees: steps and end of nods beyond PITCHES
 HEAD_MM = 6.0
 CLIP_PERCENTILE = 80.0
 BRAIN_ML = (900.0, 2000.0)
@@ -64,7 +66,7 @@ def find_brain(scan: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.n
     head = np.minimum(head, np.percentile(head[head > head.mean()], CLIP_PERCENTILE))
     model = with_simulated_head(atlas)
     far = pair(model, head, coarse, SEARCH_MM)
-    found = [climb(far, start, iterations=25) for start in poses(atlas, head, coarse)]
+    found = climbs(far, atlas, head, coarse)
     volume = atlas.mask.sum() * abs(np.linalg.det(atlas.affine[:3, :3])) / 1000
     # A brain drawn out to the scalp can beat the true one in mutual information, not in size.
     plausible = [
@@ -171,8 +173,28 @@ def with_simulated_head(atlas: Atlas) -> Atlas:
     return Atlas(np.where(brain, image, around).astype(np.float32), compared, affine, atlas.name)
 
 
-def poses(atlas: Atlas, head: np.ndarray, affine: np.ndarray) -> list[sitk.Similarity3DTransform]:
-    """Poses to start from: the atlas brain below the top of the head, or of what is bright, and nodding."""
+def climbs(
+    far: Pair, atlas: Atlas, head: np.ndarray, affine: np.ndarray
+) -> list[tuple[sitk.Similarity3DTransform, float]]:
+    """Where climbs from all poses end, with their mutual information.
+
+    While the furthest nod gives the most, a further one is tried.
+    """
+    found: dict[float, list] = {}
+    pitches = PITCHES
+    while pitches:
+        for pitch in pitches:
+            found[pitch] = [climb(far, start, iterations=25) for start in poses(atlas, head, affine, pitch)]
+        best = max(found, key=lambda pitch: max(value for _, value in found[pitch]))
+        further = best + np.sign(best) * FURTHER
+        pitches = () if further in found or abs(further) > FURTHEST else (further,)
+    return [end for ends in found.values() for end in ends]
+
+
+def poses(
+    atlas: Atlas, head: np.ndarray, affine: np.ndarray, pitch: float
+) -> list[sitk.Similarity3DTransform]:
+    """Poses to start from: the atlas brain below the top of the head, or of what is bright, nodding by `pitch`."""
     bright = to_array(sitk.OtsuThreshold(to_image(head, affine), 0, 1)) > 0
     points = np.argwhere(bright) @ affine[:3, :3].T + affine[:3, 3]
     top = np.percentile(points[:, 2], 99.8)
@@ -184,12 +206,11 @@ def poses(atlas: Atlas, head: np.ndarray, affine: np.ndarray) -> list[sitk.Simil
     target = np.array([upper[:, 0].mean(), upper[:, 1].mean(), top - scalp_and_bone - 0.95 * above])
     middle = lps(centre, atlas.affine)
     starts = []
-    for pitch in PITCHES:
-        for shift in SHIFTS_MM:
-            start = sitk.Similarity3DTransform()
-            start.SetCenter(middle.tolist())
-            start.SetTranslation(((target + np.array([0, 0, shift])) * (-1, -1, 1) - middle).tolist())
-            start.SetRotation((1.0, 0.0, 0.0), np.deg2rad(pitch))
-            start.SetScale(0.95)
-            starts.append(start)
+    for shift in SHIFTS_MM:
+        start = sitk.Similarity3DTransform()
+        start.SetCenter(middle.tolist())
+        start.SetTranslation(((target + np.array([0, 0, shift])) * (-1, -1, 1) - middle).tolist())
+        start.SetRotation((1.0, 0.0, 0.0), np.deg2rad(pitch))
+        start.SetScale(0.95)
+        starts.append(start)
     return starts
