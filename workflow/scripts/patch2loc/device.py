@@ -1,6 +1,11 @@
 """Where networks run."""
 
+import fcntl
+import getpass
 import os
+import tempfile
+import time
+from pathlib import Path
 
 
 def choose(name: str = "auto", threads: int | None = None) -> str:
@@ -20,7 +25,29 @@ def choose(name: str = "auto", threads: int | None = None) -> str:
             raise RuntimeError("device: cuda was asked for, but torch finds no GPU; set device: auto or cpu")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
+        if "CUDA_VISIBLE_DEVICES" not in os.environ and torch.cuda.device_count() > 1:
+            torch.cuda.set_device(claimed(torch.cuda.device_count(), tempfile.gettempdir()))
     return name
+
+
+def claimed(count: int, folder: str | Path) -> int:
+    """The number of a GPU that no other process of this user has claimed; waits while all of `count` are taken.
+
+    For machines where no scheduler says which GPU is whose.  A lock file of each GPU in `folder` is held until this
+    process ends, however it ends.
+    """
+    while True:
+        for number in range(count):
+            path = Path(folder, f"patch2loc-{getpass.getuser()}-gpu{number}.lock")
+            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            return number
+        time.sleep(1)
 
 
 def precision(name: str, device: str) -> str:
