@@ -38,7 +38,19 @@ rule all:
     input:
         rules.report_page.output,
         rules.every_scan_used.output,
-        [rules.table1.output, rules.table2.output, rules.cases.output] if LESION else [],
+        [
+            rule.output
+            for rule in (
+                rules.table1,
+                rules.table2,
+                rules.cases,
+                rules.comparison,
+                rules.by_volume,
+                rules.variants,
+            )
+            if LESION
+        ],
+        rules.thresholds.output,
         rules.subject_lists.output,
         LEARNING_CURVES,
         expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
@@ -72,7 +84,7 @@ rule heatmaps:
 rule metrics:
     """Metrics of every method, dataset, fold and subject."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY),
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
 
 
 rule scan_space:

@@ -10,7 +10,7 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc import splits
+from patch2loc import method_names, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
 from patch2loc.errors import InputError

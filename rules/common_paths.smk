@@ -139,3 +139,39 @@ LEARNING_CURVES = expand(
     modality=list(config["training_data"]),
     fold=FOLDS,
 )
+
+
+# Methods as they are evaluated: the score of Patch2Loc also calibrated by the healthy validation scans.
+EVALUATED = method_names.evaluated(METHODS)
+
+
+def scoring_model(wildcards):
+    """Params function: the model that made the heatmaps that are evaluated."""
+    method = method_names.scored_by(wildcards.method)
+    return f"{RESULTS}/models/{method}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+
+
+def heatmaps_for(kind, dataset_of=lambda dataset: dataset):
+    """Input function: heatmaps of a dataset's scans, or of the healthy ones that go with it."""
+
+    def folder(wildcards):
+        method = method_names.scored_by(wildcards.method)
+        return f"{RESULTS}/{kind}/{method}/{dataset_of(wildcards.dataset)}/fold{wildcards.fold}"
+
+    return folder
+
+
+def table(name, label=None):
+    """Outputs of a table: CSV, shown in the report, with its provenance, and the table to be read in three formats."""
+    return {
+        "csv": report(
+            f"{RESULTS}/tables/{name}.csv",
+            category="Tables",
+            labels={"table": label or name.replace("_", " "), "format": "CSV"},
+            caption=f"../workflow/report/{name}.rst",
+        ),
+        "provenance": f"{RESULTS}/tables/{name}.csv.provenance.json",
+        "markdown": f"{RESULTS}/tables/{name}.md",
+        "latex": f"{RESULTS}/tables/{name}.tex",
+        "html": f"{RESULTS}/tables/{name}.html",
+    }

@@ -1,12 +1,26 @@
-# Numbers: one row per subject, one row per patch.
+# Numbers: rows per subject, one row per patch.
+
+
+# Heatmaps of the healthy validation scans: what scores are usual, without a test scan or a lesion.
+use rule score as score_validation with:
+    input:
+        model=model_of,
+        cohort=lambda wildcards: cohort(wildcards.dataset, wildcards.fold, "validation"),
+    output:
+        directory(f"{RESULTS}/heatmaps_validation/{{method}}/{{dataset}}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/score_validation/{{method}}_{{dataset}}_fold{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/score_validation/{{method}}_{{dataset}}_fold{{fold}}.tsv"
+
+
 rule evaluate:
     input:
-        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
-        healthy=lambda wildcards: (
-            f"{RESULTS}/heatmaps/{{method}}/{healthy_dataset(wildcards.dataset)}/fold{{fold}}"
-            if wildcards.dataset in LESION
-            else []
+        heatmaps=heatmaps_for("heatmaps"),
+        healthy=branch(
+            lambda wildcards: wildcards.dataset in LESION, then=heatmaps_for("heatmaps", healthy_dataset)
         ),
+        validation=heatmaps_for("heatmaps_validation", healthy_dataset),
         cohort=scored_cohort,
         patches=lambda wildcards: (
             f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet"
@@ -15,20 +29,29 @@ rule evaluate:
         ),
     output:
         metrics=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv",
-        provenance=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv.provenance.json",
+        at_thresholds=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_thresholds.csv",
+        variants=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_variants.csv",
+        provenance=expand(
+            f"{RESULTS}/metrics/{{{{method}}}}/{{{{dataset}}}}/fold{{{{fold}}}}{{kind}}.csv.provenance.json",
+            kind=["", "_thresholds", "_variants"],
+        ),
     log:
         f"{RESULTS}/logs/evaluate/{{method}}_{{dataset}}_fold{{fold}}.log",
+    wildcard_constraints:
+        method="|".join(EVALUATED),
+        dataset="|".join(LESION + HEALTHY),  # metrics need a lesion mask, or that there is no lesion
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=240,
     params:
         code=code_hash("patch2loc.evaluate"),
         patch=config["patch"],
-        voxel_ml=config["grid"]["spacing"] ** 3 / 1000,
-        model=model_of,
+        spacing=config["grid"]["spacing"],
+        model=scoring_model,
         score=config["score"],
+        calibrate=lambda wildcards: method_names.is_calibrated(wildcards.method),
     script:
         "../workflow/scripts/evaluate.py"
 
@@ -43,6 +66,7 @@ rule analyse_patches:
         f"{RESULTS}/logs/analyse_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
     wildcard_constraints:
         method="patch2loc",
+        dataset="|".join(LESION + HEALTHY),
     conda:
         NETWORK
     resources:
@@ -52,5 +76,6 @@ rule analyse_patches:
     params:
         code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
         device=config["device"],
+        precision=config["precision"],
     script:
         "../workflow/scripts/analyse_patches.py"

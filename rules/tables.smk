@@ -1,20 +1,11 @@
-# Table 1 and Table 2, beside what the paper printed.
+# Table 1 and Table 2, beside what the paper printed, and what else the numbers of the subjects tell.
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
     input:
-        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION),
+        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
         published=workflow.source_path("../config/published/table1.csv"),
     output:
-        csv=report(
-            f"{RESULTS}/tables/table1.csv",
-            category="Tables",
-            labels={"table": "1", "format": "CSV"},
-            caption="../workflow/report/table1.rst",
-        ),
-        provenance=f"{RESULTS}/tables/table1.csv.provenance.json",
-        markdown=f"{RESULTS}/tables/table1.md",
-        latex=f"{RESULTS}/tables/table1.tex",
-        html=f"{RESULTS}/tables/table1.html",
+        **table("table1", "1"),
     log:
         f"{RESULTS}/logs/table1.log",
     conda:
@@ -23,8 +14,8 @@ rule table1:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=30,
     params:
-        code=code_hash("patch2loc.tables", "patch2loc.evaluate"),
-        methods=METHODS,
+        code=code_hash("patch2loc.tables", "patch2loc.summary"),
+        methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
         seed=config["seed"],
@@ -39,16 +30,7 @@ rule table2:
         patches=evaluated("patches/{method}/{dataset}/fold{fold}.parquet", LESION, ["patch2loc"]),
         published=workflow.source_path("../config/published/table2.csv"),
     output:
-        csv=report(
-            f"{RESULTS}/tables/table2.csv",
-            category="Tables",
-            labels={"table": "2", "format": "CSV"},
-            caption="../workflow/report/table2.rst",
-        ),
-        provenance=f"{RESULTS}/tables/table2.csv.provenance.json",
-        markdown=f"{RESULTS}/tables/table2.md",
-        latex=f"{RESULTS}/tables/table2.tex",
-        html=f"{RESULTS}/tables/table2.html",
+        **table("table2", "2"),
     log:
         f"{RESULTS}/logs/table2.log",
     conda:
@@ -57,7 +39,7 @@ rule table2:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
-        code=code_hash("patch2loc.tables", "patch2loc.correlation"),
+        code=code_hash("patch2loc.correlation_table"),
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
         seed=config["seed"],
@@ -68,7 +50,7 @@ rule table2:
 rule cases:
     """Every lesion scan by itself: metrics, location error in healthy tissue, lesion volume lost."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION),
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
     output:
         csv=report(
             f"{RESULTS}/tables/cases.csv",
@@ -87,8 +69,108 @@ rule cases:
         runtime=30,
     params:
         code=code_hash("patch2loc.tables"),
-        methods=METHODS,
+        methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
     script:
         "../workflow/scripts/cases.py"
+
+
+rule thresholds:
+    """What is found at thresholds from healthy validation scans: voxels, lesions, false positives."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}_thresholds.csv", LESION + HEALTHY, EVALUATED),
+    output:
+        **table("thresholds"),
+    log:
+        f"{RESULTS}/logs/thresholds.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.threshold_table"),
+        table="thresholds",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION + HEALTHY},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/table_over_subjects.py"
+
+
+rule comparison:
+    """Every pair of methods on the same scans: differences, intervals, tests."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+    output:
+        **table("comparison"),
+    log:
+        f"{RESULTS}/logs/comparison.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.comparison"),
+        table="comparison",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/table_over_subjects.py"
+
+
+rule by_volume:
+    """Results by the volume of a scan's lesions."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+    output:
+        **table("by_volume"),
+    log:
+        f"{RESULTS}/logs/by_volume.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.by_volume"),
+        table="by_volume",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/table_over_subjects.py"
+
+
+rule variants:
+    """What the released code's choices change: bisected best Dice, background at 0."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}_variants.csv", LESION),
+    output:
+        **table("variants"),
+    log:
+        f"{RESULTS}/logs/variants.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=30,
+    params:
+        code=code_hash("patch2loc.comparison"),
+        table="variants",
+        methods=METHODS,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/table_over_subjects.py"

@@ -1,18 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import distance_transform_edt
 
 from patch2loc import volumes
+from patch2loc.calibration import calibrated_validation, fit_calibration
+from patch2loc.detection import QUANTILES, detections, healthy_thresholds
 from patch2loc.errors import InputError
-from patch2loc.evaluate import (
-    SUMMARISED,
-    bootstrap_interval,
-    evaluate_scans,
-    evaluate_subject,
-    summarise,
-)
+from patch2loc.evaluate import _near, evaluate_scans, evaluate_subject
 from patch2loc.files import write_csv, write_json
 from patch2loc.scans import Scan
+from patch2loc.variants import variants
 
 SHAPE = (30, 30, 10)
 
@@ -45,6 +43,13 @@ def test_lesion_lost_to_the_grid_counts_as_missed(scan):
     assert row["best_dice"] == pytest.approx(2 * 16 / (16 + 64))
     assert row["lesion_ml"] == pytest.approx(64 * 0.008)
     assert row["lesion_ml_outside"] == pytest.approx(48 * 0.008)
+
+
+@pytest.mark.parametrize("distance", [1, 3, 12, 40])
+def test_what_is_near_a_lesion_is_near_by_the_distance_transform(distance):
+    generator = np.random.default_rng(distance)
+    lesion = generator.random(SHAPE) < 0.002
+    np.testing.assert_array_equal(_near(lesion, distance), distance_transform_edt(~lesion) < distance)
 
 
 def test_healthy_mean_is_taken_a_patch_away_from_the_lesion(scan):
@@ -82,63 +87,9 @@ def test_shapes_and_unscored_brain_are_refused(scan):
         evaluate_subject(heatmap, mask, lesion, 0.008)
 
 
-def metrics(values, subjects=None):
-    subjects = subjects or [f"sub-{number}" for number in range(len(values))]
-    return pd.DataFrame({"subject": subjects, **dict.fromkeys(SUMMARISED, values), "prevalence": 0.02})
-
-
-def test_summary_by_hand():
-    summary = summarise([metrics([0.2, 0.4]), metrics([0.4, 0.6])]).set_index("metric").loc["auprc"]
-    assert summary["mean"] == pytest.approx(0.4)
-    assert summary["sd"] == pytest.approx(np.sqrt(0.02))  # fold means 0.3 and 0.5
-    assert (summary["n_subjects"], summary["n_folds"]) == (2, 2)
-    assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((0.3, 0.5))  # subject means 0.3, 0.5
-    assert summary["prevalence"] == pytest.approx(0.02)
-
-
-def test_order_of_subjects_does_not_matter_and_folds_are_matched_by_name():
-    first = summarise([metrics([0.1, 0.5, 0.9]), metrics([0.2, 0.4, 0.6])])
-    second = summarise([metrics([0.1, 0.5, 0.9]), metrics([0.6, 0.4, 0.2], ["sub-2", "sub-1", "sub-0"])])
-    pd.testing.assert_frame_equal(first, second)
-
-
-def test_one_fold_has_no_spread_and_one_subject_no_interval():
-    summary = summarise([metrics([0.5])]).set_index("metric").loc["best_dice"]
-    assert summary["mean"] == 0.5
-    assert np.isnan(summary[["sd", "ci_low", "ci_high"]].astype(float)).all()
-
-
-def test_healthy_cohort_summarises_to_nothing():
-    summary = summarise([metrics([np.nan, np.nan])])
-    assert (summary["n_subjects"] == 0).all()
-    assert summary["mean"].isna().all()
-
-
-def test_a_subject_listed_twice_is_refused():
-    with pytest.raises(ValueError, match="sub-a"):
-        summarise([metrics([0.1, 0.2], ["sub-a", "sub-a"])])
-
-
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    hits = 0
-    for trial in range(300):
-        low, high = bootstrap_interval(generator.normal(0.5, 0.1, 40), seed=trial, resamples=400)
-        hits += low <= 0.5 <= high
-    # 95 % nominal; the percentile interval of 40 values covers about 93 %, three standard errors are 4.4 %.
-    assert 0.886 <= hits / 300 <= 0.985
-
-
-def test_bootstrap_interval_matches_the_normal_interval_and_is_repeatable():
-    values = np.random.default_rng(1).normal(0, 1, 400)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.012)
-
-
 @pytest.fixture
 def scored(tmp_path, scan):
+    """What `evaluate_scans` takes, of one subject with a lesion off the grid."""
     heatmap, mask, lesion = scan
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     subject = Scan("sub-1", tmp_path / "sub-1", "T1")
@@ -146,18 +97,28 @@ def scored(tmp_path, scan):
     volumes.write(subject.lesion, lesion, affine)
     volumes.write(tmp_path / "heatmaps/sub-1.nii.gz", heatmap, affine)
     volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
+    volumes.write(tmp_path / "validation.nii.gz", np.where(mask, 2.0, np.nan), affine)
     report = {"lost_to_grid_ml": 32 * 0.008 / 2, "scale": 2.0}  # registration doubles volumes
-    write_json(subject.qc, {"lesion": report})
+    write_json(subject.qc, {"lesion": report | {"lesions_source": 3, "lesions_in_view": 2}})
     write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": ["sub-1"], "seconds": [1.5]}))
     table = pd.DataFrame(
         {"subject": "sub-1", "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
     )
     table.to_parquet(tmp_path / "patches.parquet")
-    return [subject], tmp_path / "heatmaps", [tmp_path / "healthy.nii.gz"], tmp_path / "patches.parquet"
+    return {
+        "scans": [subject],
+        "heatmaps": tmp_path / "heatmaps",
+        "healthy": [tmp_path / "healthy.nii.gz"],
+        "validation": [tmp_path / "validation.nii.gz"],
+        "patches": tmp_path / "patches.parquet",
+        "spacing": 2.0,
+        "patch": 4,
+    }
 
 
 def test_a_dataset_is_evaluated_from_its_files(scored, scan):
-    (row,) = evaluate_scans(*scored, voxel_ml=0.008, patch=4).to_dict("records")
+    found = evaluate_scans(**scored)
+    (row,) = found.metrics.to_dict("records")
     expected = evaluate_subject(*scan, voxel_ml=0.008, lost_ml=32 * 0.008, patch=4)
     assert row["subject"] == "sub-1"
     assert row["seconds"] == 1.5
@@ -166,11 +127,39 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
     pairs = heatmap[mask & lesion][:, None] - (heatmap[mask] - 0.5)
     assert row["auroc_healthy"] == pytest.approx((pairs > 0).mean(), abs=1e-3)
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    (without,) = evaluate_scans(*scored[:3], None, voxel_ml=0.008, patch=4).to_dict("records")
+    (without,) = evaluate_scans(**scored | {"patches": None}).metrics.to_dict("records")
     assert np.isnan(without["location_error"])
 
 
-def test_a_heatmap_that_does_not_fit_its_scan_is_named(scored, tmp_path, scan):
-    volumes.write(scored[0][0].mask, scan[1][:-1], np.eye(4))
+def test_thresholds_are_those_of_the_validation_scans_and_what_is_lost_counts(scored, scan):
+    found = evaluate_scans(**scored)
+    expected = detections(*scan, dict.fromkeys(QUANTILES, 2.0), 2.0, lost_ml=32 * 0.008, lost_lesions=1)
+    pd.testing.assert_frame_equal(found.at_thresholds.drop(columns="subject"), pd.DataFrame(expected))
+    (row,) = found.at_thresholds.iloc[:1].to_dict("records")
+    assert (row["subject"], row["lesions"], row["lesions_found"]) == ("sub-1", 2, 1)
+    assert row["sensitivity"] == pytest.approx(16 / 64)
+    (row,) = found.variants.to_dict("records")
+    assert row == {"subject": "sub-1", **variants(*scan, lost=32)}
+    assert row["auprc"] == found.metrics["auprc"].item()
+
+
+def test_a_heatmap_that_does_not_fit_its_scan_is_named(scored, scan):
+    volumes.write(scored["scans"][0].mask, scan[1][:-1], np.eye(4))
     with pytest.raises(InputError, match=r"sub-1\.nii\.gz: mask has shape"):
-        evaluate_scans(*scored, voxel_ml=0.008, patch=4)
+        evaluate_scans(**scored)
+
+
+def test_a_calibrated_score_is_that_of_calibrated_heatmaps(scored, scan, tmp_path):
+    heatmap, mask, lesion = scan
+    generator = np.random.default_rng(3)
+    usual = [np.where(mask, generator.normal(size=SHAPE), np.nan).astype(np.float32) for _ in range(4)]
+    paths = [tmp_path / f"validation_{place}.nii.gz" for place in range(4)]
+    for path, scores in zip(paths, usual, strict=True):
+        volumes.write(path, scores, np.eye(4))
+    found = evaluate_scans(**scored | {"validation": paths[::-1]}, calibrate=True)
+    calibrated = fit_calibration(usual, 2.0).apply(heatmap.astype(np.float32))
+    expected = evaluate_subject(calibrated, mask, lesion, 0.008, lost_ml=32 * 0.008, patch=4)
+    (row,) = found.metrics.to_dict("records")
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    thresholds = healthy_thresholds(calibrated_validation(usual, 2.0))
+    assert dict(found.at_thresholds[["quantile", "threshold"]].to_numpy()) == pytest.approx(thresholds)

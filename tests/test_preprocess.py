@@ -116,6 +116,22 @@ def test_small_lesion_survives_and_millilitres_add_up(grid):
     assert carried[:35].any()  # lesion outside the mask stays lesion
 
 
+def test_a_lesion_that_shrinks_on_its_way_to_the_grid_is_accounted_for():
+    lesion = np.zeros((40, 40, 40), bool)
+    lesion[10:30, 10:30, 10:30] = True
+    affine = np.eye(4)
+    affine[:3, 3] = -19.5
+    larger = sitk.AffineTransform(
+        3
+    )  # from the grid to the scan: a grid voxel takes more of the scan along each axis
+    larger.Scale(1.25)
+    grid = Grid((40, 40, 40), 1.0, (0.0, 0.0, 0.0))
+    _, report = carry_lesion(lesion, affine, grid, larger, np.ones(grid.shape, bool))
+    assert report["scale"] == pytest.approx(1.25**-3, abs=1e-6)
+    assert report["grid_ml"] == pytest.approx(report["source_ml"] * report["scale"], rel=0.1)
+    assert report["lesions_source"] == report["lesions_in_view"] == 1
+
+
 def test_no_lesion_is_an_empty_mask(result):
     assert not result.lesion.any()
     assert result.qc["lesion"]["source_ml"] == 0

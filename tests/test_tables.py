@@ -1,22 +1,30 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
 
-from patch2loc.correlation import lesion_correlations, partial_patches, spearman
 from patch2loc.errors import InputError
-from patch2loc.evaluate import resampling_counts
-from patch2loc.table_formats import Cell, Emphasis, Layout, escape_latex, to_html, to_latex, to_markdown
+from patch2loc.table_formats import (
+    Cell,
+    Emphasis,
+    Layout,
+    escape_latex,
+    interval,
+    number,
+    percent,
+    signed_percent,
+    spread,
+    to_html,
+    to_latex,
+    to_markdown,
+)
 from patch2loc.tables import (
     CASES_COLUMNS,
     TABLE1_COLUMNS,
-    TABLE2_COLUMNS,
     cases,
+    dataset_heading,
     read_published,
     table1,
     table1_layout,
-    table2,
-    table2_layout,
     write_table,
 )
 
@@ -30,11 +38,6 @@ DATASETS = {
 @pytest.fixture
 def published1(request):
     return read_published(request.config.rootpath / PUBLISHED / "table1.csv")
-
-
-@pytest.fixture
-def published2(request):
-    return read_published(request.config.rootpath / PUBLISHED / "table2.csv")
 
 
 def summary(mean, sd=np.nan, subjects=5):
@@ -52,26 +55,8 @@ def summary(mean, sd=np.nan, subjects=5):
     )
 
 
-def patches(subjects=6, per_subject=40, seed=0, slope=1.0):
-    generator = np.random.default_rng(seed)
-    fraction = generator.random(subjects * per_subject)
-    fraction[::3] = 0
-    error = slope * fraction + generator.normal(0, 0.3, fraction.size)
-    variance = slope * fraction + generator.normal(0, 0.5, fraction.size)
-    return pd.DataFrame(
-        {
-            "subject": np.repeat([f"sub-{number}" for number in range(subjects)], per_subject),
-            "lesion_fraction": fraction,
-            "log_error": error,
-            "log_variance": variance,
-            "score": error + variance,
-        }
-    )
-
-
-def test_published_tables_are_whole(published1, published2):
+def test_published_table_is_whole(published1):
     assert len(published1) == 12 * 4 * 2
-    assert len(published2) == 3 * 4
     chosen = published1[(published1["method"] == "Patch2Loc") & (published1["dataset"] == "ATLAS")]
     assert chosen.set_index("metric")["mean_percent"].to_dict() == {"dice": 25.5, "auprc": 22.0}
     assert published1["source"].str.contains("AISTATS 2026").all()
@@ -127,6 +112,17 @@ def test_table1_shows_what_the_paper_printed_and_marks_no_lonely_method(publishe
     assert "| Patch2Loc | 60.0 | 50.0 | 60.0 | 50.0 |" in markdown
 
 
+def test_table1_says_what_a_calibrated_score_is_and_sets_nothing_published_beside_it(published1):
+    summaries = {(m, "BraTS21"): summary(v) for m, v in (("patch2loc", 0.5), ("patch2loc_calibrated", 0.6))}
+    table = table1(summaries, DATASETS, published1)
+    assert table.set_index("method").loc["patch2loc_calibrated", "published_mean"].isna().all()
+    markdown = to_markdown(table1_layout(table, DATASETS, ""))
+    assert "| patch2loc, calibrated | **70.0** | **60.0** |" in markdown
+    assert "healthy validation scans" in markdown
+    alone = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    assert "healthy validation scans" not in to_markdown(table1_layout(alone, DATASETS, ""))
+
+
 @pytest.mark.parametrize(
     ("plain", "latex"),
     [
@@ -156,80 +152,52 @@ def test_every_format_escapes_its_own_special_characters():
     assert r"c\_1" in to_latex(layout)
 
 
+def test_a_row_without_cells_is_a_heading():
+    layout = Layout(
+        number="Table 9",
+        title="t",
+        stub="m",
+        groups=[("g", 2)],
+        columns=["a", "b"],
+        rows=[("first_part", []), ("  r", [Cell("1"), Cell("2")])],
+    )
+    assert "| **first\\_part** |  |  |\n| r | 1 | 2 |" in to_markdown(layout)
+    assert "\\multicolumn{3}{l}{\\textit{first\\_part}} \\\\\n\\quad r & 1 & 2" in to_latex(layout)
+    assert '<tr><th scope="rowgroup" colspan="3">first_part</th></tr>' in to_html(layout)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"), [(0.1, 0.25, "10.0–25.0"), (-0.1, 0.02, "−10.0 to 2.0"), (np.nan, np.nan, "–")]
+)
+def test_intervals_are_read_as_meant(low, high, text):
+    assert interval({"ci_low": low, "ci_high": high}) == text
+
+
+def test_numbers_that_are_missing_are_dashes():
+    assert (percent(0.1234), number(1.25, 0), percent(np.nan), number(np.nan, 3)) == ("12.3", "1", "–", "–")
+    assert (number(-1.5, 1), number(-0.01, 1), signed_percent(0.02), signed_percent(-0.02)) == (
+        "−1.5",
+        "0.0",
+        "+2.0",
+        "−2.0",
+    )
+    assert signed_percent(1e-6) == signed_percent(-1e-6) == "0.0"
+    assert (spread(0.5, 0.01), spread(0.5, np.nan), spread(np.nan, np.nan)) == ("50.0 ± 1.0", "50.0", "–")
+
+
+def test_headings_name_simulated_data_and_count_scans():
+    assert dataset_heading("phantom_ms", DATASETS, 3) == "phantom MS, T2 (simulated): 3 scans"
+    assert dataset_heading("BraTS21", DATASETS, 1) == "BraTS 21, T2: 1 scan"
+
+
 def test_written_tables_agree(tmp_path, published1):
     table = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
-    paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "tex")]
+    paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "tex", "html")]
     write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
     pd.testing.assert_frame_equal(pd.read_csv(paths[0]), table, check_dtype=False)
     first = [path.read_bytes() for path in paths]
     write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
     assert first == [path.read_bytes() for path in paths]
-
-
-def test_spearman_agrees_with_scipy_also_with_ties():
-    generator = np.random.default_rng(0)
-    first = generator.integers(0, 6, 200)
-    second = first + generator.normal(0, 3, 200)
-    assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
-    assert np.isnan(spearman(np.array([1, 2]), np.array([1, 2])))
-    assert np.isnan(spearman(np.ones(9), np.arange(9)))
-
-
-def test_partial_patches_keep_both_ends():
-    table = pd.DataFrame({"lesion_fraction": [0.0, 0.0999, 0.1, 0.5, 0.9, 0.9001, 1.0]})
-    assert partial_patches(table)["lesion_fraction"].tolist() == [0.1, 0.5, 0.9]
-
-
-def test_bootstrap_of_correlations_equals_ranking_each_resample_anew():
-    table = patches(subjects=4, per_subject=15)
-    found = lesion_correlations(table, seed=3, resamples=50).set_index("quantity")
-    drawn = []
-    for counts in resampling_counts(4, 3, 50):
-        names = np.repeat([f"sub-{number}" for number in range(4)], counts)
-        resample = pd.concat([table[table["subject"] == name] for name in names])
-        drawn.append(spearmanr(resample["lesion_fraction"], resample["score"]).statistic)
-    expected = np.quantile(drawn, [0.025, 0.975])
-    assert found.loc["score", ["ci_low", "ci_high"]].to_numpy(float) == pytest.approx(expected, abs=1e-12)
-    assert found.loc["score", "ci_low"] <= found.loc["score", "spearman"] <= found.loc["score", "ci_high"]
-
-
-def test_correlations_of_too_few_or_incomplete_patches():
-    table = patches(subjects=2, per_subject=4)
-    assert lesion_correlations(table.head(2))["spearman"].isna().all()
-    assert lesion_correlations(table.head(0))["n_patches"].eq(0).all()
-    one = lesion_correlations(table.head(4))
-    assert one["spearman"].notna().all()
-    assert one["ci_low"].isna().all()
-    table.loc[0, "score"] = np.nan
-    assert lesion_correlations(table)["n_patches"].eq(7).all()
-
-
-def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(published2):
-    folds = [patches(seed=1), patches(seed=2)]
-    table = table2({"BraTS21": folds, "phantom_ms": [patches(seed=3, slope=0)]}, DATASETS, published2)
-    assert list(table.columns) == TABLE2_COLUMNS
-    values = table.set_index(["dataset", "patches", "quantity"]).sort_index()
-    row = values.loc[("BraTS21", "all", "score")]
-    each = [spearmanr(fold["lesion_fraction"], fold["score"]).statistic for fold in folds]
-    assert row["spearman"] == pytest.approx(np.mean(each))
-    assert row["sd"] == pytest.approx(np.std(each, ddof=1))
-    assert (row["n_patches"], row["n_subjects"], row["n_folds"]) == (240, 6, 2)
-    assert np.isnan(row["published_spearman"])
-    assert values.loc[("BraTS21", "partial", "score"), "published_spearman"] == pytest.approx(0.40)
-    assert values.loc["phantom_ms", "published_spearman"].isna().all()
-    markdown = to_markdown(table2_layout(table, DATASETS))
-    assert "BraTS 21, T2: published" in markdown
-    assert "phantom MS, T2 (simulated): all" in markdown
-    assert "| 40 |" in markdown
-
-
-def test_table2_without_any_partial_patch_shows_a_dash(published2):
-    table = patches()
-    table["lesion_fraction"] = np.where(table["lesion_fraction"] > 0.5, 0.05, 0.0)
-    found = table2({"phantom_ms": [table]}, DATASETS, published2)
-    assert found.loc[found["patches"] == "partial", "spearman"].isna().all()
-    assert "| Score | – [–] |" in to_markdown(table2_layout(found, DATASETS))
-    assert "0 / 0" in to_markdown(table2_layout(found, DATASETS))
 
 
 def test_cases_are_means_over_folds():

@@ -1,4 +1,4 @@
-"""Metrics of one method on one dataset, one row per subject."""
+"""Numbers of one method on one dataset: of every subject, at every threshold, by every variant."""
 
 from pathlib import Path
 
@@ -12,11 +12,19 @@ with rule_log(snakemake.log[0]):
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(given.cohort)
-    healthy = [*Path(given.healthy).glob("*.nii.gz")] if given.healthy else []
-    table = evaluate_scans(
-        scans, Path(given.heatmaps), healthy, given.patches or None, params.voxel_ml, params.patch
+    found = evaluate_scans(
+        scans,
+        Path(given.heatmaps),
+        healthy=[*Path(given.healthy).glob("*.nii.gz")] if given.healthy else [],
+        validation=[*Path(given.validation).glob("*.nii.gz")],
+        patches=given.patches or None,
+        spacing=params.spacing,
+        patch=params.patch,
+        calibrate=params.calibrate,
     )
-    write_csv(output.metrics, table)
     configuration = {"patch": params.patch, "score": params.score, **snakemake.wildcards}
     inputs = [params.model, *(path for scan in scans for path in (scan.mask, scan.lesion))]
-    write_sidecar(output.metrics, describe(params.code, inputs, configuration, table["subject"]))
+    description = describe(params.code, inputs, configuration, found.metrics["subject"])
+    for path, table in zip((output.metrics, output.at_thresholds, output.variants), found, strict=True):
+        write_csv(path, table)
+        write_sidecar(path, description)

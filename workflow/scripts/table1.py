@@ -8,10 +8,8 @@ with rule_log(snakemake.log[0]):
     import pandas as pd
 
     from patch2loc import tables
-    from patch2loc.evaluate import summarise
-    from patch2loc.files import write_text
     from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.table_formats import to_html
+    from patch2loc.summary import summarise
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     names = list(product(params.methods, params.datasets))
@@ -23,8 +21,7 @@ with rule_log(snakemake.log[0]):
     summaries = {key: summarise(metrics, params.seed) for key, metrics in by_fold.items()}
     table = tables.table1(summaries, params.datasets, tables.read_published(given.published))
     layout = tables.table1_layout(table, params.datasets, params.protocol)
-    tables.write_table(table, layout, output.csv, output.markdown, output.latex)
-    write_text(output.html, to_html(layout))
+    tables.write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
     subjects = {subject for metrics in by_fold.values() for part in metrics for subject in part["subject"]}
     write_sidecar(output.csv, describe(params.code, given, configuration, sorted(subjects)))

@@ -1,20 +1,32 @@
-"""Evaluation of heatmaps: one row of numbers per subject, and their summary over subjects and folds."""
+"""Evaluation of a dataset's heatmaps: rows of numbers per subject."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import distance_transform_edt
 
+from patch2loc.calibration import calibrated_validation, fit_calibration
+from patch2loc.detection import detections, healthy_thresholds
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.metrics import auroc_against, evaluate_scores
 from patch2loc.scans import Scan
+from patch2loc.variants import variants
 from patch2loc.volumes import read, read_mask
 
-SUMMARISED = ("auprc", "best_dice", "auroc", "auroc_healthy")
-RESAMPLES = 2000
+
+class Evaluation(NamedTuple):
+    """Tables of a dataset, in the order of its scans.
+
+    metrics: one row per subject.  at_thresholds: one row per subject and quantile, columns of
+    `detection.detections`.  variants: one row per subject, columns of `variants.variants`.
+    """
+
+    metrics: pd.DataFrame
+    at_thresholds: pd.DataFrame
+    variants: pd.DataFrame
 
 
 def evaluate_subject(
@@ -47,76 +59,82 @@ def evaluate_subject(
     missed = outside + round(lost_ml / voxel_ml)
 
     row = evaluate_scores(heatmap[mask], lesion[mask], missed)
-    away = mask & (distance_transform_edt(~lesion) >= patch) if lesion.any() else mask
     row["lesion_ml"] = float(on_grid_ml + lost_ml)
     row["lesion_ml_outside"] = float(outside * voxel_ml + lost_ml)
+    away = mask & ~_near(lesion, patch) if lesion.any() else mask
     row["mean_score_healthy"] = _mean(heatmap[away])
     row["mean_score_lesion"] = _mean(heatmap[mask & lesion])
     return row
 
 
-def summarise(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
-    """Mean over subjects and folds of each measure, its spread over folds and its confidence interval.
+def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
+    """Voxels closer than `distance` voxels (Euclidean) to a voxel of the lesion, (x, y, z) boolean.
 
-    metrics_by_fold: one table per fold (columns subject, prevalence and SUMMARISED).
-    One row per measure: metric, mean (of the fold means), sd (of the fold means, n - 1; NaN for one
-    fold), ci_low and ci_high (95 %, percentile bootstrap over subjects of the fold-averaged value),
-    n_subjects (with a value in any fold), n_folds, prevalence (mean over those subjects).
-    A measure that no subject has, as for healthy scans, gives NaN and n_subjects 0.
-    Raises ValueError without folds, and for a subject listed twice in a fold.
+    The squared distance is the least over offsets along one axis after the other, and those of `distance` and more
+    need not be tried: a quarter of the time of a whole distance transform.
     """
-    if not metrics_by_fold:
-        raise ValueError("no metrics to summarise: one table per fold was expected")
-    for fold, table in enumerate(metrics_by_fold):
-        twice = table["subject"][table["subject"].duplicated()].tolist()
-        if twice:
-            raise ValueError(
-                f"metrics of fold {fold} list these subjects twice: {', '.join(map(str, twice))}"
-            )
-    rows = []
-    for metric in SUMMARISED:
-        values = _by_subject(metrics_by_fold, metric)
-        prevalence = _by_subject(metrics_by_fold, "prevalence").reindex(values.index)
-        fold_means = values.mean(axis=0)
-        per_subject = values.mean(axis=1).to_numpy()
-        low, high = bootstrap_interval(per_subject, seed)
-        rows.append(
-            {
-                "metric": metric,
-                "mean": fold_means.mean(),
-                "sd": fold_means.std(ddof=1),
-                "ci_low": low,
-                "ci_high": high,
-                "n_subjects": len(values),
-                "n_folds": len(metrics_by_fold),
-                "prevalence": prevalence.to_numpy().mean() if len(values) else np.nan,
-            }
-        )
-    return pd.DataFrame(rows)
+    limit = distance**2
+    squared = np.where(lesion, 0, limit).astype(np.min_scalar_type(-2 * limit))
+    for axis in range(3):
+        before = np.ascontiguousarray(np.moveaxis(squared, axis, 0))
+        after = before.copy()
+        for offset in range(1, distance):
+            moved = before + before.dtype.type(offset**2)
+            np.minimum(after[offset:], moved[:-offset], out=after[offset:])
+            np.minimum(after[:-offset], moved[offset:], out=after[:-offset])
+        squared = np.moveaxis(after, 0, axis)
+    return squared < limit
 
 
-def bootstrap_interval(
-    values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean. values: (subjects,); (NaN, NaN) for fewer than two."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    weights = resampling_counts(len(values), seed, resamples)
-    means = weights @ values / len(values)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def evaluate_scans(
+    scans: Sequence[Scan],
+    heatmaps: Path,
+    healthy: Sequence[Path],
+    validation: Sequence[Path],
+    patches: str | Path | None,
+    spacing: float,
+    patch: int,
+    calibrate: bool = False,
+) -> Evaluation:
+    """Evaluate a dataset against its lesion truth.
 
-
-def resampling_counts(subjects: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each subject is drawn in each resample with replacement: (resamples, subjects) integers."""
-    generator = np.random.default_rng([seed, subjects])
-    return generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
-
-
-def _by_subject(metrics_by_fold: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
-    """Subjects x folds of one column, subjects in sorted order, those without any value left out."""
-    folds = [table.set_index("subject")[column].astype(float) for table in metrics_by_fold]
-    return pd.concat(folds, axis=1).sort_index().dropna(how="all")
+    heatmaps: folder with {subject}.nii.gz and seconds.csv.  healthy: heatmaps of the healthy test scans;
+    auroc_healthy is the AUROC of a subject's lesion voxels with a score against all voxels of these, NaN without.
+    validation: heatmaps of the healthy validation scans, from which thresholds are taken.
+    patches: patch table (parquet) of a method that predicts locations, or None; location_error is the mean over a
+    subject's patches without any lesion, percent of the grid.  spacing: of the grid, mm.  patch: width in voxels.
+    calibrate: evaluate the score that is comparable between places (`calibration`) instead of that of the heatmaps.
+    The columns of metrics are those of `evaluate_subject`, auroc_healthy, location_error, and seconds of scoring.
+    Raises InputError, naming the heatmap, when it does not fit its scan.
+    """
+    seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
+    location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
+    score_of, thresholds = _usual_scores(validation, spacing, calibrate)
+    against_healthy = auroc_against(score_of(read(path)[0]) for path in healthy)
+    voxel_ml = spacing**3 / 1000
+    metrics, at_thresholds, of_variants = [], [], []
+    for scan in scans:
+        path = heatmaps / f"{scan.subject}.nii.gz"
+        report = read_json(scan.qc)["lesion"]
+        lost_ml = report["lost_to_grid_ml"] * report["scale"]
+        lost_lesions = report["lesions_source"] - report["lesions_in_view"]
+        mask, truth = read_mask(scan.mask), read_mask(scan.lesion)
+        try:
+            heatmap = score_of(read(path)[0])
+            row = evaluate_subject(heatmap, mask, truth, voxel_ml, lost_ml, patch)
+        except ValueError as problem:
+            raise InputError(f"{path}: {problem}; score the scan again") from problem
+        named = {"subject": scan.subject}
+        more = {
+            "auroc_healthy": against_healthy(heatmap[truth]),
+            "location_error": location_error.get(scan.subject, np.nan),
+            "seconds": seconds[scan.subject],
+        }
+        metrics.append(named | row | more)
+        found = detections(heatmap, mask, truth, thresholds, spacing, lost_ml, lost_lesions)
+        at_thresholds += [named | at_one for at_one in found]
+        of_variants.append(named | variants(heatmap, mask, truth, round(lost_ml / voxel_ml)))
+    return Evaluation(*map(pd.DataFrame, (metrics, at_thresholds, of_variants)))
 
 
 def _mean(values: np.ndarray) -> float:
@@ -124,45 +142,15 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values, dtype=np.float64)) if values.size else float("nan")
 
 
-def evaluate_scans(
-    scans: Sequence[Scan],
-    heatmaps: Path,
-    healthy: Sequence[Path],
-    patches: str | Path | None,
-    voxel_ml: float,
-    patch: int,
-) -> pd.DataFrame:
-    """Metrics of a dataset, one row per subject: the columns of `evaluate_subject`, and seconds of scoring.
-
-    heatmaps: folder with {subject}.nii.gz and seconds.csv.  healthy: heatmaps of the healthy test scans;
-    auroc_healthy is the AUROC of a subject's lesion voxels with a score against all voxels of these, NaN without.
-    patches: patch table (parquet) of a method that predicts locations, or None; location_error is the mean over a
-    subject's patches without any lesion, percent of the grid.
-    Raises InputError, naming the heatmap, when it does not fit its scan.
-    """
-    seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
-    location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
-    against_healthy = auroc_against(read(path)[0] for path in healthy)
-    rows = []
-    for scan in scans:
-        path = heatmaps / f"{scan.subject}.nii.gz"
-        report = read_json(scan.qc)["lesion"]
-        lost_ml = report["lost_to_grid_ml"] * report["scale"]
-        heatmap, truth = read(path)[0], read_mask(scan.lesion)
-        try:
-            row = evaluate_subject(heatmap, read_mask(scan.mask), truth, voxel_ml, lost_ml, patch)
-        except ValueError as problem:
-            raise InputError(f"{path}: {problem}; score the scan again") from problem
-        rows.append(
-            {
-                "subject": scan.subject,
-                **row,
-                "auroc_healthy": against_healthy(heatmap[truth]),
-                "location_error": location_error.get(scan.subject, np.nan),
-                "seconds": seconds[scan.subject],
-            }
-        )
-    return pd.DataFrame(rows)
+def _usual_scores(
+    validation: Sequence[Path], spacing: float, calibrate: bool
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict[float, float]]:
+    """What healthy validation scans tell: a function from a heatmap to the score to evaluate, and thresholds for it."""
+    heatmaps = [read(path)[0] for path in sorted(validation)]
+    if not calibrate:
+        return lambda heatmap: heatmap, healthy_thresholds(heatmaps)
+    thresholds = healthy_thresholds(calibrated_validation(heatmaps, spacing))
+    return fit_calibration(heatmaps, spacing).apply, thresholds
 
 
 def _location_errors(patches: pd.DataFrame) -> dict[str, float]:

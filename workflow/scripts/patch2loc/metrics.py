@@ -6,6 +6,7 @@ detects them, so they cap the recall instead of vanishing from the evaluation.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,33 +54,55 @@ def evaluate_scores(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> d
     Arguments and errors as for `average_precision`. prevalence is the share of lesion among brain
     and missed voxels: the average precision that a random score would reach with nothing missed.
     """
+    return measures(rank(score, lesion, missed))
+
+
+class Ranking(NamedTuple):
+    """The scores of a scan in order: all that its measures need.
+
+    scores: (voxels,) ascending.  of_lesion: (lesion voxels with a score,) ascending, part of scores.
+    missed: lesion voxels without a score.
+    """
+
+    scores: np.ndarray
+    of_lesion: np.ndarray
+    missed: int
+
+
+def rank(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> Ranking:
+    """Put the scores of a scan in order. Arguments and errors as for `average_precision`."""
     score, lesion = _visible(score, lesion)
     if missed < 0:
         raise ValueError(f"{missed} missed lesion voxels: a count of at least 0 was expected")
-    positives = int(np.count_nonzero(lesion)) + int(missed)
-    population = score.size + int(missed)
-    prevalence = positives / population if population else np.nan
-    empty = {"auprc": np.nan, "best_dice": np.nan, "best_threshold": np.nan, "auroc": np.nan}
+    return Ranking(np.sort(score), np.sort(score[lesion]), int(missed))
+
+
+def measures(ranking: Ranking) -> dict[str, float]:
+    """The measures of `evaluate_scores` from a ranking."""
+    scores, of_lesion, missed = ranking
+    positives, population = of_lesion.size + missed, scores.size + missed
+    healthy = scores.size - of_lesion.size
+    row = {"auprc": np.nan, "best_dice": np.nan, "best_threshold": np.nan, "auroc": np.nan}
+    row["prevalence"] = positives / population if population else np.nan
     if positives == 0:
-        return empty | {"prevalence": prevalence}
-    if positives == missed:
-        return empty | {
-            "auprc": 0.0,
-            "best_dice": 0.0,
-            "auroc": 0.0 if score.size else np.nan,
-            "prevalence": prevalence,
-        }
-    threshold, hits, alarms = _detections(score, lesion)
-    predicted = hits + alarms
+        return row
+    if of_lesion.size == 0:
+        return row | {"auprc": 0.0, "best_dice": 0.0, "auroc": 0.0 if healthy else np.nan}
+    # A threshold at which no lesion voxel is added changes neither sum and has no better Dice than the one above it.
+    threshold = np.unique(of_lesion)[::-1]
+    hits = of_lesion.size - np.searchsorted(of_lesion, threshold)
+    predicted = scores.size - np.searchsorted(scores, threshold)
     new_hits = np.diff(hits, prepend=0)
     dice = 2 * hits / (predicted + positives)
     best = int(np.argmax(dice))
-    return {
+    not_below = predicted - hits
+    above = scores.size - np.searchsorted(scores, threshold, side="right") - (hits - new_hits)
+    outranked = float(np.sum(new_hits * (healthy - (not_below + above) / 2)))
+    return row | {
         "auprc": float(np.sum(new_hits * (hits / predicted)) / positives),
         "best_dice": float(dice[best]),
         "best_threshold": float(threshold[best]),
-        "auroc": _area(hits, alarms, positives),
-        "prevalence": prevalence,
+        "auroc": outranked / (healthy * positives) if healthy else np.nan,
     }
 
 
@@ -117,26 +140,6 @@ def _visible(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not np.isfinite(values).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} scores are not finite; mask them first")
     return values, truth
-
-
-def _detections(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct thresholds from high to low, with the lesion and healthy voxels at or above each."""
-    # Sorting values is several times faster than sorting indices; the lesion's scores are few.
-    ranked = np.sort(score)[::-1]
-    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
-    threshold = ranked[last]
-    of_lesion = np.sort(score[lesion])
-    hits = of_lesion.size - np.searchsorted(of_lesion, threshold)
-    return threshold, hits, last + 1 - hits
-
-
-def _area(hits: np.ndarray, alarms: np.ndarray, positives: int) -> float:
-    """Area under the ROC curve by trapezoids; positives may exceed the last of hits (missed voxels)."""
-    if alarms[-1] == 0:
-        return float("nan")
-    before = np.concatenate([[0], hits[:-1]])
-    new_alarms = np.diff(alarms, prepend=0).astype(np.float64)
-    return float(np.sum(new_alarms * (hits + before)) / 2 / (float(alarms[-1]) * positives))
 
 
 def _bins(scores: np.ndarray) -> np.ndarray:

@@ -1,9 +1,14 @@
 """One table layout, written as Markdown, LaTeX (booktabs) and HTML."""
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
+import numpy as np
+
+METRIC_NAMES = {"best_dice": "Dice", "auprc": "AUPRC"}
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -15,8 +20,11 @@ LATEX_ESCAPES = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
     "±": r"$\pm$",
     "–": "--",
+    "−": "$-$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "×": r"$\times$",
@@ -46,7 +54,7 @@ class Layout:
 
     number: "Table 1". groups: (label, number of columns) after the first column; columns: their labels.
     rows: (row label, cells), the labels of subordinate rows start with a space. footer: rows set off by
-    a rule. note: what the numbers mean.
+    a rule. note: what the numbers mean. A row without cells is a heading over those that follow.
     """
 
     number: str
@@ -72,7 +80,8 @@ def to_markdown(layout: Layout) -> str:
     marks = {Emphasis.NONE: "{}", Emphasis.BEST: "**{}**", Emphasis.SECOND: "<u>{}</u>"}
     for label, cells in layout.rows + layout.footer:
         texts = [marks[cell.emphasis].format(_markdown_text(cell.text)) for cell in cells]
-        lines.append(_markdown_row([_markdown_text(label.strip()), *texts]))
+        name = _markdown_text(label.strip())
+        lines.append(_markdown_row([name, *texts] if cells else [f"**{name}**", *[""] * len(headers)]))
     return "\n".join([*lines, "", layout.note]).rstrip() + "\n"
 
 
@@ -99,6 +108,10 @@ def to_latex(layout: Layout) -> str:
         if rows:
             lines.append(r"\midrule")
         for label, cells in rows:
+            if not cells:
+                heading = rf"\textit{{{escape_latex(label)}}}"
+                lines.append(rf"\multicolumn{{{len(layout.columns) + 1}}}{{l}}{{{heading}}} \\")
+                continue
             texts = [marks[cell.emphasis].format(escape_latex(cell.text)) for cell in cells]
             indent = r"\quad " if label.startswith(" ") else ""
             lines.append(" & ".join([indent + escape_latex(label.strip()), *texts]) + r" \\")
@@ -122,12 +135,50 @@ def to_html(layout: Layout) -> str:
     for tag, rows in (("tbody", layout.rows), ("tfoot", layout.footer)):
         lines = []
         for label, cells in rows:
+            if not cells:
+                span = len(layout.columns) + 1
+                lines.append(f'<tr><th scope="rowgroup" colspan="{span}">{html.escape(label)}</th></tr>')
+                continue
             texts = (marks[cell.emphasis].format(html.escape(cell.text)) for cell in cells)
             body = "".join(f"<td>{text}</td>" for text in texts)
             lines.append(f'<tr><th scope="row">{html.escape(label)}</th>{body}</tr>')
         if lines:
             parts.append(f"<{tag}>{''.join(lines)}</{tag}>")
     return "\n".join([*parts, "</table>", f'<p class="note">{html.escape(layout.note)}</p>'])
+
+
+def number(value: float, digits: int) -> str:
+    """A number; a dash for NaN."""
+    if np.isnan(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return (text if float(text) else text.lstrip("-")).replace("-", "−")
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """A fraction in percent; a dash for NaN."""
+    return number(100 * fraction, digits)
+
+
+def signed_percent(fraction: float, digits: int = 1) -> str:
+    """A difference of fractions in percentage points, with its sign; a dash for NaN."""
+    text = percent(fraction, digits)
+    return f"+{text}" if fraction > 0 and float(text) else text
+
+
+def spread(mean: float, sd: float, digits: int = 1) -> str:
+    """Fractions in percent, mean ± standard deviation where there is one."""
+    if np.isnan(mean) or np.isnan(sd):
+        return percent(mean, digits)
+    return f"{percent(mean, digits)} ± {percent(sd, digits)}"
+
+
+def interval(record: Mapping[str, Any], digits: int = 1) -> str:
+    """The fractions ci_low and ci_high in percent; a dash without an interval."""
+    if np.isnan(record["ci_low"]):
+        return "–"
+    joint = " to " if record["ci_low"] < 0 else "–"
+    return f"{percent(record['ci_low'], digits)}{joint}{percent(record['ci_high'], digits)}"
 
 
 def escape_latex(text: str) -> str:

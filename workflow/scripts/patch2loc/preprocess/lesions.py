@@ -61,7 +61,8 @@ def carry_lesion(
     }
     report["scale"] = float(scale)
     return carried, {
-        name: round(float(value), 6) if name.endswith("_ml") else int(value) for name, value in report.items()
+        name: round(float(value), 6) if isinstance(value, float) or name.endswith("_ml") else int(value)
+        for name, value in report.items()
     }
 
 

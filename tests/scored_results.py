@@ -1,0 +1,64 @@
+"""Results of a small scored run: random brains with heatmaps of two methods, for the tests of viewer and report."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc.files import write_json
+from patch2loc.metrics import evaluate_scores
+from patch2loc.scans import Scan
+from patch2loc.viewer.folder import ScoredDataset
+from patch2loc.volumes import Grid, write
+
+GRID = Grid((20, 24, 16), 2.0, (1.0, -3.0, 7.0))
+METHODS = ("patch2loc", "zscore")
+LOST_ML = 0.08  # 10 voxels of every lesion are off the grid
+MISSED = 10 + 4
+ROLES = {"tumours": ("lesion", 6), "healthy": ("healthy", 3), "own_scans": ("unlabelled", 2)}
+
+
+def brain() -> np.ndarray:
+    """An ellipsoid with a notch in front on the subject's right, (x, y, z) boolean."""
+    x, y, z = np.indices(GRID.shape)
+    inside = ((x - 9.5) / 8) ** 2 + ((y - 11.5) / 10) ** 2 + ((z - 7.5) / 6) ** 2 < 1
+    return inside & ~((x > 14) & (y > 16))
+
+
+def scored_results(folder: Path) -> list[ScoredDataset]:
+    """Write preprocessed scans and heatmaps of fold 0 under `folder`; the datasets, patch2loc first."""
+    return [_dataset(folder, name, role, count) for name, (role, count) in ROLES.items()]
+
+
+def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
+    scans, rows = [], []
+    for number in range(count):
+        scan = Scan(f"sub {number}", folder / "preprocessed" / name / f"sub {number}", "T1")
+        random = np.random.default_rng([len(name), number])
+        mask, lesion = brain(), np.zeros(GRID.shape, bool)
+        if role == "lesion":
+            lesion[4 : 7 + number, 8:12, 6:9] = True
+            lesion[0, 0, :4] = True  # outside the brain
+        score = (random.normal(6, 2, GRID.shape) + 3 * lesion + number / 4).astype(np.float32)
+        write(scan.volume, random.uniform(50, 400, GRID.shape) * mask, GRID.affine)
+        write(scan.mask, mask, GRID.affine)
+        write(scan.lesion, lesion, GRID.affine)
+        lost = LOST_ML / 2 if role == "lesion" else 0.0
+        write_json(scan.qc, {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0}})
+        for method in METHODS:
+            shown = score if method == "patch2loc" else np.abs(score - 5)
+            write(
+                _heatmaps(folder, method, name) / f"{scan.subject}.nii.gz",
+                np.where(mask, shown, np.nan),
+                GRID.affine,
+            )
+        row = evaluate_scores(score[mask], lesion[mask], MISSED if role == "lesion" else 0)
+        rows.append({"subject": scan.subject, **row, "lesion_ml": lesion.sum() * 0.008 + 2 * lost})
+        scans.append(scan)
+    heatmaps = {method: _heatmaps(folder, method, name) for method in METHODS}
+    metrics = None if role == "unlabelled" else pd.DataFrame(rows)
+    return ScoredDataset(name, name.capitalize(), role, True, scans, heatmaps, metrics)
+
+
+def _heatmaps(folder: Path, method: str, name: str) -> Path:
+    return folder / "heatmaps" / method / name / "fold0"

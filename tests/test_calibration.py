@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from patch2loc.calibration import (
+    LEAST_SHARE,
+    NORMAL_MAD,
+    PRIOR_SCANS,
+    calibrated_validation,
+    fit_calibration,
+)
+
+SHAPE = (24, 24, 16)
+MASK = np.zeros(SHAPE, bool)
+MASK[2:22, 2:22, 2:14] = True
+
+
+def healthy(scans, seed=0):
+    """Scans that score 5 +- 3 in the left half and 0 +- 1 in the right half."""
+    generator = np.random.default_rng(seed)
+    left = np.arange(SHAPE[0])[:, None, None] < 12
+    values = np.where(left, 5, 0) + np.where(left, 3, 1) * generator.normal(size=(scans, *SHAPE))
+    return [np.where(MASK, scan, np.nan).astype(np.float32) for scan in values]
+
+
+def test_many_scans_are_made_alike_in_every_place():
+    calibration = fit_calibration(healthy(200), spacing=4.0)
+    (new,) = (calibration.apply(scan) for scan in healthy(1, seed=9))
+    left, right = new[4:9][MASK[4:9]], new[15:20][MASK[15:20]]
+    assert np.median(left) == pytest.approx(0, abs=0.15)
+    assert np.median(right) == pytest.approx(0, abs=0.15)
+    assert left.std() == pytest.approx(1, abs=0.15)
+    assert right.std() == pytest.approx(1, abs=0.15)
+
+
+def test_a_place_is_drawn_to_the_whole_brain_by_the_number_of_scans():
+    scans = [np.where(MASK, np.where(np.arange(SHAPE[0])[:, None, None] < 12, 6, 0), np.nan)] * 4
+    scans = [scan.astype(np.float32) for scan in scans]
+    scans[0][2, 2, 2] = 0  # so that half of the voxels and one more score 0
+    location = fit_calibration(scans, spacing=100.0).location
+    assert location[5, 12, 8] == pytest.approx(6 * 4 / (4 + PRIOR_SCANS), rel=1e-4)
+    assert location[18, 12, 8] == pytest.approx(0, abs=1e-4)
+
+
+def test_one_scan_has_the_spread_of_the_whole_brain():
+    (scan,) = healthy(1)
+    values = scan[MASK]
+    expected = NORMAL_MAD * np.median(np.abs(values - np.median(values)))
+    np.testing.assert_allclose(fit_calibration([scan], 4.0).scale, expected, rtol=1e-5)
+
+
+def test_a_place_that_never_varies_keeps_a_scale():
+    scans = healthy(30)
+    for scan in scans:
+        scan[15:] = np.where(MASK[15:], 1.0, np.nan)
+    values = np.concatenate([scan[MASK] for scan in scans])
+    of_all = NORMAL_MAD * np.median(np.abs(values - np.median(values)))
+    assert fit_calibration(scans, 100.0).scale.min() >= LEAST_SHARE * of_all * 0.999
+    constant = [np.where(MASK, 2.0, np.nan).astype(np.float32)] * 3
+    assert np.isfinite(fit_calibration(constant, 4.0).apply(constant[0])[MASK]).all()
+
+
+def test_an_outlying_scan_moves_neither_location_nor_scale():
+    scans = healthy(21)
+    before = fit_calibration(scans, 4.0)
+    scans[3] = scans[3] + 1000
+    after = fit_calibration(scans, 4.0)
+    assert np.abs(after.location - before.location)[MASK].max() < 1
+    assert np.abs(after.scale / before.scale - 1)[MASK].max() < 0.5
+
+
+def test_shift_and_scale_of_the_scores_change_nothing():
+    scans = healthy(5)
+    changed = [7 * scan - 30 for scan in scans]
+    first, second = (
+        fit_calibration(scans, 4.0).apply(scans[0]),
+        fit_calibration(changed, 4.0).apply(changed[0]),
+    )
+    np.testing.assert_allclose(first[MASK], second[MASK], atol=1e-3)
+
+
+def test_maps_are_finite_on_the_whole_grid_and_heatmaps_keep_their_mask():
+    scans = healthy(3)
+    scans[1][:10] = np.nan
+    calibration = fit_calibration(scans, 4.0)
+    assert np.isfinite(calibration.location).all()
+    assert (calibration.scale > 0).all()
+    np.testing.assert_array_equal(np.isnan(calibration.apply(scans[0])), ~MASK)
+
+
+def test_validation_scans_are_calibrated_by_the_others():
+    scans = healthy(5)
+    found = calibrated_validation(scans, 4.0)
+    np.testing.assert_array_equal(found[2], fit_calibration(scans[1::2], 4.0).apply(scans[2]))
+    np.testing.assert_array_equal(found[3], fit_calibration(scans[::2], 4.0).apply(scans[3]))
+    one = calibrated_validation(scans[:1], 4.0)
+    np.testing.assert_array_equal(one[0], fit_calibration(scans[:1], 4.0).apply(scans[0]))
+
+
+@pytest.mark.parametrize("scans", [[], [np.full(SHAPE, np.nan)]])
+def test_without_scores_there_is_no_calibration(scans):
+    with pytest.raises(ValueError, match="validation"):
+        fit_calibration(scans, 4.0)

@@ -1,0 +1,88 @@
+"""A second score, comparable between places: in units of what healthy validation scans score at the same place.
+
+Not in the paper. Borders of the brain and the ventricles score high in healthy scans, too; relative to that, a lesion
+elsewhere ranks higher. It is computed from heatmaps, without another pass of the network.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+SMOOTHING_MM = 4.0  # standard deviation of the Gaussian over places
+PRIOR_SCANS = 3  # as many scans' worth is believed that a place is like the whole brain
+LEAST_SHARE = 0.25  # of the scale of the whole brain: no place has a smaller one
+NORMAL_MAD = 1.4826  # standard deviation of normal values over their median absolute deviation
+
+
+class Calibration(NamedTuple):
+    """Location and scale of healthy scores at every voxel of the grid, (x, y, z) float32."""
+
+    location: np.ndarray
+    scale: np.ndarray
+
+    def apply(self, heatmap: np.ndarray) -> np.ndarray:
+        """A heatmap, (x, y, z) score, NaN outside the mask, as (score - location) / scale."""
+        return (heatmap - self.location) / self.scale
+
+
+def fit_calibration(heatmaps: Sequence[np.ndarray], spacing: float) -> Calibration:
+    """Location and scale of the scores of healthy scans at every place.
+
+    heatmaps: (x, y, z) scores, NaN outside the mask, one per scan.  spacing: mm.
+    Location is the median over scans, scale the median absolute deviation from it times 1.4826. Both are averaged
+    over places with a Gaussian, and drawn towards those of all voxels together as if these were PRIOR_SCANS scans
+    more, so that few scans, or a place that few brains reach, change little. One scan alone has no scale of its own.
+    Raises ValueError without heatmaps or scores.
+    """
+    known = np.any([~np.isnan(heatmap) for heatmap in heatmaps], axis=0)
+    if not known.any():
+        raise ValueError("no score of a healthy validation scan found, one at least expected")
+    scores = np.stack([heatmap[known] for heatmap in heatmaps])
+    of_all = scores[~np.isnan(scores)]
+    location_of_all = np.median(of_all)
+    scale_of_all = NORMAL_MAD * np.median(np.abs(of_all - location_of_all))
+    location = _median(scores)
+    scale = NORMAL_MAD * _median(np.abs(scores - location))
+
+    scans = np.zeros(known.shape, np.float32)
+    scans[known] = np.count_nonzero(~np.isnan(scores), axis=0)
+    width = SMOOTHING_MM / spacing
+    near = gaussian_filter(scans, width, mode="constant")
+
+    def averaged(values: np.ndarray) -> np.ndarray:
+        weighted = np.zeros(known.shape, np.float32)
+        weighted[known] = values * scans[known]
+        return gaussian_filter(weighted, width, mode="constant") / np.maximum(near, 1e-6)
+
+    believed = near / (near + PRIOR_SCANS)
+    drawn = location_of_all + believed * (averaged(location) - location_of_all)
+    # One scan tells where scores lie, and nothing of how they spread.
+    spread = np.maximum(near - 1, 0)
+    believed = spread / (spread + PRIOR_SCANS)
+    variance = scale_of_all**2 + believed * (averaged(scale**2) - scale_of_all**2)
+    smallest = max(LEAST_SHARE * scale_of_all, np.finfo(np.float32).tiny)
+    return Calibration(drawn.astype(np.float32), np.maximum(np.sqrt(variance), smallest).astype(np.float32))
+
+
+def calibrated_validation(heatmaps: Sequence[np.ndarray], spacing: float) -> list[np.ndarray]:
+    """The validation scans' own heatmaps, calibrated: each by the scans of the other half, as a new scan would be.
+
+    Arguments as for `fit_calibration`. The halves are the scans at even and at odd places; one scan alone is
+    calibrated by itself.
+    """
+    if len(heatmaps) < 2:
+        return [fit_calibration(heatmaps, spacing).apply(heatmap) for heatmap in heatmaps]
+    halves = [fit_calibration(heatmaps[start::2], spacing) for start in (0, 1)]
+    return [halves[1 - place % 2].apply(heatmap) for place, heatmap in enumerate(heatmaps)]
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Median over scans, (scans, voxels) to (voxels,), NaN left out; every voxel has a value in some scan."""
+    count = np.count_nonzero(~np.isnan(values), axis=0)
+    ordered = np.sort(values, axis=0)  # NaN last
+    low, high = (
+        np.take_along_axis(ordered, place[None], axis=0)[0] for place in ((count - 1) // 2, count // 2)
+    )
+    return (low + high) / 2
