@@ -38,19 +38,7 @@ rule all:
     input:
         rules.report_page.output,
         rules.every_scan_used.output,
-        [
-            rule.output
-            for rule in (
-                rules.table1,
-                rules.table2,
-                rules.cases,
-                rules.comparison,
-                rules.by_volume,
-                rules.variants,
-            )
-            if LESION
-        ],
-        rules.thresholds.output,
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES + (["cases"] if LESION else [])),
         rules.subject_lists.output,
         LEARNING_CURVES,
         expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),

@@ -99,7 +99,10 @@ def of_kind(*kinds):
 
 ALL_SCANS = [folder for name in DATASETS for folder in preprocessed(name, known_subjects(name))]
 FOLD = FOLDS[0]  # figures show the first fold
-TABLES = [1, 2] if LESION else []  # without lesions, heatmaps of healthy scans are all there is to show
+# Without lesions, heatmaps of healthy scans and false positives are all there is to show.
+TABLES = (
+    ["table1", "table2", "thresholds", "comparison", "by_volume", "variants"] if LESION else ["thresholds"]
+)
 FIGURES = range(2, 8) if LESION else [5, 7]
 MOST_ABNORMAL = next(
     (name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0]

@@ -1,4 +1,15 @@
-# The paper's figures 2 to 7, learning curves, and the report that opens alone.
+# The paper's figures 2 to 7, learning curves, the viewer, and the report that opens alone.
+# What the code's hash does not see: pages and templates.
+VIEWER_PAGES = [
+    workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}")
+    for name in ("viewer.html", "viewer.css", "volumes.js", "slices.js", "viewer.js")
+]
+REPORT_PAGES = [
+    workflow.source_path(f"../workflow/scripts/patch2loc/report_{name}.j2")
+    for name in ("template.html", "parts.html", "style.css")
+]
+
+
 rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
@@ -134,16 +145,47 @@ rule learning_curve:
         "../workflow/scripts/figure_learning_curve.py"
 
 
-rule report_page:
-    """The report: one HTML page with all tables, figures and quality control, opens offline."""
+rule viewer:
+    """The interactive viewer: its page, and the files of some scans of every dataset."""
     input:
-        tables=expand(f"{RESULTS}/tables/table{{number}}.html", number=TABLES),
-        provenance=expand(f"{RESULTS}/tables/table{{number}}.csv.provenance.json", number=TABLES),
-        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY),
+        heatmaps=expand(
+            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=METHODS, dataset=list(DATASETS)
+        ),
+        metrics=metrics_of(LESION + HEALTHY),
+        cohorts=[cohort(name, FOLD, "test") for name in DATASETS],
+        pages=VIEWER_PAGES,
+    output:
+        directory(f"{RESULTS}/report"),
+    log:
+        f"{RESULTS}/logs/viewer.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=120,
+    params:
+        code=code_hash("patch2loc.viewer.folder"),
+        datasets=ABOUT,
+        methods=sorted(METHODS, key=lambda method: method != "patch2loc"),
+        scans_shown=config["report"]["viewer_scans"],
+        fold=FOLD,
+        colour_map=config["figures"]["colour_map"],
+    script:
+        "../workflow/scripts/viewer.py"
+
+
+rule report_page:
+    """The report: one HTML page with all tables, figures, subjects and quality control, opens offline."""
+    input:
+        tables=expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
+        provenance=expand(f"{RESULTS}/tables/{{table}}.csv.provenance.json", table=TABLES),
+        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
         figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
         captions=[workflow.source_path(f"../workflow/report/fig{number}.rst") for number in FIGURES],
         curves=LEARNING_CURVES,
         quality=rules.quality.output,
+        viewer=rules.viewer.output,
+        pages=REPORT_PAGES,
     output:
         f"{RESULTS}/report.html",
     log:
@@ -158,5 +200,6 @@ rule report_page:
         datasets=ABOUT,
         configuration={key: value for key, value in config.items() if key != "datasets"},
         protocol=PROTOCOL,
+        main_figures=["fig4"] if LESION else ["fig5"],
     script:
         "../workflow/scripts/report_page.py"

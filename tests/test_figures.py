@@ -172,7 +172,7 @@ def test_slices_keep_left_on_the_left_and_grey_outside_the_mask():
     assert shown.mask[0, 0]
     assert tuple(picture.cmap(np.ma.masked_all(1))[0]) == to_rgba("0.55")
     assert truth.images[0].get_array()[row, column] == 1.0
-    assert any("subject's left" in text.get_text() for text in [figure._supxlabel])
+    assert any("subject's right" in text.get_text() for text in [figure._supxlabel])
 
 
 def test_healthy_slices_have_no_truth_and_take_another_colour_map():

@@ -242,6 +242,6 @@ def test_the_picture_says_what_it_shows(method, limits):
     assert len(images) == 2 * len(chosen_slices(heatmap)[0])
     assert all(image.get_clim() == limits for image in images[len(images) // 2 :])
     text = " ".join(figure.get_supxlabel().split())
-    assert "Left of the image is the subject's left (not the radiological convention)" in text
+    assert "Radiological convention: left of the image is the subject's right" in text
     marks = [text.get_text() for text in figure.axes[0].texts]
     assert marks == ["L", "R"]

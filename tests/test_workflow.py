@@ -92,7 +92,7 @@ def test_the_report_stands_alone(results):
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert "simulated" in page
     assert page.count("data:image/png;base64,") == 6 + 2  # figures and learning curves
-    assert page.count("data:image/") == 6 + 2 + 15  # and a thumbnail of every scan
+    assert page.count("data:image/") == 6 + 2 + 15 + 5  # and of every scan, and of those in the viewer
     for number in range(2, 8):
         assert (results / f"figures/fig{number}.pdf").read_bytes().startswith(b"%PDF")
 

@@ -1,4 +1,4 @@
-"""The report: one page that holds everything and opens offline."""
+"""The report: one page that holds everything, opens offline and links the viewer."""
 
 from pathlib import Path
 
@@ -16,16 +16,12 @@ with rule_log(snakemake.log[0]):
     for path in map(Path, given.metrics):
         keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
         metrics.append(pd.read_csv(path).assign(**keys))
-    table = pd.concat(metrics, ignore_index=True)
-    table = table[
-        [
-            *("method", "dataset", "fold", "subject"),
-            *table.columns.drop(["method", "dataset", "fold", "subject"]),
-        ]
-    ]
     figures = [
         ReportFigure(
-            f"Figure {Path(path).stem.removeprefix('fig')}", Path(caption).read_text().strip(), Path(path)
+            Path(path).stem.replace("fig", "Figure ").replace("_", " "),
+            Path(caption).read_text(encoding="utf-8").strip(),
+            Path(path),
+            main=Path(path).stem in params.main_figures,
         )
         for path, caption in zip(given.figures, given.captions, strict=True)
     ]
@@ -50,7 +46,7 @@ with rule_log(snakemake.log[0]):
         snakemake.output[0],
         "Patch2Loc",
         [Path(path).read_text(encoding="utf-8") for path in given.tables],
-        table,
+        pd.concat(metrics, ignore_index=True),
         figures,
         curves,
         quality,
@@ -61,4 +57,5 @@ with rule_log(snakemake.log[0]):
             "configuration": params.configuration,
             **{Path(path).name: read_json(path)["code"] for path in given.provenance},
         },
+        given.viewer[0],
     )

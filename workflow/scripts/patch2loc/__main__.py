@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="COMMAND --help says more. The paper's tables and figures are made by the workflow: see README.md.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for add in (_add_score, _add_trace, _add_simulate):
+    for add in (_add_score, _add_view, _add_trace, _add_simulate):
         add(commands)
     chosen = parser.parse_args(arguments)
     try:
@@ -87,6 +87,25 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         "intensity-normalization's save_standard_histogram",
     )
     score.set_defaults(run=_score)
+
+
+def _add_view(commands: argparse._SubParsersAction) -> None:
+    view = commands.add_parser(
+        "view",
+        help="look at scored scans in a browser",
+        description="Serve the report and the viewer of a run to this machine alone, until Ctrl-C.",
+    )
+    view.add_argument("results", metavar="RESULTS", help="folder of a run with its report, e.g. results/demo")
+    view.add_argument("--port", type=int, default=8642, help="0 takes a free one; default: 8642")
+    view.add_argument("--no-browser", action="store_true", help="only print the address")
+    view.set_defaults(run=_view)
+
+
+def _view(chosen: argparse.Namespace) -> int:
+    from patch2loc.viewer import serve
+
+    serve(chosen.results, chosen.port, not chosen.no_browser)
+    return 0
 
 
 def _add_trace(commands: argparse._SubParsersAction) -> None:

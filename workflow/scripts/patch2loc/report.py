@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that holds everything it shows and asks nothing of a network."""
+"""The report of a run: one HTML file that holds everything it shows, asks nothing of a network, links the viewer."""
 
 import base64
 import html
@@ -8,44 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.image import imread, imsave
 
 from patch2loc.errors import InputError
 from patch2loc.files import write_text
+from patch2loc.report_datasets import dataset_section
+from patch2loc.viewer.folder import read_index
 
 TEMPLATE = "report_template.html.j2"
 MOST_SCANS = 60
 THUMBNAIL_WIDTH = 520
-METRIC_LABELS = {
-    "method": "method",
-    "dataset": "dataset",
-    "fold": "fold",
-    "subject": "subject",
-    "auprc": "AUPRC",
-    "best_dice": "best Dice",
-    "best_threshold": "its threshold",
-    "auroc": "AUROC",
-    "auroc_healthy": "AUROC against healthy scans",
-    "prevalence": "lesion prevalence",
-    "lesion_ml": "lesion [ml]",
-    "lesion_ml_outside": "of it outside brain or grid [ml]",
-    "location_error": "location error [% of grid]",
-    "mean_score_healthy": "mean score, healthy tissue",
-    "mean_score_lesion": "mean score, lesion",
-    "seconds": "time [s]",
-}
+MUCH_OUTSIDE = 0.05  # share of the lesion volume
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the report: its title, its caption and its PNG file."""
+    """A figure of the report: its title, its caption, its PNG file, and whether the summary shows it."""
 
     title: str
     caption: str
     png: Path
+    main: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,14 +59,16 @@ def write_report(
     run: Mapping[str, Any],
     datasets: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
+    viewer: str | Path,
 ) -> None:
-    """Write the report of a run as one self-contained HTML file.
+    """Write the report of a run as one self-contained HTML file, with links to the viewer beside it.
 
-    tables: HTML fragments (`table_formats.to_html`), shown in their order. metrics: one row per method,
-    dataset, fold and subject. run: what was computed, label to value. datasets: rows of equal keys, among
-    them "simulated" (bool), which decides the banner at the top. provenance: label to value; values that
-    are mappings or lists are shown folded. Of the scans, those left out and flagged ones first, at most 60 are shown;
-    all are counted. Raises InputError when a picture is missing or unreadable.
+    tables: HTML fragments (`table_formats.to_html`); the first is in the summary. metrics: one row per method,
+    dataset, fold and subject. run: what was computed, label to value. datasets: name, title, modality, role and
+    simulated of each, and what else there is to show. provenance: label to value; values that are mappings or lists
+    are shown folded. Of the pictures of quality control, those of scans left out and flagged first, at most 60 are
+    shown; all are counted. viewer: its folder (`viewer.folder`), in the folder of `path`.
+    Raises InputError when a picture is missing or unreadable, or the viewer is.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -91,20 +78,22 @@ def write_report(
         lstrip_blocks=True,
     )
     ordered = sorted(quality, key=lambda scan: (not scan.left_out, not scan.flags))
+    scored = read_index(viewer)["scans"]
     text = environment.get_template(TEMPLATE).render(
         title=title,
         simulated=_simulated(datasets),
+        warnings=_warnings(metrics, quality, datasets),
         run=dict(run),
         datasets=[dict(dataset) for dataset in datasets],
         tables=list(tables),
-        metrics=_metrics_rows(metrics),
-        metric_headers=[METRIC_LABELS.get(name, name) for name in metrics.columns],
-        figures=[_embedded(figure) for figure in figures],
+        sections=[dataset_section(dict(dataset), metrics, scored, Path(viewer)) for dataset in datasets],
+        main_figures=[_embedded(figure) for figure in figures if figure.main],
+        figures=[_embedded(figure) for figure in figures if not figure.main],
         learning_curves=[_embedded(figure) for figure in learning_curves],
         scans=[_scan(scan) for scan in ordered[:MOST_SCANS]],
         n_scans=len(quality),
-        n_flagged=sum(bool(scan.flags) and not scan.left_out for scan in quality),
-        n_left_out=sum(scan.left_out for scan in quality),
+        n_flagged=_count(quality, left_out=False),
+        n_left_out=_count(quality, left_out=True),
         provenance=[(label, _provenance_html(value)) for label, value in provenance.items()],
     )
     write_text(path, text)
@@ -118,19 +107,33 @@ def _simulated(datasets: Sequence[Mapping[str, Any]]) -> str:
     return "some" if any(flags) else "none"
 
 
-def _metrics_rows(metrics: pd.DataFrame) -> list[list[tuple[str, str]]]:
-    """Per subject and column (text shown, key to sort by); missing values are empty."""
-    rows = []
-    for record in metrics.itertuples(index=False):
-        cells = []
-        for value in record:
-            if isinstance(value, (float, np.floating)):
-                shown = "" if np.isnan(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
-                cells.append((shown, "" if np.isnan(value) else repr(float(value))))
-            else:
-                cells.append((str(value), str(value)))
-        rows.append(cells)
-    return rows
+def _count(quality: Sequence[ScanQuality], left_out: bool) -> int:
+    """Scans that were left out, or that are flagged and were not."""
+    return sum(bool(scan.flags) and scan.left_out == left_out for scan in quality)
+
+
+def _warnings(
+    metrics: pd.DataFrame, quality: Sequence[ScanQuality], datasets: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What a reader has to know before the numbers."""
+    found = []
+    for count, what in (
+        (_count(quality, left_out=True), "could not be preprocessed; no table or figure holds them"),
+        (_count(quality, left_out=False), "flagged by quality control; look at their pictures below"),
+    ):
+        if count:
+            found.append(f"{count} of {len(quality)} scans: {what}.")
+    if {"lesion_ml", "lesion_ml_outside"} <= set(metrics.columns):
+        for dataset in datasets:
+            # The same for every method and fold.
+            rows = metrics[metrics["dataset"] == dataset["name"]].drop_duplicates("subject")
+            lesion, outside = rows["lesion_ml"].sum(), rows["lesion_ml_outside"].sum()
+            if outside > MUCH_OUTSIDE * lesion:
+                found.append(
+                    f"{dataset['title']}: {outside / lesion:.0%} of the lesion volume is outside brain mask or grid, "
+                    "where no method scores; it counts as missed."
+                )
+    return found
 
 
 def _embedded(figure: ReportFigure) -> dict[str, str]:

@@ -74,7 +74,7 @@ def ellipse_figure(
             _draw_ellipses(axes, group, background.shape, seed)
             shown = f", {MOST_ELLIPSES} shown" if len(group) > MOST_ELLIPSES else ""
             axes.set_title(f"{len(group)} {name}{shown}")
-            axes.set(xlim=(-0.5, background.shape[0] - 0.5), ylim=(-0.5, background.shape[1] - 0.5))
+            axes.set(xlim=(background.shape[0] - 0.5, -0.5), ylim=(-0.5, background.shape[1] - 0.5))
         column[1].set_xlabel(f"location x {place['x']}, y {place['y']}, z {place['z']} (voxels)")
     panels[0, 0].set_ylabel("normal patches\n(< 10 % lesion)")
     panels[1, 0].set_ylabel("abnormal patches\n(> 90 % lesion)")

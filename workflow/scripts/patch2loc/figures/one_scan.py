@@ -23,7 +23,7 @@ MARGIN = 4
 PANELS_WIDTH, AROUND_PANELS = 6.4, 0.65  # inches, of all panels of a row and above and below the rows
 SCORE_LABEL = "score: ln(squared location error)\n+ ln(variance), in % of the grid"
 CAPTION = (
-    "Left of the image is the subject's left (not the radiological convention); anterior is up. Slices: five that "
+    "Radiological convention: left of the image is the subject's right; anterior is up. Slices: five that "
     "divide the height of the brain evenly, and the one (*) with most of the highest 1 % of the scores. "
     "mm: above the lowest slice of the brain. Research only, not for diagnosis."
 )

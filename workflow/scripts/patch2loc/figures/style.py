@@ -17,7 +17,7 @@ ABNORMAL = "#d0312d"
 SCORE_RANGE = (0.0, 12.0)
 COLOUR_MAP = "jet"
 COLOUR_BLIND_SAFE = "viridis"
-ORIENTATION = "Left of the image is the subject's left; anterior is up."
+ORIENTATION = "Radiological convention: left of the image is the subject's right; anterior is up."
 RC = {
     "font.family": "DejaVu Sans",
     "font.size": 7,
@@ -51,12 +51,14 @@ def save_figure(figure: Figure, paths: Sequence[str | Path]) -> None:
 
 
 def show_slice(axes: Axes, image: np.ndarray, **how: object) -> object:
-    """Draw one axial slice (x, y) with the subject's left on the left and anterior up, without ticks."""
+    """Draw one axial slice (x, y) in radiological convention, the subject's right on the left, without ticks."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return axes.imshow(image.T, origin="lower", interpolation="nearest", **how)
+    picture = axes.imshow(image.T, origin="lower", interpolation="nearest", **how)
+    axes.set_xlim(sorted(axes.get_xlim(), reverse=True))  # x grows to the subject's right
+    return picture
 
 
 def grey_range(scan: np.ndarray) -> dict[str, object]:
@@ -67,8 +69,8 @@ def grey_range(scan: np.ndarray) -> dict[str, object]:
 
 
 def mark_sides(axes: Axes, colour: str = "white") -> None:
-    """Write L and R in the lower corners of a slice drawn by `show_slice`."""
-    for side, where, align in (("L", 0.02, "left"), ("R", 0.98, "right")):
+    """Write R and L in the lower corners of a slice drawn by `show_slice`."""
+    for side, where, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
         axes.text(
             where, 0.02, side, transform=axes.transAxes, ha=align, va="bottom", color=colour, fontsize=6
         )

@@ -159,6 +159,7 @@ def picture(
 ) -> None:
     """Draw three axial, a coronal and two sagittal slices with outlines of atlas, mask and lesion.
 
+    In radiological convention: left of axial and coronal slices is the subject's right (R), of sagittal ones anterior (A).
     volume: (x, y, z), the scan on the grid, not cut by the mask, so that what was left out can be seen.
     atlas_on_grid: the atlas image there; its outlines are its brain and its dark or bright inner borders.
     """
@@ -192,6 +193,8 @@ def picture(
             if outline.any() and not outline.all():
                 axes.contour(outline, [0.5], colors=COLOURS[name], linewidths=1.0)
         axes.text(0.02, 0.02, f"{'xyz'[axis]} = {index}", color="white", fontsize=8, transform=axes.transAxes)
+        axes.set_xlim(sorted(axes.get_xlim(), reverse=True))
+        axes.text(0.02, 0.5, "R" if axis > 0 else "A", color="white", fontsize=8, transform=axes.transAxes)
         axes.set_axis_off()
     figure.text(0.01, 0.965, title, color="white", fontsize=10)
     lines = [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items()]

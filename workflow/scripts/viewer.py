@@ -1,0 +1,29 @@
+"""The viewer's folder beside the report."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.scans import read_cohort
+    from patch2loc.viewer.folder import ScoredDataset, write_viewer
+
+    given, params = snakemake.input, snakemake.params
+    metrics = {Path(path).parent.name: path for path in given.metrics}
+    datasets = []
+    for (name, about), cohort in zip(params.datasets.items(), given.cohorts, strict=True):
+        heatmaps = {path.parts[-3]: path for path in map(Path, given.heatmaps) if path.parts[-2] == name}
+        datasets.append(
+            ScoredDataset(
+                name=name,
+                title=about["title"],
+                role=about["role"],
+                simulated=about["simulated"],
+                scans=read_cohort(cohort),
+                heatmaps={method: heatmaps[method] for method in params.methods},
+                metrics=pd.read_csv(metrics[name]) if name in metrics else None,
+            )
+        )
+    write_viewer(snakemake.output[0], datasets, params.scans_shown, params.fold, params.colour_map)
