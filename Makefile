@@ -2,12 +2,13 @@
 PYTHON ?= python3
 DATA ?= data
 CORES ?= all
+CONFIG ?= tests/tiny.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real test test-slow lint format clean
+.PHONY: help demo real test test-slow slurm-test bench lint format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,11 +28,19 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=f
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.
-	$(BIN)/python -m pytest -m "not slow and not workflow" -n 2
+	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm" -n 2
 	$(BIN)/python -m pytest -m "workflow and not slow"
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
+
+slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faults: make slurm-test CONFIG=config/demo.yaml
+	SLURM_TEST_CONFIG=$(CONFIG) $(BIN)/python -m pytest -m slurm -rs
+
+bench: $(VENV)/.complete  ## Speed on this machine: the engine, the path of a scan, the metrics.
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/whole_path.py
+	$(BIN)/python benchmarks/metrics.py
 
 lint: $(VENV)/.complete  ## Style of the code and of the rules.
 	$(BIN)/ruff check .

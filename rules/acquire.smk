@@ -12,8 +12,8 @@ rule simulate_phantom:
     conda:
         IMAGING
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_hash("patch2loc.acquire.phantom"),
         seed=config["seed"],
@@ -40,8 +40,8 @@ rule paint_stroke:
     conda:
         IMAGING
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
         pair=lambda wildcards: {
@@ -64,8 +64,8 @@ rule convert_dicom:
     conda:
         IMAGING
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_hash("patch2loc.acquire.dicom"),
     script:

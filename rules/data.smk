@@ -38,8 +38,8 @@ rule unpack:
     conda:
         IMAGING
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         downloads=lambda wildcards: str(registry.downloads(config["data"], wildcards.registered)),
         target=lambda wildcards: str(Path(config["data"], wildcards.registered)),

@@ -44,7 +44,7 @@ rule evaluate:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=code_hash("patch2loc.evaluate"),
         patch=config["patch"],
@@ -72,7 +72,7 @@ rule analyse_patches:
     resources:
         gpu=GPU,
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
         device=config["device"],

@@ -162,7 +162,7 @@ rule viewer:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=120,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         code=code_hash("patch2loc.viewer.folder"),
         datasets=ABOUT,
@@ -193,7 +193,7 @@ rule report_page:
     conda:
         STATISTICS
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
         code=code_hash("patch2loc.report"),
         preprocessed=f"{RESULTS}/preprocessed",

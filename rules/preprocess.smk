@@ -45,8 +45,8 @@ rule cohort:
     conda:
         IMAGING
     resources:
-        mem_mb=500,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.scans"),
         modality=modality_of,

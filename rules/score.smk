@@ -43,7 +43,7 @@ rule carry_back:
         IMAGING
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=code_hash("patch2loc.preprocess"),
         subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),

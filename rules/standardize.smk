@@ -10,7 +10,7 @@ rule landmarks:
         IMAGING
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=code_hash("patch2loc.standardize"),
     script:

@@ -12,7 +12,7 @@ rule table1:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.tables", "patch2loc.summary"),
         methods=EVALUATED,
@@ -37,7 +37,7 @@ rule table2:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=code_hash("patch2loc.correlation_table"),
         datasets={name: ABOUT[name] for name in LESION},
@@ -65,8 +65,8 @@ rule cases:
     conda:
         STATISTICS
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.tables"),
         methods=EVALUATED,
@@ -88,7 +88,7 @@ rule thresholds:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.threshold_table"),
         table="thresholds",
@@ -113,7 +113,7 @@ rule comparison:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.comparison"),
         table="comparison",
@@ -138,7 +138,7 @@ rule by_volume:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.by_volume"),
         table="by_volume",
@@ -163,7 +163,7 @@ rule variants:
         STATISTICS
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=30,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         code=code_hash("patch2loc.comparison"),
         table="variants",

@@ -16,7 +16,7 @@ rule train:
         NETWORK
     threads: lambda wildcards: config["training"]["threads"] if wildcards.method in NETWORKS else 1
     resources:
-        mem_mb=config["training"]["memory_mb"],
+        mem_mb=lambda wildcards, attempt: config["training"]["memory_mb"] * attempt,
         gpu=lambda wildcards: GPU * (wildcards.method in NETWORKS),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:

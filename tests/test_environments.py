@@ -1,10 +1,14 @@
-"""The pins of requirements.txt and envs/*.yaml agree, and each environment has what its rules import."""
+"""Pins of requirements.txt, envs/*.yaml and the image agree, and each environment has what its rules import."""
 
 import ast
+import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parent.parent
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
+DOCKERFILE = REPOSITORY / "workflow" / "Dockerfile"
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 IMPORT_NAMES = {
@@ -138,3 +143,68 @@ def test_every_module_of_the_package_finds_its_imports_in_requirements():
         if third_party(path) - set(pins)
     }
     assert absent == {}
+
+
+def test_every_environment_and_the_image_have_the_same_python():
+    image = re.findall(r"^FROM python:(\d+\.\d+)-", DOCKERFILE.read_text(), re.MULTILINE)
+    assert image == ["3.11"]
+    every = [*ENVIRONMENTS, *(REPOSITORY / "envs" / "tools").glob("*.yaml")]
+    assert {pins_of(path)["python"] for path in every} == set(image)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={image[0]}"
+
+
+def test_the_image_installs_requirements_and_nothing_else():
+    text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
+    runs = re.findall(r"^RUN (.+)", text, re.MULTILINE)
+    assert [run for run in runs if "install" in run] == ["python -m pip install -r requirements.txt"]
+    copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
+    assert copied[0] == "requirements.txt"
+    assert "." in copied
+    assert (REPOSITORY / "workflow" / "run.py").is_file()
+    entry = json.loads(re.search(r"^ENTRYPOINT (.+)", text, re.MULTILINE)[1])
+    arguments = json.loads(re.search(r"^CMD (.+)", text, re.MULTILINE)[1])
+    assert entry == ["python", "workflow/run.py"]
+    assert all((REPOSITORY / path).is_file() for path in [entry[1], *arguments])
+
+
+def test_the_image_leaves_out_what_git_leaves_out():
+    ignored = (REPOSITORY / "workflow" / "Dockerfile.dockerignore").read_text().splitlines()
+    for name in ("results", "data", ".venv", ".snakemake", ".git", "**/__pycache__"):
+        assert name in ignored
+
+
+def test_the_executor_of_the_cluster_profile_is_pinned():
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    pins, _ = requirements()
+    assert f"snakemake-executor-plugin-{profile['executor']}" in pins
+    installed = version(f"snakemake-executor-plugin-{profile['executor']}")
+    assert installed == pins[f"snakemake-executor-plugin-{profile['executor']}"]
+
+
+def test_the_catalog_entry_says_what_is_there():
+    usage = yaml.safe_load((REPOSITORY / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    deployment = usage["software-stack-deployment"]
+    assert deployment["conda"] is bool(re.search(r"^ +conda:", rules, re.MULTILINE))
+    contained = bool(re.search(r"^ *container(?:ized)?:", rules, re.MULTILINE))
+    assert deployment["apptainer"] is deployment["apptainer+conda"] is contained
+    assert usage["report"] is ("report(" in rules)
+    # What the catalog asks for beside the entry.
+    for path in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
+        assert (REPOSITORY / path).is_file()
+
+
+@pytest.mark.workflow
+@pytest.mark.skipif(
+    not (shutil.which("conda") or shutil.which("mamba")),
+    reason="conda is not installed: whether it can solve envs/*.yaml is not tested here",
+)
+def test_conda_plans_its_environments(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    command += ["--configfile", str(REPOSITORY / "tests" / "tiny.yaml"), "--cores", "1", "--use-conda", "-n"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    said = result.stdout + result.stderr
+    assert {path.name for path in ENVIRONMENTS} <= set(re.findall(r"([\w-]+\.yaml) will be created", said))
