@@ -60,7 +60,8 @@ def test_the_engine_equals_patch_by_patch(patch, density):
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}")
 @pytest.mark.parametrize(
-    ("precision", "bound", "count"), [("float32", 1e-5, 1500), ("bfloat16", 3e-2, 150), ("float16", 1e-2, 150)]
+    ("precision", "bound", "count"),
+    [("float32", 1e-5, 1500), ("bfloat16", 3e-2, 150), ("float16", 1e-2, 150)],
 )
 def test_the_engine_meets_the_published_network_on_a_real_slice(precision, bound, count):
     golden = np.load(GOLDEN)
@@ -120,7 +121,9 @@ print(peak() - before)
 """
     environment = {"PYTHONPATH": str(Path(dense.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
     small, large = (
-        float(subprocess.check_output([sys.executable, "-c", program, str(budget)], env=environment, text=True))
+        float(
+            subprocess.check_output([sys.executable, "-c", program, str(budget)], env=environment, text=True)
+        )
         for budget in (5, 250)
     )
     # A slice's maps, of every kind of place, and the convolutions that they are made of: all else is the budget's.

@@ -77,9 +77,7 @@ def content_only():
 def test_shifting_the_input_moves_the_heatmap(content_only, scan, shift):
     volume, mask = scan
     maps = score_voxels(volume, mask, content_only)
-    moved = score_voxels(
-        np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only
-    )
+    moved = score_voxels(np.roll(volume, shift, (0, 1, 2)), np.roll(mask, shift, (0, 1, 2)), content_only)
     np.testing.assert_array_equal(moved["log_variance"], np.roll(maps["log_variance"], shift, (0, 1, 2)))
     np.testing.assert_array_equal(maps["log_variance"][mask], volume[mask])
 

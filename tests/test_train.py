@@ -92,5 +92,3 @@ def test_the_best_checkpoint_is_returned():
         error = (network(cut, slice_location)[0] - place).norm(dim=1).mean().item()
     best = history.loc[history["validation_loss"].idxmin(), "validation_error"]
     assert error == pytest.approx(best, rel=1e-4)
-
-

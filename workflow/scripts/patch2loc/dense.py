@@ -133,7 +133,10 @@ class DenseNetwork:
             for branch in (folded.mean_branch, folded.logvariance_branch)
         ]
         self.heads = [
-            (torch.stack([layer.weight.T for layer in pair]), torch.stack([layer.bias for layer in pair])[:, None])
+            (
+                torch.stack([layer.weight.T for layer in pair]),
+                torch.stack([layer.bias for layer in pair])[:, None],
+            )
             for pair in zip(*branches, strict=True)
         ]
         bytes_each = MAPS * self.stem.size**2 * self.stem.channels * self.dtype.itemsize
@@ -153,7 +156,9 @@ class DenseNetwork:
         )
 
     @torch.inference_mode()
-    def predict_patches(self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, location: Tensor) -> Tensor:
+    def predict_patches(
+        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, location: Tensor
+    ) -> Tensor:
         """As `predict_slice`, for a few patches of many slices: each is cut out and computed by itself.
 
         padded: (slices, width + p, height + p).  index, x, y: (n,) integers.  location: (n,), percent.

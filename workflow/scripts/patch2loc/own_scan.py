@@ -115,8 +115,13 @@ def score_own_scan(
     result = preprocess_scan(
         scan, modality, scorer.atlas, scorer.grid, mask, settings=settings, device=scorer.device
     )
-    if scorer.model.get("preprocess_code") not in (None, code_hash("patch2loc.preprocess", "patch2loc.atlas")):
-        result.qc["flags"].append("the model was trained on scans that another version preprocessed: train it again")
+    if scorer.model.get("preprocess_code") not in (
+        None,
+        code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+    ):
+        result.qc["flags"].append(
+            "the model was trained on scans that another version preprocessed: train it again"
+        )
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")

@@ -61,7 +61,9 @@ class PatchPool:
         # The first try with a place: chosen on the device, which is never waited for.
         return tries[(self.count[tries].sum(dim=1) > 0).int().argmax()]
 
-    def draw(self, generator: torch.Generator, n: int, slices: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(
+        self, generator: torch.Generator, n: int, slices: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw n accepted patches uniformly, with replacement: what rejection of the others would give.
 
         slices: (k,) places of slices in all subjects' slices, to draw from; None for all.

@@ -159,7 +159,7 @@ def picture(
 ) -> None:
     """Draw three axial, a coronal and two sagittal slices with outlines of atlas, mask and lesion.
 
-    In radiological convention: left of axial and coronal slices is the subject's right (R), of sagittal ones anterior (A).
+    In radiological convention: on the left is the subject's right (R), in sagittal slices anterior (A).
     volume: (x, y, z), the scan on the grid, not cut by the mask, so that what was left out can be seen.
     atlas_on_grid: the atlas image there; its outlines are its brain and its dark or bright inner borders.
     """
