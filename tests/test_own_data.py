@@ -87,7 +87,8 @@ def test_each_kind_and_role_is_planned(scans):
     assert jobs["convert_dicom"] == 1
     assert jobs["train"] == 1
     assert jobs["score"] == 4  # training data's test scans, lesion, healthy and unlabelled scans
-    assert jobs["evaluate"] == 3  # all but the unlabelled
+    assert jobs["score_validation"] == 1
+    assert jobs["evaluate"] == 3 * 2  # all but the unlabelled, the score as it is and calibrated
     assert jobs["table1"] == jobs["subject_lists"] == jobs["report_page"] == 1
     evaluated = set(re.findall(r"metrics/patch2loc/(\w+)/fold0.csv", said))
     assert evaluated == {"training", "bids", "table"}
@@ -95,12 +96,13 @@ def test_each_kind_and_role_is_planned(scans):
     assert "results/tiny/raw/folder/b/T1.nii.gz" in said
 
 
-def test_without_lesions_there_are_heatmaps_and_a_report_and_no_tables(scans):
+def test_without_lesions_there_are_heatmaps_a_report_and_false_positives(scans):
     jobs, _ = planned(scans, configuration(folder=dataset("unlabelled", **FOLDER)))
     assert jobs["score"] == 2
     assert jobs["report_page"] == 1
     assert {rule for rule in jobs if re.fullmatch(r"fig\d", rule)} == {"fig5", "fig7"}
-    assert not {"table1", "table2", "cases", "separate"} & jobs.keys()
+    assert jobs["thresholds"] == 1
+    assert not {"table1", "table2", "cases", "comparison", "by_volume", "variants"} & jobs.keys()
 
 
 def test_a_list_of_participants_says_who_trains(scans):

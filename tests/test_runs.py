@@ -60,7 +60,7 @@ def test_an_edited_module_reruns_what_depends_on_it(
     finished, copy_of_the_workflow, module, expected, untouched
 ):
     # These read files of the repository, which the copy has elsewhere.
-    assert jobs(finished, copy_of_the_workflow).keys() <= {"table1", "table2", "report_page"}
+    assert jobs(finished, copy_of_the_workflow).keys() <= {"table1", "table2", "viewer", "report_page"}
     with open(copy_of_the_workflow / "workflow/scripts/patch2loc" / module, "a") as stream:
         stream.write("\n# edited\n")
     planned = jobs(finished, copy_of_the_workflow)
