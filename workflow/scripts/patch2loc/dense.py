@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc import patches
+from patch2loc.fast_convolution import with_fast_convolutions
 from patch2loc.network import LocationNetwork, for_inference, slice_code
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Activations at once, in MB.  A processor is fastest with about what its caches hold.
-MEMORY_MB = {"cpu": 64, "cuda": 4096}
+MEMORY_MB = {"cpu": 32, "cuda": 4096}
 MAPS = 5  # of the first layer's size that are in memory together
 SPARSE = 0.1  # share of the slices' voxels below which single patches are quicker than whole slices
 
@@ -128,6 +129,8 @@ class DenseNetwork:
         self.latent_size = network.widths[-1]
         self.stem = Stem(encoder.conv1, patch)
         self.layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
+        if device == "cpu" and self.dtype == torch.float32:  # elsewhere multiplications are not what takes the time
+            with_fast_convolutions(self.layers, torch.zeros(1, self.stem.channels, *[self.stem.size] * 2))
         branches = [
             [layer for layer in branch if isinstance(layer, nn.Linear)]
             for branch in (folded.mean_branch, folded.logvariance_branch)
