@@ -13,11 +13,16 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 from patch2loc import method_names, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
+from patch2loc.configuration import check_configuration
 from patch2loc.errors import InputError
 from patch2loc.methods import NETWORKS
 from patch2loc.provenance import code_hash
 
 validate(config, "../workflow/schemas/config.schema.yaml")
+try:
+    check_configuration(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from error
 
 RESULTS = config["results"]
 DATASETS = config["datasets"]

@@ -129,7 +129,9 @@ class DenseNetwork:
         self.latent_size = network.widths[-1]
         self.stem = Stem(encoder.conv1, patch)
         self.layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
-        if device == "cpu" and self.dtype == torch.float32:  # elsewhere multiplications are not what takes the time
+        if (
+            device == "cpu" and self.dtype == torch.float32
+        ):  # elsewhere multiplications are not what takes the time
             with_fast_convolutions(self.layers, torch.zeros(1, self.stem.channels, *[self.stem.size] * 2))
         branches = [
             [layer for layer in branch if isinstance(layer, nn.Linear)]

@@ -52,11 +52,17 @@ def load_model(
         with safe_open(path, framework="numpy") as stored:
             header = stored.metadata() or {}
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, AttributeError) as error:  # the latter: number types unknown to numpy
         raise InputError(f"{path}: not a readable model ({error}); train it again or get it again") from error
     if FORMAT not in header:
         raise InputError(f"{path}: not a model of this workflow; expected a file with format {FORMAT!r}")
-    return _join(json.loads(header[FORMAT]), arrays)
+    try:
+        return _join(json.loads(header[FORMAT]), arrays)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{path}: a model whose description is damaged or does not fit its arrays found ({error}), one from the "
+            "workflow expected; train it again or get it again"
+        ) from error
 
 
 def _split(model: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -74,6 +80,8 @@ def _split(model: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dic
 
 
 def _join(plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise TypeError(f"{type(plain).__name__} instead of dict")
     for name, array in arrays.items():
         *folders, key = name.split("/")
         place = plain

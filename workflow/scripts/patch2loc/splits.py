@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from patch2loc.errors import InputError
+from patch2loc.subject_tables import check_names, read_table, refuse
 
 ROLES = ("train", "validation", "test")
+SIMULATED_FOLDS = 5  # as the paper's
 
 
 def read(path: str | Path) -> pd.DataFrame:
@@ -21,14 +23,7 @@ def read(path: str | Path) -> pd.DataFrame:
 
     Raises InputError when the file is missing or unreadable, or fails the check.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; a list of subjects was expected there") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a readable CSV ({error}); write it as UTF-8, comma-separated"
-        ) from error
+    table = read_table(path, "list of subjects")
     check(table, str(path))
     return table
 
@@ -46,27 +41,29 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     """
     if "subject" not in table.columns:
         raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
+    if table.empty:
+        raise InputError(f"{name}: no subject found, one at least expected; add a row for each")
     subject = table["subject"].astype(str)
-    _refuse(subject[subject == ""], name, "rows without a name found", "name the subject of each row")
-    _refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
+    check_names(subject, name)
+    refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
     roles = table[folds(table)]
     if roles.columns.empty:
         return
     unknown = ~roles.isin([*ROLES, ""])
-    _refuse(
+    refuse(
         subject[unknown.any(axis=1)],
         name,
         "subjects with an unknown role",
         f"use {', '.join(ROLES)} or empty",
     )
     tested = roles.eq("test")
-    _refuse(
+    refuse(
         subject[tested.any(axis=1) & roles.isin(["train", "validation"]).any(axis=1)],
         name,
         "test subjects that are in training or validation",
         "make them test in every fold",
     )
-    _refuse(
+    refuse(
         subject[roles.eq("validation").sum(axis=1) > 1],
         name,
         "subjects in the validation lists of several folds",
@@ -83,12 +80,6 @@ def _refuse_empty(name: str, fold: str, listed: Mapping[str, Sequence[str]]) -> 
             f"{name}: no {' and no '.join(empty)} subject found in {fold}, each of {', '.join(ROLES)} expected; "
             "give every role a subject in every fold"
         )
-
-
-def _refuse(subjects: pd.Series, name: str, found: str, advice: str) -> None:
-    if len(subjects):
-        some = ", ".join(subjects.iloc[:5]) + (", ..." if len(subjects) > 5 else "")
-        raise InputError(f"{name}: {len(subjects)} {found} ({some}); {advice}")
 
 
 def is_published(table: pd.DataFrame) -> bool:
@@ -169,16 +160,23 @@ def overlap_note(name: str, counts: pd.DataFrame) -> str:
 
 
 def _published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:
-    count = _number_of_folds(table)
+    count = _number_of_folds(table, str(path))
     if not 0 <= fold < count:
         raise InputError(f"{path}: no fold {fold}, but 0 to {count - 1}; ask for one of these folds")
     columns = {"train": f"train_fold{fold}", "validation": f"val_fold{fold}", "test": "test"}
+    for column in columns.values():
+        wrong = ~table[column].str.fullmatch("[0-9]+")
+        refuse(
+            table.loc[wrong, "subject"], str(path), f"subjects without a count in {column}", "write 0, 1, ..."
+        )
     return {
         role: list(table.loc[table[column].astype(int) > 0, "subject"]) for role, column in columns.items()
     }
 
 
-def divide(subjects: Sequence[str], validation: int, test: int, number_of_folds: int = 5) -> pd.DataFrame:
+def divide(
+    subjects: Sequence[str], validation: int, test: int, number_of_folds: int = SIMULATED_FOLDS
+) -> pd.DataFrame:
     """Split a cohort by its order: the last `test` subjects are tested; fold k validates on the k-th block.
 
     Each fold validates on its own `validation` subjects and trains on the others; no chance is involved.
@@ -253,14 +251,14 @@ def problems(published: pd.DataFrame) -> dict[str, int | list[int]]:
     }
 
 
-def _number_of_folds(published: pd.DataFrame) -> int:
+def _number_of_folds(published: pd.DataFrame, name: str = "published lists") -> int:
     count = sum(bool(re.fullmatch(r"train_fold\d+", name)) for name in published.columns)
     expected = {"subject", "has_t2", "test"}
     expected |= {f"{part}_fold{fold}" for part in ("train", "val") for fold in range(count)}
     absent = sorted(expected - set(published.columns))
     if absent or not count:
         raise InputError(
-            f"published lists: columns {list(published.columns)} found, without {absent or 'train_fold0'}; "
+            f"{name}: columns {list(published.columns)} found, without {absent or 'train_fold0'}; "
             "give the counts of listings in columns test, train_fold0, val_fold0, ..."
         )
     return count

@@ -4,14 +4,21 @@ Arrays are (x, y, z) with x from left to right, y from posterior to anterior and
 z from inferior to superior (RAS+); affines map voxel indices to millimetres.
 """
 
+import gzip
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import SerializableImage
 
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
+
+MOST_VOXELS = 1 << 30  # 4 GB as float32; a head at 0.3 mm has a third of it
+SHRUNK = {".gz": 1032, ".bz2": math.inf, ".zst": math.inf}  # by what factor at most, .gz by its format
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,22 +48,56 @@ class Grid:
 def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a 3-D NIfTI image as it is stored: (float32 array, affine).
 
-    Raises InputError when the file is missing, unreadable, truncated or not three-dimensional.
+    Raises InputError when the file is missing, unreadable, truncated or damaged, claims more voxels than it can hold,
+    is not three-dimensional, or has voxels that are no real numbers.
     """
     try:
         image = nib.load(path)
-        array = np.asarray(image.dataobj, dtype=np.float32)
+        _check_claims(path, image)
+        array = _stored(path, image)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; a NIfTI image was expected there") from error
     except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: not a readable NIfTI image ({error}); get the file again or leave the subject out"
+            f"{path}: not a readable NIfTI image ({said}); get the file again or leave the subject out"
         ) from error
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
-    if array.ndim != 3 or min(array.shape) < 2:
-        raise InputError(f"{path}: shape {array.shape} found, one 3-D volume expected")
-    return array, image.affine
+    return array[..., 0] if array.ndim == 4 else array, image.affine
+
+
+def _check_claims(path: str | Path, image: nib.spatialimages.SpatialImage) -> None:
+    """Hold what a header says against the size of its file, before memory is taken for it."""
+    shape, stored = image.shape, image.get_data_dtype()
+    spatial = shape[:3] if shape[3:] == (1,) else shape
+    if len(spatial) != 3 or min(spatial) < 2:
+        raise InputError(
+            f"{path}: shape {shape} found, one 3-D volume expected; give one whole volume or leave the subject out"
+        )
+    if stored.kind not in "iuf":
+        raise InputError(
+            f"{path}: voxels of type {stored} found, real numbers expected; save the magnitude or one channel, or "
+            "leave the subject out"
+        )
+    holder = Path(image.file_map["image"].filename)
+    size, voxels = holder.stat().st_size, math.prod(shape)
+    if voxels > MOST_VOXELS or voxels * stored.itemsize > size * SHRUNK.get(holder.suffix, 1):
+        raise InputError(
+            f"{path}: a header that claims {shape} voxels of {stored} found in a file of {size:,} bytes, at most "
+            f"{MOST_VOXELS:,} voxels and a file that can hold them expected; get the file again"
+        )
+
+
+def _stored(path: str | Path, image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """The voxels, float32. Of a gzipped file the checksum at its end is looked at too, before which nibabel stops."""
+    if Path(path).suffix != ".gz" or not isinstance(image, SerializableImage):
+        return np.asarray(image.dataobj, dtype=np.float32)
+    with gzip.open(path) as stream:
+        array = np.asarray(type(image).from_stream(stream).dataobj, dtype=np.float32)
+        while stream.read(CHUNK):
+            pass
+    return array
 
 
 def read_mask(path: str | Path) -> np.ndarray:

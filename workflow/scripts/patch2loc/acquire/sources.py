@@ -30,8 +30,10 @@ import pandas as pd
 from patch2loc import splits
 from patch2loc.acquire import bids
 from patch2loc.errors import InputError
+from patch2loc.subject_tables import check_names, read_table
 
 PARTS = ("scan", "brain", "lesion")
+URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # also as a Path has it, with one slash
 Dataset = Mapping[str, Any]
 Sources = dict[str, dict[str, Path | None]]
 
@@ -40,12 +42,22 @@ def sources(dataset: Dataset) -> Sources:
     """Paths of each subject's scan, brain mask and lesion mask: None where the dataset has none.
 
     The files need not exist: `missing` lists those that do not.
-    Raises InputError when the dataset's kind, keys or subject lists cannot be used.
+    Raises InputError when the dataset's kind, keys or subject lists cannot be used, a subject's name cannot be that of
+    a folder, or a path is a URL.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
         raise InputError(f"{_name(dataset)}: kind {kind!r} found, one of {', '.join(KINDS)} expected")
-    return KINDS[kind](dataset)
+    found = KINDS[kind](dataset)
+    check_names(found, _name(dataset))
+    for subject, paths in found.items():
+        for part, path in paths.items():
+            if path and URL.search(str(path)):
+                raise InputError(
+                    f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
+                    "and give its path"
+                )
+    return found
 
 
 def list_subjects(dataset: Dataset) -> list[str]:
@@ -105,6 +117,11 @@ def pairs(dataset: Dataset) -> dict[str, dict[str, Any]]:
         empty = [name for name in ("scan", "brain", "mask", "mirrored", "seed") if not row[name]]
         if empty:
             raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+        if not (row["seed"].isdecimal() and row["mirrored"] in ("0", "1")):
+            raise InputError(
+                f"{path}: subject {row['subject']}: seed {row['seed']!r} and mirrored {row['mirrored']!r} found, a "
+                "whole number and 0 or 1 expected; correct the row"
+            )
         result[row["subject"]] = {part: data / row[part] for part in ("scan", "brain", "mask")}
         result[row["subject"]] |= {"seed": int(row["seed"]), "mirrored": row["mirrored"] == "1"}
     return result
@@ -162,7 +179,7 @@ def _found(root: Path, pattern: str, name: str) -> list[dict[str, str]]:
             f"{name}: pattern {pattern!r} asks for {', '.join(sorted(fields)) or 'no field'}, but without a list "
             "of subjects (`split`) only {subject} can be filled in; add it, give the list, or use * for the rest"
         )
-    paths = root.glob(pattern.replace("{subject}", "*")) if root.is_dir() else []
+    paths = _matching(root, pattern.replace("{subject}", "*"), name)
     form = re.compile(_expression(pattern))
     matches = [form.fullmatch(path.relative_to(root).as_posix()) for path in paths]
     subjects = sorted({match["subject"] for match in matches if match})
@@ -183,7 +200,7 @@ def _expression(pattern: str) -> str:
 
 def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
     try:
-        relative = pattern.format_map(row)
+        relative = re.sub(r"{([^{}]*)}", lambda field: row[field[1]], pattern)
     except KeyError as error:
         raise InputError(
             f"{name}: pattern {pattern!r} asks for {error}, but the subjects CSV has {', '.join(row)}; "
@@ -191,13 +208,22 @@ def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
         ) from error
     if "*" not in relative:
         return root / relative
-    matches = sorted(root.glob(relative)) if root.is_dir() else []
+    matches = sorted(_matching(root, relative, name))
     if len(matches) > 1:
         raise InputError(
             f"{root / relative}: {len(matches)} files match ({matches[0].name}, {matches[1].name}, ...), "
             "exactly one expected; make the pattern stricter"
         )
     return matches[0] if matches else root / relative
+
+
+def _matching(root: Path, pattern: str, name: str) -> list[Path]:
+    try:
+        return list(root.glob(pattern)) if root.is_dir() else []
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"{name}: pattern {pattern!r} found ({error}), a path below `root` expected; correct it"
+        ) from error
 
 
 def _from_bids(dataset: Dataset) -> Sources:
@@ -254,20 +280,14 @@ def _key(dataset: Dataset, key: str) -> Any:
 def _read_table(
     path: Path, columns: Collection[str], name: str, unique: tuple = ("subject",)
 ) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the table of {name} was expected there") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a readable CSV ({error}); write it as UTF-8, comma-separated"
-        ) from error
+    table = read_table(path, f"table of {name}")
     absent = [column for column in columns if column not in table.columns]
     if absent:
         raise InputError(
             f"{path}: columns {', '.join(table.columns)} found, {', '.join(columns)} expected; "
             f"add {', '.join(absent)}"
         )
+    check_names(table["subject"], str(path))
     repeated = table[table.duplicated(list(unique))]
     if len(repeated):
         raise InputError(f"{path}: {repeated['subject'].iloc[0]} is listed more than once; keep one row")

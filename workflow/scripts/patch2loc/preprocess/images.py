@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
 
 from patch2loc import volumes
 from patch2loc.errors import InputError
@@ -17,6 +20,7 @@ from patch2loc.volumes import Grid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXEL_MM = (0.1, 15.0)
+LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
 @contextmanager
@@ -46,8 +50,8 @@ def itk_errors(scan: Path) -> Iterator[None]:
 def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a raw scan as stored: (float32 array, affine), after checking that it can be processed.
 
-    Raises InputError when the file cannot be read, its affine is no map from voxels to millimetres, a voxel
-    is not finite, or no two voxels differ.
+    Raises InputError when the file cannot be read, its affine is no map from voxels to millimetres, its header does
+    not tell where it lies (`check_pose`), a voxel is not finite, or no two voxels differ.
     """
     array, affine = volumes.read(path)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
@@ -62,6 +66,7 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "expected; "
             "check the units in the header"
         )
+    check_pose(path)
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
         raise InputError(
@@ -74,33 +79,93 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array, affine
 
 
-def read_mask_of(
+def check_pose(path: Path) -> None:
+    """Raise InputError unless the header of a NIfTI scan tells where its voxels lie, and tells one place only.
+
+    nibabel guesses an orientation where there is neither sform nor qform, replaces voxel sizes that are not above 0,
+    and takes the sform where the two disagree. They may, if their codes say that they are of different spaces.
+    """
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        return
+    with ImageOpener(path) as stream:
+        stored = image.header_class.from_fileobj(stream, check=False)  # before nibabel's repairs
+    sform, qform = int(stored["sform_code"]), int(stored["qform_code"])
+    repair = "write its orientation into the header or leave it out"
+    if sform == qform == 0:
+        raise InputError(
+            f"{path}: neither sform nor qform found (both codes 0), one of them expected; {repair}"
+        )
+    if sform == 0 and not (stored["pixdim"][1:4] > 0).all():
+        raise InputError(
+            f"{path}: voxels of {stored['pixdim'][1:4].tolist()} mm found, sizes above 0 expected; {repair}"
+        )
+    if sform == qform:
+        try:
+            expected = image.header.copy()
+            expected.set_qform(image.affine)  # of an affine with shears, what a qform can say
+            apart = corners_apart(expected.get_qform(), image.header.get_qform(), image.shape[:3])
+        except (HeaderDataError, ValueError):
+            apart = np.inf
+        if not apart <= voxel_size(image.affine).min() / 2:
+            raise InputError(
+                f"{path}: sform and qform of the same code ({sform}) found whose corners are {apart:.2f} mm apart, one "
+                "place expected; set the code of the wrong one to 0 or leave it out"
+            )
+
+
+def corners_apart(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Largest distance along an axis, mm, between the corners of a volume of `shape` under two affines."""
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
+    return float(np.abs((first - second)[:3] @ np.vstack([corners, np.ones(8)])).max())
+
+
+def read_mask_of(path: Path, scan: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Read a mask drawn on the voxels of `scan`, which has `shape` and `affine`: (x, y, z) bool, true above 0.
+
+    Raises InputError when the mask's grid is another one: corners more than half a voxel apart, or other shape.
+    """
+    return _read_on_voxels_of(path, scan, shape, affine) > 0
+
+
+def read_lesion_of(
     path: Path,
     scan: Path,
     shape: tuple[int, ...],
     affine: np.ndarray,
     labels: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Read a mask drawn on the voxels of `scan`, which has `shape` and `affine`: (x, y, z) bool.
+    """Read a lesion mask, or a map of whole labels, drawn on the voxels of `scan`: (x, y, z) bool.
 
-    labels: the labels of a label map that are meant; None for all above 0.
-    Raises InputError when the mask's grid is another one: corners more than half a voxel apart, or other
-    shape.
+    labels: the labels that are lesion; None for all above 0.
+    Raises InputError as `read_mask_of` does, and for values that are no labels, such as probabilities: where a lesion
+    ends in them is a choice, and not one to be made here.
     """
+    array = _read_on_voxels_of(path, scan, shape, affine)
+    whole = np.rint(array)
+    wrong = ~((np.abs(array - whole) <= LABEL_TOLERANCE) & (whole >= 0))
+    if wrong.any():
+        raise InputError(
+            f"{path}: {np.count_nonzero(wrong)} voxels such as {array[wrong][0]:g} found, 0 and 1 or whole labels "
+            "expected; save a mask, by a threshold where these are probabilities"
+        )
+    return whole > 0 if labels is None else np.isin(whole, labels)
+
+
+def _read_on_voxels_of(path: Path, scan: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     array, mask_affine = volumes.read(path)
     if array.shape != tuple(shape):
         raise InputError(
             f"{path}: shape {array.shape} found, {tuple(shape)} of {scan} expected; a mask must be on "
             "its scan's voxels"
         )
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
-    apart = np.abs((mask_affine - affine)[:3] @ np.vstack([corners, np.ones(8)])).max()
+    apart = corners_apart(mask_affine, affine, shape)
     if not apart <= voxel_size(affine).min() / 2:
         raise InputError(
             f"{path}: corners {apart:.2f} mm away from those of {scan}, the same grid expected; resample "
             "the mask to the scan"
         )
-    return array > 0 if labels is None else np.isin(np.rint(array), labels)
+    return array
 
 
 def voxel_size(affine: np.ndarray) -> np.ndarray:

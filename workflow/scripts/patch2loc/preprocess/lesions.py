@@ -8,6 +8,7 @@ from patch2loc.preprocess.images import resample, voxel_size
 from patch2loc.preprocess.register import matrix
 from patch2loc.volumes import Grid
 
+MOST_OUTSIDE = 0.5  # of a lesion outside the brain: more is likelier a wrong mask than a lesion at the edge
 TOUCHING = np.ones((3, 3, 3), bool)
 
 
@@ -64,6 +65,17 @@ def carry_lesion(
         name: round(float(value), 6) if isinstance(value, float) or name.endswith("_ml") else int(value)
         for name, value in report.items()
     }
+
+
+def lesion_flags(report: dict) -> list[str]:
+    """What is doubtful in the report of `carry_lesion`: lesion that is mostly outside the brain or the grid."""
+    outside = report["lost_to_grid_ml"] + report["lost_to_mask_ml"]
+    if outside <= MOST_OUTSIDE * report["source_ml"]:
+        return []
+    return [
+        f"{outside:.2f} of {report['source_ml']:.2f} ml of the lesion outside the brain on the grid, at most "
+        f"{MOST_OUTSIDE:.0%} expected"
+    ]
 
 
 def indices_on_grid(

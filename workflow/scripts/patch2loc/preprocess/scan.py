@@ -17,12 +17,13 @@ from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
 from patch2loc.preprocess.images import (
     itk_errors,
     one_thread,
+    read_lesion_of,
     read_mask_of,
     read_scan,
     resample,
     resample_like,
 )
-from patch2loc.preprocess.lesions import carry_lesion
+from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
 from patch2loc.preprocess.register import register
 from patch2loc.preprocess.released_code import PROTOCOLS, curvature_flow
 from patch2loc.scans import Scan, check_contrast
@@ -95,7 +96,7 @@ def preprocess_scan(
     given = read_mask_of(Path(brain), scan, array.shape, affine) if brain else None
     drawn = np.zeros(array.shape, bool)
     if lesion:
-        drawn = read_mask_of(Path(lesion), scan, array.shape, affine, lesion_labels)
+        drawn = read_lesion_of(Path(lesion), scan, array.shape, affine, lesion_labels)
     with one_thread(), itk_errors(Path(scan)):
         found, start = brain_mask(scan, array, affine, given, atlas, chosen["skull_strip"], device)
         transform, value = register(array, found, affine, atlas, chosen["registration"], start)
@@ -115,6 +116,7 @@ def preprocess_scan(
             found, affine, unmasked, mask, grid, atlas, outline, transform, value, field
         )
         quality.stop_if_registration_failed(numbers, scan)
+    numbers["flags"] += lesion_flags(report)
     if given is not None and chosen["skull_strip"] != "given":
         numbers["brain_dice_with_truth"] = round(quality.dice(found, given), 4)
     check_contrast(unmasked[mask], scan)

@@ -1,0 +1,243 @@
+"""Bad scans and masks, each with the message that it must get: {name: (make, message)}.
+
+make(folder) writes the input and gives the function that reads it.
+"""
+
+import gzip
+import struct
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from patch2loc.acquire import painted
+from patch2loc.preprocess.brain_mask import brain_mask
+from patch2loc.preprocess.images import read_lesion_of, read_mask_of, read_scan
+
+VOXELS = np.random.default_rng(0).integers(0, 200, (12, 14, 10)).astype(np.int16)
+STRAIGHT = np.diag([2.0, 2.0, 2.0, 1.0])
+DIM, DATATYPE, PIXDIM, OFFSET, SFORM, MAGIC = 40, 70, 80, 108, 280, 344  # places in a NIfTI-1 header
+RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+def nifti(array=VOXELS, affine=STRAIGHT, sform=1, qform=1, qform_affine=None):
+    """A NIfTI-1 file, not compressed."""
+    image = nib.Nifti1Image(array, affine)
+    image.set_sform(affine, sform)
+    image.set_qform(affine if qform_affine is None else qform_affine, qform)
+    return image.to_bytes()
+
+
+def forged(place, form, *values, whole=None):
+    """A NIfTI-1 file, not compressed, some bytes of its header overwritten."""
+    content = bytearray(whole or nifti())
+    struct.pack_into(form, content, place, *values)
+    return bytes(content)
+
+
+def flipped_bit(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def moved(x, affine=STRAIGHT):
+    shifted = affine.copy()
+    shifted[0, 3] += x
+    return shifted
+
+
+def scan(content, name="scan.nii.gz"):
+    """A row about a raw scan: bytes of the file, compressed here if they are a NIfTI's."""
+
+    def make(folder):
+        compressed = name.endswith(".gz") and content[:4] == struct.pack("<i", 348)
+        (folder / name).write_bytes(gzip.compress(content) if compressed else content)
+        return lambda: read_scan(folder / name)
+
+    return make
+
+
+PACKED = gzip.compress(nifti())
+HUGE = {
+    "terabytes": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1)),
+    "terabytes, not compressed": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1), "scan.nii"),
+    "a gigabyte": scan(forged(DIM, "<8h", 3, 1000, 1000, 500, 1, 1, 1, 1)),
+}
+SCANS = {
+    "truncated gzip": (
+        scan(PACKED[: len(PACKED) // 2]),
+        r"not a readable NIfTI image \(Compressed file ended",
+    ),
+    "flipped bit in gzip": (scan(flipped_bit(PACKED, 400)), r"not a readable .*(CRC|invalid|decompress)"),
+    "wrong checksum of gzip": (scan(PACKED[:-8] + bytes(8)), "not a readable NIfTI image .CRC check failed"),
+    "truncated, not compressed": (
+        scan(nifti()[:-100], "scan.nii"),
+        "not a readable .*Expected 3360 bytes, got 3260",
+    ),
+    "empty file": (scan(b""), "not a readable NIfTI image .Empty file.*get the file again"),
+    "web page": (scan(b"<html>Please sign in</html>"), "not a readable NIfTI image .*not a gzip file"),
+    "no NIfTI": (scan(forged(MAGIC, "4s", b"xxxx")), "not a readable NIfTI image .Cannot work out file type"),
+    "unknown data type": (scan(forged(DATATYPE, "<h", 12345)), "not a readable .*data code 12345"),
+    "voxels beyond the end": (scan(forged(OFFSET, "<f", 1e9)), "not a readable .*Expected 3360 bytes, got 0"),
+    "offset that is no number": (scan(forged(OFFSET, "<f", np.nan)), "not a readable .*NaN"),
+    "dimension of zero": (
+        scan(forged(DIM, "<8h", 3, 12, 0, 10, 1, 1, 1, 1)),
+        r"shape \(12, 0, 10\) found, one 3-D",
+    ),
+    "negative dimension": (
+        scan(forged(DIM, "<8h", 3, 12, -14, 10, 1, 1, 1, 1)),
+        r"shape \(12, -14, 10\) found",
+    ),
+    "no dimensions": (
+        scan(forged(DIM, "<8h", 0, 12, 14, 10, 1, 1, 1, 1)),
+        r"shape \(0,\) found, one 3-D volume",
+    ),
+    "seven dimensions": (
+        scan(forged(DIM, "<8h", 7, *[9] * 7)),
+        r"shape \(9, 9, 9, 9, 9, 9, 9\) found, one 3-D",
+    ),
+    **{
+        name: (make, r"claims .* voxels of int16 found .* bytes, at most .* expected; get")
+        for name, make in HUGE.items()
+    },
+    "series": (
+        scan(nifti(np.stack([VOXELS] * 3, -1))),
+        r"shape \(12, 14, 10, 3\) found, one 3-D .*give one whole",
+    ),
+    "single slice": (scan(nifti(VOXELS[:, :, :1])), r"shape \(12, 14, 1\) found, one 3-D volume expected"),
+    "picture": (scan(nifti(VOXELS[:, :, 0])), r"shape \(12, 14\) found, one 3-D volume expected"),
+    "complex": (
+        scan(nifti(VOXELS.astype(np.complex64))),
+        "type complex64 found, real numbers expected; save the magn",
+    ),
+    "colours": (
+        scan(nib.Nifti1Image(np.zeros((9, 9, 9), RGB), STRAIGHT).to_bytes()),
+        "type .*'R'.* found, real numbers",
+    ),
+    "NaN": (
+        scan(nifti(np.where(VOXELS == 5, np.nan, VOXELS))),
+        "[0-9]+ voxels are not finite, numbers expected; repl",
+    ),
+    "infinite": (
+        scan(nifti(np.where(VOXELS == 5, np.inf, VOXELS))),
+        "[0-9]+ voxels are not finite, numbers expected",
+    ),
+    "constant": (scan(nifti(np.full_like(VOXELS, 7))), "all voxels equal, a scan expected; .*leave it out"),
+    "all zero": (scan(nifti(0 * VOXELS)), "no voxel above 0 .* a scan expected; .*leave it out"),
+    "neither sform nor qform": (
+        scan(nifti(sform=0, qform=0)),
+        "neither sform nor qform .*codes 0.*; write its orient",
+    ),
+    "shifted qform": (
+        scan(nifti(qform_affine=moved(30))),
+        r"same code \(1\) found whose corners are 30\.00 mm apart",
+    ),
+    "mirrored qform": (
+        scan(nifti(qform_affine=np.diag([-2.0, 2, 2, 1]))),
+        r"same code \(1\) found .*44\.00 mm apart",
+    ),
+    "sform of zeros": (
+        scan(forged(SFORM, "<12f", *[0.0] * 12)),
+        "affine .* found, an invertible one expected; repair",
+    ),
+    "sform of NaN": (
+        scan(forged(SFORM, "<12f", *[np.nan] * 12)),
+        "affine .*nan.* found, an invertible one expected",
+    ),
+    "negative spacing": (
+        scan(forged(PIXDIM, "<3f", -2, 2, 2, whole=nifti(sform=0))),
+        r"voxels of \[-2\.0, 2\.0, 2\.0\] mm found, sizes above 0 expected",
+    ),
+    "spacing of zero": (
+        scan(forged(PIXDIM, "<3f", 0, 2, 2, whole=nifti(sform=0))),
+        r"voxels of \[0\.0, 2\.0, 2\.0\] mm found, sizes above 0 expected",
+    ),
+    "micrometres": (
+        scan(nifti(affine=np.diag([2000.0, 2000, 2000, 1]))),
+        "2000.* mm found, 0.1 to 15.0 mm .*units",
+    ),
+}
+
+DRAWN = (VOXELS > 190).astype(np.uint8)
+
+
+def lesion(array=DRAWN, affine=STRAIGHT, labels=None, read=read_lesion_of):
+    def make(folder):
+        path = folder / "lesion.nii.gz"
+        path.write_bytes(gzip.compress(nifti(array, affine)))
+        given = [] if read is read_mask_of else [labels]
+        return lambda: read(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT, *given)
+
+    return make
+
+
+def brain_of(found, method="given"):
+    return lambda folder: lambda: brain_mask(folder / "scan.nii.gz", VOXELS, STRAIGHT, found, None, method)
+
+
+def stroke(folder):
+    """A stroke to paint that lies far from the brain."""
+    for name, array, affine in (
+        ("scan", VOXELS, STRAIGHT),
+        ("brain", DRAWN, STRAIGHT),
+        ("stroke", DRAWN, moved(900)),
+    ):
+        (folder / f"{name}.nii.gz").write_bytes(gzip.compress(nifti(array, affine)))
+    outputs = {part: folder / f"out/{part}.nii.gz" for part in ("scan", "brain", "lesion")}
+    given = [folder / f"{name}.nii.gz" for name in ("scan", "brain", "stroke")]
+    return lambda: painted.paint_stroke(*given, np.eye(4), 1, outputs)
+
+
+MASKS = {
+    "lesion of another shape": (
+        lesion(DRAWN[1:]),
+        r"shape \(11, 14, 10\) found, \(12, 14, 10\) of scan.nii.gz exp",
+    ),
+    "lesion of another place": (
+        lesion(affine=moved(3)),
+        r"corners 3\.00 mm away from those of scan.nii.gz, the same",
+    ),
+    "mirrored lesion": (
+        lesion(affine=np.diag([-2.0, 2, 2, 1])),
+        r"corners 44\.00 mm away .* resample the mask",
+    ),
+    "brain mask of another grid": (
+        lesion(DRAWN[:-1], read=read_mask_of),
+        "a mask must be on its scan's voxels",
+    ),
+    "lesion of probabilities": (
+        lesion(DRAWN * np.float32(0.37)),
+        r"such as 0\.37 found, 0 and 1 or whole labels exp",
+    ),
+    "lesion below zero": (
+        lesion(-DRAWN.astype(np.int8)),
+        "such as -1 found, 0 and 1 or whole labels expected; save",
+    ),
+    "lesion with NaN": (
+        lesion(np.where(DRAWN, np.nan, 0)),
+        "such as nan found, 0 and 1 or whole labels expected",
+    ),
+    "lesion of a series": (
+        lesion(np.stack([DRAWN] * 2, -1)),
+        r"shape \(12, 14, 10, 2\) found, one 3-D volume",
+    ),
+    "empty brain mask": (
+        brain_of(np.zeros(VOXELS.shape, bool)),
+        r"scan.*: brain mask of 0\.0 ml found .*; check the",
+    ),
+    "brain mask of some voxels": (
+        brain_of(DRAWN > 0),
+        r"scan.*: brain mask of [0-9.]+ ml found .*a brain expected",
+    ),
+    "no brain mask": (
+        brain_of(None),
+        "scan.*: no brain mask found, one expected .*; give one, or set skull_strip",
+    ),
+    "nothing above zero in a stripped scan": (
+        lambda folder: lambda: brain_mask(folder / "scan.nii.gz", -VOXELS, STRAIGHT, None, None, "none"),
+        r"scan.*: brain mask of 0\.0 ml found",
+    ),
+    "stroke outside the brain": (
+        stroke,
+        r"stroke.*: 0\.00 ml of it lie in the brain tissue of .*scan.*, at least",
+    ),
+}
