@@ -244,4 +244,4 @@ def test_the_picture_says_what_it_shows(method, limits):
     text = " ".join(figure.get_supxlabel().split())
     assert "Radiological convention: left of the image is the subject's right" in text
     marks = [text.get_text() for text in figure.axes[0].texts]
-    assert marks == ["L", "R"]
+    assert marks == ["R", "L"]
