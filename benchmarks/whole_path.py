@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import torch
-from engine import GRID, PATCH, brain, widened
+from engine import brain, widened
+from straightforward import GRID, PATCH
 
 from patch2loc import device, volumes
 from patch2loc.dense import DenseNetwork

@@ -10,13 +10,14 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc import method_names, splits
+from patch2loc import method_names, provenance, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
 from patch2loc.configuration import check_configuration
 from patch2loc.errors import InputError
 from patch2loc.methods import NETWORKS
 from patch2loc.provenance import code_hash
+from patch2loc.viewer import PAGE
 
 validate(config, "../workflow/schemas/config.schema.yaml")
 try:

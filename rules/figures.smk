@@ -1,9 +1,6 @@
 # The paper's figures 2 to 7, learning curves, the viewer, and the report that opens alone.
 # What the code's hash does not see: pages and templates.
-VIEWER_PAGES = [
-    workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}")
-    for name in ("viewer.html", "viewer.css", "volumes.js", "slices.js", "viewer.js")
-]
+VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}") for name in PAGE]
 REPORT_PAGES = [
     workflow.source_path(f"../workflow/scripts/patch2loc/report_{name}.j2")
     for name in ("template.html", "parts.html", "style.css")

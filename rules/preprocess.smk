@@ -23,7 +23,7 @@ rule preprocess:
         runtime=lambda wildcards, attempt: 20 * attempt,
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
-        code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+        code=code_hash(*provenance.PREPROCESSING),
         device=config["device"],
         atlas=ATLAS,
         grid=config["grid"],

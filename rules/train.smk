@@ -32,7 +32,7 @@ rule train:
         preprocessing={
             "atlas": ATLAS,
             "preprocess": config["preprocess"],
-            "preprocess_code": code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+            "preprocess_code": code_hash(*provenance.PREPROCESSING),
         },
     script:
         "../workflow/scripts/train.py"

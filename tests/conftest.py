@@ -1,5 +1,7 @@
 """What is expensive to make and read by several files of tests: made once."""
 
+import threading
+
 import pytest
 
 
@@ -32,3 +34,28 @@ def subjects():
         name: [phantom.simulate_subject(name, index, 11, SETTINGS) for index in range(2)]
         for name in phantom.COHORTS
     }
+
+
+@pytest.fixture(scope="session")
+def scored_run(tmp_path_factory):
+    """Results of a small simulated run, with its viewer."""
+    from scored_results import scored_results
+
+    from patch2loc.viewer.folder import write_viewer
+
+    folder = tmp_path_factory.mktemp("scored")
+    write_viewer(folder / "report", scored_results(folder), 2, 0, "jet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(scored_run):
+    """The viewer's server of that run."""
+    from patch2loc.viewer.server import server_of
+
+    with server_of(scored_run, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

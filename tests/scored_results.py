@@ -44,7 +44,10 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
         write(scan.mask, mask, GRID.affine)
         write(scan.lesion, lesion, GRID.affine)
         lost = LOST_ML / 2 if role == "lesion" else 0.0
-        write_json(scan.qc, {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0}})
+        write_json(
+            scan.qc,
+            {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0, "lesions_source": 1, "lesions_in_view": 1}},
+        )
         for method in METHODS:
             shown = score if method == "patch2loc" else np.abs(score - 5)
             write(

@@ -9,6 +9,7 @@ from patch2loc.detection import (
     bounding_box,
     detections,
     healthy_thresholds,
+    surface,
     surface_distance_95,
 )
 
@@ -30,6 +31,10 @@ def at(threshold, heatmap, lesion, spacing=SPACING, **lost):
         np.where(MASK, heatmap, np.nan).astype(np.float32), MASK, lesion, {0.95: threshold}, spacing, **lost
     )
     return row
+
+
+def distance(first, second, spacing):
+    return surface_distance_95(surface(first, spacing), surface(second, spacing))
 
 
 def test_thresholds_are_quantiles_of_all_healthy_voxels():
@@ -116,9 +121,9 @@ def test_a_lesion_wholly_off_the_grid_is_missed():
 
 def test_surface_distance_of_shifted_blocks():
     first, second = block((5, 15), (5, 15), (5, 15)), block((8, 18), (5, 15), (5, 15))
-    assert surface_distance_95(first, first, 2.0) == 0
-    assert surface_distance_95(first, second, 2.0) == pytest.approx(3 * 2.0)
-    assert np.isnan(surface_distance_95(first, np.zeros(SHAPE, bool), 2.0))
+    assert distance(first, first, 2.0) == 0
+    assert distance(first, second, 2.0) == pytest.approx(3 * 2.0)
+    assert np.isnan(distance(first, np.zeros(SHAPE, bool), 2.0))
 
 
 def test_surface_distance_equals_all_pairs():
@@ -127,8 +132,8 @@ def test_surface_distance_equals_all_pairs():
     surfaces = [np.argwhere(volume & ~binary_erosion(volume)) * 1.5 for volume in volumes]
     pairs = cdist(*surfaces)
     expected = max(np.percentile(pairs.min(axis=axis), 95) for axis in (0, 1))
-    assert surface_distance_95(*volumes, spacing=1.5) == pytest.approx(expected)
-    assert surface_distance_95(*volumes[::-1], spacing=1.5) == pytest.approx(expected)
+    assert distance(*volumes, spacing=1.5) == pytest.approx(expected)
+    assert distance(*volumes[::-1], spacing=1.5) == pytest.approx(expected)
 
 
 def test_the_box_holds_all_and_no_more():

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from golden import GOLDEN, golden_weights, needs_golden
 from scipy.stats import spearmanr
-from test_network import GOLDEN, golden_weights, randomised
+from test_network import randomised
 from test_train import SETTINGS, cohort
 
 from patch2loc import dense, patches, train
@@ -58,7 +59,7 @@ def test_the_engine_equals_patch_by_patch(patch, density):
         assert relative(found, wanted) < 1e-5
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}")
+@needs_golden
 @pytest.mark.parametrize(
     ("precision", "bound", "count"),
     [("float32", 1e-5, 1500), ("bfloat16", 3e-2, 150), ("float16", 1e-2, 150)],

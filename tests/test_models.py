@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden import assert_golden, golden_weights, needs_golden
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
-from test_network import GOLDEN, golden_weights
 
-from patch2loc import patches
 from patch2loc.checkpoints import read_landmarks
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
@@ -106,21 +105,11 @@ def test_a_checkpoint_gives_the_network_that_was_saved(tmp_path, network, landma
     np.testing.assert_equal(load_model(tmp_path / "kept.safetensors"), model)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}")
+@needs_golden
 def test_a_checkpoint_gives_the_published_numbers(tmp_path, network, landmarks):
-    reference = np.load(GOLDEN)
     state = {f"model.{name}": value for name, value in network.state_dict().items()}
     model = load_model(checkpoint(tmp_path / "golden.ckpt", state), "T2", landmarks)
-    rng = np.random.default_rng(1)
-    index, x, y = rng.integers(2, size=50), *rng.integers(192, size=(2, 50))
-    padded = patches.pad_slices(torch.from_numpy(reference["image"]), 24)
-    cut = patches.cut(padded, *map(torch.from_numpy, (index, x, y)), 24)
-    place = patches.location(torch.from_numpy(reference["slice_index"])[index], int(reference["n_slices"]))
-    with torch.no_grad():
-        mean, log_variance = location_network(model["state"])(cut, place)
-    for found, name in ((mean, "mean"), (log_variance, "logvar")):
-        expected = reference[name][index, x, y]
-        assert np.linalg.norm(found.numpy() - expected) / np.linalg.norm(expected) < 1e-5
+    assert_golden(location_network(model["state"]), 50)
 
 
 def test_half_precision_weights_are_read_as_float32(tmp_path, landmarks):

@@ -1,16 +1,11 @@
-import zlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import assert_golden, golden_weights, needs_golden
 from torchvision.models import resnet18
 
-from patch2loc import patches
 from patch2loc.fast_convolution import SIZES, FastConv2d, with_fast_convolutions
 from patch2loc.network import PAPER_WIDTHS, LocationNetwork, SmallConv2d, for_inference, slice_code
-
-GOLDEN = Path(__file__).parents[2] / "shared/golden/network_reference.npz"
 
 
 def randomised(network):
@@ -24,40 +19,10 @@ def randomised(network):
     return network.eval()
 
 
-def golden_weights(network):
-    """The rule of the reference outputs: every weight from its name and place."""
-    for name, value in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        shift = zlib.crc32(f"golden-a:{name}".encode()) % 100003
-        wave = np.sin(0.7390851332151607 * np.arange(value.numel()) + 0.001 * shift).reshape(value.shape)
-        if name.endswith("running_mean") or name.endswith("bias"):
-            filled = 0.1 * wave
-        elif name.endswith("running_var"):
-            filled = 1 + 0.5 * np.abs(wave)
-        elif value.ndim == 1:
-            filled = 1 + 0.2 * wave
-        else:
-            filled = 1.5 * wave * np.sqrt(2 / np.prod(value.shape[1:]))
-        value.copy_(torch.from_numpy(filled))
-    return network.eval()
-
-
-@pytest.mark.skipif(not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}")
+@needs_golden
 @pytest.mark.parametrize("prepared", [lambda network: network, for_inference], ids=["plain", "folded"])
 def test_the_published_network_is_reproduced(prepared):
-    reference = np.load(GOLDEN)
-    network = prepared(golden_weights(LocationNetwork()))
-    rng = np.random.default_rng(0)
-    index, x, y = rng.integers(2, size=400), *rng.integers(192, size=(2, 400))
-    padded = patches.pad_slices(torch.from_numpy(reference["image"]), 24)
-    cut = patches.cut(padded, *map(torch.from_numpy, (index, x, y)), 24)
-    place = patches.location(torch.from_numpy(reference["slice_index"])[index], int(reference["n_slices"]))
-    with torch.no_grad():
-        mean, log_variance = network(cut, place)
-    for found, name in ((mean, "mean"), (log_variance, "logvar")):
-        expected = reference[name][index, x, y]
-        assert np.linalg.norm(found.numpy() - expected) / np.linalg.norm(expected) < 1e-5
+    assert_golden(prepared(golden_weights(LocationNetwork())), 400)
 
 
 def test_the_default_encoder_has_the_parameters_of_resnet18():

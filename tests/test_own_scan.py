@@ -16,7 +16,7 @@ from patch2loc.network import LocationNetwork
 from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
 from patch2loc.preprocess import to_scan_space
 from patch2loc.preprocess.scan import read_transform
-from patch2loc.provenance import code_hash
+from patch2loc.provenance import PREPROCESSING, code_hash
 from patch2loc.score import heatmap_of
 
 SHAPE, SPACING = (48, 48, 25), 4.0
@@ -61,7 +61,7 @@ def model(atlas, tmp_path_factory):
         tmp_path_factory.mktemp("model") / "model.safetensors",
         atlas,
         healthy_threshold=0.9,
-        preprocess_code=code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+        preprocess_code=code_hash(*PREPROCESSING),
     )
 
 

@@ -10,8 +10,8 @@ with rule_log(snakemake.log[0]):
     from patch2loc.scans import read_cohort
 
     given, params = snakemake.input, snakemake.params
-    where = device.choose(params.device, snakemake.threads)
-    precision = device.precision(params.precision, where)
+    method = snakemake.wildcards.method
+    where, precision = device.for_method(method, params.device, params.precision, snakemake.threads)
     table = cohort_patches(load_model(given.model), read_cohort(given.cohort), where, precision)
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

@@ -7,16 +7,11 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.correlation_table import table2, table2_layout
     from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.tables import read_published, write_table
+    from patch2loc.tables import read_folds, read_published, subjects_in, write_table
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
-    folds = len(params.folds)
-    patches = {
-        name: [pd.read_parquet(path) for path in given.patches[place * folds : (place + 1) * folds]]
-        for place, name in enumerate(params.datasets)
-    }
+    patches = read_folds(given.patches, params.datasets, len(params.folds), pd.read_parquet)
     table = table2(patches, params.datasets, read_published(given.published), params.seed)
     layout = table2_layout(table, params.datasets)
     write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
-    subjects = {subject for parts in patches.values() for part in parts for subject in part["subject"]}
-    write_sidecar(output.csv, describe(params.code, given, {"seed": params.seed}, sorted(subjects)))
+    write_sidecar(output.csv, describe(params.code, given, {"seed": params.seed}, subjects_in(patches)))

@@ -5,14 +5,10 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc import device
     from patch2loc.fit import fit_model
-    from patch2loc.methods import NETWORKS
     from patch2loc.scans import read_cohort
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
-    where, precision = "cpu", "float32"
-    if wildcards.method in NETWORKS:
-        where = device.choose(params.device, snakemake.threads)
-        precision = device.precision(params.precision, where)
+    where, precision = device.for_method(wildcards.method, params.device, params.precision, snakemake.threads)
     numbers = {"patch": params.patch, "seed": params.seed, "precision": precision, "spacing": params.spacing}
     fit_model(
         wildcards.method,

@@ -102,7 +102,7 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
 
 
 def _view(chosen: argparse.Namespace) -> int:
-    from patch2loc.viewer import serve
+    from patch2loc.viewer.server import serve
 
     serve(chosen.results, chosen.port, not chosen.no_browser)
     return 0

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from patch2loc import summary
 from patch2loc.method_names import shown
-from patch2loc.summary import summary_of
 from patch2loc.table_formats import METRIC_NAMES, Cell, Layout, percent
 from patch2loc.tables import Datasets, about_row, dataset_heading
 
@@ -20,12 +20,7 @@ COLUMNS = [
     "modality",
     "lesion_volume",
     "metric",
-    "mean",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "n_subjects",
-    "n_folds",
+    *summary.COLUMNS,
     "simulated",
 ]
 NOTE = (
@@ -47,10 +42,10 @@ def volume_table(
         for name, (low, high) in CLASSES.items():
             chosen = [fold[fold["lesion_ml"].between(low, high, inclusive="left")] for fold in folds]
             for metric in MEASURES:
-                summary = summary_of(chosen, metric, seed)
-                if summary["n_subjects"]:
+                found = summary.summary_of(chosen, metric, seed)
+                if found["n_subjects"]:
                     row = {"method": method, "lesion_volume": name, "metric": metric}
-                    rows.append(row | about_row(dataset, datasets) | summary)
+                    rows.append(row | about_row(dataset, datasets) | found)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -20,7 +20,6 @@ PREFIX = "model."
 PATCH = 24
 GRID = {"shape": [192, 192, 100], "spacing": 1.0}
 PROTOCOL = "released-code"
-ATLAS = "sri24"
 # Modules of Python whose classes only hold values. What else a file names of Python's own can act.
 PLAIN_MODULES = {"argparse", "collections", "datetime", "enum", "functools", "pathlib", "types"}
 SHOWN = 3

@@ -52,7 +52,7 @@ def detections(
     score, lesion = np.where(mask[box], heatmap[box], -np.inf), lesion[box]
     positives = int(np.count_nonzero(lesion)) + round(lost_ml / voxel_ml)
     lesions, lesion_ml = _parts(lesion, voxel_ml)
-    truth = _surface(lesion, spacing)
+    truth = surface(lesion, spacing)
     rows = []
     for quantile, threshold in thresholds.items():
         predicted = score > threshold
@@ -68,7 +68,7 @@ def detections(
             "precision": hits / total if positives and total else np.nan,
             "predicted_ml": total * voxel_ml,
             "false_positive_ml": (total - hits) * voxel_ml,
-            "surface_distance_95_mm": _distance_95(_surface(predicted, spacing), truth),
+            "surface_distance_95_mm": surface_distance_95(surface(predicted, spacing), truth),
             "lesions": len(lesion_ml) + lost_lesions,
             "lesions_found": int(np.count_nonzero(found)),
             "false_positives": int(np.count_nonzero(false)),
@@ -82,14 +82,21 @@ def detections(
     return rows
 
 
-def surface_distance_95(first: np.ndarray, second: np.ndarray, spacing: float) -> float:
-    """95 % Hausdorff distance of two (x, y, z) boolean volumes, mm.
+def surface(volume: np.ndarray, spacing: float) -> np.ndarray:
+    """Places of the voxels on the surface of (x, y, z) boolean, (n, 3) mm: one of their six neighbours is not in it."""
+    return np.argwhere(volume & ~binary_erosion(volume)) * spacing
 
-    The larger of the two directed 95th percentiles of the distance from a surface voxel of one to the nearest
-    surface voxel of the other. A voxel is on the surface when one of its six neighbours is not in the volume.
-    NaN when a volume is empty.
+
+def surface_distance_95(first: np.ndarray, second: np.ndarray) -> float:
+    """95 % Hausdorff distance of two surfaces, (n, 3) mm, in mm.
+
+    The larger of the two directed 95th percentiles of the distance from a place of one to the nearest of the other.
+    NaN when a surface is empty.
     """
-    return _distance_95(_surface(first, spacing), _surface(second, spacing))
+    if not len(first) or not len(second):
+        return float("nan")
+    there, back = KDTree(second).query(first)[0], KDTree(first).query(second)[0]
+    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 
 def bounding_box(volume: np.ndarray) -> tuple[slice, ...]:
@@ -110,16 +117,3 @@ def _of_size(volume_ml: np.ndarray, size: str) -> np.ndarray:
     bounds = [0.0, *SIZES.values()]
     place = sizes.index(size)
     return (volume_ml >= bounds[place]) & (volume_ml < bounds[place + 1])
-
-
-def _surface(volume: np.ndarray, spacing: float) -> np.ndarray:
-    """Voxels on the surface, (n, 3) mm."""
-    return np.argwhere(volume & ~binary_erosion(volume)) * spacing
-
-
-def _distance_95(first: np.ndarray, second: np.ndarray) -> float:
-    """As `surface_distance_95`, of surfaces, (n, 3) mm."""
-    if not len(first) or not len(second):
-        return float("nan")
-    there, back = KDTree(second).query(first)[0], KDTree(first).query(second)[0]
-    return float(max(np.percentile(there, 95), np.percentile(back, 95)))

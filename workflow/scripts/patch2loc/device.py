@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from patch2loc.methods import NETWORKS
+
 
 def choose(name: str = "auto", threads: int | None = None) -> str:
     """The device that networks compute on, "cpu" or "cuda"; "auto" takes a GPU where there is one.
@@ -60,3 +62,11 @@ def precision(name: str, device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
+
+
+def for_method(method: str, name: str, wanted: str, threads: int) -> tuple[str, str]:
+    """Device and precision of a method: as `choose` and `precision` where it has a network, else the processor."""
+    if method not in NETWORKS:
+        return "cpu", "float32"
+    where = choose(name, threads)
+    return where, precision(wanted, where)

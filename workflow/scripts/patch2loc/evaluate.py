@@ -10,7 +10,6 @@ import pandas as pd
 from patch2loc.calibration import calibrated_validation, fit_calibration
 from patch2loc.detection import detections, healthy_thresholds
 from patch2loc.errors import InputError
-from patch2loc.files import read_json
 from patch2loc.metrics import auroc_against, evaluate_scores
 from patch2loc.scans import Scan
 from patch2loc.variants import variants
@@ -115,9 +114,7 @@ def evaluate_scans(
     metrics, at_thresholds, of_variants = [], [], []
     for scan in scans:
         path = heatmaps / f"{scan.subject}.nii.gz"
-        report = read_json(scan.qc)["lesion"]
-        lost_ml = report["lost_to_grid_ml"] * report["scale"]
-        lost_lesions = report["lesions_source"] - report["lesions_in_view"]
+        lost_ml, lost_lesions = scan.lost_lesion()
         mask, truth = read_mask(scan.mask), read_mask(scan.lesion)
         try:
             heatmap = score_of(read(path)[0])

@@ -14,7 +14,7 @@ from patch2loc.figures.style import save_figure
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
 from patch2loc.models import load_model
 from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
-from patch2loc.provenance import code_hash, environment
+from patch2loc.provenance import PREPROCESSING, code_hash, environment
 from patch2loc.score import heatmap_of
 from patch2loc.volumes import Grid, read, write
 
@@ -117,7 +117,7 @@ def score_own_scan(
     )
     if scorer.model.get("preprocess_code") not in (
         None,
-        code_hash("patch2loc.preprocess", "patch2loc.atlas"),
+        code_hash(*PREPROCESSING),
     ):
         result.qc["flags"].append(
             "the model was trained on scans that another version preprocessed: train it again"

@@ -59,6 +59,9 @@ def modules_behind(names: Iterable[str]) -> list[str]:
     return sorted(seen)
 
 
+PREPROCESSING = ("patch2loc.preprocess", "patch2loc.atlas")  # modules behind a preprocessed scan
+
+
 def code_hash(*names: str) -> str:
     """Hash of the contents of modules and of all they import from this package.
 

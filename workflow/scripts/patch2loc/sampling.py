@@ -1,20 +1,14 @@
 """Random training patches, drawn where the network is (paper, sections 2.1 and 4.1)."""
 
-from collections.abc import Iterable, Sized
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from patch2loc import patches
 from patch2loc.errors import InputError
+from patch2loc.methods import Volumes
 
 TRIES = 8  # draws of one slice a subject, of which the first that holds an accepted patch is taken
-
-
-class Volumes(Sized, Iterable[tuple[np.ndarray, np.ndarray]], Protocol):
-    """Standardised scans, one after another: volume (x, y, z) float32 and brain mask (x, y, z) boolean."""
 
 
 class PatchPool:

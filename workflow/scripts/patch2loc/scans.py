@@ -59,6 +59,12 @@ class Scan:
         """The volume, (x, y, z) float32, and its mask, boolean."""
         return volumes.read(self.volume)[0], volumes.read_mask(self.mask)
 
+    def lost_lesion(self) -> tuple[float, int]:
+        """What the grid cut off: ml of lesion in atlas space, and how many lesions wholly."""
+        account = read_json(self.qc)["lesion"]
+        wholly = account["lesions_source"] - account["lesions_in_view"]
+        return account["lost_to_grid_ml"] * account["scale"], wholly
+
     def left_out(self) -> str | None:
         """Why the scan could not be preprocessed; None for one that was."""
         return read_json(self.qc).get("left_out")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+COLUMNS = ("mean", "sd", "ci_low", "ci_high", "n_subjects", "n_folds")  # of `summary_of`
 SUMMARISED = ("auprc", "best_dice", "auroc", "auroc_healthy")
 RESAMPLES = 2000
 

@@ -4,13 +4,14 @@ Datasets are described by a mapping: title (shown), modality ("T1" or "T2"), sim
 (BraTS21, MSLUB, ATLAS, WMH, or None when the data are not the paper's: nothing published is shown).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from patch2loc import summary
 from patch2loc.errors import InputError
 from patch2loc.files import write_csv, write_text
 from patch2loc.method_names import is_calibrated, shown
@@ -31,12 +32,7 @@ TABLE1_COLUMNS = [
     "dataset",
     "modality",
     "metric",
-    "mean",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "n_subjects",
-    "n_folds",
+    *summary.COLUMNS,
     "prevalence",
     "simulated",
     "published_mean",
@@ -65,6 +61,28 @@ CALIBRATED_NOTE = (
 )
 
 Datasets = Mapping[str, Mapping[str, Any]]
+Key = TypeVar("Key", bound=Hashable)
+
+
+def read_folds(
+    paths: Sequence[str],
+    keys: Iterable[Key],
+    folds: int,
+    read: Callable[[str], pd.DataFrame] = pd.read_csv,
+) -> dict[Key, list[pd.DataFrame]]:
+    """The tables of every key, such as (method, dataset), one per fold.
+
+    paths: in the order of keys, folds running fastest, as rules list them.
+    """
+    return {
+        key: [read(path) for path in paths[place * folds : (place + 1) * folds]]
+        for place, key in enumerate(keys)
+    }
+
+
+def subjects_in(tables: Mapping[Any, Sequence[pd.DataFrame]]) -> list[str]:
+    """Every subject of `read_folds`, once, in sorted order."""
+    return sorted({subject for folds in tables.values() for fold in folds for subject in fold["subject"]})
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
@@ -94,9 +112,9 @@ def table1(
     Measures that no subject has (healthy scans) give no row.
     """
     rows = []
-    for (method, dataset), summary in summaries.items():
+    for (method, dataset), measures in summaries.items():
         about = datasets[dataset]
-        for record in summary[summary["n_subjects"] > 0].to_dict("records"):
+        for record in measures[measures["n_subjects"] > 0].to_dict("records"):
             printed = published[
                 (published["method"].str.casefold() == method.casefold())
                 & (published["dataset"] == about["published_name"])

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from patch2loc import summary
 from patch2loc.detection import SIZES
 from patch2loc.method_names import shown
-from patch2loc.summary import summary_of
 from patch2loc.table_formats import Cell, Layout, number, percent
 from patch2loc.tables import Datasets, about_row, dataset_heading
 
@@ -30,12 +30,7 @@ COLUMNS = [
     "quantile",
     "threshold",
     "metric",
-    "mean",
-    "sd",
-    "ci_low",
-    "ci_high",
-    "n_subjects",
-    "n_folds",
+    *summary.COLUMNS,
     "simulated",
 ]
 NOTE = (
@@ -65,9 +60,9 @@ def threshold_table(
             named = {"method": method, "quantile": quantile, "threshold": threshold}
             named |= about_row(dataset, datasets)
             rows += [
-                named | {"metric": measure} | summary
+                named | {"metric": measure} | found
                 for measure in MEASURES
-                if (summary := summary_of(chosen, measure, seed))["n_subjects"]
+                if (found := summary.summary_of(chosen, measure, seed))["n_subjects"]
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -13,9 +13,13 @@ A module has
         maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
 """
 
+from collections.abc import Collection
 from importlib import import_module
 from types import ModuleType
 
+import numpy as np
+
+Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
 METHODS = ("patch2loc", "thresh", "zscore")
 NETWORKS = ("patch2loc",)  # methods that run a network: on a GPU where there is one
 

@@ -10,8 +10,9 @@ import torch
 
 from patch2loc.dense import DenseNetwork
 from patch2loc.heatmap import score_voxels
+from patch2loc.methods import Volumes
 from patch2loc.network import LocationNetwork
-from patch2loc.sampling import PatchPool, Volumes
+from patch2loc.sampling import PatchPool
 from patch2loc.train import Settings, train
 
 FIELDS = {field.name for field in fields(Settings)}

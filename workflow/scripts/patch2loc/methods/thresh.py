@@ -4,12 +4,12 @@ The score is the empirical distribution function of the brain's intensities.  Bu
 says the opposite where lesions are dark (T1), as in the paper's Table 1.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-Volumes = Collection[tuple[np.ndarray, np.ndarray]]
+from patch2loc.methods import Volumes
 
 
 def fit(

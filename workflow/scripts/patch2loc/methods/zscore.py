@@ -3,12 +3,12 @@
 It sees intensity at a place and nothing of its surroundings: what it finds needs no network.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-Volumes = Collection[tuple[np.ndarray, np.ndarray]]
+from patch2loc.methods import Volumes
 
 MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training brains reach from dominating
 

@@ -18,10 +18,10 @@ from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOUR_BLIND_SAFE, COLOUR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
 from patch2loc.scans import Scan
+from patch2loc.viewer import PAGE
 from patch2loc.viewer.scan_file import colour_range, scan_file, scan_score, thumbnail
 from patch2loc.volumes import read
 
-PAGE = ("viewer.html", "viewer.css", "volumes.js", "slices.js", "viewer.js")
 INDEX = "index.js"
 SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
 

@@ -20,7 +20,6 @@ from scipy.ndimage import binary_dilation
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import SCORE_RANGE, grey_range
-from patch2loc.files import read_json
 from patch2loc.metrics import evaluate_scores
 from patch2loc.scans import Scan
 from patch2loc.volumes import read, read_mask
@@ -64,8 +63,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Path], truth: boo
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
     if truth:
-        account = read_json(scan.qc)["lesion"]
-        missed += round(account["lost_to_grid_ml"] * account["scale"] / (spacing**3 / 1000))
+        missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
     methods = {}
     for method, path in heatmaps.items():
         heatmap = read(path)[0]
