@@ -166,6 +166,26 @@ def test_a_row_without_cells_is_a_heading():
     assert '<tr><th scope="rowgroup" colspan="3">first_part</th></tr>' in to_html(layout)
 
 
+def test_a_long_latex_table_goes_on_at_a_heading():
+    rows = [
+        row
+        for dataset in range(4)
+        for row in [
+            (f"dataset {dataset}", []),
+            *((f" method {dataset}{n}", [Cell(f"value {dataset}{n}")]) for n in range(19)),
+        ]
+    ]
+    layout = Layout("Table", "Long", "", [("A", 1)], ["b"], rows, [("Scans", [Cell("3")])], "A note.")
+    first, second = to_latex(layout).split(r"\end{table}")[:2]
+    assert [first.count("value"), second.count("value")] == [38, 38]
+    assert r"\textit{dataset 2}" in second
+    assert "A note." in first
+    assert r"\caption{Long, continued.}" in second
+    assert r"\addtocounter{table}{-1}" in second
+    assert "Scans" not in first
+    assert "Scans" in second
+
+
 @pytest.mark.parametrize(
     ("low", "high", "text"), [(0.1, 0.25, "10.0–25.0"), (-0.1, 0.02, "−10.0 to 2.0"), (np.nan, np.nan, "–")]
 )

@@ -4,11 +4,13 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 METRIC_NAMES = {"best_dice": "Dice", "auprc": "AUPRC"}
+PAGE_ROWS = 45  # that a page of LaTeX holds, with a caption
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -48,6 +50,9 @@ class Cell:
     emphasis: Emphasis = Emphasis.NONE
 
 
+Row = tuple[str, list[Cell]]  # its label and what follows; a heading without cells
+
+
 @dataclass(frozen=True)
 class Layout:
     """A table as it is read: groups span columns, the first column names the rows.
@@ -62,8 +67,8 @@ class Layout:
     stub: str
     groups: list[tuple[str, int]]
     columns: list[str]
-    rows: list[tuple[str, list[Cell]]]
-    footer: list[tuple[str, list[Cell]]] = field(default_factory=list)
+    rows: list[Row]
+    footer: list[Row] = field(default_factory=list)
     note: str = ""
 
 
@@ -86,13 +91,41 @@ def to_markdown(layout: Layout) -> str:
 
 
 def to_latex(layout: Layout) -> str:
-    """The table as a LaTeX table environment; needs the packages booktabs and graphicx."""
+    """The table as LaTeX table environments, one for a page; needs the packages booktabs and graphicx.
+
+    A table of more rows than a page holds goes on in another one, from the last heading on that fits.
+    """
+    pages = _pages(layout.rows)
+    lines = [r"% needs \usepackage{booktabs,graphicx}"]
+    for number, rows in enumerate(pages):
+        caption = f"{layout.title}. {layout.note}" if number == 0 else f"{layout.title}, continued."
+        lines += [
+            r"\begin{table}",
+            *([r"\addtocounter{table}{-1}"] if number else []),
+            r"\centering",
+            rf"\caption{{{escape_latex(caption)}}}",
+            r"\medskip",
+            *_latex_tabular(layout, [rows, layout.footer if number == len(pages) - 1 else []]),
+            r"\end{table}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _pages(rows: list[Row]) -> list[list[Row]]:
+    """Rows in parts of at most PAGE_ROWS, if headings allow it; parts after the first begin with a heading."""
+    pages: list[list[Row]] = [[]]
+    starts = [0, *(place for place, (_, cells) in enumerate(rows) if place and not cells), len(rows)]
+    for start, end in pairwise(starts):
+        if pages[-1] and len(pages[-1]) + end - start > PAGE_ROWS:
+            pages.append([])
+        pages[-1] += rows[start:end]
+    return pages
+
+
+def _latex_tabular(layout: Layout, parts: list[list[Row]]) -> list[str]:
+    """Lines of a tabular as wide as the page at most, its parts set off by rules."""
     marks = {Emphasis.NONE: "{}", Emphasis.BEST: r"\textbf{{{}}}", Emphasis.SECOND: r"\underline{{{}}}"}
     lines = [
-        r"% needs \usepackage{booktabs,graphicx}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape_latex(layout.title)}. {escape_latex(layout.note)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * len(layout.columns)}}}",
         r"\toprule",
@@ -104,9 +137,8 @@ def to_latex(layout: Layout) -> str:
         lines.append(rf"\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
     lines.append(" & ".join(escape_latex(text) for text in [layout.stub, *layout.columns]) + r" \\")
-    for rows in (layout.rows, layout.footer):
-        if rows:
-            lines.append(r"\midrule")
+    for rows in filter(None, parts):
+        lines.append(r"\midrule")
         for label, cells in rows:
             if not cells:
                 heading = rf"\textit{{{escape_latex(label)}}}"
@@ -115,8 +147,7 @@ def to_latex(layout: Layout) -> str:
             texts = [marks[cell.emphasis].format(escape_latex(cell.text)) for cell in cells]
             indent = r"\quad " if label.startswith(" ") else ""
             lines.append(" & ".join([indent + escape_latex(label.strip()), *texts]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
+    return [*lines, r"\bottomrule", r"\end{tabular}}"]
 
 
 def to_html(layout: Layout) -> str:
