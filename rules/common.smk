@@ -15,7 +15,7 @@ from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
 from patch2loc.configuration import check_configuration
 from patch2loc.errors import InputError
-from patch2loc.methods import NETWORKS
+from patch2loc.methods import module_name, runs_network
 from patch2loc.provenance import code_hash
 from patch2loc.viewer import PAGE
 

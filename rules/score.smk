@@ -11,13 +11,13 @@ rule score:
         f"{RESULTS}/benchmarks/score/{{method}}_{{dataset}}_fold{{fold}}.tsv"
     conda:
         NETWORK
-    threads: lambda wildcards: config["score"]["threads"] if wildcards.method in NETWORKS else 1
+    threads: lambda wildcards: config["score"]["threads"] if runs_network(wildcards.method) else 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        gpu=lambda wildcards: GPU * (wildcards.method in NETWORKS),
+        gpu=lambda wildcards: GPU * runs_network(wildcards.method),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
-        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.score"),
+        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
         device=config["device"],

@@ -14,18 +14,16 @@ rule train:
     priority: 10
     conda:
         NETWORK
-    threads: lambda wildcards: config["training"]["threads"] if wildcards.method in NETWORKS else 1
+    threads: lambda wildcards: config["training"]["threads"] if runs_network(wildcards.method) else 1
     resources:
         mem_mb=lambda wildcards, attempt: config["training"]["memory_mb"] * attempt,
-        gpu=lambda wildcards: GPU * (wildcards.method in NETWORKS),
+        gpu=lambda wildcards: GPU * runs_network(wildcards.method),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
-        code=lambda wildcards: code_hash(f"patch2loc.methods.{wildcards.method}", "patch2loc.fit"),
+        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.fit"),
         seed=config["seed"],
         patch=config["patch"],
-        training={
-            key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
-        },
+        settings=method_settings,
         device=config["device"],
         precision=config["precision"],
         spacing=config["grid"]["spacing"],

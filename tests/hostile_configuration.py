@@ -46,6 +46,11 @@ CONFIGURATION = {
         configured("colour", 1),
         r"Additional properties are not allowed \('colour' was unexpected\)",
     ),
+    "not a number": (
+        contradictory("training.learning_rate", float("nan")),
+        "training.learning_rate: nan found, a finite number expected",
+    ),
+    "an endless number": (contradictory("phantom.noise", float("inf")), "phantom.noise: inf found"),
     "unknown key in a group": (
         configured("training.epochs", 1),
         "'epochs' was unexpected(.|\n)*instance.'training'",

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from patch2loc.acquire.phantom import COHORTS
 from patch2loc.acquire.sources import KINDS
-from patch2loc.methods import METHODS
+from patch2loc.methods import BUDGETS, METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -129,7 +129,9 @@ def test_unknown_keys_are_refused(group):
     [
         ("patch", 25),
         ("folds", []),
-        ("methods", ["unheard_of"]),
+        ("methods", ["patch2loc", "unheard_of"]),
+        ("methods", ["patch2loc", "../elsewhere.method"]),
+        ("methods", ["thresh"]),
         ("training.learning_rate", 0),
         ("score.stride", 0),
         ("grid.spacing", 0),
@@ -163,7 +165,10 @@ def test_the_configuration_of_the_paper_is_the_defaults():
 
 
 def test_the_schema_offers_what_the_code_knows():
-    assert tuple(SCHEMA["properties"]["methods"]["items"]["enum"]) == tuple(METHODS)
+    named, dotted = SCHEMA["properties"]["methods"]["items"]["anyOf"]
+    assert tuple(named["enum"]) == tuple(METHODS)
+    assert not any(re.search(dotted["pattern"], name) for name in METHODS)
+    assert tuple(SCHEMA["properties"]["budget"]["enum"]) == BUDGETS
     source = SCHEMA["properties"]["datasets"]["additionalProperties"]["properties"]["source"]["properties"]
     assert set(source["kind"]["enum"]) == set(KINDS)
     assert set(source["cohort"]["enum"]) == set(COHORTS)

@@ -8,9 +8,10 @@ from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.fit import fit_model
-from patch2loc.methods import METHODS, method
+from patch2loc.methods import METHODS, complete, method
 from patch2loc.models import load_model, save_model
 from patch2loc.patch_statistics import cohort_patches
+from patch2loc.postprocessing import native
 from patch2loc.scans import Scan
 from patch2loc.score import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardised
@@ -28,6 +29,15 @@ SETTINGS = {
     "validations": 2,
     "seed": 1,
 }
+
+REST = {"spacing": 2.0, "precision": "float32"}
+SHORTER = {"steps": 3, "batch": 2, "validations": 2, "validation_slices": 4, "pretraining_steps": 0}
+
+
+def settings_of(name):
+    """Settings of a method for a few steps."""
+    own = complete(name, {"budget": "smoke"})
+    return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 
 def write_scan(folder, subject, seed):
@@ -54,7 +64,7 @@ def fit(folder, scans, name="patch2loc", code="code"):
         scans[:3],
         scans[3:4],
         folder / "landmarks.json",
-        SETTINGS,
+        settings_of(name),
         {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
         code,
         CPU,
@@ -152,6 +162,24 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
     for path in whole.glob("*.nii.gz"):
         assert (folder / path.name).read_bytes() == path.read_bytes()
     assert list(pd.read_csv(folder / "seconds.csv")["subject"]) == [scan.subject for scan in scans]
+
+
+def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):
+    model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    assert {path.name for path in (folder / "native").iterdir()} == {"seconds.csv", "s4.nii.gz", "s5.nii.gz"}
+    state, landmarks = load_model(model)["state"], load_model(model)["landmarks"]
+    volume, mask = read_standardised(scans[5], landmarks)
+    score = method("ae").scorer(state, CPU)(volume, mask, mask)["score"]
+    found, _ = volumes.read(folder / "native" / "s5.nii.gz")
+    np.testing.assert_allclose(found, native(score, mask, 2.0, 3, 5), rtol=1e-4, atol=1e-6)
+    common, _ = volumes.read(folder / "s5.nii.gz")
+    assert np.array_equal(np.isfinite(common), np.isfinite(found))
+    assert not np.allclose(common[mask], found[mask])
+    (folder / "native").rename(tmp_path / "before")
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    for path in (tmp_path / "before").glob("*.nii.gz"):
+        assert (folder / "native" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):

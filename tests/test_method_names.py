@@ -1,4 +1,5 @@
-from patch2loc.method_names import evaluated, is_calibrated, scored_by, shown
+from patch2loc import methods
+from patch2loc.method_names import NATIVE, evaluated, is_calibrated, is_native, scored_by, shown, subfolder
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
@@ -11,3 +12,17 @@ def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
 
 def test_methods_without_patch2loc_stay_as_they_are():
     assert evaluated(["zscore"]) == ["zscore"]
+
+
+def test_a_native_score_follows_its_method_and_is_told_from_it():
+    names = evaluated(["ae", "thresh", "mypackage.ae_native"])
+    assert names == ["ae", "ae_native", "thresh", "mypackage.ae_native"]
+    assert [is_native(name) for name in names] == [False, True, False, False]
+    assert [scored_by(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_native"]
+    assert [subfolder(name) for name in names] == ["", "native", "", ""]
+    assert [shown(name) for name in names] == ["ae", "ae, native", "thresh", "mypackage.ae_native"]
+
+
+def test_native_scores_are_of_the_methods_that_have_them():
+    having = [name for name in methods.METHODS if hasattr(methods.method(name), "NATIVE")]
+    assert having == [name for name in NATIVE if name in methods.METHODS]

@@ -5,6 +5,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc import device
     from patch2loc.fit import fit_model
+    from patch2loc.methods import complete
     from patch2loc.scans import read_cohort
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
@@ -15,7 +16,7 @@ with rule_log(snakemake.log[0]):
         read_cohort(given.training),
         read_cohort(given.validation),
         given.landmarks,
-        {**params.training, **numbers},
+        {**complete(wildcards.method, params.settings), **numbers},
         {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},
         params.code,
         where,

@@ -1,6 +1,7 @@
 """What a schema cannot say of a configuration: keys that are right alone and contradict each other."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patch2loc.errors import InputError
@@ -12,6 +13,9 @@ def check_configuration(config: Mapping[str, Any]) -> None:
 
     config: valid by the schema, defaults filled in.
     """
+    for key, value in _numbers(config):
+        if not math.isfinite(value):
+            raise InputError(f"{key}: {value} found, a finite number expected; correct it")
     width, slices = config["patch"], config["grid"]["shape"][:2]
     if width > min(slices):
         raise InputError(
@@ -23,10 +27,28 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
         )
+    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
+    if unused:
+        raise InputError(
+            f"method_settings: {', '.join(unused)} found, methods of `methods` expected, whose settings these are "
+            "(those of patch2loc are `training`); correct the name, or leave it out"
+        )
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
         if dataset.get("role") == "healthy" and dataset["source"]["kind"] == "phantom":
             _check_simulated(name, dataset["source"], config["folds"])
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a configuration, with the keys that lead to it: bounds of a schema let NaN through."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, key)
 
 
 def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> None:

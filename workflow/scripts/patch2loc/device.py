@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from patch2loc.methods import NETWORKS
+from patch2loc.methods import runs_network
 
 
 def choose(name: str = "auto", threads: int | None = None) -> str:
@@ -66,7 +66,7 @@ def precision(name: str, device: str) -> str:
 
 def for_method(method: str, name: str, wanted: str, threads: int) -> tuple[str, str]:
     """Device and precision of a method: as `choose` and `precision` where it has a network, else the processor."""
-    if method not in NETWORKS:
+    if not runs_network(method):
         return "cpu", "float32"
     where = choose(name, threads)
     return where, precision(wanted, where)

@@ -46,8 +46,8 @@ def fit_model(
 ) -> None:
     """Fit a method and write its model and history.
 
-    settings: what the method depends on (patch2loc.train.Settings).  about: modality and fold, and what is needed
-    to bring another scan to the model's grid: atlas and preprocess settings.
+    settings: what the method depends on (`methods.complete`, and numbers of the run).  about: modality and fold, and
+    what is needed to bring another scan to the model's grid: atlas and preprocess settings.
     threads: that read scans.
     A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
     """

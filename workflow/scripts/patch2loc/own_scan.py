@@ -12,6 +12,7 @@ from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
+from patch2loc.methods import module_name
 from patch2loc.models import load_model
 from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
 from patch2loc.provenance import PREPROCESSING, code_hash, environment
@@ -185,7 +186,7 @@ def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[
             "device": scorer.device,
             "precision": scorer.precision,
         },
-        "code": code_hash("patch2loc.own_scan", f"patch2loc.methods.{scorer.model['method']}"),
+        "code": code_hash("patch2loc.own_scan", module_name(scorer.model["method"])),
         "environment": environment(),
     }
 

@@ -19,12 +19,13 @@ from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_csv, write_text
 from patch2loc.methods import method
 from patch2loc.models import load_model
-from patch2loc.postprocessing import median_filtered
+from patch2loc.postprocessing import median_filtered, native
 from patch2loc.prefetch import prefetched
 from patch2loc.scans import Scan
 from patch2loc.standardize import standardise
 
 TIMES = "seconds.csv"
+NATIVE = "native"  # folder of a second heatmap of each scan, among those of the method
 
 
 def heatmap_of(
@@ -40,10 +41,10 @@ def heatmap_of(
     The heatmap is (x, y, z) float32, NaN outside the mask, after the median filter.
     Raises InputError when the scan is not on the model's grid.
     """
-    filtered = filtered_score(model, device, stride, median_filter, precision)
+    maps = heatmaps_with(model, device, stride, median_filter, precision)
 
     def heatmap(volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
-        return filtered(standardised_for(model, volume, mask, name), mask)
+        return maps(standardised_for(model, volume, mask, name), mask)[0]
 
     return heatmap
 
@@ -59,18 +60,28 @@ def standardised_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray
     return standardise(volume, mask, model["landmarks"], name)
 
 
-def filtered_score(
+def heatmaps_with(
     model: dict[str, Any], device: str, stride: int, median_filter: int, precision: str
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function from a standardised volume and its mask to the heatmap of a model, as `heatmap_of` gives it."""
-    score = method(model["method"]).scorer(model["state"], device, stride, precision)
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]:
+    """A function from a standardised volume and its mask to the heatmap of a model, as `heatmap_of` gives it.
 
-    def filtered(standardised: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return median_filtered(
-            lambda wanted: score(standardised, mask, wanted)["score"], mask, median_filter, device
-        )
+    With it comes the heatmap with the post-processing of the method's authors, from the same scores, or None.
+    """
+    module = method(model["method"])
+    score = module.scorer(model["state"], device, stride, precision)
+    own = getattr(module, "NATIVE", None)
 
-    return filtered
+    def heatmaps(standardised: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        scores = []
+
+        def scored(wanted: np.ndarray) -> np.ndarray:
+            scores.append(score(standardised, mask, wanted)["score"])
+            return scores[-1]
+
+        common = median_filtered(scored, mask, median_filter, device)
+        return common, native(scores[-1], mask, model["grid"]["spacing"], **own) if own else None
+
+    return heatmaps
 
 
 def score_scans(
@@ -86,6 +97,7 @@ def score_scans(
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
+    The heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/native.
     Scans are read by `threads` and heatmaps written by one more while the device computes.
     Heatmaps that are done are kept beside the folder meanwhile, so that a killed run goes on: each is named after
     the model, the code, the settings and its scan, and taken again only where all of these are the same.
@@ -94,7 +106,7 @@ def score_scans(
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path)
-    filtered = filtered_score(model, device, stride, median_filter, precision)
+    heatmaps = heatmaps_with(model, device, stride, median_filter, precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
 
     def read(scan: Scan) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray, float] | None]:
@@ -120,24 +132,40 @@ def score_scans(
             if given is not None:
                 standardised, mask, affine, seconds = given
                 start = time.perf_counter()
-                heatmap = filtered(standardised, mask)
+                made = heatmaps(standardised, mask)
                 seconds += time.perf_counter() - start
                 if written:
                     written.result()  # one heatmap at most waits to be written
                 write_text(_timing(path), f"{seconds:.2f}")
-                written = writer.submit(volumes.write, path, heatmap, affine)
+                written = writer.submit(_write, path, *made, affine)
         if written:
             written.result()
-    for path in set(partial.iterdir()) - set(kept) - {_timing(path) for path in kept}:
+    wanted = {file for path in kept for file in (path, _timing(path), _native(path))}
+    for path in {path for path in partial.rglob("*") if path.is_file()} - wanted:
         path.unlink()
     seconds = [float(_timing(path).read_text()) for path in kept]
-    write_csv(partial / TIMES, pd.DataFrame({"subject": kept.values(), "seconds": seconds}))
+    times = pd.DataFrame({"subject": kept.values(), "seconds": seconds})
+    times = times.assign(device=device, precision=precision)
+    for place in {path.parent for path in partial.rglob("*.nii.gz")}:
+        write_csv(place / TIMES, times)
     for path, subject in kept.items():
         _timing(path).unlink()
-        os.replace(path, partial / f"{subject}.nii.gz")
+        for file in (path, _native(path)):
+            if file.exists():
+                os.replace(file, file.with_name(f"{subject}.nii.gz"))
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)
+
+
+def _write(path: Path, heatmap: np.ndarray, second: np.ndarray | None, affine: np.ndarray) -> None:
+    if second is not None:
+        volumes.write(_native(path), second, affine)  # first: what is at `path` is done
+    volumes.write(path, heatmap, affine)
+
+
+def _native(path: Path) -> Path:
+    return path.parent / NATIVE / path.name
 
 
 def _timing(path: Path) -> Path:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from patch2loc.dense import PRECISIONS
-from patch2loc.files import replacing
 from patch2loc.network import LocationNetwork
+from patch2loc.resume import write_checkpoint
 from patch2loc.sampling import PatchPool
 
 BETA = 0.5
@@ -164,8 +164,7 @@ def _train(
                 "total": total,
                 "count": count,
             }
-            with replacing(checkpoint) as partial:
-                torch.save(state, partial)
+            write_checkpoint(checkpoint, state)
             saved_at = time.monotonic()
         if validated:
             timed_from, timed_steps = time.monotonic(), 0

@@ -4,28 +4,90 @@ A module has
     fit(training, validation, settings, checkpoint, device) -> (state, history)
         training, validation: (volume (x, y, z) float32 standardised, mask (x, y, z) boolean) of one scan after
         another; they have a length and are read from disk anew each time they are gone through.
-        settings: the configuration as a plain dictionary.  checkpoint: file to go on from, or None.
+        settings: plain values: those of the method (`complete`), and seed, precision, spacing (mm) and patch.
+        checkpoint: file to go on from, or None.
         state: arrays and plain values, all that scoring needs.  history: a table, or None without training.
     scorer(state, device, stride, precision) -> score(volume, mask, wanted) -> maps
         device: "cpu" or "cuda".  stride: voxels between scored places in a slice, for methods that can skip some.
         precision: "float32" or "bfloat16", for methods with a network.
         volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
         maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
+and may have
+    SETTINGS = {"smoke": {...}, "short": {...}, "paper": {...}}
+        the method's settings in each budget; the config's `method_settings` change single ones.
+    NATIVE = {"erosion": 3, "median": 5}
+        post-processing of the method's authors (`postprocessing.native`): a second heatmap, and for the methods
+        in `method_names.NATIVE` a row of its own.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from patch2loc.errors import InputError
+
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
-METHODS = ("patch2loc", "thresh", "zscore")
-NETWORKS = ("patch2loc",)  # methods that run a network: on a GPU where there is one
+METHODS = ("patch2loc", "thresh", "thresh_dark", "zscore", "ae", "vae", "dae", "ddpm", "pddpm", "cddpm")
+# Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
+NETWORKS = ("patch2loc", "ae", "vae", "dae", "ddpm", "pddpm", "cddpm")
+BUDGETS = ("smoke", "short", "paper")
+
+
+def module_name(name: str) -> str:
+    """The module of a method: of this package, or, where the name has a dot, any that Python finds."""
+    if "." in name:
+        return name
+    if name not in METHODS:
+        raise ValueError(
+            f"method {name!r} is unknown; expected one of {', '.join(METHODS)}, or a dotted module"
+        )
+    return f"patch2loc.methods.{name}"
 
 
 def method(name: str) -> ModuleType:
-    """The module of a method; ValueError for a name that is not in METHODS."""
-    if name not in METHODS:
-        raise ValueError(f"method {name!r} is unknown; expected one of {', '.join(METHODS)}")
-    return import_module(f"patch2loc.methods.{name}")
+    """The imported module of a method; ValueError for an unknown name.
+
+    Raises InputError for a dotted name that cannot be imported, or has no `fit` and `scorer`.
+    """
+    path = module_name(name)
+    if path != name:
+        return import_module(path)
+    try:
+        module = import_module(path)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"methods: {name} found, whose import ends with: {error}; install it, or name its folder in PYTHONPATH"
+        ) from error
+    absent = [function for function in ("fit", "scorer") if not callable(getattr(module, function, None))]
+    if absent:
+        raise InputError(
+            f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/add-a-method.md"
+        )
+    return module
+
+
+def runs_network(name: str) -> bool:
+    """Whether a method computes where networks do; a method from outside may."""
+    return name in NETWORKS or "." in name
+
+
+def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a method: those of its budget, changed by the given ones.
+
+    given: {"budget": "smoke" | "short" | "paper", ...single settings}; without a budget, or for a method without
+    SETTINGS, as they are.  Raises InputError for settings that the method does not have.
+    """
+    budgets = getattr(method(name), "SETTINGS", None)
+    if budgets is None or "budget" not in given:
+        return dict(given)
+    chosen = {"budget": given["budget"], **budgets[given["budget"]]}
+    unknown = sorted(set(given) - set(chosen))
+    if unknown:
+        raise InputError(
+            f"method_settings.{name}: {', '.join(unknown)} found, of {', '.join(sorted(set(chosen) - {'budget'}))} "
+            "expected; correct the names"
+        )
+    return chosen | dict(given)

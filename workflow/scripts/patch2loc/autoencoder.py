@@ -1,0 +1,124 @@
+"""Autoencoders of axial slices with a dense bottleneck, plain and variational (Baur et al. 2021)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from patch2loc.methods import Volumes
+from patch2loc.reconstruction import SlicePool, residual_score, train, weights_of, with_weights
+
+SLOPE = 0.3  # of the leaky ReLU
+REDUCTION = 8  # the last width over the channels of the bottleneck
+FIRST_MOMENT = 0.5  # of Adam
+
+
+class Autoencoder(nn.Module):
+    """A slice through a vector and back.
+
+    shape: of a slice, each a multiple of 2 ** len(widths).  widths: channels of the encoder's layers, the last one a
+    multiple of 8.  latent: length of the vector.  dropout: share of it that is dropped in training.  variational: the
+    encoder gives a mean and the logarithm of a standard deviation.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        widths: Sequence[int] = (32, 64, 128, 128),
+        latent: int = 128,
+        dropout: float = 0.2,
+        variational: bool = False,
+    ) -> None:
+        super().__init__()
+        down = [
+            nn.Sequential(nn.Conv2d(before, after, 5, 2, 2), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE))
+            for before, after in pairwise((1, *widths))
+        ]
+        up = [
+            nn.Sequential(
+                nn.ConvTranspose2d(before, after, 5, 2, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)
+            )
+            for before, after in pairwise((*reversed(widths), widths[0]))
+        ]
+        reduced = (widths[-1] // REDUCTION, *(size // 2 ** len(widths) for size in shape))
+        self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], reduced[0], 1), nn.Flatten())
+        self.mean = nn.Linear(prod(reduced), latent)
+        self.log_deviation = nn.Linear(prod(reduced), latent) if variational else None
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, prod(reduced)),
+            nn.Unflatten(1, reduced),
+            nn.Conv2d(reduced[0], widths[-1], 1),
+            nn.BatchNorm2d(widths[-1]),
+            nn.ReLU(),
+            *up,
+            nn.Conv2d(widths[0], 1, 1),
+        )
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Reconstructions of slices (n, 1, x, y); of a variational one by the mean of the code."""
+        return self.decoder(self.dropout(self.mean(self.encoder(slices))))
+
+    def sample(self, slices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Reconstructions by a random code, and each slice's KL divergence (n,) of the codes from a standard normal."""
+        encoded = self.encoder(slices)
+        mean, log_deviation = self.mean(encoded).float(), self.log_deviation(encoded).float()
+        deviation = log_deviation.exp()
+        divergence = 0.5 * (mean.square() + deviation.square() - 2 * log_deviation - 1).sum(dim=1)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return self.decoder(self.dropout(mean + deviation * noise)), divergence
+
+
+def loss(network: Autoencoder, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean over slices of the summed absolute residual, plus the divergence of a variational one."""
+    if network.log_deviation is None:
+        reconstructed, divergence = network(slices), 0.0
+    else:
+        reconstructed, divergence = network.sample(slices, generator)
+    residual = (slices - reconstructed.float()).abs().sum(dim=(1, 2, 3))
+    return (residual + divergence).mean()
+
+
+def fit(
+    training: Volumes,
+    validation: Volumes,
+    settings: Mapping[str, Any],
+    checkpoint: Path | None,
+    device: str,
+    variational: bool,
+) -> tuple[dict, pd.DataFrame]:
+    """Train an autoencoder on healthy scans.
+
+    settings: those of `reconstruction.train`, and widths, latent, dropout, spacing.
+    """
+    multiple = 2 ** len(settings["widths"])
+    pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
+    built = {
+        "shape": list(pools[0].shape),
+        "widths": list(settings["widths"]),
+        "latent": settings["latent"],
+        "dropout": settings["dropout"],
+        "variational": variational,
+    }
+    torch.manual_seed(settings["seed"])
+    network = Autoencoder(**built).to(device)
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=settings["learning_rate"], betas=(FIRST_MOMENT, 0.999), fused=True
+    )
+    history = train(network, loss, *pools, settings, checkpoint, optimiser)
+    return {"weights": weights_of(network), "network": built, "spacing": settings["spacing"]}, history
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the absolute residual."""
+    network = with_weights(Autoencoder(**state["network"]), state["weights"], device)
+    multiple = 2 ** len(state["network"]["widths"])
+    return residual_score(network, device, state["spacing"], precision, multiple)

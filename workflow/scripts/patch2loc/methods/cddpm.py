@@ -1,0 +1,35 @@
+"""cDDPM (Behrendt et al. 2025): as ddpm, with a description of the clean slice as a hint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc import diffusion
+from patch2loc.methods import Volumes, ddpm
+from patch2loc.methods.ddpm import NATIVE
+
+__all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
+
+TIME_STEPS = (249, 499, 749)  # of 1,000
+ENCODER = {"encoder_widths": [64, 128, 256, 512]}
+SETTINGS = {
+    "smoke": ddpm.SETTINGS["smoke"] | {"encoder_widths": [8, 16, 32, 64], "pretraining_steps": 100},
+    "short": ddpm.SETTINGS["short"] | ENCODER | {"steps": 3600, "pretraining_steps": 3600},
+    "paper": ddpm.SETTINGS["paper"] | ENCODER | {"steps": 14400, "pretraining_steps": 14400},
+}
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train a network that takes noise off healthy slices, and an encoder that tells it what they look like."""
+    return diffusion.fit(training, validation, settings, checkpoint, device)
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the residual of the mean of three reconstructions, each one step from another time step."""
+    return diffusion.scorer(state, device, precision, steps=TIME_STEPS)

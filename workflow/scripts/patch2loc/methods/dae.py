@@ -1,0 +1,147 @@
+"""DAE (Kascenas et al. 2022): a U-Net that takes coarse noise off; what it changes without noise is abnormal."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from patch2loc.methods import Volumes
+from patch2loc.reconstruction import SlicePool, residual_score, slice_spacing, train, weights_of, with_weights
+
+CELL = 16.0  # mm between the noise's random values
+NOISE = 0.2  # standard deviation of these
+FOREGROUND = 0.01  # intensity above which a voxel gets noise
+GROUPS = (8, 16, 16, 32)  # of the group normalisation of each level
+PSEUDO_EPOCH = 32  # steps between changes of the learning rate
+WEIGHT_DECAY, CLIP = 1e-5, 0.5
+PAPER = {
+    "steps": 67200,
+    "batch": 16,
+    "learning_rate": 1e-4,
+    "half_period": 3200,  # steps from the highest learning rate to 0; then up again
+    "widths": [64, 128, 256, 512],
+    "validations": 60,
+    "validation_slices": 512,
+}
+SETTINGS = {
+    "smoke": PAPER
+    | {"steps": 256, "batch": 8, "learning_rate": 1e-3, "half_period": 256, "widths": [8, 16, 32, 64]}
+    | {"validations": 5, "validation_slices": 64},
+    "short": PAPER | {"steps": 16000, "validations": 20},
+    "paper": PAPER,
+}
+NATIVE = {"erosion": 3, "median": 5}
+
+
+class StandardisedConv(nn.Conv2d):
+    """A 3 x 3 convolution whose kernels have mean 0 and standard deviation 1, over maps with reflected edges."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, 3)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (n, channels, x, y) to as large ones."""
+        # Not by functional.pad, whose gradient on a GPU does not repeat exactly.
+        maps = torch.cat([maps[:, :, 1:2], maps, maps[:, :, -2:-1]], dim=2)
+        maps = torch.cat([maps[..., 1:2], maps, maps[..., -2:-1]], dim=3)
+        deviation, mean = torch.std_mean(self.weight, dim=(1, 2, 3), keepdim=True)
+        return functional.conv2d(maps, (self.weight - mean) / (deviation + 1e-5), self.bias)
+
+
+def _block(before: int, after: int, groups: int) -> nn.Sequential:
+    layers = []
+    for width in (before, after):
+        layers += [StandardisedConv(width, after), nn.SiLU(), nn.GroupNorm(groups, after)]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """From noisy slices to clean ones, (n, 1, x, y), x and y multiples of 8.
+
+    widths: channels of the four levels, multiples of `GROUPS`.
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 128, 256, 512)) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            _block(before, after, groups)
+            for (before, after), groups in zip(pairwise((1, *widths)), GROUPS, strict=True)
+        )
+        above = list(zip(widths, widths[1:], GROUPS, strict=False))
+        self.widen = nn.ModuleList(nn.ConvTranspose2d(below, width, 2, 2) for width, below, _ in above)
+        self.up = nn.ModuleList(_block(2 * width, width, groups) for width, _, groups in above)
+        self.last = nn.Conv2d(widths[0], 1, 1)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Slices without their noise."""
+        levels = []
+        for block in self.down:
+            slices = block(functional.avg_pool2d(slices, 2) if levels else slices)
+            levels.append(slices)
+        maps = levels.pop()
+        for widen, block in zip(reversed(self.widen), reversed(self.up), strict=True):
+            maps = block(torch.cat([levels.pop(), widen(maps)], dim=1))
+        return self.last(maps)
+
+
+def coarse_noise(slices: Tensor, cell: float, generator: torch.Generator) -> Tensor:
+    """Noise for slices (n, 1, x, y) where they are not background: random values `cell` voxels apart, interpolated.
+
+    The pattern of all slices is moved by the same random number of voxels, across the edges.
+    """
+    sides = slices.shape[2:]
+    coarse = (len(slices), 1, *(max(2, round(side / cell)) for side in sides))
+    values = NOISE * torch.randn(coarse, generator=generator, device=slices.device)
+    noise = functional.interpolate(values, sides, mode="bilinear", align_corners=True)
+    for axis, side in enumerate(sides, start=2):
+        shift = torch.randint(side, (1,), generator=generator, device=slices.device)
+        noise = noise.index_select(axis, (torch.arange(side, device=slices.device) + shift) % side)
+    return noise * (slices > FOREGROUND)
+
+
+def learning_rate_share(step: int, half_period: int) -> float:
+    """Share of the highest learning rate before a step: a cosine that goes down and up again, by pseudo-epochs."""
+    return (1 + math.cos(math.pi * (step // PSEUDO_EPOCH) * PSEUDO_EPOCH / half_period)) / 2
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train a U-Net to take noise off healthy slices."""
+    pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
+    cell = CELL / slice_spacing(settings["spacing"])
+
+    def loss(network: nn.Module, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+        restored = network(slices + coarse_noise(slices, cell, generator)).float()
+        return ((slices > FOREGROUND) * (restored - slices).square()).mean()
+
+    torch.manual_seed(settings["seed"])
+    network = UNet(settings["widths"]).to(device)
+    optimiser = torch.optim.Adam(
+        network.parameters(), settings["learning_rate"], weight_decay=WEIGHT_DECAY, amsgrad=True, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: learning_rate_share(step, settings["half_period"])
+    )
+    history = train(network, loss, *pools, settings, checkpoint, optimiser, schedule, CLIP)
+    state = {"weights": weights_of(network), "widths": list(settings["widths"])}
+    return state | {"spacing": settings["spacing"]}, history
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the absolute difference of a slice, without noise, and what the network makes of its foreground."""
+    network = with_weights(UNet(state["widths"]), state["weights"], device)
+
+    def reconstruct(slices: Tensor) -> Tensor:
+        # The loss says nothing of the background, where the network's output is arbitrary.
+        return torch.where(slices > FOREGROUND, network(slices).float(), slices)
+
+    return residual_score(reconstruct, device, state["spacing"], precision)

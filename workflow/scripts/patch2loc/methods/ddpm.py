@@ -1,0 +1,52 @@
+"""DDPM (Wyatt et al. 2022, as in Behrendt et al. 2024): what one step of denoising does not give back is abnormal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc import diffusion
+from patch2loc.methods import Volumes
+
+STEP = 499  # of 1,000: half of the slice's variance is left
+PAPER = {
+    "widths": [128, 256, 256],
+    "blocks": 3,
+    "noise_fields": 64,
+    "steps": 19200,
+    "batch": 32,
+    "learning_rate": 1e-4,
+    "validations": 40,
+    "validation_slices": 256,
+}
+SETTINGS = {
+    "smoke": PAPER
+    | {
+        "widths": [16, 32, 32],
+        "blocks": 1,
+        "noise_fields": 4,
+        "steps": 400,
+        "batch": 4,
+        "learning_rate": 3e-3,
+        "validations": 5,
+        "validation_slices": 16,
+    },
+    "short": PAPER | {"steps": 4800, "validations": 20},
+    "paper": PAPER,
+}
+NATIVE = {"erosion": 3, "median": 5}
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train a network that takes noise off healthy slices."""
+    return diffusion.fit(training, validation, settings, checkpoint, device)
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the residual after one step from the middle of the schedule."""
+    return diffusion.scorer(state, device, precision, steps=(STEP,))

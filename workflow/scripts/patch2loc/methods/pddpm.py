@@ -1,0 +1,27 @@
+"""pDDPM (Behrendt et al. 2024): as ddpm, with noise in one quarter of a slice at a time, so that the rest is a hint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc import diffusion
+from patch2loc.methods import Volumes
+from patch2loc.methods.ddpm import NATIVE, SETTINGS, STEP
+
+__all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train a network that takes noise off a quarter of a healthy slice."""
+    return diffusion.fit(training, validation, settings, checkpoint, device, diffusion.quarters)
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the residual of a mosaic of the four quarters, each after one step with noise in it alone."""
+    return diffusion.scorer(state, device, precision, steps=(STEP,), masks_of=diffusion.quarters)

@@ -1,0 +1,285 @@
+"""Methods that reconstruct axial slices as if healthy: their slices, their training, and the residual as the score.
+
+Networks see slices of 2 mm, as in the comparisons of Behrendt et al. that Table 1 of the paper quotes; the score is
+brought back to the grid.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from patch2loc.dense import PRECISIONS
+from patch2loc.errors import InputError
+from patch2loc.methods import Volumes
+from patch2loc.postprocessing import block
+from patch2loc.resume import write_checkpoint
+
+LEAST_BRAIN = 0.01  # of a slice: emptier ones are not trained on
+CHECKPOINT_SECONDS = 300
+
+Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+
+
+def slice_spacing(spacing: float) -> float:
+    """Voxel size of the slices that networks see, mm, on a grid of a voxel size: a multiple of it."""
+    return spacing * block(spacing)
+
+
+def slices_of(volume: Tensor, mask: Tensor, spacing: float, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """A standardised scan as networks see it: axial slices of 2 mm with intensities of 0 to 1.
+
+    volume, mask: (x, y, z) on one device.  spacing: of the grid, mm; blocks of round(2 / spacing) voxels along each
+    axis become their mean, and a grid of 2 mm or coarser stays as it is.  multiple: slices are padded with zeros at
+    their ends to a multiple of so many voxels, as networks need it.
+    Returns intensities (slices, x', y') float32, clipped to 0..1 (1 is the 98th percentile of the brain), and the
+    brain (slices, x', y') boolean, where it fills at least half of a voxel.
+    """
+    factor = block(spacing)
+    stacked = torch.stack([volume.float().clamp(0, 1), mask.float()]).permute(0, 3, 1, 2)
+    blocks = functional.avg_pool3d(_padded(stacked, (factor,) * 3), factor)
+    intensities, brain = _padded(blocks, (1, multiple, multiple))
+    return intensities, brain >= 0.5
+
+
+def _padded(array: Tensor, multiples: tuple[int, int, int]) -> Tensor:
+    """(..., slices, x, y) with zeros at the end of each axis up to a multiple."""
+    missing = [-size % multiple for size, multiple in zip(array.shape[-3:], multiples, strict=True)]
+    return functional.pad(array, [amount for last in reversed(missing) for amount in (0, last)])
+
+
+class SlicePool:
+    """All axial slices of a cohort in the memory of a device.
+
+    slices: (n, x', y') float16, intensities as of `slices_of`.  masks: (n, x', y') boolean.
+    accepted: (m,) places of the slices that are at least 1 % brain, which `draw` takes.
+    Raises InputError without scans, and when no slice holds brain.
+    """
+
+    def __init__(self, scans: Volumes, device: str, spacing: float, multiple: int = 16) -> None:
+        if not len(scans):
+            raise InputError("no scans to train or validate on; check the roles in the split")
+        slices, masks = [], []
+        for volume, mask in scans:
+            given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
+            intensities, brain = slices_of(*given, spacing, multiple)
+            slices.append(intensities.half())
+            masks.append(brain)
+        self.slices, self.masks = torch.cat(slices), torch.cat(masks)
+        self.accepted = (self.masks.float().mean(dim=(1, 2)) >= LEAST_BRAIN).nonzero()[:, 0]
+        if not len(self.accepted):
+            raise InputError("no slice of any scan holds 1 % of brain; check the brain masks (qc.png)")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Width and height of a slice."""
+        return tuple(self.slices.shape[1:])
+
+    def generator(self, *seed: int) -> torch.Generator:
+        """Random numbers of the pool's device that depend on the seed alone."""
+        return torch.Generator(self.slices.device).manual_seed(_number(*seed))
+
+    def draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """n slices, uniformly and with replacement: (n, 1, x', y') float32, and their brain, boolean."""
+        place = torch.randint(len(self.accepted), (n,), generator=generator, device=self.slices.device)
+        chosen = self.accepted[place]
+        return self.slices[chosen, None].float(), self.masks[chosen, None]
+
+
+def _number(*seed: int) -> int:
+    """One number from several, for generators that take one."""
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def train(
+    network: nn.Module,
+    loss: Loss,
+    training: SlicePool,
+    validation: SlicePool,
+    settings: Mapping[str, Any],
+    checkpoint: Path | None,
+    optimiser: torch.optim.Optimizer | None = None,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    clip: float | None = None,
+    progress: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Train a network in place, to the weights of least validation loss; return its history.
+
+    network: on the pools' device, initialised by the caller after torch.manual_seed(settings["seed"]).
+    loss: loss(network, slices, masks, generator) -> scalar; slices (n, 1, x', y') in 0..1, masks boolean, all
+    randomness (noise, time) from the generator; asked in training mode, and in evaluation mode of fixed validation
+    slices with fixed random numbers.
+    settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
+    loss under autocast).
+    optimiser: of the network's parameters; Adam when None.  schedule: of the optimiser, stepped after every step.
+    clip: greatest norm of the gradient.
+    checkpoint: as of `patch2loc.train.train`.
+    Returns rows of step, slices (seen), training_loss, validation_loss, learning_rate, slices_per_second.
+    Raises FloatingPointError when the validation loss was never finite.
+    """
+    device, seed, steps, batch = (
+        training.slices.device,
+        settings["seed"],
+        settings["steps"],
+        settings["batch"],
+    )
+    network.to(memory_format=torch.channels_last).train()
+    optimiser = optimiser or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
+    fixed = validation.draw(validation.generator(seed, 2), settings["validation_slices"])
+    done, history, best = 0, [], {"loss": math.inf, "state": None}
+    total, count = torch.zeros((), device=device), 0
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        if schedule:
+            schedule.load_state_dict(saved["schedule"])
+        done, history, best = saved["step"], saved["history"], saved["best"]
+        total, count = saved["total"], saved["count"]
+        progress(f"going on from step {done} of {steps}")
+    validations = settings["validations"]
+    validation_steps = {math.ceil(steps * part / validations) for part in range(1, validations + 1)}
+    saved_at = timed_from = time.monotonic()
+    timed_steps = 0
+    for step in range(done + 1, steps + 1):
+        # Each step depends on the seed and its own number only, so that training can go on anywhere; dropout, which
+        # takes no generator, too.
+        generator = training.generator(seed, 1, step)
+        torch.manual_seed(_number(seed, 4, step))
+        value = _loss(network, loss, *training.draw(generator, batch), generator, settings["precision"])
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimiser.step()
+        rate = optimiser.param_groups[0]["lr"]
+        if schedule:
+            schedule.step()
+        total, count, timed_steps = total + value.detach(), count + 1, timed_steps + 1
+        validated = step in validation_steps
+        if validated:
+            training_loss = total.item() / count  # waits for the device: before the clock is read
+            speed = timed_steps * batch / (time.monotonic() - timed_from)
+            reached = _validate(network, loss, fixed, validation.generator(seed, 3), settings)
+            history.append(
+                {
+                    "step": step,
+                    "slices": step * batch,
+                    "training_loss": training_loss,
+                    "validation_loss": reached,
+                    "learning_rate": rate,
+                    "slices_per_second": round(speed, 1),
+                }
+            )
+            total, count = torch.zeros((), device=device), 0
+            progress(f"step {step} of {steps}: validation loss {reached:.5g}, {speed:.0f} slices/s")
+            if reached < best["loss"]:
+                state = {name: value.clone() for name, value in network.state_dict().items()}
+                best = {"loss": reached, "state": state}
+        if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
+            state = {
+                "network": network.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict() if schedule else None,
+                "step": step,
+                "history": history,
+                "best": best,
+                "total": total,
+                "count": count,
+            }
+            write_checkpoint(checkpoint, state)
+            saved_at = time.monotonic()
+        if validated:
+            timed_from, timed_steps = time.monotonic(), 0
+    if best["state"] is None:
+        raise FloatingPointError(
+            "the validation loss was never finite; lower learning_rate in method_settings"
+        )
+    network.load_state_dict(best["state"])
+    network.eval()
+    return pd.DataFrame(history)
+
+
+def _loss(
+    network: nn.Module, loss: Loss, slices: Tensor, masks: Tensor, generator: torch.Generator, precision: str
+) -> Tensor:
+    half = precision != "float32"
+    with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=half):
+        return loss(network, slices, masks, generator)
+
+
+def _validate(
+    network: nn.Module,
+    loss: Loss,
+    fixed: tuple[Tensor, Tensor],
+    generator: torch.Generator,
+    settings: Mapping[str, Any],
+) -> float:
+    """The mean loss on fixed slices, with the random numbers of a generator that is always the same."""
+    network.eval()
+    total, (slices, masks) = 0.0, fixed
+    with torch.inference_mode():
+        for part in zip(slices.split(settings["batch"]), masks.split(settings["batch"]), strict=True):
+            value = _loss(network, loss, *part, generator, settings["precision"])
+            total += value.item() * len(part[0])
+    network.train()
+    return total / len(slices)
+
+
+def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
+    """A network's weights as arrays, for a model's state."""
+    return {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def with_weights(network: nn.Module, weights: Mapping[str, np.ndarray], device: str) -> nn.Module:
+    """The network with weights of a model's state, in evaluation mode, on a device."""
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return network.eval().to(device)
+
+
+def residual_score(
+    reconstruct: Callable[[Tensor], Tensor],
+    device: str,
+    spacing: float,
+    precision: str = "float32",
+    multiple: int = 16,
+    batch: int = 32,
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
+    """A scorer's function: the absolute residual of reconstructed slices, on the grid.
+
+    reconstruct: (n, 1, x', y') float32 in 0..1, slices in order of z, n at most `batch` -> the same shape; called under
+    inference mode, and autocast where precision is "bfloat16".  spacing: of the grid, mm (keep it in the state).
+    multiple: as the network was trained (`SlicePool`).
+    """
+    factor = block(spacing)
+    half = precision != "float32"
+
+    @torch.inference_mode()
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
+        slices, _ = slices_of(*given, spacing, multiple)
+        needed = np.unique(np.flatnonzero(wanted.any(axis=(0, 1))) // factor)
+        # Both neighbours of a needed slice, too: the residual is interpolated between them.
+        needed = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1)).tolist()
+        residual = torch.zeros_like(slices)
+        for start in range(0, len(needed), batch):
+            part = slices[needed[start : start + batch], None]
+            with torch.autocast(part.device.type, PRECISIONS[precision], enabled=half):
+                reconstructed = reconstruct(part)
+            residual[needed[start : start + batch]] = (part - reconstructed.float()).abs()[:, 0]
+        x, y, z = volume.shape
+        blocks = residual[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)[None, None]
+        on_grid = (
+            functional.interpolate(blocks, scale_factor=factor, mode="trilinear") if factor > 1 else blocks
+        )
+        found = on_grid[0, 0, :x, :y, :z].cpu().numpy()
+        return {"score": np.where(wanted, found, np.nan).astype(np.float32)}
+
+    return score
