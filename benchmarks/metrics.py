@@ -21,8 +21,10 @@ import pandas as pd
 import scipy
 from scipy.ndimage import gaussian_filter
 
-from patch2loc.detection import detections, healthy_thresholds
+from patch2loc.curves import SHARES, dice_above, precision_at_recalls
+from patch2loc.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.evaluate import evaluate_subject
+from patch2loc.metrics import rank
 from patch2loc.variants import variants
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,10 +38,16 @@ def main() -> None:
     mask, lesion, score = scan()
     rows = []
     for kind, heatmap in {"distinct": score, "tied": np.round(score, 1)}.items():
-        thresholds = healthy_thresholds([np.where(lesion, np.nan, heatmap)])
+        healthy = [np.where(lesion, np.nan, heatmap)]
+        thresholds = [
+            Threshold(HEALTHY, quantile, threshold)
+            for quantile, threshold in zip(QUANTILES, healthy_quantiles(healthy, QUANTILES), strict=True)
+        ]
+        above_shares = np.array(healthy_quantiles(healthy, 1 - SHARES))
         tasks = {
             "main metrics": partial(evaluate_subject, heatmap, mask, lesion, SPACING**3 / 1000),
             "variants": partial(variants, heatmap, mask, lesion),
+            "curves": partial(curves, heatmap, mask, lesion, above_shares),
             "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, SPACING),
         }
         about = {"scores": kind, "thresholds": np.unique(heatmap[mask]).size, "brain_voxels": mask.sum()}
@@ -60,6 +68,13 @@ def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     noise = gaussian_filter(generator.normal(size=SHAPE), 3)
     score = (3 * noise / noise.std() + 4 * lesion).astype(np.float32)
     return mask, lesion, np.where(mask, score, np.float32(np.nan))
+
+
+def curves(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, thresholds: np.ndarray) -> None:
+    """What a scan adds to the curves."""
+    ranking = rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)))
+    precision_at_recalls(ranking)
+    dice_above(ranking, thresholds)
 
 
 def seconds(run: Callable[[], object]) -> float:

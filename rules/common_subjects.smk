@@ -43,12 +43,51 @@ def scans(name):
     }
 
 
+@cache
 def divided(name):
-    """Whether a dataset has subjects that are not tested: training data, and healthy ones with a list."""
+    """Whether a dataset has subjects that are not tested.
+
+    Training data, healthy ones with a list, and lesion ones whose list has a column `role`.
+    """
     dataset = DATASETS[name]
+    if dataset["role"] == "lesion":
+        return "role" in list_columns(name)
     if dataset["role"] != "healthy":
         return False
     return name in config["training_data"].values() or bool(dataset["split"]) or "test" in dataset["source"]
+
+
+def listed(name):
+    """The subject list of a dataset as a table, or None."""
+    try:
+        return splits.read(subject_list(name)) if subject_list(name) else None
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+def list_columns(name):
+    """Columns of a dataset's subject list; none without a list."""
+    table = listed(name)
+    return [] if table is None else list(table.columns)
+
+
+def validates_lesions(wildcards):
+    """Condition: the dataset has validation scans with lesions."""
+    return wildcards.dataset in LESION and divided(wildcards.dataset)
+
+
+@cache
+def sites(name):
+    """Site of each scan of a dataset whose subject list has a column `site`: {scan: site}; {} without one."""
+    if "site" not in list_columns(name):
+        return {}
+    of_subject = listed(name).set_index("subject")["site"]
+    return {
+        scan: site
+        for subject, site in of_subject.items()
+        if site
+        for scan in sources.scans_of(DATASETS[name]["source"], scans(name), [subject])
+    }
 
 
 def listed_roles(name, fold):
@@ -87,20 +126,22 @@ def roles(name, fold):
 
 @cache
 def subjects(name, fold=None, role="test"):
-    """Subjects of a dataset: all where nobody trains, else those of a role in a fold."""
+    """Subjects of a dataset: those of a role in a fold where it is divided, else all."""
     return roles(name, int(fold))[role] if divided(name) else list(scans(name))
 
 
 def stop_for_trained_scans():
-    """Refuse a scan that trains or validates in one dataset and is tested in another one."""
-    for trained in config["training_data"].values():
+    """Refuse a scan that trains or validates in one dataset and is tested in another one.
+
+    Or in the same one, under another name, except for training data: their published lists do so, and say it.
+    """
+    validated = [name for name in LESION if divided(name)]
+    for trained in [*config["training_data"].values(), *validated]:
         for fold in FOLDS:
-            listed = roles(trained, fold)
-            seen = {
-                given_scans(trained)[subject]["scan"] for subject in listed["train"] + listed["validation"]
-            }
+            known = roles(trained, fold)
+            seen = {given_scans(trained)[subject]["scan"] for subject in known["train"] + known["validation"]}
             for name in DATASETS:
-                tested = subjects(name, fold) if name != trained else []
+                tested = subjects(name, fold) if name != trained or name in validated else []
                 leaked = [subject for subject in tested if made_from(name)[subject]["scan"] in seen]
                 if leaked:
                     raise WorkflowError(
@@ -118,6 +159,9 @@ def made_from(name):
 
 
 stop_for_trained_scans()
+
+# Site of each scan, of the datasets with numbers whose lists name it.
+SITES = {name: found for name in LESION + HEALTHY if (found := sites(name))}
 
 
 def known_subjects(name):

@@ -1,7 +1,8 @@
 # Numbers: rows per subject, one row per patch.
 
 
-# Heatmaps of the healthy validation scans: what scores are usual, without a test scan or a lesion.
+# Heatmaps of the healthy validation scans: what scores are usual, without a test scan or a lesion. And those of the
+# validation scans of lesion datasets whose lists have any: what threshold finds lesions best, without a test scan.
 use rule score as score_validation with:
     input:
         model=model_of,
@@ -14,6 +15,30 @@ use rule score as score_validation with:
         f"{RESULTS}/benchmarks/score_validation/{{method}}_{{dataset}}_fold{{fold}}.tsv"
 
 
+rule calibrate:
+    """Where healthy brains score high: location and scale of a score at every place."""
+    input:
+        lambda wildcards: (
+            f"{RESULTS}/heatmaps_validation/{{method}}/{config['training_data'][wildcards.modality]}/fold{{fold}}"
+        ),
+    output:
+        directory(f"{RESULTS}/calibration/{{method}}/{{modality}}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/calibrate/{{method}}_{{modality}}_fold{{fold}}.log",
+    wildcard_constraints:
+        method="|".join(method_names.CALIBRATED),
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=code_hash("patch2loc.calibration"),
+        spacing=config["grid"]["spacing"],
+    script:
+        "../workflow/scripts/calibrate.py"
+
+
 rule evaluate:
     input:
         heatmaps=heatmaps_for("heatmaps"),
@@ -21,6 +46,15 @@ rule evaluate:
             lambda wildcards: wildcards.dataset in LESION, then=heatmaps_for("heatmaps", healthy_dataset)
         ),
         validation=heatmaps_for("heatmaps_validation", healthy_dataset),
+        calibration=branch(
+            lambda wildcards: method_names.is_calibrated(wildcards.method),
+            then=lambda wildcards: calibration_of(wildcards.method, wildcards.dataset, wildcards.fold),
+        ),
+        lesion_validation=branch(validates_lesions, then=heatmaps_for("heatmaps_validation")),
+        lesion_cohort=branch(
+            validates_lesions,
+            then=lambda wildcards: cohort(wildcards.dataset, wildcards.fold, "validation"),
+        ),
         cohort=scored_cohort,
         patches=lambda wildcards: (
             f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet"
@@ -31,9 +65,10 @@ rule evaluate:
         metrics=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}.csv",
         at_thresholds=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_thresholds.csv",
         variants=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_variants.csv",
+        curves=f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{{fold}}_curves.csv",
         provenance=expand(
             f"{RESULTS}/metrics/{{{{method}}}}/{{{{dataset}}}}/fold{{{{fold}}}}{{kind}}.csv.provenance.json",
-            kind=["", "_thresholds", "_variants"],
+            kind=["", "_thresholds", "_variants", "_curves"],
         ),
     log:
         f"{RESULTS}/logs/evaluate/{{method}}_{{dataset}}_fold{{fold}}.log",
@@ -51,7 +86,6 @@ rule evaluate:
         spacing=config["grid"]["spacing"],
         model=scoring_model,
         score=config["score"],
-        calibrate=lambda wildcards: method_names.is_calibrated(wildcards.method),
     script:
         "../workflow/scripts/evaluate.py"
 

@@ -77,7 +77,7 @@ rule cases:
 
 
 rule thresholds:
-    """What is found at thresholds from healthy validation scans: voxels, lesions, false positives."""
+    """What is found at thresholds from validation scans: voxels, lesions, false positives."""
     input:
         evaluated("metrics/{method}/{dataset}/fold{fold}_thresholds.csv", LESION + HEALTHY, EVALUATED),
     output:
@@ -144,6 +144,31 @@ rule by_volume:
         table="by_volume",
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/table_over_subjects.py"
+
+
+rule by_site:
+    """Results by the site of a scan, of the datasets whose lists name it."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", list(SITES), EVALUATED),
+    output:
+        **table("by_site"),
+    log:
+        f"{RESULTS}/logs/by_site.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        code=code_hash("patch2loc.by_site"),
+        table="by_site",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] | {"sites": of_scans} for name, of_scans in SITES.items()},
         folds=FOLDS,
         seed=config["seed"],
         protocol=PROTOCOL,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from patch2loc.calibration import Calibration, heatmaps_of, write_calibration
 from patch2loc.files import write_json
 from patch2loc.metrics import evaluate_scores
 from patch2loc.scans import Scan
@@ -12,7 +13,7 @@ from patch2loc.viewer.folder import ScoredDataset
 from patch2loc.volumes import Grid, write
 
 GRID = Grid((20, 24, 16), 2.0, (1.0, -3.0, 7.0))
-METHODS = ("patch2loc", "zscore")
+METHODS = ("patch2loc", "patch2loc_calibrated", "zscore")
 LOST_ML = 0.08  # 10 voxels of every lesion are off the grid
 MISSED = 10 + 4
 ROLES = {"tumours": ("lesion", 6), "healthy": ("healthy", 3), "own_scans": ("unlabelled", 2)}
@@ -26,7 +27,13 @@ def brain() -> np.ndarray:
 
 
 def scored_results(folder: Path) -> list[ScoredDataset]:
-    """Write preprocessed scans and heatmaps of fold 0 under `folder`; the datasets, patch2loc first."""
+    """Write preprocessed scans, heatmaps and a calibration of fold 0 under `folder`; the datasets, patch2loc first."""
+    usual = np.linspace(4, 8, GRID.shape[0], dtype=np.float32)[:, None, None] * np.ones(
+        GRID.shape, np.float32
+    )
+    write_calibration(
+        folder / "calibration/patch2loc/T1/fold0", Calibration(usual, np.sqrt(usual)), GRID.affine
+    )
     return [_dataset(folder, name, role, count) for name, (role, count) in ROLES.items()]
 
 
@@ -48,20 +55,12 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
             scan.qc,
             {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0, "lesions_source": 1, "lesions_in_view": 1}},
         )
-        for method in METHODS:
-            shown = score if method == "patch2loc" else np.abs(score - 5)
-            write(
-                _heatmaps(folder, method, name) / f"{scan.subject}.nii.gz",
-                np.where(mask, shown, np.nan),
-                GRID.affine,
-            )
+        for method, shown in {"patch2loc": score, "zscore": np.abs(score - 5)}.items():
+            path = heatmaps_of(folder, method, name, "T1", 0).path(scan.subject)
+            write(path, np.where(mask, shown, np.nan), GRID.affine)
         row = evaluate_scores(score[mask], lesion[mask], MISSED if role == "lesion" else 0)
         rows.append({"subject": scan.subject, **row, "lesion_ml": lesion.sum() * 0.008 + 2 * lost})
         scans.append(scan)
-    heatmaps = {method: _heatmaps(folder, method, name) for method in METHODS}
+    heatmaps = {method: heatmaps_of(folder, method, name, "T1", 0) for method in METHODS}
     metrics = None if role == "unlabelled" else pd.DataFrame(rows)
     return ScoredDataset(name, name.capitalize(), role, True, scans, heatmaps, metrics)
-
-
-def _heatmaps(folder: Path, method: str, name: str) -> Path:
-    return folder / "heatmaps" / method / name / "fold0"

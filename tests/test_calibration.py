@@ -7,7 +7,10 @@ from patch2loc.calibration import (
     PRIOR_SCANS,
     calibrated_validation,
     fit_calibration,
+    heatmaps_of,
+    write_calibration,
 )
+from patch2loc.volumes import write
 
 SHAPE = (24, 24, 16)
 MASK = np.zeros(SHAPE, bool)
@@ -100,3 +103,15 @@ def test_validation_scans_are_calibrated_by_the_others():
 def test_without_scores_there_is_no_calibration(scans):
     with pytest.raises(ValueError, match="validation"):
         fit_calibration(scans, 4.0)
+
+
+def test_a_stored_calibration_is_the_one_that_was_fitted(tmp_path):
+    fitted = fit_calibration(healthy(5), spacing=4.0)
+    write_calibration(tmp_path / "calibration/patch2loc/T1/fold0", fitted, np.diag([4, 4, 4, 1.0]))
+    (heatmap,) = healthy(1, seed=3)
+    shown = heatmaps_of(tmp_path, "patch2loc_calibrated", "ms", "T1", 0)
+    plain = heatmaps_of(tmp_path, "patch2loc", "ms", "T1", 0)
+    assert shown.path("a") == plain.path("a") == tmp_path / "heatmaps/patch2loc/ms/fold0/a.nii.gz"
+    write(plain.path("a"), heatmap, np.diag([4, 4, 4, 1.0]))
+    np.testing.assert_array_equal(shown.read("a"), fitted.apply(heatmap))
+    np.testing.assert_array_equal(plain.read("a"), heatmap)

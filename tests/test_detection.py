@@ -4,11 +4,13 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
 from patch2loc.detection import (
+    HEALTHY,
     QUANTILES,
     SIZES,
+    Threshold,
     bounding_box,
     detections,
-    healthy_thresholds,
+    healthy_quantiles,
     surface,
     surface_distance_95,
 )
@@ -27,9 +29,11 @@ MASK = block((2, 38), (2, 28), (2, 18))
 
 
 def at(threshold, heatmap, lesion, spacing=SPACING, **lost):
+    given = Threshold(HEALTHY, 0.95, threshold)
     (row,) = detections(
-        np.where(MASK, heatmap, np.nan).astype(np.float32), MASK, lesion, {0.95: threshold}, spacing, **lost
+        np.where(MASK, heatmap, np.nan).astype(np.float32), MASK, lesion, [given], spacing, **lost
     )
+    assert (row["kind"], row["quantile"], row["threshold"]) == given
     return row
 
 
@@ -41,22 +45,21 @@ def test_thresholds_are_quantiles_of_all_healthy_voxels():
     generator = np.random.default_rng(0)
     scans = [generator.normal(size=(20, 10)).astype(np.float32) for _ in range(3)]
     scans[1][4] = np.nan
-    found = healthy_thresholds(iter(scans))
+    found = healthy_quantiles(iter(scans), QUANTILES)
     pooled = np.concatenate([scan[~np.isnan(scan)] for scan in scans])
-    assert list(found) == list(QUANTILES)
-    for quantile, threshold in found.items():
+    for quantile, threshold in zip(QUANTILES, found, strict=True):
         assert (pooled > threshold).mean() == pytest.approx(1 - quantile, abs=1 / pooled.size)
 
 
 def test_a_share_of_equal_scores_does_not_exceed_the_threshold():
-    threshold = healthy_thresholds([np.repeat(np.float32([0, 7]), [10, 90])])[0.95]
+    (threshold,) = healthy_quantiles([np.repeat(np.float32([0, 7]), [10, 90])], [0.95])
     assert at(threshold, np.full(SHAPE, 7.0), np.zeros(SHAPE, bool))["predicted_ml"] == 0
 
 
 @pytest.mark.parametrize("scans", [[], [np.full(SHAPE, np.nan)]])
 def test_thresholds_need_a_score(scans):
     with pytest.raises(ValueError, match="validation"):
-        healthy_thresholds(scans)
+        healthy_quantiles(scans, QUANTILES)
 
 
 def test_overlap_by_hand_with_lesion_outside_the_mask_and_off_the_grid():

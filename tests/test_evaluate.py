@@ -5,10 +5,12 @@ from scipy.ndimage import distance_transform_edt
 
 from patch2loc import volumes
 from patch2loc.calibration import calibrated_validation, fit_calibration
-from patch2loc.detection import QUANTILES, detections, healthy_thresholds
+from patch2loc.curves import SHARES, dice_above, precision_at_recalls
+from patch2loc.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.errors import InputError
 from patch2loc.evaluate import _near, evaluate_scans, evaluate_subject
 from patch2loc.files import write_csv, write_json
+from patch2loc.metrics import rank
 from patch2loc.scans import Scan
 from patch2loc.variants import variants
 
@@ -133,7 +135,8 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
 
 def test_thresholds_are_those_of_the_validation_scans_and_what_is_lost_counts(scored, scan):
     found = evaluate_scans(**scored)
-    expected = detections(*scan, dict.fromkeys(QUANTILES, 2.0), 2.0, lost_ml=32 * 0.008, lost_lesions=1)
+    thresholds = [Threshold(HEALTHY, quantile, 2.0) for quantile in QUANTILES]
+    expected = detections(*scan, thresholds, 2.0, lost_ml=32 * 0.008, lost_lesions=1)
     pd.testing.assert_frame_equal(found.at_thresholds.drop(columns="subject"), pd.DataFrame(expected))
     (row,) = found.at_thresholds.iloc[:1].to_dict("records")
     assert (row["subject"], row["lesions"], row["lesions_found"]) == ("sub-1", 2, 1)
@@ -156,10 +159,97 @@ def test_a_calibrated_score_is_that_of_calibrated_heatmaps(scored, scan, tmp_pat
     paths = [tmp_path / f"validation_{place}.nii.gz" for place in range(4)]
     for path, scores in zip(paths, usual, strict=True):
         volumes.write(path, scores, np.eye(4))
-    found = evaluate_scans(**scored | {"validation": paths[::-1]}, calibrate=True)
+    found = evaluate_scans(**scored | {"validation": paths[::-1]}, calibration=fit_calibration(usual, 2.0))
     calibrated = fit_calibration(usual, 2.0).apply(heatmap.astype(np.float32))
     expected = evaluate_subject(calibrated, mask, lesion, 0.008, lost_ml=32 * 0.008, patch=4)
     (row,) = found.metrics.to_dict("records")
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    thresholds = healthy_thresholds(calibrated_validation(usual, 2.0))
-    assert dict(found.at_thresholds[["quantile", "threshold"]].to_numpy()) == pytest.approx(thresholds)
+    thresholds = healthy_quantiles(calibrated_validation(usual, 2.0), QUANTILES)
+    assert found.at_thresholds["threshold"].tolist() == pytest.approx(thresholds)
+
+
+@pytest.fixture
+def spread(scored, scan, tmp_path):
+    """`scored` with healthy validation scores 0, 0.001 ... 2.399: a share p of them is above 2.4 * (1 - p)."""
+    mask = scan[1]
+    usual = np.full(SHAPE, np.nan, np.float32)
+    usual[mask] = np.arange(mask.sum()) / 1000
+    volumes.write(tmp_path / "validation.nii.gz", usual, np.eye(4))
+    return scored
+
+
+def test_curves_are_those_of_the_scans_with_lesion_and_count_what_is_lost(spread, scan):
+    heatmap, mask, lesion = scan
+    table = evaluate_scans(**spread).curves.set_index("curve")
+    assert (table["subjects"] == 1).all()
+    recall, dice = table.loc["precision_recall"], table.loc["dice_threshold"]
+    ranking = rank(heatmap[mask], lesion[mask], 16 + 32)
+    np.testing.assert_allclose(recall["mean"], precision_at_recalls(ranking))
+    assert recall["mean"].tolist() == [1] * 26 + [0] * 75  # a quarter of the lesion has a score
+    assert dice["x"].tolist() == pytest.approx(np.geomspace(1e-4, 0.5, 41))
+    np.testing.assert_allclose(dice["mean"], dice_above(ranking, 2.399 * (1 - dice["x"].to_numpy())))
+    assert dice["mean"].iloc[0] == pytest.approx(2 * 16 / (16 + 64))
+
+
+def test_healthy_scans_have_no_curves(spread, scan):
+    subject = spread["scans"][0]
+    volumes.write(subject.lesion, np.zeros(SHAPE), np.eye(4))
+    write_json(
+        subject.qc,
+        {"lesion": {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}},
+    )
+    assert evaluate_scans(**spread).curves.empty
+
+
+@pytest.fixture
+def validating(scan, tmp_path):
+    """Two validation scans with lesions, and one without, with their heatmaps: (scan, path)."""
+    _, mask, _ = scan
+    pairs = []
+    for name, width, level in (("sub-2", 4, 2.1), ("sub-3", 8, 1.7), ("sub-4", 0, 0.0)):
+        lesion = np.zeros(SHAPE, bool)
+        lesion[10 : 10 + width, 10:14, 4:6] = True
+        heatmap = np.where(mask, np.where(lesion, level, 0.5), np.nan)
+        heatmap[20:22, 10:14, 4:6] = 2.0  # healthy, between the scores of the lesions
+        subject = Scan(name, tmp_path / name, "T1")
+        volumes.write(subject.mask, mask, np.eye(4))
+        volumes.write(subject.lesion, lesion, np.eye(4))
+        lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 1, "lesions_in_view": 1}
+        write_json(subject.qc, {"lesion": lost})
+        path = tmp_path / "heatmaps_validation" / f"{name}.nii.gz"
+        volumes.write(path, heatmap, np.eye(4))
+        pairs.append((subject, path))
+    return pairs
+
+
+def test_validation_scans_with_lesions_choose_the_threshold_of_best_mean_dice(spread, validating):
+    rows = evaluate_scans(**spread, lesion_validation=validating).at_thresholds
+    assert rows["kind"].tolist() == [HEALTHY] * len(QUANTILES) + [LESION]
+    row = rows.iloc[-1]
+    # Both lesions and 16 healthy voxels: (2*32/(48+32) + 2*64/(80+64))/2 = 0.84; above 2.0 only the first: (1+0)/2.
+    assert row["threshold"] == pytest.approx(2.399 * row["quantile"], abs=1e-6)
+    shares = 1 - np.array([1.7, row["threshold"]]) / 2.399
+    assert row["threshold"] < 1.7
+    highest_below = SHARES[shares[0] < SHARES][0]
+    assert shares[1] == pytest.approx(highest_below)
+    assert row["subject"] == "sub-1"
+    assert row["dice"] == pytest.approx(2 * 16 / (16 + 64))
+
+
+def test_validation_scans_without_any_lesion_choose_nothing(spread, validating):
+    with pytest.raises(InputError, match="heatmaps_validation: no validation scan with a lesion"):
+        evaluate_scans(**spread, lesion_validation=validating[2:])
+
+
+def test_a_validation_heatmap_that_does_not_fit_its_scan_is_named(spread, validating, scan):
+    volumes.write(validating[0][0].mask, scan[1][:-1], np.eye(4))
+    with pytest.raises(InputError, match=r"heatmaps_validation/sub-2\.nii\.gz: "):
+        evaluate_scans(**spread, lesion_validation=validating)
+
+
+def test_tested_scans_have_no_part_in_the_threshold(spread, validating, scan, tmp_path):
+    before = evaluate_scans(**spread, lesion_validation=validating).at_thresholds["threshold"]
+    changed = np.where(scan[1], np.random.default_rng(5).normal(size=SHAPE), np.nan)
+    volumes.write(tmp_path / "heatmaps/sub-1.nii.gz", changed, np.eye(4))
+    after = evaluate_scans(**spread, lesion_validation=validating).at_thresholds["threshold"]
+    assert after.tolist() == before.tolist()

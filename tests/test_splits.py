@@ -161,6 +161,42 @@ def test_lesion_subjects_are_all_tested(name, count):
     assert len(set(roles["test"])) == count
 
 
+def test_the_shipped_lists_name_sites():
+    def counted(name):
+        return splits.read(SPLITS / f"{name}.csv")["site"].value_counts().to_dict()
+
+    assert counted("ixi") == {"Guys": 316, "HH": 181, "IOP": 69}
+    assert counted("wmh") == {"Utrecht": 20, "Singapore": 20, "Amsterdam": 20}
+    atlas = counted("atlas")
+    assert sum(atlas.values()) == 655
+    assert "" not in atlas
+
+
+def test_a_lesion_list_may_have_validation_subjects_who_are_not_tested(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("subject,site,role\na,X,test\nb,X,validation\nc,Y,test\n")
+    for fold in (0, 3):
+        assert splits.roles(path, fold) == {"train": [], "validation": ["b"], "test": ["a", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("subject,role\na,test\nb,validation\nb,test\n", "listed more than once .b."),
+        ("subject,role\na,test\nb,train\n", r"unknown role .b.; use validation or test"),
+        ("subject,role\na,test\nb,\n", "unknown role .b."),
+        ("subject,role\na,test\nb,test\n", "no validation subject found in role"),
+        ("subject,role\na,validation\n", "no test subject found in role"),
+        ("subject,role,fold0\na,test,test\n", "role and columns of folds found"),
+        ("subject,has_t2,role\na,1,test\nb,0,validation\n", "T2: no validation subject found in role"),
+    ],
+)
+def test_a_lesion_list_that_leaves_a_role_open_is_refused(text, reason, tmp_path):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        splits.roles(tmp_path / "own.csv", 0, "T2")
+
+
 def test_two_millimetre_split_follows_the_cleaned_lists():
     roles = splits.roles(SPLITS / "ixi2mm.csv", 0)
     assert {role: len(subjects) for role, subjects in roles.items()} == {

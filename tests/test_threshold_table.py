@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc.detection import SIZES
+from patch2loc.detection import HEALTHY, LESION, SIZES
 from patch2loc.table_formats import to_latex, to_markdown
 from patch2loc.threshold_table import COLUMNS, MEASURES, threshold_layout, threshold_table
 
@@ -16,7 +16,7 @@ def scans(threshold=2.0, **columns):
     """Detections of two scans at two quantiles; columns: values of the two scans at the first quantile."""
     counts = ["lesions", "lesions_found", "false_positives"]
     counts += [f"{name}_{size}" for name in counts for size in SIZES]
-    table = pd.DataFrame({"subject": ["a", "b"], "quantile": 0.95, "threshold": threshold})
+    table = pd.DataFrame({"subject": ["a", "b"], "kind": HEALTHY, "quantile": 0.95, "threshold": threshold})
     table = table.assign(dice=0.5, sensitivity=0.4, precision=0.8, surface_distance_95_mm=12.0)
     table = table.assign(false_positive_ml=3.25, predicted_ml=9.0, **dict.fromkeys(counts, 1)).assign(
         **columns
@@ -34,6 +34,29 @@ def test_means_over_scans_and_folds_by_hand():
     assert (row["n_subjects"], row["n_folds"], row["simulated"], row["threshold"]) == (2, 2, 1, 2.5)
     assert table.query("metric == 'dice' and quantile == 0.98")["mean"].item() == pytest.approx(0.1)
     assert set(table["metric"]) == set(MEASURES)
+
+
+def by_lesions(threshold, quantile, dice):
+    """Detections at a threshold that validation scans with lesions chose."""
+    rows = scans(threshold, dice=dice)[lambda table: table["quantile"] == 0.95]
+    return rows.assign(kind=LESION, quantile=quantile)
+
+
+def test_a_threshold_that_lesions_chose_is_one_row_over_folds_that_differ():
+    # In the second fold its quantile is one of the healthy ones, and still another row.
+    folds = [
+        pd.concat([scans(), by_lesions(7.0, 0.995, [0.7, 0.9])]),
+        pd.concat([scans(), by_lesions(5.0, 0.95, [0.5, 0.7])]),
+    ]
+    table = threshold_table({("thresh", "strokes"): folds}, DATASETS)
+    row = table.query("metric == 'dice' and kind == 'lesion validation'").squeeze()
+    assert row[["quantile", "threshold", "mean", "n_folds"]].tolist() == pytest.approx([0.9725, 6.0, 0.7, 2])
+    healthy = table.query("metric == 'dice' and kind == 'healthy quantile'")
+    assert healthy["quantile"].tolist() == [0.95, 0.98]
+    assert healthy["mean"].tolist() == pytest.approx([0.5, 0.1])
+    lines = to_markdown(threshold_layout(table, DATASETS, "")).splitlines()
+    last = next(line for line in lines if "lesion validation |" in line)
+    assert last.startswith("| thresh, lesion validation | 70.0 | 40.0 |")
 
 
 def test_recall_is_a_share_of_each_scan_and_scans_without_lesions_of_a_size_have_none():

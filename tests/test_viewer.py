@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from scored_results import GRID, METHODS, MISSED, ROLES, brain, scored_results
 
 from patch2loc import viewer
+from patch2loc.calibration import Heatmaps
 from patch2loc.errors import InputError
 from patch2loc.metrics import best_dice
 from patch2loc.viewer import PAGE
@@ -28,8 +29,7 @@ SUBJECT = "sub 3"
 def arguments(tmp_path):
     dataset = scored_results(tmp_path)[0]
     scan = next(scan for scan in dataset.scans if scan.subject == SUBJECT)
-    heatmaps = {method: path / f"{SUBJECT}.nii.gz" for method, path in dataset.heatmaps.items()}
-    return {"scan": scan, "dataset": "tumours", "heatmaps": heatmaps, "truth": True}
+    return {"scan": scan, "dataset": "tumours", "heatmaps": dataset.heatmaps, "truth": True}
 
 
 def content(text):
@@ -75,7 +75,7 @@ def test_a_scan_file_holds_the_volumes(arguments):
     assert found["origin"] == affine[:3, 3].tolist()
     intensity = levels_of(found["scan"]["levels"]).reshape(volume.shape, order="F") * found["scan"]["step"]
     assert np.abs(intensity - volume).max() <= volume.max() / LEVELS
-    heatmap = read(arguments["heatmaps"]["zscore"])[0]
+    heatmap = arguments["heatmaps"]["zscore"].read(SUBJECT)
     method = found["methods"]["zscore"]
     reached = method["anchor"] + method["step"] * (method["first"] + levels_of(method["levels"]) - 1)
     below = heatmap.ravel("F")[mask.ravel("F")] - reached
@@ -84,7 +84,7 @@ def test_a_scan_file_holds_the_volumes(arguments):
 
 
 def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
-    heatmap, mask = read(arguments["heatmaps"]["patch2loc"])[0], brain()
+    heatmap, mask = arguments["heatmaps"]["patch2loc"].read(SUBJECT), brain()
     lesion = read_mask(arguments["scan"].lesion)
     _, best = best_dice(heatmap[mask], lesion[mask], MISSED, return_threshold=True)
     method = content(scan_file(**arguments))["methods"]["patch2loc"]
@@ -101,9 +101,9 @@ def test_colours_run_over_the_papers_range_or_over_percentiles():
 
 
 def test_what_does_not_fit_is_named(arguments):
-    scan, heatmap = arguments["scan"], arguments["heatmaps"]["zscore"]
-    with pytest.raises(InputError, match=r"none\.nii\.gz"):
-        scan_file(**arguments | {"heatmaps": {"zscore": heatmap.with_name("none.nii.gz")}})
+    scan, heatmap = arguments["scan"], arguments["heatmaps"]["zscore"].path(SUBJECT)
+    with pytest.raises(InputError, match=r"none/sub 3\.nii\.gz"):
+        scan_file(**arguments | {"heatmaps": {"zscore": Heatmaps(heatmap.parent / "none")}})
     write(heatmap, np.full(GRID.shape, np.nan), GRID.affine)
     with pytest.raises(InputError, match=re.escape(str(heatmap))):
         scan_file(**arguments)

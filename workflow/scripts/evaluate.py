@@ -1,30 +1,48 @@
-"""Numbers of one method on one dataset: of every subject, at every threshold, by every variant."""
+"""Numbers of one method on one dataset: of every subject, at every threshold, by every variant, and curves."""
 
 from pathlib import Path
 
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.calibration import read_calibration
     from patch2loc.evaluate import evaluate_scans
     from patch2loc.files import write_csv
+    from patch2loc.method_names import subfolder
     from patch2loc.provenance import describe, write_sidecar
     from patch2loc.scans import read_cohort
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(given.cohort)
+    inner = subfolder(snakemake.wildcards.method)
+    validating = read_cohort(given.lesion_cohort) if given.lesion_cohort else []
     found = evaluate_scans(
         scans,
-        Path(given.heatmaps),
-        healthy=[*Path(given.healthy).glob("*.nii.gz")] if given.healthy else [],
-        validation=[*Path(given.validation).glob("*.nii.gz")],
+        Path(given.heatmaps, inner),
+        healthy=[*Path(given.healthy, inner).glob("*.nii.gz")] if given.healthy else [],
+        validation=[*Path(given.validation, inner).glob("*.nii.gz")],
         patches=given.patches or None,
         spacing=params.spacing,
         patch=params.patch,
-        calibrate=params.calibrate,
+        calibration=read_calibration(given.calibration) if given.calibration else None,
+        lesion_validation=[
+            (scan, Path(given.lesion_validation, inner, f"{scan.subject}.nii.gz")) for scan in validating
+        ],
     )
-    configuration = {"patch": params.patch, "score": params.score, **snakemake.wildcards}
-    inputs = [params.model, *(path for scan in scans for path in (scan.mask, scan.lesion))]
+    scoring = pd.read_csv(Path(given.heatmaps, "seconds.csv")).iloc[0]
+    configuration = {
+        "patch": params.patch,
+        "score": params.score,
+        "device": scoring["device"],
+        "precision": scoring["precision"],
+        "lesion_validation": [scan.subject for scan in validating],
+        **snakemake.wildcards,
+    }
+    inputs = [params.model, *(path for scan in [*scans, *validating] for path in (scan.mask, scan.lesion))]
     description = describe(params.code, inputs, configuration, found.metrics["subject"])
-    for path, table in zip((output.metrics, output.at_thresholds, output.variants), found, strict=True):
+    tables = (output.metrics, output.at_thresholds, output.variants, output.curves)
+    for path, table in zip(tables, found, strict=True):
         write_csv(path, table)
         write_sidecar(path, description)

@@ -1,11 +1,11 @@
-"""One of the tables over subjects and folds: thresholds, comparison, variants or by_volume."""
+"""One of the tables over subjects and folds: thresholds, comparison, variants, by_volume or by_site."""
 
 from itertools import product
 
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import by_volume, comparison, threshold_table
+    from patch2loc import by_site, by_volume, comparison, threshold_table
     from patch2loc.provenance import describe, write_sidecar
     from patch2loc.tables import read_folds, subjects_in, write_table
 
@@ -15,6 +15,7 @@ with rule_log(snakemake.log[0]):
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
         "variants": (comparison.variant_table, comparison.variant_layout),
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
+        "by_site": (by_site.site_table, by_site.site_layout),
     }[params.table]
     by_fold = read_folds(given, product(params.methods, params.datasets), len(params.folds))
     table = table_of(by_fold, params.datasets, params.seed)

@@ -7,14 +7,15 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
+    from patch2loc.calibration import heatmaps_of
     from patch2loc.scans import read_cohort
     from patch2loc.viewer.folder import ScoredDataset, write_viewer
 
     given, params = snakemake.input, snakemake.params
+    results = Path(snakemake.output[0]).parent
     metrics = {Path(path).parent.name: path for path in given.metrics}
     datasets = []
     for (name, about), cohort in zip(params.datasets.items(), given.cohorts, strict=True):
-        heatmaps = {path.parts[-3]: path for path in map(Path, given.heatmaps) if path.parts[-2] == name}
         datasets.append(
             ScoredDataset(
                 name=name,
@@ -22,7 +23,10 @@ with rule_log(snakemake.log[0]):
                 role=about["role"],
                 simulated=about["simulated"],
                 scans=read_cohort(cohort),
-                heatmaps={method: heatmaps[method] for method in params.methods},
+                heatmaps={
+                    method: heatmaps_of(results, method, name, about["modality"], params.fold)
+                    for method in params.methods
+                },
                 metrics=pd.read_csv(metrics[name]) if name in metrics else None,
             )
         )

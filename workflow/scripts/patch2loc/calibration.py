@@ -5,10 +5,16 @@ elsewhere ranks higher. It is computed from heatmaps, without another pass of th
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+
+from patch2loc import volumes
+from patch2loc.files import replacing_folder
+from patch2loc.method_names import is_calibrated, scored_by, subfolder
 
 SMOOTHING_MM = 4.0  # standard deviation of the Gaussian over places
 PRIOR_SCANS = 3  # as many scans' worth is believed that a place is like the whole brain
@@ -25,6 +31,48 @@ class Calibration(NamedTuple):
     def apply(self, heatmap: np.ndarray) -> np.ndarray:
         """A heatmap, (x, y, z) score, NaN outside the mask, as (score - location) / scale."""
         return (heatmap - self.location) / self.scale
+
+
+class Heatmaps(NamedTuple):
+    """Heatmaps of one evaluated method for the scans of a dataset.
+
+    folder: holds {subject}.nii.gz.  calibration: folder of the calibration that they are seen through, if any.
+    """
+
+    folder: Path
+    calibration: Path | None = None
+
+    def path(self, subject: str) -> Path:
+        """The file of a scan."""
+        return self.folder / f"{subject}.nii.gz"
+
+    def read(self, subject: str) -> np.ndarray:
+        """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
+        heatmap = volumes.read(self.path(subject))[0]
+        return read_calibration(self.calibration).apply(heatmap) if self.calibration else heatmap
+
+
+def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:
+    """Heatmaps of an evaluated method among the results of a run."""
+    scored = scored_by(method)
+    calibration = Path(results, "calibration", scored, modality, f"fold{fold}")
+    return Heatmaps(
+        Path(results, "heatmaps", scored, dataset, f"fold{fold}", subfolder(method)),
+        calibration if is_calibrated(method) else None,
+    )
+
+
+def write_calibration(folder: str | Path, calibration: Calibration, affine: np.ndarray) -> None:
+    """Write location.nii.gz and scale.nii.gz: maps that can be looked at, too."""
+    with replacing_folder(folder) as partial:
+        for name, volume in calibration._asdict().items():
+            volumes.write(partial / f"{name}.nii.gz", volume, affine)
+
+
+@lru_cache(maxsize=4)
+def read_calibration(folder: str | Path) -> Calibration:
+    """What `write_calibration` wrote; kept, since many heatmaps are seen through one."""
+    return Calibration(*(volumes.read(Path(folder, f"{name}.nii.gz"))[0] for name in Calibration._fields))
 
 
 def fit_calibration(heatmaps: Sequence[np.ndarray], spacing: float) -> Calibration:

@@ -1,19 +1,33 @@
-"""Detection at thresholds that need no lesions: quantiles of the scores of healthy validation scans."""
+"""Detection at thresholds that no tested scan has a part in, such as quantiles of healthy validation scores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion, find_objects, label
 from scipy.spatial import KDTree
 
 QUANTILES = (0.95, 0.98, 0.99)
+HEALTHY, LESION = "healthy quantile", "lesion validation"  # kinds of thresholds
 # Name of a size and the volume, ml, below which a lesion or a false positive belongs to it.
 SIZES = {"small": 0.1, "medium": 1.0, "large": np.inf}
 TOUCHING = np.ones((3, 3, 3), bool)
 
 
-def healthy_thresholds(heatmaps: Iterable[np.ndarray]) -> dict[float, float]:
-    """Score that a share QUANTILES of the brain voxels of healthy scans does not exceed: {quantile: threshold}.
+class Threshold(NamedTuple):
+    """A threshold of the score.
+
+    kind: HEALTHY, a quantile of QUANTILES; or LESION, chosen on validation scans with lesions.
+    quantile: share of the healthy validation voxels that are not above the threshold.
+    """
+
+    kind: str
+    quantile: float
+    threshold: float
+
+
+def healthy_quantiles(heatmaps: Iterable[np.ndarray], quantiles: Sequence[float]) -> list[float]:
+    """Scores that these shares of the brain voxels of healthy scans do not exceed.
 
     heatmaps: scores of one scan after another, any shape, NaN left out; all their voxels are taken together.
     Raises ValueError when there is no score.
@@ -21,27 +35,26 @@ def healthy_thresholds(heatmaps: Iterable[np.ndarray]) -> dict[float, float]:
     scores = np.concatenate([np.empty(0, np.float32), *(scan[~np.isnan(scan)] for scan in heatmaps)])
     if not scores.size:
         raise ValueError("no score of a healthy validation scan found, one at least expected")
-    thresholds = np.quantile(scores, np.array(QUANTILES), overwrite_input=True)
-    return dict(zip(QUANTILES, thresholds.tolist(), strict=True))
+    return np.quantile(scores, np.array(quantiles), overwrite_input=True).tolist()
 
 
 def detections(
     heatmap: np.ndarray,
     mask: np.ndarray,
     lesion: np.ndarray,
-    thresholds: Mapping[float, float],
+    thresholds: Sequence[Threshold],
     spacing: float,
     lost_ml: float = 0.0,
     lost_lesions: int = 0,
-) -> list[dict[str, float]]:
+) -> list[dict[str, float | str]]:
     """What is found in a scan when every voxel above a threshold is called lesion: one row per threshold.
 
     heatmap: (x, y, z) score, NaN outside the mask.  mask, lesion: (x, y, z) boolean; an empty lesion is a healthy
-    scan.  thresholds: {quantile: threshold}.  spacing: mm.  lost_ml, lost_lesions: volume of lesion off the grid,
-    in atlas space, and number of the lesions that are wholly off it.
+    scan.  spacing: mm.  lost_ml, lost_lesions: volume of lesion off the grid, in atlas space, and number of the lesions
+    that are wholly off it.
 
-    quantile, threshold.  dice, sensitivity, precision: of voxels; lesion outside the mask or off the grid is
-    missed. NaN without any lesion; precision also where nothing is found.  predicted_ml, false_positive_ml.
+    kind, quantile, threshold: of Threshold.  dice, sensitivity, precision: of voxels; lesion outside the mask or off
+    the grid is missed. NaN without any lesion; precision also where nothing is found.  predicted_ml, false_positive_ml.
     surface_distance_95_mm: as `surface_distance_95`.
     lesions, lesions_found: 26-connected lesions, those off the grid included, and how many of them are found by at
     least one voxel; false_positives: 26-connected parts of what is found that no lesion overlaps. The same with
@@ -54,15 +67,14 @@ def detections(
     lesions, lesion_ml = _parts(lesion, voxel_ml)
     truth = surface(lesion, spacing)
     rows = []
-    for quantile, threshold in thresholds.items():
-        predicted = score > threshold
+    for threshold in thresholds:
+        predicted = score > threshold.threshold
         hits, total = int(np.count_nonzero(predicted & lesion)), int(np.count_nonzero(predicted))
         parts, part_ml = _parts(predicted, voxel_ml)
         found = np.isin(np.arange(1, len(lesion_ml) + 1), lesions[predicted])
         false = ~np.isin(np.arange(1, len(part_ml) + 1), parts[lesion])
         row = {
-            "quantile": quantile,
-            "threshold": threshold,
+            **threshold._asdict(),
             "dice": 2 * hits / (total + positives) if positives else np.nan,
             "sensitivity": hits / positives if positives else np.nan,
             "precision": hits / total if positives and total else np.nan,

@@ -1,4 +1,4 @@
-"""Evaluation of a dataset's heatmaps: rows of numbers per subject."""
+"""Evaluation of a dataset's heatmaps: rows of numbers per subject, and curves over subjects."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from patch2loc.calibration import calibrated_validation, fit_calibration
-from patch2loc.detection import detections, healthy_thresholds
+from patch2loc.calibration import Calibration, calibrated_validation
+from patch2loc.curves import SHARES, curve_table, dice_above, place_of_best_mean, precision_at_recalls
+from patch2loc.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.errors import InputError
-from patch2loc.metrics import auroc_against, evaluate_scores
+from patch2loc.metrics import Ranking, auroc_against, measures, rank
 from patch2loc.scans import Scan
 from patch2loc.variants import variants
 from patch2loc.volumes import read, read_mask
@@ -19,13 +20,27 @@ from patch2loc.volumes import read, read_mask
 class Evaluation(NamedTuple):
     """Tables of a dataset, in the order of its scans.
 
-    metrics: one row per subject.  at_thresholds: one row per subject and quantile, columns of
-    `detection.detections`.  variants: one row per subject, columns of `variants.variants`.
+    metrics: one row per subject.  at_thresholds: one row per subject and threshold, columns of
+    `detection.detections`.  variants: one row per subject, columns of `variants.variants`.  curves: over all subjects
+    with lesion, columns of `curves.curve_table`.
     """
 
     metrics: pd.DataFrame
     at_thresholds: pd.DataFrame
     variants: pd.DataFrame
+    curves: pd.DataFrame
+
+
+class UsualScores(NamedTuple):
+    """What healthy validation scans tell.
+
+    score_of: from a heatmap to the score to evaluate.  thresholds: those of QUANTILES.  above_shares: the scores that
+    SHARES of the healthy voxels exceed, (shares,).
+    """
+
+    score_of: Callable[[np.ndarray], np.ndarray]
+    thresholds: list[Threshold]
+    above_shares: np.ndarray
 
 
 def evaluate_subject(
@@ -55,9 +70,8 @@ def evaluate_subject(
             raise ValueError(f"{name} has shape {volume.shape}, the heatmap {heatmap.shape}")
     outside = int(np.count_nonzero(lesion & ~mask))
     on_grid_ml = np.count_nonzero(lesion) * voxel_ml
-    missed = outside + round(lost_ml / voxel_ml)
 
-    row = evaluate_scores(heatmap[mask], lesion[mask], missed)
+    row = measures(_ranked(heatmap, mask, lesion, round(lost_ml / voxel_ml)))
     row["lesion_ml"] = float(on_grid_ml + lost_ml)
     row["lesion_ml_outside"] = float(outside * voxel_ml + lost_ml)
     away = mask & ~_near(lesion, patch) if lesion.any() else mask
@@ -93,7 +107,8 @@ def evaluate_scans(
     patches: str | Path | None,
     spacing: float,
     patch: int,
-    calibrate: bool = False,
+    calibration: Calibration | None = None,
+    lesion_validation: Sequence[tuple[Scan, Path]] = (),
 ) -> Evaluation:
     """Evaluate a dataset against its lesion truth.
 
@@ -102,25 +117,35 @@ def evaluate_scans(
     validation: heatmaps of the healthy validation scans, from which thresholds are taken.
     patches: patch table (parquet) of a method that predicts locations, or None; location_error is the mean over a
     subject's patches without any lesion, percent of the grid.  spacing: of the grid, mm.  patch: width in voxels.
-    calibrate: evaluate the score that is comparable between places (`calibration`) instead of that of the heatmaps.
+    calibration: of the score that is comparable between places, to evaluate instead of that of the heatmaps.
+    lesion_validation: scans with lesions that are not tested, each with its heatmap; they choose one more threshold.
     The columns of metrics are those of `evaluate_subject`, auroc_healthy, location_error, and seconds of scoring.
-    Raises InputError, naming the heatmap, when it does not fit its scan.
+    Raises InputError, naming the heatmap, when it does not fit its scan, and when no validation scan has a lesion.
     """
     seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
     location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
-    score_of, thresholds = _usual_scores(validation, spacing, calibrate)
+    usual = _usual_scores(validation, spacing, calibration)
+    thresholds = list(usual.thresholds)
+    if lesion_validation:
+        thresholds.append(_lesion_threshold(lesion_validation, usual, spacing))
+    score_of = usual.score_of
     against_healthy = auroc_against(score_of(read(path)[0]) for path in healthy)
     voxel_ml = spacing**3 / 1000
-    metrics, at_thresholds, of_variants = [], [], []
+    metrics, at_thresholds, of_variants, precision, dice = [], [], [], [], []
     for scan in scans:
         path = heatmaps / f"{scan.subject}.nii.gz"
         lost_ml, lost_lesions = scan.lost_lesion()
         mask, truth = read_mask(scan.mask), read_mask(scan.lesion)
+        lost = round(lost_ml / voxel_ml)
         try:
             heatmap = score_of(read(path)[0])
             row = evaluate_subject(heatmap, mask, truth, voxel_ml, lost_ml, patch)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
+        if truth.any() or lost:
+            ranking = _ranked(heatmap, mask, truth, lost)
+            precision.append(precision_at_recalls(ranking))
+            dice.append(dice_above(ranking, usual.above_shares))
         named = {"subject": scan.subject}
         more = {
             "auroc_healthy": against_healthy(heatmap[truth]),
@@ -130,8 +155,14 @@ def evaluate_scans(
         metrics.append(named | row | more)
         found = detections(heatmap, mask, truth, thresholds, spacing, lost_ml, lost_lesions)
         at_thresholds += [named | at_one for at_one in found]
-        of_variants.append(named | variants(heatmap, mask, truth, round(lost_ml / voxel_ml)))
-    return Evaluation(*map(pd.DataFrame, (metrics, at_thresholds, of_variants)))
+        of_variants.append(named | variants(heatmap, mask, truth, lost))
+    rows = map(pd.DataFrame, (metrics, at_thresholds, of_variants))
+    return Evaluation(*rows, curve_table(precision, dice))
+
+
+def _ranked(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> Ranking:
+    """The scores in the brain in order; lesion voxels outside the mask, and `lost` ones off the grid, are missed."""
+    return rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)) + lost)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -139,15 +170,42 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values, dtype=np.float64)) if values.size else float("nan")
 
 
-def _usual_scores(
-    validation: Sequence[Path], spacing: float, calibrate: bool
-) -> tuple[Callable[[np.ndarray], np.ndarray], dict[float, float]]:
-    """What healthy validation scans tell: a function from a heatmap to the score to evaluate, and thresholds for it."""
+def _usual_scores(validation: Sequence[Path], spacing: float, calibration: Calibration | None) -> UsualScores:
+    """Read the healthy validation scans once, for all that they tell."""
     heatmaps = [read(path)[0] for path in sorted(validation)]
-    if not calibrate:
-        return lambda heatmap: heatmap, healthy_thresholds(heatmaps)
-    thresholds = healthy_thresholds(calibrated_validation(heatmaps, spacing))
-    return fit_calibration(heatmaps, spacing).apply, thresholds
+    score_of, scores = (lambda heatmap: heatmap), heatmaps
+    if calibration:
+        score_of, scores = calibration.apply, calibrated_validation(heatmaps, spacing)
+    found = healthy_quantiles(scores, [*QUANTILES, *(1 - SHARES)])
+    count = len(QUANTILES)
+    thresholds = [Threshold(HEALTHY, *pair) for pair in zip(QUANTILES, found[:count], strict=True)]
+    return UsualScores(score_of, thresholds, np.array(found[count:]))
+
+
+def _lesion_threshold(
+    validation: Sequence[tuple[Scan, Path]], usual: UsualScores, spacing: float
+) -> Threshold:
+    """Of the scores that SHARES of healthy voxels exceed, the one with the highest mean Dice over validation scans.
+
+    The highest of several. Raises InputError when a heatmap does not fit its scan or no scan has a lesion.
+    """
+    dice = []
+    for scan, path in validation:
+        lost = round(scan.lost_lesion()[0] / (spacing**3 / 1000))
+        try:
+            ranking = _ranked(
+                usual.score_of(read(path)[0]), read_mask(scan.mask), read_mask(scan.lesion), lost
+            )
+        except (ValueError, IndexError) as problem:
+            raise InputError(f"{path}: {problem}; score the scan again") from problem
+        dice.append(dice_above(ranking, usual.above_shares))
+    try:
+        place = place_of_best_mean(dice)
+    except ValueError as problem:
+        raise InputError(
+            f"{validation[0][1].parent}: {problem}; give the role `validation` to a subject with a lesion"
+        ) from problem
+    return Threshold(LESION, 1 - float(SHARES[place]), float(usual.above_shares[place]))
 
 
 def _location_errors(patches: pd.DataFrame) -> dict[str, float]:

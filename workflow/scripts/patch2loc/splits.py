@@ -1,8 +1,9 @@
 """Subject lists: who is trained on, validated on and tested on, in each fold.
 
 A split is a table with one row per subject and a column fold0, fold1, ... each, whose values are
-train, validation, test or empty (unused in that fold). Scans of lesion datasets are all tested:
-their lists have no fold columns. Lists may carry further columns that a path needs (site, session).
+train, validation, test or empty (unused in that fold). Lists of lesion datasets have no fold columns:
+their scans are all tested, or those that a column `role` says, and its validation scans choose a
+threshold. Lists may carry further columns: the site, and what a path needs (session).
 """
 
 import re
@@ -15,6 +16,7 @@ from patch2loc.errors import InputError
 from patch2loc.subject_tables import check_names, read_table, refuse
 
 ROLES = ("train", "validation", "test")
+LESION_ROLES = ("validation", "test")  # in the column `role`, the same in every fold
 SIMULATED_FOLDS = 5  # as the paper's
 
 
@@ -37,7 +39,8 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     """Hold invariant 3: nothing of a test subject reaches training or model choice.
 
     Raises InputError, naming the subjects, when one is listed twice, has an unknown role, is a test
-    subject in one fold and not in another, or when the validation lists of two folds overlap.
+    subject in one fold and not in another, or when the validation lists of two folds overlap. Also when a column
+    `role` has anything but LESION_ROLES, lacks one of them, or stands beside fold columns.
     """
     if "subject" not in table.columns:
         raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
@@ -47,6 +50,8 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     check_names(subject, name)
     refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
     roles = table[folds(table)]
+    if "role" in table.columns:
+        _check_lesion_roles(table, name)
     if roles.columns.empty:
         return
     unknown = ~roles.isin([*ROLES, ""])
@@ -70,15 +75,38 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         "keep each in one fold's validation list",
     )
     for fold in roles:
-        _refuse_empty(name, fold, {role: list(subject[roles[fold] == role]) for role in ROLES})
+        _refuse_empty(name, fold, _by_role(table, fold))
 
 
-def _refuse_empty(name: str, fold: str, listed: Mapping[str, Sequence[str]]) -> None:
-    empty = [role for role in ROLES if not listed[role]]
+def _check_lesion_roles(table: pd.DataFrame, name: str) -> None:
+    if folds(table) or is_published(table):
+        raise InputError(
+            f"{name}: a column role and columns of folds found, one of the two expected; keep role for a lesion "
+            "dataset, folds for training data"
+        )
+    unknown = ~table["role"].isin(LESION_ROLES)
+    refuse(
+        table.loc[unknown, "subject"].astype(str),
+        name,
+        "subjects with an unknown role",
+        f"use {' or '.join(LESION_ROLES)}",
+    )
+    _refuse_empty(name, "role", _by_role(table, "role"), LESION_ROLES)
+
+
+def _by_role(table: pd.DataFrame, column: str) -> dict[str, list[str]]:
+    """Subjects of each role in a column of the table."""
+    return {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
+
+
+def _refuse_empty(
+    name: str, column: str, listed: Mapping[str, Sequence[str]], expected: Sequence[str] = ROLES
+) -> None:
+    empty = [role for role in expected if not listed[role]]
     if empty:
         raise InputError(
-            f"{name}: no {' and no '.join(empty)} subject found in {fold}, each of {', '.join(ROLES)} expected; "
-            "give every role a subject in every fold"
+            f"{name}: no {' and no '.join(empty)} subject found in {column}, each of {', '.join(expected)} expected; "
+            "give every role a subject in every such column"
         )
 
 
@@ -95,8 +123,9 @@ def of_modality(table: pd.DataFrame, modality: str | None) -> pd.DataFrame:
 def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = False) -> dict[str, list[str]]:
     """Subjects of each role in one fold: {"train": [...], "validation": [...], "test": [...]}.
 
-    Subjects whose `has_t2` is 0 are left out for modality T2. A list without fold columns is one of
-    scans that are all tested (paper, section 4), whatever part the published code gave them.
+    Subjects whose `has_t2` is 0 are left out for modality T2. A list with a column `role` gives the same in
+    every fold, and nobody trains. One with neither is of scans that are all tested (paper, section 4), whatever part
+    the published code gave them.
     published: take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may give
     a subject several roles: that is their defect, which `problems` and `overlaps` count.
     Raises InputError when the list fails `check`, does not have the fold, has nobody for a role in it, or is
@@ -110,6 +139,10 @@ def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = F
                 "the cleaned list, or set `split: published` in the configuration"
             )
         return _published_roles(table, fold, path)
+    if "role" in table.columns:
+        found = _by_role(table, "role")
+        _refuse_empty(f"{path}, {modality}", "role", found, LESION_ROLES)
+        return found
     if not folds(table):
         return {"train": [], "validation": [], "test": list(table["subject"])}
     column = f"fold{fold}"
@@ -117,7 +150,7 @@ def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = F
         raise InputError(
             f"{path}: no column {column}, but {', '.join(folds(table))}; ask for one of these folds"
         )
-    found = {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
+    found = _by_role(table, column)
     _refuse_empty(f"{path}, {modality}", column, found)
     return found
 
@@ -199,7 +232,7 @@ def divide(
 
 
 def clean(published: pd.DataFrame) -> pd.DataFrame:
-    """Make the published IXI lists consistent (columns subject, has_t2, fold0, fold1, ...).
+    """Make the published IXI lists consistent (columns subject, has_t2, site, fold0, fold1, ...).
 
     `published` counts how often each subject is listed: test, train_fold0, val_fold0, ... The rules:
 
@@ -210,6 +243,7 @@ def clean(published: pd.DataFrame) -> pd.DataFrame:
     4. A subject in training and validation of one fold validates, unless rule 3 moved it.
     5. Otherwise the published role stays.
 
+    The site is a part of IXI's names: IXI002-Guys-0828.
     Raises InputError when the columns are not those of the published lists.
     """
     count = _number_of_folds(published)
@@ -217,6 +251,7 @@ def clean(published: pd.DataFrame) -> pd.DataFrame:
     validation = pd.DataFrame({fold: published[f"val_fold{fold}"] > 0 for fold in range(count)})
     first = validation.idxmax(axis=1).where(validation.any(axis=1), -1)
     cleaned = published[["subject", "has_t2"]].copy()
+    cleaned["site"] = published["subject"].str.split("-").str[1]
     for fold in range(count):
         role = pd.Series("", index=published.index, dtype=object)
         role[(published[f"train_fold{fold}"] > 0) | validation[fold]] = "train"

@@ -1,4 +1,4 @@
-"""Table of what is found at thresholds that need no lesions, over subjects and folds."""
+"""Table of what is found at thresholds that no tested scan has a part in, over subjects and folds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc import summary
-from patch2loc.detection import SIZES
+from patch2loc.detection import HEALTHY, SIZES
 from patch2loc.method_names import shown
 from patch2loc.table_formats import Cell, Layout, number, percent
 from patch2loc.tables import Datasets, about_row, dataset_heading
@@ -27,15 +27,18 @@ COLUMNS = [
     "method",
     "dataset",
     "modality",
+    "kind",
     "quantile",
     "threshold",
     "metric",
     *summary.COLUMNS,
     "simulated",
 ]
+KEYS = ["method", "kind", "quantile"]  # of a row to be read
 NOTE = (
     "A voxel is called lesion when its score is above the threshold: the 95, 98 or 99 % quantile of the scores of "
-    "the healthy validation scans, which no lesion has a part in. Means over scans, then folds. Distance: 95 % "
+    "the healthy validation scans, which no lesion has a part in; or, where a dataset's list has validation subjects, "
+    "the threshold of best mean Dice on these. Means over scans, then folds. Distance: 95 % "
     "surface (Hausdorff) distance, scans in which something is found. Lesions found: share of a scan's 26-connected "
     "lesions that at least one voxel meets, by volume. False positives: 26-connected parts that meet no lesion, "
     "per scan, by volume; and the volume of all voxels that are not lesion. Intervals and numbers of scans are in "
@@ -46,19 +49,19 @@ NOTE = (
 def threshold_table(
     at_thresholds: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets, seed: int = 0
 ) -> pd.DataFrame:
-    """Every measure of every method, dataset and quantile in long form (columns: COLUMNS).
+    """Every measure of every method, dataset and threshold in long form (columns: COLUMNS).
 
     at_thresholds: {(method, dataset): one table per fold, as `evaluate.Evaluation.at_thresholds`}, in the order to
-    be shown. threshold: mean over folds. lesion_recall: lesions_found over lesions, per scan. Measures that no scan
-    has, as Dice of healthy scans, give no row.
+    be shown. kind: as of `detection.Threshold`. threshold: mean over folds; so is the quantile of one that validation
+    scans with lesions chose, which differs between folds. lesion_recall: lesions_found over lesions, per scan.
+    Measures that no scan has, as Dice of healthy scans, give no row.
     """
     rows = []
     for (method, dataset), folds in at_thresholds.items():
-        for quantile in sorted(folds[0]["quantile"].unique()):
-            chosen = [_with_recall(fold[fold["quantile"] == quantile]) for fold in folds]
-            threshold = np.mean([fold["threshold"].iloc[0] for fold in chosen])
-            named = {"method": method, "quantile": quantile, "threshold": threshold}
-            named |= about_row(dataset, datasets)
+        for chosen in _thresholds(folds):
+            named = {"method": method, "kind": chosen[0]["kind"].iloc[0]} | about_row(dataset, datasets)
+            for column in ("quantile", "threshold"):
+                named[column] = np.mean([fold[column].iloc[0] for fold in chosen])
             rows += [
                 named | {"metric": measure} | found
                 for measure in MEASURES
@@ -68,22 +71,23 @@ def threshold_table(
 
 
 def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
-    """The table to be read: methods and quantiles under each dataset. protocol: how the scores were computed."""
-    values = table.set_index(["dataset", "method", "quantile", "metric"])["mean"].to_dict()
+    """The table to be read: methods and thresholds under each dataset. protocol: how the scores were computed."""
+    values = table.set_index(["dataset", *KEYS, "metric"])["mean"].to_dict()
     rows = []
     for dataset, part in table.groupby("dataset", sort=False):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
-        for method, quantile in part[["method", "quantile"]].drop_duplicates().itertuples(index=False):
+        for method, kind, quantile in part[KEYS].drop_duplicates().itertuples(index=False):
             cells = [
-                Cell(_text(values.get((dataset, method, quantile, measure), np.nan), measure))
+                Cell(_text(values.get((dataset, method, kind, quantile, measure), np.nan), measure))
                 for measure in MEASURES
             ]
-            rows.append((f"  {shown(method)}, {100 * quantile:g} %", cells))
+            label = f"{100 * quantile:g} %" if kind == HEALTHY else kind
+            rows.append((f"  {shown(method)}, {label}", cells))
     sizes = ["all", *_size_labels()]
     return Layout(
         number="Thresholds",
-        title="What is found at thresholds from healthy scans",
-        stub="Method, quantile",
+        title="What is found at thresholds from validation scans",
+        stub="Method, threshold",
         groups=[
             ("Voxels", 3),
             ("Surface", 1),
@@ -102,6 +106,17 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
         rows=rows,
         note=f"{protocol} {NOTE}",
     )
+
+
+def _thresholds(folds: Sequence[pd.DataFrame]) -> list[list[pd.DataFrame]]:
+    """The rows of each threshold in every fold, with recalls: first the quantiles, then what lesions chose."""
+    healthy = [fold[fold["kind"] == HEALTHY] for fold in folds]
+    quantiles = sorted(healthy[0]["quantile"].unique())
+    chosen = [[fold[fold["quantile"] == quantile] for fold in healthy] for quantile in quantiles]
+    by_lesions = [fold[fold["kind"] != HEALTHY] for fold in folds]
+    if all(map(len, by_lesions)):
+        chosen.append(by_lesions)
+    return [[_with_recall(fold) for fold in of_threshold] for of_threshold in chosen]
 
 
 def _with_recall(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,13 +14,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from patch2loc.calibration import Heatmaps
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOUR_BLIND_SAFE, COLOUR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
+from patch2loc.method_names import shown
 from patch2loc.scans import Scan
 from patch2loc.viewer import PAGE
 from patch2loc.viewer.scan_file import colour_range, scan_file, scan_score, thumbnail
-from patch2loc.volumes import read
 
 INDEX = "index.js"
 SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
@@ -31,7 +32,7 @@ class ScoredDataset:
     """A dataset that was scored.
 
     name: in paths.  title, role ("lesion", "healthy" or "unlabelled"), simulated: of the configuration.  scans: those
-    scored.  heatmaps: folder of each method, the one that scans are ranked by first.  metrics: of that method, one
+    scored.  heatmaps: of each method, the one that scans are ranked by first.  metrics: of that method, one
     row a subject; None without truth.
     """
 
@@ -40,7 +41,7 @@ class ScoredDataset:
     role: str
     simulated: bool
     scans: Sequence[Scan]
-    heatmaps: Mapping[str, Path]
+    heatmaps: Mapping[str, Heatmaps]
     metrics: pd.DataFrame | None = None
 
 
@@ -63,6 +64,7 @@ def write_viewer(
         methods = list(datasets[0].heatmaps) if datasets else []
         index = {
             "methods": methods,
+            "labels": [shown(method) for method in methods],
             "fold": fold,
             "colour_map": colour_map,
             "colour_maps": maps,
@@ -137,10 +139,7 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, colour_map:
     truth = dataset.role == "lesion"
     rows = pd.DataFrame({"subject": [scan.subject for scan in dataset.scans]})
     # Scans with lesions are ranked by their metrics, which spares reading thousands of heatmaps.
-    rows["score"] = [
-        np.nan if truth else scan_score(read(heatmaps / f"{subject}.nii.gz")[0])
-        for subject in rows["subject"]
-    ]
+    rows["score"] = [np.nan if truth else scan_score(heatmaps.read(subject)) for subject in rows["subject"]]
     if dataset.metrics is None:
         rows = rows.assign(**dict.fromkeys(SHOWN_METRICS, np.nan))
     else:
@@ -149,11 +148,10 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, colour_map:
     entries = []
     for scan, row in zip(dataset.scans, rows.to_dict("records"), strict=True):
         if scan.subject in why:
-            paths = {name: Path(maps, f"{scan.subject}.nii.gz") for name, maps in dataset.heatmaps.items()}
-            text = scan_file(scan, dataset.name, paths, truth)
+            text = scan_file(scan, dataset.name, dataset.heatmaps, truth)
             write_text(folder / file_of(dataset.name, scan.subject), text)
         if scan.subject in why or dataset.role == "unlabelled":
-            heatmap = read(heatmaps / f"{scan.subject}.nii.gz")[0]
+            heatmap = heatmaps.read(scan.subject)
             picture = thumbnail(scan, heatmap, truth, colour_map, colour_range(method, heatmap))
             with replacing(folder / "thumbnails" / dataset.name / f"{scan.subject}.jpg") as partial:
                 partial.write_bytes(picture)

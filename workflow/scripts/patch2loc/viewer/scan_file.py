@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +16,7 @@ import numpy as np
 from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
+from patch2loc.calibration import Heatmaps
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import SCORE_RANGE, grey_range
@@ -32,16 +32,17 @@ HIGH = (
 )
 UNITS = {
     "patch2loc": "log of squared % of the grid",
+    "patch2loc_calibrated": "healthy standard deviations at the place",
     "thresh": "share of the brain that is not brighter",
     "zscore": "standard deviations",
 }
 THUMBNAIL_WIDTH = 360
 
 
-def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Path], truth: bool) -> str:
+def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmaps], truth: bool) -> str:
     """The file of a scored scan.
 
-    dataset: its name.  heatmaps: of each method, (x, y, z) score, NaN outside the brain mask.  truth: whether the
+    dataset: its name.  heatmaps: of each method.  truth: whether the
     lesion mask says where lesions are. Thresholds of a method are threshold_k = anchor + step * k for whole
     numbers k, where the anchor is the threshold of the best Dice. A voxel's level is that of the highest of
     them which its score reaches: what the page counts from levels is what metrics.py counts from scores.
@@ -65,10 +66,12 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Path], truth: boo
     if truth:
         missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
     methods = {}
-    for method, path in heatmaps.items():
-        heatmap = read(path)[0]
+    for method, scored in heatmaps.items():
+        heatmap = scored.read(scan.subject)
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
-            raise InputError(f"{path}: a score at every voxel of {scan.mask} expected; score the scan again")
+            raise InputError(
+                f"{scored.path(scan.subject)}: a score at every voxel of {scan.mask} expected; score the scan again"
+            )
         score, of_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
         methods[method] = _method(method, score, of_lesion, missed if truth else None)
     top = float(volume.max()) or 1.0

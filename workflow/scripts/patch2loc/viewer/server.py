@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from patch2loc.calibration import heatmaps_of
 from patch2loc.errors import InputError
 from patch2loc.scans import Scan
 from patch2loc.viewer.folder import file_of, read_index
@@ -59,7 +60,7 @@ def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
     dataset, subject = entry["dataset"], entry["subject"]
     scan = Scan(subject, folder / "preprocessed" / dataset / subject, entry["modality"])
     heatmaps = {
-        method: folder / "heatmaps" / method / dataset / f"fold{index['fold']}" / f"{subject}.nii.gz"
+        method: heatmaps_of(folder, method, dataset, entry["modality"], index["fold"])
         for method in index["methods"]
     }
     return scan_file(scan, dataset, heatmaps, entry["role"] == "lesion")

@@ -64,7 +64,7 @@ function fillLists() {
     groups.get(scan.dataset).append(option);
   }
   element("scan").append(...groups.values());
-  element("method").append(...index.methods.map(name => new Option(name, name)));
+  element("method").append(...index.methods.map((name, i) => new Option(index.labels[i], name)));
   element("colours").append(...Object.keys(index.colour_maps).map(name => new Option(name, name)));
   element("colours").value = index.colour_map;
 }

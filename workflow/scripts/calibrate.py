@@ -1,0 +1,13 @@
+"""What healthy validation scans score at every place, from their heatmaps."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc.calibration import fit_calibration, write_calibration
+    from patch2loc.volumes import read
+
+    found = [read(path) for path in sorted(Path(snakemake.input[0]).glob("*.nii.gz"))]
+    calibration = fit_calibration([heatmap for heatmap, _ in found], snakemake.params.spacing)
+    write_calibration(snakemake.output[0], calibration, found[0][1])
