@@ -58,6 +58,16 @@ def model_of(wildcards):
     return f"{RESULTS}/models/{wildcards.method}/{modality}/fold{wildcards.fold}/model.safetensors"
 
 
+def method_settings(wildcards):
+    """Params function: what the configuration says of a method's training."""
+    if wildcards.method == "patch2loc":
+        return {
+            key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
+        }
+    own = config["method_settings"].get(wildcards.method, {})
+    return {"budget": config["budget"], **own} if runs_network(wildcards.method) else own
+
+
 def healthy_dataset(name):
     """The healthy dataset with the modality of another one."""
     return config["training_data"][DATASETS[name]["modality"]]
@@ -102,8 +112,14 @@ FOLD = FOLDS[0]  # figures show the first fold
 # Without lesions, heatmaps of healthy scans and false positives are all there is to show.
 TABLES = (
     ["table1", "table2", "thresholds", "comparison", "by_volume", "variants"] if LESION else ["thresholds"]
+) + ["by_site"] * bool(SITES)
+# Figures 8 and on: one for each lesion dataset, those of the paper first and in its order.
+PAPERS_ORDER = ["BraTS21", "MSLUB", "ATLAS", "WMH", None]
+LESION_FIGURES = dict(
+    enumerate(sorted(LESION, key=lambda name: PAPERS_ORDER.index(ABOUT[name]["published_name"])), start=8)
 )
-FIGURES = range(2, 8) if LESION else [5, 7]
+FIGURES = [*range(1, 8), *LESION_FIGURES] if LESION else [5, 7]
+CAPTIONS = {number: "lesion_scans" if number in LESION_FIGURES else f"fig{number}" for number in FIGURES}
 MOST_ABNORMAL = next(
     (name for name in LESION if ABOUT[name]["published_name"] == "BraTS21"), (LESION or [None])[0]
 )
@@ -152,6 +168,12 @@ def scoring_model(wildcards):
     """Params function: the model that made the heatmaps that are evaluated."""
     method = method_names.scored_by(wildcards.method)
     return f"{RESULTS}/models/{method}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+
+
+def calibration_of(method, dataset, fold):
+    """The calibration that an evaluated method's heatmaps of a dataset are seen through."""
+    modality = DATASETS[dataset]["modality"]
+    return f"{RESULTS}/calibration/{method_names.scored_by(method)}/{modality}/fold{fold}"
 
 
 def heatmaps_for(kind, dataset_of=lambda dataset: dataset):

@@ -1,10 +1,37 @@
-# The paper's figures 2 to 7, learning curves, the viewer, and the report that opens alone.
+# The paper's figures, learning curves, the viewer, and the report that opens alone.
 # What the code's hash does not see: pages and templates.
 VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}") for name in PAGE]
 REPORT_PAGES = [
     workflow.source_path(f"../workflow/scripts/patch2loc/report_{name}.j2")
     for name in ("template.html", "parts.html", "style.css")
 ]
+
+
+rule fig1:
+    """Figure 1: training and inference, drawn with scans, model and numbers of the run."""
+    input:
+        model=lambda wildcards: (
+            f"{RESULTS}/models/patch2loc/{ABOUT[MOST_ABNORMAL]['modality']}/fold{FOLD}/model.safetensors"
+        ),
+        healthy=lambda wildcards: cohort(healthy_dataset(MOST_ABNORMAL), FOLD, "test"),
+        metrics=metrics_of([MOST_ABNORMAL]),
+    output:
+        **figure("fig1"),
+    log:
+        f"{RESULTS}/logs/fig1.log",
+    conda:
+        NETWORK
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        code=code_hash("patch2loc.figures.schematic", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
+        healthy=lambda wildcards: ABOUT[healthy_dataset(MOST_ABNORMAL)],
+        lesion=ABOUT.get(MOST_ABNORMAL),
+        preprocessed=f"{RESULTS}/preprocessed/{MOST_ABNORMAL}",
+        stride=config["score"]["stride"],
+        colour_map=config["figures"]["colour_map"],
+    script:
+        "../workflow/scripts/figure_schematic.py"
 
 
 rule fig2:
@@ -62,6 +89,7 @@ rule fig4:
         datasets={name: ABOUT[name] for name in LESION},
         preprocessed=f"{RESULTS}/preprocessed",
         colour_map=config["figures"]["colour_map"],
+        rows=1,
     script:
         "../workflow/scripts/figure_lesions.py"
 
@@ -126,6 +154,31 @@ rule fig7:
         "../workflow/scripts/figure_healthy.py"
 
 
+for number, name in LESION_FIGURES.items():
+
+    rule:
+        """Figures 8 and on, one for each lesion dataset: scan, heatmap and truth of several subjects."""
+        name:
+            f"fig{number}"
+        input:
+            metrics=metrics_of([name]),
+            heatmaps=heatmaps_of([name]),
+        output:
+            **figure(f"fig{number}", CAPTIONS[number]),
+        log:
+            f"{RESULTS}/logs/fig{number}.log",
+        conda:
+            STATISTICS
+        params:
+            code=code_hash("patch2loc.figures.slices"),
+            datasets={name: ABOUT[name]},
+            preprocessed=f"{RESULTS}/preprocessed",
+            colour_map=config["figures"]["colour_map"],
+            rows=5,
+        script:
+            "../workflow/scripts/figure_lesions.py"
+
+
 rule learning_curve:
     input:
         f"{RESULTS}/models/patch2loc/{{modality}}/fold{{fold}}/history.csv",
@@ -148,6 +201,11 @@ rule viewer:
         heatmaps=expand(
             f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=METHODS, dataset=list(DATASETS)
         ),
+        calibrations=[
+            calibration_of(method, name, FOLD)
+            for method in filter(method_names.is_calibrated, EVALUATED)
+            for name in DATASETS
+        ],
         metrics=metrics_of(LESION + HEALTHY),
         cohorts=[cohort(name, FOLD, "test") for name in DATASETS],
         pages=VIEWER_PAGES,
@@ -163,7 +221,10 @@ rule viewer:
     params:
         code=code_hash("patch2loc.viewer.folder"),
         datasets=ABOUT,
-        methods=sorted(METHODS, key=lambda method: method != "patch2loc"),
+        methods=sorted(
+            [method for method in EVALUATED if not method_names.is_native(method)],
+            key=lambda method: method_names.scored_by(method) != "patch2loc",
+        ),
         scans_shown=config["report"]["viewer_scans"],
         fold=FOLD,
         colour_map=config["figures"]["colour_map"],
@@ -178,7 +239,9 @@ rule report_page:
         provenance=expand(f"{RESULTS}/tables/{{table}}.csv.provenance.json", table=TABLES),
         metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
         figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
-        captions=[workflow.source_path(f"../workflow/report/fig{number}.rst") for number in FIGURES],
+        captions=[workflow.source_path(f"../workflow/report/{CAPTIONS[number]}.rst") for number in FIGURES],
+        more_figures=expand(f"{RESULTS}/figures/{{name}}.png", name=MORE_FIGURES),
+        more_captions=[workflow.source_path(f"../workflow/report/{name}.rst") for name in MORE_FIGURES],
         curves=LEARNING_CURVES,
         quality=rules.quality.output,
         viewer=rules.viewer.output,

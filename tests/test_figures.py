@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from patch2loc.figures.slices import (
     evenly_ranked_subjects,
     evenly_spaced_slices,
     fullest_slice,
+    lesion_slice,
     median_subject,
     slice_figure,
 )
@@ -141,12 +144,20 @@ def test_subjects_and_slices_are_chosen_by_rule():
     assert median_subject(metrics) == "a"  # lower one of the middle two of 0.1, 0.3, 0.4, 0.5
     assert evenly_ranked_subjects(metrics, "auprc", 2) == ["d", "b"]
     assert evenly_ranked_subjects(metrics, "auprc", 9) == ["d", "a", "b", "e"]
+    for scans in range(1, 30):  # an odd number of rows has the one of Figure 4 in its middle
+        table = pd.DataFrame({"subject": [f"s{n:02d}" for n in range(scans)], "auprc": np.arange(scans)})
+        ranked = evenly_ranked_subjects(table, "auprc", 5)
+        assert len(ranked) == len(set(ranked)) == min(scans, 5)
+        if len(ranked) % 2:
+            assert ranked[len(ranked) // 2] == median_subject(table)
     with pytest.raises(ValueError, match="no subject has a value"):
         median_subject(metrics.assign(auprc=np.nan))
     volume = np.zeros(SHAPE)
     volume[:3, 0, 4] = volume[:3, 0, 7] = 1
     volume[0, 0, 8] = 1
     assert fullest_slice(volume) == 4
+    assert lesion_slice(np.zeros(SHAPE), volume) == 4
+    assert lesion_slice(volume, volume[..., ::-1]) == 4
     assert evenly_spaced_slices(volume, 3) == [5, 6, 7]
 
 
@@ -173,6 +184,13 @@ def test_slices_keep_left_on_the_left_and_grey_outside_the_mask():
     assert tuple(picture.cmap(np.ma.masked_all(1))[0]) == to_rgba("0.55")
     assert truth.images[0].get_array()[row, column] == 1.0
     assert any("subject's right" in text.get_text() for text in [figure._supxlabel])
+    assert figure.axes[-1].get_yticks().tolist() == [0, 3, 6, 9, 12]
+
+
+def test_a_row_says_which_slice_it_shows_and_how_the_scan_was_scored():
+    figure = slice_figure([replace(case(), auprc=0.456), case()])
+    assert figure.axes[0].get_ylabel() == "tumour\nsub-1\nslice z 6\nAUPRC 0.456"
+    assert figure.axes[3].get_ylabel() == "tumour\nsub-1\nslice z 6"
 
 
 def test_healthy_slices_have_no_truth_and_take_another_colour_map():

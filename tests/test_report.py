@@ -141,6 +141,15 @@ def test_figures_are_embedded_unchanged(tmp_path, arguments, picture):
     assert "<b>Figure 3.</b> Densities &amp; counts." in page
 
 
+def test_more_figures_have_a_section_of_their_own_where_there_are_any(tmp_path, arguments, picture):
+    assert "more-figures" not in written(tmp_path, arguments)
+    arguments["more_figures"] = [ReportFigure("Curves", "Precision & recall.", picture)]
+    page = written(tmp_path, arguments)
+    assert "<b>Curves.</b> Precision &amp; recall." in part(page, "more-figures")
+    assert "Curves" not in part(page, "figures")
+    assert '<a href="#more-figures">' in page
+
+
 def test_the_summary_has_main_table_main_figure_and_warnings(tmp_path, arguments):
     page = written(tmp_path, arguments)
     summary = part(page, "summary")

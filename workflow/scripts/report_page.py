@@ -25,6 +25,12 @@ with rule_log(snakemake.log[0]):
         )
         for path, caption in zip(given.figures, given.captions, strict=True)
     ]
+    more_figures = [
+        ReportFigure(
+            Path(path).stem.capitalize(), Path(caption).read_text(encoding="utf-8").strip(), Path(path)
+        )
+        for path, caption in zip(given.more_figures, given.more_captions, strict=True)
+    ]
     curves = [
         ReportFigure(
             Path(path).stem.replace("_", " "), "Loss on training and validation patches.", Path(path)
@@ -58,4 +64,5 @@ with rule_log(snakemake.log[0]):
             **{Path(path).name: read_json(path)["code"] for path in given.provenance},
         },
         given.viewer[0],
+        more_figures,
     )

@@ -60,6 +60,7 @@ def write_report(
     datasets: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
     viewer: str | Path,
+    more_figures: Sequence[ReportFigure] = (),
 ) -> None:
     """Write the report of a run as one self-contained HTML file, with links to the viewer beside it.
 
@@ -67,7 +68,8 @@ def write_report(
     dataset, fold and subject. run: what was computed, label to value. datasets: name, title, modality, role and
     simulated of each, and what else there is to show. provenance: label to value; values that are mappings or lists
     are shown folded. Of the pictures of quality control, those of scans left out and flagged first, at most 60 are
-    shown; all are counted. viewer: its folder (`viewer.folder`), in the folder of `path`.
+    shown; all are counted. viewer: its folder (`viewer.folder`), in the folder of `path`. more_figures: those that
+    the paper does not have, in a section of their own.
     Raises InputError when a picture is missing or unreadable, or the viewer is.
     """
     environment = Environment(
@@ -89,6 +91,7 @@ def write_report(
         sections=[dataset_section(dict(dataset), metrics, scored, Path(viewer)) for dataset in datasets],
         main_figures=[_embedded(figure) for figure in figures if figure.main],
         figures=[_embedded(figure) for figure in figures if not figure.main],
+        more_figures=[_embedded(figure) for figure in more_figures],
         learning_curves=[_embedded(figure) for figure in learning_curves],
         scans=[_scan(scan) for scan in ordered[:MOST_SCANS]],
         n_scans=len(quality),

@@ -1,4 +1,4 @@
-"""Figures 4, 5 and 7: slices of scans beside their heatmaps and the truth."""
+"""Figures 4, 5, 7, 8 and on: slices of scans beside their heatmaps and the truth."""
 
 import textwrap
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class SliceCase:
     """One row of a slice figure.
 
     title: dataset, with "(simulated)" where it is; subject: its name; scan: (x, y, z); heatmap: (x, y, z)
-    score, NaN outside the mask; lesion: (x, y, z), true inside, or None; z: index of the axial slice.
+    score, NaN outside the mask; z: index of the axial slice; lesion: (x, y, z), true inside, or None; auprc: of the
+    scan, where it has one.
     """
 
     title: str
@@ -40,6 +41,7 @@ class SliceCase:
     heatmap: np.ndarray
     z: int
     lesion: np.ndarray | None = None
+    auprc: float | None = None
 
 
 def median_subject(metrics: pd.DataFrame, column: str = "auprc") -> str:
@@ -65,6 +67,11 @@ def evenly_ranked_subjects(metrics: pd.DataFrame, column: str, count: int) -> li
 def fullest_slice(volume: np.ndarray) -> int:
     """Index of the axial slice with the most true voxels of a mask or lesion, the lowest of equals."""
     return int(np.argmax(np.count_nonzero(np.asarray(volume) > 0, axis=(0, 1))))
+
+
+def lesion_slice(lesion: np.ndarray, brain: np.ndarray) -> int:
+    """Index of the axial slice with the most lesion; of that with the most brain where the grid holds no lesion."""
+    return fullest_slice(lesion if np.any(lesion) else brain)
 
 
 def evenly_spaced_slices(mask: np.ndarray, count: int) -> list[int]:
@@ -105,10 +112,12 @@ def slice_figure(
         elif with_truth:
             axes[2].axis("off")
         title = textwrap.fill(case.title, LABEL_WIDTH)
-        axes[0].set_ylabel(f"{title}\n{case.subject}\nslice z {case.z}", fontsize=6)
+        result = "" if case.auprc is None else f"\nAUPRC {case.auprc:.3f}"
+        axes[0].set_ylabel(f"{title}\n{case.subject}\nslice z {case.z}{result}", fontsize=6)
     for axes, name in zip(panels[0], columns, strict=True):
         axes.set_title(name)
     bar = figure.colorbar(picture, ax=panels, shrink=0.6, pad=0.02, aspect=25, extend="both")
+    bar.set_ticks(np.linspace(*score_range, 5))
     bar.set_label(score_label)
     figure.supxlabel(ORIENTATION, fontsize=5.5)
     return figure

@@ -1,0 +1,99 @@
+# Figures that the paper does not have: curves, subjects, cost, folds.
+MORE_FIGURES = ["curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
+LESION_MODALITIES = sorted({ABOUT[name]["modality"] for name in LESION})
+
+
+TRAININGS = expand(
+    f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}",
+    method=METHODS,
+    modality=LESION_MODALITIES,
+    fold=FOLDS,
+)
+
+
+rule curves:
+    """Precision-recall and Dice-threshold curves of every method and lesion dataset."""
+    input:
+        curves=expand(
+            f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{FOLD}_curves.csv",
+            method=EVALUATED,
+            dataset=LESION,
+        ),
+        metrics=expand(
+            f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{FOLD}.csv", method=EVALUATED[0], dataset=LESION
+        ),
+    output:
+        **figure("curves"),
+    log:
+        f"{RESULTS}/logs/curves.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.curves", "patch2loc.tables"),
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+    script:
+        "../workflow/scripts/figure_curves.py"
+
+
+rule subjects:
+    """AUPRC and best Dice of every subject against lesion volume."""
+    input:
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+    output:
+        **figure("subjects"),
+    log:
+        f"{RESULTS}/logs/subjects.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables"),
+        figure="subjects",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+    script:
+        "../workflow/scripts/figure_metrics.py"
+
+
+rule folds:
+    """Best Dice and AUPRC of every fold beside the mean over folds."""
+    input:
+        rules.subjects.input,
+    output:
+        **figure("folds"),
+    log:
+        f"{RESULTS}/logs/folds.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables"),
+        figure="folds",
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+        folds=FOLDS,
+    script:
+        "../workflow/scripts/figure_metrics.py"
+
+
+rule cost:
+    """AUPRC against the time of training and of scoring a scan."""
+    input:
+        metrics=rules.subjects.input,
+        models=[f"{training}/model.safetensors" for training in TRAININGS],
+        histories=[f"{training}/history.csv" for training in TRAININGS],
+    output:
+        **figure("cost"),
+    log:
+        f"{RESULTS}/logs/cost.log",
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.figures.cost", "patch2loc.tables"),
+        methods=EVALUATED,
+        datasets={name: ABOUT[name] for name in LESION},
+        modalities=LESION_MODALITIES,
+        folds=FOLDS,
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/figure_cost.py"

@@ -1,0 +1,38 @@
+"""Accuracy against the time of training and scoring, every method and lesion dataset."""
+
+from itertools import product
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc.figures.cost import cost_figure, cost_table, devices_line, training_seconds
+    from patch2loc.figures.style import save_figure
+    from patch2loc.files import read_json
+    from patch2loc.method_names import scored_by
+    from patch2loc.provenance import sidecar
+    from patch2loc.tables import dataset_label, read_folds
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    folds = len(params.folds)
+    metrics = read_folds(given.metrics, product(params.methods, params.datasets), folds)
+    trained = list(dict.fromkeys(map(scored_by, params.methods)))
+    models = list(product(trained, params.modalities))
+    records = read_folds(given.models, models, folds, lambda path: read_json(sidecar(path)))
+    histories = read_folds(given.histories, models, folds)
+    seconds = {
+        model: [training_seconds(*fold) for fold in zip(records[model], histories[model], strict=True)]
+        for model in models
+    }
+    rows = [
+        (
+            dataset_label(about["title"], about["simulated"], about["modality"]),
+            cost_table(
+                {method: metrics[method, name] for method in params.methods},
+                {method: seconds[method, about["modality"]] for method in trained},
+                params.seed,
+            ),
+        )
+        for name, about in params.datasets.items()
+    ]
+    devices = {method: records[method, modality][0]["device"] for method, modality in models}
+    save_figure(cost_figure(rows, params.methods, devices_line(devices)), [output.png, output.pdf])

@@ -1,0 +1,27 @@
+"""Precision-recall and Dice-threshold curves of every method and lesion dataset."""
+
+from itertools import product
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc.figures.curves import DatasetCurves, curves_figure
+    from patch2loc.figures.style import save_figure
+    from patch2loc.tables import dataset_label
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    keys = product(params.methods, params.datasets)
+    tables = {key: pd.read_csv(path) for key, path in zip(keys, given.curves, strict=True)}
+    rows = []
+    for (name, about), path in zip(params.datasets.items(), given.metrics, strict=True):
+        metrics = pd.read_csv(path)
+        rows.append(
+            DatasetCurves(
+                dataset_label(about["title"], about["simulated"], about["modality"]),
+                {method: tables[method, name] for method in params.methods},
+                metrics.loc[metrics["auprc"].notna(), "prevalence"].mean(),
+            )
+        )
+    save_figure(curves_figure(rows, params.methods), [output.png, output.pdf])

@@ -1,0 +1,23 @@
+"""A figure of the metrics of every method, lesion dataset, fold and subject: subjects or folds."""
+
+from itertools import product
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    from patch2loc.figures.fold_spread import folds_figure
+    from patch2loc.figures.style import save_figure
+    from patch2loc.figures.subject_scatter import subjects_figure
+    from patch2loc.tables import dataset_label, read_folds
+
+    params, output = snakemake.params, snakemake.output
+    by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))
+    rows = [
+        (
+            dataset_label(about["title"], about["simulated"], about["modality"]),
+            {method: by_fold[method, name] for method in params.methods},
+        )
+        for name, about in params.datasets.items()
+    ]
+    figure_of = {"subjects": subjects_figure, "folds": folds_figure}[params.figure]
+    save_figure(figure_of(rows, params.methods), [output.png, output.pdf])

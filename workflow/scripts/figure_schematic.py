@@ -1,0 +1,45 @@
+"""Figure 1: the first healthy test scan, and the scan with lesions of median AUPRC, as in Figure 4."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import pandas as pd
+
+    from patch2loc import device
+    from patch2loc.dense import DenseNetwork
+    from patch2loc.figures.schematic import schematic_figure
+    from patch2loc.figures.schematic_examples import inference_example, training_example
+    from patch2loc.figures.slices import median_subject
+    from patch2loc.figures.style import save_figure
+    from patch2loc.methods.patch2loc import location_network
+    from patch2loc.models import load_model
+    from patch2loc.scans import Scan, read_cohort
+    from patch2loc.standardize import read_standardised
+    from patch2loc.tables import dataset_label
+    from patch2loc.volumes import read_mask
+
+    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    model = load_model(given.model)
+    where = device.choose("cpu", snakemake.threads)  # two slices: not worth a GPU
+    network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], where)
+    labels = {
+        name: dataset_label(about["title"], about["simulated"], about["modality"])
+        for name, about in (("healthy", params.healthy), ("lesion", params.lesion))
+    }
+    healthy = read_cohort(given.healthy)[0]
+    training = training_example(
+        f"{labels['healthy']}, {healthy.subject}", *read_standardised(healthy, model["landmarks"]), network
+    )
+    subject = median_subject(pd.read_csv(given.metrics[0], dtype={"subject": str}))
+    scan = Scan(subject, Path(params.preprocessed, subject), model["modality"])
+    inference = inference_example(
+        f"{labels['lesion']}, {subject}",
+        *read_standardised(scan, model["landmarks"]),
+        read_mask(scan.lesion),
+        network,
+        params.stride,
+    )
+    figure = schematic_figure(training, inference, model["grid"]["spacing"], params.colour_map)
+    save_figure(figure, [output.png, output.pdf])

@@ -1,0 +1,151 @@
+"""What accuracy costs: AUPRC against the time of training and the time of scoring one scan."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from patch2loc.figures.method_styles import (
+    MethodStyle,
+    marker_handle,
+    method_legend,
+    method_styles,
+    rows_of_two,
+    say_empty,
+)
+from patch2loc.figures.style import RC
+from patch2loc.method_names import scored_by
+from patch2loc.summary import summary_of
+
+UNITS = ("patches", "slices")  # that a method may be trained on
+CLOCK = 0.01  # seconds: scoring times are written to two digits
+TICKS = {
+    0.01: "0.01 s",
+    0.1: "0.1 s",
+    1: "1 s",
+    10: "10 s",
+    60: "1 min",
+    600: "10 min",
+    3600: "1 h",
+    36_000: "10 h",
+    345_600: "4 days",
+    3_456_000: "40 days",
+}
+COLUMNS = ("training_seconds", "scoring_seconds")
+
+
+def training_seconds(record: Mapping[str, Any], history: pd.DataFrame) -> float:
+    """Wall time of one training, in seconds.
+
+    record: the model's provenance, with the times when the job was last started and when it finished.
+    history: of `fit_model`: rows of patches and patches_per_second, or of slices and slices_per_second; none for a
+    method that is not trained in steps. Its batches are all of them, whenever they were computed: of a training that
+    was stopped and went on they took longer than the last start. The larger of both is taken.
+    """
+    started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
+    batches = 0.0
+    for unit in UNITS:
+        if {unit, f"{unit}_per_second"} <= set(history):
+            seen, speed = history[[unit, f"{unit}_per_second"]].to_numpy(float).T
+            batches = float(np.sum(np.diff(seen, prepend=0.0) / speed))
+    return max((finished - started).total_seconds(), batches)
+
+
+def cost_table(
+    metrics: Mapping[str, Sequence[pd.DataFrame]], training: Mapping[str, Sequence[float]], seed: int = 0
+) -> pd.DataFrame:
+    """One row per method of a dataset: method, mean, ci_low, ci_high (AUPRC), training_seconds, scoring_seconds.
+
+    metrics: by evaluated method, one table per fold.  training: by configured method, the seconds of every fold.
+    Times are means over folds and scans. A calibrated score has the times of the score it comes from.
+    """
+    rows = []
+    for method, folds in metrics.items():
+        auprc = summary_of(folds, "auprc", seed)
+        rows.append(
+            {
+                "method": method,
+                **{key: auprc[key] for key in ("mean", "ci_low", "ci_high")},
+                "training_seconds": float(np.mean(training[scored_by(method)])),
+                "scoring_seconds": float(np.mean([fold["seconds"].mean() for fold in folds])),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def devices_line(devices: Mapping[str, str]) -> str:
+    """Which methods were trained on which device, such as "Trained on cpu: thresh, zscore."."""
+    found = sorted(set(devices.values()))
+    parts = [
+        f"{device}: {', '.join(name for name in devices if devices[name] == device)}" for device in found
+    ]
+    return f"Trained on {'; '.join(parts)}"
+
+
+@mpl.rc_context(RC)
+def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str], devices: str) -> Figure:
+    """One row per dataset: mean AUPRC against training time and against scoring time per scan.
+
+    rows: (title, table of `cost_table`).  devices: line below the panels.  Bars: 95 % bootstrap interval over scans.
+    """
+    styles = method_styles(methods)
+    figure, panels = rows_of_two([title for title, _ in rows], row_height=1.4)
+    for column, seconds in enumerate(COLUMNS):
+        limits = _limits(pd.concat([table[seconds] for _, table in rows]))
+        for (_, table), row in zip(rows, panels, strict=True):
+            panel = row[column]
+            valued = table.dropna(subset=["mean"])
+            for record in valued.to_dict("records"):
+                _draw(panel, record, record[seconds], styles[record["method"]])
+            if valued.empty:
+                say_empty(panel)
+            top = valued[["mean", "ci_high"]].max().max()
+            panel.set_ylim(0, min(1.02, 1.15 * top) if top > 0 else 1)
+            panel.set(xscale="log", xlim=limits, ylabel="mean AUPRC")
+            shown = {place: label for place, label in TICKS.items() if limits[0] <= place <= limits[1]}
+            panel.xaxis.set_major_locator(FixedLocator(list(shown)))
+            panel.xaxis.set_major_formatter(FixedFormatter(list(shown.values())))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.grid(axis="x", color="0.9", linewidth=0.6)
+            panel.set_axisbelow(True)
+    for panel, label in zip(panels[-1], ("training, wall time", "scoring, wall time per scan"), strict=True):
+        panel.set_xlabel(label)
+    figure.supxlabel(devices, fontsize=6.5, color="0.3")
+    method_legend(figure, [marker_handle(style) for style in styles.values()])
+    return figure
+
+
+def _limits(seconds: pd.Series) -> tuple[float, float]:
+    """The ticks around all times."""
+    places = np.array(list(TICKS))
+    low, high = (seconds.clip(lower=CLOCK).agg(which) for which in ("min", "max"))
+    below, above = places[places <= low / 1.3], places[places >= high * 1.3]
+    return float(below[-1] if len(below) else low / 2), float(above[0] if len(above) else high * 2)
+
+
+def _draw(panel: Axes, record: Mapping[str, float], seconds: float, style: MethodStyle) -> None:
+    where = max(seconds, CLOCK)
+    if np.isfinite(record["ci_low"]):
+        panel.plot(
+            [where, where],
+            [record["ci_low"], record["ci_high"]],
+            color=style.colour,
+            linewidth=style.width,
+            zorder=style.order,
+        )
+    panel.plot(
+        where,
+        record["mean"],
+        marker=style.marker,
+        markersize=style.size,
+        color=style.colour,
+        linestyle="",
+        clip_on=False,
+        zorder=style.order,
+    )

@@ -1,0 +1,108 @@
+"""Precision against recall, and Dice against what a threshold costs on healthy scans, method by method."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from patch2loc.figures.method_styles import (
+    MethodStyle,
+    line_handle,
+    method_legend,
+    method_styles,
+    rows_of_two,
+    say_empty,
+)
+from patch2loc.figures.style import RC
+
+RANDOM = {"color": "0.3", "linestyle": ":", "linewidth": 1.0}
+
+
+@dataclass(frozen=True)
+class DatasetCurves:
+    """What one row of the figure shows.
+
+    curves: by method, the table that evaluation writes: columns curve ("precision_recall" or "dice_threshold"), x
+    (recall, or share of healthy validation voxels above the threshold), mean, lower and upper (quartiles) over
+    subjects, and subjects, their number.  prevalence: mean share of lesion in the scans: what a random score reaches.
+    """
+
+    title: str
+    curves: Mapping[str, pd.DataFrame]
+    prevalence: float
+
+
+@mpl.rc_context(RC)
+def curves_figure(rows: Sequence[DatasetCurves], methods: Sequence[str]) -> Figure:
+    """One row per dataset: precision against recall, and Dice against the share of healthy voxels above a threshold.
+
+    Lines are means over subjects, bands their quartiles. Points that are not finite are left out, and thresholds that
+    no healthy voxel reaches, which have no place on a logarithmic axis.
+    """
+    styles = method_styles(methods)
+    figure, panels = rows_of_two([f"{row.title}, {_scans(row)}" for row in rows])
+    shares = [
+        share
+        for row in rows
+        for table in row.curves.values()
+        for share in _points(table, "dice_threshold").query("x > 0")["x"]
+    ]
+    for row, (precision, dice) in zip(rows, panels, strict=True):
+        for method, table in row.curves.items():
+            _draw(precision, _points(table, "precision_recall"), styles[method])
+            _draw(dice, _points(table, "dice_threshold").query("x > 0"), styles[method])
+        for panel in (precision, dice):
+            if not panel.lines:
+                say_empty(panel)
+            panel.set_ylim(0, min(1.02, panel.dataLim.ymax * 1.08) if panel.lines else 1)
+        precision.set(xlim=(0, 1), ylabel="precision")
+        dice.set(xscale="log", ylabel="Dice")
+        if shares:
+            dice.set_xlim(min(shares), max(shares))
+        precision.axhline(row.prevalence, zorder=1, **RANDOM)
+        dice.xaxis.set_major_locator(LogLocator())
+        dice.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        dice.xaxis.set_minor_formatter(NullFormatter())
+    precision.set_xlabel("recall: share of the lesion voxels found")
+    dice.set_xlabel("healthy voxels above the threshold, validation scans")
+    random = Line2D([], [], label="random score (lesion prevalence)", **RANDOM)
+    method_legend(figure, [*map(line_handle, styles.values()), random])
+    return figure
+
+
+def _points(table: pd.DataFrame, curve: str) -> pd.DataFrame:
+    """The points of one curve that have a value, by growing x."""
+    return table[table["curve"] == curve].dropna(subset=["x", "mean"]).sort_values("x", kind="stable")
+
+
+def _scans(row: DatasetCurves) -> str:
+    """How many scans the curves are over."""
+    most = max((int(table["subjects"].max()) for table in row.curves.values() if len(table)), default=0)
+    return f"{most} scan{'s' if most != 1 else ''}"
+
+
+def _draw(panel: Axes, points: pd.DataFrame, style: MethodStyle) -> None:
+    if points.empty:
+        return
+    panel.fill_between(
+        points["x"],
+        points["lower"],
+        points["upper"],
+        color=style.colour,
+        alpha=0.13,
+        linewidth=0,
+        zorder=style.order - 1,
+    )
+    panel.plot(
+        points["x"],
+        points["mean"],
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=style.width,
+        zorder=style.order,
+    )

@@ -1,0 +1,138 @@
+"""Every subject by itself: AUPRC and best Dice against the volume of its lesions."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from scipy.stats import spearmanr
+
+from patch2loc.figures.method_styles import (
+    EMPHASISED,
+    MethodStyle,
+    marker_handle,
+    method_legend,
+    method_styles,
+    rows_of_two,
+    say_empty,
+)
+from patch2loc.figures.style import RC
+from patch2loc.method_names import shown
+from patch2loc.summary import subject_means
+
+FEWEST_FOR_TREND = 8
+MOST_MARKERS = 300
+MEASURES = {"auprc": "AUPRC", "best_dice": "best Dice"}
+RANDOM = {"color": "0.3", "linestyle": "", "marker": "_", "markersize": 6}
+
+
+def subject_points(metrics_by_fold: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Every subject with lesion: lesion_ml (ml), prevalence, auprc and best_dice, means over folds, by growing volume.
+
+    metrics_by_fold: one table of metrics per fold, of one method and dataset.
+    """
+    columns = ("lesion_ml", "prevalence", *MEASURES)
+    points = pd.DataFrame({column: subject_means(metrics_by_fold, column) for column in columns})
+    return points.dropna().query("lesion_ml > 0").sort_values("lesion_ml", kind="stable")
+
+
+def running_median(points: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Medians of volume and measure over a fifth of the subjects, at least five, that are neighbours in volume.
+
+    points: of `subject_points`. Columns lesion_ml and `measure`.
+    """
+    window = max(5, len(points) // 5)
+    return points[["lesion_ml", measure]].rolling(window).median().dropna()
+
+
+def rank_correlation(points: pd.DataFrame, measure: str) -> float:
+    """Spearman's rho of lesion volume and a measure; NaN for fewer than eight subjects or where one is constant."""
+    if len(points) < FEWEST_FOR_TREND or min(points["lesion_ml"].nunique(), points[measure].nunique()) < 2:
+        return float("nan")
+    return float(spearmanr(points["lesion_ml"], points[measure]).statistic)
+
+
+@mpl.rc_context(RC)
+def subjects_figure(
+    rows: Sequence[tuple[str, Mapping[str, Sequence[pd.DataFrame]]]], methods: Sequence[str]
+) -> Figure:
+    """One row per dataset: AUPRC and best Dice of every subject and method against lesion volume.
+
+    rows: (title, metrics of each fold by method). Dashes in the panel of AUPRC are the prevalence of each subject,
+    which a random score reaches. Of eight subjects or more the running median of each method is drawn, and
+    Spearman's rho of Patch2Loc written. A panel of more than 300 markers keeps those of Patch2Loc alone.
+    """
+    styles = method_styles(methods)
+    points = [{method: subject_points(folds) for method, folds in by_method.items()} for _, by_method in rows]
+    limits = _limits(pd.concat([own["lesion_ml"] for found in points for own in found.values()]))
+    figure, panels = rows_of_two([title for title, _ in rows])
+    for found, row in zip(points, panels, strict=True):
+        for panel, (measure, label) in zip(row, MEASURES.items(), strict=True):
+            crowded = sum(map(len, found.values())) > MOST_MARKERS
+            for method, own in found.items():
+                if not crowded or method == EMPHASISED:
+                    _scatter(panel, own, measure, styles[method])
+                if len(own) >= FEWEST_FOR_TREND:
+                    _trend(panel, running_median(own, measure), styles[method])
+            panel.set(xscale="log", xlim=limits, ylabel=label)
+            if not panel.lines:
+                say_empty(panel)
+            panel.set_ylim(0, min(1.02, panel.dataLim.ymax * 1.1) if panel.lines else 1)
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if limits[1] < 500 * limits[0] else (1,)))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda volume, _: f"{volume:g}"))
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            said = [panel.get_title(loc="left"), _said(found, measure)]
+            panel.set_title("\n".join(filter(None, said)), loc="left")
+        for own in list(found.values())[:1]:
+            row[0].plot(own["lesion_ml"], own["prevalence"], zorder=1, **RANDOM)
+    for panel in panels[-1]:
+        panel.set_xlabel("lesion volume [ml]")
+    random = Line2D([], [], label="random score (lesion prevalence)", **RANDOM)
+    trends = any(len(own) >= FEWEST_FOR_TREND for found in points for own in found.values())
+    method_legend(figure, [*(marker_handle(style, trends) for style in styles.values()), random])
+    return figure
+
+
+def _limits(volumes: pd.Series) -> tuple[float, float]:
+    """Range of volumes of all panels, in ml, with a margin."""
+    return (volumes.min() / 1.4, volumes.max() * 1.4) if len(volumes) else (1.0, 100.0)
+
+
+def _said(found: Mapping[str, pd.DataFrame], measure: str) -> str:
+    """How many scans a panel shows, and how Patch2Loc's measure goes with the volume."""
+    count = max(map(len, found.values()), default=0)
+    text = f"{count} scan{'s' if count != 1 else ''} with lesion"
+    rho = rank_correlation(found[EMPHASISED], measure) if EMPHASISED in found else float("nan")
+    return text if np.isnan(rho) else f"{text}; {shown(EMPHASISED)}: ρ = {rho:.2f}"
+
+
+def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle) -> None:
+    if points.empty:
+        return
+    many = len(points) >= 60
+    panel.plot(
+        points["lesion_ml"],
+        points[measure],
+        linestyle="",
+        marker=style.marker,
+        markersize=style.size / (2.5 if many else 1.3),
+        markeredgewidth=0,
+        color=style.colour,
+        alpha=0.35 if many else 0.8,
+        clip_on=False,
+        zorder=style.order,
+    )
+
+
+def _trend(panel: Axes, trend: pd.DataFrame, style: MethodStyle) -> None:
+    panel.plot(
+        *trend.to_numpy().T,
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=style.width * 0.8,
+        zorder=style.order,
+    )
