@@ -20,7 +20,10 @@ include: "rules/train.smk"
 include: "rules/score.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
+include: "rules/extra_figures.smk"
 include: "rules/figures.smk"
+include: "rules/common_jobs.smk"
+include: "rules/crate.smk"
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.
@@ -37,18 +40,21 @@ rule all:
     """Everything: tables, figures, and the report that opens alone."""
     input:
         rules.report_page.output,
+        rules.crate.output,
         rules.every_scan_used.output,
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES + (["cases"] if LESION else [])),
         rules.subject_lists.output,
         LEARNING_CURVES,
         expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
+        expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MORE_FIGURES, kind=["png", "pdf"]),
         evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELLED),
 
 
 rule figures:
-    """Figures 2 to 7 and the learning curves."""
+    """All figures: the paper's, those beyond it, learning curves."""
     input:
         expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
+        expand(f"{RESULTS}/figures/{{name}}.png", name=MORE_FIGURES),
         LEARNING_CURVES,
 
 

@@ -8,6 +8,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.atlas import common_grid, load_atlas
     from patch2loc.errors import InputError
     from patch2loc.preprocess import preprocess_scan, template, write_left_out, write_preprocessed
+    from patch2loc.provenance import describe, write_sidecar
 
     given = {part: Path(path) for part, path in snakemake.input.items()}
     params, folder = snakemake.params, snakemake.output[0]
@@ -31,3 +32,6 @@ with rule_log(snakemake.log[0]):
         # One bad scan must not stop the others: it is left out, and the run says so at its end.
         write_left_out(folder, modality, str(error))
         print(f"left out: {error}")
+    configuration = {"atlas": params.atlas, "grid": params.grid, **params.dataset}
+    description = describe(params.code, given.values(), configuration, [snakemake.wildcards.subject])
+    write_sidecar(Path(folder, "qc.json"), description)

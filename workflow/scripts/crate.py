@@ -1,0 +1,20 @@
+"""The results of the run as an RO-Crate."""
+
+from pathlib import Path
+
+from rule_log import rule_log
+
+with rule_log(snakemake.log[0]):
+    import yaml
+
+    from patch2loc.crate import write_crate
+
+    given, params = snakemake.input, snakemake.params
+    write_crate(
+        Path(snakemake.output.metadata).parent,
+        params.jobs,
+        params.datasets,
+        params.configuration,
+        [Path(path) for path in given.sources],
+        yaml.safe_load(Path(given.citation).read_text(encoding="utf-8")),
+    )
