@@ -3,12 +3,14 @@ PYTHON ?= python3
 DATA ?= data
 CORES ?= all
 CONFIG ?= tests/tiny.yaml
+KILLS ?= 50
+SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real test test-slow slurm-test bench lint format clean
+.PHONY: help demo real test test-slow chaos slurm-test bench lint format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +21,8 @@ $(VENV)/.complete: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes.
-	@$(RUN) config/demo.yaml --cores $(CORES)
+demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae
+	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='[$(METHODS)]')
 
 real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
@@ -34,8 +36,13 @@ test: $(VENV)/.complete  ## All tests but the slow ones.
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
 
+chaos: export OMP_NUM_THREADS := 1
+chaos: $(VENV)/.complete  ## Kills at random in every rule, same tables at the end: make chaos KILLS=100 SEED=3
+	KILLS=$(KILLS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
+
 slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faults: make slurm-test CONFIG=config/demo.yaml
-	SLURM_TEST_CONFIG=$(CONFIG) $(BIN)/python -m pytest -m slurm -rs
+	SLURM_TEST_CONFIG="$(CONFIG)" SLURM_TEST_LOCAL="$(LOCAL)" SLURM_TEST_TARGETS="$(TARGETS)" \
+		$(BIN)/python -m pytest tests/test_slurm.py -rs --durations=5
 
 bench: $(VENV)/.complete  ## Speed on this machine: the engine, the path of a scan, the metrics.
 	$(BIN)/python benchmarks/engine.py

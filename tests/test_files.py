@@ -1,3 +1,4 @@
+import errno
 import os
 
 import nibabel as nib
@@ -7,7 +8,15 @@ import pytest
 
 from patch2loc import volumes
 from patch2loc.errors import InputError
-from patch2loc.files import replacing, sha256, write_csv, write_json
+from patch2loc.files import (
+    remove_partial,
+    replacing,
+    replacing_folder,
+    sha256,
+    storage_message,
+    write_csv,
+    write_json,
+)
 from patch2loc.volumes import Grid
 
 
@@ -79,3 +88,28 @@ def test_a_truncated_scan_and_a_series_are_refused(tmp_path):
     nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4)).to_filename(tmp_path / "series.nii.gz")
     with pytest.raises(InputError, match="one 3-D volume expected"):
         volumes.read(tmp_path / "series.nii.gz")
+
+
+def test_an_error_names_the_result_and_what_to_do(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a/table.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write gives it, without a name
+    message = storage_message(caught.value, tmp_path)
+    assert message == (
+        f"{tmp_path}/a/table.csv: No space left on device; make room there, and run the same command again"
+    )
+    with pytest.raises(OSError, match="Read-only") as caught, replacing_folder(tmp_path / "scan") as partial:
+        raise OSError(errno.EROFS, "Read-only file system", str(partial / "T1.nii.gz"))
+    assert storage_message(caught.value, tmp_path).startswith(f"{tmp_path}/scan/T1.nii.gz: Read-only")
+    assert storage_message(OSError(errno.EIO, "Input/output error"), tmp_path) is None
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/.partial-12-fold0.csv").write_text("half")
+    (tmp_path / "preprocessed/.partial-13-subject/inner").mkdir(parents=True)
+    (tmp_path / "preprocessed/.partial-13-subject/.partial-13-T1.nii.gz").write_text("half")
+    (tmp_path / "heatmaps/fold0.partial").mkdir(parents=True)  # scored heatmaps to go on from
+    (tmp_path / "metrics/fold0.csv").write_text("whole")
+    remove_partial(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {"metrics", "metrics/fold0.csv", "preprocessed", "heatmaps", "heatmaps/fold0.partial"}

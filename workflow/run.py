@@ -22,8 +22,19 @@ import psutil
 import yaml
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
+
+from patch2loc.files import remove_partial, storage_message
+
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
+PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
+# What Snakemake itself meets, and what it says of inputs that are gone, or dated after the results made from them, and
+# of a job's process.
+STORAGE = re.compile(r"^\s*\w*Error: \[Errno (\d+)\] ([^:]+): '(.+)'$")
+GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
+SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
+KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
@@ -47,10 +58,13 @@ def main() -> int:
     configuration = yaml.safe_load(arguments.configfile.read_text(encoding="utf-8"))
     overruled = dict(pair.split("=", 1) for pair in arguments.config)
     results = Path(overruled.get("results", configuration["results"]))
-    results.mkdir(parents=True, exist_ok=True)
-    with open(results / ".run.lock", "a+", encoding="utf-8") as lock:
-        _take(lock, results)
-        return _run(arguments, results, lock)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with open(results / ".run.lock", "a+", encoding="utf-8") as lock:
+            _take(lock, results)
+            return _run(arguments, results, lock)
+    except OSError as error:
+        sys.exit(storage_message(error, results) or error)
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", help="targets; everything without them")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="keys to overrule")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()  # targets also after options
 
 
 def _take(lock, results: Path) -> None:
@@ -72,6 +86,7 @@ def _take(lock, results: Path) -> None:
     text = lock.read()
     if text:
         _end_group(json.loads(text)["group"])
+        remove_partial(results)
 
 
 def _end_group(group: int) -> None:
@@ -111,13 +126,13 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
         env=environment,
         start_new_session=True,
     )
-    lock.seek(0)
-    lock.truncate()
-    json.dump({"group": process.pid}, lock)
-    lock.flush()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
     try:
+        lock.seek(0)
+        lock.truncate()
+        json.dump({"group": process.pid}, lock)
+        lock.flush()
         with open(log_path, "w", encoding="utf-8") as log:
             nothing_to_do, problems = _show_progress(process.stdout, log)
         status = process.wait()
@@ -125,6 +140,7 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
         _end_group(process.pid)
     lock.truncate(0)
     if status:
+        remove_partial(results)
         tail = log_path.read_text(encoding="utf-8").splitlines()[-60:]
         print("\n".join(problems or tail), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
@@ -146,7 +162,7 @@ def _end_with_parent(group: int, parent: int) -> None:
 def _show_progress(lines, log) -> tuple[bool, list[str]]:
     """Copy Snakemake's output to the log and its progress to the terminal.
 
-    Returns whether there was nothing to do, and what the rules said of bad input: lines, each once.
+    Returns whether there was nothing to do, and what the rules said that a person can mend: lines, each once.
     """
     nothing, problems, in_problem = False, [], False
     with tqdm(desc="planning", unit="step", mininterval=1 if sys.stderr.isatty() else 15) as bar:
@@ -154,7 +170,8 @@ def _show_progress(lines, log) -> tuple[bool, list[str]]:
             log.write(line)
             log.flush()
             nothing = nothing or line.startswith("Nothing to be done")
-            in_problem = line.startswith("InputError: ") or (in_problem and line.startswith("  "))
+            line = _problem(line) or line
+            in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))
             if in_problem and line.rstrip() not in problems:
                 problems.append(line.rstrip())
             if match := RULE.match(line):
@@ -163,6 +180,30 @@ def _show_progress(lines, log) -> tuple[bool, list[str]]:
                 bar.total = int(match[2])
                 bar.update(int(match[1]) - bar.n)
     return nothing, problems
+
+
+def _problem(line: str) -> str | None:
+    """A problem in the words of rule_log.py, of a line in which Snakemake says it in its own."""
+    if match := STORAGE.match(line):
+        message = storage_message(OSError(int(match[1]), match[2], match[3]), match[3])
+        return message and f"StorageError: {message}"
+    if match := GONE.match(line):
+        return (
+            f"InputError: {match[1]}: no such file, though it was there when the run began; put it back, or wait for "
+            "its file system, and run the same command again"
+        )
+    if match := SKEW.match(line):
+        path, date = match.groups()
+        return (
+            f"StorageError: {path}: dated {date} found, later than this machine's clock; set the clock right, or give "
+            f"the files the time of now (find {path} -exec touch {{}} +), and run the same command again"
+        )
+    if match := KILLED.match(line):
+        return (
+            f"Killed: {match[1]}.py was ended by {match[2]}, by a person or because memory ran out; close what else "
+            "needs memory, or take fewer --cores, and run the same command again"
+        )
+    return None
 
 
 if __name__ == "__main__":

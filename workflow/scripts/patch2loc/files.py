@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # thousands of short jobs need the rest of this module, and not pandas
     import pandas as pd
+
+PARTIAL = ".partial-"  # how temporary names begin
+# Errors of the place that files go to, and what a person can do there.
+REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there, or get a larger quota",
+    errno.EROFS: "make the file system writable",
+    errno.EACCES: "get the right to use it",
+    errno.EPERM: "get the right to use it",
+    errno.ENOTDIR: "move away the file that is in the place of a folder",
+    errno.EEXIST: "move away the file that is in the place of a folder",
+}
 
 
 @contextmanager
@@ -23,14 +36,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = _partial(path)
     try:
         yield partial
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        _name(error, partial, path)
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 @contextmanager
@@ -40,15 +57,46 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     After an exception nothing is left behind and an older `path` is untouched.
     """
     path = Path(path)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         yield partial
         shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
+    except OSError as error:
+        _name(error, partial, path)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+
+
+def _name(error: OSError, partial: Path, path: Path) -> None:
+    """Let an error name the result instead of nothing, or of the temporary name."""
+    if error.errno is not None:  # else it was not the system's, and has its own words
+        error.filename = str(error.filename or partial).replace(str(partial), str(path))
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Remove what processes that were killed had begun to write under `folder`. Nobody may be at work there."""
+    for path in list(Path(folder).rglob(f"{PARTIAL}*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def storage_message(error: OSError, path: str | Path) -> str | None:
+    """What to tell a person of an error of the place that files go to, or None for any other error.
+
+    path: named where the error names none.
+    """
+    remedy = REMEDIES.get(error.errno)
+    return remedy and f"{error.filename or path}: {error.strerror}; {remedy}, and run the same command again"
 
 
 def write_text(path: str | Path, text: str) -> None:
