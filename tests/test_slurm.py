@@ -1,11 +1,10 @@
 """The workflow through profiles/slurm on a real SLURM of one node, with faults on the way: `make slurm-test`."""
 
-import getpass
+import math
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +17,14 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent / "slurm"))
 
-from end_with_test import kill, steps
+from one_node import HERE, SEARCH, Cluster
 
 ROOT = Path(__file__).parents[1]
-TEMPLATES = Path(__file__).parent / "slurm"
-# Another configuration: make slurm-test CONFIG=config/demo.yaml
+# Another configuration, and less than everything: make slurm-test CONFIG=config/demo.yaml TARGETS="table1 table2 cases"
 CONFIG = ROOT / os.environ.get("SLURM_TEST_CONFIG", "tests/tiny.yaml")
-# Daemons are in sbin, which users often do not have in their PATH.
-SEARCH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin", "/usr/local/sbin"])
+TARGETS = os.environ.get("SLURM_TEST_TARGETS", "").split()
+# Results of a run without SLURM, of the same code and configuration: LOCAL=results/demo.  Without, one is made.
+LOCAL = os.environ.get("SLURM_TEST_LOCAL")
 MISSING = [
     name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name, path=SEARCH)
 ]
@@ -37,120 +36,21 @@ pytestmark = [
     ),
 ]
 PATIENCE = 1800  # seconds that a job may take to appear
-TARGETS = ["table1", "table2", "cases", "every_scan_used", "subject_lists"]
-# No accounting here, so that sacct knows nothing; look often; and a few jobs at a time, on a small machine.
-FOR_THE_TEST = ["--slurm-status-command=squeue", "--slurm-init-seconds-before-status-checks=1", "--jobs=4"]
+# Subjects that a cluster job preprocesses: fewer than the profile says, so that two cores have work.
+SUBJECTS = 3
+# No accounting here, so that sacct knows nothing; and a few jobs at a time.
+FOR_THE_TEST = ["--slurm-status-command=squeue", "--jobs=4", f"--group-components=preprocess={SUBJECTS}"]
 # A GPU in the other dialect, as the profile says.
 FOR_THE_TEST += ["--set-resources", "analyse_patches:gpu=0", "analyse_patches:gres=gpu:1"]
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Cluster:
-    """munged, slurmctld and slurmd on the loopback device, with configuration, ports and folders of their own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.daemons = {}
-        self.host = socket.gethostname().split(".")[0]
-        self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("SLURM_", "SBATCH_"))
-            },
-            "SLURM_CONF": str(folder / "slurm.conf"),
-            "PATH": f"{folder}{os.pathsep}{SEARCH}",
-            "OMP_NUM_THREADS": "1",
-            "MPLBACKEND": "Agg",
-        }
-        for name in ("state", "spool"):
-            (folder / name).mkdir()
-        (folder / "munge.key").write_bytes(os.urandom(1024))
-        (folder / "munge.key").chmod(0o600)
-        shutil.copy(TEMPLATES / "gres.conf", folder)
-        configuration = (
-            (TEMPLATES / "slurm.conf")
-            .read_text()
-            .format(
-                folder=folder,
-                host=self.host,
-                user=getpass.getuser(),
-                controller_port=free_port(),
-                node_port=free_port(),
-            )
-        )
-        (folder / "slurm.conf").write_text(configuration)
-        # The plugin takes SLURM_CONF from the environment of srun.
-        (folder / "srun").write_text(
-            f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n'
-        )
-        (folder / "srun").chmod(0o755)
-
-    def start(self, daemon):
-        """Start a daemon of the cluster."""
-        folder = self.folder
-        commands = {
-            # --force: the folder is ours, although munged would have it lie elsewhere.
-            "munged": [
-                *("munged", "--foreground", "--force", f"--socket={folder}/munge.socket"),
-                *(f"--key-file={folder}/munge.key", f"--pid-file={folder}/munged.pid"),
-                *(f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed"),
-            ],
-            "slurmctld": ["slurmctld", "-D"],
-            "slurmd": ["slurmd", "-D"],
-        }
-        with open(folder / f"{daemon}.out", "a") as output:
-            self.daemons[daemon] = subprocess.Popen(
-                commands[daemon], env=self.environment, stdout=output, stderr=output, start_new_session=True
-            )
-
-    def kill(self, daemon):
-        """Kill a daemon and leave everything else as it is."""
-        self.daemons[daemon].kill()
-        self.daemons[daemon].wait()
-
-    def lose_node(self):
-        """Kill the node's daemon and all that runs there, as when it loses its power."""
-        self.kill("slurmd")
-        for step in steps(self.folder).values():
-            kill(step)
-
-    def at_work(self, job):
-        """Whether a step of a job is running: not only allocated, nor still starting."""
-        return any(re.match(rf"slurmstepd: \[{job['JobId']}\.\d+\]", title) for title in steps(self.folder))
-
-    def said(self, *command):
-        """What a command of SLURM prints."""
-        result = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        return result.stdout
-
-    def node_state(self):
-        return self.said("sinfo", "--noheader", "--format=%T").strip()
-
-    def jobs(self):
-        """Every job so far: what `scontrol show job` says of it, in the order of submission."""
-        lines = self.said("scontrol", "show", "job", "--details", "--oneliner").splitlines()
-        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if line.startswith("JobId=")]
-        return sorted(jobs, key=lambda job: int(job["JobId"]))
-
-    def job(self, number):
-        return next(job for job in self.jobs() if job["JobId"] == number)
-
-
-def wait_until(condition, what, process=None):
+def wait_until(condition, what, process, patience=PATIENCE):
     """Wait for a condition and return what it returned; fail when a process ends before, or patience does."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        if process is not None and process.poll() is not None:
+        if process.poll() is not None:
             break
         time.sleep(0.3)
     pytest.fail(f"never seen: {what}")
@@ -161,49 +61,51 @@ def cluster(tmp_path_factory):
     """A running cluster, which ends with the test, whatever ends the test."""
     cluster = Cluster(tmp_path_factory.mktemp("slurm"))
     guard = subprocess.Popen(
-        [sys.executable, str(TEMPLATES / "end_with_test.py"), str(cluster.folder)],
+        [sys.executable, str(HERE / "end_with_test.py"), str(cluster.folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        cluster.start("munged")
-        wait_until(
-            (cluster.folder / "munge.socket").exists, "the socket of munged", cluster.daemons["munged"]
-        )
-        cluster.start("slurmctld")
+        logs = f"{cluster.folder}/*.log and *.out say more"
+        munged = cluster.start("munged")
+        wait_until((cluster.folder / "munge.socket").exists, f"munged's socket; {logs}", munged, 120)
+        controller = cluster.start("slurmctld")
         cluster.start("slurmd")
-        wait_until(lambda: cluster.node_state() == "idle", "an idle node", cluster.daemons["slurmctld"])
+        wait_until(lambda: cluster.node_state() == "idle", f"an idle node; {logs}", controller, 120)
         yield cluster
     finally:
         guard.stdin.close()
         assert guard.wait(timeout=60) == 0, "processes of the cluster are left"
 
 
-def snakemake(*arguments):
+def snakemake(profile, *arguments):
     """Command of a run of the configuration; jobs of the network ask for a GPU, where there is one or not."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    return [*command, "--configfile", str(CONFIG), "--config", "device=auto", *arguments]
+    command = [sys.executable, str(HERE / "look_often.py"), "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--workflow-profile", str(ROOT / "profiles" / profile), "--configfile", str(CONFIG)]
+    return [*command, "--config", "device=auto", *arguments]
 
 
-def tables(folder):
-    """{file: content} of a run's tables, without what says when they were made."""
-    results = folder / yaml.safe_load(CONFIG.read_text())["results"]
-    return {
-        path.name: path.read_bytes()
-        for path in (results / "tables").glob("*")
-        if not path.name.endswith(".json")
-    }
+def results_in(folder):
+    return folder / yaml.safe_load(CONFIG.read_text())["results"]
+
+
+def deliverables(results):
+    """{file: content} of a run's tables and figures, without what says when they were made or how fast."""
+    paths = [*results.glob("tables/*"), *results.glob("figures/fig*.png")]
+    return {path.name: path.read_bytes() for path in paths if path.suffix != ".json"}
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
-    """Folder of a run without SLURM."""
+    """Results of a run without SLURM."""
+    if LOCAL:
+        return ROOT / LOCAL
     folder = tmp_path_factory.mktemp("local")
-    command = snakemake("--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1", *TARGETS)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    command = snakemake("default", "--cores", "2", *TARGETS)
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-6000:]
-    return folder
+    return results_in(folder)
 
 
 def of_rule(job, rule):
@@ -220,36 +122,41 @@ def finished(cluster, tmp_path_factory):
     """Folder, output, jobs and faults of a run through SLURM, in which a daemon, a job and a node are lost."""
     folder = tmp_path_factory.mktemp("run")
     faults = {}
-    command = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"), *FOR_THE_TEST, "--", *TARGETS)
+    command = snakemake("slurm", *FOR_THE_TEST, "--", *TARGETS)
     with open(folder / "output", "w") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=cluster.environment, stdout=output, stderr=output, start_new_session=True
         )
 
-    def running(wanted):
-        """A job that is wanted, once it runs."""
-        return wait_until(
-            lambda: next(filter(lambda job: wanted(job) and cluster.at_work(job), cluster.jobs()), None),
-            f"a job to lose; {folder / 'output'} says more",
-            process,
-        )
+    def at_work(wanted, all_of_them=False):
+        """A job that is wanted, once it is at work, or once all jobs are that run now."""
+
+        def found():
+            with_a_step = cluster.with_a_step()
+            running = [job for job in cluster.jobs() if job["JobState"] == "RUNNING"]
+            working = [job for job in running if job["JobId"] in with_a_step]
+            if working == running or not all_of_them:
+                return next(filter(wanted, working), None)
+
+        return wait_until(found, f"a job to lose; {folder / 'output'} says more", process)
 
     try:
-        # The daemon of the node dies.  What runs there goes on, and is seen again when it is back.
-        faults["daemon"] = running(lambda job: of_group(job, "preprocess"))
+        # The daemon of the node dies.  What runs there goes on, and is seen again when it is back.  Only what is still
+        # starting would fail.
+        faults["daemon"] = at_work(lambda job: of_group(job, "preprocess"), all_of_them=True)
         cluster.kill("slurmd")
         time.sleep(2)
         faults["while the daemon was dead"] = cluster.job(faults["daemon"]["JobId"])
         cluster.start("slurmd")
         # A person or the scheduler ends a training.  Snakemake submits it again.
-        faults["cancelled"] = running(lambda job: of_rule(job, "train") and "patch2loc" in job["Comment"])
+        faults["cancelled"] = at_work(lambda job: of_rule(job, "train") and "patch2loc" in job["Comment"])
         cluster.said("scancel", faults["cancelled"]["JobId"])
         # The node is lost with all that runs there.  SLURM queues its jobs again.
-        faults["lost"] = running(lambda job: of_rule(job, "score") and "patch2loc" in job["Comment"])
+        faults["lost"] = at_work(lambda job: of_rule(job, "score") and "patch2loc" in job["Comment"])
         cluster.lose_node()
-        wait_until(lambda: cluster.node_state().startswith("down"), "a node that is down")
+        wait_until(lambda: cluster.node_state().startswith("down"), "a node that is down", process)
         cluster.start("slurmd")
-        process.wait(timeout=PATIENCE)
+        process.wait(timeout=2 * PATIENCE)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -259,11 +166,16 @@ def finished(cluster, tmp_path_factory):
     return folder, (folder / "output").read_text(), cluster.jobs(), faults
 
 
-def test_the_run_ends_right_and_its_tables_are_those_of_a_local_run(finished, local):
-    folder, output, _, faults = finished
+def test_the_run_ends_right(finished):
+    _, output, _, faults = finished
     assert faults["status"] == 0, output[-6000:]
-    assert tables(folder).keys() >= {"table1.csv", "table2.csv", "cases.csv", "quality.csv"}
-    assert tables(folder) == tables(local)
+
+
+def test_tables_and_figures_are_those_of_a_run_without_slurm(finished, local):
+    folder, *_ = finished
+    here, there = deliverables(results_in(folder)), deliverables(local)
+    assert here.keys() >= {"table1.csv", "table2.csv", "cases.csv"}
+    assert [name for name in here if here[name] != there.get(name)] == []
 
 
 def test_every_job_ran_on_the_cluster_with_what_its_rule_asks_for(finished):
@@ -296,8 +208,8 @@ def test_jobs_of_networks_get_a_gpu_in_either_dialect_and_others_none(finished):
 def test_short_jobs_share_a_cluster_job_and_take_turns(finished):
     _, output, jobs, _ = finished
     groups = [job for job in jobs if of_group(job, "preprocess")]
-    scans = len(re.findall(r"Finished jobid: \d+ \(Rule: preprocess\)", output))
-    assert len(groups) < scans / 4
+    subjects = len(re.findall(r"Finished jobid: \d+ \(Rule: simulate_phantom\)", output))
+    assert len(groups) == math.ceil(subjects / SUBJECTS)
     assert {(job["NumCPUs"], job["MinMemoryNode"]) for job in groups} == {("1", "2000M")}
     assert not any(of_rule(job, "simulate_phantom") for job in jobs)
 
@@ -327,7 +239,7 @@ def test_nothing_is_left_to_do(finished, cluster):
     folder, *_ = finished
     for path in folder.rglob("*.nii.gz"):
         path.touch()  # as copying them would
-    command = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"), "--dry-run", "--", *TARGETS)
+    command = snakemake("slurm", "--dry-run", *TARGETS)
     result = subprocess.run(
         command, cwd=folder, env=cluster.environment, capture_output=True, text=True, check=False
     )
