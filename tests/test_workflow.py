@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from test_crate import check_files, training_scans
 from workflow_runs import run, snakemake
 
 from patch2loc.models import load_model
@@ -87,14 +89,44 @@ def test_a_number_is_traced_to_the_simulated_scans(finished, results, monkeypatc
     assert model["configuration"]["widths"] == [4, 8, 8, 16]
 
 
+def test_the_results_are_an_ro_crate_that_explains_every_table(finished, results, monkeypatch):
+    assert check_files(results) > 100
+    tables = [f"tables/{path.name}" for path in results.glob("tables/*.csv.provenance.json")]
+    assert len(tables) > 5
+    for table in tables:
+        scans = training_scans(results, table.removesuffix(".provenance.json"))
+        assert "preprocessed/phantom_healthy_t2/phantom_healthy_000/" in scans
+    assert str(finished) not in (results / "ro-crate-metadata.json").read_text()
+    monkeypatch.chdir(finished)
+    figure, *behind = trace("results/tiny/figures/fig4.png")
+    assert not figure["changed"]
+    assert any(entry["file"].endswith("model.safetensors") for entry in behind)
+
+
 def test_the_report_stands_alone(results):
     page = (results / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert "simulated" in page
-    assert page.count("data:image/png;base64,") == 6 + 2  # figures and learning curves
-    assert page.count("data:image/") == 6 + 2 + 15 + 5  # and of every scan, and of those in the viewer
-    for number in range(2, 8):
+    assert page.count("data:image/png;base64,") == 9 + 3 + 2  # figures, more figures, learning curves
+    assert page.count("data:image/") == 9 + 3 + 2 + 15 + 5  # and of every scan, and of those in the viewer
+    for number in range(1, 10):
         assert (results / f"figures/fig{number}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex not found: LaTeX tables were not compiled")
+def test_latex_tables_compile_and_fit_their_page(results, tmp_path):
+    tables = sorted((results / "tables").glob("*.tex"))
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+        + "".join(rf"\input{{{path}}}" for path in tables)
+        + r"\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert len(tables) == 6
+    assert "Float too large" not in result.stdout
+    assert "Overfull" not in result.stdout
 
 
 def test_quality_control_covers_every_scan(results):
@@ -121,7 +153,8 @@ def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     quality = pd.read_csv(results / "tables/quality.csv").set_index("subject")
     assert quality["left_out"].notna().sum() == 1
     left_out = results / "preprocessed/phantom_tumour/phantom_tumour_001"
-    assert [path.name for path in left_out.glob("[!.]*")] == ["qc.json"]  # and Snakemake's time stamp
+    found = {path.name for path in left_out.glob("[!.]*")}  # without Snakemake's time stamp
+    assert found == {"qc.json", "qc.json.provenance.json"}
 
 
 def test_snakemakes_own_report_renders(finished):

@@ -140,7 +140,7 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
         write_json(scan.qc, result.qc)
         count = len(result.qc["flags"])
         title = f"{result.modality}, {result.qc['atlas']}" + (
-            f": {count} flags, see qc.json" if count else ""
+            f": {count} flag{'s' * (count > 1)}, see qc.json" if count else ""
         )
         shown = (result.unmasked, result.mask, result.lesion, result.atlas)
         quality.picture(scan.picture, *shown, title)
