@@ -13,7 +13,8 @@ def jobs_of(name, about=None, **wildcards):
             "rule": name,
             "about": about or made_by.docstring or "",
             "code": code(SimpleNamespace(**chosen)) if callable(code) else code,
-            "inputs": [str(path) for path in made_by.expand_input(chosen)[0]],
+            # Files of the repository lie in a cache, whose name is another one in each run.
+            "inputs": [str(path).rpartition("/rules/../")[2] for path in made_by.expand_input(chosen)[0]],
             "outputs": [str(path) for path in made_by.expand_output(chosen)[0]],
         }
 

@@ -89,10 +89,11 @@ def lost(folder, finished):
             r"results/tiny/metrics/\S+: No space left on device; make room there",
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             read_only,
             "results",
             r"results/tiny/\.run\.lock: Read-only file system; make the file system writable",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             read_only,
@@ -121,6 +122,7 @@ def test_a_place_that_cannot_be_written(almost_finished, finished, fault, part, 
         assert mismatches(almost_finished, finished) == []
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back(almost_finished, finished):
     """Results older than what they are made from would be made again and again: the run ends, and says so."""
     early = almost_finished / RESULTS / "metrics"
@@ -164,6 +166,7 @@ def script_of(process):
         return any("/.snakemake/scripts/" in word for word in process.cmdline())
 
 
+@pytest.mark.slow
 def test_a_scan_that_vanishes_before_its_job(finished, tmp_path):
     """It may come back as it was, so it is not kept as left out."""
     scans = tmp_path / "scans"

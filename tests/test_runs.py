@@ -30,7 +30,7 @@ def jobs(folder, root):
 
 @pytest.fixture
 def copy_of_the_workflow(tmp_path):
-    for part in ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "tests"):
+    for part in ("Snakefile", "CITATION.cff", "rules", "workflow", "config", "envs", "profiles", "tests"):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / part)
     return tmp_path
@@ -53,7 +53,13 @@ def test_an_edited_module_reruns_what_depends_on_it(
     finished, copy_of_the_workflow, module, expected, untouched
 ):
     # These read files of the repository, which the copy has elsewhere.
-    assert jobs(finished, copy_of_the_workflow).keys() <= {"table1", "table2", "viewer", "report_page"}
+    assert jobs(finished, copy_of_the_workflow).keys() <= {
+        "table1",
+        "table2",
+        "viewer",
+        "report_page",
+        "crate",
+    }
     with open(copy_of_the_workflow / "workflow/scripts/patch2loc" / module, "a") as stream:
         stream.write("\n# edited\n")
     planned = jobs(finished, copy_of_the_workflow)

@@ -222,7 +222,7 @@ def test_every_unpacker_is_in_the_registry_and_says_what_it_expects():
 @pytest.fixture
 def workflow_of_replicas(tmp_path):
     """The repository with short lists, and checksums of the replicas in its registry."""
-    for part in ("Snakefile", "rules", "workflow", "config", "envs", "profiles"):
+    for part in ("Snakefile", "CITATION.cff", "rules", "workflow", "config", "envs", "profiles"):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / part)
     (tmp_path / "splits").mkdir()

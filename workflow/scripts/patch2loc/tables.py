@@ -61,7 +61,7 @@ CALIBRATED_NOTE = (
 )
 NATIVE_NOTE = (
     "Native: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
-    "median filter of 5^3 voxels, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0."
+    "median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0."
 )
 
 Datasets = Mapping[str, Mapping[str, Any]]

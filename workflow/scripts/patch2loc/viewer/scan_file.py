@@ -32,7 +32,7 @@ HIGH = (
 )
 UNITS = {
     "patch2loc": "log of squared % of the grid",
-    "patch2loc_calibrated": "healthy standard deviations at the place",
+    "patch2loc_calibrated": "healthy SD at the place",
     "thresh": "share of the brain that is not brighter",
     "zscore": "standard deviations",
 }
