@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from test_network import randomised
 from test_train import SETTINGS, cohort
 
-from patch2loc import dense, patches, train
+from patch2loc import dense, patches, train, training_loop
 from patch2loc.dense import DenseNetwork, pool_windows, predict
 from patch2loc.heatmap import abnormality
 from patch2loc.network import LocationNetwork
@@ -149,7 +149,7 @@ def same_training(first, second):
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_the_engine_goes_on_from_a_kill_to_the_same_weights(tmp_path, stop_after, seconds, monkeypatch):
     whole = train.train(cohort(3), cohort(2, seed=9), SETTINGS)
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(training_loop, "CHECKPOINT_SECONDS", seconds)
     checkpoint, steps, said = tmp_path / "checkpoint.pt", [], []
     one_slice_each = train.PatchPool.one_slice_each
 

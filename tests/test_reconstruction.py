@@ -171,7 +171,7 @@ def test_a_killed_training_that_goes_on_gives_what_an_unbroken_one_gives(tmp_pat
         return noisy_loss(*given)
 
     checkpoint = tmp_path / "checkpoint.pt"
-    monkeypatch.setattr("patch2loc.reconstruction.CHECKPOINT_SECONDS", -1)  # at every step
+    monkeypatch.setattr("patch2loc.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     if killed_at <= 7 + 3 * 2:  # seven steps, three validations of two batches
         with pytest.raises(KeyboardInterrupt):
             trained(checkpoint, until_killed)

@@ -10,7 +10,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_json
     from patch2loc.method_names import scored_by
     from patch2loc.provenance import sidecar
-    from patch2loc.tables import dataset_label, read_folds
+    from patch2loc.tables import label_of, read_folds
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     folds = len(params.folds)
@@ -25,7 +25,7 @@ with rule_log(snakemake.log[0]):
     }
     rows = [
         (
-            dataset_label(about["title"], about["simulated"], about["modality"]),
+            label_of(about),
             cost_table(
                 {method: metrics[method, name] for method in params.methods},
                 {method: seconds[method, about["modality"]] for method in trained},

@@ -9,7 +9,7 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.figures.curves import DatasetCurves, curves_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     keys = product(params.methods, params.datasets)
@@ -19,7 +19,7 @@ with rule_log(snakemake.log[0]):
         metrics = pd.read_csv(path)
         rows.append(
             DatasetCurves(
-                dataset_label(about["title"], about["simulated"], about["modality"]),
+                label_of(about),
                 {method: tables[method, name] for method in params.methods},
                 metrics.loc[metrics["auprc"].notna(), "prevalence"].mean(),
             )

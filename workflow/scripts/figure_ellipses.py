@@ -8,12 +8,12 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.ellipses import ellipse_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.scans import read_cohort
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
     from patch2loc.volumes import read
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     about = params.about
-    title = dataset_label(about["title"], about["simulated"], about["modality"])
+    title = label_of(about)
     scan = read_cohort(given.background)[0]
     background, _ = read(scan.volume)
     patches = pd.concat(

@@ -8,7 +8,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.slices import SliceCase, evenly_spaced_slices, slice_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.scans import Scan
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
     from patch2loc.volumes import read, read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -25,7 +25,7 @@ with rule_log(snakemake.log[0]):
         scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
         mask = read_mask(scan.mask)
         heatmap, _ = read(folders[name] / f"{subject}.nii.gz")
-        title = dataset_label(about["title"], about["simulated"], about["modality"])
+        title = label_of(about)
         cases.append(
             SliceCase(title, subject, read(scan.volume)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
         )

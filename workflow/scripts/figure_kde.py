@@ -7,11 +7,11 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.figures.kde import kde_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
 
     params, output = snakemake.params, snakemake.output
     rows = [
-        (dataset_label(about["title"], about["simulated"], about["modality"]), pd.read_parquet(path))
+        (label_of(about), pd.read_parquet(path))
         for about, path in zip(params.datasets, snakemake.input, strict=True)
     ]
     save_figure(kde_figure(rows, params.seed), [output.png, output.pdf])

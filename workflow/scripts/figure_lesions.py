@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.slices import SliceCase, evenly_ranked_subjects, lesion_slice, slice_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.scans import Scan
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
     from patch2loc.volumes import read, read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -19,7 +19,7 @@ with rule_log(snakemake.log[0]):
     for (name, about), metrics, heatmaps in zip(
         params.datasets.items(), given.metrics, given.heatmaps, strict=True
     ):
-        title = dataset_label(about["title"], about["simulated"], about["modality"])
+        title = label_of(about)
         auprc = pd.read_csv(metrics, dtype={"subject": str}).set_index("subject")["auprc"]
         for subject in evenly_ranked_subjects(auprc.reset_index(), "auprc", params.rows):
             scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])

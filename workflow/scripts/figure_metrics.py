@@ -8,13 +8,13 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.fold_spread import folds_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.figures.subject_scatter import subjects_figure
-    from patch2loc.tables import dataset_label, read_folds
+    from patch2loc.tables import label_of, read_folds
 
     params, output = snakemake.params, snakemake.output
     by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))
     rows = [
         (
-            dataset_label(about["title"], about["simulated"], about["modality"]),
+            label_of(about),
             {method: by_fold[method, name] for method in params.methods},
         )
         for name, about in params.datasets.items()

@@ -17,7 +17,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.models import load_model
     from patch2loc.scans import Scan, read_cohort
     from patch2loc.standardize import read_standardised
-    from patch2loc.tables import dataset_label
+    from patch2loc.tables import label_of
     from patch2loc.volumes import read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -25,8 +25,7 @@ with rule_log(snakemake.log[0]):
     where = device.choose("cpu", snakemake.threads)  # two slices: not worth a GPU
     network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], where)
     labels = {
-        name: dataset_label(about["title"], about["simulated"], about["modality"])
-        for name, about in (("healthy", params.healthy), ("lesion", params.lesion))
+        name: label_of(about) for name, about in (("healthy", params.healthy), ("lesion", params.lesion))
     }
     healthy = read_cohort(given.healthy)[0]
     training = training_example(

@@ -41,11 +41,7 @@ def site_table(
         for site in sorted(set(pd.concat(located)["site"].dropna())):
             chosen = [fold[fold["site"] == site] for fold in located]
             named = {"method": method, "site": site} | about_row(dataset, datasets)
-            rows += [
-                named | {"metric": metric} | found
-                for metric in MEASURES
-                if (found := summary.summary_of(chosen, metric, seed))["n_subjects"]
-            ]
+            rows += [named | row for row in summary.measure_rows(chosen, MEASURES, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -41,11 +41,8 @@ def volume_table(
     for (method, dataset), folds in metrics.items():
         for name, (low, high) in CLASSES.items():
             chosen = [fold[fold["lesion_ml"].between(low, high, inclusive="left")] for fold in folds]
-            for metric in MEASURES:
-                found = summary.summary_of(chosen, metric, seed)
-                if found["n_subjects"]:
-                    row = {"method": method, "lesion_volume": name, "metric": metric}
-                    rows.append(row | about_row(dataset, datasets) | found)
+            named = {"method": method, "lesion_volume": name} | about_row(dataset, datasets)
+            rows += [named | row for row in summary.measure_rows(chosen, MEASURES, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,7 +18,7 @@ from patch2loc import __version__
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
 from patch2loc.provenance import CRATE, RUN, sidecar
-from patch2loc.tables import dataset_label
+from patch2loc.tables import label_of
 
 ROOT, WORKFLOW, CONFIGURATION = "./", "workflow/Snakefile", "workflow/configuration.json"
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
@@ -193,8 +193,7 @@ class _Graph:
         return f"{name}: {self._label(dataset)}" if dataset else name
 
     def _label(self, dataset: str) -> str:
-        about = self.datasets[dataset]
-        return dataset_label(about["title"], about["simulated"], about["modality"])
+        return label_of(self.datasets[dataset])
 
     def _text(self, path: Path) -> str:
         """What the rule that made a file says of itself, and whether simulated scans are behind it."""

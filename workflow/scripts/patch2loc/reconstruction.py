@@ -4,8 +4,6 @@ Networks see slices of 2 mm, as in the comparisons of Behrendt et al. that Table
 brought back to the grid.
 """
 
-import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,9 @@ from patch2loc.dense import PRECISIONS
 from patch2loc.errors import InputError
 from patch2loc.methods import Volumes
 from patch2loc.postprocessing import block
-from patch2loc.resume import write_checkpoint
+from patch2loc.training_loop import train_in_steps
 
 LEAST_BRAIN = 0.01  # of a slice: emptier ones are not trained on
-CHECKPOINT_SECONDS = 300
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
@@ -120,90 +117,39 @@ def train(
     loss under autocast).
     optimiser: of the network's parameters; Adam when None.  schedule: of the optimiser, stepped after every step.
     clip: greatest norm of the gradient.
-    checkpoint: as of `patch2loc.train.train`.
+    checkpoint: as of `training_loop.train_in_steps`.
     Returns rows of step, slices (seen), training_loss, validation_loss, learning_rate, slices_per_second.
     Raises FloatingPointError when the validation loss was never finite.
     """
-    device, seed, steps, batch = (
-        training.slices.device,
-        settings["seed"],
-        settings["steps"],
-        settings["batch"],
-    )
+    seed = settings["seed"]
     network.to(memory_format=torch.channels_last).train()
     optimiser = optimiser or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
     fixed = validation.draw(validation.generator(seed, 2), settings["validation_slices"])
-    done, history, best = 0, [], {"loss": math.inf, "state": None}
-    total, count = torch.zeros((), device=device), 0
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        if schedule:
-            schedule.load_state_dict(saved["schedule"])
-        done, history, best = saved["step"], saved["history"], saved["best"]
-        total, count = saved["total"], saved["count"]
-        progress(f"going on from step {done} of {steps}")
-    validations = settings["validations"]
-    validation_steps = {math.ceil(steps * part / validations) for part in range(1, validations + 1)}
-    saved_at = timed_from = time.monotonic()
-    timed_steps = 0
-    for step in range(done + 1, steps + 1):
-        # Each step depends on the seed and its own number only, so that training can go on anywhere; dropout, which
-        # takes no generator, too.
+
+    def loss_of(step: int) -> Tensor:
         generator = training.generator(seed, 1, step)
-        torch.manual_seed(_number(seed, 4, step))
-        value = _loss(network, loss, *training.draw(generator, batch), generator, settings["precision"])
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), clip)
-        optimiser.step()
-        rate = optimiser.param_groups[0]["lr"]
-        if schedule:
-            schedule.step()
-        total, count, timed_steps = total + value.detach(), count + 1, timed_steps + 1
-        validated = step in validation_steps
-        if validated:
-            training_loss = total.item() / count  # waits for the device: before the clock is read
-            speed = timed_steps * batch / (time.monotonic() - timed_from)
-            reached = _validate(network, loss, fixed, validation.generator(seed, 3), settings)
-            history.append(
-                {
-                    "step": step,
-                    "slices": step * batch,
-                    "training_loss": training_loss,
-                    "validation_loss": reached,
-                    "learning_rate": rate,
-                    "slices_per_second": round(speed, 1),
-                }
-            )
-            total, count = torch.zeros((), device=device), 0
-            progress(f"step {step} of {steps}: validation loss {reached:.5g}, {speed:.0f} slices/s")
-            if reached < best["loss"]:
-                state = {name: value.clone() for name, value in network.state_dict().items()}
-                best = {"loss": reached, "state": state}
-        if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
-            state = {
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict() if schedule else None,
-                "step": step,
-                "history": history,
-                "best": best,
-                "total": total,
-                "count": count,
-            }
-            write_checkpoint(checkpoint, state)
-            saved_at = time.monotonic()
-        if validated:
-            timed_from, timed_steps = time.monotonic(), 0
-    if best["state"] is None:
-        raise FloatingPointError(
-            "the validation loss was never finite; lower learning_rate in method_settings"
-        )
-    network.load_state_dict(best["state"])
-    network.eval()
+        torch.manual_seed(_number(seed, 4, step))  # of dropout, which takes no generator
+        drawn = training.draw(generator, settings["batch"])
+        return _loss(network, loss, *drawn, generator, settings["precision"])
+
+    def validate(rate: float) -> dict[str, float]:
+        reached = _validate(network, loss, fixed, validation.generator(seed, 3), settings)
+        return {"validation_loss": reached, "learning_rate": rate}
+
+    history = train_in_steps(
+        network,
+        optimiser,
+        schedule,
+        loss_of,
+        validate,
+        steps=settings["steps"],
+        batch=settings["batch"],
+        validations=settings["validations"],
+        unit="slices",
+        checkpoint=checkpoint,
+        progress=progress,
+        clip=clip,
+    )
     return pd.DataFrame(history)
 
 

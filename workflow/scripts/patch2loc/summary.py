@@ -1,6 +1,6 @@
 """Means over subjects and folds, with their spread over folds and a bootstrap interval over subjects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,14 @@ def summary_of(metrics_by_fold: Sequence[pd.DataFrame], metric: str, seed: int =
         "n_subjects": len(values),
         "n_folds": len(metrics_by_fold),
     }
+
+
+def measure_rows(
+    metrics_by_fold: Sequence[pd.DataFrame], measures: Iterable[str], seed: int = 0
+) -> list[dict[str, float | str]]:
+    """A row of each measure that any subject has, {"metric": its name} and the columns of `summary_of`."""
+    rows = ({"metric": measure, **summary_of(metrics_by_fold, measure, seed)} for measure in measures)
+    return [row for row in rows if row["n_subjects"]]
 
 
 def subject_means(metrics_by_fold: Sequence[pd.DataFrame], metric: str) -> pd.Series:

@@ -62,11 +62,7 @@ def threshold_table(
             named = {"method": method, "kind": chosen[0]["kind"].iloc[0]} | about_row(dataset, datasets)
             for column in ("quantile", "threshold"):
                 named[column] = np.mean([fold[column].iloc[0] for fold in chosen])
-            rows += [
-                named | {"metric": measure} | found
-                for measure in MEASURES
-                if (found := summary.summary_of(chosen, measure, seed))["n_subjects"]
-            ]
+            rows += [named | row for row in summary.measure_rows(chosen, MEASURES, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -1,7 +1,6 @@
 """Training of the location network on healthy scans (paper, sections 2.2 and 4.1)."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from torch import Tensor
 
 from patch2loc.dense import PRECISIONS
 from patch2loc.network import LocationNetwork
-from patch2loc.resume import write_checkpoint
 from patch2loc.sampling import PatchPool
+from patch2loc.training_loop import train_in_steps
 
 BETA = 0.5
 # Locations are standardised for training: raw percentages stall it (the loss is the same up to a constant).
 CENTRE = torch.tensor([50.0, 50.0])
 SPREAD = torch.tensor([20.0, 20.0])
-CHECKPOINT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,7 @@ def train(
 ) -> tuple[LocationNetwork, list[dict]]:
     """Train a network; return the one with the lowest validation loss, predicting percent, and its history.
 
-    checkpoint: file to write at every validation and every five minutes, and to go on from when it is there: a run
-    that was killed and goes on gives the numbers of one that was not.  history: rows of step, patches, training_loss,
+    checkpoint: as of `training_loop.train_in_steps`.  history: rows of step, patches, training_loss,
     validation_loss, validation_error (percent of the grid), validation_error_mm, validation_log_variance (log percent
     squared), learning_rate, patches_per_second.
     Where a batch does not fit the GPU, its activations wait in main memory until they are needed again: slower, and
@@ -100,79 +97,36 @@ def _train(
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = _schedule(optimiser, settings)
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
-    done, history, best = 0, [], {"loss": math.inf, "state": None}
-    total, count = torch.zeros((), device=device), 0
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
-        done, history, best = saved["step"], saved["history"], saved["best"]
-        total, count = saved["total"], saved["count"]
-        progress(f"going on from step {done} of {settings.steps}")
-    validation_steps = {
-        math.ceil(settings.steps * part / settings.validations) for part in range(1, settings.validations + 1)
-    }
     offset, scale = CENTRE.to(device), SPREAD.to(device)
-    saved_at = timed_from = time.monotonic()
-    timed_steps = 0
-    for step in range(done + 1, settings.steps + 1):
-        # Each batch depends on the seed and its own number only, so that training can go on anywhere.
+
+    def loss_of(step: int) -> Tensor:
         generator = training.generator(settings.seed, 1, step)
         patch, place, slice_location = training.draw(
             generator, settings.batch, training.one_slice_each(generator)
         )
         with torch.autograd.graph.save_on_cpu() if spill else nullcontext():
             mean, log_variance = _predict(network, patch, slice_location, settings.precision)
-            loss = beta_nll(mean, log_variance, (place - offset) / scale)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        total, count, timed_steps = total + loss.detach(), count + 1, timed_steps + 1
-        validated = step in validation_steps
-        if validated:
-            training_loss = total.item() / count  # waits for the device: before the clock is read
-            speed = timed_steps * settings.batch / (time.monotonic() - timed_from)
-            reached = _validate(network, fixed, settings, validation)
-            history.append(
-                {
-                    "step": step,
-                    "patches": step * settings.batch,
-                    "training_loss": training_loss,
-                    **reached,
-                    "learning_rate": schedule.get_last_lr()[0],
-                    "patches_per_second": round(speed, 1),
-                }
-            )
-            total, count = torch.zeros((), device=device), 0
-            progress(
-                f"step {step} of {settings.steps}: validation loss {reached['validation_loss']:.4f}, location error "
-                f"{reached['validation_error']:.2f} % of the grid, {speed:.0f} patches/s"
-            )
-            if reached["validation_loss"] < best["loss"]:
-                state = {name: value.clone() for name, value in network.state_dict().items()}
-                best = {"loss": reached["validation_loss"], "state": state}
-        if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
-            state = {
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "step": step,
-                "history": history,
-                "best": best,
-                "total": total,
-                "count": count,
-            }
-            write_checkpoint(checkpoint, state)
-            saved_at = time.monotonic()
-        if validated:
-            timed_from, timed_steps = time.monotonic(), 0
-    if best["state"] is None:
-        raise FloatingPointError("the validation loss was never finite; lower training.learning_rate")
-    network.load_state_dict(best["state"])
+            return beta_nll(mean, log_variance, (place - offset) / scale)
+
+    def validate(_: float) -> dict[str, float]:
+        reached = _validate(network, fixed, settings, validation)
+        return reached | {"learning_rate": schedule.get_last_lr()[0]}
+
+    history = train_in_steps(
+        network,
+        optimiser,
+        schedule,
+        loss_of,
+        validate,
+        steps=settings.steps,
+        batch=settings.batch,
+        validations=settings.validations,
+        unit="patches",
+        checkpoint=checkpoint,
+        progress=progress,
+    )
     network.rescale_output_(offset, scale)
-    return network.eval(), history
+    return network, history
 
 
 def _predict(

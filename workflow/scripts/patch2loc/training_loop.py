@@ -1,0 +1,124 @@
+"""Training step by step: validated on the way, the best weights kept, and able to go on after a kill."""
+
+import io
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from patch2loc.files import replacing
+
+CHECKPOINT_SECONDS = 300
+
+
+def train_in_steps(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None,
+    loss_of: Callable[[int], Tensor],
+    validate: Callable[[float], dict[str, float]],
+    *,
+    steps: int,
+    batch: int,
+    validations: int,
+    unit: str,
+    checkpoint: Path | None,
+    progress: Callable[[str], None],
+    clip: float | None = None,
+) -> list[dict]:
+    """Train a network in place, to the weights of least validation loss; return the history.
+
+    loss_of: the loss of a step, 1 to `steps`, which depends on the number of the step and the network only, so that
+    training can go on anywhere.  validate: from the learning rate of the step to columns of a row of the history,
+    validation_loss and learning_rate among them.  validations: how many, evenly spread.  unit: what a batch is of,
+    for the columns {unit} (seen) and {unit}_per_second.  clip: greatest norm of the gradient.
+    checkpoint: file to write at every validation and every five minutes, and to go on from when it is there: a
+    training that was killed and goes on gives the numbers of one that was not.
+    Raises FloatingPointError when the validation loss was never finite.
+    """
+    device = next(network.parameters()).device
+    done, history, best = 0, [], {"loss": math.inf, "state": None}
+    total, count = torch.zeros((), device=device), 0
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        if schedule:
+            schedule.load_state_dict(saved["schedule"])
+        done, history, best = saved["step"], saved["history"], saved["best"]
+        total, count = saved["total"], saved["count"]
+        progress(f"going on from step {done} of {steps}")
+    validation_steps = {math.ceil(steps * part / validations) for part in range(1, validations + 1)}
+    saved_at = timed_from = time.monotonic()
+    timed_steps = 0
+    for step in range(done + 1, steps + 1):
+        loss = loss_of(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimiser.step()
+        rate = optimiser.param_groups[0]["lr"]
+        if schedule:
+            schedule.step()
+        total, count, timed_steps = total + loss.detach(), count + 1, timed_steps + 1
+        validated = step in validation_steps
+        if validated:
+            training_loss = total.item() / count  # waits for the device: before the clock is read
+            speed = timed_steps * batch / (time.monotonic() - timed_from)
+            reached = validate(rate)
+            history.append(
+                {
+                    "step": step,
+                    unit: step * batch,
+                    "training_loss": training_loss,
+                    **reached,
+                    f"{unit}_per_second": round(speed, 1),
+                }
+            )
+            total, count = torch.zeros((), device=device), 0
+            progress(_said(step, steps, reached, speed, unit))
+            if reached["validation_loss"] < best["loss"]:
+                state = {name: value.clone() for name, value in network.state_dict().items()}
+                best = {"loss": reached["validation_loss"], "state": state}
+        if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
+            state = {
+                "network": network.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict() if schedule else None,
+                "step": step,
+                "history": history,
+                "best": best,
+                "total": total,
+                "count": count,
+            }
+            _write(checkpoint, state)
+            saved_at = time.monotonic()
+        if validated:
+            timed_from, timed_steps = time.monotonic(), 0
+    if best["state"] is None:
+        raise FloatingPointError(
+            "the validation loss was never finite; lower training.learning_rate, or for methods other than patch2loc "
+            "learning_rate in method_settings"
+        )
+    network.load_state_dict(best["state"])
+    network.eval()
+    return history
+
+
+def _said(step: int, steps: int, reached: dict[str, float], speed: float, unit: str) -> str:
+    text = f"step {step} of {steps}: validation loss {reached['validation_loss']:.5g}"
+    if "validation_error" in reached:
+        text += f", location error {reached['validation_error']:.2f} % of the grid"
+    return f"{text}, {speed:.0f} {unit}/s"
+
+
+def _write(checkpoint: Path, state: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)  # to a file on a full disk it would fail without saying why
+    with replacing(checkpoint) as partial:
+        partial.write_bytes(content.getbuffer())
