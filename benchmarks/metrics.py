@@ -23,8 +23,8 @@ from scipy.ndimage import gaussian_filter
 
 from patch2loc.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
-from patch2loc.evaluate import evaluate_subject
-from patch2loc.metrics import rank
+from patch2loc.evaluate import evaluate_subject, rank_scan
+from patch2loc.metrics import Ranking
 from patch2loc.variants import variants
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,10 +44,11 @@ def main() -> None:
             for quantile, threshold in zip(QUANTILES, healthy_quantiles(healthy, QUANTILES), strict=True)
         ]
         above_shares = np.array(healthy_quantiles(healthy, 1 - SHARES))
+        ranking = rank_scan(heatmap, mask, lesion)
         tasks = {
             "main metrics": partial(evaluate_subject, heatmap, mask, lesion, SPACING**3 / 1000),
             "variants": partial(variants, heatmap, mask, lesion),
-            "curves": partial(curves, heatmap, mask, lesion, above_shares),
+            "curves": partial(curves, ranking, above_shares),
             "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, SPACING),
         }
         about = {"scores": kind, "thresholds": np.unique(heatmap[mask]).size, "brain_voxels": mask.sum()}
@@ -70,9 +71,8 @@ def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mask, lesion, np.where(mask, score, np.float32(np.nan))
 
 
-def curves(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, thresholds: np.ndarray) -> None:
-    """What a scan adds to the curves."""
-    ranking = rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)))
+def curves(ranking: Ranking, thresholds: np.ndarray) -> None:
+    """What a scan adds to the curves, by the ranking that its metrics have made."""
     precision_at_recalls(ranking)
     dice_above(ranking, thresholds)
 

@@ -32,14 +32,17 @@ def given_scans(name):
 def scans(name):
     """Paths of every subject's scan, brain mask and lesion mask: of a DICOM series, what it is converted to."""
     modality = DATASETS[name]["modality"]
+    try:
+        kept = splits.without(given_scans(name), DATASETS[name]["leave_out"], f"datasets.{name}.leave_out")
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
     return {
         subject: (
             {**paths, "scan": Path(f"{RESULTS}/raw/{name}/{subject}/{modality}.nii.gz")}
             if sources.is_series(paths["scan"])
             else paths
         )
-        for subject, paths in given_scans(name).items()
-        if subject not in DATASETS[name]["leave_out"]
+        for subject, paths in kept.items()
     }
 
 

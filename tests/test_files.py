@@ -90,6 +90,24 @@ def test_a_truncated_scan_and_a_series_are_refused(tmp_path):
         volumes.read(tmp_path / "series.nii.gz")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
+def test_a_scan_that_may_not_be_read_is_no_bad_scan(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    volumes.write(path, np.ones((4, 4, 4), np.float32), np.eye(4))
+    path.chmod(0)
+    if not (child := os.fork()):
+        os.chdir(tmp_path)  # the folders above are root's
+        os.setuid(65534)
+        try:
+            volumes.read(path.name)
+        except PermissionError as error:
+            os._exit(7 if error.filename == path.name else 8)
+        except BaseException:
+            os._exit(9)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
 def test_an_error_names_the_result_and_what_to_do(tmp_path):
     with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "a/table.csv"):
         raise OSError(errno.ENOSPC, "No space left on device")  # as a write gives it, without a name

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from edited_modules import forget_modules
 
 from patch2loc import device, methods, provenance, volumes
 from patch2loc.configuration import check_configuration
@@ -55,14 +56,9 @@ def toy(tmp_path, monkeypatch):
     for name, text in {"__init__": "", "method": TOY, "mean": MEAN, "weight": "WEIGHT = 10\n"}.items():
         (package / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(package.parent))
-    clear()
+    forget_modules()
     yield package
-    clear()
-
-
-def clear():
-    provenance._module_file.cache_clear()
-    provenance._imported.cache_clear()
+    forget_modules()
 
 
 def write_scan(folder, subject, seed):
@@ -109,7 +105,7 @@ def test_the_code_of_a_method_from_outside_is_hashed_with_all_it_imports(toy):
     for name in ("method", "mean", "weight"):
         with open(toy / f"{name}.py", "a") as stream:
             stream.write("# edited\n")
-        clear()
+        forget_modules()
         after = code_hash("toypackage.method")
         assert after != before, name
         before = after

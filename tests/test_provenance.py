@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from edited_modules import forget_modules
 
 from patch2loc import provenance
 from patch2loc.__main__ import main
@@ -28,25 +29,20 @@ def copied(tmp_path, monkeypatch):
     package = tmp_path / "patch2loc"
     shutil.copytree(provenance.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "PACKAGE", package)
-    clear()
+    forget_modules()
     yield package
-    clear()
-
-
-def clear():
-    provenance._module_file.cache_clear()
-    provenance._imported.cache_clear()
+    forget_modules()
 
 
 def test_the_hash_follows_the_code_behind_and_nothing_else(copied):
     names = ["patch2loc.heatmap", "patch2loc.evaluate", "patch2loc.train"]
     before = {name: code_hash(name) for name in names}
     (copied / "metrics.py").touch()
-    clear()
+    forget_modules()
     assert {name: code_hash(name) for name in names} == before
     with open(copied / "metrics.py", "a") as stream:
         stream.write("\n# edited\n")
-    clear()
+    forget_modules()
     after = {name: code_hash(name) for name in names}
     assert [name for name in names if after[name] != before[name]] == ["patch2loc.evaluate"]
 

@@ -223,3 +223,11 @@ def test_missing_and_unreadable_lists_are_named(tmp_path):
     (tmp_path / "names.csv").write_text("name\na\n")
     with pytest.raises(InputError, match="a column `subject` expected"):
         splits.read(tmp_path / "names.csv")
+
+
+def test_scans_are_left_out_by_names_that_they_have():
+    scans = {"a": 1, "b": 2, "c": 3}
+    assert splits.without(scans, ["b"], "leave_out") == {"a": 1, "c": 3}
+    assert splits.without(scans, [], "leave_out") == scans
+    with pytest.raises(InputError, match=r"leave_out: 1 names .*\(d\); they are called a, b \.\.\."):
+        splits.without(scans, ["a", "d"], "leave_out")

@@ -18,7 +18,15 @@ from patch2loc.errors import InputError
 from patch2loc.metrics import best_dice
 from patch2loc.viewer import PAGE
 from patch2loc.viewer.folder import chosen, file_of, read_index, write_viewer
-from patch2loc.viewer.scan_file import LEVELS, colour_range, quantised, scan_file, thumbnail
+from patch2loc.viewer.scan_file import (
+    LEVELS,
+    Heatmap,
+    colour_range,
+    quantised,
+    read_heatmaps,
+    scan_file,
+    thumbnail,
+)
 from patch2loc.viewer.server import serve
 from patch2loc.volumes import read, read_mask, write
 
@@ -29,7 +37,8 @@ SUBJECT = "sub 3"
 def arguments(tmp_path):
     dataset = scored_results(tmp_path)[0]
     scan = next(scan for scan in dataset.scans if scan.subject == SUBJECT)
-    return {"scan": scan, "dataset": "tumours", "heatmaps": dataset.heatmaps, "truth": True}
+    heatmaps = read_heatmaps(dataset.heatmaps, SUBJECT)
+    return {"scan": scan, "dataset": "tumours", "heatmaps": heatmaps, "truth": True}
 
 
 def content(text):
@@ -75,7 +84,7 @@ def test_a_scan_file_holds_the_volumes(arguments):
     assert found["origin"] == affine[:3, 3].tolist()
     intensity = levels_of(found["scan"]["levels"]).reshape(volume.shape, order="F") * found["scan"]["step"]
     assert np.abs(intensity - volume).max() <= volume.max() / LEVELS
-    heatmap = arguments["heatmaps"]["zscore"].read(SUBJECT)
+    heatmap = arguments["heatmaps"]["zscore"].score
     method = found["methods"]["zscore"]
     reached = method["anchor"] + method["step"] * (method["first"] + levels_of(method["levels"]) - 1)
     below = heatmap.ravel("F")[mask.ravel("F")] - reached
@@ -84,7 +93,7 @@ def test_a_scan_file_holds_the_volumes(arguments):
 
 
 def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
-    heatmap, mask = arguments["heatmaps"]["patch2loc"].read(SUBJECT), brain()
+    heatmap, mask = arguments["heatmaps"]["patch2loc"].score, brain()
     lesion = read_mask(arguments["scan"].lesion)
     _, best = best_dice(heatmap[mask], lesion[mask], MISSED, return_threshold=True)
     method = content(scan_file(**arguments))["methods"]["patch2loc"]
@@ -101,18 +110,37 @@ def test_colours_run_over_the_papers_range_or_over_percentiles():
 
 
 def test_what_does_not_fit_is_named(arguments):
-    scan, heatmap = arguments["scan"], arguments["heatmaps"]["zscore"].path(SUBJECT)
+    scan, (path, _) = arguments["scan"], arguments["heatmaps"]["zscore"]
     with pytest.raises(InputError, match=r"none/sub 3\.nii\.gz"):
-        scan_file(**arguments | {"heatmaps": {"zscore": Heatmaps(heatmap.parent / "none")}})
-    write(heatmap, np.full(GRID.shape, np.nan), GRID.affine)
-    with pytest.raises(InputError, match=re.escape(str(heatmap))):
-        scan_file(**arguments)
+        read_heatmaps({"zscore": Heatmaps(path.parent / "none")}, SUBJECT)
+    empty = Heatmap(path, np.full(GRID.shape, np.nan))
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        scan_file(**arguments | {"heatmaps": {"zscore": empty}})
     write(scan.volume, np.ones(GRID.shape, np.float32), GRID.affine @ np.diag([-1, 1, 1, 1]))
     with pytest.raises(InputError, match="equal spacing"):
         scan_file(**arguments)
     write(scan.mask, np.ones((3, 4, 5), bool), GRID.affine)
     with pytest.raises(InputError, match=r"mask\.nii\.gz"):
         scan_file(**arguments)
+
+
+def test_a_heatmap_is_read_once_for_all_that_is_made_of_it(tmp_path, monkeypatch):
+    (dataset, *_), paths = scored_results(tmp_path), []
+
+    def counted(path):
+        paths.append(path)
+        return read(path)
+
+    monkeypatch.setattr(viewer.scan_file, "read", counted)
+    write_viewer(tmp_path / "report", [dataset], 2, 0, "jet")
+    heatmaps = [path for path in paths if "heatmaps" in path.parts]
+    assert (
+        len(heatmaps) == len(set(heatmaps)) == 2 * 2
+    )  # of two scans by two methods, one of them calibrated, too
+    found = read_heatmaps(dataset.heatmaps, SUBJECT)
+    for method, heatmap in found.items():
+        np.testing.assert_array_equal(heatmap.score, dataset.heatmaps[method].read(SUBJECT))
+    assert not np.array_equal(found["patch2loc"].score, found["patch2loc_calibrated"].score, equal_nan=True)
 
 
 def test_the_scans_to_look_at_follow_the_stated_rule():

@@ -50,12 +50,13 @@ def evaluate_subject(
     voxel_ml: float,
     lost_ml: float = 0.0,
     patch: int = 24,
+    ranking: Ranking | None = None,
 ) -> dict[str, float]:
     """Compare one scan's heatmap with its lesion truth (paper, section 5.1), inside the brain mask.
 
     heatmap: (x, y, z) score, NaN outside the mask.  mask, lesion: (x, y, z), true inside; an empty
     lesion is a healthy scan.  voxel_ml: ml of a voxel.  lost_ml: ml of lesion, in atlas space, that fell
-    off the grid.  patch: patch width in voxels.
+    off the grid.  patch: patch width in voxels.  ranking: the scan's `rank_scan`, where somebody has it already.
 
     auprc, best_dice, best_threshold, auroc, prevalence: as `metrics.evaluate_scores`; lesion voxels
     outside the mask or lost to the grid count as missed. NaN for a healthy scan (prevalence 0).
@@ -65,19 +66,30 @@ def evaluate_subject(
     Raises ValueError when shapes differ or the heatmap is not finite somewhere in the mask.
     """
     mask, lesion = np.asarray(mask) > 0, np.asarray(lesion) > 0
-    for name, volume in {"mask": mask, "lesion": lesion}.items():
-        if volume.shape != heatmap.shape:
-            raise ValueError(f"{name} has shape {volume.shape}, the heatmap {heatmap.shape}")
+    if ranking is None:
+        ranking = rank_scan(heatmap, mask, lesion, round(lost_ml / voxel_ml))
     outside = int(np.count_nonzero(lesion & ~mask))
     on_grid_ml = np.count_nonzero(lesion) * voxel_ml
 
-    row = measures(_ranked(heatmap, mask, lesion, round(lost_ml / voxel_ml)))
+    row = measures(ranking)
     row["lesion_ml"] = float(on_grid_ml + lost_ml)
     row["lesion_ml_outside"] = float(outside * voxel_ml + lost_ml)
     away = mask & ~_near(lesion, patch) if lesion.any() else mask
     row["mean_score_healthy"] = _mean(heatmap[away])
     row["mean_score_lesion"] = _mean(heatmap[mask & lesion])
     return row
+
+
+def rank_scan(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int = 0) -> Ranking:
+    """The scores in the brain in order; lesion voxels outside the mask, and `lost` ones off the grid, are missed.
+
+    heatmap: (x, y, z) score, NaN outside the mask.  mask, lesion: (x, y, z) boolean.
+    Raises ValueError when shapes differ or the heatmap is not finite somewhere in the mask.
+    """
+    for name, volume in {"mask": mask, "lesion": lesion}.items():
+        if volume.shape != heatmap.shape:
+            raise ValueError(f"{name} has shape {volume.shape}, the heatmap {heatmap.shape}")
+    return rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)) + lost)
 
 
 def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
@@ -139,13 +151,13 @@ def evaluate_scans(
         lost = round(lost_ml / voxel_ml)
         try:
             heatmap = score_of(read(path)[0])
-            row = evaluate_subject(heatmap, mask, truth, voxel_ml, lost_ml, patch)
+            ranking = rank_scan(heatmap, mask, truth, lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         if truth.any() or lost:
-            ranking = _ranked(heatmap, mask, truth, lost)
             precision.append(precision_at_recalls(ranking))
             dice.append(dice_above(ranking, usual.above_shares))
+        row = evaluate_subject(heatmap, mask, truth, voxel_ml, lost_ml, patch, ranking)
         named = {"subject": scan.subject}
         more = {
             "auroc_healthy": against_healthy(heatmap[truth]),
@@ -158,11 +170,6 @@ def evaluate_scans(
         of_variants.append(named | variants(heatmap, mask, truth, lost))
     rows = map(pd.DataFrame, (metrics, at_thresholds, of_variants))
     return Evaluation(*rows, curve_table(precision, dice))
-
-
-def _ranked(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> Ranking:
-    """The scores in the brain in order; lesion voxels outside the mask, and `lost` ones off the grid, are missed."""
-    return rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)) + lost)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -193,10 +200,10 @@ def _lesion_threshold(
     for scan, path in validation:
         lost = round(scan.lost_lesion()[0] / (spacing**3 / 1000))
         try:
-            ranking = _ranked(
+            ranking = rank_scan(
                 usual.score_of(read(path)[0]), read_mask(scan.mask), read_mask(scan.lesion), lost
             )
-        except (ValueError, IndexError) as problem:
+        except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         dice.append(dice_above(ranking, usual.above_shares))
     try:

@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 @cache
-def _module_file(name: str) -> Path | None:
+def module_file(name: str) -> Path | None:
     """File of a module of this package, or of any other that Python finds, without importing it."""
     inside = name.partition(".")[0] == "patch2loc"
     for folder in [PACKAGE.parent] if inside else [Path(entry) for entry in sys.path]:
@@ -50,7 +50,7 @@ def _module_file(name: str) -> Path | None:
 def _imported(name: str) -> frozenset[str]:
     """Modules of this package, and of the module's own, that a module names in its import statements."""
     found = set()
-    path = _module_file(name)
+    path = module_file(name)
     if path is None:
         raise InputError(f"{name}: no such module found; install it, or name its folder in PYTHONPATH")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -62,7 +62,7 @@ def _imported(name: str) -> frozenset[str]:
             found.add(source)
             found.update(f"{source}.{alias.name}" for alias in node.names)
     followed = ("patch2loc.", f"{name.partition('.')[0]}.")
-    return frozenset(module for module in found if module.startswith(followed) and _module_file(module))
+    return frozenset(module for module in found if module.startswith(followed) and module_file(module))
 
 
 def modules_behind(names: Iterable[str]) -> list[str]:
@@ -87,7 +87,7 @@ def code_hash(*names: str) -> str:
     """
     digest = hashlib.sha256()
     for name in modules_behind(names):
-        digest.update(name.encode() + b"\0" + _module_file(name).read_bytes() + b"\0")
+        digest.update(name.encode() + b"\0" + module_file(name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

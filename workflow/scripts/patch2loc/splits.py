@@ -9,6 +9,7 @@ threshold. Lists may carry further columns: the site, and what a path needs (ses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -153,6 +154,22 @@ def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = F
     found = _by_role(table, column)
     _refuse_empty(f"{path}, {modality}", column, found)
     return found
+
+
+def without(scans: Mapping[str, Any], subjects: Sequence[str], name: str) -> dict[str, Any]:
+    """Scans by their subjects, without those of some subjects.
+
+    Raises InputError, with the name of the list of these, when one of them has no scan.
+    """
+    unknown = [subject for subject in subjects if subject not in scans]
+    called = ", ".join(list(scans)[:2])
+    refuse(
+        unknown,
+        name,
+        "names that are no scan of the dataset",
+        f"they are called {called} ...: correct the names",
+    )
+    return {subject: scan for subject, scan in scans.items() if subject not in subjects}
 
 
 OVERLAPS = {

@@ -49,13 +49,16 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a 3-D NIfTI image as it is stored: (float32 array, affine).
 
     Raises InputError when the file is missing, unreadable, truncated or damaged, claims more voxels than it can hold,
-    is not three-dimensional, or has voxels that are no real numbers.
+    is not three-dimensional, or has voxels that are no real numbers; PermissionError without the right to read it,
+    which says nothing of the image.
     """
     try:
+        with open(path, "rb"):  # nibabel does not say why it cannot read a file
+            pass
         image = nib.load(path)
         _check_claims(path, image)
         array = _stored(path, image)
-    except InputError:
+    except (InputError, PermissionError):
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; a NIfTI image was expected there") from error

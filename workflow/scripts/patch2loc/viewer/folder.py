@@ -21,7 +21,7 @@ from patch2loc.files import replacing, replacing_folder, write_text
 from patch2loc.method_names import shown
 from patch2loc.scans import Scan
 from patch2loc.viewer import PAGE
-from patch2loc.viewer.scan_file import colour_range, scan_file, scan_score, thumbnail
+from patch2loc.viewer.scan_file import colour_range, read_heatmaps, scan_file, scan_score, thumbnail
 
 INDEX = "index.js"
 SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
@@ -147,14 +147,16 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, colour_map:
     why = chosen(rows, dataset.role, count)
     entries = []
     for scan, row in zip(dataset.scans, rows.to_dict("records"), strict=True):
-        if scan.subject in why:
-            text = scan_file(scan, dataset.name, dataset.heatmaps, truth)
-            write_text(folder / file_of(dataset.name, scan.subject), text)
+        wanted = dataset.heatmaps if scan.subject in why else {method: heatmaps}
         if scan.subject in why or dataset.role == "unlabelled":
-            heatmap = heatmaps.read(scan.subject)
+            read = read_heatmaps(wanted, scan.subject)  # once, for both
+            heatmap = read[method].score
             picture = thumbnail(scan, heatmap, truth, colour_map, colour_range(method, heatmap))
             with replacing(folder / "thumbnails" / dataset.name / f"{scan.subject}.jpg") as partial:
                 partial.write_bytes(picture)
+        if scan.subject in why:
+            text = scan_file(scan, dataset.name, read, truth)
+            write_text(folder / file_of(dataset.name, scan.subject), text)
         numbers = {key: _plain(row[key]) for key in ("score", *SHOWN_METRICS)}
         entries.append(
             {

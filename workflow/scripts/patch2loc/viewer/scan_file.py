@@ -9,14 +9,16 @@ import gzip
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
-from patch2loc.calibration import Heatmaps
+from patch2loc.calibration import Heatmaps, read_calibration
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import SCORE_RANGE, grey_range
@@ -39,13 +41,36 @@ UNITS = {
 THUMBNAIL_WIDTH = 360
 
 
-def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmaps], truth: bool) -> str:
+class Heatmap(NamedTuple):
+    """A method's heatmap of a scan, (x, y, z) score, NaN outside the mask, and the file that it was read from."""
+
+    path: Path
+    score: np.ndarray
+
+
+def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, Heatmap]:
+    """A scan's heatmap of each method; a file that several of them are seen from is read once.
+
+    Raises InputError as `volumes.read`.
+    """
+    read_once = cache(lambda path: read(path)[0])
+    found = {}
+    for method, of_dataset in heatmaps.items():
+        path = of_dataset.path(subject)
+        score = read_once(path)
+        if of_dataset.calibration:
+            score = read_calibration(of_dataset.calibration).apply(score)
+        found[method] = Heatmap(path, score)
+    return found
+
+
+def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: bool) -> str:
     """The file of a scored scan.
 
-    dataset: its name.  heatmaps: of each method.  truth: whether the
-    lesion mask says where lesions are. Thresholds of a method are threshold_k = anchor + step * k for whole
-    numbers k, where the anchor is the threshold of the best Dice. A voxel's level is that of the highest of
-    them which its score reaches: what the page counts from levels is what metrics.py counts from scores.
+    dataset: its name.  heatmaps: of each method.  truth: whether the lesion mask says where lesions are.
+    Thresholds of a method are threshold_k = anchor + step * k for whole numbers k, where the anchor is the threshold of
+    the best Dice. A voxel's level is that of the highest of them which its score reaches: what the page counts from
+    levels is what metrics.py counts from scores.
     Raises InputError when a volume is missing, does not fit, or is not upright and isotropic.
     """
     volume, affine = read(scan.volume)
@@ -66,12 +91,9 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmaps], truth:
     if truth:
         missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
     methods = {}
-    for method, scored in heatmaps.items():
-        heatmap = scored.read(scan.subject)
+    for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
-            raise InputError(
-                f"{scored.path(scan.subject)}: a score at every voxel of {scan.mask} expected; score the scan again"
-            )
+            raise InputError(f"{path}: a score at every voxel of {scan.mask} expected; score the scan again")
         score, of_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
         methods[method] = _method(method, score, of_lesion, missed if truth else None)
     top = float(volume.max()) or 1.0

@@ -11,7 +11,7 @@ from patch2loc.calibration import heatmaps_of
 from patch2loc.errors import InputError
 from patch2loc.scans import Scan
 from patch2loc.viewer.folder import file_of, read_index
-from patch2loc.viewer.scan_file import scan_file
+from patch2loc.viewer.scan_file import read_heatmaps, scan_file
 
 ADDRESS = "127.0.0.1"
 VIEWER = "report"
@@ -63,7 +63,7 @@ def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
         method: heatmaps_of(folder, method, dataset, entry["modality"], index["fold"])
         for method in index["methods"]
     }
-    return scan_file(scan, dataset, heatmaps, entry["role"] == "lesion")
+    return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
 
 
 class _Handler(SimpleHTTPRequestHandler):
