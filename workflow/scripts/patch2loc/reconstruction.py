@@ -4,7 +4,7 @@ Networks see slices of 2 mm, as in the comparisons of Behrendt et al. that Table
 brought back to the grid.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from patch2loc.training_loop import train_in_steps
 LEAST_BRAIN = 0.01  # of a slice: emptier ones are not trained on
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+Losses = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Iterable[Tensor]]
 
 
 def slice_spacing(spacing: float) -> float:
@@ -57,8 +58,11 @@ class SlicePool:
 
     slices: (n, x', y') float16, intensities as of `slices_of`.  masks: (n, x', y') boolean.
     accepted: (m,) places of the slices that are at least 1 % brain, which `draw` takes.
+    scans: how many.  slices_each: slices of what is drawn at a time.
     Raises InputError without scans, and when no slice holds brain.
     """
+
+    slices_each = 1
 
     def __init__(self, scans: Volumes, device: str, spacing: float, multiple: int = 16) -> None:
         if not len(scans):
@@ -69,6 +73,7 @@ class SlicePool:
             intensities, brain = slices_of(*given, spacing, multiple)
             slices.append(intensities.half())
             masks.append(brain)
+        self.scans = len(slices)
         self.slices, self.masks = torch.cat(slices), torch.cat(masks)
         self.accepted = (self.masks.float().mean(dim=(1, 2)) >= LEAST_BRAIN).nonzero()[:, 0]
         if not len(self.accepted):
@@ -90,6 +95,26 @@ class SlicePool:
         return self.slices[chosen, None].float(), self.masks[chosen, None]
 
 
+class ScanPool(SlicePool):
+    """The same of scans on one grid, for networks that see all slices of a scan together: `draw` takes whole scans."""
+
+    @property
+    def slices_each(self) -> int:
+        """Slices of a scan."""
+        return len(self.slices) // self.scans
+
+    def draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """n scans, none again before all were drawn: (n, slices, x', y') float32 in order of z, and their brain.
+
+        Slices without brain are among them.
+        """
+        device, rounds = self.slices.device, -(-n // self.scans)
+        orders = [torch.randperm(self.scans, generator=generator, device=device) for _ in range(rounds)]
+        chosen = torch.cat(orders)[:n]
+        slices, masks = (whole.unflatten(0, (self.scans, -1))[chosen] for whole in (self.slices, self.masks))
+        return slices.float(), masks
+
+
 def _number(*seed: int) -> int:
     """One number from several, for generators that take one."""
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -97,26 +122,30 @@ def _number(*seed: int) -> int:
 
 def train(
     network: nn.Module,
-    loss: Loss,
+    loss: Loss | Losses,
     training: SlicePool,
     validation: SlicePool,
     settings: Mapping[str, Any],
     checkpoint: Path | None,
-    optimiser: torch.optim.Optimizer | None = None,
+    optimiser: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     clip: float | None = None,
     progress: Callable[[str], None] = print,
+    measure: Loss | None = None,
 ) -> pd.DataFrame:
     """Train a network in place, to the weights of least validation loss; return its history.
 
     network: on the pools' device, initialised by the caller after torch.manual_seed(settings["seed"]).
     loss: loss(network, slices, masks, generator) -> scalar; slices (n, 1, x', y') in 0..1, masks boolean, all
     randomness (noise, time) from the generator; asked in training mode, and in evaluation mode of fixed validation
-    slices with fixed random numbers.
+    slices with fixed random numbers.  With a `ScanPool` slices and masks are (n, slices, x', y').
     settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
-    loss under autocast).
-    optimiser: of the network's parameters; Adam when None.  schedule: of the optimiser, stepped after every step.
-    clip: greatest norm of the gradient.
+    loss under autocast).  batch is of slices, with a `ScanPool` of scans; validation_slices are slices with both.
+    optimiser: of the network's parameters; Adam when None.  Several, each of a part of the network, take turns in
+    every step: loss(...) is then an iterator of as many losses, each asked for after the optimiser before has updated
+    its part, and computed in float32.  schedule: of the first optimiser, stepped after every step.  clip: greatest
+    norm of the gradient.
+    measure: what the network is validated by, asked in evaluation mode as the loss would be; the loss when None.
     checkpoint: as of `training_loop.train_in_steps`.
     Returns rows of step, slices (seen), training_loss, validation_loss, learning_rate, slices_per_second.
     Raises FloatingPointError when the validation loss was never finite.
@@ -124,26 +153,30 @@ def train(
     seed = settings["seed"]
     network.to(memory_format=torch.channels_last).train()
     optimiser = optimiser or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
-    fixed = validation.draw(validation.generator(seed, 2), settings["validation_slices"])
+    several = isinstance(optimiser, Sequence)
+    held = max(1, settings["validation_slices"] // validation.slices_each)
+    fixed = validation.draw(validation.generator(seed, 2), held)
 
-    def loss_of(step: int) -> Tensor:
+    def losses_of(step: int) -> Iterable[Tensor]:
         generator = training.generator(seed, 1, step)
         torch.manual_seed(_number(seed, 4, step))  # of dropout, which takes no generator
         drawn = training.draw(generator, settings["batch"])
-        return _loss(network, loss, *drawn, generator, settings["precision"])
+        if several:
+            return loss(network, *drawn, generator)
+        return [_loss(network, loss, *drawn, generator, settings["precision"])]
 
     def validate(rate: float) -> dict[str, float]:
-        reached = _validate(network, loss, fixed, validation.generator(seed, 3), settings)
+        reached = _validate(network, measure or loss, fixed, validation.generator(seed, 3), settings)
         return {"validation_loss": reached, "learning_rate": rate}
 
     history = train_in_steps(
         network,
-        optimiser,
+        optimiser if several else [optimiser],
         schedule,
-        loss_of,
+        losses_of,
         validate,
         steps=settings["steps"],
-        batch=settings["batch"],
+        batch=settings["batch"] * training.slices_each,
         validations=settings["validations"],
         unit="slices",
         checkpoint=checkpoint,
@@ -190,42 +223,77 @@ def with_weights(network: nn.Module, weights: Mapping[str, np.ndarray], device: 
     return network.eval().to(device)
 
 
+def slice_score(
+    maps_of: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
+    device: str,
+    spacing: float,
+    multiple: int = 16,
+    batch: int | None = 32,
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
+    """A scorer's function: what slices are scored by, on the grid.
+
+    maps_of: slices (n, 1, x', y') float32 in 0..1, in order of z, n at most `batch`, and their brain (boolean) ->
+    {name: as large a map, float32}, "score" among them; called under inference mode.  Slices that are not needed are
+    left out, unless batch is None: then it gets all slices of a scan at once.  spacing: of the grid, mm (keep it in
+    the state).
+    multiple: as the network was trained (`SlicePool`).
+    """
+    factor = block(spacing)
+
+    @torch.inference_mode()
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
+        slices, brain = slices_of(*given, spacing, multiple)
+        needed = np.unique(np.flatnonzero(wanted.any(axis=(0, 1))) // factor)
+        # Both neighbours of a needed slice, too: maps are interpolated between them.
+        needed = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1)).tolist()
+        if batch is None:
+            needed = list(range(len(slices)))
+        at_once = batch or len(slices)
+        maps = {"score": torch.zeros_like(slices)}
+        for start in range(0, len(needed), at_once):
+            place = needed[start : start + at_once]
+            for name, found in maps_of(slices[place, None], brain[place, None]).items():
+                maps.setdefault(name, torch.zeros_like(slices))[place] = found[:, 0]
+        return {
+            name: np.where(wanted, _on_grid(found, volume.shape, factor), np.nan).astype(np.float32)
+            for name, found in maps.items()
+        }
+
+    return score
+
+
 def residual_score(
     reconstruct: Callable[[Tensor], Tensor],
     device: str,
     spacing: float,
     precision: str = "float32",
     multiple: int = 16,
-    batch: int = 32,
+    batch: int | None = 32,
+    native: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
     """A scorer's function: the absolute residual of reconstructed slices, on the grid.
 
-    reconstruct: (n, 1, x', y') float32 in 0..1, slices in order of z, n at most `batch` -> the same shape; called under
-    inference mode, and autocast where precision is "bfloat16".  spacing: of the grid, mm (keep it in the state).
-    multiple: as the network was trained (`SlicePool`).
+    reconstruct: (n, 1, x', y') float32 in 0..1, as of `slice_score` -> the same shape; called under autocast where
+    precision is "bfloat16".
+    native: the score of the method's authors, from slices, their reconstructions and their brain (boolean), each
+    (n, 1, x', y'), to as large maps in float32; beside the residual, as the map "native".
     """
-    factor = block(spacing)
-    half = precision != "float32"
 
-    @torch.inference_mode()
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
-        slices, _ = slices_of(*given, spacing, multiple)
-        needed = np.unique(np.flatnonzero(wanted.any(axis=(0, 1))) // factor)
-        # Both neighbours of a needed slice, too: the residual is interpolated between them.
-        needed = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1)).tolist()
-        residual = torch.zeros_like(slices)
-        for start in range(0, len(needed), batch):
-            part = slices[needed[start : start + batch], None]
-            with torch.autocast(part.device.type, PRECISIONS[precision], enabled=half):
-                reconstructed = reconstruct(part)
-            residual[needed[start : start + batch]] = (part - reconstructed.float()).abs()[:, 0]
-        x, y, z = volume.shape
-        blocks = residual[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)[None, None]
-        on_grid = (
-            functional.interpolate(blocks, scale_factor=factor, mode="trilinear") if factor > 1 else blocks
-        )
-        found = on_grid[0, 0, :x, :y, :z].cpu().numpy()
-        return {"score": np.where(wanted, found, np.nan).astype(np.float32)}
+    def maps_of(slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=precision != "float32"):
+            reconstructed = reconstruct(slices)
+        reconstructed = reconstructed.float()
+        maps = {"score": (slices - reconstructed).abs()}
+        return maps | {"native": native(slices, reconstructed, brain)} if native else maps
 
-    return score
+    return slice_score(maps_of, device, spacing, multiple, batch)
+
+
+def _on_grid(maps: Tensor, shape: tuple[int, int, int], factor: int) -> np.ndarray:
+    """Maps of slices (slices, x', y') of `slices_of`, interpolated between their voxels to a grid (x, y, z)."""
+    x, y, z = shape
+    blocks = maps[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)[None, None]
+    if factor > 1:
+        blocks = functional.interpolate(blocks, scale_factor=factor, mode="trilinear")
+    return blocks[0, 0, :x, :y, :z].cpu().numpy()

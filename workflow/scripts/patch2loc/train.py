@@ -99,24 +99,23 @@ def _train(
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
     offset, scale = CENTRE.to(device), SPREAD.to(device)
 
-    def loss_of(step: int) -> Tensor:
+    def losses_of(step: int) -> list[Tensor]:
         generator = training.generator(settings.seed, 1, step)
         patch, place, slice_location = training.draw(
             generator, settings.batch, training.one_slice_each(generator)
         )
         with torch.autograd.graph.save_on_cpu() if spill else nullcontext():
             mean, log_variance = _predict(network, patch, slice_location, settings.precision)
-            return beta_nll(mean, log_variance, (place - offset) / scale)
+            return [beta_nll(mean, log_variance, (place - offset) / scale)]
 
-    def validate(_: float) -> dict[str, float]:
-        reached = _validate(network, fixed, settings, validation)
-        return reached | {"learning_rate": schedule.get_last_lr()[0]}
+    def validate(rate: float) -> dict[str, float]:
+        return _validate(network, fixed, settings, validation) | {"learning_rate": rate}
 
     history = train_in_steps(
         network,
-        optimiser,
+        [optimiser],
         schedule,
-        loss_of,
+        losses_of,
         validate,
         steps=settings.steps,
         batch=settings.batch,

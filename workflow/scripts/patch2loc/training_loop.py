@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ CHECKPOINT_SECONDS = 300
 
 def train_in_steps(
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
     schedule: torch.optim.lr_scheduler.LRScheduler | None,
-    loss_of: Callable[[int], Tensor],
+    losses_of: Callable[[int], Iterable[Tensor]],
     validate: Callable[[float], dict[str, float]],
     *,
     steps: int,
@@ -32,10 +32,13 @@ def train_in_steps(
 ) -> list[dict]:
     """Train a network in place, to the weights of least validation loss; return the history.
 
-    loss_of: the loss of a step, 1 to `steps`, which depends on the number of the step and the network only, so that
-    training can go on anywhere.  validate: from the learning rate of the step to columns of a row of the history,
-    validation_loss and learning_rate among them.  validations: how many, evenly spread.  unit: what a batch is of,
-    for the columns {unit} (seen) and {unit}_per_second.  clip: greatest norm of the gradient.
+    optimisers: each of parameters of its own.  schedule: of the first one.
+    losses_of: the losses of a step, 1 to `steps`, one for each optimiser, and each asked for after the optimiser before
+    has updated its parameters.  They depend on the number of the step and the network only, so that training can go on
+    anywhere; training_loss of the history is their sum.  validate: from the first learning rate of the step to columns
+    of a row of the history, validation_loss and learning_rate among them.  validations: how many, evenly spread.
+    unit: what a batch is of, for the columns {unit} (seen) and {unit}_per_second.  clip: greatest norm of the gradient
+    of an optimiser's parameters.
     checkpoint: file to write at every validation and every five minutes, and to go on from when it is there: a
     training that was killed and goes on gives the numbers of one that was not.
     Raises FloatingPointError when the validation loss was never finite.
@@ -46,7 +49,8 @@ def train_in_steps(
     if checkpoint is not None and checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         if schedule:
             schedule.load_state_dict(saved["schedule"])
         done, history, best = saved["step"], saved["history"], saved["best"]
@@ -56,16 +60,18 @@ def train_in_steps(
     saved_at = timed_from = time.monotonic()
     timed_steps = 0
     for step in range(done + 1, steps + 1):
-        loss = loss_of(step)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), clip)
-        optimiser.step()
-        rate = optimiser.param_groups[0]["lr"]
+        for optimiser, loss in zip(optimisers, losses_of(step), strict=True):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if clip is not None:
+                own = [value for group in optimiser.param_groups for value in group["params"]]
+                nn.utils.clip_grad_norm_(own, clip)
+            optimiser.step()
+            total = total + loss.detach()
+        rate = optimisers[0].param_groups[0]["lr"]
         if schedule:
             schedule.step()
-        total, count, timed_steps = total + loss.detach(), count + 1, timed_steps + 1
+        count, timed_steps = count + 1, timed_steps + 1
         validated = step in validation_steps
         if validated:
             training_loss = total.item() / count  # waits for the device: before the clock is read
@@ -88,7 +94,7 @@ def train_in_steps(
         if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
             state = {
                 "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
                 "schedule": schedule.state_dict() if schedule else None,
                 "step": step,
                 "history": history,
