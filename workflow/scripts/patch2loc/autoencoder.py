@@ -31,10 +31,65 @@ SETTINGS = {
     "smoke": PAPER
     | {"steps": 800, "batch": 16, "learning_rate": 1e-3, "widths": [16, 32, 64, 64], "latent": 64}
     | {"validations": 8, "validation_slices": 64},
-    "short": PAPER | {"steps": 4800, "learning_rate": 4e-4, "validations": 20},
+    "short": PAPER | {"steps": 2400, "batch": 16, "learning_rate": 1e-3, "validations": 20},
     "paper": PAPER,
 }
 NATIVE = {"erosion": 3, "median": 5}
+
+
+def halving(widths: Sequence[int]) -> list[nn.Module]:
+    """Layers of an encoder, each of which halves the sides of a slice."""
+    return [
+        nn.Sequential(nn.Conv2d(before, after, 5, 2, 2), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE))
+        for before, after in pairwise((1, *widths))
+    ]
+
+
+def doubling(widths: Sequence[int]) -> list[nn.Module]:
+    """Layers of a decoder, each of which doubles the sides: `halving` backwards."""
+    return [
+        nn.Sequential(
+            nn.ConvTranspose2d(before, after, 5, 2, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)
+        )
+        for before, after in pairwise((*reversed(widths), widths[0]))
+    ]
+
+
+def reduced_shape(shape: Sequence[int], widths: Sequence[int]) -> tuple[int, int, int]:
+    """What is left of a slice where encoder and decoder meet: channels, x, y."""
+    return widths[-1] // REDUCTION, *(size // 2 ** len(widths) for size in shape)
+
+
+def encoder(layers: Sequence[nn.Module], widths: Sequence[int]) -> nn.Sequential:
+    """Slices (n, 1, x, y) -> features (n, prod of `reduced_shape`).  layers: of `halving`."""
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], widths[-1] // REDUCTION, 1), nn.Flatten())
+
+
+def decoder(
+    layers: Sequence[nn.Module], widths: Sequence[int], reduced: tuple[int, int, int], latent: int
+) -> nn.Sequential:
+    """Codes (n, latent) -> slices (n, 1, x, y).  layers: of `doubling`.  reduced: of `reduced_shape`."""
+    return nn.Sequential(
+        nn.Linear(latent, prod(reduced)),
+        nn.Unflatten(1, reduced),
+        nn.Conv2d(reduced[0], widths[-1], 1),
+        nn.BatchNorm2d(widths[-1]),
+        nn.ReLU(),
+        *layers,
+        nn.Conv2d(widths[0], 1, 1),
+    )
+
+
+def random_code(mean: Tensor, log_deviation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Codes drawn from normal distributions, and the KL divergence of each of these from a standard normal.
+
+    mean, log_deviation: (..., latent).  Returns (..., latent) and (...), float32.
+    """
+    mean, log_deviation = mean.float(), log_deviation.float()
+    deviation = log_deviation.exp()
+    divergence = 0.5 * (mean.square() + deviation.square() - 2 * log_deviation - 1).sum(dim=-1)
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+    return mean + deviation * noise, divergence
 
 
 class Autoencoder(nn.Module):
@@ -54,30 +109,14 @@ class Autoencoder(nn.Module):
         variational: bool = False,
     ) -> None:
         super().__init__()
-        down = [
-            nn.Sequential(nn.Conv2d(before, after, 5, 2, 2), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE))
-            for before, after in pairwise((1, *widths))
-        ]
-        up = [
-            nn.Sequential(
-                nn.ConvTranspose2d(before, after, 5, 2, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)
-            )
-            for before, after in pairwise((*reversed(widths), widths[0]))
-        ]
-        reduced = (widths[-1] // REDUCTION, *(size // 2 ** len(widths) for size in shape))
-        self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], reduced[0], 1), nn.Flatten())
+        # The order in which layers are made is that of their random weights.
+        down, up = halving(widths), doubling(widths)
+        reduced = reduced_shape(shape, widths)
+        self.encoder = encoder(down, widths)
         self.mean = nn.Linear(prod(reduced), latent)
         self.log_deviation = nn.Linear(prod(reduced), latent) if variational else None
         self.dropout = nn.Dropout(dropout)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, prod(reduced)),
-            nn.Unflatten(1, reduced),
-            nn.Conv2d(reduced[0], widths[-1], 1),
-            nn.BatchNorm2d(widths[-1]),
-            nn.ReLU(),
-            *up,
-            nn.Conv2d(widths[0], 1, 1),
-        )
+        self.decoder = decoder(up, widths, reduced, latent)
 
     def forward(self, slices: Tensor) -> Tensor:
         """Reconstructions of slices (n, 1, x, y); of a variational one by the mean of the code."""
@@ -86,11 +125,8 @@ class Autoencoder(nn.Module):
     def sample(self, slices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Reconstructions by a random code, and each slice's KL divergence (n,) of the codes from a standard normal."""
         encoded = self.encoder(slices)
-        mean, log_deviation = self.mean(encoded).float(), self.log_deviation(encoded).float()
-        deviation = log_deviation.exp()
-        divergence = 0.5 * (mean.square() + deviation.square() - 2 * log_deviation - 1).sum(dim=1)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        return self.decoder(self.dropout(mean + deviation * noise)), divergence
+        code, divergence = random_code(self.mean(encoded), self.log_deviation(encoded), generator)
+        return self.decoder(self.dropout(code)), divergence
 
 
 def loss(network: Autoencoder, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:

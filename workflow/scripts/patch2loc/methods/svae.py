@@ -1,0 +1,148 @@
+"""SVAE (Behrendt et al. 2022), re-designed after its abstract: a VAE of slices whose codes see each other.
+
+No code of the authors is public, and the abstract says no more than this: slice-wise variational autoencoder,
+self-attention between the slices of a scan, about as many parameters as without.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from patch2loc import autoencoder
+from patch2loc.autoencoder import decoder, doubling, encoder, halving, random_code, reduced_shape
+from patch2loc.errors import InputError
+from patch2loc.methods import Volumes
+from patch2loc.reconstruction import ScanPool, residual_score, train, weights_of, with_weights
+
+POSITION = 0.02  # standard deviation of the code of a slice's place before it is learned
+PAPER = {
+    "steps": 10000,
+    "batch": 8,
+    "learning_rate": 1e-4,
+    "widths": [32, 64, 128, 128],
+    "latent": 128,
+    "layers": 2,
+    "heads": 4,
+    "feedforward": 256,
+    "dropout": 0.1,
+    "beta": 1.0,
+    "validations": 50,
+    "validation_slices": 2000,
+}
+SETTINGS = {
+    "smoke": PAPER
+    | {"steps": 240, "batch": 1, "learning_rate": 3e-3, "widths": [8, 16, 32, 32], "latent": 64}
+    | {"feedforward": 128, "validations": 6, "validation_slices": 100},
+    "short": PAPER
+    | {"steps": 1600, "batch": 2, "learning_rate": 4e-4, "validations": 20, "validation_slices": 500},
+    "paper": PAPER,
+}
+NATIVE = autoencoder.NATIVE
+
+
+class ScanAutoencoder(nn.Module):
+    """All slices of a scan through one vector each, and back; the vectors depend on each other.
+
+    shape: of a slice, each a multiple of 2 ** len(widths).  slices: of a scan.  widths: channels of the encoder's
+    layers, the last one a multiple of 8.  latent: length of a slice's code, a multiple of heads.  layers: of
+    self-attention between the slices of a scan; without any, slices are coded by themselves.  feedforward: width
+    inside these layers.  dropout: share dropped in training, in the layers and of the code.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        slices: int,
+        widths: Sequence[int],
+        latent: int,
+        layers: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        reduced = reduced_shape(shape, widths)
+        self.encoder = nn.Sequential(encoder(halving(widths), widths), nn.Linear(prod(reduced), latent))
+        self.position = nn.Parameter(POSITION * torch.randn(slices, latent))
+        # Not nn.TransformerEncoder: its layers are copies of one, with the same random weights.
+        attention = [
+            nn.TransformerEncoderLayer(latent, heads, feedforward, dropout, batch_first=True)
+            for _ in range(layers)
+        ]
+        self.attention = nn.Sequential(*attention)
+        self.mean = nn.Linear(latent, latent)
+        self.log_deviation = nn.Linear(latent, latent)
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = decoder(doubling(widths), widths, reduced, latent)
+
+    def encode(self, scans: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the code of each slice, (n, slices, latent).
+
+        scans: (n, slices, x, y), all slices in order of z.
+        """
+        codes = self.encoder(scans.flatten(0, 1)[:, None]).unflatten(0, scans.shape[:2])
+        with sdpa_kernel(SDPBackend.MATH):  # the fused ones add in any order on a GPU
+            codes = self.attention(codes + self.position)
+        return self.mean(codes), self.log_deviation(codes)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Scans (n, slices, x, y) from codes (n, slices, latent), each slice from its own alone."""
+        return self.decoder(self.dropout(codes).flatten(0, 1))[:, 0].unflatten(0, codes.shape[:2])
+
+    def forward(self, scans: Tensor) -> Tensor:
+        """Reconstructions of scans (n, slices, x, y) by the means of the codes."""
+        return self.decode(self.encode(scans)[0])
+
+
+def loss(network: ScanAutoencoder, scans: Tensor, beta: float, generator: torch.Generator) -> Tensor:
+    """Mean over slices of the summed absolute residual and beta times the KL divergence of the slice's code."""
+    codes, divergence = random_code(*network.encode(scans), generator)
+    residual = (scans - network.decode(codes).float()).abs().sum(dim=(2, 3))
+    return (residual + beta * divergence).mean()
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train on whole healthy scans.
+
+    settings: those of `reconstruction.train`, and beta, spacing and those of `ScanAutoencoder`.
+    Raises InputError when the heads cannot share the code.
+    """
+    if settings["latent"] % settings["heads"]:
+        raise InputError(
+            f"method_settings.svae: latent {settings['latent']} found with {settings['heads']} heads; expected a "
+            "multiple of heads; change one of them"
+        )
+    multiple = 2 ** len(settings["widths"])
+    pools = [ScanPool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
+    chosen = ("widths", "latent", "layers", "heads", "feedforward", "dropout")
+    built = {"shape": list(pools[0].shape), "slices": pools[0].slices_each}
+    built |= {name: settings[name] for name in chosen}
+
+    def loss_of(network: nn.Module, scans: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+        return loss(network, scans, settings["beta"], generator)
+
+    torch.manual_seed(settings["seed"])
+    network = ScanAutoencoder(**built).to(device)
+    history = train(network, loss_of, *pools, settings, checkpoint)
+    return {"weights": weights_of(network), "network": built, "spacing": settings["spacing"]}, history
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the absolute residual of a scan that is reconstructed from the means of its slices' codes."""
+    network = with_weights(ScanAutoencoder(**state["network"]), state["weights"], device)
+
+    def reconstruct(slices: Tensor) -> Tensor:
+        return network(slices[None, :, 0])[0, :, None]
+
+    multiple = 2 ** len(state["network"]["widths"])
+    return residual_score(reconstruct, device, state["spacing"], precision, multiple, batch=None)
