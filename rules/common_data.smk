@@ -32,7 +32,8 @@ def obtained_data():
 
 def downloadable(registered):
     """Rows of the registry to download, without the columns that are for readers."""
-    rows = registry.downloadable(registered_data(), known_data(), registered)
+    needed = registered_data() if registered in unpackers.NAMES else {registered: {"registry": registered}}
+    rows = registry.downloadable(needed, known_data(), registered)
     return [{key: row[key] for key in ("file", "url", "bytes", "checksum", "fetch")} for row in rows]
 
 
@@ -42,3 +43,12 @@ def archives_of(wildcards):
     if downloadable(wildcards.registered):
         return str(folder / unpackers.MANIFEST)
     return [str(path) for path in unpackers.waiting(folder)]
+
+
+def usable_weights():
+    """Weights from elsewhere that the methods of the configuration can use."""
+    try:
+        asked = {name for method in METHODS for name in prerequisites.declared(method, "PRETRAINED")}
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+    return [name for name in prerequisites.WEIGHTS if name in asked]

@@ -1,6 +1,7 @@
 # Data: download what is open, unpack what is there, say where to ask for the rest.
 localrules:
     data,
+    pretrained,
     download,
 
 
@@ -10,13 +11,21 @@ rule data:
         lambda wildcards: obtained_data(),
 
 
+rule pretrained:
+    """Weights from elsewhere that the methods of the configuration can use."""
+    input:
+        lambda wildcards: [
+            str(registry.downloads(config["data"], name) / unpackers.MANIFEST) for name in usable_weights()
+        ],
+
+
 rule download:
     output:
         f"{config['data']}/downloads/{{registered}}/{unpackers.MANIFEST}",
     log:
         f"{RESULTS}/logs/download/{{registered}}.log",
     wildcard_constraints:
-        registered="|".join(unpackers.NAMES),
+        registered="|".join((*unpackers.NAMES, *prerequisites.WEIGHTS)),
     conda:
         IMAGING
     params:

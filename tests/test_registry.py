@@ -4,19 +4,21 @@ import pandas as pd
 import pytest
 import yaml
 
+from patch2loc import prerequisites
 from patch2loc.acquire import registry
 from patch2loc.errors import InputError
 
 REPOSITORY = Path(__file__).parent.parent
 REGISTRY = REPOSITORY / "config" / "registry.csv"
 PAPER = {"ixi", "ixi_extra", "sri24", "sri24_extra", "brats21", "mslub", "atlas", "wmh"}
+PRETRAINED = set(prerequisites.WEIGHTS)
 REAL = {"ixi2mm", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "registry.schema.yaml"
 
 
 def test_shipped_registry_follows_its_schema():
     table = registry.read(REGISTRY, SCHEMA)
-    assert set(table["dataset"]) == PAPER | REAL
+    assert set(table["dataset"]) == PAPER | REAL | PRETRAINED
     assert list(table.columns) == yaml.safe_load(SCHEMA.read_text())["required"]
 
 

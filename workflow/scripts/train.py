@@ -23,4 +23,7 @@ with rule_log(snakemake.log[0]):
         snakemake.output.model,
         snakemake.output.history,
         snakemake.threads,
+        dict(zip(params.published, given.pretrained, strict=True)),
+        params.published,
+        dict(zip(params.needed, given.models, strict=True)),
     )

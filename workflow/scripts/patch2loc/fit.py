@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pandas as pd
 
 from patch2loc.files import read_json, write_csv
 from patch2loc.methods import method
-from patch2loc.models import save_model
+from patch2loc.models import load_model, save_model
+from patch2loc.prerequisites import digest
 from patch2loc.provenance import describe, write_sidecar
 from patch2loc.scans import Scan
 from patch2loc.standardize import StandardisedScans
@@ -43,29 +44,45 @@ def fit_model(
     model_path: str | Path,
     history_path: str | Path,
     threads: int = 1,
+    pretrained: Mapping[str, str | Path] | None = None,
+    published: Mapping[str, Mapping[str, str]] | None = None,
+    models: Mapping[str, str | Path] | None = None,
 ) -> None:
     """Fit a method and write its model and history.
 
     settings: what the method depends on (`methods.complete`, and numbers of the run).  about: modality and fold, and
     what is needed to bring another scan to the model's grid: atlas and preprocess settings.
     threads: that read scans.
+    pretrained: files of the weights that the method can use and that are given, {name: path}; the method finds in
+    settings["pretrained"] all that it can use, None where not given.  published: their rows of the registry by name.
+    models: files of the models of other methods that it needs, {method: path}; it finds their states in
+    settings["models"].  The provenance has the weights by their SHA-256, wherever they lie.
     A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
     """
-    landmarks = read_json(landmarks_path)
+    module, landmarks = method(name), read_json(landmarks_path)
     inputs = [
         landmarks_path,
+        *(models or {}).values(),
         *(path for scan in (*training, *validation) for path in (scan.volume, scan.mask)),
     ]
     subjects = [scan.subject for scan in (*training, *validation)]
-    provenance = describe(code, inputs, {**settings, "method": name, **about}, subjects)
+    known, given = dict(settings), dict(settings)
+    if usable := getattr(module, "PRETRAINED", ()):
+        given["pretrained"] = {each: (pretrained or {}).get(each) for each in usable}
+        known["pretrained"] = {
+            each: path and digest(path, published[each]) for each, path in given["pretrained"].items()
+        }
+    if models:
+        given["models"] = {each: load_model(path)["state"] for each, path in models.items()}
+    provenance = describe(code, inputs, {**known, "method": name, **about}, subjects)
     folder = Path(model_path).parent
     checkpoint = folder / f"checkpoint-{_key(provenance, device)}.pt"
     for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
         stale.unlink()
-    state, history = method(name).fit(
+    state, history = module.fit(
         StandardisedScans(training, landmarks, threads),
         StandardisedScans(validation, landmarks, threads),
-        settings,
+        given,
         checkpoint,
         device,
     )

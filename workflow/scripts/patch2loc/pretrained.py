@@ -1,0 +1,35 @@
+"""Networks with weights from elsewhere, read from files as torchvision publishes them."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from patch2loc.errors import InputError
+
+# What a file that is no state dict, or one of another network, ends with.
+UNFIT = (
+    *(OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError),
+    *(TypeError, AttributeError),  # what was saved is no dictionary of arrays
+)
+
+
+def with_pretrained(network: nn.Module, path: str | Path, prefix: str = "") -> nn.Module:
+    """A network with the weights of a file, in evaluation mode, frozen.
+
+    network: its parts named as in torchvision.  path: of a state dict that torch.save wrote; no code in it is run.
+    prefix: of the names in the file, such as "features." for this part of a network.  The file may hold more than the
+    network, which is not read.
+    Raises InputError when the file is no state dict, or lacks weights of the network or has them in another shape.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        names = [name for name in network.state_dict() if f"{prefix}{name}" in saved]
+        network.load_state_dict({name: saved[f"{prefix}{name}"] for name in names})
+    except UNFIT as error:
+        raise InputError(
+            f"{path}: {' '.join(str(error).split())[:300]} found, weights of {type(network).__name__} expected, as "
+            "torchvision publishes them; get the file again (docs/data.md)"
+        ) from error
+    return network.eval().requires_grad_(False)
