@@ -1,0 +1,40 @@
+"""FAE (Meissen et al. 2022): an autoencoder of the features that a ResNet-18 of ImageNet finds in a slice.
+
+Without the weights of ImageNet the ResNet-18 keeps random ones, an ablation of the method's authors; the state and the
+history say which it is.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from patch2loc import feature_autoencoder
+from patch2loc.methods import Volumes
+from patch2loc.pretrained import with_pretrained
+from patch2loc.slice_features import imagenet_features
+
+PRETRAINED = ("resnet18_imagenet",)
+NATIVE, SETTINGS = feature_autoencoder.NATIVE, feature_autoencoder.SETTINGS
+IMAGENET, RANDOM = "ResNet-18 of ImageNet", "random ResNet-18"
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train an autoencoder on features of healthy slices."""
+    torch.manual_seed(settings["seed"])
+    extractor, path = imagenet_features(), settings["pretrained"]["resnet18_imagenet"]
+    if path is not None:
+        with_pretrained(extractor, path)
+    kind = {"of": RANDOM if path is None else IMAGENET}
+    return feature_autoencoder.fit(training, validation, settings, checkpoint, device, extractor, kind)
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the dissimilarity of features and what the autoencoder makes of them."""
+    return feature_autoencoder.scorer(state, device, precision, imagenet_features())
