@@ -26,7 +26,7 @@ SETTINGS = {
         "widths": [16, 32, 32],
         "blocks": 1,
         "noise_fields": 4,
-        "steps": 400,
+        "steps": 250,
         "batch": 4,
         "learning_rate": 3e-3,
         "validations": 5,
