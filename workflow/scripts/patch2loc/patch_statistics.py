@@ -10,6 +10,7 @@ import torch
 from patch2loc import patches
 from patch2loc.dense import DenseNetwork, predict
 from patch2loc.heatmap import abnormality, true_location
+from patch2loc.methods import method
 from patch2loc.methods.patch2loc import location_network
 from patch2loc.scans import Scan
 from patch2loc.standardize import read_standardised
@@ -59,11 +60,11 @@ def cohort_patches(
     model: dict[str, Any], scans: Sequence[Scan], device: str, precision: str = "float32"
 ) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject."""
-    state = model["state"]
+    state, as_seen = model["state"], method(model["method"]).as_seen
     network = DenseNetwork(location_network(state), state["patch"], device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardised(scan, model["landmarks"])
-        table = patch_table(volume, mask, read_mask(scan.lesion), network)
+        table = patch_table(as_seen(state, volume, mask), mask, read_mask(scan.lesion), network)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

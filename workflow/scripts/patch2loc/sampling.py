@@ -1,5 +1,7 @@
 """Random training patches, drawn where the network is (paper, sections 2.1 and 4.1)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,13 +19,20 @@ class PatchPool:
     volumes: (subjects, slices, x, y) float16, 2 bytes a voxel.  places: the accepted voxels, slice after slice, as
     int32 indices into their slice, 4 bytes each; about a third of the voxels are accepted, so 3.3 bytes a voxel in all:
     1.3 GB for 100 scans of 192 x 192 x 100.  One scan at a time is held besides.
+    change: what drawn patches go through, (n, 1, p, p) and a generator to patches; None leaves them as they are.
     Raises InputError without scans, and when no patch is accepted anywhere.
     """
 
-    def __init__(self, scans: Volumes, patch: int, device: str) -> None:
+    def __init__(
+        self,
+        scans: Volumes,
+        patch: int,
+        device: str,
+        change: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    ) -> None:
         if not len(scans):
             raise InputError("no scans to train or validate on; check the roles in the split")
-        self.patch = patch
+        self.patch, self.change = patch, change
         places, counts = [], []
         for subject, (volume, mask) in enumerate(scans):
             if subject == 0:
@@ -76,5 +85,7 @@ class PatchPool:
             slices, which = slice_of.unique(return_inverse=True)
         padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.patch)
         cut = patches.cut(padded, which, x, y, self.patch).float()
+        if self.change:
+            cut = self.change(cut, generator)
         location = torch.stack([patches.location(x, width), patches.location(y, height)], dim=1)
         return cut, location, patches.location(slice_of % depth, depth)

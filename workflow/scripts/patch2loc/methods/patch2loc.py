@@ -22,15 +22,23 @@ def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, pd.DataFrame]:
     """Train the location network on healthy scans."""
+    pools = [PatchPool(scans, settings["patch"], device) for scans in (training, validation)]
+    return fit_network(*pools, settings, checkpoint)
+
+
+def fit_network(
+    training: PatchPool, validation: PatchPool, settings: dict, checkpoint: Path | None
+) -> tuple[dict, pd.DataFrame]:
+    """Train the location network on pools of patches: state and history, as of `fit`."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
-    network, history = train(
-        PatchPool(training, chosen.patch, device),
-        PatchPool(validation, chosen.patch, device),
-        chosen,
-        checkpoint,
-    )
+    network, history = train(training, validation, chosen, checkpoint)
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, pd.DataFrame(history)
+
+
+def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A standardised scan as the network sees it, (x, y, z) float32: as it is."""
+    return volume
 
 
 def location_network(state: dict) -> LocationNetwork:

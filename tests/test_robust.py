@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+import torch
+
+from patch2loc.levelling import WIDTH, LevelledScans, levelled, low_pass, mean_low_pass
+from patch2loc.methods import patch2loc, patch2loc_robust
+from patch2loc.patch_augmentation import GAIN, LOG_GAMMA, NOISE, SHADING, change_patches
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def patches():
+    values = 0.2 + 0.8 * torch.rand(400, 1, 12, 12, generator=generator(1))
+    values[:, :, :4] = 0  # outside the brain
+    return values
+
+
+def test_changes_depend_on_the_generator_alone(patches):
+    first, again, other = (change_patches(patches, generator(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
+    changed = change_patches(patches, generator())
+    assert (changed[:, :, :4] == 0).all()
+    # Each patch still looks like itself: correlated voxel by voxel, more than with any shift of itself.
+    inside, before = changed[:, 0, 4:, 1:-1], patches[:, 0, 4:, 1:-1]
+    shifted = patches[:, 0, 4:, 2:]
+
+    def correlation(a, b):
+        a, b = (part.flatten(1) - part.flatten(1).mean(1, keepdim=True) for part in (a, b))
+        return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+    assert (correlation(inside, before) > 0.5).float().mean() > 0.99
+    assert (correlation(inside, before) > correlation(inside, shifted)).all()
+
+
+def test_some_patches_stay_as_they_are_and_others_change_within_the_ranges():
+    flat = torch.full((2000, 1, 12, 12), 0.5)
+    changed = change_patches(flat, generator())
+    same = (changed == flat).flatten(1).all(1).float().mean()
+    smooth = (changed.flatten(1).std(1) < 1e-6).float().mean()
+    assert 0.5**5 < smooth < 0.5**2  # without shading and noise: contrast alone, blur of nothing
+    assert same < smooth
+    mean = changed.mean(dim=(1, 2, 3))
+    least = 0.5 ** np.exp(LOG_GAMMA) * (1 - GAIN)
+    most = 0.5 ** np.exp(-LOG_GAMMA) * (1 + GAIN)
+    assert (mean > least - 0.01).all()
+    assert (mean < most + 0.01).all()
+    assert mean.std() > 0.05
+    assert changed.flatten(1).std(1).max() < most * 2 * SHADING + 1.2 * NOISE
+
+
+def test_blur_at_the_edge_of_the_brain_takes_no_background():
+    flat = torch.zeros(3000, 1, 12, 12)
+    flat[:, :, 6:] = 1.0
+    changed = change_patches(flat, generator())[:, 0, 6:]
+    # Of patches without shading and noise every voxel of the brain has one value, the edge too.
+    spread = changed.flatten(1).amax(1) - changed.flatten(1).amin(1)
+    assert (spread < 1e-5).float().mean() > 0.5**5
+
+
+@pytest.fixture
+def head():
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, side) for side in (40, 44, 24)), indexing="ij")
+    mask = x**2 + y**2 + z**2 < 0.8
+    anatomy = 0.6 + 0.2 * np.sin(25 * x) * np.sin(25 * y)
+    return np.where(mask, anatomy, 0).astype(np.float32), mask, (x, y, z)
+
+
+def test_low_pass_of_a_constant_is_that_constant_up_to_the_edge(head):
+    _, mask, _ = head
+    found = low_pass(np.where(mask, 0.7, 0), mask, 2.0)
+    np.testing.assert_allclose(found[mask], 0.7, rtol=1e-5)
+
+
+def test_low_pass_keeps_slow_waves_and_takes_fast_ones():
+    mask = np.ones((200, 8, 8), bool)
+    position = np.arange(200)[:, None, None] * np.ones((1, 8, 8))
+    for length, gain in ((200.0, np.exp(-2 * (np.pi * WIDTH / 200) ** 2)), (20.0, 0.0)):
+        wave = np.cos(2 * np.pi * position / length)
+        found = low_pass(wave, mask, 1.0)[60:140]
+        np.testing.assert_allclose(found, gain * wave[60:140], atol=0.02)
+
+
+def test_shading_of_another_scanner_goes_and_anatomy_stays(head):
+    volume, mask, (x, y, _) = head
+    reference = mean_low_pass([(volume, mask)], 2.0)
+    shaded = np.where(mask, volume + 0.3 * x - 0.2 * y, 0).astype(np.float32)
+    ours = levelled(shaded, mask, reference, 2.0)
+    inner = low_pass(mask.astype(np.float32), np.ones_like(mask), 2.0) > 0.95  # away from the mask's edge
+    before, after = (np.abs(part - volume)[inner].mean() for part in (shaded, ours))
+    assert after < 0.15 * before
+    assert (ours[~mask] == 0).all()
+    assert (ours[mask] > 0).all()
+    # The training scan itself comes back.
+    np.testing.assert_allclose(levelled(volume, mask, reference, 2.0), volume, atol=1e-5)
+
+
+def test_the_reference_is_the_mean_inside_masks_and_goes_on_beyond_them(head):
+    volume, mask, (x, _, _) = head
+    half = mask & (x < 0)
+    reference = mean_low_pass([(volume, mask), (2 * np.where(half, volume, 0), half)], 2.0)
+    expected = (low_pass(volume, mask, 2.0) + low_pass(2 * np.where(half, volume, 0), half, 2.0)) / 2
+    np.testing.assert_allclose(reference[half], expected[half], rtol=1e-5)
+    right = mask & ~half
+    np.testing.assert_allclose(reference[right], low_pass(volume, mask, 2.0)[right], rtol=1e-5)
+    around = low_pass(mask.astype(np.float32), np.ones_like(mask), 2.0) > 0.05
+    assert (reference[around] > 0.3).all()
+
+
+def test_levelled_scans_are_read_anew_each_time(head):
+    volume, mask, _ = head
+    scans = LevelledScans([(volume, mask)], mean_low_pass([(volume, mask)], 2.0), 2.0)
+    assert len(scans) == 1
+    for _ in range(2):
+        ((first, its_mask),) = scans
+        assert its_mask is mask
+        assert first.dtype == np.float32
+
+
+SETTINGS = {
+    "widths": [4, 8, 8, 16],
+    "patch": 8,
+    "patches": 256,
+    "batch": 64,
+    "learning_rate": 0.01,
+    "schedule": "one_cycle",
+    "validation_patches": 64,
+    "validations": 2,
+    "seed": 5,
+    "precision": "float32",
+    "spacing": 2.0,
+}
+
+
+def test_a_model_levels_what_it_scores_and_saw_changed_patches(head):
+    volume, mask, (x, _, _) = head
+    scans = [(np.where(mask, volume * gain, 0).astype(np.float32), mask) for gain in (0.9, 1.0, 1.1)]
+    state, history = patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    assert len(history) == 2
+    np.testing.assert_array_equal(state["reference"], mean_low_pass(scans[:2], 2.0))
+    plain, _ = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    levelled_alone, _ = patch2loc.fit(
+        *(LevelledScans(part, state["reference"], 2.0) for part in (scans[:2], scans[2:])),
+        SETTINGS,
+        None,
+        "cpu",
+    )
+    first = "encoder.conv1.weight"
+    weights = [one["weights"][first] for one in (state, plain, levelled_alone)]
+    assert not np.array_equal(weights[0], weights[2])  # the patches were changed
+    assert not np.array_equal(weights[1], weights[2])  # and the scans levelled
+
+    wanted = mask & (np.arange(24) == 12)
+    shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
+    found = patch2loc_robust.scorer(state, "cpu")(shaded, mask, wanted)["score"]
+    seen = levelled(shaded, mask, state["reference"], 2.0)
+    np.testing.assert_array_equal(found, patch2loc.scorer(state, "cpu")(seen, mask, wanted)["score"])
+    assert np.isfinite(found[wanted]).all()
+    assert np.isnan(found[~wanted]).all()
+    np.testing.assert_array_equal(patch2loc_robust.as_seen(state, shaded, mask), seen)
