@@ -1,0 +1,24 @@
+# Transfer: whether scans are like those of the training, before any number about lesions is believed.
+rule transfer:
+    """Location error in healthy tissue by dataset and site: table and figure."""
+    input:
+        evaluated("patches/{method}/{dataset}/fold{fold}.parquet", HEALTHY + LESION + UNLABELLED, LOCATING),
+    output:
+        **table("transfer"),
+        **figure("transfer"),
+    log:
+        f"{RESULTS}/logs/transfer.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=code_hash("patch2loc.transfer", "patch2loc.figures.transfer"),
+        methods=LOCATING,
+        datasets={name: ABOUT[name] | {"sites": sites(name)} for name in HEALTHY + LESION + UNLABELLED},
+        training=config["training_data"],
+        folds=FOLDS,
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/transfer.py"
