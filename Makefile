@@ -21,8 +21,8 @@ $(VENV)/.complete: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae
-	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='[$(METHODS)]')
+demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae, or METHODS=all
+	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='$(if $(filter all,$(METHODS)),all,[$(METHODS)])')
 
 real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)

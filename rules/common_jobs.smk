@@ -61,9 +61,12 @@ def every_job():
     yield from jobs_of(
         "score_validation", "Heatmaps of validation scans.", method=METHODS, dataset=DATASETS, fold=FOLDS
     )
+    combinations = {"method": COMBINATIONS, "dataset": DATASETS, "fold": FOLDS}
+    yield from jobs_of("combine", "Heatmaps of test scans, combined from others.", **combinations)
     yield from jobs_of(
-        "analyse_patches", "One row a patch.", method=["patch2loc"], dataset=labelled, fold=FOLDS
+        "combine_validation", "Heatmaps of validation scans, combined from others.", **combinations
     )
+    yield from jobs_of("analyse_patches", "One row a patch.", method=LOCATING, dataset=DATASETS, fold=FOLDS)
     calibrated = [method for method in METHODS if method in method_names.CALIBRATED]
     yield from jobs_of("calibrate", method=calibrated, modality=modalities, fold=FOLDS)
     yield from jobs_of("evaluate", "One row a scan.", method=EVALUATED, dataset=labelled, fold=FOLDS)
@@ -71,7 +74,7 @@ def every_job():
         yield from jobs_of(name)
     for number in FIGURES:
         yield from jobs_of(f"fig{number}")
-    for name in MORE_FIGURES:
+    for name in [name for name in MORE_FIGURES if name not in TABLES]:
         yield from jobs_of(name)
     yield from jobs_of("learning_curve", "Losses of a training.", modality=modalities, fold=FOLDS)
     yield from jobs_of("viewer")

@@ -60,7 +60,7 @@ def model_of(wildcards):
 
 def method_settings(wildcards):
     """Params function: what the configuration says of a method's training."""
-    if wildcards.method == "patch2loc":
+    if wildcards.method in LOCATING:
         return {
             key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
         }
@@ -73,7 +73,7 @@ def healthy_dataset(name):
     return config["training_data"][DATASETS[name]["modality"]]
 
 
-def evaluated(pattern, datasets, methods=METHODS):
+def evaluated(pattern, datasets, methods=SCORED):
     """Results of every method, dataset and fold: `pattern` under the results, e.g. "metrics/.../fold{fold}.csv"."""
     return expand(f"{RESULTS}/{pattern}", method=methods, dataset=datasets, fold=FOLDS)
 
@@ -97,8 +97,10 @@ PROTOCOL = (
     f"Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
     f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each direction, stride "
     f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
-    f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS}"
-)
+    f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS} "
+    f"{prerequisites.fallbacks(METHODS, config['pretrained'])} "
+    f"{combination.described(COMBINATIONS)}"
+).strip()
 
 
 def of_kind(*kinds):
@@ -110,9 +112,12 @@ def of_kind(*kinds):
 ALL_SCANS = [folder for name in DATASETS for folder in preprocessed(name, known_subjects(name))]
 FOLD = FOLDS[0]  # figures show the first fold
 # Without lesions, heatmaps of healthy scans and false positives are all there is to show.
-TABLES = (
-    ["table1", "table2", "thresholds", "comparison", "by_volume", "variants"] if LESION else ["thresholds"]
-) + ["by_site"] * bool(SITES)
+TABLES = [
+    *(["table1", "table2", "thresholds"] if LESION else ["thresholds"]),
+    "transfer",
+    *(["comparison", "by_volume", "variants"] if LESION else []),
+    *["by_site"] * bool(SITES),
+]
 # Figures 8 and on: one for each lesion dataset, those of the paper first and in its order.
 PAPERS_ORDER = ["BraTS21", "MSLUB", "ATLAS", "WMH", None]
 LESION_FIGURES = dict(
@@ -161,13 +166,24 @@ LEARNING_CURVES = expand(
 
 
 # Methods as they are evaluated: the score of Patch2Loc also calibrated by the healthy validation scans.
-EVALUATED = method_names.evaluated(METHODS)
+EVALUATED = method_names.evaluated(SCORED)
 
 
-def scoring_model(wildcards):
-    """Params function: the model that made the heatmaps that are evaluated."""
+def scoring_models(wildcards):
+    """Params function: the model that made the heatmaps that are evaluated; of a combination, those of its parts."""
     method = method_names.scored_by(wildcards.method)
-    return f"{RESULTS}/models/{method}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+    return [
+        f"{RESULTS}/models/{part}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+        for part in (COMBINATIONS[method]["of"] if method in COMBINATIONS else [method])
+    ]
+
+
+def combined_heatmaps(kind):
+    """Input function: heatmaps of the parts of a combination."""
+    return lambda wildcards: [
+        f"{RESULTS}/{kind}/{part}/{wildcards.dataset}/fold{wildcards.fold}"
+        for part in COMBINATIONS[wildcards.method]["of"]
+    ]
 
 
 def calibration_of(method, dataset, fold):

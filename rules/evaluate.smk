@@ -15,6 +15,15 @@ use rule score as score_validation with:
         f"{RESULTS}/benchmarks/score_validation/{{method}}_{{dataset}}_fold{{fold}}.tsv"
 
 
+use rule combine as combine_validation with:
+    input:
+        combined_heatmaps("heatmaps_validation"),
+    output:
+        directory(f"{RESULTS}/heatmaps_validation/{{method}}/{{dataset}}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/combine_validation/{{method}}_{{dataset}}_fold{{fold}}.log",
+
+
 rule calibrate:
     """Where healthy brains score high: location and scale of a score at every place."""
     input:
@@ -58,7 +67,7 @@ rule evaluate:
         cohort=scored_cohort,
         patches=lambda wildcards: (
             f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet"
-            if wildcards.method == "patch2loc"
+            if wildcards.method in LOCATING
             else []
         ),
     output:
@@ -84,7 +93,7 @@ rule evaluate:
         code=code_hash("patch2loc.evaluate"),
         patch=config["patch"],
         spacing=config["grid"]["spacing"],
-        model=scoring_model,
+        models=scoring_models,
         score=config["score"],
     script:
         "../workflow/scripts/evaluate.py"
@@ -99,8 +108,8 @@ rule analyse_patches:
     log:
         f"{RESULTS}/logs/analyse_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
     wildcard_constraints:
-        method="patch2loc",
-        dataset="|".join(LESION + HEALTHY),
+        method="|".join(LOCATING),
+        dataset="|".join(LESION + HEALTHY + UNLABELLED),
     conda:
         NETWORK
     resources:

@@ -1,5 +1,7 @@
 # Figures that the paper does not have: curves, subjects, cost, folds.
-MORE_FIGURES = ["curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
+MORE_FIGURES = ["transfer"] + (
+    ["curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
+)
 LESION_MODALITIES = sorted({ABOUT[name]["modality"] for name in LESION})
 
 
@@ -76,10 +78,14 @@ rule folds:
         "../workflow/scripts/figure_metrics.py"
 
 
+# A combination has no training of its own, whose cost could be shown.
+TRAINED = method_names.evaluated(METHODS)
+
+
 rule cost:
     """AUPRC against the time of training and of scoring a scan."""
     input:
-        metrics=rules.subjects.input,
+        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, TRAINED),
         models=[f"{training}/model.safetensors" for training in TRAININGS],
         histories=[f"{training}/history.csv" for training in TRAININGS],
     output:
@@ -90,7 +96,7 @@ rule cost:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.cost", "patch2loc.tables"),
-        methods=EVALUATED,
+        methods=TRAINED,
         datasets={name: ABOUT[name] for name in LESION},
         modalities=LESION_MODALITIES,
         folds=FOLDS,

@@ -199,7 +199,7 @@ rule viewer:
     """The interactive viewer: its page, and the files of some scans of every dataset."""
     input:
         heatmaps=expand(
-            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=METHODS, dataset=list(DATASETS)
+            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=SCORED, dataset=list(DATASETS)
         ),
         calibrations=[
             calibration_of(method, name, FOLD)
@@ -242,6 +242,7 @@ rule report_page:
         captions=[workflow.source_path(f"../workflow/report/{CAPTIONS[number]}.rst") for number in FIGURES],
         more_figures=expand(f"{RESULTS}/figures/{{name}}.png", name=MORE_FIGURES),
         more_captions=[workflow.source_path(f"../workflow/report/{name}.rst") for name in MORE_FIGURES],
+        transfer=rules.transfer.output.csv,
         curves=LEARNING_CURVES,
         quality=rules.quality.output,
         viewer=rules.viewer.output,

@@ -26,6 +26,28 @@ rule score:
         "../workflow/scripts/score.py"
 
 
+# A combination is made of finished heatmaps: it has no model.
+rule combine:
+    input:
+        combined_heatmaps("heatmaps"),
+    output:
+        directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/combine/{{method}}_{{dataset}}_fold{{fold}}.log",
+    wildcard_constraints:
+        method="|".join(COMBINATIONS) or "(?!)",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=code_hash("patch2loc.combination"),
+        by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
+    script:
+        "../workflow/scripts/combine.py"
+
+
 # Heatmaps on the voxels of the scans as they came, for overlay on the originals.
 rule carry_back:
     input:
@@ -39,6 +61,8 @@ rule carry_back:
         directory(f"{RESULTS}/heatmaps_scan_space/{{method}}/{{dataset}}/fold{{fold}}"),
     log:
         f"{RESULTS}/logs/carry_back/{{method}}_{{dataset}}_fold{{fold}}.log",
+    wildcard_constraints:
+        method="|".join(SCORED),
     conda:
         IMAGING
     resources:

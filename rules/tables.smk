@@ -104,7 +104,7 @@ rule thresholds:
 rule comparison:
     """Every pair of methods on the same scans: differences, intervals, tests."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, method_names.competing(EVALUATED)),
     output:
         **table("comparison"),
     log:
@@ -117,7 +117,7 @@ rule comparison:
     params:
         code=code_hash("patch2loc.comparison"),
         table="comparison",
-        methods=EVALUATED,
+        methods=method_names.competing(EVALUATED),
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
         seed=config["seed"],
@@ -192,7 +192,7 @@ rule variants:
     params:
         code=code_hash("patch2loc.comparison"),
         table="variants",
-        methods=METHODS,
+        methods=SCORED,
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
         seed=config["seed"],

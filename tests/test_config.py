@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from patch2loc.acquire.phantom import COHORTS
 from patch2loc.acquire.sources import KINDS
+from patch2loc.combination import RULES, check_combinations
 from patch2loc.methods import BUDGETS, METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,6 +133,7 @@ def test_unknown_keys_are_refused(group):
         ("methods", ["patch2loc", "unheard_of"]),
         ("methods", ["patch2loc", "../elsewhere.method"]),
         ("methods", ["thresh"]),
+        ("methods", "every"),
         ("training.learning_rate", 0),
         ("score.stride", 0),
         ("grid.spacing", 0),
@@ -150,6 +152,28 @@ def test_impossible_values_are_refused(path, value):
     assert name in holder
     holder[name] = value
     assert problems(config)
+
+
+@pytest.mark.parametrize(
+    ("declared", "valid"),
+    [
+        ({"of": ["patch2loc", "dae"], "by": "rank_average"}, True),
+        ({"of": ["patch2loc", "dae", "mypackage.own"], "by": "rank_product"}, True),
+        ({"of": ["patch2loc", "dae"], "by": "best_on_lesions"}, False),
+        ({"of": ["patch2loc", "patch2loc"], "by": "rank_average"}, False),
+        ({"of": ["patch2loc", "dae"]}, False),
+        ({"of": ["patch2loc", "dae"], "by": "rank_average", "weights": [1, 2]}, False),
+    ],
+)
+def test_combinations_are_of_methods_by_a_known_rule(declared, valid):
+    config = configuration("demo.yaml") | {"methods": "all", "combinations": {"both": declared}}
+    assert (problems(config) == []) == valid
+
+
+def test_the_schema_offers_the_rules_of_combinations():
+    declared = SCHEMA["properties"]["combinations"]["additionalProperties"]["properties"]
+    assert declared["by"]["enum"] == list(RULES)
+    check_combinations(configuration("demo.yaml")["combinations"])
 
 
 def test_the_configuration_of_the_paper_is_the_defaults():

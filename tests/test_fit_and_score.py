@@ -8,10 +8,11 @@ from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.fit import fit_model
-from patch2loc.methods import METHODS, complete, method
+from patch2loc.methods import METHODS, complete, method, needs_lesion
 from patch2loc.models import load_model, save_model
 from patch2loc.patch_statistics import cohort_patches
 from patch2loc.postprocessing import native
+from patch2loc.prerequisites import declared
 from patch2loc.scans import Scan
 from patch2loc.score import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardised
@@ -70,6 +71,7 @@ def fit(folder, scans, name="patch2loc", code="code"):
         CPU,
         folder / name / "model.safetensors",
         folder / name / "history.csv",
+        models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
     )
     return folder / name / "model.safetensors"
 
@@ -78,11 +80,13 @@ def fit(folder, scans, name="patch2loc", code="code"):
 def test_a_model_file_is_all_that_scoring_needs(tmp_path, scans, name):
     model = load_model(fit(tmp_path, scans, name))
     volume, mask = scans[5].read()
-    heatmap = heatmap_of(model, CPU, median_filter=3)(volume, mask, "s5")
+    truth = (mask & (volume > 150),)
+    heatmap = heatmap_of(model, CPU, median_filter=3)(volume, mask, "s5", *truth)
     assert np.array_equal(np.isfinite(heatmap), mask)
     score = method(name).scorer(model["state"], CPU)
     standardised, _ = read_standardised(scans[5], model["landmarks"])
-    everywhere = score(standardised, mask, np.ones_like(mask))["score"]
+    given = truth if needs_lesion(name) else ()
+    everywhere = score(standardised, mask, np.ones_like(mask), *given)["score"]
     expected = ndimage.median_filter(everywhere, size=3, mode="reflect")
     np.testing.assert_allclose(heatmap[mask], expected[mask], rtol=1e-4, atol=1e-4)
 

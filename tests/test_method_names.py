@@ -1,5 +1,18 @@
 from patch2loc import methods
-from patch2loc.method_names import NATIVE, evaluated, is_calibrated, is_native, scored_by, shown, subfolder
+from patch2loc.method_names import (
+    CONTROLS,
+    NATIVE,
+    TRUTH,
+    competing,
+    configured,
+    evaluated,
+    is_calibrated,
+    is_control,
+    is_native,
+    scored_by,
+    shown,
+    subfolder,
+)
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
@@ -7,7 +20,12 @@ def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
     assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore"]
     assert [is_calibrated(name) for name in names] == [False, False, True, False]
     assert [scored_by(name) for name in names] == ["thresh", "patch2loc", "patch2loc", "zscore"]
-    assert [shown(name) for name in names] == ["thresh", "patch2loc", "patch2loc, calibrated", "zscore"]
+    assert [shown(name) for name in names] == [
+        "thresh",
+        "patch2loc",
+        "patch2loc, calibrated",
+        "zscore, control",
+    ]
 
 
 def test_methods_without_patch2loc_stay_as_they_are():
@@ -26,3 +44,17 @@ def test_a_native_score_follows_its_method_and_is_told_from_it():
 def test_native_scores_are_of_the_methods_that_have_them():
     having = [name for name in methods.METHODS if hasattr(methods.method(name), "NATIVE")]
     assert having == [name for name in NATIVE if name in methods.METHODS]
+
+
+def test_controls_are_methods_and_are_told_from_the_rows_of_the_paper():
+    assert set(CONTROLS) <= set(methods.METHODS)
+    assert [name for name in methods.METHODS if is_control(name)] == list(CONTROLS)
+    assert shown("random") == "random, control"
+    assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_native", "mypackage.zscore"]))
+    assert methods.needs_lesion(TRUTH)
+    assert competing(["patch2loc", "oracle", "random"]) == ["patch2loc", "random"]
+
+
+def test_all_stands_for_every_method_of_the_package():
+    assert configured("all", methods.METHODS) == list(methods.METHODS)
+    assert configured(["patch2loc", "mypackage.own"], methods.METHODS) == ["patch2loc", "mypackage.own"]

@@ -123,6 +123,23 @@ def test_table1_says_what_a_calibrated_score_is_and_sets_nothing_published_besid
     assert "healthy validation scans" not in to_markdown(table1_layout(alone, DATASETS, ""))
 
 
+def test_table1_marks_controls_and_gives_the_truth_no_place_among_the_best(published1):
+    means = {"patch2loc": 0.2, "oracle": 0.9, "zscore": 0.5, "random": 0.1}
+    table = table1({(m, "BraTS21"): summary(v) for m, v in means.items()}, DATASETS, published1)
+    controls = table.drop_duplicates("method").set_index("method")["control"]
+    assert controls.to_dict() == {"patch2loc": 0, "oracle": 1, "zscore": 1, "random": 1}
+    markdown = to_markdown(table1_layout(table, DATASETS, ""))
+    assert "| oracle, control | 100.0 | 90.0 |" in markdown
+    assert "| zscore, control | **60.0** | **50.0** |" in markdown
+    assert "| patch2loc | <u>30.0</u> | <u>20.0</u> |" in markdown
+    assert "others must beat" in markdown
+    assert "out of competition" in markdown
+    plain = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    assert "others must beat" not in to_markdown(table1_layout(plain, DATASETS, ""))
+    some = table1({("random", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    assert "out of competition" not in to_markdown(table1_layout(some, DATASETS, ""))
+
+
 @pytest.mark.parametrize(
     ("plain", "latex"),
     [
@@ -223,7 +240,9 @@ def test_written_tables_agree(tmp_path, published1):
 def test_cases_are_means_over_folds():
     def fold(auprc):
         row = {
-            name: 0.5 for name in CASES_COLUMNS if name not in ("method", "dataset", "modality", "simulated")
+            name: 0.5
+            for name in CASES_COLUMNS
+            if name not in ("method", "dataset", "modality", "control", "simulated")
         }
         return pd.DataFrame([row | {"subject": "a", "auprc": auprc}])
 
@@ -231,9 +250,10 @@ def test_cases_are_means_over_folds():
     found = cases({("thresh", "phantom"): [fold(0.2), fold(0.4)]}, datasets)
     assert len(found) == 1
     assert found.loc[0, "auprc"] == pytest.approx(0.3)
-    assert found.loc[0, ["method", "dataset", "modality", "simulated"]].tolist() == [
+    assert found.loc[0, ["method", "dataset", "modality", "control", "simulated"]].tolist() == [
         "thresh",
         "phantom",
         "T2",
+        0,
         1,
     ]

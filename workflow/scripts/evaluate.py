@@ -40,7 +40,7 @@ with rule_log(snakemake.log[0]):
         "lesion_validation": [scan.subject for scan in validating],
         **snakemake.wildcards,
     }
-    inputs = [params.model, *(path for scan in [*scans, *validating] for path in (scan.mask, scan.lesion))]
+    inputs = [*params.models, *(path for scan in [*scans, *validating] for path in (scan.mask, scan.lesion))]
     description = describe(params.code, inputs, configuration, found.metrics["subject"])
     tables = (output.metrics, output.at_thresholds, output.variants, output.curves)
     for path, table in zip(tables, found, strict=True):

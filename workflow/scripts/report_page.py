@@ -10,6 +10,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_json
     from patch2loc.provenance import environment
     from patch2loc.report import ReportFigure, ScanQuality, write_report
+    from patch2loc.transfer import transfer_warnings
 
     given, params = snakemake.input, snakemake.params
     metrics = []
@@ -65,4 +66,5 @@ with rule_log(snakemake.log[0]):
         },
         given.viewer[0],
         more_figures,
+        transfer_warnings(pd.read_csv(given.transfer), params.datasets),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patch2loc.errors import InputError
+from patch2loc.methods import LOCATING
 from patch2loc.splits import SIMULATED_FOLDS
 
 
@@ -27,11 +28,11 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
         )
-    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
+    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - set(LOCATING)))
     if unused:
         raise InputError(
             f"method_settings: {', '.join(unused)} found, methods of `methods` expected, whose settings these are "
-            "(those of patch2loc are `training`); correct the name, or leave it out"
+            "(those of methods that predict locations are `training`); correct the name, or leave it out"
         )
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})

@@ -3,9 +3,21 @@
 from collections.abc import Sequence
 
 # Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
-CALIBRATED = ("patch2loc",)
-NATIVE = ("ae", "vae", "dae", "ddpm", "pddpm", "cddpm")
+CALIBRATED = ("patch2loc", "patch2loc_robust")
+NATIVE = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
 SUFFIX, NATIVE_SUFFIX = "_calibrated", "_native"
+# Built from an abstract alone: a row of the same name in another table is another network.
+REDESIGNED = ("svae",)
+# Simple scores that others must beat to claim anything; no rows of the paper.
+CONTROLS = ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
+# The control that is given the truth: it has rows, and no method is held against it.
+TRUTH = "oracle"
+ALL = "all"  # instead of a list: every method of the package
+
+
+def configured(methods: Sequence[str] | str, known: Sequence[str]) -> list[str]:
+    """The methods that the configuration's key `methods` names.  known: every method of the package."""
+    return list(known) if methods == ALL else list(methods)
 
 
 def evaluated(methods: Sequence[str]) -> list[str]:
@@ -35,8 +47,23 @@ def subfolder(name: str) -> str:
     return "native" if is_native(name) else ""
 
 
+def is_control(name: str) -> bool:
+    """Whether an evaluated method is a control."""
+    return name in CONTROLS
+
+
+def competing(names: Sequence[str]) -> list[str]:
+    """The evaluated methods that are compared with each other: all but the one that is given the truth."""
+    return [name for name in names if name != TRUTH]
+
+
 def shown(name: str) -> str:
-    """An evaluated method in a table: "patch2loc, calibrated", "ae, native"."""
-    if is_native(name):
-        return f"{scored_by(name)}, native"
-    return f"{scored_by(name)}, calibrated" if is_calibrated(name) else name
+    """An evaluated method in a table: "patch2loc, calibrated", "svae, re-design, native", "zscore, control"."""
+    method = scored_by(name)
+    words = {
+        "re-design": method in REDESIGNED,
+        "native": is_native(name),
+        "calibrated": is_calibrated(name),
+        "control": is_control(name),
+    }
+    return ", ".join([method, *(word for word, so in words.items() if so)])

@@ -12,7 +12,7 @@ from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
-from patch2loc.methods import module_name
+from patch2loc.methods import module_name, needs_lesion
 from patch2loc.models import load_model
 from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
 from patch2loc.provenance import PREPROCESSING, code_hash, environment
@@ -60,7 +60,7 @@ def load_scorer(
 
     model_path, modality, landmarks: as for `load_model`.  device: "cpu" or "cuda".  atlas: "icbm152" or the folder
     of SRI24, when it is not where the model's training had it.  precision: "float32" or "bfloat16", of the network.
-    Raises InputError for a model or an atlas that cannot be used.
+    Raises InputError for a model or an atlas that cannot be used, and for one that scores by the lesion mask.
     """
     model = load_model(model_path, modality, landmarks)
     if not (atlas or model.get("atlas")):
@@ -68,6 +68,11 @@ def load_scorer(
             f"{model_path}: tells no atlas; give the folder of SRI24 (--atlas), on which it was trained"
         )
     try:
+        if needs_lesion(model["method"]):
+            raise InputError(
+                f"{model_path}: the method {model['method']} found, a control that scores by the lesion mask, and a "
+                "scan of one's own has none; give the model of another method"
+            )
         settings = model["grid"]
         contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
         loaded = load_atlas(atlas or model["atlas"], contrast)

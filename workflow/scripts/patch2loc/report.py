@@ -61,6 +61,7 @@ def write_report(
     provenance: Mapping[str, Any],
     viewer: str | Path,
     more_figures: Sequence[ReportFigure] = (),
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write the report of a run as one self-contained HTML file, with links to the viewer beside it.
 
@@ -69,7 +70,7 @@ def write_report(
     simulated of each, and what else there is to show. provenance: label to value; values that are mappings or lists
     are shown folded. Of the pictures of quality control, those of scans left out and flagged first, at most 60 are
     shown; all are counted. viewer: its folder (`viewer.folder`), in the folder of `path`. more_figures: those that
-    the paper does not have, in a section of their own.
+    the paper does not have, in a section of their own. warnings: what else a reader has to know before the numbers.
     Raises InputError when a picture is missing or unreadable, or the viewer is.
     """
     environment = Environment(
@@ -84,7 +85,7 @@ def write_report(
     text = environment.get_template(TEMPLATE).render(
         title=title,
         simulated=_simulated(datasets),
-        warnings=_warnings(metrics, quality, datasets),
+        warnings=[*_warnings(metrics, quality, datasets), *warnings],
         run=dict(run),
         datasets=[dict(dataset) for dataset in datasets],
         tables=list(tables),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
+from patch2loc.method_names import shown
 from patch2loc.viewer.folder import link_to
 
 METRIC_LABELS = {
@@ -50,8 +51,8 @@ def dataset_section(
     }
     table = own.groupby(KEYS, sort=False).mean(numeric_only=True)
     table = table.loc[:, table.notna().any()].reset_index()
-    shown = [name for name in MEANS if name in table.columns]
-    means = table.groupby("method", sort=False)[shown].mean().reset_index()
+    averaged = [name for name in MEANS if name in table.columns]
+    means = table.groupby("method", sort=False)[averaged].mean().reset_index()
     means.insert(1, "subjects", table.groupby("method", sort=False).size().to_numpy())
     ranked = _ranked(entries, scored) if dataset["role"] == "unlabelled" else []
     return {
@@ -101,7 +102,10 @@ def _table(table: pd.DataFrame, links: dict[str, str]) -> dict[str, Any]:
         "headers": [METRIC_LABELS.get(name, name) for name in table.columns],
         "rows": [
             [
-                (*_cell(value), _viewed(links, row) if name == "subject" else None)
+                (
+                    *_cell(shown(value) if name == "method" else value),
+                    _viewed(links, row) if name == "subject" else None,
+                )
                 for name, value in row.items()
             ]
             for row in table.to_dict("records")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_csv, write_text
-from patch2loc.methods import method
+from patch2loc.methods import method, needs_lesion
 from patch2loc.models import load_model
 from patch2loc.postprocessing import median_filtered, native
 from patch2loc.prefetch import prefetched
@@ -34,17 +34,20 @@ def heatmap_of(
     stride: int = 1,
     median_filter: int = 7,
     precision: str = "float32",
-) -> Callable[[np.ndarray, np.ndarray, str], np.ndarray]:
-    """A function from a preprocessed volume and its mask to the heatmap of a model.
+) -> Callable[..., np.ndarray]:
+    """A function (volume, mask, name, lesion=None) from a preprocessed scan to the heatmap of a model.
 
     volume: (x, y, z) float32 as preprocessed.  mask: (x, y, z) boolean.  name: of the scan, for messages.
+    lesion: (x, y, z) boolean, for a method that needs it (`methods.needs_lesion`).
     The heatmap is (x, y, z) float32, NaN outside the mask, after the median filter.
     Raises InputError when the scan is not on the model's grid.
     """
     maps = heatmaps_with(model, device, stride, median_filter, precision)
 
-    def heatmap(volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
-        return maps(standardised_for(model, volume, mask, name), mask)[0]
+    def heatmap(
+        volume: np.ndarray, mask: np.ndarray, name: str, lesion: np.ndarray | None = None
+    ) -> np.ndarray:
+        return maps(standardised_for(model, volume, mask, name), mask, lesion)[0]
 
     return heatmap
 
@@ -62,24 +65,30 @@ def standardised_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray
 
 def heatmaps_with(
     model: dict[str, Any], device: str, stride: int, median_filter: int, precision: str
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray | None]]:
-    """A function from a standardised volume and its mask to the heatmap of a model, as `heatmap_of` gives it.
+) -> Callable[..., tuple[np.ndarray, np.ndarray | None]]:
+    """A function (standardised, mask, lesion=None) to the heatmap of a model, as `heatmap_of` gives it.
 
-    With it comes the heatmap with the post-processing of the method's authors, from the same scores, or None.
+    With it comes the heatmap with the post-processing of the method's authors, or None: from the same scores, or from
+    the map "native" where the method makes one.
     """
     module = method(model["method"])
     score = module.scorer(model["state"], device, stride, precision)
     own = getattr(module, "NATIVE", None)
+    with_lesion = needs_lesion(model["method"])
 
-    def heatmaps(standardised: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def heatmaps(
+        standardised: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         scores = []
+        truth = (lesion,) if with_lesion else ()
 
         def scored(wanted: np.ndarray) -> np.ndarray:
-            scores.append(score(standardised, mask, wanted)["score"])
-            return scores[-1]
+            scores.append(score(standardised, mask, wanted, *truth))
+            return scores[-1]["score"]
 
         common = median_filtered(scored, mask, median_filter, device)
-        return common, native(scores[-1], mask, model["grid"]["spacing"], **own) if own else None
+        theirs = scores[-1].get("native", scores[-1]["score"])
+        return common, native(theirs, mask, model["grid"]["spacing"], **own) if own else None
 
     return heatmaps
 
@@ -100,7 +109,8 @@ def score_scans(
     The heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/native.
     Scans are read by `threads` and heatmaps written by one more while the device computes.
     Heatmaps that are done are kept beside the folder meanwhile, so that a killed run goes on: each is named after
-    the model, the code, the settings and its scan, and taken again only where all of these are the same.
+    the model, the code, the settings and its scan, and taken again only where all of these are the same. The lesion
+    mask is part of a scan where the method needs it.
     """
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
@@ -108,17 +118,22 @@ def score_scans(
     model = load_model(model_path)
     heatmaps = heatmaps_with(model, device, stride, median_filter, precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
+    with_lesion = needs_lesion(model["method"])
 
-    def read(scan: Scan) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray, float] | None]:
-        key = json.dumps([*run, scan.subject, sha256(scan.volume), sha256(scan.mask)])
+    def read(
+        scan: Scan,
+    ) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray, float] | None]:
+        files = [scan.volume, scan.mask, *([scan.lesion] if with_lesion else [])]
+        key = json.dumps([*run, scan.subject, *map(sha256, files)])
         path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
         if path.exists():
             return path, None
         start = time.perf_counter()
         volume, affine = volumes.read(scan.volume)
         mask = volumes.read_mask(scan.mask)
+        lesion = volumes.read_mask(scan.lesion) if with_lesion else None
         standardised = standardised_for(model, volume, mask, str(scan.volume))
-        return path, (standardised, mask, affine, time.perf_counter() - start)
+        return path, (standardised, mask, lesion, affine, time.perf_counter() - start)
 
     kept = {}
     with ThreadPoolExecutor(1) as writer:
@@ -130,9 +145,9 @@ def score_scans(
         ):
             kept[path] = scan.subject
             if given is not None:
-                standardised, mask, affine, seconds = given
+                standardised, mask, lesion, affine, seconds = given
                 start = time.perf_counter()
-                made = heatmaps(standardised, mask)
+                made = heatmaps(standardised, mask, lesion)
                 seconds += time.perf_counter() - start
                 if written:
                     written.result()  # one heatmap at most waits to be written

@@ -14,7 +14,7 @@ import pandas as pd
 from patch2loc import summary
 from patch2loc.errors import InputError
 from patch2loc.files import write_csv, write_text
-from patch2loc.method_names import is_calibrated, is_native, shown
+from patch2loc.method_names import TRUTH, is_calibrated, is_control, is_native, shown
 from patch2loc.table_formats import (
     METRIC_NAMES,
     Cell,
@@ -34,6 +34,7 @@ TABLE1_COLUMNS = [
     "metric",
     *summary.COLUMNS,
     "prevalence",
+    "control",
     "simulated",
     "published_mean",
     "published_sd",
@@ -43,6 +44,7 @@ CASES_COLUMNS = [
     "dataset",
     "subject",
     "modality",
+    "control",
     "simulated",
     "auprc",
     "prevalence",
@@ -61,7 +63,13 @@ CALIBRATED_NOTE = (
 )
 NATIVE_NOTE = (
     "Native: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
-    "median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0."
+    "median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0. Of "
+    "ra and phanes: the score of their authors."
+)
+CONTROL_NOTE = "Control: a simple score that others must beat, no row of the paper."
+TRUTH_NOTE = (
+    f"{TRUTH.capitalize()}: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
+    "competition."
 )
 
 Datasets = Mapping[str, Mapping[str, Any]]
@@ -132,6 +140,7 @@ def table1(
                 | about_row(dataset, datasets)
                 | {
                     "method": method,
+                    "control": int(is_control(method)),
                     "published_mean": mean / 100,
                     "published_sd": sd / 100,
                 }
@@ -143,8 +152,8 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
     """Table 1 as the paper shows it: methods down, datasets across, percent.
 
     Under each method stand its 95 % interval and, for the paper's datasets, what the paper printed.
-    The best of two or more methods is bold, the second best underlined. protocol: one line saying how
-    the numbers were computed.
+    The best of two or more methods is bold, the second best underlined; the control that is given the truth has no
+    place among them. protocol: one line saying how the numbers were computed.
     """
     columns = [(dataset, metric) for dataset in table["dataset"].unique() for metric in METRIC_LABELS]
     cells = {(r["method"], r["dataset"], r["metric"]): r for r in table.to_dict("records")}
@@ -167,8 +176,13 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         if any(r and not np.isnan(r["published_mean"]) for r in found):
             printed = [spread(r["published_mean"], r["published_sd"], 2) if r else "–" for r in found]
             rows.append(("  published", [Cell(text) for text in printed]))
-    second = {CALIBRATED_NOTE: is_calibrated, NATIVE_NOTE: is_native}
-    notes = [note for note, is_second in second.items() if any(map(is_second, table["method"]))]
+    of_some = {
+        CALIBRATED_NOTE: is_calibrated,
+        NATIVE_NOTE: is_native,
+        CONTROL_NOTE: is_control,
+        TRUTH_NOTE: TRUTH.__eq__,
+    }
+    notes = [note for note, concerns in of_some.items() if any(map(concerns, table["method"]))]
     first = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
     footer = [
         ("Subjects × folds", [Cell(f"{r['n_subjects']} × {r['n_folds']}") for r in first]),
@@ -197,7 +211,13 @@ def cases(metrics: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: D
         about = datasets[dataset]
         simulated = int(about["simulated"])
         rows.append(
-            means.assign(method=method, dataset=dataset, modality=about["modality"], simulated=simulated)
+            means.assign(
+                method=method,
+                dataset=dataset,
+                modality=about["modality"],
+                control=int(is_control(method)),
+                simulated=simulated,
+            )
         )
     return pd.concat(rows, ignore_index=True)[CASES_COLUMNS]
 
@@ -246,9 +266,9 @@ def dataset_groups(table: pd.DataFrame, datasets: Datasets, span: int) -> list[t
 
 
 def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
-    """Best and second best of each column; equal values share a place, one method alone has none."""
-    marks = {}
-    for (dataset, metric), column in table.dropna(subset="mean").groupby(["dataset", "metric"], sort=False):
+    """Best and second best of each column; equal values share a place, one method alone has none, nor has the truth."""
+    marks, competing = {}, table[table["method"] != TRUTH].dropna(subset="mean")
+    for (dataset, metric), column in competing.groupby(["dataset", "metric"], sort=False):
         if len(column) < 2:
             continue
         places = column["mean"].round(4).rank(method="min", ascending=False)

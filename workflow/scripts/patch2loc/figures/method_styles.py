@@ -59,9 +59,14 @@ def rows_of_two(titles: Sequence[str], row_height: float = 1.6) -> tuple[Figure,
 
 
 def method_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend over all panels."""
+    """One legend over all panels, for whose rows beyond the third the figure grows."""
+    columns = 5 if len(handles) <= 20 else 4  # of many methods some have long names
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.14 * max(rows - 3, 0))
     with mpl.rc_context(RC):
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5), handlelength=3)
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=min(len(handles), columns), handlelength=3
+        )
 
 
 def line_handle(style: MethodStyle) -> Line2D:

@@ -11,13 +11,16 @@ A module has
         device: "cpu" or "cuda".  stride: voxels between scored places in a slice, for methods that can skip some.
         precision: "float32" or "bfloat16", for methods with a network.
         volume, mask: a standardised scan.  wanted: (x, y, z) boolean, the voxels to score.
-        maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}.
+        maps: {"score": (x, y, z) float32, NaN where not wanted, higher is more abnormal, ...}; a map "native", where
+        there is one, is what NATIVE is applied to.
 and may have
     SETTINGS = {"smoke": {...}, "short": {...}, "paper": {...}}
         the method's settings in each budget; the config's `method_settings` change single ones.
     NATIVE = {"erosion": 3, "median": 5}
         post-processing of the method's authors (`postprocessing.native`): a second heatmap, and for the methods
         in `method_names.NATIVE` a row of its own.
+    NEEDS_LESION = True
+        score takes the lesion mask, (x, y, z) boolean, as its last argument: of a control, which is given the truth.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,9 +33,47 @@ import numpy as np
 from patch2loc.errors import InputError
 
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
-METHODS = ("patch2loc", "thresh", "thresh_dark", "zscore", "ae", "vae", "dae", "ddpm", "pddpm", "cddpm")
+METHODS = (
+    "patch2loc",
+    "patch2loc_robust",
+    "thresh",
+    "thresh_dark",
+    "ae",
+    "vae",
+    "svae",
+    "dae",
+    "fae",
+    "fae_patch2loc",
+    "ra",
+    "phanes",
+    "ddpm",
+    "pddpm",
+    "cddpm",
+    "zscore",
+    "zscore_bright",
+    "zscore_dark",
+    "asymmetry",
+    "random",
+    "oracle",
+)
 # Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
-NETWORKS = ("patch2loc", "ae", "vae", "dae", "ddpm", "pddpm", "cddpm")
+NETWORKS = (
+    "patch2loc",
+    "patch2loc_robust",
+    "ae",
+    "vae",
+    "svae",
+    "dae",
+    "fae",
+    "fae_patch2loc",
+    "ra",
+    "phanes",
+    "ddpm",
+    "pddpm",
+    "cddpm",
+)
+# Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
+LOCATING = ("patch2loc", "patch2loc_robust")
 BUDGETS = ("smoke", "short", "paper")
 
 
@@ -72,6 +113,11 @@ def method(name: str) -> ModuleType:
 def runs_network(name: str) -> bool:
     """Whether a method computes where networks do; a method from outside may."""
     return name in NETWORKS or "." in name
+
+
+def needs_lesion(name: str) -> bool:
+    """Whether a method scores by the lesion mask, which no scan of one's own has."""
+    return getattr(method(name), "NEEDS_LESION", False)
 
 
 def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

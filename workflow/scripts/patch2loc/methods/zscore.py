@@ -29,13 +29,23 @@ def fit(
     }, None
 
 
+def signed_scorer(state: dict, sign: int) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by (intensity - mean) / standard deviation at the voxel, times a sign: 1 bright, -1 dark is abnormal."""
+    mean, spread = state["mean"], state["spread"]
+
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        return {"score": np.where(wanted, sign * (volume - mean) / spread, np.nan).astype(np.float32)}
+
+    return score
+
+
 def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
     """Score by |intensity - mean| / standard deviation at the voxel."""
-    mean, spread = state["mean"], state["spread"]
+    bright = signed_scorer(state, 1)
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return {"score": np.where(wanted, np.abs(volume - mean) / spread, np.nan).astype(np.float32)}
+        return {"score": np.abs(bright(volume, mask, wanted)["score"])}
 
     return score

@@ -1,0 +1,66 @@
+"""A control: the absolute difference of a voxel from its counterpart in the other hemisphere.
+
+Scans are registered to the atlas, so that its midsagittal plane halves them.  Where the plane is, the grid does not
+say (SRI24 has its origin at a corner): it is where the mean of the training scans is most like its mirror image.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from patch2loc.methods import Volumes
+
+SMOOTHING_MM = 2.0  # standard deviation of the Gaussian: gyri have no exact counterpart
+SEARCH_MM = 10.0  # how far from the middle of the grid the plane may be
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, None]:
+    """The midsagittal plane of the training scans, and the smoothing in voxels."""
+    total = 0.0
+    for volume, _ in training:
+        total = total + volume
+    spacing = settings["spacing"]
+    return {"plane": midsagittal_plane(total, spacing), "smoothing": SMOOTHING_MM / spacing}, None
+
+
+def midsagittal_plane(volume: np.ndarray, spacing: float) -> float:
+    """The plane of constant x about which a volume differs least from its mirror image, to half a voxel.
+
+    volume: (x, y, z), x from left to right, 0 outside the brain.  spacing: mm.
+    Returns an index along x: whole on a voxel, half between two.  Looks no further than SEARCH_MM from the middle.
+    """
+    middle = volume.shape[0] - 1  # in half voxels, as the planes below
+    reach = round(2 * SEARCH_MM / spacing)
+    planes = [(middle + offset) / 2 for offset in range(-reach, reach + 1)]
+    return min(planes, key=lambda plane: float(np.abs(volume - mirrored(volume, plane)).sum()))
+
+
+def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:
+    """A volume, (x, y, z), mirrored about a plane of constant x, of `midsagittal_plane`; 0 from beyond the grid."""
+    size = len(volume)
+    counterpart = round(2 * plane) - np.arange(size)
+    inside = (counterpart >= 0) & (counterpart < size)
+    result = np.zeros_like(volume)
+    result[inside] = volume[counterpart[inside]]
+    return result
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by |intensity - that of the counterpart|, both smoothed inside the brain; 0 without a counterpart in it."""
+
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        brain = mask.astype(np.float32)
+        near = gaussian_filter(brain, state["smoothing"], mode="constant")
+        inside = np.where(mask, volume, 0).astype(np.float32)
+        smooth = gaussian_filter(inside, state["smoothing"], mode="constant") / np.maximum(near, 1e-6)
+        paired = mask & mirrored(mask, state["plane"])
+        difference = np.where(paired, np.abs(smooth - mirrored(smooth, state["plane"])), 0)
+        return {"score": np.where(wanted, difference, np.nan).astype(np.float32)}
+
+    return score
