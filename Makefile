@@ -31,7 +31,7 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=f
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.
 	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm" -n 2
-	$(BIN)/python -m pytest -m "workflow and not slow"
+	$(BIN)/python -m pytest -m "workflow and not slow" -n 2 --dist loadgroup
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow

@@ -1,6 +1,6 @@
-# Figures that the paper does not have: curves, subjects, cost, folds.
+# Figures that the paper does not have.
 MORE_FIGURES = ["transfer"] + (
-    ["curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
+    ["methods", "curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
 )
 LESION_MODALITIES = sorted({ABOUT[name]["modality"] for name in LESION})
 
@@ -11,6 +11,31 @@ TRAININGS = expand(
     modality=LESION_MODALITIES,
     fold=FOLDS,
 )
+
+
+rule methods:
+    """Heatmaps of every method in one slice of each lesion dataset."""
+    input:
+        heatmaps=expand(
+            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=SCORED, dataset=LESION
+        ),
+        metrics=metrics_of(LESION),
+    output:
+        **figure("methods"),
+    log:
+        f"{RESULTS}/logs/methods.log",
+    conda:
+        STATISTICS
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables"),
+        methods=SCORED,
+        datasets={name: ABOUT[name] for name in LESION},
+        preprocessed=f"{RESULTS}/preprocessed",
+        colour_map=config["figures"]["colour_map"],
+    script:
+        "../workflow/scripts/figure_methods.py"
 
 
 rule curves:

@@ -6,6 +6,13 @@ import threading
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of the finished run go to one process of xdist, so that there is one such run; `--dist loadgroup`."""
+    for item in items:
+        if "finished" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("finished"))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """Folder in which the workflow has run to its end."""

@@ -102,7 +102,7 @@ def slice_figure(
     colours = mpl.colormaps[colour_map].with_extremes(bad=OUTSIDE)
     picture = None
     for case, axes in zip(cases, panels, strict=True):
-        frame = _brain_frame(case.heatmap)
+        frame = brain_frame(case.heatmap)
         show_slice(axes[0], case.scan[frame][:, :, case.z], **grey_range(case.scan))
         mark_sides(axes[0])
         heat = np.ma.masked_invalid(case.heatmap[frame][:, :, case.z])
@@ -123,8 +123,8 @@ def slice_figure(
     return figure
 
 
-def _brain_frame(heatmap: np.ndarray) -> tuple[slice, slice, slice]:
-    """The part of the slices that holds the brain, with a margin; all slices."""
+def brain_frame(heatmap: np.ndarray) -> tuple[slice, slice, slice]:
+    """The part of the slices that holds the brain of a heatmap (NaN outside), with a margin; all slices."""
     inside = np.isfinite(heatmap)
     if not inside.any():
         return slice(None), slice(None), slice(None)
