@@ -94,6 +94,7 @@ def test_features_are_those_of_torchvisions_layers():
 def test_features_of_the_location_network_are_placed_on_the_slice():
     """A bright voxel lights up the place that it lies in, with and without enlargement."""
     for enlarge in (1, 2):
+        torch.manual_seed(0)
         features = location_features(WIDTHS, enlarge)
         assert features.channels == 4 + 4 + 6
         empty = torch.zeros(1, 1, 32, 48)

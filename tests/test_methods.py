@@ -128,7 +128,7 @@ def test_every_named_method_has_the_interface(name):
     module = methods.method(name)
     assert callable(module.fit)
     assert callable(module.scorer)
-    if name in methods.NETWORKS and name != "patch2loc":
+    if name in methods.NETWORKS and name not in methods.LOCATING:
         keys = {frozenset(module.SETTINGS[budget]) for budget in methods.BUDGETS}
         assert len(keys) == 1  # every budget sets the same
 

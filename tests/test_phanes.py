@@ -145,6 +145,9 @@ def test_a_block_keeps_its_maps_where_the_gate_is_shut():
 def test_edges_are_reflected_and_sizes_doubled_as_by_torch():
     maps = torch.rand(2, 3, 9, 12)
     assert torch.equal(reflected(maps, 8), functional.pad(maps, (8, 8, 8, 8), mode="reflect"))
+    small = maps[..., :5, :4]
+    wide = np.pad(small.numpy(), ((0, 0), (0, 0), (8, 8), (8, 8)), mode="reflect")
+    np.testing.assert_array_equal(reflected(small, 8).numpy(), wide)
     expected = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
     torch.testing.assert_close(doubled(maps), expected)
 

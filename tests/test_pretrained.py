@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[1]
 SHAPE = (12, 10, 4)
 # A method that says what it was given: planning must not run it, fitting does.
 TOY = """
-import sys
+import os
 
 PRETRAINED = ("resnet18_imagenet", "vgg19_imagenet")
 NEEDS = ("patch2loc",)
-if "snakemake" in sys.modules:
+if "PLANNING" in os.environ:
     raise SystemExit("planning ran the module")
 
 
@@ -282,7 +282,7 @@ def test_snakemake_plans_with_weights_and_says_where_missing_ones_are(tmp_path, 
         changed = config | {"methods": ["patch2loc", "toyneeds.method"], "pretrained": pretrained}
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(changed))
         command = [sys.executable, "-m", "snakemake", "-n", *targets, "--configfile", "config.yaml"]
-        environment = {**os.environ, "PYTHONPATH": str(toy.parents[1])}
+        environment = {**os.environ, "PYTHONPATH": str(toy.parents[1]), "PLANNING": "yes"}
         result = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
         )

@@ -29,7 +29,7 @@ PAPER = {
 }
 SETTINGS = {
     "smoke": PAPER
-    | {"steps": 800, "batch": 16, "learning_rate": 1e-3, "widths": [16, 32, 64, 64], "latent": 64}
+    | {"steps": 400, "batch": 16, "learning_rate": 1e-3, "widths": [16, 32, 64, 64], "latent": 64}
     | {"validations": 8, "validation_slices": 64},
     "short": PAPER | {"steps": 2400, "batch": 16, "learning_rate": 1e-3, "validations": 20},
     "paper": PAPER,

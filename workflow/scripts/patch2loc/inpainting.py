@@ -90,12 +90,16 @@ def opening(maps: Tensor) -> Tensor:
 
 
 def reflected(maps: Tensor, width: int) -> Tensor:
-    """Maps (n, channels, x, y) with `width` mirrored voxels more at each edge."""
+    """Maps (n, channels, x, y) with `width` mirrored voxels more at each edge; where they are smaller, by and by."""
     # Not by functional.pad, whose gradient on a GPU does not repeat exactly.
     for axis in (2, 3):
-        length = maps.shape[axis]
-        start, end = maps.narrow(axis, 1, width), maps.narrow(axis, length - 1 - width, width)
-        maps = torch.cat([start.flip(axis), maps, end.flip(axis)], dim=axis)
+        missing = width
+        while missing:
+            length = maps.shape[axis]
+            some = min(missing, length - 1)
+            start, end = maps.narrow(axis, 1, some), maps.narrow(axis, length - 1 - some, some)
+            maps = torch.cat([start.flip(axis), maps, end.flip(axis)], dim=axis)
+            missing -= some
     return maps
 
 

@@ -15,7 +15,7 @@ __all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
 TIME_STEPS = (249, 499, 749)  # of 1,000
 ENCODER = {"encoder_widths": [64, 128, 256, 512]}
 SETTINGS = {
-    "smoke": ddpm.SETTINGS["smoke"] | {"encoder_widths": [8, 16, 32, 64], "pretraining_steps": 100},
+    "smoke": ddpm.SETTINGS["smoke"] | {"encoder_widths": [8, 16, 32, 64], "pretraining_steps": 60},
     "short": ddpm.SETTINGS["short"] | ENCODER | {"steps": 3600, "pretraining_steps": 3600},
     "paper": ddpm.SETTINGS["paper"] | ENCODER | {"steps": 14400, "pretraining_steps": 14400},
 }

@@ -23,10 +23,10 @@ PAPER = {
 SETTINGS = {
     "smoke": PAPER
     | {
-        "widths": [16, 32, 32],
+        "widths": [8, 16, 32],
         "blocks": 1,
         "noise_fields": 4,
-        "steps": 250,
+        "steps": 200,
         "batch": 4,
         "learning_rate": 3e-3,
         "validations": 5,
