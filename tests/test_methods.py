@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from edited_modules import forget_modules
+from written_scans import write_scan
 
 from patch2loc import device, methods, provenance, volumes
 from patch2loc.configuration import check_configuration
@@ -11,7 +12,6 @@ from patch2loc.files import write_json
 from patch2loc.fit import fit_model
 from patch2loc.models import load_model
 from patch2loc.provenance import code_hash
-from patch2loc.scans import Scan
 from patch2loc.score import score_scans
 from patch2loc.standardize import fit_landmarks, standardise
 
@@ -61,19 +61,8 @@ def toy(tmp_path, monkeypatch):
     forget_modules()
 
 
-def write_scan(folder, subject, seed):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(SHAPE, bool)
-    mask[2:10, 2:8, 1:3] = True
-    scan = Scan(subject, folder / subject, "T1")
-    volumes.write(scan.volume, np.where(mask, rng.uniform(50, 100, SHAPE), 0).astype(np.float32), np.eye(4))
-    volumes.write(scan.mask, mask, np.eye(4))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
-
-
 def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
-    scans = [write_scan(tmp_path, f"s{n}", n) for n in range(4)]
+    scans = [write_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     landmarks = fit_landmarks(scans[:2])
     write_json(tmp_path / "landmarks.json", landmarks)
     name = "toypackage.method"

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
+from edited_modules import forget_modules
 from torch import nn
+from written_scans import write_scan
 
-from patch2loc import provenance, volumes
 from patch2loc.acquire import registry
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_json
@@ -23,7 +23,6 @@ from patch2loc.methods import METHODS
 from patch2loc.models import load_model, save_model
 from patch2loc.prerequisites import WEIGHTS, declared, digest, fallbacks, methods_needed, weights_given
 from patch2loc.pretrained import with_pretrained
-from patch2loc.scans import Scan
 from patch2loc.standardize import fit_landmarks
 
 ROOT = Path(__file__).parents[1]
@@ -58,16 +57,9 @@ def toy(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "method.py").write_text(TOY)
     monkeypatch.syspath_prepend(str(package.parent))
-    clear()
+    forget_modules("toyneeds")
     yield package / "method.py"
-    clear()
-
-
-def clear():
-    provenance.module_file.cache_clear()
-    provenance._imported.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toyneeds"]:
-        del sys.modules[name]
+    forget_modules("toyneeds")
 
 
 @pytest.fixture
@@ -198,21 +190,10 @@ def test_other_files_are_refused(tmp_path):
             with_pretrained(network(), path)
 
 
-def write_scan(folder, subject, seed):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(SHAPE, bool)
-    mask[2:10, 2:8, 1:3] = True
-    scan = Scan(subject, folder / subject, "T1")
-    volumes.write(scan.volume, np.where(mask, rng.uniform(50, 100, SHAPE), 0).astype(np.float32), np.eye(4))
-    volumes.write(scan.mask, mask, np.eye(4))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
-
-
 @pytest.fixture
 def fitted(tmp_path):
     """A function that fits a method and returns its model's path; the model that it needs says where it is from."""
-    scans = [write_scan(tmp_path, f"s{n}", n) for n in range(4)]
+    scans = [write_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
     def fit(folder, name, place="here", **weights):

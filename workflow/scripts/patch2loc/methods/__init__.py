@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from patch2loc.errors import InputError
+from patch2loc.method_names import CONTROLS
 
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
 METHODS = (
@@ -57,21 +58,7 @@ METHODS = (
     "oracle",
 )
 # Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
-NETWORKS = (
-    "patch2loc",
-    "patch2loc_robust",
-    "ae",
-    "vae",
-    "svae",
-    "dae",
-    "fae",
-    "fae_patch2loc",
-    "ra",
-    "phanes",
-    "ddpm",
-    "pddpm",
-    "cddpm",
-)
+NETWORKS = tuple(name for name in METHODS if name not in ("thresh", "thresh_dark", *CONTROLS))
 # Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
 LOCATING = ("patch2loc", "patch2loc_robust")
 BUDGETS = ("smoke", "short", "paper")
