@@ -10,7 +10,7 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc import combination, method_names, methods, prerequisites, provenance, splits
+from patch2loc import declared_combinations, method_names, methods, prerequisites, provenance, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
 from patch2loc.configuration import check_configuration
@@ -23,7 +23,7 @@ validate(config, "../workflow/schemas/config.schema.yaml")
 try:
     config["methods"] = method_names.configured(config["methods"], methods.METHODS)
     check_configuration(config)
-    combination.check_combinations(config["combinations"])
+    declared_combinations.check_combinations(config["combinations"])
 except InputError as error:
     raise WorkflowError(str(error)) from error
 
@@ -33,7 +33,7 @@ FOLDS = config["folds"]
 GPU = int(config["device"] != "cpu")  # GPUs that a job of the network asks for
 METHODS = config["methods"]
 LOCATING = [name for name in METHODS if name in methods.LOCATING]  # they predict locations
-COMBINATIONS = combination.possible(config["combinations"], METHODS)
+COMBINATIONS = declared_combinations.possible(config["combinations"], METHODS)
 SCORED = [*METHODS, *COMBINATIONS]  # what there are heatmaps of
 LESION = [name for name, dataset in DATASETS.items() if dataset["role"] == "lesion"]
 HEALTHY = [name for name, dataset in DATASETS.items() if dataset["role"] == "healthy"]
@@ -50,7 +50,9 @@ wildcard_constraints:
     subject=r"[^/]+",
 
 
-if workflow.is_main_process and (note := combination.left_out_note(config["combinations"], METHODS)):
+if workflow.is_main_process and (
+    note := declared_combinations.left_out_note(config["combinations"], METHODS)
+):
     logger.warning(note)
 for modality, name in config["training_data"].items():
     found = DATASETS.get(name, {"role": "unknown", "modality": "unknown"})

@@ -99,7 +99,7 @@ PROTOCOL = (
     f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
     f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS} "
     f"{prerequisites.fallbacks(METHODS, config['pretrained'])} "
-    f"{combination.described(COMBINATIONS)}"
+    f"{declared_combinations.described(COMBINATIONS)}"
 ).strip()
 
 

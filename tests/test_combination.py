@@ -10,15 +10,8 @@ import yaml
 from workflow_runs import TINY, snakemake
 
 from patch2loc import volumes
-from patch2loc.combination import (
-    check_combinations,
-    combine,
-    combine_folders,
-    described,
-    left_out_note,
-    possible,
-    ranks,
-)
+from patch2loc.combination import combine, combine_folders, ranks
+from patch2loc.declared_combinations import check_combinations, described, left_out_note, possible
 from patch2loc.errors import InputError
 from patch2loc.methods import METHODS
 

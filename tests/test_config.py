@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 
 from patch2loc.acquire.phantom import COHORTS
 from patch2loc.acquire.sources import KINDS
-from patch2loc.combination import RULES, check_combinations
+from patch2loc.combination import RULES
+from patch2loc.declared_combinations import check_combinations
 from patch2loc.methods import BUDGETS, METHODS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,10 +5,8 @@ combination is made of finished heatmaps, so it has no model and no training of 
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,74 +15,13 @@ from scipy.stats import rankdata
 from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder, write_csv
-from patch2loc.method_names import NATIVE_SUFFIX, SUFFIX, TRUTH
-from patch2loc.methods import METHODS
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TIMES = "seconds.csv"
 # What is made of the ranks of a voxel, (methods, voxels) from 0 to 1.
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rank_average": lambda ranks: ranks.mean(axis=0),
     "rank_product": lambda ranks: ranks.prod(axis=0),
 }
-
-
-def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise InputError for a name that cannot be a combination's, or parts that are no methods.
-
-    combinations: {name: {"of": names of methods, "by": a name of RULES}}, as configured.
-    """
-    for name, declared in combinations.items():
-        if not NAME.fullmatch(name) or name.endswith((SUFFIX, NATIVE_SUFFIX)):
-            raise InputError(
-                f"combinations: the name {name!r} found, letters, digits and _ expected, no digit first, and no "
-                f"{SUFFIX} or {NATIVE_SUFFIX} last, which other rows have; rename it"
-            )
-        if name in METHODS:
-            raise InputError(f"combinations.{name}: a method has this name, another one expected; rename it")
-        unknown = [part for part in declared["of"] if part not in METHODS and "." not in part]
-        if unknown:
-            raise InputError(
-                f"combinations.{name}.of: {', '.join(unknown)} found, methods expected: {', '.join(METHODS)}, or "
-                "modules of your own; correct the name"
-            )
-        if TRUTH in declared["of"]:
-            raise InputError(
-                f"combinations.{name}.of: {TRUTH} found, which is given the lesions, methods that are not expected; "
-                "leave it out"
-            )
-        if len(set(declared["of"])) < 2:
-            raise InputError(
-                f"combinations.{name}.of: {', '.join(declared['of'])} found, at least two methods expected; add one, "
-                "or leave the combination out"
-            )
-
-
-def possible(
-    combinations: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
-) -> dict[str, Mapping[str, Any]]:
-    """The combinations all of whose parts are among the methods that run."""
-    return {name: declared for name, declared in combinations.items() if set(declared["of"]) <= set(methods)}
-
-
-def left_out_note(combinations: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> str:
-    """What to tell a person of the combinations that are not possible; "" when all are."""
-    absent = {
-        name: [part for part in combinations[name]["of"] if part not in methods]
-        for name in combinations
-        if name not in possible(combinations, methods)
-    }
-    said = "; ".join(f"{name} needs {', '.join(parts)}" for name, parts in absent.items())
-    return said and f"Combinations left out, whose methods are not all among `methods`: {said}."
-
-
-def described(combinations: Mapping[str, Mapping[str, Any]]) -> str:
-    """One sentence that says what each combination is made of, for the notes of tables; "" without any."""
-    said = "; ".join(
-        f"{name}, {declared['by'].removeprefix('rank_')} of {' and '.join(declared['of'])}"
-        for name, declared in combinations.items()
-    )
-    return said and f"Combinations, of a voxel's ranks within its scan: {said}."
 
 
 def ranks(heatmap: np.ndarray) -> np.ndarray:
