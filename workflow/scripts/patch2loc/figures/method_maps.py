@@ -67,6 +67,6 @@ def method_maps_figure(
         title = textwrap.fill(of_scan.title, TITLE_WIDTH)
         column[0].set_title(f"{title}\n{of_scan.subject}\nslice z {of_scan.z}", fontsize=6)
     for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(shown, methods)], strict=True):
-        panel.set_ylabel(textwrap.fill(name, 18), rotation=0, ha="right", va="center", fontsize=6.5)
+        panel.set_ylabel(textwrap.fill(name, 24), rotation=0, ha="right", va="center", fontsize=6)
     figure.supxlabel(textwrap.fill(ORIENTATION, 22 * len(scans) + 12), fontsize=5.5)
     return figure
