@@ -6,6 +6,7 @@ import threading
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Tests of the finished run go to one process of xdist, so that there is one such run; `--dist loadgroup`."""
     for item in items:
