@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real test test-slow chaos slurm-test bench lint format clean
+.PHONY: help demo real test test-run test-plans test-slow chaos slurm-test bench lint format clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,13 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=f
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.
 	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm" -n 2
-	$(BIN)/python -m pytest -m "workflow and not slow" -n 2 --dist loadgroup
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-run test-plans
+
+test-run test-plans: export OMP_NUM_THREADS := 1
+test-run: $(VENV)/.complete
+	$(BIN)/python -m pytest -m "workflow and finished and not slow"
+test-plans: $(VENV)/.complete
+	$(BIN)/python -m pytest -m "workflow and not finished and not slow"
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow

@@ -8,10 +8,10 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests of the finished run go to one process of xdist, so that there is one such run; `--dist loadgroup`."""
+    """Mark the tests of the finished run: one process makes it and does all of them, another one the rest."""
     for item in items:
         if "finished" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("finished"))
+            item.add_marker(pytest.mark.finished)
 
 
 @pytest.fixture(scope="session")
