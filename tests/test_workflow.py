@@ -107,8 +107,8 @@ def test_the_report_stands_alone(results):
     page = (results / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert "simulated" in page
-    assert page.count("data:image/png;base64,") == 9 + 3 + 2  # figures, more figures, learning curves
-    assert page.count("data:image/") == 9 + 3 + 2 + 15 + 5  # and of every scan, and of those in the viewer
+    assert page.count("data:image/png;base64,") == 9 + 5 + 2  # figures, more figures, learning curves
+    assert page.count("data:image/") == 9 + 5 + 2 + 15 + 5  # and of every scan, and of those in the viewer
     for number in range(1, 10):
         assert (results / f"figures/fig{number}.pdf").read_bytes().startswith(b"%PDF")
 
@@ -124,7 +124,7 @@ def test_latex_tables_compile_and_fit_their_page(results, tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
-    assert len(tables) == 6
+    assert len(tables) == 7
     assert "Float too large" not in result.stdout
     assert "Overfull" not in result.stdout
 
