@@ -1,4 +1,4 @@
-# What the rules of data.smk ask: what the registry knows, what can be obtained now.
+# What the rules of data.smk and train.smk ask: what the registry knows, what can be obtained now, what methods take.
 import os
 
 from patch2loc.acquire import unpack as unpackers
@@ -52,3 +52,31 @@ def usable_weights():
     except InputError as error:
         raise WorkflowError(str(error)) from error
     return [name for name in prerequisites.WEIGHTS if name in asked]
+
+
+@cache
+def published_weights(method):
+    """The registry's rows of the weights from elsewhere that a method can use and the configuration has, by name."""
+    rows = known_data().set_index("dataset", drop=False).loc[list(prerequisites.WEIGHTS)]
+    rows = rows[["file", "url", "checksum"]].to_dict("index")
+    try:
+        return {name: rows[name] for name in prerequisites.weights_given(method, config["pretrained"], rows)}
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+@cache
+def needed_methods(method):
+    """The methods whose models of the same modality and fold a method takes."""
+    try:
+        return prerequisites.methods_needed(method, METHODS)
+    except InputError as error:
+        raise WorkflowError(str(error)) from error
+
+
+def models_of_needed(wildcards):
+    """Input function: models of the methods that a method needs."""
+    folder = f"{wildcards.modality}/fold{wildcards.fold}"
+    return [
+        f"{RESULTS}/models/{name}/{folder}/model.safetensors" for name in needed_methods(wildcards.method)
+    ]

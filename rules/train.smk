@@ -1,32 +1,4 @@
 # One model per method, modality and fold.
-@cache
-def published_weights(method):
-    """The registry's rows of the weights from elsewhere that a method can use and the configuration has, by name."""
-    rows = known_data().set_index("dataset", drop=False).loc[list(prerequisites.WEIGHTS)]
-    rows = rows[["file", "url", "checksum"]].to_dict("index")
-    try:
-        return {name: rows[name] for name in prerequisites.weights_given(method, config["pretrained"], rows)}
-    except InputError as error:
-        raise WorkflowError(str(error)) from error
-
-
-@cache
-def needed_methods(method):
-    """The methods whose models of the same modality and fold a method takes."""
-    try:
-        return prerequisites.methods_needed(method, METHODS)
-    except InputError as error:
-        raise WorkflowError(str(error)) from error
-
-
-def models_of_needed(wildcards):
-    """Input function: models of the methods that a method needs."""
-    folder = f"{wildcards.modality}/fold{wildcards.fold}"
-    return [
-        f"{RESULTS}/models/{name}/{folder}/model.safetensors" for name in needed_methods(wildcards.method)
-    ]
-
-
 rule train:
     input:
         landmarks=f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
