@@ -93,14 +93,19 @@ OVERLAPS = "".join(
 )
 if OVERLAPS and workflow.is_main_process:
     logger.warning(f"Published subject lists, used as they are.{OVERLAPS}")
-PROTOCOL = (
-    f"Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
-    f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each direction, stride "
-    f"{config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
-    f"network {config['training']['network']}, {config['training']['patches']:,} training patches.{OVERLAPS} "
-    f"{prerequisites.fallbacks(METHODS, config['pretrained'])} "
-    f"{declared_combinations.described(COMBINATIONS)}"
-).strip()
+PROTOCOL = " ".join(
+    part.strip()
+    for part in (
+        "Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
+        f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each "
+        f"direction, stride {config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
+        f"network {config['training']['network']}, {config['training']['patches']:,} training patches.",
+        OVERLAPS,
+        prerequisites.fallbacks(METHODS, config["pretrained"]),
+        declared_combinations.described(COMBINATIONS),
+    )
+    if part
+)
 
 
 def of_kind(*kinds):

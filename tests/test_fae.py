@@ -11,11 +11,12 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from patch2loc.errors import InputError
-from patch2loc.feature_autoencoder import SETTINGS, FeatureAutoencoder, dissimilarity, structural_similarity
+from patch2loc.feature_autoencoder import SETTINGS, FeatureAutoencoder, dissimilarity
 from patch2loc.methods import fae, fae_patch2loc
 from patch2loc.models import load_model, save_model
 from patch2loc.network import LocationNetwork
 from patch2loc.slice_features import SliceFeatures, imagenet_features, location_features
+from patch2loc.structural_similarity import structural_similarity
 
 REST = {"spacing": 2.0, "seed": 1, "precision": "float32"}
 SMALL = SETTINGS["smoke"] | REST

@@ -48,7 +48,10 @@ class Heatmaps(NamedTuple):
 
     def read(self, subject: str) -> np.ndarray:
         """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
-        heatmap = volumes.read(self.path(subject))[0]
+        return self.seen(volumes.read(self.path(subject))[0])
+
+    def seen(self, heatmap: np.ndarray) -> np.ndarray:
+        """A heatmap of the folder as the method is evaluated: through the calibration, if there is one."""
         return read_calibration(self.calibration).apply(heatmap) if self.calibration else heatmap
 
 

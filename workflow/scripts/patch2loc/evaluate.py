@@ -135,7 +135,7 @@ def evaluate_scans(
     Raises InputError, naming the heatmap, when it does not fit its scan, and when no validation scan has a lesion.
     """
     seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
-    location_error = _location_errors(pd.read_parquet(patches)) if patches else {}
+    location_error = healthy_location_errors(pd.read_parquet(patches)) if patches else {}
     usual = _usual_scores(validation, spacing, calibration)
     thresholds = list(usual.thresholds)
     if lesion_validation:
@@ -215,7 +215,10 @@ def _lesion_threshold(
     return Threshold(LESION, 1 - float(SHARES[place]), float(usual.above_shares[place]))
 
 
-def _location_errors(patches: pd.DataFrame) -> dict[str, float]:
-    """Mean Euclidean location error (percent of the grid) of each subject's patches without any lesion."""
+def healthy_location_errors(patches: pd.DataFrame) -> pd.Series:
+    """Mean location error (percent of the grid) of each subject's patches without any lesion, by subject.
+
+    patches: columns subject, lesion_fraction and location_error.
+    """
     healthy = patches[patches["lesion_fraction"] == 0]
-    return healthy.groupby("subject")["location_error"].mean().to_dict()
+    return healthy.groupby("subject")["location_error"].mean()

@@ -15,9 +15,8 @@ from patch2loc.dense import PRECISIONS
 from patch2loc.methods import Volumes
 from patch2loc.reconstruction import SlicePool, slice_score, train, weights_of, with_weights
 from patch2loc.slice_features import SliceFeatures
+from patch2loc.structural_similarity import structural_similarity
 
-WINDOW, DEVIATION = 5, 1.5  # places of the Gaussian window of the structural similarity
-C1, C2 = 1e-4, 9e-4
 SLOPE, DROPOUT = 0.01, 0.1
 PAPER = {
     "steps": 10000,
@@ -70,32 +69,6 @@ class FeatureAutoencoder(nn.Module):
         for layer, (x, y) in zip(self.up, reversed(sizes), strict=True):
             maps = layer(maps)[..., :x, :y]  # of an odd size the encoder has rounded the half up
         return self.last(maps)
-
-
-def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity of maps (n, channels, x, y), place by place, with a Gaussian window; zeros are around.
-
-    Wang et al. 2004, equation 13, with constants that do not depend on the maps' range.
-    """
-    rows, columns = (_gaussian(size, first) for size in first.shape[2:])
-
-    def local_mean(maps: Tensor) -> Tensor:
-        return rows @ maps @ columns
-
-    mean, other = local_mean(first), local_mean(second)
-    variances = local_mean(first.square()) - mean.square() + local_mean(second.square()) - other.square()
-    covariance = local_mean(first * second) - mean * other
-    luminance = (2 * mean * other + C1) / (mean.square() + other.square() + C1)
-    return luminance * (2 * covariance + C2) / (variances + C2)
-
-
-def _gaussian(size: int, like: Tensor) -> Tensor:
-    """A matrix whose product with maps is their convolution with the window along one axis."""
-    place = torch.arange(size, dtype=like.dtype, device=like.device)
-    reach = torch.arange(-(WINDOW // 2), WINDOW // 2 + 1, dtype=like.dtype, device=like.device)
-    distance = place[:, None] - place
-    weights = torch.exp(-distance.square() / (2 * DEVIATION**2)) * (distance.abs() <= WINDOW // 2)
-    return weights / torch.exp(-reach.square() / (2 * DEVIATION**2)).sum()
 
 
 def dissimilarity(network: FeatureAutoencoder, features: Tensor) -> Tensor:

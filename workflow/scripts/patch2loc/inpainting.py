@@ -12,17 +12,16 @@ from torch.nn import functional
 from torchvision.models.vgg import make_layers
 
 from patch2loc.saliency import smoothed
+from patch2loc.structural_similarity import structural_similarity
 
 RATES = (1, 2, 4, 8)  # distances between the voxels that each branch of a block looks at
 EDGE = 1.2  # voxels, standard deviation of the Gaussian that widens a mask
 SHARE = 0.1  # of the smoothed mask that is still mask
 ELLIPSES = 10  # of a training mask
-AXES, LEAST_AXIS = (
-    (2.0, 4.0),
-    2.0,
-)  # half axes: mean and deviation of a normal, voxels, absolute value; the least one
+AXES = (2.0, 4.0)  # half axes, voxels: absolute values of a normal of this mean and deviation
+LEAST_AXIS = 2.0
 STYLE, PERCEPTUAL, SSIM = 250.0, 0.1, 1.0  # weights beside the absolute difference, which has 1
-WINDOW, WINDOW_SPREAD = 11, 1.5  # of the SSIM, voxels
+WINDOW = 11  # of the structural similarity, voxels
 CONVOLUTIONS = (2, 2, 4, 4, 4)  # of VGG-19's levels
 PERCEIVED = (1, 6, 11, 20, 29)  # places of its layers relu1_1, 2_1, 3_1, 4_1, 5_1
 STYLED = (8, 17, 26, 31)  # relu2_2, 3_4, 4_4, 5_2
@@ -30,7 +29,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's 
 
 
 class Inpainter(nn.Module):
-    """Fills masks in slices; sides of slices are multiples of 4 and at least 36 voxels.
+    """Fills masks in slices; sides of slices are multiples of 4.
 
     widths: channels at a voxel's size, at half and at a quarter of it, the last a multiple of 4.  blocks: at the
     smallest size.  With the widths of the paper it has 15,193,409 parameters.
@@ -70,7 +69,7 @@ class ContextBlock(nn.Module):
         self.gate = nn.Conv2d(width, width, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps (n, width, x, y) to as large ones; x and y more than 8."""
+        """Maps (n, width, x, y) to as large ones."""
         wide = reflected(maps, RATES[-1])
         around = {rate: _cropped(wide, RATES[-1] - rate) for rate in RATES}
         seen = [
@@ -198,20 +197,8 @@ def feature_losses(network: Vgg19, painted: Tensor, slices: Tensor) -> tuple[Ten
 
 
 def similarity(slices: Tensor, others: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of slices of 0 to 1, the mean over all slices and windows."""
-    place = torch.arange(WINDOW, device=slices.device) - WINDOW // 2
-    line = torch.softmax(-(place.float() ** 2) / (2 * WINDOW_SPREAD**2), dim=0)
-    window = line[:, None] * line
-
-    def mean(maps: Tensor) -> Tensor:
-        return functional.conv2d(maps, window[None, None])
-
-    first, second = mean(slices), mean(others)
-    variances = mean(slices.square()) - first.square() + mean(others.square()) - second.square()
-    covariance = mean(slices * others) - first * second
-    small = 0.01**2, 0.03**2
-    numerator = (2 * first * second + small[0]) * (2 * covariance + small[1])
-    return (numerator / ((first.square() + second.square() + small[0]) * (variances + small[1]))).mean()
+    """Mean structural similarity of slices over all windows that lie inside them."""
+    return _cropped(structural_similarity(slices, others, WINDOW), WINDOW // 2).mean()
 
 
 def painting_loss(painted: Tensor, slices: Tensor, vgg: Vgg19 | None) -> Tensor:

@@ -23,6 +23,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from patch2loc.errors import InputError
 from patch2loc.pretrained import with_pretrained
+from patch2loc.reconstruction import weights_of, with_weights
 
 SMOOTHING = 2.0  # voxels, standard deviation of a Gaussian
 REACH = 4  # standard deviations at which a Gaussian ends
@@ -121,7 +122,7 @@ def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str,
     with torch.no_grad():
         for number, head in enumerate(network.heads):
             head.copy_(heads[f"lin{number}.model.1.weight"])
-    return {name: value.numpy() for name, value in network.state_dict().items()}
+    return weights_of(network)
 
 
 def _heads() -> Path:
@@ -139,9 +140,7 @@ def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Percept
     """The network of `perception_weights`, ready on a device; None for None."""
     if weights is None:
         return None
-    network = Perception()
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return network.eval().requires_grad_(False).to(device)
+    return with_weights(Perception(), weights, device)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from patch2loc import summary
+from patch2loc.evaluate import healthy_location_errors
 from patch2loc.method_names import shown
 from patch2loc.table_formats import Cell, Layout
 from patch2loc.tables import Datasets, about_row, label_of
@@ -64,11 +65,7 @@ def transfer_table(
 
 def _errors(patches_by_fold: Sequence[pd.DataFrame]) -> pd.Series:
     """Mean location error of each subject's patches without lesion, averaged over folds, by subject."""
-    means = [
-        fold[fold["lesion_fraction"] == 0].groupby("subject")["location_error"].mean()
-        for fold in patches_by_fold
-    ]
-    return pd.concat(means, axis=1).mean(axis=1).sort_index()
+    return pd.concat(map(healthy_location_errors, patches_by_fold), axis=1).mean(axis=1).sort_index()
 
 
 def transfer_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> Layout:

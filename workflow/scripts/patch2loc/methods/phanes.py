@@ -29,9 +29,8 @@ from patch2loc.saliency import (
 )
 
 TRAINING_THRESHOLD = 0.1  # of the anomaly map
-PERCENTILE = (
-    95  # of residuals, which becomes 1; of anomaly maps of healthy brains, which becomes the threshold
-)
+# Of residuals, where it becomes 1; of anomaly maps of healthy brains, where it becomes the threshold.
+PERCENTILE = 95
 PRETRAINED = ("squeezenet1_1_imagenet", "vgg19_imagenet")
 PAINTER = {"painter_widths": [64, 128, 256], "painter_blocks": 8}
 SETTINGS = {
@@ -83,7 +82,7 @@ def fit(
     weights, layers = perception_weights(settings["pretrained"]), settings["pretrained"]["vgg19_imagenet"]
     perceived = perception(weights, device)
     vgg = None if layers is None else with_pretrained(Vgg19(), layers, "features.").to(device)
-    multiple = multiple_of(settings)
+    multiple = ra.multiple_of(settings)
     pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
     built = {name: settings[name] for name in ("widths", "latent", "painter_widths", "painter_blocks")}
     built["shape"] = list(pools[0].shape)
@@ -153,9 +152,4 @@ def scorer(
         residual = (slices - painted).abs()
         return {"score": residual, "native": residual * saliency(perceived, painted, slices)}
 
-    return slice_score(maps_of, device, state["spacing"], multiple_of(state["network"]))
-
-
-def multiple_of(network: Mapping[str, Any]) -> int:
-    """What the sides of slices are multiples of, voxels.  network: with widths of `ReversedAutoencoder`."""
-    return 2 ** len(network["widths"])
+    return slice_score(maps_of, device, state["spacing"], ra.multiple_of(state["network"]))

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
-from patch2loc.calibration import Heatmaps, read_calibration
+from patch2loc.calibration import Heatmaps
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import SCORE_RANGE, grey_range
@@ -57,10 +57,7 @@ def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, H
     found = {}
     for method, of_dataset in heatmaps.items():
         path = of_dataset.path(subject)
-        score = read_once(path)
-        if of_dataset.calibration:
-            score = read_calibration(of_dataset.calibration).apply(score)
-        found[method] = Heatmap(path, score)
+        found[method] = Heatmap(path, of_dataset.seen(read_once(path)))
     return found
 
 
