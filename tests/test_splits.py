@@ -204,8 +204,9 @@ def test_two_millimetre_split_follows_the_cleaned_lists():
         "validation": 15,
         "test": 28,
     }
-    full = splits.roles(SPLITS / "ixi.csv", 0)
-    assert all(set(roles[role]) <= set(full[role]) for role in splits.ROLES)
+    for fold in range(5):
+        roles, full = (splits.roles(SPLITS / name, fold) for name in ("ixi2mm.csv", "ixi.csv"))
+        assert all(set(roles[role]) <= set(full[role]) for role in splits.ROLES)
 
 
 def test_divide_validates_on_disjoint_blocks():

@@ -10,14 +10,20 @@ with rule_log(snakemake.log[0]):
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
     where, precision = device.for_method(wildcards.method, params.device, params.precision, snakemake.threads)
-    numbers = {"patch": params.patch, "seed": params.seed, "precision": precision, "spacing": params.spacing}
+    fold = int(wildcards.fold)
+    numbers = {
+        "patch": params.patch,
+        "seed": params.seed + fold,  # so that folds differ by more than their scans
+        "precision": precision,
+        "spacing": params.spacing,
+    }
     fit_model(
         wildcards.method,
         read_cohort(given.training),
         read_cohort(given.validation),
         given.landmarks,
         {**complete(wildcards.method, params.settings), **numbers},
-        {"modality": wildcards.modality, "fold": int(wildcards.fold), **params.preprocessing},
+        {"modality": wildcards.modality, "fold": fold, **params.preprocessing},
         params.code,
         where,
         snakemake.output.model,

@@ -30,7 +30,7 @@ SETTINGS = {
     "smoke": PAPER
     | {"steps": 200, "batch": 8, "learning_rate": 1e-3, "widths": [32, 48, 64, 96]}
     | {"validations": 5, "validation_slices": 64},
-    "short": PAPER | {"steps": 2500, "learning_rate": 4e-4, "validations": 20},
+    "short": PAPER | {"steps": 800, "batch": 16, "learning_rate": 5e-4, "validations": 10},
     "paper": PAPER,
 }
 NATIVE = {"erosion": 3, "median": 5}

@@ -40,7 +40,7 @@ SETTINGS = {
     | {"steps": 240, "batch": 1, "learning_rate": 3e-3, "widths": [8, 16, 32, 32], "latent": 64}
     | {"feedforward": 128, "validations": 6, "validation_slices": 100},
     "short": PAPER
-    | {"steps": 1600, "batch": 2, "learning_rate": 4e-4, "validations": 20, "validation_slices": 500},
+    | {"steps": 500, "batch": 1, "learning_rate": 5e-4, "validations": 10, "validation_slices": 500},
     "paper": PAPER,
 }
 NATIVE = autoencoder.NATIVE
