@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parent.parent
 REGISTRY = REPOSITORY / "config" / "registry.csv"
 PAPER = {"ixi", "ixi_extra", "sri24", "sri24_extra", "brats21", "mslub", "atlas", "wmh"}
 PRETRAINED = set(prerequisites.WEIGHTS)
-REAL = {"ixi2mm", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
+REAL = {"ixi2mm", "kirby21", "mni152", "colin27", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "registry.schema.yaml"
 
 

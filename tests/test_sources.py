@@ -177,7 +177,10 @@ def test_unknown_kinds_and_absent_keys_are_refused():
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real scans are not here: no ../shared/data")
-@pytest.mark.parametrize(("name", "count"), [("ixi", 151), ("brats21", 1), ("mslub", 2), ("tcga", 1)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("ixi", 151), ("kirby21", 1), ("mni152", 1), ("colin27", 1), ("brats21", 1), ("mslub", 2), ("tcga", 1)],
+)
 def test_tables_of_the_real_scans_name_files_that_exist(name, count):
     dataset = {
         "kind": "table",
