@@ -1,30 +1,94 @@
-"""Random changes of training patches, so that a network does not learn one scanner: contrast, shading, blur, noise.
+"""Random changes of training patches, so that a network does not learn one scanner: contrast, pose, edge of the brain.
 
-The ranges were set beforehand, by what scanners and sequences of one contrast differ in, not by results on lesions.
+The ranges were set beforehand, by what scanners, sequences of one contrast, registrations and brain masks differ in,
+not by results on lesions.  No change moves the centre of a patch, so that locations stay true.
 """
+
+import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+CHANGES = ("pose", "contrast", "edge")  # in turn
 CHANCE = 0.5  # of each change in each patch
 LOG_GAMMA = 0.4
 GAIN = 0.15  # around 1
 SHADING = 0.1  # greatest change of the gain from the centre of a patch to its edges, along each axis
 NOISE = 0.05  # greatest standard deviation; 1 is the 98th percentile of the brain
+ANGLE = math.radians(10)
+LOG_SIZE = 0.1  # of the tissue, along each axis
+# Of a patch's side, at each of its edges: what a turned and shrunken patch shows besides.
+MARGIN = (math.cos(ANGLE) + math.sin(ANGLE)) * math.exp(LOG_SIZE) / 2 - 0.5
 
 
-def change_patches(patches: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches (n, 1, p, p) float32, each changed in its own way; voxels outside the brain, which are 0, stay 0.
+def margin(changes: Collection[str], patch: int) -> int:
+    """Voxels that have to be cut at each edge besides the patch, for some of CHANGES."""
+    return math.ceil(MARGIN * patch) if "pose" in changes else 0
+
+
+def change_patches(
+    patches: Tensor, generator: torch.Generator, changes: Collection[str], patch: int
+) -> Tensor:
+    """Patches, each changed in its own way: (n, 1, p + 2 m, p + 2 m) float32 to (n, 1, p, p), m of `margin`.
+
+    changes: which of CHANGES.  Outside the brain voxels are exactly 0, before and after.
+    """
+    reach = margin(changes, patch)
+    if "pose" in changes:
+        patches = change_pose(patches, generator, reach)
+    if "contrast" in changes:
+        patches = change_contrast(patches, generator)
+    return change_edge(patches, generator) if "edge" in changes else patches
+
+
+def change_pose(patches: Tensor, generator: torch.Generator, reach: int) -> Tensor:
+    """Patches (n, 1, q, q), half of them resized by up to a tenth along each axis and turned by up to 10 degrees.
+
+    Their tissue turns around the voxel that the patch is centred on.  Returns (n, 1, q - 2 reach, q - 2 reach).
+    """
+    count, cut = len(patches), patches.shape[2]
+    kept = slice(reach, cut - reach)
+    angle = ANGLE * _uniform(patches, generator, -1, 1)[:, 0, 0, 0]
+    size = torch.stack(
+        [_uniform(patches, generator, -LOG_SIZE, LOG_SIZE).exp().flatten() for _ in "xy"], dim=1
+    )
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(count, 2, 2)
+    offset = torch.arange(cut, device=patches.device, dtype=patches.dtype)[kept] - cut // 2
+    offsets = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=2).flatten(0, 1)
+    # Where each voxel's value comes from, in voxels from the centre: (n, voxels, 2).
+    source = (offsets @ turn) / size[:, None]
+    grid = (2 * (source + cut // 2) / (cut - 1) - 1).view(count, len(offset), len(offset), 2)
+
+    def sampled(maps: Tensor) -> Tensor:
+        return functional.grid_sample(
+            maps, grid.flip(3), align_corners=True
+        )  # columns come first in its grid
+
+    posed = sampled(patches) * (sampled((patches > 0).float()) > 0.5)
+    happens = _uniform(patches, generator, 0, 1) < CHANCE
+    return torch.where(happens, posed, patches[:, :, kept, kept])
+
+
+def change_edge(patches: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p), half of them without the voxels that touch the outside of the brain."""
+    outside = functional.max_pool2d((patches <= 0).float(), 3, stride=1, padding=1)
+    happens = _uniform(patches, generator, 0, 1) < CHANCE
+    return torch.where(happens & (outside > 0), 0.0, patches)
+
+
+def change_contrast(patches: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p); voxels outside the brain stay 0.
 
     In turn, each with a chance of one half: gamma, gain, linear shading, blur by a share of a 3 x 3 binomial kernel,
-    Gaussian noise.  No change moves tissue, so that locations stay true.
+    Gaussian noise.
     """
-    device, count, sides = patches.device, len(patches), patches.shape[2:]
+    device, sides = patches.device, patches.shape[2:]
     brain = patches > 0
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=device)
+        return _uniform(patches, generator, low, high)
 
     def sometimes(amount: Tensor) -> Tensor:
         return torch.where(uniform(0, 1) < CHANCE, amount, 0.0)
@@ -36,6 +100,12 @@ def change_patches(patches: Tensor, generator: torch.Generator) -> Tensor:
     changed = torch.lerp(changed, _blurred(changed, brain), sometimes(uniform(0, 1)))
     noise = torch.randn(patches.shape, generator=generator, device=device)
     return (changed + sometimes(uniform(0, NOISE)) * noise) * brain
+
+
+def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+    """A number for each patch, (n, 1, 1, 1)."""
+    share = torch.rand(len(patches), 1, 1, 1, generator=generator, device=patches.device)
+    return low + (high - low) * share
 
 
 def _blurred(patches: Tensor, brain: Tensor) -> Tensor:

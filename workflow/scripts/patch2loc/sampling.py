@@ -19,7 +19,8 @@ class PatchPool:
     volumes: (subjects, slices, x, y) float16, 2 bytes a voxel.  places: the accepted voxels, slice after slice, as
     int32 indices into their slice, 4 bytes each; about a third of the voxels are accepted, so 3.3 bytes a voxel in all:
     1.3 GB for 100 scans of 192 x 192 x 100.  One scan at a time is held besides.
-    change: what drawn patches go through, (n, 1, p, p) and a generator to patches; None leaves them as they are.
+    change: what drawn patches go through, (n, 1, p + 2 m, p + 2 m) and a generator to (n, 1, p, p); None leaves them
+    as they are.  margin: m, voxels that are cut at each edge besides the patch, for the change.
     Raises InputError without scans, and when no patch is accepted anywhere.
     """
 
@@ -29,10 +30,11 @@ class PatchPool:
         patch: int,
         device: str,
         change: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        margin: int = 0,
     ) -> None:
         if not len(scans):
             raise InputError("no scans to train or validate on; check the roles in the split")
-        self.patch, self.change = patch, change
+        self.patch, self.change, self.cut = patch, change, patch + 2 * margin
         places, counts = [], []
         for subject, (volume, mask) in enumerate(scans):
             if subject == 0:
@@ -83,8 +85,8 @@ class PatchPool:
         x, y = place // height, place % height
         if slices is None:
             slices, which = slice_of.unique(return_inverse=True)
-        padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.patch)
-        cut = patches.cut(padded, which, x, y, self.patch).float()
+        padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.cut)
+        cut = patches.cut(padded, which, x, y, self.cut).float()
         if self.change:
             cut = self.change(cut, generator)
         location = torch.stack([patches.location(x, width), patches.location(y, height)], dim=1)
