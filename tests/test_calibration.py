@@ -10,6 +10,7 @@ from patch2loc.calibration import (
     heatmaps_of,
     write_calibration,
 )
+from patch2loc.detection import healthy_quantiles
 from patch2loc.volumes import write
 
 SHAPE = (24, 24, 16)
@@ -97,6 +98,27 @@ def test_validation_scans_are_calibrated_by_the_others():
     np.testing.assert_array_equal(found[3], fit_calibration(scans[::2], 4.0).apply(scans[3]))
     one = calibrated_validation(scans[:1], 4.0)
     np.testing.assert_array_equal(one[0], fit_calibration(scans[:1], 4.0).apply(scans[0]))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.01])
+def test_a_threshold_of_validation_scans_keeps_its_false_positive_rate_in_every_place(share):
+    validation, new = healthy(400), healthy(40, seed=7)  # so many that the whole brain is hardly believed
+    calibration = fit_calibration(validation, 4.0)
+    calibrated = [calibration.apply(scan) for scan in new]
+    (usual,) = healthy_quantiles(validation, [1 - share])
+    (threshold,) = healthy_quantiles(calibrated_validation(validation, 4.0), [1 - share])
+
+    def rate(scans, above, part=np.s_[:]):
+        return np.mean(np.stack([scan[part][MASK[part]] for scan in scans]) > above)
+
+    left, right = np.s_[3:10], np.s_[14:21]
+    # The scores' own threshold is right on average, and calls the left half abnormal alone.
+    assert rate(new, usual) == pytest.approx(share, rel=0.1)
+    assert rate(new, usual, left) == pytest.approx(2 * share, rel=0.1)
+    assert rate(new, usual, right) < share / 50
+    assert rate(calibrated, threshold) == pytest.approx(share, rel=0.1)
+    assert rate(calibrated, threshold, left) == pytest.approx(share, rel=0.3)
+    assert rate(calibrated, threshold, right) == pytest.approx(share, rel=0.3)
 
 
 @pytest.mark.parametrize("scans", [[], [np.full(SHAPE, np.nan)]])
