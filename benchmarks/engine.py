@@ -182,11 +182,11 @@ def short(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def brain() -> tuple[np.ndarray, np.ndarray]:
+def brain(grid: tuple[int, int, int] = GRID) -> tuple[np.ndarray, np.ndarray]:
     """A simulated volume (x, y, z) float32 and its mask."""
-    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in GRID), indexing="ij", sparse=True)
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in grid), indexing="ij", sparse=True)
     mask = sum((axis / half) ** 2 for axis, half in zip(axes, HALF_WIDTHS, strict=True)) < 1
-    noise = np.random.default_rng(0).random(GRID, dtype=np.float32)
+    noise = np.random.default_rng(0).random(grid, dtype=np.float32)
     return np.where(mask, noise, 0).astype(np.float32), mask
 
 

@@ -17,7 +17,7 @@ AT_ONCE = {"cpu": 1024, "cuda": 16384}  # patches
 
 def published(network: LocationNetwork) -> LocationNetwork:
     """A copy of the network as published: every convolution torch's own."""
-    plain = LocationNetwork().to(next(network.parameters()).device)
+    plain = LocationNetwork(network.widths).to(next(network.parameters()).device)
     plain.load_state_dict(network.state_dict())
     for module in plain.modules():
         if isinstance(module, SmallConv2d):
@@ -26,19 +26,19 @@ def published(network: LocationNetwork) -> LocationNetwork:
 
 
 def straightforward(
-    network: LocationNetwork, volume: np.ndarray, where: str, precision: str
+    network: LocationNetwork, volume: np.ndarray, where: str, precision: str, patch: int = PATCH
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """A function from voxels (n, 3) to mean and log-variance, patch by patch."""
 
     @torch.inference_mode()
     def score(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), PATCH).to(where)
+        padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), patch).to(where)
         outputs = []
         for part in torch.from_numpy(voxels).split(AT_ONCE[where]):
             x, y, z = part.to(where).T
-            cut = patches.cut(padded, z, x, y, PATCH)
+            cut = patches.cut(padded, z, x, y, patch)
             with torch.autocast(where, PRECISIONS[precision], enabled=precision != "float32"):
-                outputs.append(network(cut, patches.location(z, GRID[2])))
+                outputs.append(network(cut, patches.location(z, volume.shape[2])))
         return tuple(torch.cat(output).float().cpu().numpy() for output in zip(*outputs, strict=True))
 
     return score

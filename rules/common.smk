@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 from patch2loc import declared_combinations, method_names, methods, prerequisites, provenance, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
-from patch2loc.configuration import check_configuration
+from patch2loc.configuration import check_configuration, training_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import module_name, runs_network
 from patch2loc.provenance import code_hash

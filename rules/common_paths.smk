@@ -60,12 +60,7 @@ def model_of(wildcards):
 
 def method_settings(wildcards):
     """Params function: what the configuration says of a method's training."""
-    if wildcards.method in LOCATING:
-        return {
-            key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
-        }
-    own = config["method_settings"].get(wildcards.method, {})
-    return {"budget": config["budget"], **own} if runs_network(wildcards.method) else own
+    return training_settings(wildcards.method, config)
 
 
 def healthy_dataset(name):

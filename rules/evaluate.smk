@@ -117,7 +117,9 @@ rule analyse_patches:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        code=code_hash("patch2loc.patch_statistics", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.patch_statistics", module_name(wildcards.method), "patch2loc.standardize"
+        ),
         device=config["device"],
         precision=config["precision"],
     script:

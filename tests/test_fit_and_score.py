@@ -32,7 +32,14 @@ SETTINGS = {
 }
 
 REST = {"spacing": 2.0, "precision": "float32"}
-SHORTER = {"steps": 3, "batch": 2, "validations": 2, "validation_slices": 4, "pretraining_steps": 0}
+SHORTER = {
+    "steps": 3,
+    "batch": 2,
+    "validations": 2,
+    "validation_slices": 4,
+    "pretraining_steps": 0,
+    "sizes": [1, 1.5],  # of patches of 8 voxels
+}
 
 
 def settings_of(name):

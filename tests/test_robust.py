@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from patch2loc.errors import InputError
 from patch2loc.levelling import WIDTH, LevelledScans, levelled, low_pass, mean_low_pass
 from patch2loc.methods import patch2loc, patch2loc_robust
-from patch2loc.patch_augmentation import GAIN, LOG_GAMMA, NOISE, SHADING, change_patches
+from patch2loc.patch_augmentation import CHANGES, GAIN, LOG_GAMMA, NOISE, SHADING, change_contrast
 
 
 def generator(seed=0):
@@ -19,13 +20,13 @@ def patches():
 
 
 def test_changes_depend_on_the_generator_alone(patches):
-    first, again, other = (change_patches(patches, generator(seed)) for seed in (3, 3, 4))
+    first, again, other = (change_contrast(patches, generator(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
-    changed = change_patches(patches, generator())
+    changed = change_contrast(patches, generator())
     assert (changed[:, :, :4] == 0).all()
     # Each patch still looks like itself: correlated voxel by voxel, more than with any shift of itself.
     inside, before = changed[:, 0, 4:, 1:-1], patches[:, 0, 4:, 1:-1]
@@ -41,7 +42,7 @@ def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
 
 def test_some_patches_stay_as_they_are_and_others_change_within_the_ranges():
     flat = torch.full((2000, 1, 12, 12), 0.5)
-    changed = change_patches(flat, generator())
+    changed = change_contrast(flat, generator())
     same = (changed == flat).flatten(1).all(1).float().mean()
     smooth = (changed.flatten(1).std(1) < 1e-6).float().mean()
     assert 0.5**5 < smooth < 0.5**2  # without shading and noise: contrast alone, blur of nothing
@@ -58,7 +59,7 @@ def test_some_patches_stay_as_they_are_and_others_change_within_the_ranges():
 def test_blur_at_the_edge_of_the_brain_takes_no_background():
     flat = torch.zeros(3000, 1, 12, 12)
     flat[:, :, 6:] = 1.0
-    changed = change_patches(flat, generator())[:, 0, 6:]
+    changed = change_contrast(flat, generator())[:, 0, 6:]
     # Of patches without shading and noise every voxel of the brain has one value, the edge too.
     spread = changed.flatten(1).amax(1) - changed.flatten(1).amin(1)
     assert (spread < 1e-5).float().mean() > 0.5**5
@@ -135,12 +136,23 @@ SETTINGS = {
     "seed": 5,
     "precision": "float32",
     "spacing": 2.0,
+    "levelled": True,
+    "changes": ["contrast"],
 }
 
 
-def test_a_model_levels_what_it_scores_and_saw_changed_patches(head):
+@pytest.fixture
+def scans(head):
+    volume, mask, _ = head
+    return [(np.where(mask, volume * gain, 0).astype(np.float32), mask) for gain in (0.9, 1.0, 1.1)]
+
+
+def same_weights(first, second):
+    return all(np.array_equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+
+
+def test_a_model_levels_what_it_scores_and_saw_changed_patches(head, scans):
     volume, mask, (x, _, _) = head
-    scans = [(np.where(mask, volume * gain, 0).astype(np.float32), mask) for gain in (0.9, 1.0, 1.1)]
     state, history = patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert len(history) == 2
     np.testing.assert_array_equal(state["reference"], mean_low_pass(scans[:2], 2.0))
@@ -151,10 +163,12 @@ def test_a_model_levels_what_it_scores_and_saw_changed_patches(head):
         None,
         "cpu",
     )
-    first = "encoder.conv1.weight"
-    weights = [one["weights"][first] for one in (state, plain, levelled_alone)]
-    assert not np.array_equal(weights[0], weights[2])  # the patches were changed
-    assert not np.array_equal(weights[1], weights[2])  # and the scans levelled
+    assert not same_weights(state, levelled_alone)  # the patches were changed
+    assert not same_weights(plain, levelled_alone)  # and the scans levelled
+    # Without augmentation that is all.
+    unchanged, _ = patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, "cpu")
+    assert same_weights(unchanged, levelled_alone)
+    np.testing.assert_array_equal(unchanged["reference"], state["reference"])
 
     wanted = mask & (np.arange(24) == 12)
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
@@ -164,3 +178,45 @@ def test_a_model_levels_what_it_scores_and_saw_changed_patches(head):
     assert np.isfinite(found[wanted]).all()
     assert np.isnan(found[~wanted]).all()
     np.testing.assert_array_equal(patch2loc_robust.as_seen(state, shaded, mask), seen)
+
+
+def test_without_levelling_a_scan_is_seen_as_it_is(head, scans):
+    volume, mask, (x, _, _) = head
+    settings = SETTINGS | {"levelled": False}
+    state, _ = patch2loc_robust.fit(scans[:2], scans[2:], settings, None, "cpu")
+    plain, _ = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    assert state.keys() == plain.keys()  # no reference
+    assert not same_weights(state, plain)  # its patches were changed
+    shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
+    np.testing.assert_array_equal(patch2loc_robust.as_seen(state, shaded, mask), shaded)
+    wanted = mask & (np.arange(24) == 12)
+    found, expected = (
+        method.scorer(state, "cpu")(shaded, mask, wanted)["score"] for method in (patch2loc_robust, patch2loc)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_without_both_it_is_patch2loc(scans):
+    neither = SETTINGS | {"levelled": False, "changes": []}
+    state, history = patch2loc_robust.fit(scans[:2], scans[2:], neither, None, "cpu")
+    plain, its_history = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    assert same_weights(state, plain)
+    assert history["validation_loss"].tolist() == its_history["validation_loss"].tolist()
+
+
+def test_each_change_alone_makes_another_network(scans):
+    states = [
+        patch2loc_robust.fit(
+            scans[:2], scans[2:], SETTINGS | {"levelled": False, "changes": changes}, None, "cpu"
+        )[0]
+        for changes in ([], *([change] for change in CHANGES))
+    ]
+    assert not any(same_weights(states[0], state) for state in states[1:])
+
+
+@pytest.mark.parametrize("changes", ["contrast", False, ["contrast", "colour"]])
+def test_changes_that_there_are_not_are_refused(scans, changes):
+    with pytest.raises(
+        InputError, match=r"changes: .* found, a list of some of pose, contrast, edge expected"
+    ):
+        patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": changes}, None, "cpu")

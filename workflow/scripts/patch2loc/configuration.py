@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patch2loc.errors import InputError
-from patch2loc.methods import LOCATING
+from patch2loc.methods import LOCATING, runs_network
 from patch2loc.splits import SIMULATED_FOLDS
 
 
@@ -28,16 +28,31 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
         )
-    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - set(LOCATING)))
+    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
     if unused:
         raise InputError(
             f"method_settings: {', '.join(unused)} found, methods of `methods` expected, whose settings these are "
-            "(those of methods that predict locations are `training`); correct the name, or leave it out"
+            "(those of patch2loc are `training`); correct the name, or leave it out"
         )
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
         if dataset.get("role") == "healthy" and dataset["source"]["kind"] == "phantom":
             _check_simulated(name, dataset["source"], config["folds"])
+
+
+def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the configuration says of a method's training, for `methods.complete`.
+
+    Of a method of LOCATING the training without what changes no number, and under "own" its `method_settings`, where
+    there are any; of others `method_settings`, and of networks the budget.
+    """
+    own = config["method_settings"].get(name, {})
+    if name in LOCATING:
+        training = {
+            key: value for key, value in config["training"].items() if key not in ("threads", "memory_mb")
+        }
+        return training | ({"own": own} if own else {})
+    return {"budget": config["budget"], **own} if runs_network(name) else own
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:

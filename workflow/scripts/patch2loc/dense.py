@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from patch2loc import patches
 from patch2loc.fast_convolution import with_fast_convolutions
-from patch2loc.network import LocationNetwork, for_inference, slice_code
+from patch2loc.network import LocationNetwork, PatchNetwork, for_inference, slice_code
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Activations at once, in MB.  A processor is fastest with about what its caches hold.
@@ -107,32 +107,20 @@ class Stem:
         return functional.max_pool2d(self.convolution(cut).relu_(), kernel_size=3, stride=2, padding=1)
 
 
-class DenseNetwork:
-    """A location network ready to predict many places of a slice.
+class ReadyNetwork:
+    """What networks share that are ready to predict many places: both heads in one product, and parts that fit.
 
-    network: in evaluation mode.  patch: voxels, even.  precision: a key of PRECISIONS, of the encoder; the heads are
-    always float32, as a location has more digits than half precision.  memory_mb: bounds the activations, so how many
-    patches are computed at once, not the result; a GPU that has less gets fewer.
+    folded: from `for_inference`, on the device.  patch: voxels, even.  precision: a key of PRECISIONS, of the encoder;
+    the heads are always float32, as a location has more digits than half precision.
+    memory_mb: bounds the activations, so how many patches are computed at once, not the result; a GPU that has less
+    gets fewer.
     """
 
     def __init__(
-        self,
-        network: LocationNetwork,
-        patch: int = 24,
-        device: str = "cpu",
-        precision: str = "float32",
-        memory_mb: float | None = None,
+        self, folded: PatchNetwork, patch: int, device: str, precision: str, memory_mb: float | None
     ) -> None:
         self.patch, self.device, self.dtype = patch, device, PRECISIONS[precision]
-        folded = for_inference(network).to(device)
-        encoder = folded.encoder.to(self.dtype)
-        self.latent_size = network.widths[-1]
-        self.stem = Stem(encoder.conv1, patch)
-        self.layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
-        if (
-            device == "cpu" and self.dtype == torch.float32
-        ):  # elsewhere multiplications are not what takes the time
-            with_fast_convolutions(self.layers, torch.zeros(1, self.stem.channels, *[self.stem.size] * 2))
+        self.latent_size = folded.widths[-1]
         branches = [
             [layer for layer in branch if isinstance(layer, nn.Linear)]
             for branch in (folded.mean_branch, folded.logvariance_branch)
@@ -144,8 +132,60 @@ class DenseNetwork:
             )
             for pair in zip(*branches, strict=True)
         ]
+        self.memory = (memory_mb or MEMORY_MB[device]) * 1e6
+        self.batch = 1  # patches at once
+
+    def _in_parts(self, n: int, compute: Callable[[slice], Tensor], device: torch.device) -> Tensor:
+        """compute(part) of n patches, as many at once as the memory holds: (n, 4)."""
+        found = torch.empty((n, 4), device=device)
+        begin = 0
+        while begin < n:
+            part = slice(begin, begin + self.batch)
+            try:
+                found[part] = compute(part)
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+                self.batch //= 2
+                torch.cuda.empty_cache()
+                continue
+            begin = part.stop
+        return found
+
+    def _headed(self, latent: Tensor) -> Tensor:
+        """Both heads: (n, latent size), the slice's code added, -> (n, 4)."""
+        values = latent.expand(2, *latent.shape)
+        for weight, bias in self.heads[:-1]:
+            values = torch.baddbmm(bias, values, weight).relu_()
+        weight, bias = self.heads[-1]
+        return torch.baddbmm(bias, values, weight).permute(1, 0, 2).flatten(1)
+
+
+class DenseNetwork(ReadyNetwork):
+    """A location network ready to predict many places of a slice.
+
+    network: in evaluation mode.  The other arguments: as of `ReadyNetwork`.
+    """
+
+    def __init__(
+        self,
+        network: LocationNetwork,
+        patch: int = 24,
+        device: str = "cpu",
+        precision: str = "float32",
+        memory_mb: float | None = None,
+    ) -> None:
+        folded = for_inference(network).to(device)
+        super().__init__(folded, patch, device, precision, memory_mb)
+        encoder = folded.encoder.to(self.dtype)
+        self.stem = Stem(encoder.conv1, patch)
+        self.layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
+        if (
+            device == "cpu" and self.dtype == torch.float32
+        ):  # elsewhere multiplications are not what takes the time
+            with_fast_convolutions(self.layers, torch.zeros(1, self.stem.channels, *[self.stem.size] * 2))
         bytes_each = MAPS * self.stem.size**2 * self.stem.channels * self.dtype.itemsize
-        self.batch = max(1, int((memory_mb or MEMORY_MB[device]) * 1e6 / bytes_each))
+        self.batch = max(1, int(self.memory / bytes_each))
 
     @torch.inference_mode()
     def predict_slice(self, padded: Tensor, x: Tensor, y: Tensor, slice_location: float) -> Tensor:
@@ -176,37 +216,15 @@ class DenseNetwork:
 
         return self._in_parts(len(x), compute, padded.device)
 
-    def _in_parts(self, n: int, compute: Callable[[slice], Tensor], device: torch.device) -> Tensor:
-        """compute(part) of n patches, as many at once as the memory holds: (n, 4)."""
-        found = torch.empty((n, 4), device=device)
-        begin = 0
-        while begin < n:
-            part = slice(begin, begin + self.batch)
-            try:
-                found[part] = compute(part)
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
-                    raise
-                self.batch //= 2
-                torch.cuda.empty_cache()
-                continue
-            begin = part.stop
-        return found
-
     def _located(self, pooled: Tensor, code: Tensor) -> Tensor:
         """Layers and both heads: (n, channels, size, size), (n or 1, latent size) -> (n, 4)."""
-        latent = self.layers(pooled).float().mean((2, 3)) + code
-        values = latent.expand(2, *latent.shape)
-        for weight, bias in self.heads[:-1]:
-            values = torch.baddbmm(bias, values, weight).relu_()
-        weight, bias = self.heads[-1]
-        return torch.baddbmm(bias, values, weight).permute(1, 0, 2).flatten(1)
+        return self._headed(self.layers(pooled).float().mean((2, 3)) + code)
 
 
 def predict(
     volume: np.ndarray,
     voxels: np.ndarray,
-    network: DenseNetwork,
+    network: ReadyNetwork,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log-variance of the location predicted at voxels.

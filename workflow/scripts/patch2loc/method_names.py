@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 # Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
-CALIBRATED = ("patch2loc", "patch2loc_robust")
+CALIBRATED = ("patch2loc", "patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
 NATIVE = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
 SUFFIX, NATIVE_SUFFIX = "_calibrated", "_native"
 # Built from an abstract alone: a row of the same name in another table is another network.
@@ -12,12 +12,14 @@ REDESIGNED = ("svae",)
 CONTROLS = ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
 # The control that is given the truth: it has rows, and no method is held against it.
 TRUTH = "oracle"
-ALL = "all"  # instead of a list: every method of the package
+# Patch2Loc done otherwise, not in the paper.
+VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
+ALL = "all"  # instead of a list: every method of the package but the variants
 
 
 def configured(methods: Sequence[str] | str, known: Sequence[str]) -> list[str]:
     """The methods that the configuration's key `methods` names.  known: every method of the package."""
-    return list(known) if methods == ALL else list(methods)
+    return [name for name in known if name not in VARIANTS] if methods == ALL else list(methods)
 
 
 def evaluated(methods: Sequence[str]) -> list[str]:

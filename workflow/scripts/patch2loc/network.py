@@ -1,6 +1,7 @@
 """The network that tells where a patch comes from (paper, sections 2.1 to 2.4)."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 
 import torch
@@ -82,26 +83,26 @@ def _small(conv: nn.Conv2d) -> SmallConv2d:
     return small
 
 
-def _head(size: int) -> nn.Sequential:
+def head(size: int) -> nn.Sequential:
+    """Layers from the latent vector, (n, size), to two coordinates, (n, 2)."""
     layers: list[nn.Module] = []
     for width_in, width in zip((size, size, *HEAD_WIDTHS), (size, *HEAD_WIDTHS), strict=False):
         layers += [nn.Linear(width_in, width), nn.BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(HEAD_WIDTHS[-1], 2))
 
 
-class LocationNetwork(nn.Module):
+class PatchNetwork(nn.Module):
     """Maps patches and the location of their slice to a Gaussian over the location in the slice.
 
-    widths: channels of the four layers of the encoder; the last is the size of the latent vector.  The default is
-    the paper's network; the demo uses a narrower one.
+    patch_encoder: (n, 1, p, p) to latent vectors (n, size).  widths: channels of its layers; the last is that size.
     """
 
-    def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
+    def __init__(self, patch_encoder: nn.Module, widths: Sequence[int]) -> None:
         super().__init__()
         self.widths = tuple(widths)
-        self.encoder = encoder(self.widths)
-        self.mean_branch = _head(self.widths[-1])
-        self.logvariance_branch = _head(self.widths[-1])
+        self.encoder = patch_encoder
+        self.mean_branch = head(self.widths[-1])
+        self.logvariance_branch = head(self.widths[-1])
 
     def forward(self, patches: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
         """Predict where patches come from (paper, equation 1).
@@ -128,10 +129,19 @@ class LocationNetwork(nn.Module):
         log_variance.bias.add_(2 * scale.log())
 
 
-def for_inference(network: LocationNetwork) -> LocationNetwork:
+class LocationNetwork(PatchNetwork):
+    """The paper's network.
+
+    widths: channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
+    """
+
+    def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
+        super().__init__(encoder(widths), widths)
+
+
+def for_inference(network: PatchNetwork) -> PatchNetwork:
     """A copy in evaluation mode with every batch normalisation folded into the layer before it, channels last."""
-    folded = LocationNetwork(network.widths)
-    folded.load_state_dict(network.state_dict())
+    folded = deepcopy(network)
     folded.eval().requires_grad_(False)
     for parent in list(folded.modules()):
         children = list(parent.named_children())

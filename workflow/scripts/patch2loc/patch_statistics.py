@@ -1,6 +1,7 @@
 """Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,32 @@ from patch2loc.scans import Scan
 from patch2loc.standardize import read_standardised
 from patch2loc.volumes import read_mask
 
+# From a scan as a method sees it, (x, y, z), and voxels (n, 3) to mean and log-variance of their predicted locations,
+# (n, 2) each, percent and log percent squared.
+Predictor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def predictor_of(model: dict[str, Any], device: str, precision: str = "float32") -> Predictor:
+    """Predictions of a method of `methods.LOCATING`: of its own `predictor`, else of its state's location network."""
+    state, module = model["state"], method(model["method"])
+    if hasattr(module, "predictor"):
+        return module.predictor(state, device, precision)
+    return partial(predict, network=DenseNetwork(location_network(state), state["patch"], device, precision))
+
 
 def patch_table(
     volume: np.ndarray,
     mask: np.ndarray,
     lesion: np.ndarray,
-    network: DenseNetwork,
+    patch: int,
+    predicted: Predictor,
 ) -> pd.DataFrame:
     """One row per non-overlapping patch with at least 20 % of brain, in all slices.
 
-    volume: (x, y, z) float32, standardised.  mask, lesion: (x, y, z) boolean.
+    volume: (x, y, z) float32, as the method sees it.  mask, lesion: (x, y, z) boolean.  patch: voxels.
     Columns: x, y, z (voxel of the centre), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
     log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
     """
-    patch = network.patch
     masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
     centres = torch.zeros_like(masks)
     centres[:, patch // 2 :: patch, patch // 2 :: patch] = True
@@ -38,7 +51,7 @@ def patch_table(
     centres[:, :, mask.shape[1] - patch // 2 + 1 :] = False
     z, x, y = torch.nonzero(centres & patches.accepted(masks, patch), as_tuple=True)
     voxels = torch.stack([x, y, z], dim=1).numpy()
-    mean, log_variance = predict(volume, voxels, network)
+    mean, log_variance = predicted(volume, voxels)
     return pd.DataFrame(
         {
             "x": voxels[:, 0],
@@ -61,10 +74,11 @@ def cohort_patches(
 ) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject."""
     state, as_seen = model["state"], method(model["method"]).as_seen
-    network = DenseNetwork(location_network(state), state["patch"], device, precision)
+    predicted = predictor_of(model, device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardised(scan, model["landmarks"])
-        table = patch_table(as_seen(state, volume, mask), mask, read_mask(scan.lesion), network)
+        lesion = read_mask(scan.lesion)
+        table = patch_table(as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from patch2loc.dense import PRECISIONS
-from patch2loc.network import LocationNetwork
+from patch2loc.network import LocationNetwork, PatchNetwork
 from patch2loc.sampling import PatchPool
 from patch2loc.training_loop import train_in_steps
 
@@ -55,24 +55,30 @@ def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
     return (variance.detach() ** BETA * nll).sum(dim=1).mean()
 
 
+def published(settings: Settings) -> LocationNetwork:
+    """The paper's network, as the settings say."""
+    return LocationNetwork(settings.widths)
+
+
 def train(
     training: PatchPool,
     validation: PatchPool,
     settings: Settings,
     checkpoint: Path | None = None,
     progress: Callable[[str], None] = print,
-) -> tuple[LocationNetwork, list[dict]]:
+    build: Callable[[Settings], PatchNetwork] = published,
+) -> tuple[PatchNetwork, list[dict]]:
     """Train a network; return the one with the lowest validation loss, predicting percent, and its history.
 
-    checkpoint: as of `training_loop.train_in_steps`.  history: rows of step, patches, training_loss,
-    validation_loss, validation_error (percent of the grid), validation_error_mm, validation_log_variance (log percent
-    squared), learning_rate, patches_per_second.
+    checkpoint: as of `training_loop.train_in_steps`.  build: makes the network that is trained.
+    history: rows of step, patches, training_loss, validation_loss, validation_error (percent of the grid),
+    validation_error_mm, validation_log_variance (log percent squared), learning_rate, patches_per_second.
     Where a batch does not fit the GPU, its activations wait in main memory until they are needed again: slower, and
     the same numbers, which parts of a batch would not give, as batch normalisation takes all patches together.
     """
     for spill in (False, True):
         try:
-            return _train(training, validation, settings, checkpoint, progress, spill)
+            return _train(training, validation, settings, checkpoint, progress, build, spill)
         except torch.OutOfMemoryError:
             if spill:
                 raise
@@ -89,11 +95,12 @@ def _train(
     settings: Settings,
     checkpoint: Path | None,
     progress: Callable[[str], None],
+    build: Callable[[Settings], PatchNetwork],
     spill: bool,
-) -> tuple[LocationNetwork, list[dict]]:
+) -> tuple[PatchNetwork, list[dict]]:
     device = training.volumes.device
     torch.manual_seed(settings.seed)
-    network = LocationNetwork(settings.widths).to(device, memory_format=torch.channels_last).train()
+    network = build(settings).to(device, memory_format=torch.channels_last).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = _schedule(optimiser, settings)
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
@@ -129,7 +136,7 @@ def _train(
 
 
 def _predict(
-    network: LocationNetwork, patch: Tensor, slice_location: Tensor, precision: str
+    network: PatchNetwork, patch: Tensor, slice_location: Tensor, precision: str
 ) -> tuple[Tensor, Tensor]:
     """The network's outputs, its encoder in the given precision: a location has more digits than half of one."""
     half = precision != "float32"
@@ -139,7 +146,7 @@ def _predict(
 
 
 def _validate(
-    network: LocationNetwork,
+    network: PatchNetwork,
     fixed: tuple[Tensor, Tensor, Tensor],
     settings: Settings,
     validation: PatchPool,

@@ -16,6 +16,11 @@ A module has
 and may have
     SETTINGS = {"smoke": {...}, "short": {...}, "paper": {...}}
         the method's settings in each budget; the config's `method_settings` change single ones.
+    OWN_SETTINGS = {...}
+        of a method of LOCATING, which is trained by the config's `training`: what it has besides, and
+        `method_settings` change.
+    predictor(state, device, precision) -> predicted(volume, voxels) -> mean, log-variance
+        of a method of LOCATING: `patch_statistics.Predictor`; without it, that of the state's location network.
     NATIVE = {"erosion": 3, "median": 5}
         post-processing of the method's authors (`postprocessing.native`): a second heatmap, and for the methods
         in `method_names.NATIVE` a row of its own.
@@ -37,6 +42,8 @@ Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation a
 METHODS = (
     "patch2loc",
     "patch2loc_robust",
+    "patch2loc_multiscale",
+    "patch2loc_dense",
     "thresh",
     "thresh_dark",
     "ae",
@@ -60,7 +67,7 @@ METHODS = (
 # Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
 NETWORKS = tuple(name for name in METHODS if name not in ("thresh", "thresh_dark", *CONTROLS))
 # Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
-LOCATING = ("patch2loc", "patch2loc_robust")
+LOCATING = ("patch2loc", "patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
 BUDGETS = ("smoke", "short", "paper")
 
 
@@ -111,16 +118,26 @@ def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a method: those of its budget, changed by the given ones.
 
     given: {"budget": "smoke" | "short" | "paper", ...single settings}; without a budget, or for a method without
-    SETTINGS, as they are.  Raises InputError for settings that the method does not have.
+    SETTINGS, as they are.  For a method of LOCATING: those of the training, and under "own" the single ones that
+    change its OWN_SETTINGS.  Raises InputError for settings that the method does not have.
     """
-    budgets = getattr(method(name), "SETTINGS", None)
+    module = method(name)
+    if name in LOCATING:
+        training = {key: value for key, value in given.items() if key != "own"}
+        return training | _changed(name, getattr(module, "OWN_SETTINGS", {}), given.get("own", {}))
+    budgets = getattr(module, "SETTINGS", None)
     if budgets is None or "budget" not in given:
         return dict(given)
-    chosen = {"budget": given["budget"], **budgets[given["budget"]]}
-    unknown = sorted(set(given) - set(chosen))
+    changes = {key: value for key, value in given.items() if key != "budget"}
+    return {"budget": given["budget"], **_changed(name, budgets[given["budget"]], changes)}
+
+
+def _changed(name: str, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a method, single ones changed; InputError for a change of what it does not have."""
+    unknown = sorted(set(changes) - set(settings))
     if unknown:
         raise InputError(
-            f"method_settings.{name}: {', '.join(unknown)} found, of {', '.join(sorted(set(chosen) - {'budget'}))} "
-            "expected; correct the names"
+            f"method_settings.{name}: {', '.join(unknown)} found, of {', '.join(sorted(settings)) or 'none'} expected; "
+            "correct the names"
         )
-    return chosen | dict(given)
+    return {**settings, **changes}

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from patch2loc.dense import DenseNetwork
+from patch2loc.dense import DenseNetwork, ReadyNetwork
 from patch2loc.heatmap import score_voxels
 from patch2loc.methods import Volumes
-from patch2loc.network import LocationNetwork
+from patch2loc.network import LocationNetwork, PatchNetwork
 from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings, train
+from patch2loc.train import Settings, published, train
 
 FIELDS = {field.name for field in fields(Settings)}
 
@@ -27,11 +27,15 @@ def fit(
 
 
 def fit_network(
-    training: PatchPool, validation: PatchPool, settings: dict, checkpoint: Path | None
+    training: PatchPool,
+    validation: PatchPool,
+    settings: dict,
+    checkpoint: Path | None,
+    build: Callable[[Settings], PatchNetwork] = published,
 ) -> tuple[dict, pd.DataFrame]:
-    """Train the location network on pools of patches: state and history, as of `fit`."""
+    """Train a location network on pools of patches: state and history, as of `fit`; build: as of `train`."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
-    network, history = train(training, validation, chosen, checkpoint)
+    network, history = train(training, validation, chosen, checkpoint, build=build)
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, pd.DataFrame(history)
 
@@ -43,7 +47,11 @@ def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def location_network(state: dict) -> LocationNetwork:
     """The network of a model's state, in evaluation mode."""
-    network = LocationNetwork(state["widths"])
+    return with_weights(LocationNetwork(state["widths"]), state)
+
+
+def with_weights(network: PatchNetwork, state: dict) -> PatchNetwork:
+    """The network with the weights of a model's state, in evaluation mode."""
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state["weights"].items()})
     return network.eval()
 
@@ -52,7 +60,11 @@ def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
     """Score by location error and predicted variance (paper, equation 5)."""
-    network = DenseNetwork(location_network(state), state["patch"], device, precision)
+    return scorer_of(DenseNetwork(location_network(state), state["patch"], device, precision), stride)
+
+
+def scorer_of(network: ReadyNetwork, stride: int) -> Callable[..., dict[str, np.ndarray]]:
+    """The function that `scorer` returns, of a network that is ready."""
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
         return score_voxels(volume, wanted, network, stride)

@@ -1,41 +1,60 @@
 """Patch2Loc for other scanners, not the paper's: trained on levelled scans and patches of changed contrast."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from patch2loc.errors import InputError
 from patch2loc.levelling import LevelledScans, levelled, mean_low_pass
 from patch2loc.methods import Volumes, patch2loc
-from patch2loc.patch_augmentation import change_patches
+from patch2loc.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.sampling import PatchPool
+
+OWN_SETTINGS = {"levelled": True, "changes": ["contrast"]}  # without either it is Patch2Loc
 
 
 def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, pd.DataFrame]:
-    """Train the location network on levelled scans; training patches are changed at random, validation's are not."""
-    spacing = settings["spacing"]
-    reference = mean_low_pass(training, spacing)
-    scans = [LevelledScans(given, reference, spacing) for given in (training, validation)]
+    """Train the location network on levelled scans; training patches are changed at random, validation's are not.
+
+    settings: levelled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
+    and those of Patch2Loc.  Raises InputError for changes that there are not.
+    """
+    changes, patch = settings["changes"], settings["patch"]
+    if not isinstance(changes, (list, tuple)) or not all(name in CHANGES for name in changes):
+        raise InputError(
+            f"method_settings.patch2loc_robust.changes: {changes} found, a list of some of {', '.join(CHANGES)} "
+            "expected, [] for none; correct it"
+        )
+    spacing, scans, kept = settings["spacing"], (training, validation), {}
+    if settings["levelled"]:
+        # The training scans are read twice, for the mean and for the patches: kept, they would fill the memory.
+        kept = {"reference": mean_low_pass(training, spacing), "spacing": spacing}
+        scans = [LevelledScans(given, **kept) for given in scans]
+    change = partial(change_patches, changes=changes, patch=patch) if changes else None
     pools = [
-        PatchPool(given, settings["patch"], device, change)
-        for given, change in zip(scans, (change_patches, None), strict=True)
+        PatchPool(scans[0], patch, device, change, margin(changes, patch)),
+        PatchPool(scans[1], patch, device),
     ]
     state, history = patch2loc.fit_network(*pools, settings, checkpoint)
-    return state | {"reference": reference, "spacing": spacing}, history
+    return state | kept, history
 
 
 def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A standardised scan as the network sees it, (x, y, z) float32: levelled."""
+    """A standardised scan as the network sees it, (x, y, z) float32: levelled, if those of the training were."""
+    if "reference" not in state:
+        return volume
     return levelled(volume, mask, state["reference"], state["spacing"])
 
 
 def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """Score levelled scans as Patch2Loc does."""
+    """Score scans as the network sees them, as Patch2Loc does."""
     score_seen = patch2loc.scorer(state, device, stride, precision)
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,0 +1,157 @@
+"""What each part of patch2loc_robust does: location error in healthy tissue of scans near to and far from the training.
+
+    python benchmarks/transfer.py config/ixi2mm.yaml [--patches 614400] [--seeds 1 2 3] [--processes 2]
+
+Takes the preprocessed scans of a finished run (make real).  Trains each of VARIANTS and places the patches without
+lesion of every scan that is not trained on.  Nothing here looks at scores of lesions.
+Writes benchmarks/transfer_{run}.csv, one row a variant, seed and scan, and .png; what it has already is not done again.
+"""
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+import pandas as pd
+import torch
+import yaml
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from patch2loc.evaluate import healthy_location_errors
+from patch2loc.files import read_json
+from patch2loc.methods import method
+from patch2loc.patch_statistics import cohort_patches
+from patch2loc.scans import read_cohort
+from patch2loc.standardize import StandardisedScans
+
+ROOT = Path(__file__).resolve().parents[1]
+CHANGES = ["pose", "contrast", "edge"]
+VARIANTS = {
+    "paper's recipe": {"levelled": False, "changes": []},
+    "levelled": {"levelled": True, "changes": []},
+    **{f"levelled, {change}": {"levelled": True, "changes": [change]} for change in CHANGES},
+    "levelled, pose, contrast": {"levelled": True, "changes": ["pose", "contrast"]},
+    "levelled, all changes": {"levelled": True, "changes": CHANGES},
+    "all changes": {"levelled": False, "changes": CHANGES},
+}
+NEAR = "test scans of the training cohort"
+ELSEWHERE = "healthy scans of other sources"
+PATIENTS = "patients, away from the lesion"
+
+
+def main() -> None:
+    """Train and measure what the table does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configuration", type=Path)
+    parser.add_argument("--patches", type=int, default=614400)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--processes", type=int, default=2)
+    chosen = parser.parse_args()
+    configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
+    path = ROOT / f"benchmarks/transfer_{Path(configuration['results']).name}.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["variant", "seed", "patches"])
+    known = set(zip(table["variant"], table["seed"], table["patches"], strict=True))
+    runs = [(variant, seed, chosen.patches) for seed in chosen.seeds for variant in chosen.variants]
+    with ProcessPoolExecutor(chosen.processes) as pool:
+        waiting = [pool.submit(measured, configuration, *run) for run in runs if run not in known]
+        for done in tqdm(as_completed(waiting), total=len(waiting), unit="model"):
+            table = pd.concat([table, done.result()], ignore_index=True)
+            order = {variant: place for place, variant in enumerate(VARIANTS)}
+            table = table.sort_values(
+                ["patches", "seed", "variant"],
+                key=lambda column: column.map(order) if column.name == "variant" else column,
+                kind="stable",
+            )
+            table.to_csv(path, index=False)
+    draw(table[table["patches"] == chosen.patches]).savefig(path.with_suffix(".png"), dpi=150)
+    print(means(table).to_string())
+
+
+def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.DataFrame:
+    """Train a variant and place the patches without lesion: one row a scan."""
+    torch.set_num_threads(1)
+    results, training = Path(configuration["results"]), configuration["training"]
+    (modality, cohort), *_ = configuration["training_data"].items()
+    landmarks = read_json(results / f"landmarks/{modality}/fold0.json")
+    scans = [
+        StandardisedScans(read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json"), landmarks, 1)
+        for role in ("train", "validation")
+    ]
+    settings = {key: value for key, value in training.items() if key not in ("threads", "memory_mb")} | {
+        "patches": patches,
+        "patch": configuration["patch"],
+        "spacing": configuration["grid"]["spacing"],
+        "precision": "float32",
+        "seed": seed,
+        **VARIANTS[variant],
+    }
+    begin = time.process_time()
+    state, _ = method("patch2loc_robust").fit(*scans, settings, None, "cpu")
+    seconds = time.process_time() - begin
+    model = {"method": "patch2loc_robust", "state": state, "landmarks": landmarks}
+    rows = []
+    for name, about in configuration["datasets"].items():
+        tested = "test_fold0" if name == cohort else "all"
+        if about.get("simulated"):
+            continue  # the same scans again
+        errors = healthy_location_errors(
+            cohort_patches(model, read_cohort(results / f"cohorts/{name}/{tested}.json"), "cpu")
+        )
+        kind = PATIENTS if about["role"] == "lesion" else ELSEWHERE
+        rows += [
+            {
+                "variant": variant,
+                "seed": seed,
+                "patches": patches,
+                "kind": NEAR if name == cohort else kind,
+                "dataset": name,
+                "subject": subject,
+                "location_error": round(error, 3),
+                "training_cpu_seconds": round(seconds, 1),
+            }
+            for subject, error in errors.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean location error over scans and seeds, and processor seconds of a training, by variant."""
+    by_kind = table.pivot_table(
+        index=["patches", "variant"], columns="kind", values="location_error", sort=False
+    )
+    seconds = table.groupby(["patches", "variant"], sort=False)["training_cpu_seconds"].mean()
+    return by_kind.round(2).assign(training_cpu_seconds=seconds.round())
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A line a variant: its scans as dots, and their mean, for each kind of scan."""
+    kinds = [NEAR, ELSEWHERE, PATIENTS]
+    variants = list(dict.fromkeys(table["variant"]))
+    figure = Figure(figsize=(9.5, 0.4 * len(variants) + 1.3), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, 3, sharex=True, sharey=True), kinds, strict=True):
+        rows = table[table["kind"] == kind]
+        for place, variant in enumerate(variants):
+            errors = rows.loc[rows["variant"] == variant, "location_error"]
+            axes.plot(errors, [place] * len(errors), "o", color="0.6", markersize=3)
+            axes.plot(errors.mean(), place, "d", color="C3", markersize=7)
+        axes.set_title(f"{kind}\n({rows['subject'].nunique()} scans)", fontsize=9)
+        axes.set_xlabel("location error [% of the grid]")
+        axes.grid(axis="x", color="0.9")
+    figure.axes[0].set_yticks(range(len(variants)), variants)
+    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_xlim(left=0)
+    figure.suptitle(
+        f"Where healthy tissue is placed: {table['patches'].iloc[0]:,} training patches, "
+        f"{table['seed'].nunique()} seed(s); diamonds are means",
+        fontsize=9,
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    main()

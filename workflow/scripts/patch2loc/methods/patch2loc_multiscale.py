@@ -1,0 +1,114 @@
+"""Patch2Loc at several patch sizes, not the paper's: one network for each, and the score is the mean of their scores.
+
+A lesion fills more of a small patch; a large one shows more of what tells where it is.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc.dense import DenseNetwork, predict
+from patch2loc.errors import InputError
+from patch2loc.methods import Volumes, patch2loc
+
+OWN_SETTINGS = {"sizes": [2 / 3, 1, 4 / 3]}  # widths of the patches as shares of the configuration's `patch`
+SMALLEST = 8  # voxels, as of the configuration's `patch`
+
+as_seen = patch2loc.as_seen
+
+
+def patch_sizes(patch: int, sizes: Sequence[float]) -> list[int]:
+    """Widths of the patches in voxels: the nearest even numbers to sizes * patch, of two the greater.
+
+    Raises InputError unless these are different widths of 8 voxels at least.
+    """
+    try:
+        widths = [2 * math.floor(patch * share / 2 + 0.5) for share in sizes]
+    except (TypeError, ValueError, OverflowError):
+        widths = []
+    if not widths or min(widths) < SMALLEST or len(set(widths)) < len(widths):
+        meaning = f", which are {', '.join(map(str, widths))} voxels at patch {patch}," if widths else ""
+        raise InputError(
+            f"method_settings.patch2loc_multiscale.sizes: {sizes}{meaning} found, a list of shares of `patch` expected "
+            f"that make different widths of {SMALLEST} voxels at least; change sizes or patch"
+        )
+    return widths
+
+
+def network_settings(settings: dict) -> list[dict]:
+    """What each network is trained by: settings with a width, a share of the budget and a seed of its own.
+
+    settings: as of `fit`.  `patches` and `validations` are shared out equally, each share rounded up.
+    """
+    widths = patch_sizes(settings["patch"], settings["sizes"])
+    shares = {name: math.ceil(settings[name] / len(widths)) for name in ("patches", "validations")}
+    seeds = [np.random.SeedSequence((settings["seed"], number)) for number in range(len(widths))]
+    return [
+        settings | shares | {"patch": width, "seed": int(seed.generate_state(1)[0])}
+        for width, seed in zip(widths, seeds, strict=True)
+    ]
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train the location networks one after the other, each with a checkpoint of its own beside the given path.
+
+    The scans are read for each network, so that the patches of one alone are in memory.  A training that goes on
+    finds the networks that are done in their last checkpoints.  The history has a column patch (voxels); its steps
+    and patches count on from one network to the next.
+    """
+    of_networks = network_settings(settings)
+    files = [
+        checkpoint and checkpoint.with_name(f"patch{own['patch']}-{checkpoint.name}") for own in of_networks
+    ]
+    if checkpoint:
+        for stale in set(checkpoint.parent.glob("patch*-checkpoint*")) - set(files):
+            stale.unlink()
+    networks, histories, done = {}, [], {"step": 0, "patches": 0}
+    for number, (own, file) in enumerate(zip(of_networks, files, strict=True), start=1):
+        print(f"network {number} of {len(files)}: patches of {own['patch']} voxels")
+        state, history = patch2loc.fit(training, validation, own, file, device)
+        networks[f"patch{own['patch']}"] = state
+        for name, before in done.items():
+            history[name] += before
+            done[name] = int(history[name].iloc[-1])
+        histories.append(history.assign(patch=own["patch"]))
+    return {"networks": networks, "patch": settings["patch"]}, pd.concat(histories, ignore_index=True)
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score by the mean of the networks' maps: of scores, log-errors and log-variances (paper, equation 5)."""
+    scores = [patch2loc.scorer(network, device, stride, precision) for network in _by_width(state)]
+
+    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
+        maps = [score_one(volume, mask, wanted) for score_one in scores]
+        return {name: np.mean([of_one[name] for of_one in maps], axis=0) for name in maps[0]}
+
+    return score
+
+
+def predictor(
+    state: dict, device: str, precision: str = "float32"
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """For the patch analysis: the mean over the networks of the predicted means, and of the log-variances."""
+    networks = [
+        DenseNetwork(patch2loc.location_network(network), network["patch"], device, precision)
+        for network in _by_width(state)
+    ]
+
+    def predicted(volume: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, log_variances = zip(*(predict(volume, voxels, network) for network in networks), strict=True)
+        return np.mean(means, axis=0), np.mean(log_variances, axis=0)
+
+    return predicted
+
+
+def _by_width(state: dict) -> list[dict]:
+    """States of the networks, narrowest patch first: a model's file has them in another order."""
+    return sorted(state["networks"].values(), key=lambda network: network["patch"])
