@@ -13,7 +13,7 @@ from patch2loc.methods import Volumes, patch2loc
 from patch2loc.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.sampling import PatchPool
 
-OWN_SETTINGS = {"levelled": True, "changes": ["contrast"]}  # without either it is Patch2Loc
+OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 
 
 def fit(
