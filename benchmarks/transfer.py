@@ -147,7 +147,7 @@ def draw(table: pd.DataFrame) -> Figure:
     figure.axes[0].set_xlim(left=0)
     figure.suptitle(
         f"Where healthy tissue is placed: {table['patches'].iloc[0]:,} training patches, "
-        f"{table['seed'].nunique()} seed(s); diamonds are means",
+        f"seeds: {', '.join(map(str, sorted(table['seed'].unique())))}; diamonds are means",
         fontsize=9,
     )
     return figure
