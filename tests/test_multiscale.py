@@ -265,7 +265,7 @@ def settings_of(name, **changed):
 
 
 def test_a_line_of_configuration_is_an_ablation():
-    robust = {"levelled": True, "changes": ["contrast"]}
+    robust = {"levelled": True, "changes": ["contrast", "edge"]}
     assert settings_of("patch2loc") == TRAINING  # nothing else: its models' provenance stays as it was
     assert settings_of("patch2loc_robust") == TRAINING | robust
     assert settings_of("patch2loc_multiscale") == TRAINING | {"sizes": [2 / 3, 1, 4 / 3]}
