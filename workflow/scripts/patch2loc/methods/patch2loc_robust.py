@@ -1,4 +1,4 @@
-"""Patch2Loc for other scanners, not the paper's: trained on levelled scans and patches of changed contrast."""
+"""Patch2Loc for other scanners, not the paper's: trained on levelled scans and patches that are changed at random."""
 
 from collections.abc import Callable
 from functools import partial
