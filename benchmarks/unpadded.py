@@ -100,20 +100,8 @@ def scoring(
             score()
             synchronise(where)
             times[way].append(factor * (time.perf_counter() - start))
-    best = {way: min(seconds) for way, seconds in times.items()}
-    return [
-        said(
-            {
-                "task": "volume",
-                "way": way,
-                "value": seconds,
-                "unit": f"s, of {slices} of {grid[2]} slices",
-                "times_straightforward": best["straightforward"] / seconds,
-                "times_published": best["published, engine"] / seconds,
-            }
-        )
-        for way, seconds in best.items()
-    ]
+    references = {"times_straightforward": "straightforward", "times_published": "published, engine"}
+    return compared("volume", f"s, of {slices} of {grid[2]} slices", times, references)
 
 
 def training(of_case: tuple, repeats: int, steps: int, where: str) -> list[dict]:
@@ -138,25 +126,25 @@ def training(of_case: tuple, repeats: int, steps: int, where: str) -> list[dict]
             # From the first validation to the last: after what is done once.
             history = train(pool, pool, settings, progress=lambda text: None, build=build)[1]
             times[way].append(batch / history[-1]["patches_per_second"])
+    return compared("training step", f"s, {batch} patches", times, {"times_published": "published"})
+
+
+def compared(
+    task: str, unit: str, times: dict[str, list[float]], references: dict[str, str]
+) -> list[dict[str, object]]:
+    """A row for each way, printed: its shortest time, and how many times faster it is than the references.
+
+    times: seconds of each way.  references: the way that each column compares with.
+    """
     best = {way: min(seconds) for way, seconds in times.items()}
-    return [
-        said(
-            {
-                "task": "training step",
-                "way": way,
-                "value": seconds,
-                "unit": f"s, {batch} patches",
-                "times_published": best["published"] / seconds,
-            }
-        )
+    rows = [
+        {"task": task, "way": way, "value": seconds, "unit": unit}
+        | {column: best[reference] / seconds for column, reference in references.items()}
         for way, seconds in best.items()
     ]
-
-
-def said(row: dict) -> dict:
-    """The row, printed."""
-    print("  ".join(f"{key} {short(value)}" for key, value in row.items()), flush=True)
-    return row
+    for row in rows:
+        print("  ".join(f"{key} {short(value)}" for key, value in row.items()), flush=True)
+    return rows
 
 
 if __name__ == "__main__":
