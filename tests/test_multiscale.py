@@ -12,7 +12,7 @@ from patch2loc.errors import InputError
 from patch2loc.figures.cost import training_seconds
 from patch2loc.methods import complete, patch2loc, patch2loc_multiscale
 from patch2loc.models import load_model, save_model
-from patch2loc.patch_statistics import patch_table, predictor_of
+from patch2loc.patch_statistics import patch_table
 from patch2loc.sampling import PatchPool
 
 CPU = "cpu"
@@ -223,14 +223,11 @@ def test_patches_of_one_size_alone_are_in_memory(monkeypatch):
 
 def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
     state, _ = unbroken()
-    model = {"method": "patch2loc_multiscale", "state": state}
     ((volume, mask),) = scans(1, 4)
-    predicted = predictor_of(model, CPU)
+    predicted = patch2loc_multiscale.predictor(state, CPU)
     table = patch_table(volume, mask, np.zeros_like(mask), state["patch"], predicted)
     middle = state["networks"]["patch12"]
-    of_one = patch_table(
-        volume, mask, np.zeros_like(mask), 12, predictor_of({"method": "patch2loc", "state": middle}, CPU)
-    )
+    of_one = patch_table(volume, mask, np.zeros_like(mask), 12, patch2loc.predictor(middle, CPU))
     places = ["x", "y", "z", "brain_fraction"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()

@@ -14,7 +14,8 @@ from patch2loc.inpainting import Inpainter, Vgg19, inpainted, mask_of, reflected
 from patch2loc.methods import complete, phanes
 from patch2loc.methods.phanes import Phanes, anomaly
 from patch2loc.models import load_model, save_model
-from patch2loc.reconstruction import SlicePool, with_weights
+from patch2loc.network_weights import with_weights
+from patch2loc.reconstruction import SlicePool
 from patch2loc.saliency import Perception, perception, saliency, smoothed
 
 TINY = {

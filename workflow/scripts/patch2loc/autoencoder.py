@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import SlicePool, residual_score, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, residual_score, train
 
 SLOPE = 0.3  # of the leaky ReLU
 REDUCTION = 8  # the last width over the channels of the bottleneck

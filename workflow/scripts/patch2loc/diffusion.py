@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from patch2loc.augmentation import change_intensities
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import SlicePool, residual_score, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, residual_score, train
 from patch2loc.simplex import optional, simplex_bank, simplex_noise
 from patch2loc.slice_encoder import PATCH, SliceEncoder, pretrain
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from patch2loc.dense import PRECISIONS
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import SlicePool, slice_score, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, slice_score, train
 from patch2loc.slice_features import SliceFeatures
 from patch2loc.structural_similarity import structural_similarity
 

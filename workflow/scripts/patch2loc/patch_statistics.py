@@ -1,7 +1,6 @@
 """Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,8 @@ import pandas as pd
 import torch
 
 from patch2loc import patches
-from patch2loc.dense import DenseNetwork, predict
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.methods import method
-from patch2loc.methods.patch2loc import location_network
 from patch2loc.scans import Scan
 from patch2loc.standardize import read_standardised
 from patch2loc.volumes import read_mask
@@ -20,14 +17,6 @@ from patch2loc.volumes import read_mask
 # From a scan as a method sees it, (x, y, z), and voxels (n, 3) to mean and log-variance of their predicted locations,
 # (n, 2) each, percent and log percent squared.
 Predictor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-def predictor_of(model: dict[str, Any], device: str, precision: str = "float32") -> Predictor:
-    """Predictions of a method of `methods.LOCATING`: of its own `predictor`, else of its state's location network."""
-    state, module = model["state"], method(model["method"])
-    if hasattr(module, "predictor"):
-        return module.predictor(state, device, precision)
-    return partial(predict, network=DenseNetwork(location_network(state), state["patch"], device, precision))
 
 
 def patch_table(
@@ -73,12 +62,12 @@ def cohort_patches(
     model: dict[str, Any], scans: Sequence[Scan], device: str, precision: str = "float32"
 ) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject."""
-    state, as_seen = model["state"], method(model["method"]).as_seen
-    predicted = predictor_of(model, device, precision)
+    state, module = model["state"], method(model["method"])
+    predicted = module.predictor(state, device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardised(scan, model["landmarks"])
         lesion = read_mask(scan.lesion)
-        table = patch_table(as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
+        table = patch_table(module.as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -212,17 +212,6 @@ def _validate(
     return total / len(slices)
 
 
-def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
-    """A network's weights as arrays, for a model's state."""
-    return {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-
-
-def with_weights(network: nn.Module, weights: Mapping[str, np.ndarray], device: str) -> nn.Module:
-    """The network with weights of a model's state, in evaluation mode, on a device."""
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return network.eval().to(device)
-
-
 def slice_score(
     maps_of: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
     device: str,

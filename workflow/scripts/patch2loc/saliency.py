@@ -22,8 +22,8 @@ from torchvision.models import squeezenet1_1
 from torchvision.transforms.functional import gaussian_blur
 
 from patch2loc.errors import InputError
+from patch2loc.network_weights import weights_of, with_weights
 from patch2loc.pretrained import with_pretrained
-from patch2loc.reconstruction import weights_of, with_weights
 
 SMOOTHING = 2.0  # voxels, standard deviation of a Gaussian
 REACH = 4  # standard deviations at which a Gaussian ends

@@ -20,7 +20,7 @@ and may have
         of a method of LOCATING, which is trained by the config's `training`: what it has besides, and
         `method_settings` change.
     predictor(state, device, precision) -> predicted(volume, voxels) -> mean, log-variance
-        of a method of LOCATING: `patch_statistics.Predictor`; without it, that of the state's location network.
+        of a method of LOCATING: `patch_statistics.Predictor`.
     NATIVE = {"erosion": 3, "median": 5}
         post-processing of the method's authors (`postprocessing.native`): a second heatmap, and for the methods
         in `method_names.NATIVE` a row of its own.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import SlicePool, residual_score, slice_spacing, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, residual_score, slice_spacing, train
 
 CELL = 16.0  # mm between the noise's random values
 NOISE = 0.2  # standard deviation of these

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from patch2loc.dense import DenseNetwork, ReadyNetwork
+from patch2loc.dense import DenseNetwork, ReadyNetwork, predict
 from patch2loc.heatmap import score_voxels
 from patch2loc.methods import Volumes
 from patch2loc.network import LocationNetwork, PatchNetwork
+from patch2loc.network_weights import weights_of, with_weights
 from patch2loc.sampling import PatchPool
 from patch2loc.train import Settings, published, train
 
@@ -36,8 +37,11 @@ def fit_network(
     """Train a location network on pools of patches: state and history, as of `fit`; build: as of `train`."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
     network, history = train(training, validation, chosen, checkpoint, build=build)
-    weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    return {"weights": weights, "widths": list(chosen.widths), "patch": chosen.patch}, pd.DataFrame(history)
+    return {
+        "weights": weights_of(network),
+        "widths": list(chosen.widths),
+        "patch": chosen.patch,
+    }, pd.DataFrame(history)
 
 
 def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -47,13 +51,14 @@ def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def location_network(state: dict) -> LocationNetwork:
     """The network of a model's state, in evaluation mode."""
-    return with_weights(LocationNetwork(state["widths"]), state)
+    return with_weights(LocationNetwork(state["widths"]), state["weights"], "cpu")
 
 
-def with_weights(network: PatchNetwork, state: dict) -> PatchNetwork:
-    """The network with the weights of a model's state, in evaluation mode."""
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in state["weights"].items()})
-    return network.eval()
+def predictor(
+    state: dict, device: str, precision: str = "float32"
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Predictions at voxels of a scan as the network sees it, for the patch analysis."""
+    return partial(predict, network=DenseNetwork(location_network(state), state["patch"], device, precision))
 
 
 def scorer(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from patch2loc.dense import predict
 from patch2loc.methods import Volumes, patch2loc
+from patch2loc.network_weights import with_weights
 from patch2loc.sampling import PatchPool
 from patch2loc.train import Settings
 from patch2loc.unpadded_network import ReadyUnpadded, UnpaddedNetwork
@@ -31,7 +32,7 @@ def fit(
 
 def location_network(state: dict) -> UnpaddedNetwork:
     """The network of a model's state, in evaluation mode."""
-    return patch2loc.with_weights(UnpaddedNetwork(state["patch"], state["widths"]), state)
+    return with_weights(UnpaddedNetwork(state["patch"], state["widths"]), state["weights"], "cpu")
 
 
 def predictor(

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc.dense import DenseNetwork, predict
 from patch2loc.errors import InputError
 from patch2loc.methods import Volumes, patch2loc
 
@@ -97,13 +96,10 @@ def predictor(
     state: dict, device: str, precision: str = "float32"
 ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """For the patch analysis: the mean over the networks of the predicted means, and of the log-variances."""
-    networks = [
-        DenseNetwork(patch2loc.location_network(network), network["patch"], device, precision)
-        for network in _by_width(state)
-    ]
+    predictors = [patch2loc.predictor(network, device, precision) for network in _by_width(state)]
 
     def predicted(volume: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        means, log_variances = zip(*(predict(volume, voxels, network) for network in networks), strict=True)
+        means, log_variances = zip(*(one(volume, voxels) for one in predictors), strict=True)
         return np.mean(means, axis=0), np.mean(log_variances, axis=0)
 
     return predicted

@@ -15,6 +15,8 @@ from patch2loc.sampling import PatchPool
 
 OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 
+predictor = patch2loc.predictor
+
 
 def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from patch2loc.dense import PRECISIONS
 from patch2loc.inpainting import Inpainter, Vgg19, ellipses, inpainted, mask_of, painting_loss
 from patch2loc.methods import Volumes, ra
+from patch2loc.network_weights import weights_of, with_weights
 from patch2loc.pretrained import with_pretrained
-from patch2loc.reconstruction import SlicePool, slice_score, train, weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, slice_score, train
 from patch2loc.reversed_autoencoder import ReversedAutoencoder, losses, mean_squared_error, moved, optimisers
 from patch2loc.saliency import (
     Perception,

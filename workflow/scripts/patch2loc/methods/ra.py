@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import SlicePool, residual_score, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import SlicePool, residual_score, train
 from patch2loc.reversed_autoencoder import ReversedAutoencoder, losses, mean_squared_error, moved, optimisers
 from patch2loc.saliency import Perception, clahe, kind_of, perception, perception_weights, saliency, smoothed
 

@@ -18,7 +18,8 @@ from patch2loc import autoencoder
 from patch2loc.autoencoder import decoder, doubling, encoder, halving, random_code, reduced_shape
 from patch2loc.errors import InputError
 from patch2loc.methods import Volumes
-from patch2loc.reconstruction import ScanPool, residual_score, train, weights_of, with_weights
+from patch2loc.network_weights import weights_of, with_weights
+from patch2loc.reconstruction import ScanPool, residual_score, train
 
 POSITION = 0.02  # standard deviation of the code of a slice's place before it is learned
 PAPER = {
