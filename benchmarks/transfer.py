@@ -30,13 +30,17 @@ from patch2loc.standardize import StandardisedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 CHANGES = ["pose", "contrast", "edge"]
-VARIANTS = {
+PADDED = {
     "paper's recipe": {"levelled": False, "changes": []},
     "levelled": {"levelled": True, "changes": []},
     **{f"levelled, {change}": {"levelled": True, "changes": [change]} for change in CHANGES},
     "levelled, pose, contrast": {"levelled": True, "changes": ["pose", "contrast"]},
+    "levelled, contrast, edge": {"levelled": True, "changes": ["contrast", "edge"]},
     "levelled, all changes": {"levelled": True, "changes": CHANGES},
     "all changes": {"levelled": False, "changes": CHANGES},
+}
+VARIANTS = {name: ("patch2loc_robust", own) for name, own in PADDED.items()} | {
+    f"unpadded network, {name}": ("patch2loc_robust_dense", own) for name, own in PADDED.items()
 }
 NEAR = "test scans of the training cohort"
 ELSEWHERE = "healthy scans of other sources"
@@ -82,25 +86,26 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
         StandardisedScans(read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json"), landmarks, 1)
         for role in ("train", "validation")
     ]
+    name, own = VARIANTS[variant]
     settings = {key: value for key, value in training.items() if key not in ("threads", "memory_mb")} | {
         "patches": patches,
         "patch": configuration["patch"],
         "spacing": configuration["grid"]["spacing"],
         "precision": "float32",
         "seed": seed,
-        **VARIANTS[variant],
+        **own,
     }
     begin = time.process_time()
-    state, _ = method("patch2loc_robust").fit(*scans, settings, None, "cpu")
+    state, _ = method(name).fit(*scans, settings, None, "cpu")
     seconds = time.process_time() - begin
-    model = {"method": "patch2loc_robust", "state": state, "landmarks": landmarks}
+    model = {"method": name, "state": state, "landmarks": landmarks}
     rows = []
-    for name, about in configuration["datasets"].items():
-        tested = "test_fold0" if name == cohort else "all"
+    for dataset, about in configuration["datasets"].items():
+        tested = "test_fold0" if dataset == cohort else "all"
         if about.get("simulated"):
             continue  # the same scans again
         errors = healthy_location_errors(
-            cohort_patches(model, read_cohort(results / f"cohorts/{name}/{tested}.json"), "cpu")
+            cohort_patches(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"), "cpu")
         )
         kind = PATIENTS if about["role"] == "lesion" else ELSEWHERE
         rows += [
@@ -108,8 +113,8 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
                 "variant": variant,
                 "seed": seed,
                 "patches": patches,
-                "kind": NEAR if name == cohort else kind,
-                "dataset": name,
+                "kind": NEAR if dataset == cohort else kind,
+                "dataset": dataset,
                 "subject": subject,
                 "location_error": round(error, 3),
                 "training_cpu_seconds": round(seconds, 1),

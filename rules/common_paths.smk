@@ -173,7 +173,8 @@ def scoring_models(wildcards):
     """Params function: the model that made the heatmaps that are evaluated; of a combination, those of its parts."""
     method = method_names.scored_by(wildcards.method)
     return [
-        f"{RESULTS}/models/{part}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+        f"{RESULTS}/models/{method_names.scored_by(part)}/{modality_of(wildcards)}/fold{wildcards.fold}"
+        "/model.safetensors"
         for part in (COMBINATIONS[method]["of"] if method in COMBINATIONS else [method])
     ]
 
@@ -181,8 +182,17 @@ def scoring_models(wildcards):
 def combined_heatmaps(kind):
     """Input function: heatmaps of the parts of a combination."""
     return lambda wildcards: [
-        f"{RESULTS}/{kind}/{part}/{wildcards.dataset}/fold{wildcards.fold}"
+        f"{RESULTS}/{kind}/{method_names.scored_by(part)}/{wildcards.dataset}/fold{wildcards.fold}"
         for part in COMBINATIONS[wildcards.method]["of"]
+    ]
+
+
+def combined_calibrations(wildcards):
+    """Input function: what the calibrated parts of a combination are seen through, in turn."""
+    return [
+        calibration_of(part, wildcards.dataset, wildcards.fold)
+        for part in COMBINATIONS[wildcards.method]["of"]
+        if method_names.is_calibrated(part)
     ]
 
 

@@ -17,7 +17,9 @@ use rule score as score_validation with:
 
 use rule combine as combine_validation with:
     input:
-        combined_heatmaps("heatmaps_validation"),
+        heatmaps=combined_heatmaps("heatmaps_validation"),
+        # Healthy validation scans are what a calibration is made of: the script holds them out in turn.
+        calibrations=branch(validates_lesions, then=combined_calibrations),
     output:
         directory(f"{RESULTS}/heatmaps_validation/{{method}}/{{dataset}}/fold{{fold}}"),
     log:

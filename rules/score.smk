@@ -29,7 +29,8 @@ rule score:
 # A combination is made of finished heatmaps: it has no model.
 rule combine:
     input:
-        combined_heatmaps("heatmaps"),
+        heatmaps=combined_heatmaps("heatmaps"),
+        calibrations=combined_calibrations,
     output:
         directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
     log:
@@ -39,11 +40,13 @@ rule combine:
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=code_hash("patch2loc.combination"),
+        of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
         by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
+        spacing=config["grid"]["spacing"],
     script:
         "../workflow/scripts/combine.py"
 

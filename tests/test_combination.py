@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import chi2, kstest
 from workflow_runs import TINY, snakemake
 
 from patch2loc import volumes
+from patch2loc.calibration import Heatmaps, HeldOutHeatmaps, calibrated_validation
 from patch2loc.combination import combine, combine_folders, ranks
 from patch2loc.declared_combinations import check_combinations, described, left_out_note, possible
 from patch2loc.errors import InputError
@@ -21,6 +23,7 @@ BOTH = {
     "average": {"of": ["patch2loc", "dae"], "by": "rank_average"},
     "product": {"of": ["patch2loc", "dae"], "by": "rank_product"},
 }
+CALIBRATED = {"fisher": {"of": ["patch2loc_calibrated", "dae_native", "thresh"], "by": "rank_fisher"}}
 
 
 def scan(*scores):
@@ -42,10 +45,19 @@ def test_average_and_product_by_hand():
     np.testing.assert_allclose(product, [0, 0, 0.375, np.nan, 0.1875, 0.5])
     three = combine([first, second, second], "rank_average").ravel()
     np.testing.assert_allclose(three[[0, 5]], [2 / 3, 2 / 3])
-    assert average.dtype == product.dtype == np.float32
+    # Shares of the five voxels that score as high or higher: 5/5, 4/5, ... 1/5.
+    fisher = combine([first, second], "rank_fisher").ravel()
+    np.testing.assert_allclose(fisher, -np.log([5 / 25, 20 / 25, 6 / 25, np.nan, 8 / 25, 3 / 25]), rtol=1e-6)
+    assert average.dtype == product.dtype == fisher.dtype == np.float32
 
 
-@pytest.mark.parametrize("by", ["rank_average", "rank_product"])
+def test_fishers_statistic_of_independent_methods_is_chi_squared():
+    generator = np.random.default_rng(0)
+    found = combine(generator.normal(size=(3, 40, 40, 40)).astype(np.float32), "rank_fisher")
+    assert kstest(2 * found.ravel(), chi2(6).cdf).statistic < 0.005
+
+
+@pytest.mark.parametrize("by", ["rank_average", "rank_product", "rank_fisher"])
 def test_only_the_order_of_the_voxels_counts(by):
     generator = np.random.default_rng(0)
     first, second = generator.normal(size=(2, 6, 5, 4)).astype(np.float32)
@@ -71,12 +83,13 @@ def write_folder(folder, seed, device, precision="float32", subjects=("s0", "s1"
 
 
 def test_a_folder_of_heatmaps_is_made_of_those_of_its_parts(tmp_path):
-    parts = [
+    folders = [
         write_folder(tmp_path / "a", 1, "cuda", "bfloat16"),
         write_folder(tmp_path / "b", 2, "cpu"),
         write_folder(tmp_path / "c", 3, "cpu"),
     ]
-    combine_folders(parts, "rank_product", tmp_path / "out/fold0")
+    parts = [Heatmaps(folder) for folder in folders]
+    combine_folders(parts, folders, "rank_product", tmp_path / "out/fold0")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"fold0"}
     assert {path.name for path in (tmp_path / "out/fold0").iterdir()} == {
         "s0.nii.gz",
@@ -85,7 +98,7 @@ def test_a_folder_of_heatmaps_is_made_of_those_of_its_parts(tmp_path):
     }
     for subject in ("s0", "s1"):
         found, affine = volumes.read(tmp_path / f"out/fold0/{subject}.nii.gz")
-        given = [volumes.read(part / f"{subject}.nii.gz")[0] for part in parts]
+        given = [volumes.read(folder / f"{subject}.nii.gz")[0] for folder in folders]
         np.testing.assert_array_equal(found, combine(given, "rank_product"))
         np.testing.assert_array_equal(affine, AFFINE)
     times = pd.read_csv(tmp_path / "out/fold0/seconds.csv")
@@ -96,18 +109,32 @@ def test_a_folder_of_heatmaps_is_made_of_those_of_its_parts(tmp_path):
         "precision": ["bfloat16 + float32"] * 2,
     }
     before = (tmp_path / "out/fold0/s0.nii.gz").read_bytes()
-    combine_folders(parts, "rank_product", tmp_path / "out/fold0")
+    combine_folders(parts, folders, "rank_product", tmp_path / "out/fold0")
     assert (tmp_path / "out/fold0/s0.nii.gz").read_bytes() == before
 
 
+def test_parts_are_seen_through_a_calibration_of_other_scans(tmp_path):
+    subjects = [f"s{number}" for number in range(5)]
+    folders = [write_folder(tmp_path / name, seed, "cpu", subjects=subjects) for seed, name in enumerate("ab")]
+    parts = [HeldOutHeatmaps(folders[0], 2.0), Heatmaps(folders[1])]
+    combine_folders(parts, folders, "rank_average", tmp_path / "out")
+    first, second = ([volumes.read(part.path(subject))[0] for subject in subjects] for part in parts)
+    for subject, *pair in zip(subjects, calibrated_validation(first, 2.0), second, strict=True):
+        found, _ = volumes.read(tmp_path / f"out/{subject}.nii.gz")
+        np.testing.assert_array_equal(found, combine(pair, "rank_average"))
+
+
 def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):
+    def together(*folders):
+        combine_folders([Heatmaps(folder) for folder in folders], folders, "rank_average", tmp_path / "out")
+
     first = write_folder(tmp_path / "a", 1, "cpu")
     fewer = write_folder(tmp_path / "b", 2, "cpu", subjects=("s0",))
     with pytest.raises(InputError, match=r"/b: other scans found than in .*/a"):
-        combine_folders([first, fewer], "rank_average", tmp_path / "out")
+        together(first, fewer)
     other = write_folder(tmp_path / "c", 3, "cpu", outside=1)
     with pytest.raises(InputError, match=r"a/s0\.nii\.gz, .*c/s0\.nii\.gz: scores of other voxels"):
-        combine_folders([first, other], "rank_average", tmp_path / "out")
+        together(first, other)
     assert not (tmp_path / "out").exists()
 
 
@@ -119,8 +146,9 @@ def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):
         ("both_calibrated", ["patch2loc", "dae"], r"the name 'both_calibrated' found"),
         ("both_native", ["patch2loc", "dae"], r"the name 'both_native' found"),
         ("vae", ["patch2loc", "dae"], r"combinations\.vae: a method has this name"),
-        ("both", ["patch2loc", "deo"], r"combinations\.both\.of: deo found, methods expected: patch2loc, "),
-        ("both", ["patch2loc", "patch2loc_calibrated"], r"of: patch2loc_calibrated found"),
+        ("both", ["patch2loc", "deo"], r"combinations\.both\.of: deo found, rows of methods expected: patch2loc, "),
+        ("both", ["patch2loc", "thresh_calibrated"], r"of: thresh_calibrated found"),
+        ("both", ["patch2loc", "average"], r"of: average found"),
         ("both", ["patch2loc"], r"combinations\.both\.of: patch2loc found, at least two"),
         (
             "both",
@@ -140,7 +168,10 @@ def test_a_combination_whose_methods_do_not_run_is_left_out_and_said():
     assert list(possible(more, ["patch2loc", "thresh", "zscore"])) == ["third"]
     note = left_out_note(more, ["patch2loc", "thresh", "zscore"])
     assert note.endswith("not all among `methods`: average needs dae; product needs dae.")
+    more |= CALIBRATED
     assert possible(more, METHODS) == more
+    assert list(possible(more, ["patch2loc", "thresh", "dae"])) == ["average", "product", "fisher"]
+    assert left_out_note(CALIBRATED, ["patch2loc", "thresh"]).endswith("fisher needs dae_native.")
     assert left_out_note(more, METHODS) == ""
 
 
@@ -155,7 +186,7 @@ def test_tables_are_told_what_a_combination_is_made_of():
 @pytest.mark.workflow
 def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_path):
     config = yaml.safe_load(TINY.read_text(encoding="utf-8"))
-    config |= {"methods": "all", "combinations": BOTH, "budget": "smoke"}
+    config |= {"methods": "all", "combinations": BOTH | CALIBRATED, "budget": "smoke"}
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(config))
     result = snakemake(tmp_path, "--dry-run", config=tmp_path / "all.yaml")
     said = result.stdout + result.stderr
@@ -164,10 +195,20 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
     everything = configured("all", METHODS)
     assert jobs["train"] == 2 * len(everything)
     assert jobs["score"] == 4 * len(everything)
-    assert (jobs["combine"], jobs["combine_validation"]) == (2 * 4, 2 * 2)
-    made = dict(re.findall(r"rule combine:\n\s+input: (.*)\n\s+output: (\S+)", said))
-    folders = "heatmaps/{}/phantom_tumour/fold0"
-    assert made[", ".join(f"results/tiny/{folders.format(part)}" for part in ("patch2loc", "dae"))]
+    assert (jobs["combine"], jobs["combine_validation"]) == (3 * 4, 3 * 2)
+    made = re.findall(r"rule (combine\w*):\n\s+input: (.*)\n\s+output: (\S+)", said)
+    made = {(rule, output): given.split(", ") for rule, given, output in made}
+
+    def made_of(rule, kind, name, dataset="phantom_tumour"):
+        given = made[rule, f"results/tiny/{kind}/{name}/{dataset}/fold0"]
+        return [path.removeprefix("results/tiny/").removesuffix(f"/{dataset}/fold0") for path in given]
+
+    assert made_of("combine", "heatmaps", "average") == ["heatmaps/patch2loc", "heatmaps/dae"]
+    parts = ["heatmaps/patch2loc", "heatmaps/dae", "heatmaps/thresh"]
+    assert made_of("combine", "heatmaps", "fisher") == [*parts, "calibration/patch2loc/T1/fold0"]
+    # The healthy validation scans made the calibration: they are held out in turn.
+    held_out = made_of("combine_validation", "heatmaps_validation", "fisher", "phantom_healthy_t1")
+    assert held_out == ["heatmaps_validation/" + part.partition("/")[2] for part in parts]
     (table1,) = re.findall(r"rule table1:\n\s+input: (.*)\n", said)
     (comparison,) = re.findall(r"rule comparison:\n\s+input: (.*)\n", said)
     (cost,) = re.findall(r"rule cost:\n\s+input: (.*)\n", said)

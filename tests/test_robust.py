@@ -4,7 +4,7 @@ import torch
 
 from patch2loc.errors import InputError
 from patch2loc.levelling import WIDTH, LevelledScans, levelled, low_pass, mean_low_pass
-from patch2loc.methods import patch2loc, patch2loc_robust
+from patch2loc.methods import patch2loc, patch2loc_dense, patch2loc_robust, patch2loc_robust_dense
 from patch2loc.patch_augmentation import CHANGES, GAIN, LOG_GAMMA, NOISE, SHADING, change_contrast
 
 
@@ -147,17 +147,24 @@ def scans(head):
     return [(np.where(mask, volume * gain, 0).astype(np.float32), mask) for gain in (0.9, 1.0, 1.1)]
 
 
+@pytest.fixture(params=[(patch2loc, patch2loc_robust), (patch2loc_dense, patch2loc_robust_dense)])
+def methods(request):
+    """A method and the one that trains its network for other scanners."""
+    return request.param
+
+
 def same_weights(first, second):
     return all(np.array_equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
 
 
-def test_a_model_levels_what_it_scores_and_saw_changed_patches(head, scans):
+def test_a_model_levels_what_it_scores_and_saw_changed_patches(methods, head, scans):
+    plainly, robust = methods
     volume, mask, (x, _, _) = head
-    state, history = patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, history = robust.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert len(history) == 2
     np.testing.assert_array_equal(state["reference"], mean_low_pass(scans[:2], 2.0))
-    plain, _ = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
-    levelled_alone, _ = patch2loc.fit(
+    plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    levelled_alone, _ = plainly.fit(
         *(LevelledScans(part, state["reference"], 2.0) for part in (scans[:2], scans[2:])),
         SETTINGS,
         None,
@@ -166,40 +173,42 @@ def test_a_model_levels_what_it_scores_and_saw_changed_patches(head, scans):
     assert not same_weights(state, levelled_alone)  # the patches were changed
     assert not same_weights(plain, levelled_alone)  # and the scans levelled
     # Without augmentation that is all.
-    unchanged, _ = patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, "cpu")
+    unchanged, _ = robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, "cpu")
     assert same_weights(unchanged, levelled_alone)
     np.testing.assert_array_equal(unchanged["reference"], state["reference"])
 
     wanted = mask & (np.arange(24) == 12)
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
-    found = patch2loc_robust.scorer(state, "cpu")(shaded, mask, wanted)["score"]
+    found = robust.scorer(state, "cpu")(shaded, mask, wanted)["score"]
     seen = levelled(shaded, mask, state["reference"], 2.0)
-    np.testing.assert_array_equal(found, patch2loc.scorer(state, "cpu")(seen, mask, wanted)["score"])
+    np.testing.assert_array_equal(found, plainly.scorer(state, "cpu")(seen, mask, wanted)["score"])
     assert np.isfinite(found[wanted]).all()
     assert np.isnan(found[~wanted]).all()
-    np.testing.assert_array_equal(patch2loc_robust.as_seen(state, shaded, mask), seen)
+    np.testing.assert_array_equal(robust.as_seen(state, shaded, mask), seen)
 
 
-def test_without_levelling_a_scan_is_seen_as_it_is(head, scans):
+def test_without_levelling_a_scan_is_seen_as_it_is(methods, head, scans):
+    plainly, robust = methods
     volume, mask, (x, _, _) = head
     settings = SETTINGS | {"levelled": False}
-    state, _ = patch2loc_robust.fit(scans[:2], scans[2:], settings, None, "cpu")
-    plain, _ = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, _ = robust.fit(scans[:2], scans[2:], settings, None, "cpu")
+    plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert state.keys() == plain.keys()  # no reference
     assert not same_weights(state, plain)  # its patches were changed
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
-    np.testing.assert_array_equal(patch2loc_robust.as_seen(state, shaded, mask), shaded)
+    np.testing.assert_array_equal(robust.as_seen(state, shaded, mask), shaded)
     wanted = mask & (np.arange(24) == 12)
     found, expected = (
-        method.scorer(state, "cpu")(shaded, mask, wanted)["score"] for method in (patch2loc_robust, patch2loc)
+        method.scorer(state, "cpu")(shaded, mask, wanted)["score"] for method in (robust, plainly)
     )
     np.testing.assert_array_equal(found, expected)
 
 
-def test_without_both_it_is_patch2loc(scans):
+def test_without_both_it_is_the_plain_method(methods, scans):
+    plainly, robust = methods
     neither = SETTINGS | {"levelled": False, "changes": []}
-    state, history = patch2loc_robust.fit(scans[:2], scans[2:], neither, None, "cpu")
-    plain, its_history = patch2loc.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, history = robust.fit(scans[:2], scans[2:], neither, None, "cpu")
+    plain, its_history = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert same_weights(state, plain)
     assert history["validation_loss"].tolist() == its_history["validation_loss"].tolist()
 

@@ -5,7 +5,8 @@ elsewhere ranks higher. It is computed from heatmaps, without another pass of th
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,31 @@ class Heatmaps(NamedTuple):
     def seen(self, heatmap: np.ndarray) -> np.ndarray:
         """A heatmap of the folder as the method is evaluated: through the calibration, if there is one."""
         return read_calibration(self.calibration).apply(heatmap) if self.calibration else heatmap
+
+
+@dataclass(frozen=True)
+class HeldOutHeatmaps:
+    """Heatmaps of one method for the healthy validation scans, each calibrated by scans of the other half.
+
+    folder: holds {subject}.nii.gz.  spacing: mm.  All of them are in memory once one is read.
+    """
+
+    folder: Path
+    spacing: float
+
+    def path(self, subject: str) -> Path:
+        """The file of a scan."""
+        return self.folder / f"{subject}.nii.gz"
+
+    def read(self, subject: str) -> np.ndarray:
+        """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
+        return self._calibrated[subject]
+
+    @cached_property
+    def _calibrated(self) -> dict[str, np.ndarray]:
+        paths = sorted(self.folder.glob("*.nii.gz"))
+        found = calibrated_validation([volumes.read(path)[0] for path in paths], self.spacing)
+        return {path.name.removesuffix(".nii.gz"): heatmap for path, heatmap in zip(paths, found, strict=True)}
 
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:

@@ -8,19 +8,34 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
 from patch2loc import volumes
+from patch2loc.calibration import Heatmaps, HeldOutHeatmaps
 from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder, write_csv
 
-TIMES = "seconds.csv"
+TIMES = "seconds.csv"  # in the folder of a method's heatmaps
+
+
+def fisher(ranks: np.ndarray) -> np.ndarray:
+    """Fisher's statistic of the shares of a scan's voxels that score as high or higher, one share a method.
+
+    One method that finds a voxel rare counts for more than in a mean of ranks; where all ranks are high it says the
+    same.  ranks: (methods, voxels), as of `ranks`.  Returns (voxels,).
+    """
+    count = ranks.shape[1]
+    return -np.log1p(-ranks * (count - 1) / count).sum(axis=0)
+
+
 # What is made of the ranks of a voxel, (methods, voxels) from 0 to 1.
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rank_average": lambda ranks: ranks.mean(axis=0),
     "rank_product": lambda ranks: ranks.prod(axis=0),
+    "rank_fisher": fisher,
 }
 
 
@@ -49,30 +64,35 @@ def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
     return combined
 
 
-def combine_folders(parts: Sequence[str | Path], by: str, folder: str | Path) -> None:
+def combine_folders(
+    parts: Sequence[Heatmaps | HeldOutHeatmaps],
+    scored: Sequence[str | Path],
+    by: str,
+    folder: str | Path,
+) -> None:
     """Write the combination of every scan to `folder`/{subject}.nii.gz, and seconds.csv; the folder appears whole.
 
-    parts: folders of heatmaps of the same scans, as `score.score_scans` writes them.  by: a name of RULES.
+    parts: heatmaps of the same scans.  scored: the folders that `score.score_scans` wrote, of each part.  by: a name
+    of RULES.
     seconds: those of all parts together.  device, precision: those of the parts, each once.
     Raises InputError, naming the heatmap, when parts do not have the same scans or voxels.
     """
-    times = [pd.read_csv(Path(part, TIMES)) for part in parts]
+    times = [pd.read_csv(Path(made, TIMES)) for made in scored]
     first = times[0]["subject"].tolist()
-    for part, table in zip(parts, times, strict=True):
+    for made, table in zip(scored, times, strict=True):
         if table["subject"].tolist() != first:
             raise InputError(
-                f"{part}: other scans found than in {parts[0]}, the same ones expected; remove both and run again"
+                f"{made}: other scans found than in {scored[0]}, the same ones expected; remove both and run again"
             )
     with replacing_folder(folder) as partial:
         for subject in first:
-            paths = [Path(part, f"{subject}.nii.gz") for part in parts]
-            read = [volumes.read(path) for path in paths]
             try:
-                combined = combine([heatmap for heatmap, _ in read], by)
+                combined = combine([part.read(subject) for part in parts], by)
             except ValueError as problem:
-                names = ", ".join(map(str, paths))
+                names = ", ".join(str(part.path(subject)) for part in parts)
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
-            volumes.write(partial / f"{subject}.nii.gz", combined, read[0][1])
+            affine = nib.load(parts[0].path(subject)).affine
+            volumes.write(partial / f"{subject}.nii.gz", combined, affine)
         write_csv(partial / TIMES, _together(times))
 
 

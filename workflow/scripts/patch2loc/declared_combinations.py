@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patch2loc.errors import InputError
-from patch2loc.method_names import NATIVE_SUFFIX, SUFFIX, TRUTH
+from patch2loc.method_names import NATIVE_SUFFIX, SUFFIX, TRUTH, evaluated, scored_by
 from patch2loc.methods import METHODS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -14,7 +14,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise InputError for a name that cannot be a combination's, or parts that are no methods.
 
-    combinations: {name: {"of": names of methods, "by": a name of `combination.RULES`}}, as configured.
+    combinations: {name: {"of": names of evaluated methods, "by": a name of `combination.RULES`}}, as configured.
     """
     for name, declared in combinations.items():
         if not NAME.fullmatch(name) or name.endswith((SUFFIX, NATIVE_SUFFIX)):
@@ -24,11 +24,11 @@ def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
             )
         if name in METHODS:
             raise InputError(f"combinations.{name}: a method has this name, another one expected; rename it")
-        unknown = [part for part in declared["of"] if part not in METHODS and "." not in part]
+        unknown = [part for part in declared["of"] if part not in evaluated(METHODS) and "." not in part]
         if unknown:
             raise InputError(
-                f"combinations.{name}.of: {', '.join(unknown)} found, methods expected: {', '.join(METHODS)}, or "
-                "modules of your own; correct the name"
+                f"combinations.{name}.of: {', '.join(unknown)} found, rows of methods expected: "
+                f"{', '.join(evaluated(METHODS))}, or modules of your own; correct the name"
             )
         if TRUTH in declared["of"]:
             raise InputError(
@@ -45,14 +45,18 @@ def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
 def possible(
     combinations: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
 ) -> dict[str, Mapping[str, Any]]:
-    """The combinations all of whose parts are among the methods that run."""
-    return {name: declared for name, declared in combinations.items() if set(declared["of"]) <= set(methods)}
+    """The combinations all of whose parts are of methods that run."""
+    return {
+        name: declared
+        for name, declared in combinations.items()
+        if set(map(scored_by, declared["of"])) <= set(methods)
+    }
 
 
 def left_out_note(combinations: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> str:
     """What to tell a person of the combinations that are not possible; "" when all are."""
     absent = {
-        name: [part for part in combinations[name]["of"] if part not in methods]
+        name: [part for part in combinations[name]["of"] if scored_by(part) not in methods]
         for name in combinations
         if name not in possible(combinations, methods)
     }

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 # Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
-CALIBRATED = ("patch2loc", "patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
+CALIBRATED = (
+    "patch2loc",
+    "patch2loc_robust",
+    "patch2loc_multiscale",
+    "patch2loc_dense",
+    "patch2loc_robust_dense",
+)
 NATIVE = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
 SUFFIX, NATIVE_SUFFIX = "_calibrated", "_native"
 # Built from an abstract alone: a row of the same name in another table is another network.
@@ -13,7 +19,7 @@ CONTROLS = ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "or
 # The control that is given the truth: it has rows, and no method is held against it.
 TRUTH = "oracle"
 # Patch2Loc done otherwise, not in the paper.
-VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
+VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense", "patch2loc_robust_dense")
 ALL = "all"  # instead of a list: every method of the package but the variants
 
 

@@ -44,6 +44,7 @@ METHODS = (
     "patch2loc_robust",
     "patch2loc_multiscale",
     "patch2loc_dense",
+    "patch2loc_robust_dense",
     "thresh",
     "thresh_dark",
     "ae",
@@ -67,7 +68,13 @@ METHODS = (
 # Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
 NETWORKS = tuple(name for name in METHODS if name not in ("thresh", "thresh_dark", *CONTROLS))
 # Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
-LOCATING = ("patch2loc", "patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense")
+LOCATING = (
+    "patch2loc",
+    "patch2loc_robust",
+    "patch2loc_multiscale",
+    "patch2loc_dense",
+    "patch2loc_robust_dense",
+)
 BUDGETS = ("smoke", "short", "paper")
 
 

@@ -10,8 +10,10 @@ import pandas as pd
 from patch2loc.errors import InputError
 from patch2loc.levelling import LevelledScans, levelled, mean_low_pass
 from patch2loc.methods import Volumes, patch2loc
+from patch2loc.network import PatchNetwork
 from patch2loc.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.sampling import PatchPool
+from patch2loc.train import Settings, published
 
 OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 
@@ -26,10 +28,22 @@ def fit(
     settings: levelled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
     and those of Patch2Loc.  Raises InputError for changes that there are not.
     """
+    return fit_robust(training, validation, settings, checkpoint, device)
+
+
+def fit_robust(
+    training: Volumes,
+    validation: Volumes,
+    settings: dict,
+    checkpoint: Path | None,
+    device: str,
+    build: Callable[[Settings], PatchNetwork] = published,
+) -> tuple[dict, pd.DataFrame]:
+    """As `fit`, any location network; build: as of `train.train`."""
     changes, patch = settings["changes"], settings["patch"]
     if not isinstance(changes, (list, tuple)) or not all(name in CHANGES for name in changes):
         raise InputError(
-            f"method_settings.patch2loc_robust.changes: {changes} found, a list of some of {', '.join(CHANGES)} "
+            f"method_settings, changes: {changes} found, a list of some of {', '.join(CHANGES)} "
             "expected, [] for none; correct it"
         )
     spacing, scans, kept = settings["spacing"], (training, validation), {}
@@ -42,7 +56,7 @@ def fit(
         PatchPool(scans[0], patch, device, change, margin(changes, patch)),
         PatchPool(scans[1], patch, device),
     ]
-    state, history = patch2loc.fit_network(*pools, settings, checkpoint)
+    state, history = patch2loc.fit_network(*pools, settings, checkpoint, build)
     return state | kept, history
 
 
@@ -57,7 +71,13 @@ def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
     """Score scans as the network sees them, as Patch2Loc does."""
-    score_seen = patch2loc.scorer(state, device, stride, precision)
+    return scoring_seen(patch2loc.scorer(state, device, stride, precision), state)
+
+
+def scoring_seen(
+    score_seen: Callable[..., dict[str, np.ndarray]], state: dict
+) -> Callable[..., dict[str, np.ndarray]]:
+    """A function as `scorer` returns, from one that takes scans as the network sees them."""
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
         return score_seen(as_seen(state, volume, mask), mask, wanted)

@@ -1,0 +1,30 @@
+"""Patch2Loc for other scanners by the network of patch2loc_dense, not the paper's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from patch2loc.methods import Volumes, patch2loc_dense, patch2loc_robust
+
+OWN_SETTINGS = patch2loc_robust.OWN_SETTINGS
+
+as_seen = patch2loc_robust.as_seen
+predictor = patch2loc_dense.predictor
+
+
+def fit(
+    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
+) -> tuple[dict, pd.DataFrame]:
+    """Train the unpadded network as patch2loc_robust trains the published one."""
+    return patch2loc_robust.fit_robust(
+        training, validation, settings, checkpoint, device, patch2loc_dense.unpadded
+    )
+
+
+def scorer(
+    state: dict, device: str, stride: int = 1, precision: str = "float32"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Score scans as the network sees them, as patch2loc_dense does."""
+    return patch2loc_robust.scoring_seen(patch2loc_dense.scorer(state, device, stride, precision), state)
