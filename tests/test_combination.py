@@ -115,7 +115,9 @@ def test_a_folder_of_heatmaps_is_made_of_those_of_its_parts(tmp_path):
 
 def test_parts_are_seen_through_a_calibration_of_other_scans(tmp_path):
     subjects = [f"s{number}" for number in range(5)]
-    folders = [write_folder(tmp_path / name, seed, "cpu", subjects=subjects) for seed, name in enumerate("ab")]
+    folders = [
+        write_folder(tmp_path / name, seed, "cpu", subjects=subjects) for seed, name in enumerate("ab")
+    ]
     parts = [HeldOutHeatmaps(folders[0], 2.0), Heatmaps(folders[1])]
     combine_folders(parts, folders, "rank_average", tmp_path / "out")
     first, second = ([volumes.read(part.path(subject))[0] for subject in subjects] for part in parts)
@@ -146,7 +148,11 @@ def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):
         ("both_calibrated", ["patch2loc", "dae"], r"the name 'both_calibrated' found"),
         ("both_native", ["patch2loc", "dae"], r"the name 'both_native' found"),
         ("vae", ["patch2loc", "dae"], r"combinations\.vae: a method has this name"),
-        ("both", ["patch2loc", "deo"], r"combinations\.both\.of: deo found, rows of methods expected: patch2loc, "),
+        (
+            "both",
+            ["patch2loc", "deo"],
+            r"combinations\.both\.of: deo found, rows of methods expected: patch2loc, ",
+        ),
         ("both", ["patch2loc", "thresh_calibrated"], r"of: thresh_calibrated found"),
         ("both", ["patch2loc", "average"], r"of: average found"),
         ("both", ["patch2loc"], r"combinations\.both\.of: patch2loc found, at least two"),

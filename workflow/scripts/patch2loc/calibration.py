@@ -78,7 +78,9 @@ class HeldOutHeatmaps:
     def _calibrated(self) -> dict[str, np.ndarray]:
         paths = sorted(self.folder.glob("*.nii.gz"))
         found = calibrated_validation([volumes.read(path)[0] for path in paths], self.spacing)
-        return {path.name.removesuffix(".nii.gz"): heatmap for path, heatmap in zip(paths, found, strict=True)}
+        return {
+            path.name.removesuffix(".nii.gz"): heatmap for path, heatmap in zip(paths, found, strict=True)
+        }
 
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:
