@@ -1,10 +1,11 @@
-"""What each part of patch2loc_robust does: location error in healthy tissue of scans near to and far from the training.
+"""Each part of patch2loc_robust, by either network: location error in healthy tissue near to and far from the training.
 
     python benchmarks/transfer.py config/ixi2mm.yaml [--patches 614400] [--seeds 1 2 3] [--processes 2]
 
 Takes the preprocessed scans of a finished run (make real).  Trains each of VARIANTS and places the patches without
 lesion of every scan that is not trained on.  Nothing here looks at scores of lesions.
-Writes benchmarks/transfer_{run}.csv, one row a variant, seed and scan, and .png; what it has already is not done again.
+Writes benchmarks/transfer_{run}.csv, one row a variant, seed and scan, and transfer_{run}_{patches}.png; what the table
+has already is not done again.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("configuration", type=Path)
     parser.add_argument("--patches", type=int, default=614400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(PADDED))
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
@@ -72,7 +73,8 @@ def main() -> None:
                 kind="stable",
             )
             table.to_csv(path, index=False)
-    draw(table[table["patches"] == chosen.patches]).savefig(path.with_suffix(".png"), dpi=150)
+    figure = path.with_name(f"{path.stem}_{chosen.patches}.png")
+    draw(table[table["patches"] == chosen.patches]).savefig(figure, dpi=150)
     print(means(table).to_string())
 
 

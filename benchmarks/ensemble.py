@@ -1,0 +1,72 @@
+"""What the models of the folds give together: AUPRC of the mean of their heatmaps, beside the mean of their AUPRC.
+
+    python benchmarks/ensemble.py config/ixi2mm.yaml config/ixi2mm/variants.yaml
+
+Takes the heatmaps of a finished run and nothing else.  Only for datasets that every fold scores whole: none of their
+scans is trained on in any fold.  Calibrated heatmaps are seen through the calibration of their own fold, then averaged.
+Writes benchmarks/ensemble_{run}.csv, one row a method and scan.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from patch2loc.calibration import heatmaps_of
+from patch2loc.evaluate import rank_scan
+from patch2loc.method_names import evaluated
+from patch2loc.metrics import measures
+from patch2loc.scans import read_cohort
+from patch2loc.volumes import read_mask
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Evaluate every lesion scan by each fold's heatmap and by their mean."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configuration", type=Path, nargs="+", help="later ones change keys of earlier ones")
+    configuration: dict = {}
+    for path in parser.parse_args().configuration:
+        configuration |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    results, folds = Path(configuration["results"]), configuration["folds"]
+    voxel_ml = configuration["grid"]["spacing"] ** 3 / 1000
+    rows = []
+    for dataset, about in configuration["datasets"].items():
+        if about["role"] != "lesion" or "split" in about:
+            continue
+        for scan in tqdm(read_cohort(results / f"cohorts/{dataset}/all.json"), desc=dataset, unit="scan"):
+            mask, lesion = read_mask(scan.mask), read_mask(scan.lesion)
+            lost = round(scan.lost_lesion()[0] / voxel_ml)
+            for method in evaluated(configuration["methods"]):
+                found = [
+                    heatmaps_of(results, method, dataset, about["modality"], fold).read(scan.subject)
+                    for fold in folds
+                ]
+                each = [measures(rank_scan(one, mask, lesion, lost))["auprc"] for one in found]
+                together = measures(rank_scan(np.mean(found, axis=0), mask, lesion, lost))["auprc"]
+                rows.append(
+                    {
+                        "method": method,
+                        "dataset": dataset,
+                        "simulated": int(about.get("simulated", False)),
+                        "subject": scan.subject,
+                        "folds": len(folds),
+                        "auprc_of_folds": round(float(np.mean(each)), 4),
+                        "auprc_together": round(together, 4),
+                    }
+                )
+    table = pd.DataFrame(rows)
+    table.to_csv(ROOT / f"benchmarks/ensemble_{results.name}.csv", index=False)
+    columns = ["auprc_of_folds", "auprc_together"]
+    print(table.groupby(["method", "dataset"], sort=False)[columns].mean().round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
