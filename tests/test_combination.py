@@ -211,7 +211,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
 
     assert made_of("combine", "heatmaps", "average") == ["heatmaps/patch2loc", "heatmaps/dae"]
     parts = ["heatmaps/patch2loc", "heatmaps/dae", "heatmaps/thresh"]
-    assert made_of("combine", "heatmaps", "fisher") == [*parts, "calibration/patch2loc/T1/fold0"]
+    assert made_of("combine", "heatmaps", "fisher") == [*parts, "calibration/patch2loc/T2/fold0"]
     # The healthy validation scans made the calibration: they are held out in turn.
     held_out = made_of("combine_validation", "heatmaps_validation", "fisher", "phantom_healthy_t1")
     assert held_out == ["heatmaps_validation/" + part.partition("/")[2] for part in parts]
