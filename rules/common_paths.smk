@@ -172,18 +172,18 @@ EVALUATED = method_names.evaluated(SCORED)
 def scoring_models(wildcards):
     """Params function: the model that made the heatmaps that are evaluated; of a combination, those of its parts."""
     method = method_names.scored_by(wildcards.method)
+    parts = COMBINATIONS[method]["of"] if method in COMBINATIONS else [method]
     return [
-        f"{RESULTS}/models/{method_names.scored_by(part)}/{modality_of(wildcards)}/fold{wildcards.fold}"
-        "/model.safetensors"
-        for part in (COMBINATIONS[method]["of"] if method in COMBINATIONS else [method])
+        f"{RESULTS}/models/{part}/{modality_of(wildcards)}/fold{wildcards.fold}/model.safetensors"
+        for part in map(method_names.scored_by, parts)
     ]
 
 
 def combined_heatmaps(kind):
     """Input function: heatmaps of the parts of a combination."""
     return lambda wildcards: [
-        f"{RESULTS}/{kind}/{method_names.scored_by(part)}/{wildcards.dataset}/fold{wildcards.fold}"
-        for part in COMBINATIONS[wildcards.method]["of"]
+        f"{RESULTS}/{kind}/{part}/{wildcards.dataset}/fold{wildcards.fold}"
+        for part in map(method_names.scored_by, COMBINATIONS[wildcards.method]["of"])
     ]
 
 
