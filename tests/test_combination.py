@@ -12,8 +12,8 @@ from workflow_runs import TINY, snakemake
 
 from patch2loc import volumes
 from patch2loc.calibration import Heatmaps, HeldOutHeatmaps, calibrated_validation
-from patch2loc.combination import combine, combine_folders, ranks
-from patch2loc.declared_combinations import check_combinations, described, left_out_note, possible
+from patch2loc.combination import RULES, combine, combine_folders, ranks
+from patch2loc.declared_combinations import SAID, check_combinations, described, left_out_note, possible
 from patch2loc.errors import InputError
 from patch2loc.method_names import configured
 from patch2loc.methods import METHODS
@@ -182,10 +182,12 @@ def test_a_combination_whose_methods_do_not_run_is_left_out_and_said():
 
 
 def test_tables_are_told_what_a_combination_is_made_of():
-    assert described(BOTH) == (
+    assert described(BOTH | CALIBRATED) == (
         "Combinations, of a voxel's ranks within its scan: average, average of patch2loc and dae; "
-        "product, product of patch2loc and dae."
+        "product, product of patch2loc and dae; "
+        "fisher, Fisher's statistic of patch2loc_calibrated and dae_native and thresh."
     )
+    assert set(SAID) == set(RULES)
     assert described({}) == ""
 
 

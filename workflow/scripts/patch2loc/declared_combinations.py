@@ -9,6 +9,7 @@ from patch2loc.method_names import NATIVE_SUFFIX, SUFFIX, TRUTH, evaluated, scor
 from patch2loc.methods import METHODS
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SAID = {"rank_average": "average", "rank_product": "product", "rank_fisher": "Fisher's statistic"}
 
 
 def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
@@ -67,7 +68,7 @@ def left_out_note(combinations: Mapping[str, Mapping[str, Any]], methods: Sequen
 def described(combinations: Mapping[str, Mapping[str, Any]]) -> str:
     """One sentence that says what each combination is made of, for the notes of tables; "" without any."""
     said = "; ".join(
-        f"{name}, {declared['by'].removeprefix('rank_')} of {' and '.join(declared['of'])}"
+        f"{name}, {SAID[declared['by']]} of {' and '.join(declared['of'])}"
         for name, declared in combinations.items()
     )
     return said and f"Combinations, of a voxel's ranks within its scan: {said}."
