@@ -1,7 +1,8 @@
-"""A second score, comparable between places: in units of what healthy validation scans score at the same place.
+"""A second score, comparable between places and scans: in units of what is usual at the place, and in the scan.
 
 Not in the paper. Borders of the brain and the ventricles score high in healthy scans, too; relative to that, a lesion
-elsewhere ranks higher. It is computed from heatmaps, without another pass of the network.
+elsewhere ranks higher. A scan of another scanner scores high everywhere; relative to that, a threshold holds for it,
+too. It is computed from heatmaps, without another pass of the network.
 """
 
 from collections.abc import Sequence
@@ -30,8 +31,18 @@ class Calibration(NamedTuple):
     scale: np.ndarray
 
     def apply(self, heatmap: np.ndarray) -> np.ndarray:
-        """A heatmap, (x, y, z) score, NaN outside the mask, as (score - location) / scale."""
-        return (heatmap - self.location) / self.scale
+        """A heatmap, (x, y, z) score, NaN outside the mask, in units of the place and then of the scan.
+
+        (score - location) / scale, less its median over the scan and over its median absolute deviation times 1.4826.
+        The second step moves no voxel before another.  A scan whose voxels all score alike is only moved to 0.
+        """
+        of_place = (heatmap - self.location) / self.scale
+        found = of_place[~np.isnan(of_place)]
+        if not found.size:
+            return of_place
+        median = np.median(found)
+        spread = NORMAL_MAD * np.median(np.abs(found - median))
+        return (of_place - median) / (spread if spread > 0 else 1)
 
 
 class Heatmaps(NamedTuple):
