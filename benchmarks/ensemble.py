@@ -16,13 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import yaml
+from snakemake.utils import update_config
 from tqdm import tqdm
 
 from patch2loc.calibration import heatmaps_of
 from patch2loc.evaluate import rank_scan
-from patch2loc.method_names import evaluated
+from patch2loc.method_names import configured, evaluated
+from patch2loc.methods import METHODS
 from patch2loc.metrics import measures
-from patch2loc.scans import read_cohort
+from patch2loc.scans import Scan, read_cohort
 from patch2loc.volumes import read_mask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,23 +36,21 @@ def main() -> None:
     parser.add_argument("configuration", type=Path, nargs="+", help="later ones change keys of earlier ones")
     configuration: dict = {}
     for path in parser.parse_args().configuration:
-        configuration |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
     results, folds = Path(configuration["results"]), configuration["folds"]
     voxel_ml = configuration["grid"]["spacing"] ** 3 / 1000
     rows = []
     for dataset, about in configuration["datasets"].items():
         if about["role"] != "lesion" or "split" in about:
             continue
-        for scan in tqdm(read_cohort(results / f"cohorts/{dataset}/all.json"), desc=dataset, unit="scan"):
-            mask, lesion = read_mask(scan.mask), read_mask(scan.lesion)
-            lost = round(scan.lost_lesion()[0] / voxel_ml)
-            for method in evaluated(configuration["methods"]):
-                found = [
-                    heatmaps_of(results, method, dataset, about["modality"], fold).read(scan.subject)
-                    for fold in folds
-                ]
-                each = [measures(rank_scan(one, mask, lesion, lost))["auprc"] for one in found]
-                together = measures(rank_scan(np.mean(found, axis=0), mask, lesion, lost))["auprc"]
+        scans = read_cohort(results / f"cohorts/{dataset}/all.json")
+        for method in tqdm(
+            evaluated(configured(configuration["methods"], METHODS)), desc=dataset, unit="method"
+        ):
+            of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold) for fold in folds]
+            for scan in scans:
+                found = [heatmaps.read(scan.subject) for heatmaps in of_folds]
+                each = [auprc(heatmap, scan, voxel_ml) for heatmap in found]
                 rows.append(
                     {
                         "method": method,
@@ -59,13 +59,19 @@ def main() -> None:
                         "subject": scan.subject,
                         "folds": len(folds),
                         "auprc_of_folds": round(float(np.mean(each)), 4),
-                        "auprc_together": round(together, 4),
+                        "auprc_together": round(auprc(np.mean(found, axis=0), scan, voxel_ml), 4),
                     }
                 )
     table = pd.DataFrame(rows)
     table.to_csv(ROOT / f"benchmarks/ensemble_{results.name}.csv", index=False)
     columns = ["auprc_of_folds", "auprc_together"]
     print(table.groupby(["method", "dataset"], sort=False)[columns].mean().round(3).to_string())
+
+
+def auprc(heatmap: np.ndarray, scan: Scan, voxel_ml: float) -> float:
+    """AUPRC of a scan's heatmap, as in the tables."""
+    lost = round(scan.lost_lesion()[0] / voxel_ml)
+    return measures(rank_scan(heatmap, read_mask(scan.mask), read_mask(scan.lesion), lost))["auprc"]
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ def list_columns(name):
     return [] if table is None else list(table.columns)
 
 
+def makes_calibrations(wildcards):
+    """Condition: the dataset's validation scans are those that calibrations are made of."""
+    return wildcards.dataset in config["training_data"].values()
+
+
 def validates_lesions(wildcards):
     """Condition: the dataset has validation scans with lesions."""
     return wildcards.dataset in LESION and divided(wildcards.dataset)

@@ -18,8 +18,8 @@ use rule score as score_validation with:
 use rule combine as combine_validation with:
     input:
         heatmaps=combined_heatmaps("heatmaps_validation"),
-        # Healthy validation scans are what a calibration is made of: the script holds them out in turn.
-        calibrations=branch(validates_lesions, then=combined_calibrations),
+        # Healthy validation scans are what calibrations are made of: they are held out in turn.
+        calibrations=branch(makes_calibrations, then=[], otherwise=combined_calibrations),
     output:
         directory(f"{RESULTS}/heatmaps_validation/{{method}}/{{dataset}}/fold{{fold}}"),
     log:

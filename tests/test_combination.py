@@ -11,8 +11,14 @@ from scipy.stats import chi2, kstest
 from workflow_runs import TINY, snakemake
 
 from patch2loc import volumes
-from patch2loc.calibration import Heatmaps, HeldOutHeatmaps, calibrated_validation
-from patch2loc.combination import RULES, combine, combine_folders, ranks
+from patch2loc.calibration import (
+    Heatmaps,
+    HeldOutHeatmaps,
+    calibrated_validation,
+    fit_calibration,
+    write_calibration,
+)
+from patch2loc.combination import RULES, combine, combine_folders, parts_of, ranks
 from patch2loc.declared_combinations import SAID, check_combinations, described, left_out_note, possible
 from patch2loc.errors import InputError
 from patch2loc.method_names import configured
@@ -51,10 +57,16 @@ def test_average_and_product_by_hand():
     assert average.dtype == product.dtype == fisher.dtype == np.float32
 
 
-def test_fishers_statistic_of_independent_methods_is_chi_squared():
+def test_twice_fishers_statistic_of_independent_methods_is_chi_squared():
     generator = np.random.default_rng(0)
     found = combine(generator.normal(size=(3, 40, 40, 40)).astype(np.float32), "rank_fisher")
+    # Of 64,000 voxels 0.0054 is the critical value at 5 %.
     assert kstest(2 * found.ravel(), chi2(6).cdf).statistic < 0.005
+
+
+def test_of_tied_voxels_half_count_in_fishers_shares():
+    shares = [0.75, 0.75, 0.75, 0.75, 2 / 6, 1 / 6]
+    np.testing.assert_allclose(RULES["rank_fisher"](ranks(scan(0, 0, 0, 0, 1, 2))[None]), -np.log(shares))
 
 
 @pytest.mark.parametrize("by", ["rank_average", "rank_product", "rank_fisher"])
@@ -124,6 +136,41 @@ def test_parts_are_seen_through_a_calibration_of_other_scans(tmp_path):
     for subject, *pair in zip(subjects, calibrated_validation(first, 2.0), second, strict=True):
         found, _ = volumes.read(tmp_path / f"out/{subject}.nii.gz")
         np.testing.assert_array_equal(found, combine(pair, "rank_average"))
+
+
+def test_each_row_is_seen_as_it_is_evaluated(tmp_path):
+    rows = ["patch2loc_calibrated", "ae_native", "patch2loc_robust_calibrated", "ae"]
+    folders = [write_folder(tmp_path / name, seed, "cpu") for seed, name in enumerate("abc")]
+    write_folder(folders[1] / "native", 3, "cpu")
+    folders.append(folders[1])  # of two rows
+    fitted = {
+        tmp_path / f"calibration{number}": fit_calibration(
+            np.random.default_rng(number).random((9, 6, 5, 4)), 2.0
+        )
+        for number in range(2)
+    }
+    for folder, calibration in fitted.items():
+        write_calibration(folder, calibration, AFFINE)
+    parts = parts_of(rows, folders, list(fitted), 2.0)
+    combine_folders(parts, folders, "rank_fisher", tmp_path / "out")
+    first, third, fourth = (volumes.read(folders[place] / "s1.nii.gz")[0] for place in (0, 2, 1))
+    native = volumes.read(folders[1] / "native/s1.nii.gz")[0]
+    calibrated = [each.apply(score) for each, score in zip(fitted.values(), (first, third), strict=True)]
+    expected = combine([calibrated[0], native, calibrated[1], fourth], "rank_fisher")
+    np.testing.assert_array_equal(volumes.read(tmp_path / "out/s1.nii.gz")[0], expected)
+    assert pd.read_csv(tmp_path / "out/seconds.csv")["seconds"].tolist() == [
+        3.75,
+        6.75,
+    ]  # the folder counts once
+    with pytest.raises(ValueError, match="zip"):
+        parts_of(rows, folders, list(fitted)[:1], 2.0)
+    assert isinstance(parts_of(rows, folders, [], 2.0)[2], HeldOutHeatmaps)
+
+
+def test_a_scan_that_cannot_be_held_out_is_named(tmp_path):
+    folder = write_folder(tmp_path / "a", 1, "cpu")
+    with pytest.raises(InputError, match=r"a/s2\.nii\.gz: no such file"):
+        HeldOutHeatmaps(folder, 2.0).read("s2")
 
 
 def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):

@@ -17,15 +17,17 @@ from patch2loc.method_names import (
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
-    names = evaluated(["thresh", "patch2loc", "zscore"])
-    assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore"]
-    assert [is_calibrated(name) for name in names] == [False, False, True, False]
-    assert [scored_by(name) for name in names] == ["thresh", "patch2loc", "patch2loc", "zscore"]
+    names = evaluated(["thresh", "patch2loc", "zscore", "mypackage.ae_calibrated"])
+    assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore", "mypackage.ae_calibrated"]
+    assert [is_calibrated(name) for name in names] == [False, False, True, False, False]
+    methods_of = [scored_by(name) for name in names]
+    assert methods_of == ["thresh", "patch2loc", "patch2loc", "zscore", "mypackage.ae_calibrated"]
     assert [shown(name) for name in names] == [
         "thresh",
         "patch2loc",
         "patch2loc, calibrated",
         "zscore, control",
+        "mypackage.ae_calibrated",
     ]
 
 

@@ -224,8 +224,9 @@ def test_each_change_alone_makes_another_network(scans):
 
 
 @pytest.mark.parametrize("changes", ["contrast", False, ["contrast", "colour"]])
-def test_changes_that_there_are_not_are_refused(scans, changes):
-    with pytest.raises(
-        InputError, match=r"changes: .* found, a list of some of pose, contrast, edge expected"
-    ):
-        patch2loc_robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": changes}, None, "cpu")
+def test_changes_that_there_are_not_are_refused(methods, scans, changes):
+    _, robust = methods
+    name = robust.__name__.rpartition(".")[2]
+    message = rf"method_settings\.{name}\.changes: .* found, a list of some of pose, contrast, edge expected"
+    with pytest.raises(InputError, match=message):
+        robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": changes}, None, "cpu")

@@ -15,6 +15,7 @@ def planned(folder, text, **changes):
     """A dry run with a list for the simulated tumours: what it said, and its exit status."""
     config = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     config["methods"] = ["patch2loc", "zscore"]
+    config["combinations"] = {"both": {"of": ["patch2loc_calibrated", "zscore"], "by": "rank_fisher"}}
     config["datasets"]["phantom_tumour"]["split"] = "own.csv"
     config["datasets"] |= changes
     (folder / "own.csv").write_text(text)
@@ -39,6 +40,12 @@ def test_validation_subjects_choose_thresholds_and_are_not_tested(tmp_path):
     )
     assert "results/tiny/heatmaps_validation/zscore/phantom_tumour/fold0" in evaluated
     assert "cohorts/phantom_tumour/validation_fold0.json" in evaluated
+    folder = "results/tiny/heatmaps_validation/{}/phantom_tumour/fold0"
+    parts = rf"input: (.*)\n\s+output: {folder.format('both')}\n"
+    # They are calibrated by the healthy validation scans, as tested scans are.
+    assert re.findall(rf"rule combine_validation:\n\s+{parts}", said) == [
+        f"{folder.format('patch2loc')}, {folder.format('zscore')}, results/tiny/calibration/patch2loc/T2/fold0"
+    ]
     (by_site,) = re.findall(r"rule by_site:\n\s+input: (.*)\n", said)
     assert set(re.findall(r"/(phantom_\w+)/", by_site)) == {"phantom_tumour"}  # no other list names a site
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from patch2loc import volumes
+from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder
 from patch2loc.method_names import is_calibrated, scored_by, subfolder
 
@@ -83,6 +84,8 @@ class HeldOutHeatmaps:
 
     def read(self, subject: str) -> np.ndarray:
         """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
+        if subject not in self._calibrated:
+            raise InputError(f"{self.path(subject)}: no such file; a NIfTI image was expected there")
         return self._calibrated[subject]
 
     @cached_property

@@ -17,15 +17,16 @@ from patch2loc import volumes
 from patch2loc.calibration import Heatmaps, HeldOutHeatmaps
 from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder, write_csv
+from patch2loc.method_names import is_calibrated, subfolder
 
 TIMES = "seconds.csv"  # in the folder of a method's heatmaps
 
 
 def fisher(ranks: np.ndarray) -> np.ndarray:
-    """Fisher's statistic of the shares of a scan's voxels that score as high or higher, one share a method.
+    """Fisher's statistic of the shares of a scan's voxels that score higher, or the same (half of these), and itself.
 
-    One method that finds a voxel rare counts for more than in a mean of ranks; where all ranks are high it says the
-    same.  ranks: (methods, voxels), as of `ranks`.  Returns (voxels,).
+    A voxel that one method finds very rare is lifted more than by the mean of ranks; where ranks are low the two are
+    nearly the same.  ranks: (methods, voxels), as of `ranks`.  Returns the sum of -log(share), (voxels,).
     """
     count = ranks.shape[1]
     return -np.log1p(-ranks * (count - 1) / count).sum(axis=0)
@@ -64,6 +65,28 @@ def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
     return combined
 
 
+def parts_of(
+    rows: Sequence[str],
+    folders: Sequence[str | Path],
+    calibrations: Sequence[str | Path],
+    spacing: float,
+) -> list[Heatmaps | HeldOutHeatmaps]:
+    """The heatmaps of evaluated methods.
+
+    rows: their names.  folders: of heatmaps, as `score.score_scans` writes them, one for each.  calibrations: folders,
+    one for each calibrated row, in turn; none where the scans are those that calibrations are made of, each of which
+    is then calibrated by the others.  spacing: mm.  Raises ValueError for too few or too many.
+    """
+    calibrated = list(filter(is_calibrated, rows))
+    through = dict(zip(calibrated, map(Path, calibrations), strict=True)) if calibrations else {}
+    return [
+        HeldOutHeatmaps(Path(folder), spacing)
+        if row in calibrated and not through
+        else Heatmaps(Path(folder, subfolder(row)), through.get(row))
+        for row, folder in zip(rows, folders, strict=True)
+    ]
+
+
 def combine_folders(
     parts: Sequence[Heatmaps | HeldOutHeatmaps],
     scored: Sequence[str | Path],
@@ -74,12 +97,13 @@ def combine_folders(
 
     parts: heatmaps of the same scans.  scored: the folders that `score.score_scans` wrote, of each part.  by: a name
     of RULES.
-    seconds: those of all parts together.  device, precision: those of the parts, each once.
+    seconds: those of all parts together, a folder that two of them share once.  device, precision: those of the
+    parts, each once.
     Raises InputError, naming the heatmap, when parts do not have the same scans or voxels.
     """
-    times = [pd.read_csv(Path(made, TIMES)) for made in scored]
-    first = times[0]["subject"].tolist()
-    for made, table in zip(scored, times, strict=True):
+    times = {made: pd.read_csv(Path(made, TIMES)) for made in scored}
+    first = times[scored[0]]["subject"].tolist()
+    for made, table in times.items():
         if table["subject"].tolist() != first:
             raise InputError(
                 f"{made}: other scans found than in {scored[0]}, the same ones expected; remove both and run again"
@@ -93,7 +117,7 @@ def combine_folders(
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
             affine = nib.load(parts[0].path(subject)).affine
             volumes.write(partial / f"{subject}.nii.gz", combined, affine)
-        write_csv(partial / TIMES, _together(times))
+        write_csv(partial / TIMES, _together([*times.values()]))
 
 
 def _together(times: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def evaluated(methods: Sequence[str]) -> list[str]:
 
 def is_calibrated(name: str) -> bool:
     """Whether an evaluated method is a calibrated score."""
-    return name.endswith(SUFFIX)
+    return name in [f"{method}{SUFFIX}" for method in CALIBRATED]
 
 
 def is_native(name: str) -> bool:
@@ -47,7 +47,9 @@ def is_native(name: str) -> bool:
 
 def scored_by(name: str) -> str:
     """The configured method whose heatmaps are those of an evaluated method."""
-    return name.removesuffix(NATIVE_SUFFIX) if is_native(name) else name.removesuffix(SUFFIX)
+    if is_native(name):
+        return name.removesuffix(NATIVE_SUFFIX)
+    return name.removesuffix(SUFFIX) if is_calibrated(name) else name
 
 
 def subfolder(name: str) -> str:

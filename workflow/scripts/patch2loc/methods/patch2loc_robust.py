@@ -28,10 +28,11 @@ def fit(
     settings: levelled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
     and those of Patch2Loc.  Raises InputError for changes that there are not.
     """
-    return fit_robust(training, validation, settings, checkpoint, device)
+    return fit_robust("patch2loc_robust", training, validation, settings, checkpoint, device)
 
 
 def fit_robust(
+    name: str,
     training: Volumes,
     validation: Volumes,
     settings: dict,
@@ -39,12 +40,12 @@ def fit_robust(
     device: str,
     build: Callable[[Settings], PatchNetwork] = published,
 ) -> tuple[dict, pd.DataFrame]:
-    """As `fit`, any location network; build: as of `train.train`."""
+    """As `fit`, any location network.  name: of the method, for errors.  build: as of `train.train`."""
     changes, patch = settings["changes"], settings["patch"]
-    if not isinstance(changes, (list, tuple)) or not all(name in CHANGES for name in changes):
+    if not isinstance(changes, (list, tuple)) or not all(change in CHANGES for change in changes):
         raise InputError(
-            f"method_settings, changes: {changes} found, a list of some of {', '.join(CHANGES)} "
-            "expected, [] for none; correct it"
+            f"method_settings.{name}.changes: {changes} found, a list of some of {', '.join(CHANGES)} expected, [] for "
+            "none; correct it"
         )
     spacing, scans, kept = settings["spacing"], (training, validation), {}
     if settings["levelled"]:

@@ -19,7 +19,13 @@ def fit(
 ) -> tuple[dict, pd.DataFrame]:
     """Train the unpadded network as patch2loc_robust trains the published one."""
     return patch2loc_robust.fit_robust(
-        training, validation, settings, checkpoint, device, patch2loc_dense.unpadded
+        "patch2loc_robust_dense",
+        training,
+        validation,
+        settings,
+        checkpoint,
+        device,
+        patch2loc_dense.unpadded,
     )
 
 
