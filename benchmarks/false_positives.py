@@ -1,4 +1,4 @@
-"""Whether a threshold holds on other scanners: false positives in healthy scans, by what calibration takes into account.
+"""Whether a threshold holds on other scanners: false positives in healthy scans, by what calibration knows.
 
     python benchmarks/false_positives.py config/ixi2mm.yaml config/ixi2mm/variants.yaml [--share 0.01]
 
