@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure
+from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure, row_label
 
 
 @pytest.fixture
@@ -39,3 +39,9 @@ def test_every_method_has_a_panel_of_every_scan_with_colours_of_its_own_range(sc
 def test_the_column_names_scan_and_slice(scan):
     figure = method_maps_figure([scan], ["zscore"])
     assert figure.axes[0].get_title() == "MS, T2 (simulated)\nms_001\nslice z 3"
+
+
+def test_long_names_are_broken_between_words():
+    assert row_label("robust_dense_zscore_fisher") == "robust_dense_zscore_\nfisher"
+    assert row_label("patch2loc_robust, calibrated") == "patch2loc_robust,\ncalibrated"
+    assert row_label("zscore, control") == "zscore, control"

@@ -15,6 +15,7 @@ from patch2loc.method_names import shown
 PERCENTILES = (1, 99)  # of the brain's scores, between which colours run
 PANEL = 1.15  # inches
 TITLE_WIDTH = 20
+LABEL_WIDTH = 24
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def method_maps_figure(
         title = textwrap.fill(of_scan.title, TITLE_WIDTH)
         column[0].set_title(f"{title}\n{of_scan.subject}\nslice z {of_scan.z}", fontsize=6)
     for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(shown, methods)], strict=True):
-        panel.set_ylabel(textwrap.fill(name, 24), rotation=0, ha="right", va="center", fontsize=6)
+        panel.set_ylabel(row_label(name), rotation=0, ha="right", va="center", fontsize=6)
     figure.supxlabel(textwrap.fill(ORIENTATION, 22 * len(scans) + 12), fontsize=5.5)
     return figure
+
+
+def row_label(name: str) -> str:
+    """A method's name in lines that end after a word or an underscore."""
+    return textwrap.fill(name.replace("_", "_ "), LABEL_WIDTH).replace("_ ", "_")
