@@ -11,7 +11,7 @@ from hostile_configuration import SCHEMA, TINY
 from hostile_models import MODEL
 from hostile_scans import nifti
 from hostile_tables import HEAD, ROW, SPLIT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
@@ -27,17 +27,11 @@ from patch2loc.subject_tables import NAME
 def fuzz(inputs, attempt, named, count=200):
     """Attempt `count` inputs: each is valid or refused by a message with `named` in it; both have to occur.
 
-    Derandomised, and no matter how slowly inputs come: a failure is one of the code and not of the day or the machine.
+    Derandomised: the same inputs in every run, so that a failure is one of the code and not of the day.
     """
     seen = Counter()
 
-    @settings(
-        derandomize=True,
-        database=None,
-        deadline=timedelta(seconds=5),
-        max_examples=count,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @settings(derandomize=True, database=None, deadline=timedelta(seconds=5), max_examples=count)
     @given(inputs)
     def once(content):
         try:
