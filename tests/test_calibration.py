@@ -102,7 +102,7 @@ def test_validation_scans_are_calibrated_by_the_others():
 
 @pytest.mark.parametrize("share", [0.05, 0.01])
 def test_a_threshold_of_validation_scans_keeps_its_false_positive_rate_in_every_place(share):
-    validation, new = healthy(400), healthy(40, seed=7)  # so many that the whole brain is hardly believed
+    validation, new = healthy(1000), healthy(40, seed=7)  # so many that the whole brain is hardly believed
     calibration = fit_calibration(validation, 4.0)
     calibrated = [calibration.apply(scan) for scan in new]
     (usual,) = healthy_quantiles(validation, [1 - share])
@@ -117,8 +117,8 @@ def test_a_threshold_of_validation_scans_keeps_its_false_positive_rate_in_every_
     assert rate(new, usual, left) == pytest.approx(2 * share, rel=0.1)
     assert rate(new, usual, right) < share / 50
     assert rate(calibrated, threshold) == pytest.approx(share, rel=0.1)
-    assert rate(calibrated, threshold, left) == pytest.approx(share, rel=0.35)
-    assert rate(calibrated, threshold, right) == pytest.approx(share, rel=0.35)
+    assert rate(calibrated, threshold, left) == pytest.approx(share, rel=0.3)
+    assert rate(calibrated, threshold, right) == pytest.approx(share, rel=0.3)
 
 
 def test_a_scanner_whose_scans_score_higher_and_wider_everywhere_keeps_the_false_positive_rate():

@@ -31,13 +31,17 @@ class Calibration(NamedTuple):
     location: np.ndarray
     scale: np.ndarray
 
+    def of_place(self, heatmap: np.ndarray) -> np.ndarray:
+        """A heatmap, (x, y, z) score, NaN outside the mask, in units of the place: (score - location) / scale."""
+        return (heatmap - self.location) / self.scale
+
     def apply(self, heatmap: np.ndarray) -> np.ndarray:
         """A heatmap, (x, y, z) score, NaN outside the mask, in units of the place and then of the scan.
 
-        (score - location) / scale, less its median over the scan and over its median absolute deviation times 1.4826.
+        `of_place`, less its median over the scan and over its median absolute deviation times 1.4826.
         The second step moves no voxel before another.  A scan whose voxels all score alike is only moved to 0.
         """
-        of_place = (heatmap - self.location) / self.scale
+        of_place = self.of_place(heatmap)
         found = of_place[~np.isnan(of_place)]
         if not found.size:
             return of_place
@@ -159,16 +163,22 @@ def fit_calibration(heatmaps: Sequence[np.ndarray], spacing: float) -> Calibrati
     return Calibration(drawn.astype(np.float32), np.maximum(np.sqrt(variance), smallest).astype(np.float32))
 
 
-def calibrated_validation(heatmaps: Sequence[np.ndarray], spacing: float) -> list[np.ndarray]:
-    """The validation scans' own heatmaps, calibrated: each by the scans of the other half, as a new scan would be.
+def held_out_calibrations(heatmaps: Sequence[np.ndarray], spacing: float) -> list[Calibration]:
+    """For each validation scan the calibration by the scans of the other half, as it would be for a new scan.
 
     Arguments as for `fit_calibration`. The halves are the scans at even and at odd places; one scan alone is
     calibrated by itself.
     """
     if len(heatmaps) < 2:
-        return [fit_calibration(heatmaps, spacing).apply(heatmap) for heatmap in heatmaps]
+        return [fit_calibration(heatmaps, spacing) for _ in heatmaps]
     halves = [fit_calibration(heatmaps[start::2], spacing) for start in (0, 1)]
-    return [halves[1 - place % 2].apply(heatmap) for place, heatmap in enumerate(heatmaps)]
+    return [halves[1 - place % 2] for place in range(len(heatmaps))]
+
+
+def calibrated_validation(heatmaps: Sequence[np.ndarray], spacing: float) -> list[np.ndarray]:
+    """The validation scans' own heatmaps, each through its `held_out_calibrations`. Arguments as there."""
+    calibrations = held_out_calibrations(heatmaps, spacing)
+    return [calibration.apply(heatmap) for calibration, heatmap in zip(calibrations, heatmaps, strict=True)]
 
 
 def _median(values: np.ndarray) -> np.ndarray:

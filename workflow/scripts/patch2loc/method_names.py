@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 
+# Patch2Loc done otherwise, not in the paper.
+VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense", "patch2loc_robust_dense")
 # Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
-CALIBRATED = (
-    "patch2loc",
-    "patch2loc_robust",
-    "patch2loc_multiscale",
-    "patch2loc_dense",
-    "patch2loc_robust_dense",
-)
+CALIBRATED = ("patch2loc", *VARIANTS)
 NATIVE = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
 SUFFIX, NATIVE_SUFFIX = "_calibrated", "_native"
 # Built from an abstract alone: a row of the same name in another table is another network.
@@ -18,8 +14,6 @@ REDESIGNED = ("svae",)
 CONTROLS = ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
 # The control that is given the truth: it has rows, and no method is held against it.
 TRUTH = "oracle"
-# Patch2Loc done otherwise, not in the paper.
-VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense", "patch2loc_robust_dense")
 ALL = "all"  # instead of a list: every method of the package but the variants
 
 

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from patch2loc.errors import InputError
-from patch2loc.method_names import CONTROLS
+from patch2loc.method_names import CONTROLS, VARIANTS
 
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
 METHODS = (
@@ -68,13 +68,7 @@ METHODS = (
 # Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
 NETWORKS = tuple(name for name in METHODS if name not in ("thresh", "thresh_dark", *CONTROLS))
 # Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
-LOCATING = (
-    "patch2loc",
-    "patch2loc_robust",
-    "patch2loc_multiscale",
-    "patch2loc_dense",
-    "patch2loc_robust_dense",
-)
+LOCATING = ("patch2loc", *VARIANTS)
 BUDGETS = ("smoke", "short", "paper")
 
 
