@@ -44,13 +44,14 @@ def main() -> None:
         if about["role"] != "lesion" or "split" in about:
             continue
         scans = read_cohort(results / f"cohorts/{dataset}/all.json")
+        truths = [truth_of(scan, voxel_ml) for scan in scans]
         for method in tqdm(
             evaluated(configured(configuration["methods"], METHODS)), desc=dataset, unit="method"
         ):
             of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold) for fold in folds]
-            for scan in scans:
+            for scan, truth in zip(scans, truths, strict=True):
                 found = [heatmaps.read(scan.subject) for heatmaps in of_folds]
-                each = [auprc(heatmap, scan, voxel_ml) for heatmap in found]
+                each = [auprc(heatmap, *truth) for heatmap in found]
                 rows.append(
                     {
                         "method": method,
@@ -59,7 +60,7 @@ def main() -> None:
                         "subject": scan.subject,
                         "folds": len(folds),
                         "auprc_of_folds": round(float(np.mean(each)), 4),
-                        "auprc_together": round(auprc(np.mean(found, axis=0), scan, voxel_ml), 4),
+                        "auprc_together": round(auprc(np.mean(found, axis=0), *truth), 4),
                     }
                 )
     table = pd.DataFrame(rows)
@@ -68,10 +69,14 @@ def main() -> None:
     print(table.groupby(["method", "dataset"], sort=False)[columns].mean().round(3).to_string())
 
 
-def auprc(heatmap: np.ndarray, scan: Scan, voxel_ml: float) -> float:
+def truth_of(scan: Scan, voxel_ml: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Brain mask and lesion of a scan, (x, y, z) boolean, and voxels of the lesion off the grid."""
+    return read_mask(scan.mask), read_mask(scan.lesion), round(scan.lost_lesion()[0] / voxel_ml)
+
+
+def auprc(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> float:
     """AUPRC of a scan's heatmap, as in the tables."""
-    lost = round(scan.lost_lesion()[0] / voxel_ml)
-    return measures(rank_scan(heatmap, read_mask(scan.mask), read_mask(scan.lesion), lost))["auprc"]
+    return measures(rank_scan(heatmap, mask, lesion, lost))["auprc"]
 
 
 if __name__ == "__main__":
