@@ -59,7 +59,7 @@ METRIC_LABELS = {name: f"{METRIC_NAMES[name]} [%]" for name in ("best_dice", "au
 TABLE1_NOTE = "Mean ± standard deviation over folds. A random score's AUPRC is the lesion prevalence."
 CALIBRATED_NOTE = (
     "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
-    "same place."
+    "same place, and then of the scan itself."
 )
 NATIVE_NOTE = (
     "Native: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
