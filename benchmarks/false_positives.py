@@ -20,11 +20,16 @@ import yaml
 from snakemake.utils import update_config
 from tqdm import tqdm
 
-from patch2loc.calibration import Calibration, fit_calibration, heatmaps_of, held_out_calibrations
+from patch2loc.calibration import (
+    Calibration,
+    fit_calibration,
+    heatmaps_of,
+    held_out_calibrations,
+    read_heatmaps,
+)
 from patch2loc.detection import healthy_quantiles
 from patch2loc.method_names import CALIBRATED
 from patch2loc.scans import read_cohort
-from patch2loc.volumes import read
 
 ROOT = Path(__file__).resolve().parents[1]
 # What of the calibration is taken into account: the whole is the calibrated score.
@@ -65,13 +70,13 @@ def counted(configuration: dict, method: str, fold: int, modality: str, share: f
     results, spacing = Path(configuration["results"]), configuration["grid"]["spacing"]
     cohort = configuration["training_data"][modality]
     folder = results / f"heatmaps_validation/{method}/{cohort}/fold{fold}"
-    validation = [read(path)[0] for path in sorted(folder.glob("*.nii.gz"))]
-    held_out = held_out_calibrations(validation, spacing)
+    validation = read_heatmaps(folder.glob("*.nii.gz"))
+    held_out = held_out_calibrations(validation, spacing).values()
     thresholds = {
-        name: healthy_quantiles(list(map(step, held_out, validation)), [1 - share])[0]
+        name: healthy_quantiles(list(map(step, held_out, validation.values())), [1 - share])[0]
         for name, step in STEPS.items()
     }
-    calibration, rows = fit_calibration(validation, spacing), []
+    calibration, rows = fit_calibration([*validation.values()], spacing), []
     for dataset, about in configuration["datasets"].items():
         if (about["role"], about["modality"]) != ("healthy", modality):
             continue

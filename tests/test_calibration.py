@@ -26,6 +26,15 @@ def healthy(scans, seed=0):
     return [np.where(MASK, scan, np.nan).astype(np.float32) for scan in values]
 
 
+def named(scans):
+    return {f"s{place}": scan for place, scan in enumerate(scans)}
+
+
+def threshold_of(validation, share):
+    """The calibrated score that a share of the voxels of validation scans does not exceed."""
+    return healthy_quantiles([*calibrated_validation(named(validation), 4.0).values()], [share])[0]
+
+
 def test_many_scans_are_made_alike_in_every_place():
     calibration = fit_calibration(healthy(200), spacing=4.0)
     (new,) = (calibration.apply(scan) for scan in healthy(1, seed=9))
@@ -93,11 +102,26 @@ def test_maps_are_finite_on_the_whole_grid_and_heatmaps_keep_their_mask():
 
 def test_validation_scans_are_calibrated_by_the_others():
     scans = healthy(5)
-    found = calibrated_validation(scans, 4.0)
-    np.testing.assert_array_equal(found[2], fit_calibration(scans[1::2], 4.0).apply(scans[2]))
-    np.testing.assert_array_equal(found[3], fit_calibration(scans[::2], 4.0).apply(scans[3]))
-    one = calibrated_validation(scans[:1], 4.0)
-    np.testing.assert_array_equal(one[0], fit_calibration(scans[:1], 4.0).apply(scans[0]))
+    found = calibrated_validation(named(scans), 4.0)
+    np.testing.assert_array_equal(found["s2"], fit_calibration(scans[1::2], 4.0).apply(scans[2]))
+    np.testing.assert_array_equal(found["s3"], fit_calibration(scans[::2], 4.0).apply(scans[3]))
+    one = calibrated_validation(named(scans[:1]), 4.0)
+    np.testing.assert_array_equal(one["s0"], fit_calibration(scans[:1], 4.0).apply(scans[0]))
+
+
+def test_sessions_of_a_person_do_not_calibrate_each_other():
+    scans = healthy(5)
+    sessions = ["sub-1_ses-1", "sub-1_ses-2", "sub-2_ses-1", "sub-2_ses-2", "sub-3_ses-1"]
+    found = calibrated_validation(dict(zip(sessions, scans, strict=True)), 4.0)
+    second = fit_calibration(scans[2:4], 4.0)
+    others = fit_calibration([*scans[:2], scans[4]], 4.0)
+    for name, scan, calibration in zip(
+        sessions, scans, [second, second, others, others, second], strict=True
+    ):
+        np.testing.assert_array_equal(found[name], calibration.apply(scan))
+    of_one = calibrated_validation(dict(zip(sessions[:2], scans[:2], strict=True)), 4.0)
+    own = fit_calibration(scans[:2], 4.0).apply(scans[1])
+    np.testing.assert_array_equal(of_one["sub-1_ses-2"], own)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.01])
@@ -106,7 +130,7 @@ def test_a_threshold_of_validation_scans_keeps_its_false_positive_rate_in_every_
     calibration = fit_calibration(validation, 4.0)
     calibrated = [calibration.apply(scan) for scan in new]
     (usual,) = healthy_quantiles(validation, [1 - share])
-    (threshold,) = healthy_quantiles(calibrated_validation(validation, 4.0), [1 - share])
+    threshold = threshold_of(validation, 1 - share)
 
     def rate(scans, above, part=np.s_[:]):
         return np.mean(np.stack([scan[part][MASK[part]] for scan in scans]) > above)
@@ -129,7 +153,7 @@ def test_a_scanner_whose_scans_score_higher_and_wider_everywhere_keeps_the_false
         for scan in new
     ]
     (usual,) = healthy_quantiles(validation, [0.99])
-    (threshold,) = healthy_quantiles(calibrated_validation(validation, 4.0), [0.99])
+    threshold = threshold_of(validation, 0.99)
     assert np.mean(np.stack(far)[:, MASK] > usual) > 0.05
     for scan, of_far_scanner in zip(new, far, strict=True):
         ours = calibration.apply(of_far_scanner)

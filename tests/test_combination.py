@@ -132,10 +132,11 @@ def test_parts_are_seen_through_a_calibration_of_other_scans(tmp_path):
     ]
     parts = [HeldOutHeatmaps(folders[0], 2.0), Heatmaps(folders[1])]
     combine_folders(parts, folders, "rank_average", tmp_path / "out")
-    first, second = ([volumes.read(part.path(subject))[0] for subject in subjects] for part in parts)
-    for subject, *pair in zip(subjects, calibrated_validation(first, 2.0), second, strict=True):
+    first, second = ({subject: volumes.read(part.path(subject))[0] for subject in subjects} for part in parts)
+    first = calibrated_validation(first, 2.0)
+    for subject in subjects:
         found, _ = volumes.read(tmp_path / f"out/{subject}.nii.gz")
-        np.testing.assert_array_equal(found, combine(pair, "rank_average"))
+        np.testing.assert_array_equal(found, combine([first[subject], second[subject]], "rank_average"))
 
 
 def test_each_row_is_seen_as_it_is_evaluated(tmp_path):

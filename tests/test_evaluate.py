@@ -9,7 +9,7 @@ from patch2loc.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.errors import InputError
 from patch2loc.evaluate import _near, evaluate_scans, evaluate_subject
-from patch2loc.files import write_csv, write_json
+from patch2loc.files import read_csv, write_csv, write_json
 from patch2loc.metrics import rank
 from patch2loc.scans import Scan
 from patch2loc.variants import variants
@@ -90,21 +90,22 @@ def test_shapes_and_unscored_brain_are_refused(scan):
 
 
 @pytest.fixture
-def scored(tmp_path, scan):
-    """What `evaluate_scans` takes, of one subject with a lesion off the grid."""
+def scored(tmp_path, scan, request):
+    """What `evaluate_scans` takes, of one subject (sub-1, or the test's parameter) with a lesion off the grid."""
+    name = getattr(request, "param", "sub-1")
     heatmap, mask, lesion = scan
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
-    subject = Scan("sub-1", tmp_path / "sub-1", "T1")
+    subject = Scan(name, tmp_path / name, "T1")
     volumes.write(subject.mask, mask, affine)
     volumes.write(subject.lesion, lesion, affine)
-    volumes.write(tmp_path / "heatmaps/sub-1.nii.gz", heatmap, affine)
+    volumes.write(tmp_path / f"heatmaps/{name}.nii.gz", heatmap, affine)
     volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
     volumes.write(tmp_path / "validation.nii.gz", np.where(mask, 2.0, np.nan), affine)
     report = {"lost_to_grid_ml": 32 * 0.008 / 2, "scale": 2.0}  # registration doubles volumes
     write_json(subject.qc, {"lesion": report | {"lesions_source": 3, "lesions_in_view": 2}})
-    write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": ["sub-1"], "seconds": [1.5]}))
+    write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": [name], "seconds": [1.5]}))
     table = pd.DataFrame(
-        {"subject": "sub-1", "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
+        {"subject": name, "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
     )
     table.to_parquet(tmp_path / "patches.parquet")
     return {
@@ -133,6 +134,15 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
     assert np.isnan(without["location_error"])
 
 
+@pytest.mark.parametrize("scored", ["001", "1e5", "NA"], indirect=True)
+def test_a_name_may_look_like_a_number_or_like_nothing(scored, tmp_path):
+    found = evaluate_scans(**scored)
+    write_csv(tmp_path / "metrics.csv", found.metrics)
+    (row,) = read_csv(tmp_path / "metrics.csv").to_dict("records")
+    assert row["subject"] == scored["scans"][0].subject
+    assert (row["seconds"], row["location_error"]) == (1.5, 5.0)
+
+
 def test_thresholds_are_those_of_the_validation_scans_and_what_is_lost_counts(scored, scan):
     found = evaluate_scans(**scored)
     thresholds = [Threshold(HEALTHY, quantile, 2.0) for quantile in QUANTILES]
@@ -157,14 +167,15 @@ def test_a_calibrated_score_is_that_of_calibrated_heatmaps(scored, scan, tmp_pat
     generator = np.random.default_rng(3)
     usual = [np.where(mask, generator.normal(size=SHAPE), np.nan).astype(np.float32) for _ in range(4)]
     paths = [tmp_path / f"validation_{place}.nii.gz" for place in range(4)]
-    for path, scores in zip(paths, usual, strict=True):
-        volumes.write(path, scores, np.eye(4))
+    named = {path.name: scores for path, scores in zip(paths, usual, strict=True)}
+    for name, scores in named.items():
+        volumes.write(tmp_path / name, scores, np.eye(4))
     found = evaluate_scans(**scored | {"validation": paths[::-1]}, calibration=fit_calibration(usual, 2.0))
     calibrated = fit_calibration(usual, 2.0).apply(heatmap.astype(np.float32))
     expected = evaluate_subject(calibrated, mask, lesion, 0.008, lost_ml=32 * 0.008, patch=4)
     (row,) = found.metrics.to_dict("records")
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    thresholds = healthy_quantiles(calibrated_validation(usual, 2.0), QUANTILES)
+    thresholds = healthy_quantiles([*calibrated_validation(named, 2.0).values()], QUANTILES)
     assert found.at_thresholds["threshold"].tolist() == pytest.approx(thresholds)
 
 

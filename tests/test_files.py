@@ -9,6 +9,7 @@ import pytest
 from patch2loc import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import (
+    read_csv,
     remove_partial,
     replacing,
     replacing_folder,
@@ -39,6 +40,13 @@ def test_numbers_survive_csv_exactly(tmp_path):
     table = pd.DataFrame({"a": np.random.default_rng(0).random(50), "b": np.arange(50) / 3})
     write_csv(tmp_path / "t.csv", table)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "t.csv"), table, check_exact=True)
+
+
+def test_names_survive_csv_whatever_they_look_like(tmp_path):
+    names = ["001", "101", "1e5", "NA", "nan", "null"]
+    table = pd.DataFrame({"subject": names, "flags": "", "auprc": [np.nan, 0, 1, 2, 3, 4.5]})
+    write_csv(tmp_path / "t.csv", table)
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "t.csv"), table, check_exact=True, check_dtype=False)
 
 
 def test_json_refuses_what_json_has_not(tmp_path):

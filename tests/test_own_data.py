@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from patch2loc.acquire.phantom import write_subject
+from patch2loc.files import read_csv
 
 ROOT = Path(__file__).parents[1]
 TINY = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
@@ -224,12 +225,14 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
         tmp_path,
         "stroke",
         1,
-        {"": "clinic/p{index}/t1_2020.nii.gz", "_brain": "clinic/p{index}/brain.nii.gz"},
+        {"": "clinic/00{index}/t1_2020.nii.gz", "_brain": "clinic/00{index}/brain.nii.gz"},
     )
     place(tmp_path, "healthy", 3, {"": "other/x{index}.nii.gz", "_brain": "other/x{index}_brain.nii.gz"})
-    rows = [f"x{index},T1,x{index}.nii.gz,x{index}_brain.nii.gz," for index in range(3)]
+    # Names that a table's reader could take for numbers, or for nothing.
+    names = ["007", "1e5", "NA"]
+    rows = [f"{name},T1,x{index}.nii.gz,x{index}_brain.nii.gz," for index, name in enumerate(names)]
     (tmp_path / "other.csv").write_text("\n".join(["subject,modality,scan,brain,lesion", *rows, ""]))
-    (tmp_path / "list.csv").write_text("subject,fold0\nx0,train\nx1,validation\nx2,test\n")
+    (tmp_path / "list.csv").write_text("subject,fold0\n007,train\n1e5,validation\nNA,test\n")
     config = configuration(
         bids=dataset("lesion", "given", **BIDS),
         folder=dataset("unlabelled", "given", **FOLDER, brain="{subject}/brain.nii.gz"),
@@ -237,10 +240,10 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     )
     config["training_data"]["T1"] = "table"
     del config["datasets"]["training"]
-    code, said = snakemake(tmp_path, config, "heatmaps", "scan_space", "metrics")
+    code, said = snakemake(tmp_path, config, "all", "scan_space")
     assert code == 0, said[-5000:]
     results = tmp_path / "results/tiny"
-    for name, subject in (("bids", "sub-0_ses-1"), ("folder", "p0"), ("table", "x2")):
+    for name, subject in (("bids", "sub-0_ses-1"), ("folder", "000"), ("table", "NA")):
         (path,) = (results / f"heatmaps/patch2loc/{name}/fold0").glob("*.nii.gz")
         assert path.name == f"{subject}.nii.gz"
         (mask,) = (results / f"preprocessed/{name}/{subject}").glob("*mask.nii.gz")
@@ -251,4 +254,7 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     assert metrics["subject"].tolist() == ["sub-0_ses-1"]
     assert (metrics["lesion_ml"] > 0).all()
     assert not (results / "metrics/patch2loc/folder").exists()
-    assert (results / "heatmaps_scan_space/patch2loc/folder/fold0/p0.nii.gz").is_file()
+    assert (results / "heatmaps_scan_space/patch2loc/folder/fold0/000.nii.gz").is_file()
+    transfer = read_csv(results / "tables/transfer.csv")
+    assert transfer["subject"].tolist() == ["sub-0_ses-1", "000", "NA"]
+    assert "NA" in (results / "report.html").read_text()

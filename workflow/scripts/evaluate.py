@@ -5,11 +5,9 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    import pandas as pd
-
     from patch2loc.calibration import read_calibration
     from patch2loc.evaluate import evaluate_scans
-    from patch2loc.files import write_csv
+    from patch2loc.files import read_csv, write_csv
     from patch2loc.method_names import subfolder
     from patch2loc.provenance import describe, write_sidecar
     from patch2loc.scans import read_cohort
@@ -31,7 +29,7 @@ with rule_log(snakemake.log[0]):
             (scan, Path(given.lesion_validation, inner, f"{scan.subject}.nii.gz")) for scan in validating
         ],
     )
-    scoring = pd.read_csv(Path(given.heatmaps, "seconds.csv")).iloc[0]
+    scoring = read_csv(Path(given.heatmaps, "seconds.csv")).iloc[0]
     configuration = {
         "patch": params.patch,
         "score": params.score,

@@ -5,18 +5,17 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    import pandas as pd
-
     from patch2loc.figures.curves import DatasetCurves, curves_figure
     from patch2loc.figures.style import save_figure
+    from patch2loc.files import read_csv
     from patch2loc.tables import label_of
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     keys = product(params.methods, params.datasets)
-    tables = {key: pd.read_csv(path) for key, path in zip(keys, given.curves, strict=True)}
+    tables = {key: read_csv(path) for key, path in zip(keys, given.curves, strict=True)}
     rows = []
     for (name, about), path in zip(params.datasets.items(), given.metrics, strict=True):
-        metrics = pd.read_csv(path)
+        metrics = read_csv(path)
         rows.append(
             DatasetCurves(
                 label_of(about),

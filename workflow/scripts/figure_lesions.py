@@ -6,10 +6,10 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     import numpy as np
-    import pandas as pd
 
     from patch2loc.figures.slices import SliceCase, evenly_ranked_subjects, lesion_slice, slice_figure
     from patch2loc.figures.style import save_figure
+    from patch2loc.files import read_csv
     from patch2loc.scans import Scan
     from patch2loc.tables import label_of
     from patch2loc.volumes import read, read_mask
@@ -20,7 +20,7 @@ with rule_log(snakemake.log[0]):
         params.datasets.items(), given.metrics, given.heatmaps, strict=True
     ):
         title = label_of(about)
-        auprc = pd.read_csv(metrics, dtype={"subject": str}).set_index("subject")["auprc"]
+        auprc = read_csv(metrics).set_index("subject")["auprc"]
         for subject in evenly_ranked_subjects(auprc.reset_index(), "auprc", params.rows):
             scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
             lesion = read_mask(scan.lesion)

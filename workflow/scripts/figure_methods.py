@@ -6,11 +6,11 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     import numpy as np
-    import pandas as pd
 
     from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure
     from patch2loc.figures.slices import lesion_slice, median_subject
     from patch2loc.figures.style import save_figure
+    from patch2loc.files import read_csv
     from patch2loc.scans import Scan
     from patch2loc.tables import label_of
     from patch2loc.volumes import read, read_mask
@@ -20,7 +20,7 @@ with rule_log(snakemake.log[0]):
     heatmaps = {(method, name): Path(next(folders)) for method in params.methods for name in params.datasets}
     scans = []
     for (name, about), metrics in zip(params.datasets.items(), given.metrics, strict=True):
-        subject = median_subject(pd.read_csv(metrics, dtype={"subject": str}))
+        subject = median_subject(read_csv(metrics))
         scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
         lesion = read_mask(scan.lesion)
         maps = {method: read(heatmaps[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}

@@ -5,14 +5,13 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    import pandas as pd
-
     from patch2loc import device
     from patch2loc.dense import DenseNetwork
     from patch2loc.figures.schematic import schematic_figure
     from patch2loc.figures.schematic_examples import inference_example, training_example
     from patch2loc.figures.slices import median_subject
     from patch2loc.figures.style import save_figure
+    from patch2loc.files import read_csv
     from patch2loc.methods.patch2loc import location_network
     from patch2loc.models import load_model
     from patch2loc.scans import Scan, read_cohort
@@ -31,7 +30,7 @@ with rule_log(snakemake.log[0]):
     training = training_example(
         f"{labels['healthy']}, {healthy.subject}", *read_standardised(healthy, model["landmarks"]), network
     )
-    subject = median_subject(pd.read_csv(given.metrics[0], dtype={"subject": str}))
+    subject = median_subject(read_csv(given.metrics[0]))
     scan = Scan(subject, Path(params.preprocessed, subject), model["modality"])
     inference = inference_example(
         f"{labels['lesion']}, {subject}",

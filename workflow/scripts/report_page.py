@@ -7,7 +7,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
-    from patch2loc.files import read_json
+    from patch2loc.files import read_csv, read_json
     from patch2loc.provenance import environment
     from patch2loc.report import ReportFigure, ScanQuality, write_report
     from patch2loc.transfer import transfer_warnings
@@ -16,7 +16,7 @@ with rule_log(snakemake.log[0]):
     metrics = []
     for path in map(Path, given.metrics):
         keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
-        metrics.append(pd.read_csv(path).assign(**keys))
+        metrics.append(read_csv(path).assign(**keys))
     figures = [
         ReportFigure(
             Path(path).stem.replace("fig", "Figure ").replace("_", " "),
@@ -47,7 +47,7 @@ with rule_log(snakemake.log[0]):
             row.flags,
             bool(row.left_out),
         )
-        for row in pd.read_csv(given.quality[0], keep_default_na=False).itertuples()
+        for row in read_csv(given.quality[0]).itertuples()
     ]
     write_report(
         snakemake.output[0],
@@ -66,5 +66,5 @@ with rule_log(snakemake.log[0]):
         },
         given.viewer[0],
         more_figures,
-        transfer_warnings(pd.read_csv(given.transfer), params.datasets),
+        transfer_warnings(read_csv(given.transfer), params.datasets),
     )

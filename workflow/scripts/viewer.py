@@ -5,9 +5,8 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    import pandas as pd
-
     from patch2loc.calibration import heatmaps_of
+    from patch2loc.files import read_csv
     from patch2loc.scans import read_cohort
     from patch2loc.viewer.folder import ScoredDataset, write_viewer
 
@@ -27,7 +26,7 @@ with rule_log(snakemake.log[0]):
                     method: heatmaps_of(results, method, name, about["modality"], params.fold)
                     for method in params.methods
                 },
-                metrics=pd.read_csv(metrics[name]) if name in metrics else None,
+                metrics=read_csv(metrics[name]) if name in metrics else None,
             )
         )
     write_viewer(snakemake.output[0], datasets, params.scans_shown, params.fold, params.colour_map)

@@ -5,7 +5,7 @@ elsewhere ranks higher. A scan of another scanner scores high everywhere; relati
 too. It is computed from heatmaps, without another pass of the network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from patch2loc import volumes
+from patch2loc.acquire.bids import participant
 from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder
 from patch2loc.method_names import is_calibrated, scored_by, subfolder
@@ -74,7 +75,7 @@ class Heatmaps(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOutHeatmaps:
-    """Heatmaps of one method for the healthy validation scans, each calibrated by scans of the other half.
+    """Heatmaps of one method for the healthy validation scans, each calibrated by those of other people.
 
     folder: holds {subject}.nii.gz.  spacing: mm.  All of them are in memory once one is read.
     """
@@ -94,11 +95,7 @@ class HeldOutHeatmaps:
 
     @cached_property
     def _calibrated(self) -> dict[str, np.ndarray]:
-        paths = sorted(self.folder.glob("*.nii.gz"))
-        found = calibrated_validation([volumes.read(path)[0] for path in paths], self.spacing)
-        return {
-            path.name.removesuffix(".nii.gz"): heatmap for path, heatmap in zip(paths, found, strict=True)
-        }
+        return calibrated_validation(read_heatmaps(self.folder.glob("*.nii.gz")), self.spacing)
 
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:
@@ -163,22 +160,32 @@ def fit_calibration(heatmaps: Sequence[np.ndarray], spacing: float) -> Calibrati
     return Calibration(drawn.astype(np.float32), np.maximum(np.sqrt(variance), smallest).astype(np.float32))
 
 
-def held_out_calibrations(heatmaps: Sequence[np.ndarray], spacing: float) -> list[Calibration]:
-    """For each validation scan the calibration by the scans of the other half, as it would be for a new scan.
+def held_out_calibrations(heatmaps: Mapping[str, np.ndarray], spacing: float) -> dict[str, Calibration]:
+    """For each validation scan the calibration by scans of other people, as it would be for a new scan.
 
-    Arguments as for `fit_calibration`. The halves are the scans at even and at odd places; one scan alone is
-    calibrated by itself.
+    heatmaps: {scan: heatmap}, the rest as for `fit_calibration`.  The people at even and at odd places are calibrated
+    by each other, all sessions of a person alike; one person alone is calibrated by the own scans.
     """
-    if len(heatmaps) < 2:
-        return [fit_calibration(heatmaps, spacing) for _ in heatmaps]
-    halves = [fit_calibration(heatmaps[start::2], spacing) for start in (0, 1)]
-    return [halves[1 - place % 2] for place in range(len(heatmaps))]
+    people = list(dict.fromkeys(map(participant, heatmaps)))
+    if len(people) < 2:
+        return dict.fromkeys(heatmaps, fit_calibration([*heatmaps.values()], spacing))
+    half = {name: people.index(participant(name)) % 2 for name in heatmaps}
+    by_half = [
+        fit_calibration([heatmap for name, heatmap in heatmaps.items() if half[name] == number], spacing)
+        for number in (0, 1)
+    ]
+    return {name: by_half[1 - half[name]] for name in heatmaps}
 
 
-def calibrated_validation(heatmaps: Sequence[np.ndarray], spacing: float) -> list[np.ndarray]:
+def calibrated_validation(heatmaps: Mapping[str, np.ndarray], spacing: float) -> dict[str, np.ndarray]:
     """The validation scans' own heatmaps, each through its `held_out_calibrations`. Arguments as there."""
     calibrations = held_out_calibrations(heatmaps, spacing)
-    return [calibration.apply(heatmap) for calibration, heatmap in zip(calibrations, heatmaps, strict=True)]
+    return {name: calibrations[name].apply(heatmap) for name, heatmap in heatmaps.items()}
+
+
+def read_heatmaps(paths: Iterable[Path]) -> dict[str, np.ndarray]:
+    """Heatmaps {scan: (x, y, z)} of files {scan}.nii.gz, by their names in sorted order."""
+    return {path.name.removesuffix(".nii.gz"): volumes.read(path)[0] for path in sorted(paths)}
 
 
 def _median(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from patch2loc import volumes
 from patch2loc.calibration import Heatmaps, HeldOutHeatmaps
 from patch2loc.errors import InputError
-from patch2loc.files import replacing_folder, write_csv
+from patch2loc.files import read_csv, replacing_folder, write_csv
 from patch2loc.method_names import is_calibrated, subfolder
 
 TIMES = "seconds.csv"  # in the folder of a method's heatmaps
@@ -101,7 +101,7 @@ def combine_folders(
     parts, each once.
     Raises InputError, naming the heatmap, when parts do not have the same scans or voxels.
     """
-    times = {made: pd.read_csv(Path(made, TIMES)) for made in scored}
+    times = {made: read_csv(Path(made, TIMES)) for made in scored}
     first = times[scored[0]]["subject"].tolist()
     for made, table in times.items():
         if table["subject"].tolist() != first:

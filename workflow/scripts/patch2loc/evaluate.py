@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from patch2loc.calibration import Calibration, calibrated_validation
+from patch2loc.calibration import Calibration, calibrated_validation, read_heatmaps
 from patch2loc.curves import SHARES, curve_table, dice_above, place_of_best_mean, precision_at_recalls
 from patch2loc.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.errors import InputError
+from patch2loc.files import read_csv
 from patch2loc.metrics import Ranking, auroc_against, measures, rank
 from patch2loc.scans import Scan
 from patch2loc.variants import variants
@@ -134,7 +135,7 @@ def evaluate_scans(
     The columns of metrics are those of `evaluate_subject`, auroc_healthy, location_error, and seconds of scoring.
     Raises InputError, naming the heatmap, when it does not fit its scan, and when no validation scan has a lesion.
     """
-    seconds = pd.read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
+    seconds = read_csv(heatmaps / "seconds.csv").set_index("subject")["seconds"]
     location_error = healthy_location_errors(pd.read_parquet(patches)) if patches else {}
     usual = _usual_scores(validation, spacing, calibration)
     thresholds = list(usual.thresholds)
@@ -179,11 +180,11 @@ def _mean(values: np.ndarray) -> float:
 
 def _usual_scores(validation: Sequence[Path], spacing: float, calibration: Calibration | None) -> UsualScores:
     """Read the healthy validation scans once, for all that they tell."""
-    heatmaps = [read(path)[0] for path in sorted(validation)]
+    heatmaps = read_heatmaps(validation)
     score_of, scores = (lambda heatmap: heatmap), heatmaps
     if calibration:
         score_of, scores = calibration.apply, calibrated_validation(heatmaps, spacing)
-    found = healthy_quantiles(scores, [*QUANTILES, *(1 - SHARES)])
+    found = healthy_quantiles([*scores.values()], [*QUANTILES, *(1 - SHARES)])
     count = len(QUANTILES)
     thresholds = [Threshold(HEALTHY, *pair) for pair in zip(QUANTILES, found[:count], strict=True)]
     return UsualScores(score_of, thresholds, np.array(found[count:]))

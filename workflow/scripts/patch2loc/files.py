@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # thousands of short jobs need the rest of this module, and not pandas
     import pandas as pd
 
+TEXT = ("dataset", "subject", "method", "left_out", "flags", "outlier")  # columns that hold no numbers
+
 PARTIAL = ".partial-"  # how temporary names begin
 # Errors of the place that files go to, and what a person can do there.
 REMEDIES = {
@@ -119,6 +121,15 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     """Write `table` as CSV without its index, numbers in shortest exact form."""
     with replacing(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a table of `write_csv`; columns of TEXT stay text: 001, 1e5 and NA may be names of subjects."""
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
+    text = [name for name in TEXT if name in table]
+    return table.fillna(dict.fromkeys(text, ""))
 
 
 def sha256(path: str | Path) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from patch2loc import summary
 from patch2loc.errors import InputError
-from patch2loc.files import write_csv, write_text
+from patch2loc.files import read_csv, write_csv, write_text
 from patch2loc.method_names import TRUTH, is_calibrated, is_control, is_native, shown
 from patch2loc.table_formats import (
     METRIC_NAMES,
@@ -80,7 +80,7 @@ def read_folds(
     paths: Sequence[str],
     keys: Iterable[Key],
     folds: int,
-    read: Callable[[str], pd.DataFrame] = pd.read_csv,
+    read: Callable[[str], pd.DataFrame] = read_csv,
 ) -> dict[Key, list[pd.DataFrame]]:
     """The tables of every key, such as (method, dataset), one per fold.
 
