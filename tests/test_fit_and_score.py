@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,6 +176,31 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
     for path in whole.glob("*.nii.gz"):
         assert (folder / path.name).read_bytes() == path.read_bytes()
     assert list(pd.read_csv(folder / "seconds.csv")["subject"]) == [scan.subject for scan in scans]
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3, 4])
+def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path, scans, monkeypatch, kills):
+    model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
+    score_scans(model, scans[4:], tmp_path / "whole", CPU, 1, 3, "code")
+    original, renamed = os.replace, []
+
+    def stopping(source, target):
+        if Path(target).name.startswith("s") and Path(target).name.endswith(".nii.gz"):
+            if len(renamed) == kills - 1:
+                raise KeyboardInterrupt
+            renamed.append(target)
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    monkeypatch.setattr(os, "replace", original)
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == whole
+    for name in whole:
+        if name.suffix == ".gz":
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):

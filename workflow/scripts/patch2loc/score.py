@@ -126,7 +126,7 @@ def score_scans(
         files = [scan.volume, scan.mask, *([scan.lesion] if with_lesion else [])]
         key = json.dumps([*run, scan.subject, *map(sha256, files)])
         path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
-        if path.exists():
+        if path.exists() and _timing(path).exists():
             return path, None
         start = time.perf_counter()
         volume, affine = volumes.read(scan.volume)
@@ -164,10 +164,11 @@ def score_scans(
     for place in {path.parent for path in partial.rglob("*.nii.gz")}:
         write_csv(place / TIMES, times)
     for path, subject in kept.items():
-        _timing(path).unlink()
-        for file in (path, _native(path)):
+        for file in (path, _native(path)):  # in turn: what is at `path` is done, with both
             if file.exists():
                 os.replace(file, file.with_name(f"{subject}.nii.gz"))
+    for path in kept:
+        _timing(path).unlink()
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)
