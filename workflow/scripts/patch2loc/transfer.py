@@ -104,15 +104,16 @@ def _cells(rows: pd.DataFrame, seed: int) -> list[Cell]:
 def transfer_warnings(table: pd.DataFrame, datasets: Datasets) -> list[str]:
     """What a reader has to know before the numbers: a sentence for each dataset with scans far from the training.
 
-    table: of `transfer_table`, of which the rows of the first method count, the paper's.
+    table: of `transfer_table`, of which the rows of patch2loc count, the paper's recipe.
     """
     found = []
-    first = table[table["method"] == table["method"].iloc[0]]
-    for dataset, rows in first.groupby("dataset", sort=False):
-        if far := rows["far"].sum():
+    for dataset, rows in table[table["method"] == "patch2loc"].groupby("dataset", sort=False):
+        far = rows[rows["far"] == 1]
+        if len(far):
             found.append(
-                f"{datasets[dataset]['title']}: {far} of {len(rows)} scans are far from the training scans. Their "
-                f"healthy tissue is misplaced {rows['ratio'].mean():.1f} times as much as that of the median healthy "
-                "test scan, so high scores may come from the scanner, not from lesions (table Transfer)."
+                f"{datasets[dataset]['title']}: {len(far)} of {len(rows)} scans are far from the training scans. Their "
+                f"healthy tissue is misplaced {far['ratio'].mean():.1f} times as much as that of the median healthy "
+                "test scan, so high scores may come from the scanner or the preprocessing, not from lesions (table "
+                "Transfer)."
             )
     return found
