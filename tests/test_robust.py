@@ -5,7 +5,15 @@ import torch
 from patch2loc.errors import InputError
 from patch2loc.levelling import WIDTH, LevelledScans, levelled, low_pass, mean_low_pass
 from patch2loc.methods import patch2loc, patch2loc_dense, patch2loc_robust, patch2loc_robust_dense
-from patch2loc.patch_augmentation import CHANGES, GAIN, LOG_GAMMA, NOISE, SHADING, change_contrast
+from patch2loc.patch_augmentation import (
+    CHANGES,
+    GAIN,
+    LOG_GAMMA,
+    NOISE,
+    SHADING,
+    change_contrast,
+    change_patches,
+)
 
 
 def generator(seed=0):
@@ -20,13 +28,13 @@ def patches():
 
 
 def test_changes_depend_on_the_generator_alone(patches):
-    first, again, other = (change_contrast(patches, generator(seed)) for seed in (3, 3, 4))
+    first, again, other = (change_contrast(patches, patches > 0, generator(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
-    changed = change_contrast(patches, generator())
+    changed = change_contrast(patches, patches > 0, generator())
     assert (changed[:, :, :4] == 0).all()
     # Each patch still looks like itself: correlated voxel by voxel, more than with any shift of itself.
     inside, before = changed[:, 0, 4:, 1:-1], patches[:, 0, 4:, 1:-1]
@@ -40,9 +48,20 @@ def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
     assert (correlation(inside, before) > correlation(inside, shifted)).all()
 
 
+def test_noise_and_dark_tissue_make_no_holes_in_the_brain():
+    dark = torch.full((2000, 1, 12, 12), 0.001)  # the darkest of a levelled scan
+    dark[:, :, 0] = 0
+    dark[:, :, 6] = -0.2  # below the first landmark of a scan that is not levelled
+    assert (change_patches(dark, generator(), ["contrast"], 12)[:, :, 1:] > 0).all()
+    smaller = change_patches(dark, generator(), ["contrast", "edge"], 12)
+    assert (smaller[:, :, 2:] > 0).all()
+    rim = (smaller[:, :, 1] == 0).all(dim=2)
+    assert 0.45 < rim.float().mean() < 0.55
+
+
 def test_some_patches_stay_as_they_are_and_others_change_within_the_ranges():
     flat = torch.full((2000, 1, 12, 12), 0.5)
-    changed = change_contrast(flat, generator())
+    changed = change_contrast(flat, flat > 0, generator())
     same = (changed == flat).flatten(1).all(1).float().mean()
     smooth = (changed.flatten(1).std(1) < 1e-6).float().mean()
     assert 0.5**5 < smooth < 0.5**2  # without shading and noise: contrast alone, blur of nothing
@@ -59,7 +78,7 @@ def test_some_patches_stay_as_they_are_and_others_change_within_the_ranges():
 def test_blur_at_the_edge_of_the_brain_takes_no_background():
     flat = torch.zeros(3000, 1, 12, 12)
     flat[:, :, 6:] = 1.0
-    changed = change_contrast(flat, generator())[:, 0, 6:]
+    changed = change_contrast(flat, flat > 0, generator())[:, 0, 6:]
     # Of patches without shading and noise every voxel of the brain has one value, the edge too.
     spread = changed.flatten(1).amax(1) - changed.flatten(1).amin(1)
     assert (spread < 1e-5).float().mean() > 0.5**5

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from patch2loc.methods import Volumes
 
 WIDTH = 10.0  # mm, standard deviation of the Gaussian
+DARKEST = 1e-3  # of tissue: 0 is outside the brain
 
 
 def low_pass(volume: np.ndarray, mask: np.ndarray, spacing: float) -> np.ndarray:
@@ -44,10 +45,10 @@ def mean_low_pass(scans: Volumes, spacing: float) -> np.ndarray:
 def levelled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing: float) -> np.ndarray:
     """A standardised scan with the low-pass of the mean training scan, (x, y, z) float32, 0 outside the mask.
 
-    reference: of `mean_low_pass`.  Intensities do not fall below a small positive value: 0 is outside the brain.
+    reference: of `mean_low_pass`.  Intensities do not fall below DARKEST.
     """
     level = volume - low_pass(volume, mask, spacing) + reference
-    return np.where(mask, np.maximum(level, 1e-3), 0).astype(np.float32)
+    return np.where(mask, np.maximum(level, DARKEST), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)

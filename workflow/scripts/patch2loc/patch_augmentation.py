@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from patch2loc.levelling import DARKEST
+
 CHANGES = ("pose", "contrast", "edge")  # in turn
 CHANCE = 0.5  # of each change in each patch
 LOG_GAMMA = 0.4
@@ -35,18 +37,21 @@ def change_patches(
 
     changes: which of CHANGES.  Outside the brain voxels are exactly 0, before and after.
     """
-    reach = margin(changes, patch)
+    brain = patches != 0  # of the scan, whatever a change makes of its tissue
     if "pose" in changes:
-        patches = change_pose(patches, generator, reach)
+        patches, brain = change_pose(patches, brain, generator, margin(changes, patch))
     if "contrast" in changes:
-        patches = change_contrast(patches, generator)
-    return change_edge(patches, generator) if "edge" in changes else patches
+        patches = change_contrast(patches, brain, generator)
+    return change_edge(patches, brain, generator) if "edge" in changes else patches
 
 
-def change_pose(patches: Tensor, generator: torch.Generator, reach: int) -> Tensor:
+def change_pose(
+    patches: Tensor, brain: Tensor, generator: torch.Generator, reach: int
+) -> tuple[Tensor, Tensor]:
     """Patches (n, 1, q, q), half of them resized by up to a tenth along each axis and turned by up to 10 degrees.
 
-    Their tissue turns around the voxel that the patch is centred on.  Returns (n, 1, q - 2 reach, q - 2 reach).
+    Their tissue turns around the voxel that the patch is centred on.  brain: boolean, of the same shape.
+    Returns patches and brain, (n, 1, q - 2 reach, q - 2 reach).
     """
     count, cut = len(patches), patches.shape[2]
     kept = slice(reach, cut - reach)
@@ -66,26 +71,29 @@ def change_pose(patches: Tensor, generator: torch.Generator, reach: int) -> Tens
             maps, grid.flip(3), align_corners=True
         )  # columns come first in its grid
 
-    posed = sampled(patches) * (sampled((patches > 0).float()) > 0.5)
+    posed_brain = sampled(brain.float()) > 0.5
+    posed = sampled(patches) * posed_brain
     happens = _uniform(patches, generator, 0, 1) < CHANCE
-    return torch.where(happens, posed, patches[:, :, kept, kept])
+    return (
+        torch.where(happens, posed, patches[:, :, kept, kept]),
+        torch.where(happens, posed_brain, brain[:, :, kept, kept]),
+    )
 
 
-def change_edge(patches: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches (n, 1, p, p), half of them without the voxels that touch the outside of the brain."""
-    outside = functional.max_pool2d((patches <= 0).float(), 3, stride=1, padding=1)
+def change_edge(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p), half of them without the voxels of the brain (boolean) that touch its outside."""
+    outside = functional.max_pool2d((~brain).float(), 3, stride=1, padding=1)
     happens = _uniform(patches, generator, 0, 1) < CHANCE
     return torch.where(happens & (outside > 0), 0.0, patches)
 
 
-def change_contrast(patches: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches (n, 1, p, p); voxels outside the brain stay 0.
+def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p); outside the brain (boolean, same shape) voxels stay 0, inside none falls below DARKEST.
 
     In turn, each with a chance of one half: gamma, gain, linear shading, blur by a share of a 3 x 3 binomial kernel,
     Gaussian noise.
     """
     device, sides = patches.device, patches.shape[2:]
-    brain = patches > 0
 
     def uniform(low: float, high: float) -> Tensor:
         return _uniform(patches, generator, low, high)
@@ -95,11 +103,11 @@ def change_contrast(patches: Tensor, generator: torch.Generator) -> Tensor:
 
     x, y = (torch.linspace(-1, 1, side, device=device) for side in sides)
     shading = sometimes(uniform(-SHADING, SHADING)) * x[:, None] + sometimes(uniform(-SHADING, SHADING)) * y
-    changed = patches.clamp(min=1e-6) ** sometimes(uniform(-LOG_GAMMA, LOG_GAMMA)).exp()
+    changed = patches.clamp(min=DARKEST) ** sometimes(uniform(-LOG_GAMMA, LOG_GAMMA)).exp()
     changed = changed * (1 + sometimes(uniform(-GAIN, GAIN))) * (1 + shading)
     changed = torch.lerp(changed, _blurred(changed, brain), sometimes(uniform(0, 1)))
     noise = torch.randn(patches.shape, generator=generator, device=device)
-    return (changed + sometimes(uniform(0, NOISE)) * noise) * brain
+    return (changed + sometimes(uniform(0, NOISE)) * noise).clamp(min=DARKEST) * brain
 
 
 def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
