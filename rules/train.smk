@@ -33,9 +33,9 @@ rule train:
         device=config["device"],
         precision=config["precision"],
         spacing=config["grid"]["spacing"],
-        preprocessing={
+        preprocessing=lambda wildcards: {
             "atlas": ATLAS,
-            "preprocess": config["preprocess"],
+            "preprocess": PREPROCESSING[config["training_data"][wildcards.modality]]["settings"],
             "preprocess_code": code_hash(*provenance.PREPROCESSING),
         },
     script:
