@@ -73,6 +73,26 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said, calls, capsys, m
     assert not calls
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "value", "expected"),
+    [
+        ("simulate", "--workers", "0", "a whole number expected, at least 1"),
+        ("simulate", "--subjects", "-1", "a whole number expected, at least 1"),
+        ("simulate", "--subjects", "2.5", "a whole number expected, at least 1"),
+        ("simulate", "--seed", "-1", "a whole number expected, at least 0"),
+        ("simulate", "--noise", "nan", "a finite number expected"),
+        ("simulate", "--spacing", "x", "a finite number expected"),
+        ("view", "--port", "65536", "a whole number expected, 0 to 65535"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(command, option, value, expected, capsys, tmp_path):
+    with pytest.raises(SystemExit, match="2"):
+        main([command, str(tmp_path / "new"), f"{option}={value}"])
+    said = capsys.readouterr().err
+    assert f"{option}: {value} found, {expected}" in said
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_missing_model_is_named(capsys, tmp_path):
     absent = str(tmp_path / "absent.safetensors")
     assert main(["score", "a.nii", "--model", absent, "--output", "out", "--device", "cpu"]) == 1

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from patch2loc import device
+from patch2loc.errors import InputError
 
 CLAIM = """
 import sys
@@ -65,5 +66,5 @@ def test_half_precision_is_chosen_where_a_processor_multiplies_it(monkeypatch, a
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
     assert device.choose("auto") == "cpu"
-    with pytest.raises(RuntimeError, match="device: auto or cpu"):
+    with pytest.raises(InputError, match=r"cuda found, .* expected, .* device: auto or cpu"):
         device.choose("cuda")

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from patch2loc.errors import InputError
@@ -38,6 +40,33 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"patch2loc: {error}", file=sys.stderr)
         return 1
+
+
+def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """For argparse: a whole number from `least` to `most`."""
+    expected = f"at least {least}" if most == math.inf else f"{least} to {most}"
+
+    def checked(given: str) -> int:
+        try:
+            value = int(given)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{given} found, a whole number expected, {expected}")
+        return value
+
+    return checked
+
+
+def finite_number(given: str) -> float:
+    """For argparse: a number that is not infinite and not NaN."""
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{given} found, a finite number expected")
+    return value
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
@@ -96,7 +125,9 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
         description="Serve the report and the viewer of a run to this machine alone, until Ctrl-C.",
     )
     view.add_argument("results", metavar="RESULTS", help="folder of a run with its report, e.g. results/demo")
-    view.add_argument("--port", type=int, default=8642, help="0 takes a free one; default: 8642")
+    view.add_argument(
+        "--port", type=whole_number(0, 65535), default=8642, help="0 takes a free one; default: 8642"
+    )
     view.add_argument("--no-browser", action="store_true", help="only print the address")
     view.set_defaults(run=_view)
 
@@ -135,12 +166,21 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
         default="healthy",
         help="what the subjects have",
     )
-    simulate.add_argument("--subjects", type=int, default=400, help="how many")
-    simulate.add_argument("--seed", type=int, default=3141, help="another one gives other subjects")
-    simulate.add_argument("--spacing", type=float, default=1.0, help="mm, of the anatomy and of the voxels")
-    simulate.add_argument("--noise", type=float, default=0.03, help="standard deviation over white matter")
+    simulate.add_argument("--subjects", type=whole_number(1), default=400, help="how many")
     simulate.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes; 1 GB of memory each at 1 mm"
+        "--seed", type=whole_number(0), default=3141, help="another one gives other subjects"
+    )
+    simulate.add_argument(
+        "--spacing", type=finite_number, default=1.0, help="mm, of the anatomy and of the voxels"
+    )
+    simulate.add_argument(
+        "--noise", type=finite_number, default=0.03, help="standard deviation over white matter"
+    )
+    simulate.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=os.cpu_count(),
+        help="processes; 1 GB of memory each at 1 mm",
     )
     simulate.set_defaults(run=_simulate)
 
@@ -155,10 +195,7 @@ def _score(chosen: argparse.Namespace) -> int:
     masks = chosen.mask or [None] * len(chosen.scans)
     if len(masks) != len(chosen.scans):
         raise InputError(f"--mask: {len(masks)} found for {len(chosen.scans)} scans, one for each expected")
-    try:
-        where = device.choose(chosen.device)
-    except RuntimeError as error:
-        raise InputError(f"--device: {error}") from error
+    where = device.choose(chosen.device)
     precision = device.precision(chosen.precision, where)
     scorer = load_scorer(chosen.model, where, chosen.atlas, chosen.modality, chosen.landmarks, precision)
     failed = 0

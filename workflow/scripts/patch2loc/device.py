@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from patch2loc.errors import InputError
 from patch2loc.methods import runs_network
 
 
@@ -14,7 +15,7 @@ def choose(name: str = "auto", threads: int | None = None) -> str:
     """The device that networks compute on, "cpu" or "cuda"; "auto" takes a GPU where there is one.
 
     Arithmetic is made repeatable.  threads: processor threads of torch.
-    RuntimeError when "cuda" is asked for and there is none.
+    InputError when "cuda" is asked for and there is none.
     """
     import torch  # here: methods without a network do without it, and it takes seconds to import
 
@@ -24,7 +25,9 @@ def choose(name: str = "auto", threads: int | None = None) -> str:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         if not torch.cuda.is_available():
-            raise RuntimeError("device: cuda was asked for, but torch finds no GPU; set device: auto or cpu")
+            raise InputError(
+                "device: cuda found, a machine with a GPU expected, but torch finds no GPU; set device: auto or cpu"
+            )
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
