@@ -15,9 +15,11 @@ from patch2loc.figures.subject_scatter import (
     subject_points,
     subjects_figure,
 )
+from patch2loc.method_names import VARIANTS, scored_by
 from patch2loc.metrics import rank
 
 METHODS = ["patch2loc", "patch2loc_calibrated", "zscore"]
+MANY = [*METHODS, *(name + end for name in VARIANTS for end in ("", "_calibrated", "_zscore_fisher"))]
 NO_HISTORY = pd.DataFrame(columns=["patches", "patches_per_second"])
 
 
@@ -58,7 +60,7 @@ def every_figure(methods, scans):
     }
     title = "Tumours, T2 (simulated)"
     tables = {method: curves(scans, seed) for seed, method in enumerate(methods)}
-    costs = cost_table(by_method, {method: [30.0, 40.0] for method in ("patch2loc", "zscore")})
+    costs = cost_table(by_method, {scored_by(method): [30.0, 40.0] for method in methods})
     return {
         "curves": curves_figure([DatasetCurves(title, tables, 0.05)], methods),
         "subjects": subjects_figure([(title, by_method)], methods),
@@ -268,7 +270,9 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
     assert all(png.startswith(b"\x89PNG") and pdf.startswith(b"%PDF") for png, pdf in contents[0].values())
 
 
-@pytest.mark.parametrize(("methods", "scans"), [(["zscore"], 1), (["patch2loc"], 1), (METHODS, 70)])
+@pytest.mark.parametrize(
+    ("methods", "scans"), [(["zscore"], 1), (["patch2loc"], 1), (METHODS, 70), (MANY, 5)]
+)
 def test_panels_do_not_overlap_with_few_or_many(methods, scans):
     for name, figure in every_figure(methods, scans).items():
         figure.draw_without_rendering()

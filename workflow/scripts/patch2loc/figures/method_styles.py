@@ -59,14 +59,15 @@ def rows_of_two(titles: Sequence[str], row_height: float = 1.6) -> tuple[Figure,
 
 
 def method_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """One legend over all panels, for whose rows beyond the third the figure grows."""
-    columns = 5 if len(handles) <= 20 else 4  # of many methods some have long names
+    """One legend over all panels, as many columns as fit; the figure grows for its rows beyond the third."""
+    with mpl.rc_context(RC):
+        for columns in range(min(len(handles), 5), 0, -1):
+            legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=3)
+            if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+                break
+            legend.remove()
     rows = -(-len(handles) // columns)
     figure.set_figheight(figure.get_figheight() + 0.14 * max(rows - 3, 0))
-    with mpl.rc_context(RC):
-        figure.legend(
-            handles=handles, loc="outside upper center", ncols=min(len(handles), columns), handlelength=3
-        )
 
 
 def line_handle(style: MethodStyle) -> Line2D:
