@@ -15,10 +15,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from patch2loc import volumes
-from patch2loc.acquire.bids import participant
 from patch2loc.errors import InputError
 from patch2loc.files import replacing_folder
 from patch2loc.method_names import is_calibrated, scored_by, subfolder
+from patch2loc.subject_tables import participant
 
 SMOOTHING_MM = 4.0  # standard deviation of the Gaussian over places
 PRIOR_SCANS = 3  # as many scans' worth is believed that a place is like the whole brain

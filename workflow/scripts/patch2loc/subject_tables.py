@@ -45,6 +45,11 @@ def read_table(path: str | Path, what: str) -> pd.DataFrame:
     return table
 
 
+def participant(scan: str) -> str:
+    """Participant of a scan: "sub-01" of "sub-01_ses-2"."""
+    return scan.split("_ses-")[0]
+
+
 def check_names(subjects: Iterable[str], name: str) -> None:
     """Raise InputError, naming the list, for subjects without a name and for names that no folder should have."""
     named = list(subjects)

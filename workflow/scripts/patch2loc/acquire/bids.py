@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patch2loc.errors import InputError
+from patch2loc.subject_tables import participant
 
 ANATOMY = ("sub-*/anat", "sub-*/ses-*/anat")
 SPACES = ("space", "res", "den")  # entities that say on which voxels an image is
@@ -88,11 +89,6 @@ def find_scans(
         for key in result:
             result[key][part] = found[key]
     return result
-
-
-def participant(scan: str) -> str:
-    """Participant of a scan: "sub-01" of "sub-01_ses-2"."""
-    return scan.split("_ses-")[0]
 
 
 def parse_wanted(text: str) -> Wanted:

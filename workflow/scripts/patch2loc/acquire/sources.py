@@ -30,7 +30,7 @@ import pandas as pd
 from patch2loc import splits
 from patch2loc.acquire import bids
 from patch2loc.errors import InputError
-from patch2loc.subject_tables import check_names, read_table
+from patch2loc.subject_tables import check_names, participant, read_table
 
 PARTS = ("scan", "brain", "lesion")
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # also as a Path has it, with one slash
@@ -72,7 +72,7 @@ def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) 
         return [subject for subject in subjects if subject in known]
     sessions: dict[str, list[str]] = {}
     for scan in scans:
-        sessions.setdefault(bids.participant(scan), []).append(scan)
+        sessions.setdefault(participant(scan), []).append(scan)
     return [scan for subject in subjects for scan in sessions.get(subject, [])]
 
 
