@@ -3,6 +3,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
@@ -13,14 +14,16 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 from patch2loc import declared_combinations, method_names, methods, prerequisites, provenance, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
-from patch2loc.configuration import check_configuration, training_settings
+from patch2loc.configuration import check_configuration, check_schema, training_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import module_name, runs_network
 from patch2loc.provenance import code_hash
 from patch2loc.viewer import PAGE
 
-validate(config, "../workflow/schemas/config.schema.yaml")
+SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 try:
+    check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    validate(config, str(SCHEMA))  # for the defaults that it fills in
     config["methods"] = method_names.configured(config["methods"], methods.METHODS)
     check_configuration(config)
     declared_combinations.check_combinations(config["combinations"])

@@ -6,10 +6,11 @@ import numpy as np
 import yaml
 from snakemake.utils import validate
 
-from patch2loc.configuration import check_configuration
+from patch2loc.configuration import check_configuration, check_schema
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 TINY = (ROOT / "tests/tiny.yaml").read_text(encoding="utf-8")
 
 
@@ -25,7 +26,7 @@ def changed(path, value):
 
 
 def configured(path, value):
-    return lambda _: lambda: validate(changed(path, value), str(SCHEMA))
+    return lambda _: lambda: check_schema(changed(path, value), RULES)
 
 
 def contradictory(path, value):
@@ -43,8 +44,8 @@ LESIONS = {"title": "own", "modality": "T1", "role": "lesion", "source": FOLDER}
 TRAINING = {"kind": "phantom", "cohort": "healthy", "count": 6}
 CONFIGURATION = {
     "unknown key": (
-        configured("colour", 1),
-        r"Additional properties are not allowed \('colour' was unexpected\)",
+        configured("zzzz", 1),
+        "^zzzz: unknown key found, one of results, .*, datasets expected; correct the name, or leave it out$",
     ),
     "not a number": (
         contradictory("training.learning_rate", float("nan")),
@@ -53,80 +54,141 @@ CONFIGURATION = {
     "an endless number": (contradictory("phantom.noise", float("inf")), "phantom.noise: inf found"),
     "unknown key in a group": (
         configured("training.epochs", 1),
-        "'epochs' was unexpected(.|\n)*instance.'training'",
+        "^training.epochs: unknown key found, one of network, .*, memory_mb expected; correct",
     ),
-    "text for a number": (configured("seed", "7"), "'7' is not of type 'integer'(.|\n)*On instance.'seed'"),
-    "truth for a number": (
-        configured("patch", True),
-        "True is not of type 'integer'(.|\n)*On instance.'patch'",
+    "misspelt key of a dataset": (
+        configured(WMH, LESIONS | {"modalty": "T1"}),
+        f"^{WMH}.modalty: unknown key found, modality or another key of config/README.md expected; correct",
     ),
-    "number for a text": (configured("results", 5), "5 is not of type 'string'(.|\n)*On instance.'results'"),
+    "misspelt key of a source": (
+        configured(f"{WMH}.source", {"kind": "table", "tabel": "x"}),
+        f"^{WMH}.source.tabel: unknown key found, table or another key",
+    ),
+    "key of another group": (
+        configured("stride", 2),
+        "^stride: unknown key found, score.stride or another key",
+    ),
+    "key that is a number": (
+        configured("training", {1: 1}),
+        "^training.1: unknown key found, one of network, ",
+    ),
+    "text for a number": (
+        configured("seed", "7"),
+        '^seed: "7" found, a whole number expected; write a number',
+    ),
+    "number that is text in YAML": (
+        configured("training.learning_rate", yaml.safe_load("1e-3")),
+        r'^training.learning_rate: "1e-3" found, a number expected; write .* a point .* \(7, 0.001, 1.0e-5\)$',
+    ),
+    "truth for a number": (configured("patch", True), "^patch: true found, a whole number expected; correct"),
+    "number for a text": (
+        configured("results", 5),
+        "^results: 5 found, a folder without :// or braces in its name expected; put it in quotes",
+    ),
+    "date for a text": (
+        configured(f"{WMH}.title", yaml.safe_load("2020-01-01")),
+        f"^{WMH}.title: 2020-01-01 found, text expected; put it in quotes",
+    ),
     "list for a group": (
         configured("training", [1]),
-        r"\[1\] is not of type 'object'(.|\n)*On instance.'training'",
+        r"^training: \[1\] found, keys with values expected; correct the configuration$",
     ),
-    "nothing for a group": (
-        configured("datasets", None),
-        "None is not of type 'object'(.|\n)*On instance.'datasets'",
-    ),
-    "text for a list": (configured("folds", "0"), "'0' is not of type 'array'(.|\n)*On instance.'folds'"),
+    "nothing for a group": (configured("datasets", None), "^datasets: null found, keys with values expected"),
+    "text for a list": (configured("folds", "0"), '^folds: "0" found, a list expected'),
     "text for a source": (
-        configured(f"{WMH}.source", "x"),
-        "'x' is not of type 'object'(.|\n)*'phantom_wmh'..'source'",
+        configured(f"{WMH}.source", "x" * 200),
+        f'^{WMH}.source: "x{{79}}... found, keys with values expected',
     ),
-    "value below its minimum": (
-        configured("score.stride", 0),
-        "0 is less than the minimum of 1(.|\n)*'stride'",
+    "value below its minimum": (configured("score.stride", 0), "^score.stride: 0 found, 1 or more expected"),
+    "odd patch": (configured("patch", 25), "^patch: 25 found, a multiple of 2 expected"),
+    "even filter": (
+        configured("score.median_filter", 4),
+        "median_filter: 4 found, an odd number of 1 or more",
     ),
-    "odd patch": (configured("patch", 25), "25 is not a multiple of 2(.|\n)*On instance.'patch'"),
     "infinite learning rate": (
         configured("training.learning_rate", np.inf),
-        "inf is greater than the maximum of 1",
+        "^training.learning_rate: Infinity found, 1 or less expected",
     ),
     "grid that fills memory": (
         configured("grid.shape", [99999] * 3),
-        "99999 is greater than the maximum of 1024",
+        "^grid.shape: 99999 found, 1024 or less expected",
     ),
-    "fold twice": (
-        configured("folds", [0, 0]),
-        r"\[0, 0\] has non-unique elements(.|\n)*On instance.'folds'",
+    "grid of two axes": (
+        configured("grid.shape", [48, 48]),
+        r"^grid.shape: \[48, 48\] found, 3 or more entries expected",
     ),
-    "modality that is none": (configured(f"{WMH}.modality", "FLAIR"), "'FLAIR' is not one of .'T1', 'T2'."),
+    "fold twice": (configured("folds", [0, 0]), r"^folds: \[0, 0\] found, every entry once expected"),
+    "misspelt method": (
+        configured("methods", ["patch2loc", "tresh"]),
+        '^methods: "tresh" found, a method of config/README.md or .* expected; perhaps thresh is meant',
+    ),
+    "methods without patch2loc": (
+        configured("methods", ["thresh"]),
+        r'^methods: \["thresh"\] found, all or a list with patch2loc in it expected',
+    ),
+    "misspelt choice": (
+        configured("precision", "float23"),
+        '^precision: "float23" found, one of auto, float32, bfloat16 expected; perhaps float32 is meant; correct it$',
+    ),
+    "split of half the lists": (
+        configured(f"{WMH}.split", {"clean": "x"}),
+        f'^{WMH}.split: {{"clean": "x"}} found, a CSV, null or {{clean: CSV, published: CSV}} expected',
+    ),
+    "modality that is none": (
+        configured(f"{WMH}.modality", "FLAIR"),
+        f'^{WMH}.modality: "FLAIR" found, one of T1, T2 expected; correct the configuration$',
+    ),
+    "model of no modality": (
+        configured("training_data", {"FLAIR": "x"}),
+        '^training_data: the name "FLAIR" found, one of T1, T2 expected; correct the name$',
+    ),
     "dataset named as a path": (
         configured("datasets", {"../x": {}}),
-        r"'\.\./x' does not match '\^\[a-z0-9_\]\+\$'",
+        '^datasets: the name "../x" found, small letters, digits and _ expected; correct the name$',
+    ),
+    "dataset named by a number": (
+        configured("datasets", {1: {}}),
+        "^datasets: the name 1 found, small letters",
     ),
     "URL of the results": (
         configured("results", "s3://bucket/x"),
-        "'s3://bucket/x' does not match(.|\n)*'results'",
+        '^results: "s3://bucket/x" found, a folder without :// or braces in its name expected; correct',
     ),
     "URL of the data": (
         configured("data", "https://x.org"),
-        "'https://x.org' does not match(.|\n)*On instance.'data'",
+        '^data: "https://x.org" found, a folder without ://',
+    ),
+    "dataset without a source": (
+        configured(WMH, {"title": "own", "modality": "T1", "role": "lesion"}),
+        rf"^{WMH}.source: no such key found, keys with values expected \(Where the scans are\); add it$",
+    ),
+    "source of no kind": (
+        configured(f"{WMH}.source", {}),
+        f"^{WMH}.source.kind: no such key found, one of table, folder, bids, phantom, painted expected ",
     ),
     "folder without a pattern": (
         configured(f"{WMH}.source", {"kind": "folder", "lesion": "x"}),
-        "'scan' is a required property",
+        f"^{WMH}.source.scan: no such key found, text expected .*; add it$",
     ),
     "table without a table": (
         configured(f"{WMH}.source", {"kind": "table"}),
-        "'table' is a required property",
+        f"^{WMH}.source.table: no such key found, text expected ",
     ),
     "simulated cohort of none": (
         configured(f"{WMH}.source", {"kind": "phantom"}),
-        "'cohort' is a required property",
+        f"^{WMH}.source.cohort: no such key found, one of healthy, tumour, ms, stroke, wmh expected ",
     ),
     "test subjects and none to validate": (
         configured(f"{WMH}.source", TRAINING | {"test": 1}),
-        "'validation' is a dependency of 'test'",
+        f"^{WMH}.source: test found without validation, both expected, or none; add validation, or leave test out$",
     ),
     "lesion dataset without lesions": (
         configured(WMH, LESIONS),
-        "'lesion' is a required property(.|\n)*'source'",
+        f"^{WMH}.source.lesion: no such key found, text expected ",
     ),
     "given brains without brains": (
         configured(WMH, LESIONS | {"skull_strip": "given", "source": FOLDER | {"lesion": "x"}}),
-        "'brain' is a required property(.|\n)*'source'",
+        f"^{WMH}.source.brain: no such key found, text expected ",
     ),
     "patch wider than the grid": (
         contradictory("patch", 64),
@@ -148,6 +210,11 @@ CONFIGURATION = {
 
 # What the rules find when they plan: (key, value, message).
 PLANS = {
+    "misspelt key": (
+        "datasets.phantom_wmh.skul_strip",
+        "none",
+        "WorkflowError in file .*:\ndatasets.phantom_wmh.skul_strip: unknown key found, skull_strip or another key",
+    ),
     "lesion dataset as training data": (
         "training_data.T1",
         "phantom_wmh",

@@ -7,18 +7,17 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import yaml
-from hostile_configuration import SCHEMA, TINY
+from hostile_configuration import RULES, SCHEMA, TINY
 from hostile_models import MODEL
 from hostile_scans import nifti
 from hostile_tables import HEAD, ROW, SPLIT
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from patch2loc import models, splits
 from patch2loc.acquire import sources
-from patch2loc.configuration import check_configuration
+from patch2loc.configuration import check_configuration, check_schema
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import read_scan
 from patch2loc.subject_tables import NAME
@@ -36,7 +35,7 @@ def fuzz(inputs, attempt, named, count=200):
     def once(content):
         try:
             attempt(content)
-        except (InputError, WorkflowError) as error:
+        except InputError as error:
             said = str(error)
         else:
             seen["valid"] += 1
@@ -149,6 +148,7 @@ def test_configurations():
                 holder = holder.get(group, {}) if isinstance(holder, dict) else {}
             if isinstance(holder, dict):
                 holder[key] = copy.deepcopy(value)
+        check_schema(config, RULES)
         validate(config, str(SCHEMA))
         check_configuration(config)
         assert config["patch"] <= min(config["grid"]["shape"][:2])

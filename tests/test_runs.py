@@ -109,15 +109,6 @@ def test_lesion_datasets_have_their_figures_in_the_papers_order(tmp_path):
     assert shown == {"fig8": "phantom_ms", "fig9": "phantom_wmh", "fig10": "phantom_tumour"}
 
 
-def test_unknown_keys_are_refused(tmp_path):
-    config = yaml.safe_load(TINY.read_text())
-    config["learnig_rate"] = 1
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(tmp_path, "--dry-run", config=tmp_path / "config.yaml")
-    assert result.returncode != 0
-    assert "learnig_rate" in result.stdout + result.stderr
-
-
 def wait_for_rule(process, folder, rule):
     """Wait until a run has begun a rule."""
     while process.poll() is None:

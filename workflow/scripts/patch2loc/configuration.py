@@ -1,12 +1,50 @@
-"""What a schema cannot say of a configuration: keys that are right alone and contradict each other."""
+"""A configuration is held against its schema, and its keys, right alone, against each other."""
 
+import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
 
 from patch2loc.errors import InputError
 from patch2loc.methods import LOCATING, runs_network
 from patch2loc.splits import SIMULATED_FOLDS
+
+TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "keys with values",
+    "array": "a list",
+    "null": "null",
+}
+BOUNDS = {
+    "minimum": "{} or more",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "{} or less",
+    "multipleOf": "a multiple of {}",
+    "minItems": "{} or more entries",
+    "maxItems": "{} or fewer entries",
+    "minLength": "{} or more letters",
+    "pattern": "text like {}",
+    "uniqueItems": "every entry once",
+}
+EXPECTED = "x-expected"  # key of a schema: what is expected, where its other keys are no words
+SHOWN = 80  # letters of a value in a message
+NEAR = 0.7  # likeness of a misspelt name, of difflib
+
+
+def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise InputError, naming the key, what was found and what is expected, when a configuration breaks its schema.
+
+    Of several errors the one that explains the others: a misspelt key goes before the one that is missing for it.
+    """
+    if errors := sorted(Draft202012Validator(schema).iter_errors(config), key=_rank):
+        raise InputError(_message(errors[0], schema))
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:
@@ -79,3 +117,98 @@ def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> 
             f"folds: {absent} found, but the simulated cohort {name} is divided into 0 to {SIMULATED_FOLDS - 1}; "
             "ask for these"
         )
+
+
+def _rank(error: ValidationError) -> tuple[bool, int, int]:
+    unknown = error.validator == "additionalProperties"
+    return not unknown, len(error.absolute_path), len(error.absolute_schema_path)
+
+
+def _message(error: ValidationError, schema: Mapping[str, Any]) -> str:
+    groups = [name for name in error.absolute_path if isinstance(name, str)]
+    key = ".".join(groups)
+    if error.validator == "additionalProperties":
+        return _unknown_key(error, groups, schema)
+    if error.validator == "required":
+        return _missing_key(error, groups, schema)
+    if error.validator == "dependentRequired":
+        given, needed = next(
+            (given, name)
+            for given, names in error.validator_value.items()
+            for name in names
+            if given in error.instance and name not in error.instance
+        )
+        return f"{key}: {given} found without {needed}, both expected, or none; add {needed}, or leave {given} out"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{key}: the name {_shown(error.instance)} found, {_expected(error.schema)} expected; correct the name"
+    expected = _expected(error.schema, error.validator)
+    return f"{key}: {_shown(error.instance)} found, {expected} expected; {_advice(error)}"
+
+
+def _unknown_key(error: ValidationError, groups: list[str], schema: Mapping[str, Any]) -> str:
+    known = list(error.schema["properties"])
+    name = str(next(name for name in error.instance if name not in known))
+    near = difflib.get_close_matches(name, known, 1, NEAR) or _elsewhere(name, schema)
+    expected = f"{near[0]} or another key of config/README.md" if near else f"one of {', '.join(known)}"
+    return f"{'.'.join([*groups, name])}: unknown key found, {expected} expected; correct the name, or leave it out"
+
+
+def _elsewhere(name: str, schema: Mapping[str, Any]) -> list[str]:
+    """Paths of the keys anywhere in a schema that are called nearly like this; the nearest first."""
+    paths = list(_paths(schema))
+    near = difflib.get_close_matches(name, {path.split(".")[-1] for path in paths}, 1, NEAR)
+    return [path for path in paths if path.split(".")[-1] in near]
+
+
+def _paths(schema: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    for name, entry in schema.get("properties", {}).items():
+        yield f"{group}{name}"
+        yield from _paths(entry, f"{group}{name}.")
+        if isinstance(named := entry.get("additionalProperties"), Mapping):
+            yield from _paths(named, f"{group}{name}.<name>.")
+
+
+def _missing_key(error: ValidationError, groups: list[str], schema: Mapping[str, Any]) -> str:
+    name = next(name for name in error.validator_value if name not in error.instance)
+    entry = {**_entry(schema, [*groups, name]), **error.schema.get("properties", {}).get(name, {})}
+    meaning = f" ({entry['description'].rstrip('.')})" if "description" in entry else ""
+    return f"{'.'.join([*groups, name])}: no such key found, {_expected(entry)} expected{meaning}; add it"
+
+
+def _entry(schema: Mapping[str, Any], groups: list[str]) -> Mapping[str, Any]:
+    for name in groups:
+        schema = schema.get("properties", {}).get(name) or schema["additionalProperties"]
+    return schema
+
+
+def _expected(schema: Mapping[str, Any], validator: str = "type") -> str:
+    """What a schema expects, in words; of a value that breaks its bound `validator`, this bound."""
+    if validator == "uniqueItems":
+        return BOUNDS[validator]
+    if EXPECTED in schema:
+        return schema[EXPECTED]
+    if "enum" in schema:
+        return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"])
+    if validator in BOUNDS:
+        return BOUNDS[validator].format(schema[validator])
+    types = schema.get("type", [])
+    return (
+        " or ".join(TYPES[name] for name in ([types] if isinstance(types, str) else types)) or "another value"
+    )
+
+
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, date) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _advice(error: ValidationError) -> str:
+    """What to do about a value: YAML takes 1e-3 for text, and 5, no and 2020-01-01 for anything else."""
+    value, types = error.instance, error.schema.get("type")
+    if error.validator == "type" and types == "string" and isinstance(value, int | float | date):
+        return "put it in quotes if it is meant as text"
+    if error.validator == "type" and types in ("integer", "number") and isinstance(value, str):
+        return "write a number in the file, without quotes and with a point before an exponent (7, 0.001, 1.0e-5)"
+    known = [name for choice in error.schema.get("anyOf", [error.schema]) for name in choice.get("enum", [])]
+    near = difflib.get_close_matches(value, filter(None, known), 1, NEAR) if isinstance(value, str) else []
+    return f"perhaps {near[0]} is meant; correct it" if near else "correct the configuration"
