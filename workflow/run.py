@@ -1,6 +1,6 @@
 """Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
 
-    python workflow/run.py config/demo.yaml [--cores N] [--config key=value ...] [targets ...]
+    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...]
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
@@ -24,9 +24,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
+from patch2loc.configuration import check_schema
+from patch2loc.errors import InputError
 from patch2loc.files import remove_partial, storage_message
 
 ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
 # What Snakemake itself meets, and what it says of inputs that are gone, or dated after the results made from them, and
@@ -35,6 +38,8 @@ STORAGE = re.compile(r"^\s*\w*Error: \[Errno (\d+)\] ([^:]+): '(.+)'$")
 GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
 SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
 KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
+ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
+SHOWN = 60  # lines of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
@@ -55,9 +60,7 @@ except SystemExit as end:
 def main() -> int:
     """Run; the exit status is Snakemake's."""
     arguments = _arguments()
-    configuration = yaml.safe_load(arguments.configfile.read_text(encoding="utf-8"))
-    overruled = dict(pair.split("=", 1) for pair in arguments.config)
-    results = Path(overruled.get("results", configuration["results"]))
+    results = _results(arguments.configfile, dict(pair.split("=", 1) for pair in arguments.config))
     try:
         results.mkdir(parents=True, exist_ok=True)
         with open(results / ".run.lock", "a+", encoding="utf-8") as lock:
@@ -72,8 +75,59 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("configfile", type=Path, help="configuration of the run")
     parser.add_argument("targets", nargs="*", help="targets; everything without them")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="keys to overrule")
+    parser.add_argument(
+        "--config", nargs="+", default=[], type=_pair, metavar="KEY=VALUE", help="keys to overrule"
+    )
     return parser.parse_intermixed_args()  # targets also after options
+
+
+def _pair(text: str) -> str:
+    key, sign, _ = text.partition("=")
+    if not (key and sign):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} found, KEY=VALUE expected; give targets before --config, or after --"
+        )
+    return text
+
+
+def _results(path: Path, overruled: dict[str, str]) -> Path:
+    """Folder of the results of a configuration with some keys overruled."""
+    configuration = _read(path)
+    if "results" in overruled:
+        configuration["results"] = overruled["results"] or None
+    known = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    # The values of the other keys are Snakemake's to check: it may add those of config/config.yaml.
+    keys = {name: {} for name in known} | {"results": known["results"]}
+    try:
+        check_schema(
+            configuration, {"properties": keys, "additionalProperties": False, "required": ["results"]}
+        )
+    except InputError as error:
+        sys.exit(f"{path}: {error}")
+    return Path(configuration["results"])
+
+
+def _read(path: Path) -> dict:
+    """Keys and values of a configuration; ends the run where the file has none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        sys.exit(
+            f"{path}: {error.strerror} found, a configuration expected; give its path, e.g. config/demo.yaml"
+        )
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        start = f", {error.context} from line {error.context_mark.line + 1}" if error.context_mark else ""
+        sys.exit(f"{path}: line {line}: no YAML found ({error.problem}{start}); correct the file there")
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split()).replace('"<unicode string>"', "the file")
+        sys.exit(f"{path}: no YAML in UTF-8 found ({problem}); correct the file")
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
+        sys.exit(
+            f"{path}: {found} found, keys with values expected, as in config/demo.yaml; correct the file"
+        )
+    return content
 
 
 def _take(lock, results: Path) -> None:
@@ -141,14 +195,24 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     lock.truncate(0)
     if status:
         remove_partial(results)
-        tail = log_path.read_text(encoding="utf-8").splitlines()[-60:]
-        print("\n".join(problems or tail), file=sys.stderr)
+        said = log_path.read_text(encoding="utf-8").splitlines()
+        print("\n".join(problems or _reason(said)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
     else:
         report = results / "report.html"
         done = "nothing to do, everything is up to date" if nothing_to_do else "done"
         print(f"{done}: {report.resolve()}" if report.exists() else done)
     return status
+
+
+def _reason(said: list[str]) -> list[str]:
+    """What Snakemake said of a failure: the error that ended its planning, from its beginning, else the end."""
+    for number, line in enumerate(said):
+        if RULE.match(line) or line.startswith("Traceback"):
+            break
+        if ERROR.match(line):
+            return said[number : number + SHOWN]
+    return said[-SHOWN:]
 
 
 def _end_with_parent(group: int, parent: int) -> None:

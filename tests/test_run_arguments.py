@@ -1,0 +1,125 @@
+"""What workflow/run.py says of wrong arguments, and of a run that fails before its first job."""
+
+import importlib.util
+import re
+import sys
+
+import pytest
+from workflow_runs import ROOT, TINY, run
+
+WRONG = {
+    "no file": (None, "No such file or directory found, a configuration expected; give its path"),
+    "empty": (b"", "nothing found, keys with values expected, as in config/demo.yaml; correct the file"),
+    "list": (b"- a", "a list found, keys with values expected"),
+    "text": (b"results", "a single value found, keys with values expected"),
+    "open bracket": (
+        b"results: x\nseed: [7\natlas: x\n",
+        r"line 3: no YAML found \(expected ',' or '\]', but got ':', while parsing .* from line 2\); correct",
+    ),
+    "tab": (b"a: 1\n\tb: 2\n", r"line 2: no YAML found \(found character '\\t' that cannot start"),
+    "zero byte": (
+        b"a: \0\n",
+        r"no YAML in UTF-8 found \(unacceptable character .* in the file, position 3\)",
+    ),
+    "Latin-1": (b"a: \xe9\n", r"no YAML in UTF-8 found \('utf-8' codec can't decode byte 0xe9"),
+    "no such day": (
+        b"a: 2020-99-99\n",
+        r"no YAML in UTF-8 found \(month must be in 1..12\); correct the file",
+    ),
+    "no results": (b"seed: 1\n", "results: no such key found, a folder .* expected .*; add it"),
+    "misspelt results": (b"rezults: r\n", "rezults: unknown key found, results or another key"),
+    "number of results": (b"results: 5\n", "results: 5 found, a folder .* expected; put it in quotes"),
+    "URL of results": (b"results: s3://x/y\n", 'results: "s3://x/y" found, a folder without :// '),
+}
+BANNER = ["Using workflow specific profile.", "Building DAG of jobs..."]
+
+
+@pytest.fixture(scope="module")
+def runner():
+    spec = importlib.util.spec_from_file_location("runner", ROOT / "workflow/run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def said(runner, monkeypatch, *arguments):
+    """The message that run.py ends with."""
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        runner.main()
+    return end.value.code
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_is_no_configuration_is_named_with_what_is_wrong(name, runner, tmp_path, monkeypatch):
+    content, message = WRONG[name]
+    path = tmp_path / "own.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert re.match(f"{re.escape(str(path))}: {message}", said(runner, monkeypatch, path))
+    assert set(tmp_path.iterdir()) <= {path}
+
+
+def test_a_folder_is_no_configuration(runner, tmp_path, monkeypatch):
+    assert said(runner, monkeypatch, tmp_path).startswith(
+        f"{tmp_path}: Is a directory found, a configuration"
+    )
+
+
+def test_results_may_be_named_on_the_command_line_alone(runner, tmp_path, monkeypatch):
+    (tmp_path / "own.yaml").write_text("seed: 1\n")
+    assert str(runner._results(tmp_path / "own.yaml", {"results": "elsewhere"})) == "elsewhere"
+    message = said(runner, monkeypatch, tmp_path / "own.yaml", "--config", "results=")
+    assert "results: null found, a folder" in message
+
+
+@pytest.mark.parametrize("pairs", [["seed"], ["seed=1", "table1"], ["=1"]])
+def test_what_is_no_pair_is_named_with_the_place_of_targets(pairs, runner, monkeypatch, capsys):
+    assert said(runner, monkeypatch, TINY, "--config", *pairs) == 2
+    message = f"{pairs[-1]!r} found, KEY=VALUE expected; give targets before --config, or after --"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table1", "--config", "seed=1"],
+        ["--config", "seed=1", "--", "table1"],
+        ["--config", "seed=1", "--cores", "2", "table1"],
+    ],
+)
+def test_targets_go_before_or_after_the_keys(arguments, runner, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py", "own.yaml", *arguments])
+    found = runner._arguments()
+    assert (found.targets, found.config) == (["table1"], ["seed=1"])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        'WorkflowError in file "/x/rules/common.smk", line 31:',
+        "MissingRuleException:",
+        "Error: Error parsing number of cores",
+        "snakemake: error: argument --resources",
+    ],
+)
+def test_an_error_in_planning_is_shown_from_its_beginning(first, runner):
+    error = [first, "the reason", *map(str, range(1000))]
+    assert runner._reason([*BANNER, *error]) == error[: runner.SHOWN]
+
+
+@pytest.mark.parametrize("first", ["Traceback (most recent call last):", "rule train:"])
+def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
+    lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
+    assert runner._reason(lines) == lines[-runner.SHOWN :]
+
+
+@pytest.mark.workflow
+def test_a_run_that_cannot_be_planned_says_why(tmp_path):
+    config = tmp_path / "own.yaml"
+    config.write_text(TINY.read_text().replace("    role: healthy", "    rolle: healthy", 1))
+    result = run(tmp_path, config=config)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) < 10
+    assert "\ndatasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
