@@ -27,6 +27,7 @@ try:
     config["methods"] = method_names.configured(config["methods"], methods.METHODS)
     check_configuration(config)
     declared_combinations.check_combinations(config["combinations"])
+    FALLBACKS = prerequisites.fallbacks(config["methods"], config["pretrained"])
 except InputError as error:
     raise WorkflowError(str(error)) from error
 

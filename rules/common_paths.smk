@@ -96,7 +96,7 @@ PROTOCOL = " ".join(
         f"direction, stride {config['score']['stride']}; exact best Dice over all thresholds; {len(FOLDS)} fold(s); "
         f"network {config['training']['network']}, {config['training']['patches']:,} training patches.",
         OVERLAPS,
-        prerequisites.fallbacks(METHODS, config["pretrained"]),
+        FALLBACKS,
         declared_combinations.described(COMBINATIONS),
     )
     if part

@@ -13,7 +13,7 @@ from pathlib import Path
 from patch2loc.errors import InputError
 from patch2loc.files import sha256
 from patch2loc.methods import module_name
-from patch2loc.provenance import module_file
+from patch2loc.provenance import module_file, syntax_tree
 
 WEIGHTS = ("resnet18_imagenet", "vgg19_imagenet", "squeezenet1_1_imagenet")  # also names in the registry
 
@@ -26,7 +26,7 @@ def declared(method: str, constant: str) -> tuple[str, ...]:
     path = module_file(module_name(method))
     if path is None:
         raise InputError(f"methods: {method} found, no such module; name its folder in PYTHONPATH")
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in syntax_tree(path).body:
         if isinstance(node, ast.Assign) and constant in [ast.unparse(target) for target in node.targets]:
             try:
                 names = ast.literal_eval(node.value)

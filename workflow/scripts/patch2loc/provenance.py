@@ -46,6 +46,16 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+def syntax_tree(path: Path) -> ast.Module:
+    """The statements of a file of Python; InputError, naming the line, for one that is none."""
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        raise InputError(
+            f"{path}: line {error.lineno}: {error.msg} found, Python expected; correct it"
+        ) from error
+
+
 @cache
 def _imported(name: str) -> frozenset[str]:
     """Modules of this package, and of the module's own, that a module names in its import statements."""
@@ -54,7 +64,7 @@ def _imported(name: str) -> frozenset[str]:
     if path is None:
         raise InputError(f"{name}: no such module found; install it, or name its folder in PYTHONPATH")
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
