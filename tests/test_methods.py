@@ -139,7 +139,9 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
         "training": {"patches": 10, "batch": 2},
         "training_data": {},
         "methods": ["patch2loc", "ae"],
+        "budget": "smoke",
         "method_settings": {"ae": {"steps": 1}},
+        "datasets": {},
     }
     check_configuration(config)
     for name in ("vae", "patch2loc"):

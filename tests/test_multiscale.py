@@ -249,6 +249,7 @@ def configuration(**changed):
         "grid": {"shape": [48, 48, 25]},
         "training": TRAINING | {"threads": 8, "memory_mb": 100},
         "training_data": {},
+        "datasets": {},
         "budget": "smoke",
         "methods": ["patch2loc", "patch2loc_robust", "patch2loc_multiscale", "ae", "zscore"],
         "method_settings": {},

@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
+from patch2loc.declared_settings import check_method_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import LOCATING, runs_network
 from patch2loc.splits import SIMULATED_FOLDS
@@ -72,6 +73,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"method_settings: {', '.join(unused)} found, methods of `methods` expected, whose settings these are "
             "(those of patch2loc are `training`); correct the name, or leave it out"
         )
+    check_method_settings(config)
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
         if dataset.get("role") == "healthy" and dataset["source"]["kind"] == "phantom":

@@ -19,6 +19,8 @@ and may have
     OWN_SETTINGS = {...}
         of a method of LOCATING, which is trained by the config's `training`: what it has besides, and
         `method_settings` change.
+    CHOICES = {...}
+        values that a setting may have, or that its list may hold: ("one", "two") by its name.
     predictor(state, device, precision) -> predicted(volume, voxels) -> mean, log-variance
         of a method of LOCATING: `patch_statistics.Predictor`.
     NATIVE = {"erosion": 3, "median": 5}
@@ -37,6 +39,7 @@ import numpy as np
 
 from patch2loc.errors import InputError
 from patch2loc.method_names import CONTROLS, VARIANTS
+from patch2loc.method_settings import check_changes
 
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
 METHODS = (
@@ -120,25 +123,23 @@ def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     given: {"budget": "smoke" | "short" | "paper", ...single settings}; without a budget, or for a method without
     SETTINGS, as they are.  For a method of LOCATING: those of the training, and under "own" the single ones that
-    change its OWN_SETTINGS.  Raises InputError for settings that the method does not have.
+    change its OWN_SETTINGS.  Raises InputError for settings that the method does not have, and for values of another
+    kind.
     """
     module = method(name)
     if name in LOCATING:
         training = {key: value for key, value in given.items() if key != "own"}
-        return training | _changed(name, getattr(module, "OWN_SETTINGS", {}), given.get("own", {}))
+        return training | _changed(name, module, getattr(module, "OWN_SETTINGS", {}), given.get("own", {}))
     budgets = getattr(module, "SETTINGS", None)
     if budgets is None or "budget" not in given:
         return dict(given)
     changes = {key: value for key, value in given.items() if key != "budget"}
-    return {"budget": given["budget"], **_changed(name, budgets[given["budget"]], changes)}
+    return {"budget": given["budget"], **_changed(name, module, budgets[given["budget"]], changes)}
 
 
-def _changed(name: str, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a method, single ones changed; InputError for a change of what it does not have."""
-    unknown = sorted(set(changes) - set(settings))
-    if unknown:
-        raise InputError(
-            f"method_settings.{name}: {', '.join(unknown)} found, of {', '.join(sorted(settings)) or 'none'} expected; "
-            "correct the names"
-        )
+def _changed(
+    name: str, module: ModuleType, settings: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a method, single ones changed; InputError for a change that it cannot take."""
+    check_changes(name, settings, changes, getattr(module, "CHOICES", {}))
     return {**settings, **changes}

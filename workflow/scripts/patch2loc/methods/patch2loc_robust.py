@@ -16,6 +16,7 @@ from patch2loc.sampling import PatchPool
 from patch2loc.train import Settings, published
 
 OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
+CHOICES = {"changes": CHANGES}
 
 predictor = patch2loc.predictor
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from patch2loc.methods import Volumes, patch2loc_dense, patch2loc_robust
 
-OWN_SETTINGS = patch2loc_robust.OWN_SETTINGS
+OWN_SETTINGS, CHOICES = patch2loc_robust.OWN_SETTINGS, patch2loc_robust.CHOICES
 
 as_seen = patch2loc_robust.as_seen
 predictor = patch2loc_dense.predictor
