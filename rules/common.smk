@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 from patch2loc import declared_combinations, method_names, methods, prerequisites, provenance, splits
 from patch2loc.acquire import registry, sources
 from patch2loc.brain_extraction import TOOLS, find_command
-from patch2loc.configuration import check_configuration, check_schema, training_settings
+from patch2loc.configuration import check_configuration, check_paths, check_schema, training_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import module_name, runs_network
 from patch2loc.provenance import code_hash
@@ -26,6 +26,7 @@ try:
     validate(config, str(SCHEMA))  # for the defaults that it fills in
     config["methods"] = method_names.configured(config["methods"], methods.METHODS)
     check_configuration(config)
+    check_paths(config)
     declared_combinations.check_combinations(config["combinations"])
     FALLBACKS = prerequisites.fallbacks(config["methods"], config["pretrained"])
 except InputError as error:

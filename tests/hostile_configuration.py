@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from snakemake.utils import validate
 
-from patch2loc.configuration import check_configuration, check_schema
+from patch2loc.configuration import check_configuration, check_paths, check_schema
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -34,6 +34,14 @@ def contradictory(path, value):
         config = changed(path, value)
         validate(config, str(SCHEMA))
         return lambda: check_configuration(config)
+
+    return make
+
+
+def unplaced(path, value):
+    def make(folder):
+        (folder / "own.yaml").touch()
+        return lambda: check_paths({"data": "data"} | changed(path, value))
 
     return make
 
@@ -189,6 +197,26 @@ CONFIGURATION = {
     "given brains without brains": (
         configured(WMH, LESIONS | {"skull_strip": "given", "source": FOLDER | {"lesion": "x"}}),
         f"^{WMH}.source.brain: no such key found, text expected ",
+    ),
+    "key of another kind of source": (
+        contradictory(f"{WMH}.source", FOLDER | {"lesion": "x", "cohort": "wmh", "table": "x.csv"}),
+        "datasets.phantom_wmh.source: cohort, table found, of scan, root, .* expected, the keys of kind folder",
+    ),
+    "BIDS dataset without its folder": (
+        configured(f"{WMH}.source", {"kind": "bids", "lesion": "x"}),
+        f"^{WMH}.source.root: no such key found, text expected ",
+    ),
+    "settings of a method without any": (
+        contradictory("method_settings", {"thresh": {"x": 1}}),
+        "method_settings.thresh: x found, nothing expected, as thresh has no settings; leave it out",
+    ),
+    "results in a file": (
+        unplaced("results", "own.yaml/x"),
+        "results: own.yaml/x found, but own.yaml is a file, a folder expected",
+    ),
+    "atlas by another name": (
+        unplaced("atlas", "ICBM152"),
+        "atlas: ICBM152 found, icbm152 expected, or a folder below `data` .* with spgr.nii and late.nii",
     ),
     "patch wider than the grid": (
         contradictory("patch", 64),

@@ -11,10 +11,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from patch2loc.acquire.phantom import COHORTS
+from patch2loc.acquire.phantom import COHORTS, simulate_subject
 from patch2loc.acquire.sources import KINDS
 from patch2loc.combination import RULES
+from patch2loc.configuration import SOURCE_KEYS
 from patch2loc.declared_combinations import check_combinations
+from patch2loc.errors import InputError
 from patch2loc.methods import BUDGETS, METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,6 +199,27 @@ def test_the_schema_offers_what_the_code_knows():
     source = SCHEMA["properties"]["datasets"]["additionalProperties"]["properties"]["source"]["properties"]
     assert set(source["kind"]["enum"]) == set(KINDS)
     assert set(source["cohort"]["enum"]) == set(COHORTS)
+
+
+@pytest.mark.parametrize(("spacing", "valid"), [(1, True), (4, True), (0.5, False), (4.5, False)])
+def test_the_bounds_of_the_simulated_anatomy_are_those_of_the_code(spacing, valid):
+    settings = {"anatomy_spacing": spacing, "voxel_size": [1, 1, 1], "noise": 0}
+    config = configuration("demo.yaml") | {"phantom": settings}
+    assert (problems(config) == []) == valid
+    if not valid:
+        with pytest.raises(InputError, match="anatomy_spacing 1 to 4 mm"):
+            simulate_subject("healthy", 0, 1, settings)
+
+
+def test_the_readme_says_which_keys_a_kind_of_source_takes():
+    text = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\w+) \| (.+) \| (.+) \|$", text.partition("Which keys a kind takes")[2], re.MULTILINE
+    )
+    said = {kind: set(re.findall(r"`(\w+)`", needs + takes)) - {"split"} for kind, needs, takes in rows[1:]}
+    assert {kind: said[kind] for kind in KINDS} == {kind: set(keys) for kind, keys in SOURCE_KEYS.items()}
+    described = PROPERTIES["datasets.<name>.source"][0]["properties"]
+    assert set().union(*SOURCE_KEYS.values()) == set(described) - {"kind"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -94,6 +94,13 @@ def test_one_message_names_every_missing_dataset_and_what_can_be_run(datasets, t
     assert "(open; `snakemake data` downloads it)" in message
 
 
+def test_a_missing_atlas_says_which_there_are(tmp_path):
+    atlas = {"kind": "atlas", "root": str(tmp_path / "sri42"), "registry": "sri24"}
+    message = registry.missing_data_message({"sri24": atlas}, registry.read(REGISTRY))
+    assert f"sri24: 2 files missing, the first is {tmp_path}/sri42/spgr.nii" in message
+    assert "folder below `data` with spgr.nii and late.nii expected, or icbm152" in message
+
+
 def test_simulated_strokes_ask_for_what_they_are_made_from(tmp_path):
     (tmp_path / "pairs.csv").write_text(
         "subject,scan,brain,mask,mirrored,seed\npainted_a,a.nii.gz,b.nii.gz,m.nii.gz,0,1\n"

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -33,6 +34,14 @@ BOUNDS = {
     "minLength": "{} or more letters",
     "pattern": "text like {}",
     "uniqueItems": "every entry once",
+}
+# Keys of a source that each kind takes, `kind` besides.
+SOURCE_KEYS = {
+    "table": ("table", "root", "lesion_labels", "registry"),
+    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "registry"),
+    "bids": ("root", "scan", "brain", "lesion", "derivatives", "lesion_labels", "registry"),
+    "phantom": ("cohort", "count", "validation", "test"),
+    "painted": ("table", "registry"),
 }
 EXPECTED = "x-expected"  # key of a schema: what is expected, where its other keys are no words
 SHOWN = 80  # letters of a value in a message
@@ -74,10 +83,28 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             "(those of patch2loc are `training`); correct the name, or leave it out"
         )
     check_method_settings(config)
+    for name, dataset in config["datasets"].items():
+        _check_source(name, dataset["source"])
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
         if dataset.get("role") == "healthy" and dataset["source"]["kind"] == "phantom":
             _check_simulated(name, dataset["source"], config["folds"])
+
+
+def check_paths(config: Mapping[str, Any]) -> None:
+    """Raise InputError when `results` cannot be a folder, or `atlas` is the name of none that there is."""
+    results = Path(config["results"])
+    file = next((path for path in (results, *results.parents) if path.is_file()), None)
+    if file:
+        raise InputError(
+            f"results: {results} found, but {file} is a file, a folder expected; name another one"
+        )
+    atlas = config["atlas"]
+    if "icbm" in atlas.lower() and atlas != "icbm152" and not Path(config["data"], atlas).is_dir():
+        raise InputError(
+            f"atlas: {atlas} found, icbm152 expected, or a folder below `data` ({config['data']}) with spgr.nii and "
+            "late.nii; correct the name"
+        )
 
 
 def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +132,16 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _numbers(inner, key)
+
+
+def _check_source(name: str, source: Mapping[str, Any]) -> None:
+    taken = SOURCE_KEYS[source["kind"]]
+    other = sorted(key for key in set(source) - {"kind", *taken} if source[key] is not None)
+    if other:
+        raise InputError(
+            f"datasets.{name}.source: {', '.join(other)} found, of {', '.join(taken)} expected, the keys of kind "
+            f"{source['kind']}; leave out what is of another kind, or change the kind"
+        )
 
 
 def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> None:

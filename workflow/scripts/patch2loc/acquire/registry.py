@@ -159,6 +159,10 @@ def missing_data_message(
 
 def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
     lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
+    if dataset["kind"] == "atlas":
+        lines.append(
+            "  atlas: a folder below `data` with spgr.nii and late.nii expected, or icbm152, which needs no files"
+        )
     rows = rows_of(dataset, registry).head(PER_DATASET)
     folder = (
         dataset["data"]
