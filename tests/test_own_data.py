@@ -256,5 +256,5 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     assert not (results / "metrics/patch2loc/folder").exists()
     assert (results / "heatmaps_scan_space/patch2loc/folder/fold0/000.nii.gz").is_file()
     transfer = read_csv(results / "tables/transfer.csv")
-    assert transfer["subject"].tolist() == ["sub-0_ses-1", "000", "NA"]
-    assert "NA" in (results / "report.html").read_text()
+    assert set(transfer["subject"]) == {"sub-0_ses-1", "000", "NA"}
+    assert any("NA" in path.name for path in (results / "report").rglob("*"))
