@@ -158,9 +158,10 @@ def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> 
         )
 
 
-def _rank(error: ValidationError) -> tuple[bool, int, int]:
+def _rank(error: ValidationError) -> tuple[bool, int, int, list[str]]:
     unknown = error.validator == "additionalProperties"
-    return not unknown, len(error.absolute_path), len(error.absolute_schema_path)
+    path = [str(name) for name in error.absolute_path]
+    return not unknown, len(path), len(error.absolute_schema_path), path
 
 
 def _message(error: ValidationError, schema: Mapping[str, Any]) -> str:
