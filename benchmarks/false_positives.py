@@ -3,7 +3,7 @@
     python benchmarks/false_positives.py config/ixi2mm.yaml config/ixi2mm/variants.yaml [--share 0.01]
 
 Takes the heatmaps of a finished run and nothing else.  The threshold is the score that a share of the voxels of the
-healthy validation scans exceed; each of them is calibrated by those of the other half.
+healthy validation scans exceed; each of them is calibrated by those of other people.
 Writes benchmarks/false_positives_{run}.csv, one row a method, fold, scan and calibration.
 """
 
