@@ -219,7 +219,7 @@ rule viewer:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        code=code_hash("patch2loc.viewer.folder"),
+        code=code_hash("patch2loc.report.viewer.folder"),
         datasets=ABOUT,
         methods=sorted(
             [method for method in EVALUATED if not method_names.is_native(method)],
@@ -256,7 +256,7 @@ rule report_page:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        code=code_hash("patch2loc.report"),
+        code=code_hash("patch2loc.report.page"),
         preprocessed=f"{RESULTS}/preprocessed",
         datasets=ABOUT,
         configuration={key: value for key, value in config.items() if key != "datasets"},

@@ -7,17 +7,18 @@ import torch
 from matplotlib.image import imread
 from poses import moved_brain, rigid
 
-from patch2loc import own_scan, volumes
-from patch2loc.atlas import common_grid, load_atlas
+from patch2loc import own_scan
+from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import chosen_slices, scan_figure
 from patch2loc.models import load_model, save_model
-from patch2loc.network import LocationNetwork
+from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
 from patch2loc.preprocess import to_scan_space
+from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.scan import read_transform
-from patch2loc.provenance import PREPROCESSING, code_hash
-from patch2loc.score import heatmap_of
+from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.score.scoring import heatmap_of
 
 SHAPE, SPACING = (48, 48, 25), 4.0
 FILES = {"heatmap.nii.gz", "heatmap_atlas.nii.gz", "heatmap.png", "summary.json", "preprocessed"}
