@@ -11,18 +11,17 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc import methods
-from patch2loc.configuration.check import combinations, method_names, prerequisites
+from patch2loc.configuration import combinations, method_constants, method_names, method_registry, prerequisites
 from patch2loc.data import splits
-from patch2loc.provenance.record import record
 from patch2loc.acquire import registry, sources
 from patch2loc.preprocess.external_tools import TOOLS, find_command
-from patch2loc.configuration.check.check import check_configuration, check_paths, check_schema, training_settings
+from patch2loc.configuration.check import check_configuration, check_paths, check_schema, training_settings
 from patch2loc.errors import InputError
-from patch2loc.configuration.check.method_registry import runs_network
+from patch2loc.configuration.method_registry import runs_network
 from patch2loc.method_interface import module_name
-from patch2loc.provenance.record.code import code_hash
-from patch2loc.report.page.viewer import PAGE
+from patch2loc.provenance.code import PREPROCESSING as PREPROCESSING_CODE
+from patch2loc.provenance.code import code_hash
+from patch2loc.report.viewer import PAGE
 
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 try:

@@ -1,8 +1,8 @@
 # The paper's figures, learning curves, the viewer, and the report that opens alone.
 # What the code's hash does not see: pages and templates.
-VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}") for name in PAGE]
+VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/report/viewer/{name}") for name in PAGE]
 REPORT_PAGES = [
-    workflow.source_path(f"../workflow/scripts/patch2loc/report_{name}.j2")
+    workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
     for name in ("template.html", "parts.html", "style.css")
 ]
 

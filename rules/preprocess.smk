@@ -23,7 +23,7 @@ rule preprocess:
         runtime=lambda wildcards, attempt: 20 * attempt,
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
-        code=code_hash(*code.PREPROCESSING),
+        code=code_hash(*PREPROCESSING_CODE),
         device=config["device"],
         atlas=ATLAS,
         grid=config["grid"],

@@ -72,7 +72,7 @@ rule carry_back:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        code=code_hash("patch2loc.preprocess"),
+        code=code_hash("patch2loc.preprocess.scan"),
         subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
         grid=config["grid"],
         atlas=ATLAS,

@@ -36,7 +36,7 @@ rule train:
         preprocessing=lambda wildcards: {
             "atlas": ATLAS,
             "preprocess": PREPROCESSING[config["training_data"][wildcards.modality]]["settings"],
-            "preprocess_code": code_hash(*code.PREPROCESSING),
+            "preprocess_code": code_hash(*PREPROCESSING_CODE),
         },
     script:
         "../workflow/scripts/train.py"

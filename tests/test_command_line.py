@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from poses import moved_brain, rigid
-from test_own_scan import write_model
+from written_models import write_model
 
 from patch2loc import __main__, own_scan
 from patch2loc.__main__ import main

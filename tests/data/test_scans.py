@@ -5,7 +5,7 @@ from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 from patch2loc.data.scans import LANDMARK_PERCENTILES, Scan, read_cohort, write_cohort
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
-from patch2loc.preprocess import write_left_out
+from patch2loc.preprocess.scan import write_left_out
 from patch2loc.tables.quality import check_every_scan_is_used, quality_table
 
 REPORT = {"atlas_dice": 0.9, "scale": [1.0, 1.1, 1.2], "lesion": {"source_ml": 4.0}, "flags": ["a", "b"]}

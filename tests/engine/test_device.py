@@ -27,7 +27,7 @@ def claim(tmp_path):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PYTHONPATH": str(Path(device.__file__).parents[1])},
+            env={"PYTHONPATH": str(Path(device.__file__).parents[2])},
         )
         running.append(process)
         return process

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_fit_and_score import SETTINGS, write_scan
+from fitted import SETTINGS, write_scan
 
 from patch2loc.engine import device
 from patch2loc.files import write_json
@@ -33,9 +33,9 @@ needs_gpu = pytest.mark.skipif(
 PROGRAM = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[1:3]
+sys.path[:0] = sys.argv[1:4]
 import test_repeat
-test_repeat.fit(Path(sys.argv[3]), "again")
+test_repeat.fit(Path(sys.argv[4]), "again")
 """
 
 
@@ -107,7 +107,8 @@ def threads():
 
 def test_training_again_in_another_process_gives_the_same_bytes(first):
     tests = Path(__file__).parent
-    given = [sys.executable, "-c", PROGRAM, tests, tests.parent / "workflow/scripts", first.parents[1]]
+    folders = [tests, tests.parent / "support", tests.parents[1] / "workflow/scripts"]
+    given = [sys.executable, "-c", PROGRAM, *folders, first.parents[1]]
     result = subprocess.run(list(map(str, given)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     again = first.parents[1] / "again" / first.name

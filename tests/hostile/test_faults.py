@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 import yaml
-from test_chaos import RESULTS, mismatches
+from killed_runs import RESULTS, mismatches
 from workflow_runs import TINY, log_of, run, start
 
 from patch2loc.files import read_json

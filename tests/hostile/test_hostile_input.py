@@ -20,10 +20,10 @@ from patch2loc import files
 from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess import preprocess_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import read_lesion_of, read_scan, resample
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.standardize import standardise
 
 GROUPS = {

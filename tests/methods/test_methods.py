@@ -111,7 +111,7 @@ def test_a_method_from_outside_is_told_apart_from_what_is_not_there(toy):
         method_interface.method("toypackage.mean")
     with pytest.raises(InputError, match=r"toypackage\.absent.*PYTHONPATH"):
         code_hash("toypackage.absent")
-    with pytest.raises(ValueError, match="expected one of patch2loc"):
+    with pytest.raises(InputError, match="one of ae, .* expected"):
         method_interface.method("unheard_of")
 
 

@@ -6,36 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from golden import GOLDEN, golden_weights, needs_golden
+from networks import SETTINGS, Killed, cohort, patch_by_patch, randomised, relative, same_training
 from scipy.stats import spearmanr
-from test_network import randomised
-from test_train import SETTINGS, cohort
 
 from patch2loc.engine import training_loop
 from patch2loc.heatmap import abnormality
-from patch2loc.network import inference, patches, training
+from patch2loc.network import inference, training
 from patch2loc.network.inference import DenseNetwork, pool_windows, predict
 from patch2loc.network.location import LocationNetwork
 
 WIDTHS = (8, 8, 16, 16)
-
-
-def patch_by_patch(volume, voxels, network, patch):
-    """Straight from the definitions: every patch cut out and given to the network as published."""
-    padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), patch)
-    x, y, z = torch.from_numpy(voxels).T
-    with torch.no_grad():
-        mean, log_variance = network(
-            patches.cut(padded, z, x, y, patch), patches.location(z, volume.shape[2])
-        )
-    return mean.numpy(), log_variance.numpy()
-
-
-def relative(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
 def test_pool_windows_of_a_patch_of_8():
@@ -121,7 +104,7 @@ before = peak()
 predict(np.zeros((128, 128, 2), np.float32), voxels, network)
 print(peak() - before)
 """
-    environment = {"PYTHONPATH": str(Path(inference.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(Path(inference.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
     small, large = (
         float(
             subprocess.check_output([sys.executable, "-c", program, str(budget)], env=environment, text=True)
@@ -132,18 +115,6 @@ print(peak() - before)
     maps = 16 * 4 * (16 * 152**2 + 9 * 158**2) / 1e6
     assert small < 2 * maps + 2 * 5
     assert small + 50 < large < 2 * maps + 2 * 250
-
-
-class Killed(Exception):
-    pass
-
-
-def same_training(first, second):
-    (network, history), (other, other_history) = first, second
-    untimed = [pd.DataFrame(rows).drop(columns="patches_per_second") for rows in (history, other_history)]
-    pd.testing.assert_frame_equal(*untimed, check_exact=True)
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("seconds", [0, 300], ids=["every step", "every validation"])

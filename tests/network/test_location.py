@@ -2,21 +2,11 @@ import numpy as np
 import pytest
 import torch
 from golden import assert_golden, golden_weights, needs_golden
+from networks import randomised
 from torchvision.models import resnet18
 
 from patch2loc.network.fast_convolution import SIZES, FastConv2d, with_fast_convolutions
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork, SmallConv2d, for_inference, slice_code
-
-
-def randomised(network):
-    """Weights and running statistics that no layer leaves without effect."""
-    generator = torch.Generator().manual_seed(1)
-    for name, value in network.state_dict().items():
-        if name.endswith("running_var"):
-            value.copy_(1 + torch.rand(value.shape, generator=generator))
-        elif value.is_floating_point() and value.ndim == 1:
-            value.copy_(0.5 + 0.3 * torch.randn(value.shape, generator=generator))
-    return network.eval()
 
 
 @needs_golden

@@ -1,37 +1,11 @@
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from networks import SETTINGS, cohort
 
-from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, beta_nll, train
-
-SETTINGS = Settings(
-    widths=(4, 4, 8, 8),
-    patch=8,
-    patches=64 * 12,
-    batch=64,
-    learning_rate=0.01,
-    schedule="one_cycle",
-    validation_patches=96,
-    validations=4,
-    seed=1,
-)
-
-
-def cohort(subjects, seed=0, shape=(24, 20, 5)):
-    """Scans whose intensity tells the place, with some noise."""
-    rng = np.random.default_rng(seed)
-    x, y, _ = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
-    mask = np.zeros(shape, bool)
-    mask[3:21, 3:17, 1:4] = True
-    scans = [
-        ((mask * (x + 2 * y + 0.05 * rng.normal(size=shape))).astype(np.float32), mask)
-        for _ in range(subjects)
-    ]
-    return PatchPool(scans, 8, "cpu")
 
 
 def trained(*given):

@@ -5,9 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_engine import Killed, patch_by_patch, relative, same_training
-from test_network import randomised
-from test_train import SETTINGS, cohort
+from networks import SETTINGS, Killed, cohort, patch_by_patch, randomised, relative, same_training
 from torch.nn import functional
 
 from patch2loc.errors import InputError

@@ -11,19 +11,19 @@ from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess import (
-    preprocess_scan,
-    quality,
-    read_transform,
-    template,
-    to_scan_space,
-    write_left_out,
-    write_preprocessed,
-)
+from patch2loc.preprocess import quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import coarser, resample, to_array, to_image
 from patch2loc.preprocess.lesions import carry_lesion
 from patch2loc.preprocess.register import matrix
+from patch2loc.preprocess.released_code import template
+from patch2loc.preprocess.scan import (
+    preprocess_scan,
+    read_transform,
+    to_scan_space,
+    write_left_out,
+    write_preprocessed,
+)
 
 STRIPPED = {"skull_strip": "none"}
 FILES = {"T1.nii.gz", "mask.nii.gz", "lesion.nii.gz", "transform.tfm", "qc.json", "qc.png"}

@@ -11,10 +11,10 @@ import pytest
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.preprocess import preprocess_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask
 from patch2loc.preprocess.external_tools import find_command
+from patch2loc.preprocess.scan import preprocess_scan
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")

@@ -4,23 +4,24 @@ import pytest
 from edited_modules import forget_modules
 
 from patch2loc.__main__ import main
-from patch2loc.provenance import code, trace
+from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash, modules_behind
 from patch2loc.provenance.record import describe, write_sidecar
+from patch2loc.provenance.trace import trace
 
 
 def test_a_module_brings_what_it_imports():
     behind = modules_behind(["patch2loc.heatmap"])
     assert {"patch2loc.heatmap", "patch2loc.network.patches", "patch2loc.network.location"} <= set(behind)
     assert "patch2loc.network.training" not in behind
-    assert "patch2loc.preprocess.register" in modules_behind(["patch2loc.preprocess"])
+    assert "patch2loc.preprocess.register" in modules_behind(["patch2loc.preprocess.scan"])
 
 
 def test_statistics_and_imaging_do_not_need_torch():
     for name in (
         "patch2loc.evaluate.subjects",
         "patch2loc.tables.table1",
-        "patch2loc.preprocess",
+        "patch2loc.preprocess.scan",
         "patch2loc.report.page",
     ):
         behind = modules_behind([name])
@@ -47,10 +48,10 @@ def copied(tmp_path, monkeypatch):
 def test_the_hash_follows_the_code_behind_and_nothing_else(copied):
     names = ["patch2loc.heatmap", "patch2loc.evaluate.subjects", "patch2loc.network.training"]
     before = {name: code_hash(name) for name in names}
-    (copied / "metrics.py").touch()
+    (copied / "metrics/ranking.py").touch()
     forget_modules()
     assert {name: code_hash(name) for name in names} == before
-    with open(copied / "metrics.py", "a") as stream:
+    with open(copied / "metrics/ranking.py", "a") as stream:
         stream.write("\n# edited\n")
     forget_modules()
     after = {name: code_hash(name) for name in names}

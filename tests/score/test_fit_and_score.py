@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fitted import CPU, SETTINGS, SHAPE, write_scan
 from safetensors.numpy import save_file
 from scipy import ndimage
 
@@ -11,7 +12,6 @@ from patch2loc.configuration.method_constants import declared
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.configuration.method_settings import complete
 from patch2loc.data import volumes
-from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import cohort_patches
 from patch2loc.files import write_json
@@ -21,20 +21,6 @@ from patch2loc.score.postprocessing import native
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardised
 from patch2loc.train import fit_model
-
-SHAPE, CPU = (24, 20, 6), "cpu"
-SETTINGS = {
-    "network": "tiny",
-    "widths": [4, 4, 8, 8],
-    "patch": 8,
-    "patches": 640,
-    "batch": 64,
-    "learning_rate": 0.01,
-    "schedule": "constant",
-    "validation_patches": 64,
-    "validations": 2,
-    "seed": 1,
-}
 
 REST = {"spacing": 2.0, "precision": "float32"}
 SHORTER = {
@@ -51,18 +37,6 @@ def settings_of(name):
     """Settings of a method for a few steps."""
     own = complete(name, {"budget": "smoke"})
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
-
-
-def write_scan(folder, subject, seed):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(SHAPE, bool)
-    mask[3:21, 3:17, 1:5] = True
-    volume = np.where(mask, 100 + 5 * np.arange(SHAPE[0])[:, None, None] + rng.normal(0, 8, SHAPE), 0)
-    scan = Scan(subject, folder / subject, "T1")
-    volumes.write(scan.volume, volume.astype(np.float32), np.diag([2.0, 2, 2, 1]))
-    volumes.write(scan.mask, mask, np.diag([2.0, 2, 2, 1]))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import pytest
 
 from patch2loc.data.labels import dataset_heading
 from patch2loc.errors import InputError
-from patch2loc.tables import cases, table1
-from patch2loc.tables.cases import CASES_COLUMNS
+from patch2loc.tables.cases import CASES_COLUMNS, cases
 from patch2loc.tables.formats import escape_latex, to_html, to_latex, to_markdown, write_table
 from patch2loc.tables.inputs import read_published
 from patch2loc.tables.layout import Cell, Emphasis, Layout, interval, number, percent, signed_percent, spread
-from patch2loc.tables.table1 import TABLE1_COLUMNS, table1_layout
+from patch2loc.tables.table1 import TABLE1_COLUMNS, table1, table1_layout
 
 PUBLISHED = "config/published"
 DATASETS = {

@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from killed_runs import RESULTS, mismatches
 from workflow_runs import end_all, log_of, start, wait_for_the_end
 
 pytestmark = pytest.mark.workflow
@@ -44,7 +45,6 @@ VICTIMS = {
     "scheduler": "Snakemake; run.py ends its jobs",
     "worker": "the process of one job; Snakemake goes on with the others",
 }
-RESULTS = "results/tiny"
 ROUNDS = 5
 
 
@@ -168,21 +168,6 @@ class Campaign:
                 seconds = round(time.time() - job.began, 1)
                 self.done.append({"rule": job.rule, "victim": victim, "seconds": seconds})
                 return
-
-
-def mismatches(folder, expected):
-    """Files of results that are not as expected: missing, left over, or tables and scans of other bytes."""
-    found, wanted = (
-        {path.relative_to(root): path for path in (root / RESULTS).rglob("*") if path.is_file()}
-        for root in (folder, expected)
-    )
-    wrong = [f"missing: {path}" for path in wanted.keys() - found.keys()]
-    wrong += [f"left over: {path}" for path in found.keys() - wanted.keys()]
-    for path in found.keys() & wanted.keys():
-        compared = path.name.endswith(".nii.gz") or ("tables" in path.parts and path.suffix != ".json")
-        if compared and found[path].read_bytes() != wanted[path].read_bytes():
-            wrong.append(f"other bytes: {path}")
-    return sorted(wrong)
 
 
 @pytest.fixture(scope="module")

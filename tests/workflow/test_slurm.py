@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent / "slurm"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 from one_node import HERE, SEARCH, Cluster
 

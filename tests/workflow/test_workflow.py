@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from test_crate import check_files, training_scans
+from crates import check_files, training_scans
 from workflow_runs import run, snakemake
 
 from patch2loc.models import load_model
-from patch2loc.provenance import trace
+from patch2loc.provenance.trace import trace
 from patch2loc.tables.table1 import TABLE1_COLUMNS
 
 pytestmark = pytest.mark.workflow

@@ -6,8 +6,9 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.errors import InputError
-    from patch2loc.preprocess import preprocess_scan, template, write_left_out, write_preprocessed
     from patch2loc.preprocess.atlas import common_grid, load_atlas
+    from patch2loc.preprocess.released_code import template
+    from patch2loc.preprocess.scan import preprocess_scan, write_left_out, write_preprocessed
     from patch2loc.provenance.record import describe, write_sidecar
 
     given = {part: Path(path) for part, path in snakemake.input.items()}

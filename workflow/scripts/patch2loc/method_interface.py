@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 
 import numpy as np
 
-from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 
 Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
@@ -14,26 +15,26 @@ Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation a
 
 def module_name(name: str) -> str:
     """The module of a method: of this package, or, where the name has a dot, any that Python finds."""
-    if "." in name:
-        return name
-    if name not in METHODS:
-        raise ValueError(
-            f"method {name!r} is unknown; expected one of {', '.join(METHODS)}, or a dotted module"
-        )
-    return f"patch2loc.methods.{name}"
+    return name if "." in name else f"patch2loc.methods.{name}"
 
 
 def method(name: str) -> ModuleType:
-    """The imported module of a method; ValueError for an unknown name.
+    """The imported module of a method.
 
-    Raises InputError for a dotted name that cannot be imported, or has no `fit` and `scorer`.
+    Raises InputError for a name that is no method of the package, and for a dotted name that cannot be imported, or
+    has no `fit` and `scorer`.
     """
     path = module_name(name)
-    if path != name:
-        return import_module(path)
     try:
         module = import_module(path)
     except ModuleNotFoundError as error:
+        if path != name and error.name == path:
+            raise InputError(
+                f"methods: {name} found, one of {', '.join(methods_of_the_package())}, or a dotted module of your own "
+                "expected; correct the name"
+            ) from error
+        if path != name:
+            raise
         raise InputError(
             f"methods: {name} found, whose import ends with: {error}; install it, or name its folder in PYTHONPATH"
         ) from error
@@ -43,6 +44,13 @@ def method(name: str) -> ModuleType:
             f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/add-a-method.md"
         )
     return module
+
+
+def methods_of_the_package() -> list[str]:
+    """Names of the modules in `patch2loc.methods`, sorted; none is imported."""
+    return sorted(
+        each.name for each in iter_modules([str(Path(__file__).parent / "methods")]) if not each.ispkg
+    )
 
 
 def needs_lesion(name: str) -> bool:

@@ -14,8 +14,9 @@ from patch2loc.figures.style import save_figure
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
 from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import load_model
-from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
+from patch2loc.preprocess.released_code import template
+from patch2loc.preprocess.scan import preprocess_scan, to_scan_space, write_preprocessed
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.score.scoring import heatmap_of

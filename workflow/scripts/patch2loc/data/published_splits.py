@@ -9,7 +9,7 @@ from patch2loc.data.subject_tables import refuse
 from patch2loc.errors import InputError
 
 
-def _published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:
+def published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:
     count = _number_of_folds(table, str(path))
     if not 0 <= fold < count:
         raise InputError(f"{path}: no fold {fold}, but 0 to {count - 1}; ask for one of these folds")

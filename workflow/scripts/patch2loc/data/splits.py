@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from patch2loc.data.published_splits import _published_roles
+from patch2loc.data.published_splits import published_roles
 from patch2loc.data.subject_tables import check_names, read_table, refuse
 from patch2loc.errors import InputError
 
@@ -140,7 +140,7 @@ def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = F
                 f"{path}: the form of the published lists found, which put subjects in training and test; use "
                 "the cleaned list, or set `split: published` in the configuration"
             )
-        return _published_roles(table, fold, path)
+        return published_roles(table, fold, path)
     if "role" in table.columns:
         found = _by_role(table, "role")
         _refuse_empty(f"{path}, {modality}", "role", found, LESION_ROLES)

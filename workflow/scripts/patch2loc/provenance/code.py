@@ -10,7 +10,7 @@ from pathlib import Path
 
 from patch2loc.errors import InputError
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 @cache
@@ -65,7 +65,8 @@ def modules_behind(names: Iterable[str]) -> list[str]:
     return sorted(seen)
 
 
-PREPROCESSING = ("patch2loc.preprocess", "patch2loc.preprocess.atlas")  # modules behind a preprocessed scan
+# Modules behind a preprocessed scan.
+PREPROCESSING = tuple(f"patch2loc.preprocess.{name}" for name in ("atlas", "released_code", "scan"))
 
 
 def code_hash(*names: str) -> str:

@@ -17,7 +17,7 @@ from patch2loc.files import write_text
 from patch2loc.report.dataset_section import dataset_section
 from patch2loc.report.viewer.folder import read_index
 
-TEMPLATE = "report_template.html.j2"
+TEMPLATE = "template.html.j2"
 MOST_SCANS = 60
 THUMBNAIL_WIDTH = 520
 MUCH_OUTSIDE = 0.05  # share of the lesion volume
@@ -74,7 +74,7 @@ def write_report(
     Raises InputError when a picture is missing or unreadable, or the viewer is.
     """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

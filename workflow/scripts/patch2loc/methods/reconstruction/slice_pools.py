@@ -72,7 +72,7 @@ class SlicePool:
 
     def generator(self, *seed: int) -> torch.Generator:
         """Random numbers of the pool's device that depend on the seed alone."""
-        return torch.Generator(self.slices.device).manual_seed(_number(*seed))
+        return torch.Generator(self.slices.device).manual_seed(generator_seed(*seed))
 
     def draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
         """n slices, uniformly and with replacement: (n, 1, x', y') float32, and their brain, boolean."""
@@ -101,6 +101,6 @@ class ScanPool(SlicePool):
         return slices.float(), masks
 
 
-def _number(*seed: int) -> int:
+def generator_seed(*seed: int) -> int:
     """One number from several, for generators that take one."""
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import train_in_steps
-from patch2loc.methods.reconstruction.slice_pools import SlicePool, _number
+from patch2loc.methods.reconstruction.slice_pools import SlicePool, generator_seed
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 Losses = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Iterable[Tensor]]
@@ -59,7 +59,7 @@ def train(
 
     def losses_of(step: int) -> Iterable[Tensor]:
         generator = training.generator(seed, 1, step)
-        torch.manual_seed(_number(seed, 4, step))  # of dropout, which takes no generator
+        torch.manual_seed(generator_seed(seed, 4, step))  # of dropout, which takes no generator
         drawn = training.draw(generator, settings["batch"])
         if several:
             return loss(network, *drawn, generator)
