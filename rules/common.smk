@@ -23,7 +23,7 @@ from patch2loc.configuration.datasets import names_of
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.run import plan_run
 from patch2loc.provenance.code import PREPROCESSING, code_hash
-from patch2loc.data.results import PROVENANCE, READABLE
+from patch2loc.data.results import PROVENANCE, READABLE, former_results_note
 
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
@@ -64,7 +64,8 @@ wildcard_constraints:
 
 if workflow.is_main_process:
     overlaps = RUN.overlap_notes and f"Published subject lists, used as they are. {RUN.overlap_notes}"
-    for note in filter(None, (left_out_note(config["combinations"], METHODS), overlaps)):
+    former = former_results_note(RESULTS.root)
+    for note in filter(None, (left_out_note(config["combinations"], METHODS), overlaps, former)):
         logger.warning(note)
 
 

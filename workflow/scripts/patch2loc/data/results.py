@@ -5,11 +5,10 @@ Each method of `Results` names one kind of result.  Without arguments it gives a
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-RAW, PREPROCESSED = (
-    "raw",
-    "preprocessed",
-)  # folders with one folder for each dataset, and in it one for each scan
+# Folders with one folder for each dataset, and in it one for each scan.
+RAW, PREPROCESSED = "raw", "preprocessed"
 PROVENANCE = ".provenance.json"  # of a file, beside it
 CRATE = "ro-crate-metadata.json"
 READABLE = {"markdown": ".md", "latex": ".tex", "html": ".html"}  # formats of a table for people
@@ -20,7 +19,35 @@ METRICS = {
     "curves": "_curves",
 }
 
+# Results of version 0.1, as patterns below the results, and their names since.
+FORMER_NAMES = {
+    "heatmaps_scan_space": "heatmaps_native_space",
+    "heatmaps/*/*/*/native": "heatmaps/{method}/{dataset}/fold{fold}/as_published",
+    "tables/transfer.csv": "tables/domain_shift.csv",
+    "tables/variants.csv": "tables/released_code.csv",
+    "metrics/*/*/fold*_variants.csv": "metrics/{method}/{dataset}/fold{fold}_released_code.csv",
+    "*/patch2loc_dense": "{folder}/patch2loc_unpadded",
+    "*/patch2loc_robust_dense": "{folder}/patch2loc_robust_unpadded",
+}
+
 Fold = int | str
+
+
+def former_results_note(root: str | Path) -> str:
+    """A sentence about results of version 0.1, whose names have changed; "" where there are none.
+
+    Args:
+        root: the folder of a run's results; it need not exist.
+    """
+    former = [name for name in FORMER_NAMES if any(Path(root).glob(name))]
+    if not former:
+        return ""
+    renamed = "; ".join(f"{name} is {FORMER_NAMES[name]} now" for name in former)
+    return (
+        f"{root}: results of version 0.1 found ({renamed}; CHANGELOG.md has the whole list). Every job runs again, and "
+        "nothing of what has a former name is read or removed: remove it when you need it no more, or choose another "
+        "folder as `results`."
+    )
 
 
 @dataclass(frozen=True)
