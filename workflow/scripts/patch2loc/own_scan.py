@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patch2loc.data.volumes import Grid, read, write
+from patch2loc.data.volumes import Grid, read, voxel_ml, write
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
@@ -162,10 +162,10 @@ def score_own_scan(
 def _numbers(heatmap: np.ndarray, affine: np.ndarray, model: dict[str, Any]) -> dict[str, Any]:
     """Size of the scored brain and quantiles of its scores; the volume above the model's threshold, if it has one."""
     scores = heatmap[np.isfinite(heatmap)].astype(float)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    ml = voxel_ml(affine)
     numbers = {
         "voxels": scores.size,
-        "brain_ml": round(scores.size * voxel_ml, 3),
+        "brain_ml": round(scores.size * ml, 3),
         "quantiles": {
             str(share): round(float(value), 4)
             for share, value in zip(QUANTILES, np.quantile(scores, QUANTILES), strict=True)
@@ -175,7 +175,7 @@ def _numbers(heatmap: np.ndarray, affine: np.ndarray, model: dict[str, Any]) -> 
     if threshold is None:
         return numbers
     above = np.count_nonzero(scores > threshold)
-    return numbers | {"healthy_threshold": threshold, "ml_above_threshold": round(above * voxel_ml, 3)}
+    return numbers | {"healthy_threshold": threshold, "ml_above_threshold": round(above * ml, 3)}
 
 
 def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[str, Any]) -> dict[str, Any]:
