@@ -107,7 +107,7 @@ def score_own_scan(
 ) -> dict[str, Any]:
     """Preprocess a raw scan, score it, and write everything to `folder`, which appears whole.
 
-    mask, skull_strip: as `brain` and its setting in `preprocess_scan`.  stage_done: called after each of STAGES.
+    mask, skull_strip: as `brain_path` and its setting in `preprocess_scan`.  stage_done: called after each of STAGES.
     Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid), heatmap.png, summary.json and the
     folder preprocessed.  Where the same is there already, it is kept and nothing is computed.
     Returns the content of summary.json.  Raises InputError for a scan that cannot be used, and for a folder that
@@ -121,7 +121,13 @@ def score_own_scan(
     if kept:
         return kept
     result = preprocess_scan(
-        scan, modality, scorer.atlas, scorer.grid, mask, settings=settings, device=scorer.device
+        scan,
+        modality,
+        scorer.atlas,
+        scorer.grid,
+        brain_path=mask,
+        settings=settings,
+        device=scorer.device,
     )
     if scorer.model.get("preprocess_code") not in (
         None,
