@@ -179,14 +179,14 @@ def test_same_input_same_bytes_on_any_number_of_threads(result, scan, atlas, gri
 
 
 def test_folder_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("disk full")
 
     folder = tmp_path / "subject"
     folder.mkdir()
     (folder / "T1.nii.gz").write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(quality, "picture", fail)
+        patch.setattr(quality, "write_picture", fail)
         with pytest.raises(OSError, match="disk full"):
             write_preprocessed(folder, result)
     assert [path.name for path in tmp_path.iterdir()] == ["subject"]
@@ -278,7 +278,7 @@ def test_a_doubtful_registration_is_flagged(moved, atlas, grid, tmp_path):
 
 
 def test_an_error_of_itk_names_the_scan(scan, atlas, grid, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("ITK ERROR\nitk::ERROR: all samples map outside the moving image")
 
     monkeypatch.setattr("patch2loc.preprocess.scan.register", fail)
