@@ -11,14 +11,14 @@ with rule_log(snakemake.log[0]):
     from patch2loc.preprocess.atlas import common_grid, load_atlas
     from patch2loc.preprocess.scan import read_transform, to_native_space
 
-    given, params = snakemake.input, snakemake.params
+    inputs, params = snakemake.input, snakemake.params
     grid = common_grid(
         load_atlas(params.atlas, params.modality), params.grid["shape"], params.grid["spacing"]
     )
-    originals = dict(zip(params.subjects, given.originals, strict=True))
+    originals = dict(zip(params.subjects, inputs.originals, strict=True))
     with replacing_folder(snakemake.output[0]) as folder:
-        for scan in read_cohort(given.cohort):
+        for scan in read_cohort(inputs.cohort):
             original = Path(originals[scan.subject])
-            heatmap, _ = read(Path(given.heatmaps, f"{scan.subject}.nii.gz"))
+            heatmap, _ = read(Path(inputs.heatmaps, f"{scan.subject}.nii.gz"))
             carried = to_native_space(heatmap, grid, read_transform(scan.transform), original)
             write(folder / f"{scan.subject}.nii.gz", carried, read(original)[1])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.data.scans import Scan
-from patch2loc.data.volumes import read, read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.files import read_csv
 from patch2loc.metrics.curves import SHARES, curve_table, dice_above, place_of_best_mean, precision_at_recalls
@@ -144,7 +144,7 @@ def evaluate_scans(
         thresholds.append(_lesion_threshold(lesion_validation, usual, spacing))
     score_of = usual.score_of
     against_healthy = auroc_against(score_of(read(path)[0]) for path in healthy)
-    voxel_ml = spacing**3 / 1000
+    voxel_ml = isotropic_voxel_ml(spacing)
     metrics, at_thresholds, of_variants, precision, dice = [], [], [], [], []
     for scan in scans:
         path = heatmaps / f"{scan.subject}.nii.gz"
@@ -200,7 +200,7 @@ def _lesion_threshold(
     """
     dice = []
     for scan, path in validation:
-        lost = round(scan.lost_lesion()[0] / (spacing**3 / 1000))
+        lost = round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
         try:
             ranking = rank_scan(
                 usual.score_of(read(path)[0]), read_mask(scan.mask), read_mask(scan.lesion), lost

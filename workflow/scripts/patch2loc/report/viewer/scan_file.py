@@ -19,7 +19,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
 from patch2loc.data.scans import Scan
-from patch2loc.data.volumes import read, read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import SCORE_RANGE, gray_range
@@ -86,7 +86,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
     if truth:
-        missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
+        missed += round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
     methods = {}
     for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
