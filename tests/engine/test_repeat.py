@@ -42,7 +42,7 @@ test_repeat.fit(Path(sys.argv[4]), "again")
 def fit(folder, name, where="cpu", threads=1):
     """Train on scans in a folder, as the script of the rule does; the model's file, in the folder `name`."""
     before = torch.get_num_threads()
-    where = device.choose(where, threads)
+    where = device.select_device(where, threads)
     scans = [write_scan(folder, f"s{number}", number) for number in range(4)]
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
     fit_model(
@@ -137,7 +137,7 @@ def test_a_gpu_trains_twice_to_the_same_weights_within_a_bound(tmp_path):
 
 @needs_gpu
 def test_a_gpu_scores_as_a_processor_does(first, tmp_path):
-    where = device.choose("cuda")
+    where = device.select_device("cuda")
     on_gpu = heatmap(first, tmp_path, where)
     assert off(on_gpu, heatmap(first, tmp_path)) < GPU_SCORE
     assert np.array_equal(heatmap(first, tmp_path, where), on_gpu)

@@ -192,7 +192,7 @@ def test_optimizers_take_turns():
         yield (network.second - network.first.detach()).square().sum()
 
     history = train_in_steps(
-        network, steps, None, losses_of, lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
+        network, steps, None, losses_of, validate=lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
         steps=1, batch=1, validations=1, unit="slices", checkpoint=None, progress=lambda _: None,
     )  # fmt: skip
     assert network.first.item() == 1  # half of the gradient, -2, away from 0
