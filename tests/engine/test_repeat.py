@@ -15,7 +15,7 @@ from patch2loc.files import write_json
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 # On one GPU, as its library may add up in another order: share of the norm of the weights.
 SAME_GPU = 1e-3
@@ -45,18 +45,15 @@ def fit(folder, name, where="cpu", threads=1):
     where = device.select_device(where, threads)
     scans = [write_scan(folder, f"s{number}", number) for number in range(4)]
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
-    fit_model(
-        "patch2loc",
-        scans[:3],
-        scans[3:],
-        folder / "landmarks.json",
-        {**SETTINGS, "spacing": 2.0, "precision": "float32"},
-        {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
-        "code",
-        where,
-        folder / name / "model.safetensors",
-        folder / name / "history.csv",
+    settings = {**SETTINGS, "spacing": 2.0, "precision": "float32"}
+    fitted = fit_model(
+        FitJob("patch2loc", "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", where),
+        training=scans[:3],
+        validation=scans[3:],
+        landmarks_path=folder / "landmarks.json",
+        checkpoint_folder=folder / name,
     )
+    write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     torch.set_num_threads(before)
     return folder / name / "model.safetensors"
 

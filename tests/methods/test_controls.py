@@ -16,7 +16,7 @@ from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.score.scoring import score_scans
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 CPU = "cpu"
 SETTINGS = {"patch": 4, "seed": 5, "spacing": 2.0, "precision": "float32"}
@@ -164,10 +164,14 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
     for name in ("oracle", "thresh"):
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
-        fit_model(
-            name, scans, scans[:1], tmp_path / "landmarks.json", SETTINGS, {"modality": "T1", "fold": 0}, "code",
-            CPU, model, model.with_name("history.csv"),
-        )  # fmt: skip
+        fitted = fit_model(
+            FitJob(name, "T1", 0, SETTINGS, {}, "code", CPU),
+            training=scans,
+            validation=scans[:1],
+            landmarks_path=tmp_path / "landmarks.json",
+            checkpoint_folder=model.parent,
+        )
+        write_model(fitted, model, model.with_name("history.csv"))
         original, written = volumes.write, []
 
         def stopping(path, array, affine, original=original, written=written):

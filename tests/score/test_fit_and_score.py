@@ -20,7 +20,7 @@ from patch2loc.models import load_model, save_model
 from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardized
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 REST = {"spacing": 2.0, "precision": "float32"}
 SHORTER = {
@@ -46,19 +46,15 @@ def scans(tmp_path):
 
 def fit(folder, scans, name="patch2loc", code="code"):
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
-    fit_model(
-        name,
-        scans[:3],
-        scans[3:4],
-        folder / "landmarks.json",
-        settings_of(name),
-        {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
-        code,
-        CPU,
-        folder / name / "model.safetensors",
-        folder / name / "history.csv",
-        models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
+    fitted = fit_model(
+        FitJob(name, "T1", 0, settings_of(name), {"atlas": "icbm152", "preprocess": {}}, code, CPU),
+        training=scans[:3],
+        validation=scans[3:4],
+        landmarks_path=folder / "landmarks.json",
+        checkpoint_folder=folder / name,
+        needed_models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
     )
+    write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     return folder / name / "model.safetensors"
 
 
