@@ -183,7 +183,15 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         with monkeypatch.context() as patched:
             patched.setattr(volumes, "write", stopping)
             with pytest.raises(KeyboardInterrupt):
-                score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+                score_scans(
+                    model,
+                    scans,
+                    tmp_path / name / "fold0",
+                    device=CPU,
+                    stride=1,
+                    median_filter=1,
+                    code="code",
+                )
         write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
         again = []
         with monkeypatch.context() as patched:
@@ -192,7 +200,9 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 "write",
                 lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
             )
-            score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+            score_scans(
+                model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
+            )
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh": 0}
     found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")

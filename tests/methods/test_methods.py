@@ -82,7 +82,9 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     model = load_model(model_path)
     assert model["method"] == name
     assert model["state"]["factor"] == 20.0  # short: 2, times the package's own weight
-    score_scans(model_path, scans[3:], tmp_path / "heatmaps", "cpu", 1, 1, "code")
+    score_scans(
+        model_path, scans[3:], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=1, code="code"
+    )
     heatmap, _ = volumes.read(tmp_path / "heatmaps" / "s3.nii.gz")
     volume, mask = scans[3].read()
     expected = 20 * np.abs(standardize(volume, mask, landmarks) - model["state"]["mean"])

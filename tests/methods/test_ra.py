@@ -294,7 +294,9 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
         assert maps[name].dtype == np.float32
         assert np.array_equal(np.isfinite(maps[name]), mask)
         np.testing.assert_array_equal(maps[name], again[name])
-    common, as_published = heatmaps_with(model, "cpu", 1, 1, "float32")(volume, mask)
+    common, as_published = heatmaps_with(model, "cpu", stride=1, median_filter=1, precision="float32")(
+        volume, mask
+    )
     np.testing.assert_allclose(common[mask], maps["score"][mask])
     np.testing.assert_allclose(
         as_published[mask], maps["as_published"][mask]

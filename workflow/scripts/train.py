@@ -12,9 +12,7 @@ with rule_log(snakemake.log[0]):
 
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     method, fold = snakemake.wildcards.method, int(snakemake.wildcards.fold)
-    device, precision = method_registry.for_method(
-        method, params.device, params.precision, snakemake.threads
-    )
+    device, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
     run_numbers = {
         "patch": params.patch,
         "seed": params.seed + fold,  # so that folds differ by more than their scans

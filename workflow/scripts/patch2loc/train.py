@@ -113,7 +113,9 @@ def fit_model(
     ]
     method_inputs, recorded_settings = dict(job.settings), dict(job.settings)
     if usable := getattr(module, "PRETRAINED", ()):
-        method_inputs["pretrained"] = {name: weights[name].path if name in weights else None for name in usable}
+        method_inputs["pretrained"] = {
+            name: weights[name].path if name in weights else None for name in usable
+        }
         recorded_settings["pretrained"] = {
             name: digest(weights[name].path, weights[name].registry_row) if name in weights else None
             for name in usable

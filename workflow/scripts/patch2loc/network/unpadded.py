@@ -158,7 +158,7 @@ class ReadyUnpadded(ReadyNetwork):
         self.layers = layout(network.patch)
         self.convolutions = [part for part in self.encoder if isinstance(part, nn.Conv2d)]
         self.pools = sum(layer.pooled for layer in self.layers)
-        self.apart = 2**self.pools  # places of one map after all pools, along one axis
+        self.apart: int = 2**self.pools  # places of one map after all pools, along one axis
         self.batch = max(1, int(self.memory / self._bytes(1, 1)))
 
     @torch.inference_mode()
