@@ -48,7 +48,7 @@ def main() -> None:
         for method in tqdm(
             evaluated(configured(configuration["methods"], METHODS)), desc=dataset, unit="method"
         ):
-            of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold) for fold in folds]
+            of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold=fold) for fold in folds]
             for scan, truth in zip(scans, truths, strict=True):
                 found = [heatmaps.read(scan.subject) for heatmaps in of_folds]
                 each = [auprc(heatmap, *truth) for heatmap in found]

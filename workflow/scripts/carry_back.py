@@ -12,13 +12,12 @@ with rule_log(snakemake.log[0]):
     from patch2loc.preprocess.scan import read_transform, to_native_space
 
     inputs, params = snakemake.input, snakemake.params
-    grid = common_grid(
-        load_atlas(params.atlas, params.modality), params.grid["shape"], params.grid["spacing"]
-    )
-    originals = dict(zip(params.subjects, inputs.originals, strict=True))
+    atlas = load_atlas(params.atlas, params.modality)
+    grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
+    original_paths = dict(zip(params.subjects, map(Path, inputs.originals), strict=True))
     with replacing_folder(snakemake.output[0]) as folder:
         for scan in read_cohort(inputs.cohort):
-            original = Path(originals[scan.subject])
+            scan_path = original_paths[scan.subject]
             heatmap, _ = read(Path(inputs.heatmaps, f"{scan.subject}.nii.gz"))
-            carried = to_native_space(heatmap, grid, read_transform(scan.transform), original)
-            write(folder / f"{scan.subject}.nii.gz", carried, read(original)[1])
+            carried = to_native_space(heatmap, grid, read_transform(scan.transform), scan_path)
+            write(folder / f"{scan.subject}.nii.gz", carried, read(scan_path)[1])

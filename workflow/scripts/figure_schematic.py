@@ -21,7 +21,7 @@ with rule_log(snakemake.log[0]):
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     model = load_model(given.model)
-    where = device.choose("cpu", snakemake.threads)  # two slices: not worth a GPU
+    where = device.select_device("cpu", snakemake.threads)  # two slices: not worth a GPU
     network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], where)
     labels = {
         name: label_of(about) for name, about in (("healthy", params.healthy), ("lesion", params.lesion))

@@ -78,7 +78,7 @@ def training_example(
         ~accepted & (share >= patches.MINIMUM_BRAIN_FRACTION / 2), corner + REJECTED_NEAR * extent
     )
     padded = patches.pad_slices(torch.from_numpy(volume[:, :, z])[None], network.patch)
-    cut = patches.cut(padded, torch.tensor([0]), *torch.from_numpy(place)[:, None], network.patch)
+    cut = patches.cut(padded, torch.tensor([0]), *torch.from_numpy(place)[:, None], patch=network.patch)
     mean, log_variance = predict(volume, np.array([[*place, z]]), network)
     return TrainingExample(
         title=title,

@@ -57,7 +57,7 @@ def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, H
     found = {}
     for method, of_dataset in heatmaps.items():
         path = of_dataset.path(subject)
-        found[method] = Heatmap(path, of_dataset.seen(read_once(path)))
+        found[method] = Heatmap(path, of_dataset.calibrated(read_once(path)))
     return found
 
 

@@ -61,7 +61,7 @@ def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
     dataset, subject = entry["dataset"], entry["subject"]
     scan = Scan(subject, Path(Results(str(folder)).preprocessed(dataset, subject)), entry["modality"])
     heatmaps = {
-        method: heatmaps_of(folder, method, dataset, entry["modality"], index["fold"])
+        method: heatmaps_of(folder, method, dataset, entry["modality"], fold=index["fold"])
         for method in index["methods"]
     }
     return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
