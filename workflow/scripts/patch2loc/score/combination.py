@@ -16,10 +16,9 @@ from scipy.stats import rankdata
 from patch2loc.configuration.method_names import is_calibrated, subfolder
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.files import read_csv, replacing_folder, write_csv
+from patch2loc.files import replacing_folder
 from patch2loc.score.stored_heatmaps import Heatmaps, HeldOutHeatmaps
-
-TIMES = "seconds.csv"  # in the folder of a method's heatmaps
+from patch2loc.score.times import read_times, write_times
 
 
 def fisher(ranks: np.ndarray) -> np.ndarray:
@@ -101,7 +100,7 @@ def combine_folders(
     parts, each once.
     Raises InputError, naming the heatmap, when parts do not have the same scans or voxels.
     """
-    times = {made: read_csv(Path(made, TIMES)) for made in scored}
+    times = {made: read_times(made) for made in scored}
     first = times[scored[0]]["subject"].tolist()
     for made, table in times.items():
         if table["subject"].tolist() != first:
@@ -117,7 +116,7 @@ def combine_folders(
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
             affine = nib.load(parts[0].path(subject)).affine
             volumes.write(partial / f"{subject}.nii.gz", combined, affine)
-        write_csv(partial / TIMES, _together([*times.values()]))
+        write_times(partial, _together([*times.values()]))
 
 
 def _together(times: Sequence[pd.DataFrame]) -> pd.DataFrame:

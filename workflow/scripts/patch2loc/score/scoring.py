@@ -18,13 +18,13 @@ from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
-from patch2loc.files import sha256, write_csv, write_text
+from patch2loc.files import sha256, write_text
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model
 from patch2loc.score.postprocessing import as_published, median_filtered
+from patch2loc.score.times import write_times
 from patch2loc.standardize import standardize
 
-TIMES = "seconds.csv"
 AS_PUBLISHED = "as_published"  # folder of a second heatmap of each scan, among those of the method
 
 
@@ -162,7 +162,7 @@ def score_scans(
     times = pd.DataFrame({"subject": kept.values(), "seconds": seconds})
     times = times.assign(device=device, precision=precision)
     for place in {path.parent for path in partial.rglob("*.nii.gz")}:
-        write_csv(place / TIMES, times)
+        write_times(place, times)
     for path, subject in kept.items():
         for file in (path, _as_published(path)):  # in turn: what is at `path` is done, with both
             if file.exists():
