@@ -24,7 +24,7 @@ from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data.scans import Scan, read_cohort
 from patch2loc.data.volumes import isotropic_voxel_ml, read_mask
 from patch2loc.evaluate.subjects import rank_scan
-from patch2loc.metrics.ranking import measures
+from patch2loc.metrics.ranking import ranking_metrics
 from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +76,7 @@ def truth_of(scan: Scan, voxel_ml: float) -> tuple[np.ndarray, np.ndarray, int]:
 
 def auprc(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> float:
     """AUPRC of a scan's heatmap, as in the tables."""
-    return measures(rank_scan(heatmap, mask, lesion, lost))["auprc"]
+    return ranking_metrics(rank_scan(heatmap, mask, lesion, lost))["auprc"]
 
 
 if __name__ == "__main__":

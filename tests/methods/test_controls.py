@@ -10,7 +10,7 @@ from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.methods import asymmetry, oracle, random, zscore
-from patch2loc.metrics.ranking import measures, rank
+from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
@@ -127,7 +127,9 @@ def test_a_random_score_follows_from_the_seed_and_the_scan_alone():
     np.testing.assert_array_equal(few[chosen], first[0][chosen])  # whichever voxels are asked for
     assert np.isnan(few[~chosen]).all()
     lesion = volumes_[1] > 0.9
-    assert measures(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(lesion.mean(), abs=0.02)
+    assert ranking_metrics(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(
+        lesion.mean(), abs=0.02
+    )
 
 
 def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():

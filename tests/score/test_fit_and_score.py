@@ -13,7 +13,7 @@ from patch2loc.configuration.method_registry import METHODS
 from patch2loc.configuration.method_settings import complete
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import cohort_patches
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model
@@ -227,7 +227,7 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
     volumes.write(scans[5].lesion, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
-    table = cohort_patches(model, scans[5:], CPU)
+    table = analyze_patches(model, scans[5:], CPU)
     assert set(table["x"]) <= {4, 12, 20}
     assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
     assert not table.duplicated(["x", "y", "z"]).any()
