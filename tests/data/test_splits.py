@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from repository_paths import SPLITS
 
 from patch2loc.data import published_splits, splits
 from patch2loc.errors import InputError
-
-SPLITS = Path(__file__).parents[2] / "splits"
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pickle
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from edited_modules import forget_modules
+from repository_paths import ROOT
 from torch import nn
 from written_scans import write_scan
 
@@ -27,7 +27,6 @@ from patch2loc.provenance.record import digest
 from patch2loc.standardize import fit_landmarks
 from patch2loc.train import fit_model
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (12, 10, 4)
 # A method that says what it was given: planning must not run it, fitting does.
 TOY = """

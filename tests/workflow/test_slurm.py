@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository_paths import ROOT
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 from one_node import HERE, SEARCH, Cluster
 
-ROOT = Path(__file__).parents[2]
 # Another configuration, and less than everything: make slurm-test CONFIG=config/demo.yaml TARGETS="table1 table2 cases"
 CONFIG = ROOT / os.environ.get("SLURM_TEST_CONFIG", "tests/tiny.yaml")
 TARGETS = os.environ.get("SLURM_TEST_TARGETS", "").split()
