@@ -1,9 +1,11 @@
 import pandas as pd
 import pytest
-from repository_paths import SPLITS
+from repository_paths import ROOT
 
 from patch2loc.data import published_splits, splits
 from patch2loc.errors import InputError
+
+SPLITS = ROOT / "splits"
 
 
 @pytest.fixture(scope="module")

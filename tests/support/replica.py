@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 import nibabel as nib
 import numpy as np
-from repository_paths import SPLITS
+from repository_paths import ROOT
+
+SPLITS = ROOT / "splits"
 
 PAGE = b"<!DOCTYPE html><html><head><title>Please sign in</title></head></html>"
 PASSPHRASE = "correct horse battery staple"

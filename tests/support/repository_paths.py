@@ -1,7 +1,7 @@
-"""Folders that tests read beside their own: the repository, and the data kept beside it, if there are any."""
+"""Where the repository is, and its parts that tests read."""
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-SPLITS = ROOT / "splits"
-SHARED = ROOT.parent / "shared"  # reference outputs and atlases; tests that need them are skipped without
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "workflow/scripts/patch2loc"
+SHARED = ROOT.parent / "shared"  # real scans and references, beside some checkouts

@@ -1,5 +1,6 @@
 """Report: one self-contained page, with links to the viewer."""
 
+from itertools import product
 from pathlib import Path
 
 from rule_log import rule_log
@@ -14,9 +15,9 @@ with rule_log(snakemake.log[0]):
 
     inputs, params = snakemake.input, snakemake.params
     metrics = []
-    for path in map(Path, inputs.metrics):
-        keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
-        metrics.append(read_csv(path).assign(**keys))
+    rows = product(params.methods, params.evaluated, params.folds)
+    for path, (method, dataset, fold) in zip(inputs.metrics, rows, strict=True):
+        metrics.append(read_csv(path).assign(method=method, dataset=dataset, fold=str(fold)))
     figures = [
         ReportFigure(
             Path(path).stem.replace("fig", "Figure ").replace("_", " "),
@@ -28,7 +29,9 @@ with rule_log(snakemake.log[0]):
     ]
     more_figures = [
         ReportFigure(
-            Path(path).stem.capitalize(), Path(caption).read_text(encoding="utf-8").strip(), Path(path)
+            Path(path).stem.capitalize().replace("_", " "),
+            Path(caption).read_text(encoding="utf-8").strip(),
+            Path(path),
         )
         for path, caption in zip(inputs.more_figures, inputs.more_captions, strict=True)
     ]
@@ -66,5 +69,5 @@ with rule_log(snakemake.log[0]):
         },
         viewer=inputs.viewer[0],
         more_figures=more_figures,
-        warnings=transfer_warnings(read_csv(inputs.transfer), params.datasets),
+        warnings=transfer_warnings(read_csv(inputs.domain_shift), params.datasets),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.report.viewer.folder import ViewerEntry, ViewerIndex, file_of, read_index
@@ -63,7 +64,7 @@ def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
 def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
     """File of a scan, from its volumes among the results."""
     dataset, subject = entry["dataset"], entry["subject"]
-    scan = Scan(subject, results / "preprocessed" / dataset / subject, entry["modality"])
+    scan = Scan(subject, Path(Results(str(results)).preprocessed(dataset, subject)), entry["modality"])
     heatmaps = {
         method: heatmaps_of(results, method, dataset, entry["modality"], index["fold"])
         for method in index["methods"]
