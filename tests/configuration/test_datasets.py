@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from planned_runs import REGISTRY, ROOT, configuration, dataset, scan_table, subject_list
+from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
+from repository_paths import ROOT
 
 from patch2loc.configuration.datasets import overlap_notes, plan_datasets, stop_for_trained_scans
 from patch2loc.configuration.run import plan_run

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from planned_runs import REGISTRY, ROOT, configuration
+from planned_runs import REGISTRY, configuration
+from repository_paths import ROOT
 
 from patch2loc.configuration.jobs import RuleOutline, jobs_of, rule_docstrings, run_jobs, scan_jobs
 from patch2loc.configuration.run import plan_run

@@ -1,12 +1,11 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from repository_paths import ROOT
 
 from patch2loc.data import published_splits, splits
 from patch2loc.errors import InputError
 
-SPLITS = Path(__file__).parents[2] / "splits"
+SPLITS = ROOT / "splits"
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import pickle
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from edited_modules import forget_modules
+from repository_paths import ROOT
+from scans import save_noise_scan
 from torch import nn
-from written_scans import write_scan
 
 from patch2loc.acquire import registry
 from patch2loc.configuration.method_constants import declared
@@ -27,7 +27,6 @@ from patch2loc.provenance.record import digest
 from patch2loc.standardize import fit_landmarks
 from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (12, 10, 4)
 # A method that says what it was given: planning must not run it, fitting does.
 TOY = """
@@ -195,7 +194,7 @@ def test_other_files_are_refused(tmp_path):
 @pytest.fixture
 def fitted(tmp_path):
     """A function that fits a method and returns its model's path; the model that it needs says where it is from."""
-    scans = [write_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
+    scans = [save_noise_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
     def fit(folder, name, place="here", **weights):

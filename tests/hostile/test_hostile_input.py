@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
-from hostile_configuration import CONFIGURATION, PLANS, ROOT, changed
+from hostile_configuration import CONFIGURATION, PLANS, changed
 from hostile_models import MODEL, MODELS
 from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
 from poses import rigid
+from repository_paths import ROOT
 
 from patch2loc import files
 from patch2loc.data import volumes

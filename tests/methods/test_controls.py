@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scans import save_scan
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
-from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
@@ -150,11 +150,7 @@ def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
 def write_scan(folder, subject, seed, lesion):
     mask = ball(lesion.shape, (11.5, 11.5, 3.5), 9)
     volume = np.where(mask, np.random.default_rng(seed).uniform(50, 100, mask.shape), 0)
-    scan = Scan(subject, folder / subject, "T1")
-    for path, array in ((scan.volume, volume.astype(np.float32)), (scan.mask, mask), (scan.lesion, lesion)):
-        volumes.write(path, array, np.diag([2.0, 2, 2, 1]))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
+    return save_scan(folder, subject, volume, mask, affine=np.diag([2.0, 2, 2, 1]), lesion=lesion)
 
 
 def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not(tmp_path, monkeypatch):

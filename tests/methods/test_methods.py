@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from edited_modules import forget_modules
-from written_scans import write_scan
+from scans import save_noise_scan
 
 from patch2loc import method_interface
 from patch2loc.configuration import method_registry, method_settings
@@ -65,7 +65,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
-    scans = [write_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
+    scans = [save_noise_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     landmarks = fit_landmarks(scans[:2])
     write_json(tmp_path / "landmarks.json", landmarks)
     name = "toypackage.method"

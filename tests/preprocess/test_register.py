@@ -1,11 +1,10 @@
 """Registration: known poses come back, on templates, simulated heads and a real pair of scans."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from poses import distance, moved_brain, rigid, scanned, turned
+from repository_paths import SHARED
 from scipy import ndimage
 
 from patch2loc.data import volumes
@@ -15,7 +14,7 @@ from patch2loc.preprocess.images import coarser, one_thread, read_scan
 from patch2loc.preprocess.register import as_affine, climb_until_stable, lps, matrix, prepare_pair, register
 from patch2loc.preprocess.skull_strip import find_brain
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
 TARGET_MM = 1.0
 # No rigid map fits a head larger than the atlas: its best pose is less sharp.

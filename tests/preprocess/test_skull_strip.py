@@ -2,11 +2,11 @@
 
 import stat
 import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from repository_paths import SHARED
 
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
@@ -16,7 +16,7 @@ from patch2loc.preprocess.brain_mask import brain_mask
 from patch2loc.preprocess.external_tools import find_command
 from patch2loc.preprocess.scan import preprocess_scan
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
 
 # Both programs, as far as their command lines go: the mask is what is brighter than 50 in standard orientation.

@@ -1,10 +1,8 @@
 """Configurations of runs, for tests of what is planned."""
 
-from pathlib import Path
-
 import yaml
+from repository_paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 REGISTRY = ROOT / "config/registry.csv"
 # What the schema fills in.
 DEFAULTS = {

@@ -6,18 +6,17 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from repository_paths import ROOT
 
 from patch2loc.acquire.phantom import write_subject
 from patch2loc.files import read_csv
 
-ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
 TRAINING = TINY["datasets"]["phantom_healthy_t1"]
 pytestmark = pytest.mark.workflow

@@ -154,7 +154,7 @@ def score_own_scan(
         "provenance": made_by,
     }
     title = f"{Path(*scan.parts[-2:])}: {modality}, {method}, atlas {scorer.atlas.name}"
-    figure = scan_figure(title, result.volume, on_grid, scorer.grid.spacing, method)
+    figure = scan_figure(title, result.volume, on_grid, spacing=scorer.grid.spacing, method=method)
     with replacing_folder(folder) as partial:
         write_preprocessed(partial / "preprocessed", result)
         write(partial / "heatmap_atlas.nii.gz", on_grid, scorer.grid.affine)
