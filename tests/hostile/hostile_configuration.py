@@ -6,7 +6,8 @@ import numpy as np
 import yaml
 from snakemake.utils import validate
 
-from patch2loc.configuration.check import check_configuration, check_paths, check_schema
+from patch2loc.configuration.check import check_configuration, check_paths
+from patch2loc.configuration.schema import check_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

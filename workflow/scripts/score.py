@@ -3,18 +3,18 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration import method_registry
+    from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
     from patch2loc.score.scoring import score_scans
 
     params = snakemake.params
     method = snakemake.wildcards.method
-    where, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     score_scans(
         snakemake.input.model,
         read_cohort(snakemake.input.cohort),
         snakemake.output[0],
-        where,
+        device,
         params.stride,
         params.median_filter,
         params.code,

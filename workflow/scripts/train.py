@@ -3,13 +3,13 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration import method_registry
-    from patch2loc.configuration.method_settings import complete
+    from patch2loc.configuration.method_device import device_and_precision
+    from patch2loc.configuration.method_settings import resolve_settings
     from patch2loc.data.scans import read_cohort
     from patch2loc.train import fit_model
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
-    where, precision = method_registry.for_method(
+    device, precision = device_and_precision(
         wildcards.method, params.device, params.precision, snakemake.threads
     )
     fold = int(wildcards.fold)
@@ -24,10 +24,10 @@ with rule_log(snakemake.log[0]):
         read_cohort(given.training),
         read_cohort(given.validation),
         given.landmarks,
-        {**complete(wildcards.method, params.settings), **numbers},
+        {**resolve_settings(wildcards.method, params.settings), **numbers},
         {"modality": wildcards.modality, "fold": fold, **params.preprocessing},
         params.code,
-        where,
+        device,
         snakemake.output.model,
         snakemake.output.history,
         snakemake.threads,

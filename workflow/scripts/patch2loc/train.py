@@ -49,8 +49,9 @@ def fit_model(
 ) -> None:
     """Fit a method and write its model and history.
 
-    settings: what the method depends on (`methods.complete`, and numbers of the run).  about: modality and fold, and
-    what is needed to bring another scan to the model's grid: atlas and preprocess settings.
+    settings: what the method depends on (`method_settings.resolve_settings`, and numbers of the run).
+    about: modality and fold, and what is needed to bring another scan to the model's grid: atlas and preprocess
+    settings.
     threads: that read scans.
     pretrained: files of the weights that the method can use and that are given, {name: path}; the method finds in
     settings["pretrained"] all that it can use, None where not given.  published: their rows of the registry by name.
@@ -83,7 +84,7 @@ def fit_model(
         StandardizedScans(validation, landmarks, threads),
         given,
         checkpoint,
-        device,
+        device=device,
     )
     volume, affine = read(training[0].volume)
     model = {

@@ -1,7 +1,7 @@
 """Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ import torch
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read_mask
 from patch2loc.heatmap import abnormality, true_location
-from patch2loc.method_interface import method
+from patch2loc.method_interface import LocatingMethod, method
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
@@ -62,12 +62,14 @@ def cohort_patches(
     model: dict[str, Any], scans: Sequence[Scan], device: str, precision: str = "float32"
 ) -> pd.DataFrame:
     """The patch tables of preprocessed scans, with a column subject."""
-    state, module = model["state"], method(model["method"])
+    state, module = model["state"], cast(LocatingMethod, method(model["method"]))
     predicted = module.predictor(state, device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
         lesion = read_mask(scan.lesion)
-        table = patch_table(module.as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
+        table = patch_table(
+            module.network_input(state, volume, mask), mask, lesion, state["patch"], predicted
+        )
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, dataset_heading
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 from patch2loc.tables.domain_shift import FAR
@@ -81,4 +81,4 @@ def _name(dataset: str, site: str, method: str, scans: int, datasets: Datasets, 
     title = datasets[dataset]["title"]
     named = {**datasets[dataset], "title": f"{title}, {site}" if site else title}
     label = dataset_heading(dataset, {dataset: named}, scans)
-    return f"{label}, {shown(method)}" if several else label
+    return f"{label}, {display_name(method)}" if several else label

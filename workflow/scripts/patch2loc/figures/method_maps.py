@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.slices import OUTSIDE, brain_frame
 from patch2loc.figures.style import COLOR_MAP, ORIENTATION, RC, gray_range, mark_sides, show_slice
 
@@ -67,7 +67,7 @@ def method_maps_figure(
             show_slice(panel, heat, cmap=colors, vmin=low, vmax=max(high, low + 1e-6))
         title = textwrap.fill(of_scan.title, TITLE_WIDTH)
         column[0].set_title(f"{title}\n{of_scan.subject}\nslice z {of_scan.z}", fontsize=6)
-    for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(shown, methods)], strict=True):
+    for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(display_name, methods)], strict=True):
         panel.set_ylabel(row_label(name), rotation=0, ha="right", va="center", fontsize=6)
     figure.supxlabel(textwrap.fill(ORIENTATION, 22 * len(scans) + 12), fontsize=5.5)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.method_styles import (
     EMPHASIZED,
     MethodStyle,
@@ -107,7 +107,7 @@ def _said(found: Mapping[str, pd.DataFrame], measure: str) -> str:
     count = max(map(len, found.values()), default=0)
     text = f"{count} scan{'s' if count != 1 else ''} with lesion"
     rho = rank_correlation(found[EMPHASIZED], measure) if EMPHASIZED in found else float("nan")
-    return text if np.isnan(rho) else f"{text}; {shown(EMPHASIZED)}: ρ = {rho:.2f}"
+    return text if np.isnan(rho) else f"{text}; {display_name(EMPHASIZED)}: ρ = {rho:.2f}"
 
 
 def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle) -> None:

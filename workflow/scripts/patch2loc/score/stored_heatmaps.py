@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from patch2loc.configuration.method_names import is_calibrated, scored_by, subfolder
+from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.score.calibration import calibrated_validation, read_calibration, read_heatmaps
@@ -62,7 +62,7 @@ class HeldOutHeatmaps:
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:
     """Heatmaps of an evaluated method among the results of a run."""
-    scored = scored_by(method)
+    scored = base_method(method)
     calibration = Path(results, "calibration", scored, modality, f"fold{fold}")
     return Heatmaps(
         Path(results, "heatmaps", scored, dataset, f"fold{fold}", subfolder(method)),

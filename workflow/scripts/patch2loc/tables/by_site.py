@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.tables.layout import METRIC_NAMES, Cell, Layout, interval, percent
@@ -54,7 +54,7 @@ def site_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
         for method, found in part.groupby("method", sort=False):
             records = found.set_index("metric").to_dict("index")
             cells = [cell for metric in MEASURES for cell in _cells(records.get(metric), metric)]
-            rows.append((f"  {shown(method)}", cells))
+            rows.append((f"  {display_name(method)}", cells))
     return Layout(
         number="By site",
         title="Results by site",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.tables.layout import METRIC_NAMES, Cell, Layout, percent
@@ -56,7 +56,7 @@ def volume_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         rows.append(("  Scans", [Cell(f"{count:.0f}") for count in scans]))
         for method, of_method in part.groupby("method", sort=False):
             means = of_method.set_index(["lesion_volume", "metric"])["mean"].reindex(columns)
-            rows.append((f"  {shown(method)}", [Cell(percent(mean)) for mean in means]))
+            rows.append((f"  {display_name(method)}", [Cell(percent(mean)) for mean in means]))
     return Layout(
         number="By volume",
         title="Results by the volume of lesion",

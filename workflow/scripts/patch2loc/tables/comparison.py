@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.summary import bootstrap_interval, subject_means
 from patch2loc.tables.layout import (
@@ -111,7 +111,7 @@ def comparison_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
                 for metric in COMPARED
                 for cell in (_comparison_cells(by_metric[metric]) if metric in by_metric else [Cell("–")] * 3)
             ]
-            rows.append((f"  {shown(method)} − {shown(other)}", cells))
+            rows.append((f"  {display_name(method)} − {display_name(other)}", cells))
     return Layout(
         number="Comparison",
         title="Methods with each other, on the same scans",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, label_of
 from patch2loc.metrics import summary
 from patch2loc.metrics.location_error import healthy_location_errors
@@ -72,7 +72,7 @@ def transfer_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> L
     """The table to be read: under each method its datasets, and their sites where there are several."""
     rows = []
     for method, of_method in table.groupby("method", sort=False):
-        rows.append((shown(method), []))
+        rows.append((display_name(method), []))
         for dataset, of_dataset in of_method.groupby("dataset", sort=False):
             rows.append((f"  {label_of(datasets[dataset])}", _cells(of_dataset, seed)))
             sites = of_dataset[of_dataset["site"] != ""].groupby("site")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.summary import subject_means
 from patch2loc.tables.comparison import ByFold, mean_difference, paired_differences
@@ -67,7 +67,9 @@ def variant_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> La
         for r in part.to_dict("records"):
             cells = [percent(r["mean_protocol"], 2), percent(r["mean"], 2)]
             cells += [signed_percent(r["difference"], 2), interval(r, 2)]
-            label = f"  {shown(r['method'])}, {METRIC_NAMES[r['metric']]}, {VARIANT_NAMES[r['variant']]}"
+            label = (
+                f"  {display_name(r['method'])}, {METRIC_NAMES[r['metric']]}, {VARIANT_NAMES[r['variant']]}"
+            )
             rows.append((label, [Cell(text) for text in cells]))
     return Layout(
         number="Variants",

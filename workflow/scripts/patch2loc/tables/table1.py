@@ -9,7 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import TRUTH, is_as_published, is_calibrated, is_control, shown
+from patch2loc.configuration.method_names import (
+    competing,
+    display_name,
+    is_as_published,
+    is_calibrated,
+    is_control,
+    needs_truth,
+)
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics import summary
 from patch2loc.tables.layout import METRIC_NAMES, Cell, Emphasis, Layout, dataset_groups, interval, spread
@@ -40,7 +47,7 @@ AS_PUBLISHED_NOTE = (
 )
 CONTROL_NOTE = "Control: a simple score that others must beat, no row of the paper."
 TRUTH_NOTE = (
-    f"{TRUTH.capitalize()}: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
+    "Oracle: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
     "competition."
 )
 
@@ -94,7 +101,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         found = [cells.get((method, *column)) for column in columns]
         rows.append(
             (
-                shown(method),
+                display_name(method),
                 [
                     Cell(spread(r["mean"], r["sd"]), emphasis.get((method, *column), Emphasis.NONE))
                     if r
@@ -111,7 +118,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         CALIBRATED_NOTE: is_calibrated,
         AS_PUBLISHED_NOTE: is_as_published,
         CONTROL_NOTE: is_control,
-        TRUTH_NOTE: TRUTH.__eq__,
+        TRUTH_NOTE: needs_truth,
     }
     notes = [note for note, concerns in of_some.items() if any(map(concerns, table["method"]))]
     first = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
@@ -133,8 +140,8 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
 
 def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
     """Best and second best of each column; equal values share a place, one method alone has none, nor has the truth."""
-    marks, competing = {}, table[table["method"] != TRUTH].dropna(subset="mean")
-    for (dataset, metric), column in competing.groupby(["dataset", "metric"], sort=False):
+    marks, compared = {}, table[table["method"].isin(competing(table["method"]))].dropna(subset="mean")
+    for (dataset, metric), column in compared.groupby(["dataset", "metric"], sort=False):
         if len(column) < 2:
             continue
         places = column["mean"].round(4).rank(method="min", ascending=False)
