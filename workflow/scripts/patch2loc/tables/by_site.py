@@ -46,9 +46,9 @@ def site_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) -> pd.Dat
         site_of = datasets[dataset]["sites"]
         with_site = [fold.assign(site=fold["subject"].map(site_of)) for fold in folds]
         for site in sorted(set(pd.concat(with_site)["site"].dropna())):
-            of_site = [fold[fold["site"] == site] for fold in with_site]
+            site_folds = [fold[fold["site"] == site] for fold in with_site]
             keys = {"method": method, "site": site, **about_row(dataset, datasets)}
-            rows += [{**keys, **row} for row in summary.metric_summaries(of_site, SITE_METRICS, seed)]
+            rows += [{**keys, **row} for row in summary.metric_summaries(site_folds, SITE_METRICS, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

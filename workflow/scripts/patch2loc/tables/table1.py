@@ -157,8 +157,8 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
     """
     emphasis = {}
     competing = table[table["method"] != TRUTH].dropna(subset="mean")
-    for dataset, of_dataset in parts_by(competing, "dataset"):
-        for metric, column in parts_by(of_dataset, "metric"):
+    for dataset, dataset_rows in parts_by(competing, "dataset"):
+        for metric, column in parts_by(dataset_rows, "metric"):
             if len(column) < 2:
                 continue
             ascending = not METRICS[metric].higher_is_better

@@ -62,14 +62,16 @@ def table2(
         selections = {"partial": [partial_patches(fold) for fold in folds], "all": folds}
         for selection, selected in selections.items():
             for row in table_rows(lesion_correlations(selected, seed)):
-                of_paper = printed_spearman.get(row["quantity"], np.nan)  # the paper's choice is "partial"
+                printed_value = printed_spearman.get(
+                    row["quantity"], np.nan
+                )  # the paper's choice is "partial"
                 rows.append(
                     {
                         **row,
                         **about_row(dataset, datasets),
                         "patches": selection,
                         "n_folds": len(folds),
-                        "published_spearman": of_paper if selection == "partial" else np.nan,
+                        "published_spearman": printed_value if selection == "partial" else np.nan,
                     }
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
