@@ -4,12 +4,12 @@ import copy
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from repository_paths import ROOT
 
 from patch2loc.acquire.phantom import COHORTS, simulate_subject
 from patch2loc.acquire.sources import KINDS
@@ -19,7 +19,6 @@ from patch2loc.configuration.method_registry import BUDGETS, METHODS
 from patch2loc.errors import InputError
 from patch2loc.score.combination import RULES
 
-ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 SHIPPED = sorted(path.name for path in (ROOT / "config").glob("*.yaml"))
 REQUIRED, NOTHING = "required", "-"

@@ -6,14 +6,14 @@ import pickle
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from edited_modules import forget_modules
+from repository_paths import ROOT
+from scans import save_noise_scan
 from torch import nn
-from written_scans import write_scan
 
 from patch2loc.acquire import registry
 from patch2loc.configuration.method_constants import declared
@@ -25,9 +25,8 @@ from patch2loc.files import sha256, write_json
 from patch2loc.models import load_model, save_model
 from patch2loc.provenance.record import digest
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (12, 10, 4)
 # A method that says what it was given: planning must not run it, fitting does.
 TOY = """
@@ -195,21 +194,25 @@ def test_other_files_are_refused(tmp_path):
 @pytest.fixture
 def fitted(tmp_path):
     """A function that fits a method and returns its model's path; the model that it needs says where it is from."""
-    scans = [write_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
+    scans = [save_noise_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
     def fit(folder, name, place="here", **weights):
         save_model(tmp_path / "needed.safetensors", {"state": {"place": place}})
         path = tmp_path / folder / "model.safetensors"
-        published = {
-            key: {"checksum": f"sha256:{sha256(file)}", "file": "", "url": ""}
-            for key, file in weights.items()
-        }
-        fit_model(
-            name, scans[:2], scans[2:3], tmp_path / "landmarks.json", {"seed": 1}, {"modality": "T1", "fold": 0},
-            "code", "cpu", path, path.parent / "history.csv", 1, weights, published,
-            {"patch2loc": tmp_path / "needed.safetensors"} if name == "toyneeds.method" else {},
-        )  # fmt: skip
+        fitted = fit_model(
+            FitJob(name, "T1", 0, {"seed": 1}, {}, "code", "cpu"),
+            training=scans[:2],
+            validation=scans[2:3],
+            landmarks_path=tmp_path / "landmarks.json",
+            checkpoint_folder=path.parent,
+            weights={
+                key: PretrainedWeights(file, {"checksum": f"sha256:{sha256(file)}", "file": "", "url": ""})
+                for key, file in weights.items()
+            },
+            needed_models={"patch2loc": tmp_path / "needed.safetensors"} if name == "toyneeds.method" else {},
+        )
+        write_model(fitted, path, path.parent / "history.csv")
         return path
 
     return fit

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from scans import save_scan
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
-from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
@@ -16,7 +16,7 @@ from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.score.scoring import score_scans
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 CPU = "cpu"
 SETTINGS = {"patch": 4, "seed": 5, "spacing": 2.0, "precision": "float32"}
@@ -150,11 +150,7 @@ def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
 def write_scan(folder, subject, seed, lesion):
     mask = ball(lesion.shape, (11.5, 11.5, 3.5), 9)
     volume = np.where(mask, np.random.default_rng(seed).uniform(50, 100, mask.shape), 0)
-    scan = Scan(subject, folder / subject, "T1")
-    for path, array in ((scan.volume, volume.astype(np.float32)), (scan.mask, mask), (scan.lesion, lesion)):
-        volumes.write(path, array, np.diag([2.0, 2, 2, 1]))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
+    return save_scan(folder, subject, volume, mask, affine=np.diag([2.0, 2, 2, 1]), lesion=lesion)
 
 
 def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not(tmp_path, monkeypatch):
@@ -166,10 +162,14 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
     for name in ("oracle", "thresh"):
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
-        fit_model(
-            name, scans, scans[:1], tmp_path / "landmarks.json", SETTINGS, {"modality": "T1", "fold": 0}, "code",
-            CPU, model, model.with_name("history.csv"),
-        )  # fmt: skip
+        fitted = fit_model(
+            FitJob(name, "T1", 0, SETTINGS, {}, "code", CPU),
+            training=scans,
+            validation=scans[:1],
+            landmarks_path=tmp_path / "landmarks.json",
+            checkpoint_folder=model.parent,
+        )
+        write_model(fitted, model, model.with_name("history.csv"))
         original, written = volumes.write, []
 
         def stopping(path, array, affine, original=original, written=written):
@@ -181,7 +181,15 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         with monkeypatch.context() as patched:
             patched.setattr(volumes, "write", stopping)
             with pytest.raises(KeyboardInterrupt):
-                score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+                score_scans(
+                    model,
+                    scans,
+                    tmp_path / name / "fold0",
+                    device=CPU,
+                    stride=1,
+                    median_filter=1,
+                    code="code",
+                )
         write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
         again = []
         with monkeypatch.context() as patched:
@@ -190,7 +198,9 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 "write",
                 lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
             )
-            score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+            score_scans(
+                model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
+            )
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh": 0}
     found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")

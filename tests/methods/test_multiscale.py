@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from scans import located_scans
 
 from patch2loc.configuration.check import check_configuration, training_settings
 from patch2loc.configuration.method_settings import complete
@@ -34,14 +35,7 @@ SHAPE = (32, 28, 5)
 
 @cache
 def scans(subjects=3, seed=0):
-    rng = np.random.default_rng(seed)
-    x, y, _ = np.meshgrid(*(np.linspace(0, 1, side) for side in SHAPE), indexing="ij")
-    mask = np.zeros(SHAPE, bool)
-    mask[4:28, 4:24, 1:4] = True
-    return [
-        ((mask * (0.3 + x + 2 * y + 0.05 * rng.normal(size=SHAPE))).astype(np.float32), mask)
-        for _ in range(subjects)
-    ]
+    return located_scans(subjects, seed, SHAPE, np.s_[4:28, 4:24, 1:4], darkest=0.3)
 
 
 def fitted(checkpoint=None, **changed):

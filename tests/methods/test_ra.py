@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 from torch import nn
 
 from patch2loc.configuration.method_settings import complete
@@ -28,13 +29,6 @@ TINY = {"steps": 6, "batch": 3, "validations": 3, "validation_slices": 4, "learn
     "latent": 6,
 }
 REST = {"spacing": 2.0, "seed": 1, "precision": "float32", "pretrained": {"squeezenet1_1_imagenet": None}}
-
-
-def scan(seed, shape=(32, 28, 6)):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(shape, bool)
-    mask[4:-6, 5:-4, 1:-1] = True
-    return np.where(mask, rng.uniform(0.2, 0.9, shape), 0).astype(np.float32), mask
 
 
 def parameters(network):
@@ -192,7 +186,7 @@ def test_optimizers_take_turns():
         yield (network.second - network.first.detach()).square().sum()
 
     history = train_in_steps(
-        network, steps, None, losses_of, lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
+        network, steps, None, losses_of, validate=lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
         steps=1, batch=1, validations=1, unit="slices", checkpoint=None, progress=lambda _: None,
     )  # fmt: skip
     assert network.first.item() == 1  # half of the gradient, -2, away from 0
@@ -237,7 +231,7 @@ def test_moved_slices_stay_within_their_ranges():
 
 
 def fitted(checkpoint=None, **changed):
-    scans = [scan(1), scan(2)]
+    scans = [noise_scan(1), noise_scan(2)]
     settings = complete("ra", {"budget": "smoke", **TINY, **changed}) | REST
     return ra.fit(scans, scans[:1], settings, checkpoint, "cpu")
 
@@ -276,7 +270,7 @@ def test_training_is_validated_by_the_error_of_the_mean_code():
     assert found.item() == pytest.approx(expected.item())
     state, history = fitted(steps=16, learning_rate=0.01)
     untrained = ReversedAutoencoder(**state["network"]).eval()
-    slices, _ = as_slices(*scan(1))
+    slices, _ = as_slices(*noise_scan(1))
     before = mean_squared_error(untrained, slices, None, None).item()
     assert history["validation_loss"].min() < 0.5 * before
 
@@ -285,7 +279,7 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
     state, history = fitted()
     assert state["perception"] is None
     assert set(history["saliency"]) == {"absolute difference"}  # the fallback is declared
-    volume, mask = scan(3)
+    volume, mask = noise_scan(3)
     save_model(tmp_path / "model.safetensors", {"state": state, "method": "ra", "grid": {"spacing": 2.0}})
     model = load_model(tmp_path / "model.safetensors")
     maps = ra.scorer(model["state"], "cpu")(volume, mask, mask)
@@ -294,7 +288,9 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
         assert maps[name].dtype == np.float32
         assert np.array_equal(np.isfinite(maps[name]), mask)
         np.testing.assert_array_equal(maps[name], again[name])
-    common, as_published = heatmaps_with(model, "cpu", 1, 1, "float32")(volume, mask)
+    common, as_published = heatmaps_with(model, "cpu", stride=1, median_filter=1, precision="float32")(
+        volume, mask
+    )
     np.testing.assert_allclose(common[mask], maps["score"][mask])
     np.testing.assert_allclose(
         as_published[mask], maps["as_published"][mask]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relative, same_training
+from scans import noise_scan
 from torch.nn import functional
 
 from patch2loc.errors import InputError
@@ -171,7 +172,9 @@ def test_single_patches_equal_the_dense_pass():
     padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), 12)
     x, y = torch.tensor([[0, 36, 5, 18], [0, 29, 22, 7]])
     dense = ready.predict_slice(padded[1], x, y, 33.0)
-    single = ready.predict_patches(padded, torch.ones(4, dtype=torch.long), x, y, torch.full((4,), 33.0))
+    single = ready.predict_patches(
+        padded, torch.ones(4, dtype=torch.long), x, y, location=torch.full((4,), 33.0)
+    )
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 
@@ -209,8 +212,8 @@ def unpadded(settings):
     return UnpaddedNetwork(settings.patch, settings.widths)
 
 
-def trained(settings, *more, build=unpadded):
-    return training.train(cohort(3), cohort(2, seed=9), settings, *more, build=build)
+def trained(settings, *more, build=unpadded, **others):
+    return training.train(cohort(3), cohort(2, seed=9), settings, *more, build=build, **others)
 
 
 def test_training_learns_where_patches_come_from():
@@ -241,8 +244,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(training.PatchPool, "one_slice_each", killed)
         with pytest.raises(Killed):
-            trained(SETTINGS, checkpoint, said.append)
-    same_training(trained(SETTINGS, checkpoint, said.append), whole)
+            trained(SETTINGS, checkpoint, progress=said.append)
+    same_training(trained(SETTINGS, checkpoint, progress=said.append), whole)
     assert f"going on from step 6 of {SETTINGS.steps}" in said
 
 
@@ -256,9 +259,7 @@ def test_without_a_choice_the_published_network_is_trained():
 def test_the_method_trains_scores_and_predicts_by_its_own_network():
     settings = {**SETTINGS.__dict__, "patches": 128, "validations": 1}
     shape = (24, 20, 5)
-    mask = np.zeros(shape, bool)
-    mask[3:21, 3:17, 1:4] = True
-    volume = np.where(mask, np.random.default_rng(3).random(shape), 0).astype(np.float32)
+    volume, mask = noise_scan(3, shape, np.s_[3:21, 3:17, 1:4], low=0, high=1)
     state, history = patch2loc_unpadded.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
     assert len(history) == 1
     assert state["patch"] == 8

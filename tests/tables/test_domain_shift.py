@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc.figures.domain_shift import transfer_figure
+from patch2loc.figures.domain_shift import domain_shift_figure
 from patch2loc.tables.domain_shift import (
     COLUMNS,
     domain_shift_layout,
@@ -89,7 +89,7 @@ def test_a_dataset_far_from_the_training_is_warned_of():
 
 
 def test_the_figure_has_every_scan_and_the_reference():
-    figure = transfer_figure(table(), DATASETS)
+    figure = domain_shift_figure(table(), DATASETS)
     (panel,) = figure.axes
     shown = np.concatenate([line.get_xdata() for line in panel.lines if line.get_marker() == "o"])
     assert sorted(shown) == sorted(table()["location_error"])
@@ -121,5 +121,5 @@ def test_another_method_has_its_own_reference_and_rows():
         "| **patch2loc** |" + "  |" * 5,
         "| **patch2loc\\_robust** |" + "  |" * 5,
     ]
-    labels = [label.get_text() for label in transfer_figure(found, DATASETS).axes[0].get_yticklabels()]
+    labels = [label.get_text() for label in domain_shift_figure(found, DATASETS).axes[0].get_yticklabels()]
     assert labels[:2] == ["IXI, T1: 1 scan, patch2loc", "IXI, T1: 1 scan, patch2loc_robust"]

@@ -1,4 +1,4 @@
-"""Numbers of one method on one dataset: of every subject, at every threshold, by every variant, and curves."""
+"""Numbers of one method on one dataset: of subjects, at thresholds, as the released code has them, and curves."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import write_csv
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.score.calibration import read_calibration
-    from patch2loc.score.times import read_times
+    from patch2loc.score.heatmap_folder import read_times
 
     files, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(files.cohort)
@@ -43,7 +43,7 @@ with rule_log(snakemake.log[0]):
     masks = [path for scan in [*scans, *validation_scans] for path in (scan.mask, scan.lesion)]
     inputs = [*params.models, *masks]
     description = describe(params.code, inputs, configuration, evaluation.metrics["subject"])
-    tables = (output.metrics, output.at_thresholds, output.variants, output.curves)
+    tables = (output.metrics, output.at_thresholds, output.released_code, output.curves)
     for path, table in zip(tables, evaluation, strict=True):
         write_csv(path, table)
         write_sidecar(path, description)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.data.scans import Scan
-from patch2loc.data.volumes import read, read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.metrics.curves import SHARES, curve_table, dice_above, index_of_best_mean, precision_at_recalls
 from patch2loc.metrics.detection import (
@@ -18,13 +18,12 @@ from patch2loc.metrics.detection import (
     Threshold,
     detections,
     healthy_quantiles,
-    voxel_volume_ml,
 )
 from patch2loc.metrics.location_error import healthy_location_errors
 from patch2loc.metrics.ranking import Ranking, RankingMetrics, auroc_against, rank, ranking_metrics
 from patch2loc.metrics.released_code import released_code_metrics
 from patch2loc.score.calibration import Calibration, calibrated_validation, read_heatmaps
-from patch2loc.score.times import read_times
+from patch2loc.score.heatmap_folder import read_times
 
 
 class SubjectMetrics(RankingMetrics):
@@ -171,7 +170,7 @@ def evaluate_scans(
 
     Args:
         scans: the tested scans, on the grid.
-        heatmaps: folder with {subject}.nii.gz and the times of scoring (`score.times`).
+        heatmaps: folder with {subject}.nii.gz and the times of scoring (`score.heatmap_folder`).
         healthy: heatmaps of the healthy test scans, for auroc_healthy, which is NaN without any.
         validation: heatmaps of the healthy validation scans, from which thresholds are taken.
         patches: patch table (parquet) of a method that predicts locations, for location_error; None for another one.
@@ -192,7 +191,7 @@ def evaluate_scans(
     if lesion_validation:
         thresholds.append(_lesion_threshold(lesion_validation, reference, spacing))
     auroc_healthy = auroc_against(reference.evaluated_score(read(path)[0]) for path in healthy)
-    voxel_ml = voxel_volume_ml(spacing)
+    voxel_ml = isotropic_voxel_ml(spacing)
     metrics: list[dict[str, object]] = []
     at_thresholds: list[dict[str, object]] = []
     released_code: list[dict[str, object]] = []
@@ -276,7 +275,7 @@ def _lesion_threshold(
     """
     dice = []
     for scan, path in validation:
-        lost = round(scan.lost_lesion()[0] / voxel_volume_ml(spacing))
+        lost = round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
         try:
             heatmap = reference.evaluated_score(read(path)[0])
             ranking = rank_scan(heatmap, read_mask(scan.mask), read_mask(scan.lesion), lost)

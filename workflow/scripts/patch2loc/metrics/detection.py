@@ -28,7 +28,7 @@ class Threshold(NamedTuple):
     threshold: float
 
 
-def voxel_volume_ml(spacing: float) -> float:
+def _voxel_ml(spacing: float) -> float:
     """Volume of a voxel of the grid, ml. spacing: mm."""
     return spacing**3 / 1000
 
@@ -83,7 +83,7 @@ def detections(
         The last three also with _small, _medium and _large (SIZES), of lesions on the grid and false positives of
         that volume.
     """
-    voxel_ml = voxel_volume_ml(spacing)
+    voxel_ml = _voxel_ml(spacing)
     box = bounding_box(mask | lesion)
     score, lesion = np.where(mask[box], heatmap[box], -np.inf), lesion[box]
     positives = int(np.count_nonzero(lesion)) + round(lost_ml / voxel_ml)

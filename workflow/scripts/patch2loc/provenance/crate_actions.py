@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from patch2loc import __version__
+from patch2loc.data.results import PREPROCESSED
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.provenance.crate_entities import (
     CONFIGURATION,
-    SCANS,
     WORKFLOW,
     Entities,
     Entity,
@@ -114,7 +114,7 @@ def _add_inputs(entities: Entities, inputs: Iterable[str], digests: Mapping[str,
 def _dataset_and_subject(entities: Entities, path: str) -> tuple[str, str] | None:
     """Dataset and subject of a file of a preprocessed scan; None for another file."""
     match Path(entities.relative(path) or "").parts:
-        case (folder, dataset, subject, _) if folder == SCANS and dataset in entities.datasets:
+        case (folder, dataset, subject, _) if folder == PREPROCESSED and dataset in entities.datasets:
             return dataset, subject
     return None
 

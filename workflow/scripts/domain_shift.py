@@ -1,4 +1,4 @@
-"""Domain shift, the location error in healthy tissue of every scan: table and figure."""
+"""Domain shift: location error in the healthy tissue of every scan, table and figure."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pandas as pd
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.figures.domain_shift import transfer_figure
+    from patch2loc.figures.domain_shift import domain_shift_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.tables.domain_shift import domain_shift_layout, domain_shift_table
@@ -28,6 +28,6 @@ with rule_log(snakemake.log[0]):
         latex=output.latex,
         html=output.html,
     )
-    save_figure(transfer_figure(table, params.datasets), [output.png, output.pdf])
+    save_figure(domain_shift_figure(table, params.datasets), [output.png, output.pdf])
     configuration = {"seed": params.seed, "folds": params.folds}
     write_sidecar(output.csv, describe(params.code, snakemake.input, configuration, subjects_in(patches)))

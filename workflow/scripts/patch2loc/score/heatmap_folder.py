@@ -1,4 +1,4 @@
-"""Times of scoring: the table that lies beside the heatmaps of a folder."""
+"""What a folder of heatmaps holds beside {subject}.nii.gz; a module of its own, because it decides nothing."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pandas as pd
 
 from patch2loc.files import read_csv, write_csv
 
-TIMES = "seconds.csv"  # columns subject, seconds, device, precision
+AS_PUBLISHED = "as_published"  # folder of the heatmaps with the post-processing of the method's authors
+TIMES = "seconds.csv"  # one row per scan: subject, seconds, device, precision
 
 
 def read_times(folder: str | Path) -> pd.DataFrame:
