@@ -7,6 +7,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
+from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
 from patch2loc.tables.inputs import FoldTables
@@ -57,8 +58,8 @@ def site_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
     rows: list[Row] = []
     for keys, part in table.groupby(["dataset", "site"], sort=False):
         dataset, site = map(str, keys)
-        about = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
-        rows.append((dataset_heading(dataset, {dataset: about}, part["n_subjects"].max()), []))
+        info: DatasetInfo = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
+        rows.append((dataset_heading(dataset, {dataset: info}, part["n_subjects"].max()), []))
         for method, summaries in parts_by(part, "method"):
             by_metric = {row["metric"]: row for row in table_rows(summaries)}
             cells = [cell for metric in SITE_METRICS for cell in _cells(by_metric.get(metric), metric)]

@@ -55,16 +55,16 @@ def domain_shift_table(patches: FoldTables, datasets: Datasets, training: Mappin
     errors = {key: _location_errors(folds) for key, folds in patches.items()}
     rows = []
     for (method, dataset), by_subject in errors.items():
-        about = datasets[dataset]
-        reference = errors[method, training[about["modality"]]].median()
+        info = datasets[dataset]
+        reference = errors[method, training[info["modality"]]].median()
         for subject, error in by_subject.items():
             ratio = error / reference
             rows.append(
                 {
                     "method": method,
                     **about_row(dataset, datasets),
-                    "role": about["role"],
-                    "site": about["sites"].get(subject, ""),
+                    "role": info["role"],
+                    "site": info["sites"].get(str(subject), ""),
                     "subject": subject,
                     "location_error": error,
                     "reference": reference,
