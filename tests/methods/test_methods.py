@@ -71,7 +71,7 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     write_json(tmp_path / "landmarks.json", landmarks)
     name = "toypackage.method"
     model_path = tmp_path / name / "model.safetensors"
-    settings = method_settings.complete(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
+    settings = method_settings.resolve_settings(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
     fitted = fit_model(
         FitJob(name, "T1", 0, settings, {}, code_hash(name, "patch2loc.train"), "cpu"),
         training=scans[:2],
