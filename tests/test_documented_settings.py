@@ -8,7 +8,7 @@ import pytest
 from patch2loc.methods import BUDGETS, LOCATING, NETWORKS, method
 from patch2loc.preprocess import scan
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 # Of methods whose page is another one's, or refers to another one for what its own table does not change.
 PAGES = {
