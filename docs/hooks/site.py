@@ -111,7 +111,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(linked):
         files.append(File.generated(config, site_path(path), abs_src_path=str(ROOT / path)))
     for parts in modules():
-        text = f"# {parts[-1]}\n\n::: {'.'.join(parts)}\n"
+        name = ".".join(parts)
+        text = f"---\ntitle: {name}\n---\n\n::: {name}\n"
         files.append(File.generated(config, module_page(parts), content=text))
     return files
 
