@@ -29,11 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 from straightforward import AT_ONCE, GRID, PATCH, host_batches, host_step, published, straightforward
 
-from patch2loc import device
-from patch2loc.dense import PRECISIONS, DenseNetwork, predict
-from patch2loc.network import LocationNetwork
-from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings, train
+from patch2loc.engine import device
+from patch2loc.engine.precision import PRECISIONS
+from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.location import LocationNetwork
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings, train
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 8096

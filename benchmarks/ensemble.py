@@ -19,13 +19,13 @@ import yaml
 from snakemake.utils import update_config
 from tqdm import tqdm
 
-from patch2loc.calibration import heatmaps_of
-from patch2loc.evaluate import rank_scan
-from patch2loc.method_names import configured, evaluated
-from patch2loc.methods import METHODS
-from patch2loc.metrics import measures
-from patch2loc.scans import Scan, read_cohort
-from patch2loc.volumes import read_mask
+from patch2loc.configuration.method_names import configured, evaluated
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.data.scans import Scan, read_cohort
+from patch2loc.data.volumes import read_mask
+from patch2loc.evaluate.subjects import rank_scan
+from patch2loc.metrics.ranking import measures
+from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

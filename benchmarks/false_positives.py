@@ -20,16 +20,11 @@ import yaml
 from snakemake.utils import update_config
 from tqdm import tqdm
 
-from patch2loc.calibration import (
-    Calibration,
-    fit_calibration,
-    heatmaps_of,
-    held_out_calibrations,
-    read_heatmaps,
-)
-from patch2loc.detection import healthy_quantiles
-from patch2loc.method_names import CALIBRATED
-from patch2loc.scans import read_cohort
+from patch2loc.configuration.method_names import CALIBRATED
+from patch2loc.data.scans import read_cohort
+from patch2loc.metrics.detection import healthy_quantiles
+from patch2loc.score.calibration import Calibration, fit_calibration, held_out_calibrations, read_heatmaps
+from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # What of the calibration is taken into account: the whole is the calibrated score.

@@ -18,12 +18,12 @@ import yaml
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from patch2loc import device
-from patch2loc.metrics import evaluate_scores
+from patch2loc.data.scans import read_cohort
+from patch2loc.data.volumes import read_mask
+from patch2loc.engine import device
+from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.models import load_model
-from patch2loc.scans import read_cohort
-from patch2loc.score import heatmap_of
-from patch2loc.volumes import read_mask
+from patch2loc.score.scoring import heatmap_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,11 +21,11 @@ import pandas as pd
 import scipy
 from scipy.ndimage import gaussian_filter
 
-from patch2loc.curves import SHARES, dice_above, precision_at_recalls
-from patch2loc.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
-from patch2loc.evaluate import evaluate_subject, rank_scan
-from patch2loc.metrics import Ranking
-from patch2loc.variants import variants
+from patch2loc.evaluate.subjects import evaluate_subject, rank_scan
+from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
+from patch2loc.metrics.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
+from patch2loc.metrics.ranking import Ranking
+from patch2loc.metrics.released_code import variants
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (192, 192, 100)

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from patch2loc import volumes
-from patch2loc.atlas import Atlas, load_atlas
+from patch2loc.data import volumes
 from patch2loc.files import write_csv
+from patch2loc.preprocess.atlas import Atlas, load_atlas
 from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.images import one_thread, read_scan, resample_like
 from patch2loc.preprocess.quality import dice

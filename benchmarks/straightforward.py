@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from patch2loc import patches
-from patch2loc.dense import PRECISIONS
-from patch2loc.network import LocationNetwork, SmallConv2d
-from patch2loc.train import CENTRE, SPREAD, beta_nll
+from patch2loc.engine.precision import PRECISIONS
+from patch2loc.network import patches
+from patch2loc.network.location import LocationNetwork, SmallConv2d
+from patch2loc.network.training import CENTRE, SPREAD, beta_nll
 
 GRID, PATCH = (192, 192, 100), 24
 AT_ONCE = {"cpu": 1024, "cuda": 16384}  # patches

@@ -17,12 +17,12 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from patch2loc import device
+from patch2loc.data.scans import read_cohort
+from patch2loc.engine import device
 from patch2loc.files import read_json
-from patch2loc.sampling import PatchPool
-from patch2loc.scans import read_cohort
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings, train
 from patch2loc.standardize import StandardisedScans
-from patch2loc.train import Settings, train
 
 ROOT = Path(__file__).resolve().parents[1]
 

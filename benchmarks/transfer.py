@@ -22,11 +22,11 @@ import yaml
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from patch2loc.evaluate import healthy_location_errors
+from patch2loc.data.scans import read_cohort
+from patch2loc.evaluate.patch_analysis import cohort_patches
 from patch2loc.files import read_json
-from patch2loc.methods import method
-from patch2loc.patch_statistics import cohort_patches
-from patch2loc.scans import read_cohort
+from patch2loc.method_interface import method
+from patch2loc.metrics.location_error import healthy_location_errors
 from patch2loc.standardize import StandardisedScans
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 from engine import brain, cpu_name, short, synchronise, widened
 from straightforward import published, straightforward
 
-from patch2loc import device
-from patch2loc.dense import DenseNetwork, predict
+from patch2loc.engine import device
 from patch2loc.methods.patch2loc_dense import unpadded
-from patch2loc.network import LocationNetwork
-from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings, train
-from patch2loc.train import published as trained_published
-from patch2loc.unpadded_network import ReadyUnpadded, UnpaddedNetwork
+from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.location import LocationNetwork
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings, train
+from patch2loc.network.training import published as trained_published
+from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 # Grid, patch, widths, reach of the median filter, and patches of a training step.

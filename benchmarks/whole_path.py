@@ -20,12 +20,13 @@ import torch
 from engine import brain, widened
 from straightforward import GRID, PATCH
 
-from patch2loc import device, volumes
-from patch2loc.dense import DenseNetwork
-from patch2loc.evaluate import evaluate_subject
+from patch2loc.data import volumes
+from patch2loc.engine import device
+from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.heatmap import score_voxels
-from patch2loc.network import LocationNetwork
-from patch2loc.postprocessing import median_filtered
+from patch2loc.network.inference import DenseNetwork
+from patch2loc.network.location import LocationNetwork
+from patch2loc.score.postprocessing import median_filtered
 from patch2loc.standardize import standardise
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -86,7 +86,7 @@ rule subject_lists:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.splits"),
+        code=code_hash("patch2loc.data.splits"),
         split=config["split"],
         lists={name: {fold: roles(name, fold) for fold in FOLDS} for name in HEALTHY if divided(name)},
     script:

@@ -11,23 +11,26 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc import declared_combinations, method_names, methods, prerequisites, provenance, splits
+from patch2loc.configuration import combinations, method_constants, method_names, method_registry, prerequisites
+from patch2loc.data import splits
 from patch2loc.acquire import registry, sources
-from patch2loc.brain_extraction import TOOLS, find_command
-from patch2loc.configuration import check_configuration, check_paths, check_schema, training_settings
+from patch2loc.preprocess.external_tools import TOOLS, find_command
+from patch2loc.configuration.check import check_configuration, check_paths, check_schema, training_settings
 from patch2loc.errors import InputError
-from patch2loc.methods import module_name, runs_network
-from patch2loc.provenance import code_hash
-from patch2loc.viewer import PAGE
+from patch2loc.configuration.method_registry import runs_network
+from patch2loc.method_interface import module_name
+from patch2loc.provenance.code import PREPROCESSING as PREPROCESSING_CODE
+from patch2loc.provenance.code import code_hash
+from patch2loc.report.viewer import PAGE
 
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 try:
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     validate(config, str(SCHEMA))  # for the defaults that it fills in
-    config["methods"] = method_names.configured(config["methods"], methods.METHODS)
+    config["methods"] = method_names.configured(config["methods"], method_registry.METHODS)
     check_configuration(config)
     check_paths(config)
-    declared_combinations.check_combinations(config["combinations"])
+    combinations.check_combinations(config["combinations"])
     FALLBACKS = prerequisites.fallbacks(config["methods"], config["pretrained"])
 except InputError as error:
     raise WorkflowError(str(error)) from error
@@ -37,8 +40,8 @@ DATASETS = config["datasets"]
 FOLDS = config["folds"]
 GPU = int(config["device"] != "cpu")  # GPUs that a job of the network asks for
 METHODS = config["methods"]
-LOCATING = [name for name in METHODS if name in methods.LOCATING]  # they predict locations
-COMBINATIONS = declared_combinations.possible(config["combinations"], METHODS)
+LOCATING = [name for name in METHODS if name in method_registry.LOCATING]  # they predict locations
+COMBINATIONS = combinations.possible(config["combinations"], METHODS)
 SCORED = [*METHODS, *COMBINATIONS]  # what there are heatmaps of
 LESION = [name for name, dataset in DATASETS.items() if dataset["role"] == "lesion"]
 HEALTHY = [name for name, dataset in DATASETS.items() if dataset["role"] == "healthy"]
@@ -56,7 +59,7 @@ wildcard_constraints:
 
 
 if workflow.is_main_process and (
-    note := declared_combinations.left_out_note(config["combinations"], METHODS)
+    note := combinations.left_out_note(config["combinations"], METHODS)
 ):
     logger.warning(note)
 for modality, name in config["training_data"].items():

@@ -48,7 +48,7 @@ def archives_of(wildcards):
 def usable_weights():
     """Weights from elsewhere that the methods of the configuration can use."""
     try:
-        asked = {name for method in METHODS for name in prerequisites.declared(method, "PRETRAINED")}
+        asked = {name for method in METHODS for name in method_constants.declared(method, "PRETRAINED")}
     except InputError as error:
         raise WorkflowError(str(error)) from error
     return [name for name in prerequisites.WEIGHTS if name in asked]

@@ -97,7 +97,7 @@ PROTOCOL = " ".join(
         f"network {config['training']['network']}, {config['training']['patches']:,} training patches.",
         OVERLAPS,
         FALLBACKS,
-        declared_combinations.described(COMBINATIONS),
+        combinations.described(COMBINATIONS),
     )
     if part
 )

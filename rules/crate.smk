@@ -22,7 +22,7 @@ rule crate:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("patch2loc.crate"),
+        code=code_hash("patch2loc.provenance.crate"),
         jobs=lambda wildcards: list(every_job()),
         datasets=ABOUT,
         configuration=config,

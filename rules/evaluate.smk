@@ -44,7 +44,7 @@ rule calibrate:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("patch2loc.calibration"),
+        code=code_hash("patch2loc.score.calibration"),
         spacing=config["grid"]["spacing"],
     script:
         "../workflow/scripts/calibrate.py"
@@ -92,7 +92,7 @@ rule evaluate:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        code=code_hash("patch2loc.evaluate"),
+        code=code_hash("patch2loc.evaluate.subjects"),
         patch=config["patch"],
         spacing=config["grid"]["spacing"],
         models=scoring_models,
@@ -120,7 +120,7 @@ rule analyse_patches:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=lambda wildcards: code_hash(
-            "patch2loc.patch_statistics", module_name(wildcards.method), "patch2loc.standardize"
+            "patch2loc.evaluate.patch_analysis", module_name(wildcards.method), "patch2loc.standardize"
         ),
         device=config["device"],
         precision=config["precision"],

@@ -29,7 +29,7 @@ rule methods:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
-        code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables"),
+        code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables.table1"),
         methods=SCORED,
         datasets={name: ABOUT[name] for name in LESION},
         preprocessed=f"{RESULTS}/preprocessed",
@@ -56,7 +56,7 @@ rule curves:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.curves", "patch2loc.tables"),
+        code=code_hash("patch2loc.figures.curves", "patch2loc.tables.table1"),
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
     script:
@@ -74,7 +74,7 @@ rule subjects:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables"),
+        code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables.table1"),
         figure="subjects",
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
@@ -94,7 +94,7 @@ rule folds:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables"),
+        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.table1"),
         figure="folds",
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
@@ -120,7 +120,7 @@ rule cost:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.cost", "patch2loc.tables"),
+        code=code_hash("patch2loc.figures.cost", "patch2loc.tables.table1"),
         methods=TRAINED,
         datasets={name: ABOUT[name] for name in LESION},
         modalities=LESION_MODALITIES,

@@ -1,8 +1,8 @@
 # The paper's figures, learning curves, the viewer, and the report that opens alone.
 # What the code's hash does not see: pages and templates.
-VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/viewer/{name}") for name in PAGE]
+VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/report/viewer/{name}") for name in PAGE]
 REPORT_PAGES = [
-    workflow.source_path(f"../workflow/scripts/patch2loc/report_{name}.j2")
+    workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
     for name in ("template.html", "parts.html", "style.css")
 ]
 
@@ -219,7 +219,7 @@ rule viewer:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        code=code_hash("patch2loc.viewer.folder"),
+        code=code_hash("patch2loc.report.viewer.folder"),
         datasets=ABOUT,
         methods=sorted(
             [method for method in EVALUATED if not method_names.is_native(method)],
@@ -256,7 +256,7 @@ rule report_page:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        code=code_hash("patch2loc.report"),
+        code=code_hash("patch2loc.report.page"),
         preprocessed=f"{RESULTS}/preprocessed",
         datasets=ABOUT,
         configuration={key: value for key, value in config.items() if key != "datasets"},

@@ -23,7 +23,7 @@ rule preprocess:
         runtime=lambda wildcards, attempt: 20 * attempt,
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
-        code=code_hash(*provenance.PREPROCESSING),
+        code=code_hash(*PREPROCESSING_CODE),
         device=config["device"],
         atlas=ATLAS,
         grid=config["grid"],
@@ -48,7 +48,7 @@ rule cohort:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.scans"),
+        code=code_hash("patch2loc.data.scans"),
         modality=modality_of,
     script:
         "../workflow/scripts/cohort.py"
@@ -70,7 +70,7 @@ rule quality:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.quality_table"),
+        code=code_hash("patch2loc.tables.quality"),
         modalities={name: about["modality"] for name, about in ABOUT.items()},
     script:
         "../workflow/scripts/quality.py"
@@ -87,6 +87,6 @@ rule every_scan_used:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.quality_table"),
+        code=code_hash("patch2loc.tables.quality"),
     script:
         "../workflow/scripts/every_scan_used.py"

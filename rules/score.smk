@@ -17,7 +17,7 @@ rule score:
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
-        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score"),
+        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
         device=config["device"],
@@ -43,7 +43,7 @@ rule combine:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("patch2loc.combination"),
+        code=code_hash("patch2loc.score.combination"),
         of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
         by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
         spacing=config["grid"]["spacing"],
@@ -72,7 +72,7 @@ rule carry_back:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        code=code_hash("patch2loc.preprocess"),
+        code=code_hash("patch2loc.preprocess.scan"),
         subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
         grid=config["grid"],
         atlas=ATLAS,

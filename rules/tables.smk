@@ -14,7 +14,7 @@ rule table1:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.tables", "patch2loc.summary"),
+        code=code_hash("patch2loc.tables.table1", "patch2loc.metrics.summary"),
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
@@ -39,7 +39,7 @@ rule table2:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("patch2loc.correlation_table"),
+        code=code_hash("patch2loc.tables.table2"),
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
         seed=config["seed"],
@@ -68,7 +68,7 @@ rule cases:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.tables"),
+        code=code_hash("patch2loc.tables.table1"),
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
         folds=FOLDS,
@@ -90,7 +90,7 @@ rule thresholds:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.threshold_table"),
+        code=code_hash("patch2loc.tables.thresholds"),
         table="thresholds",
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION + HEALTHY},
@@ -115,7 +115,7 @@ rule comparison:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.comparison"),
+        code=code_hash("patch2loc.tables.comparison"),
         table="comparison",
         methods=method_names.competing(EVALUATED),
         datasets={name: ABOUT[name] for name in LESION},
@@ -140,7 +140,7 @@ rule by_volume:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.by_volume"),
+        code=code_hash("patch2loc.tables.by_volume"),
         table="by_volume",
         methods=EVALUATED,
         datasets={name: ABOUT[name] for name in LESION},
@@ -165,7 +165,7 @@ rule by_site:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.by_site"),
+        code=code_hash("patch2loc.tables.by_site"),
         table="by_site",
         methods=EVALUATED,
         datasets={name: ABOUT[name] | {"sites": of_scans} for name, of_scans in SITES.items()},
@@ -190,7 +190,7 @@ rule variants:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=code_hash("patch2loc.comparison"),
+        code=code_hash("patch2loc.tables.comparison"),
         table="variants",
         methods=SCORED,
         datasets={name: ABOUT[name] for name in LESION},

@@ -24,7 +24,7 @@ rule train:
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
-        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.fit"),
+        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),
         seed=config["seed"],
         patch=config["patch"],
         settings=method_settings,
@@ -36,7 +36,7 @@ rule train:
         preprocessing=lambda wildcards: {
             "atlas": ATLAS,
             "preprocess": PREPROCESSING[config["training_data"][wildcards.modality]]["settings"],
-            "preprocess_code": code_hash(*provenance.PREPROCESSING),
+            "preprocess_code": code_hash(*PREPROCESSING_CODE),
         },
     script:
         "../workflow/scripts/train.py"

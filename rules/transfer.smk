@@ -14,7 +14,7 @@ rule transfer:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=code_hash("patch2loc.transfer", "patch2loc.figures.transfer"),
+        code=code_hash("patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift"),
         methods=LOCATING,
         datasets={name: ABOUT[name] | {"sites": sites(name)} for name in HEALTHY + LESION + UNLABELLED},
         training=config["training_data"],

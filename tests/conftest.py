@@ -51,7 +51,7 @@ def scored_run(tmp_path_factory):
     """Results of a small simulated run, with its viewer."""
     from scored_results import scored_results
 
-    from patch2loc.viewer.folder import write_viewer
+    from patch2loc.report.viewer.folder import write_viewer
 
     folder = tmp_path_factory.mktemp("scored")
     write_viewer(folder / "report", scored_results(folder), 2, 0, "jet")
@@ -61,7 +61,7 @@ def scored_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(scored_run):
     """The viewer's server of that run."""
-    from patch2loc.viewer.server import server_of
+    from patch2loc.report.viewer.server import server_of
 
     with server_of(scored_run, 0) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 import torch
 from poses import moved_brain, rigid
-from test_own_scan import write_model
+from written_models import write_model
 
 from patch2loc import __main__, own_scan
 from patch2loc.__main__ import main
-from patch2loc.atlas import load_atlas
 from patch2loc.errors import InputError
 from patch2loc.own_scan import STAGES
+from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.preprocess.brain_mask import SKULL_STRIP
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc import volumes
+from patch2loc.data import volumes
+from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import (
     read_csv,
@@ -18,7 +19,6 @@ from patch2loc.files import (
     write_csv,
     write_json,
 )
-from patch2loc.volumes import Grid
 
 
 def test_a_result_appears_whole_or_not_at_all(tmp_path):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from patch2loc import postprocessing
-from patch2loc.dense import DenseNetwork
 from patch2loc.heatmap import score_volume, score_voxels
-from patch2loc.network import LocationNetwork
-from patch2loc.postprocessing import median_filtered
+from patch2loc.network.inference import DenseNetwork
+from patch2loc.network.location import LocationNetwork
+from patch2loc.score import postprocessing
+from patch2loc.score.postprocessing import median_filtered
 
 PATCH, SHAPE = 8, (24, 20, 6)
 

@@ -14,12 +14,12 @@ import torch
 from golden import assert_golden, golden_weights, needs_golden
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
-from patch2loc.checkpoints import read_landmarks
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.methods.patch2loc import location_network
 from patch2loc.models import load_model, save_model
-from patch2loc.network import LocationNetwork
+from patch2loc.network.lightning import read_landmarks
+from patch2loc.network.location import LocationNetwork
 
 LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "protocol": "released-code"}
 

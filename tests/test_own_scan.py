@@ -6,53 +6,26 @@ import pytest
 import torch
 from matplotlib.image import imread
 from poses import moved_brain, rigid
+from written_models import SHAPE, SPACING, write_model
 
-from patch2loc import own_scan, volumes
-from patch2loc.atlas import common_grid, load_atlas
+from patch2loc import own_scan
+from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import chosen_slices, scan_figure
-from patch2loc.models import load_model, save_model
-from patch2loc.network import LocationNetwork
+from patch2loc.models import load_model
+from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
-from patch2loc.preprocess import to_scan_space
-from patch2loc.preprocess.scan import read_transform
-from patch2loc.provenance import PREPROCESSING, code_hash
-from patch2loc.score import heatmap_of
+from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.preprocess.scan import read_transform, to_scan_space
+from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.score.scoring import heatmap_of
 
-SHAPE, SPACING = (48, 48, 25), 4.0
 FILES = {"heatmap.nii.gz", "heatmap_atlas.nii.gz", "heatmap.png", "summary.json", "preprocessed"}
 
 
 @pytest.fixture(scope="module")
 def atlas():
     return load_atlas("icbm152", "T1")
-
-
-@pytest.fixture(scope="module")
-def scan(atlas, tmp_path_factory):
-    """The atlas brain, turned and shifted, stored from right to left."""
-    image, affine = moved_brain(atlas, rigid((4, 0, 8), (5, -7, 3)))
-    stored = nib.Nifti1Image(image, affine).as_reoriented([[0, -1], [1, 1], [2, 1]])
-    path = tmp_path_factory.mktemp("scan") / "head.nii.gz"
-    nib.save(stored, path)
-    return path
-
-
-def write_model(path, icbm152, **others):
-    """Thresh, which has nothing to learn, on a coarse grid; the preprocessing that takes least time."""
-    grid = common_grid(icbm152, SHAPE, SPACING)
-    model = {
-        "method": "thresh",
-        "modality": "T1",
-        "fold": 0,
-        "atlas": "icbm152",
-        "preprocess": {"registration": "affine", "bias_correction": False},
-        "state": {},
-        "landmarks": {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0]},
-        "grid": {"shape": list(SHAPE), "spacing": SPACING, "affine": grid.affine.tolist()},
-    }
-    save_model(path, model | others)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +36,16 @@ def model(atlas, tmp_path_factory):
         healthy_threshold=0.9,
         preprocess_code=code_hash(*PREPROCESSING),
     )
+
+
+@pytest.fixture(scope="module")
+def scan(atlas, tmp_path_factory):
+    """The atlas brain, turned and shifted, stored from right to left."""
+    image, affine = moved_brain(atlas, rigid((4, 0, 8), (5, -7, 3)))
+    stored = nib.Nifti1Image(image, affine).as_reoriented([[0, -1], [1, 1], [2, 1]])
+    path = tmp_path_factory.mktemp("scan") / "head.nii.gz"
+    nib.save(stored, path)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from patch2loc import volumes
+from patch2loc.data import volumes
+from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.scans import Scan
 from patch2loc.standardize import fit_landmarks, read_standardised, standardise
 
 AFFINE = np.diag([2.0, 2, 2, 1])

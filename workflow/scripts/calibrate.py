@@ -5,8 +5,8 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.calibration import fit_calibration, write_calibration
-    from patch2loc.volumes import read
+    from patch2loc.data.volumes import read
+    from patch2loc.score.calibration import fit_calibration, write_calibration
 
     found = [read(path) for path in sorted(Path(snakemake.input[0]).glob("*.nii.gz"))]
     calibration = fit_calibration([heatmap for heatmap, _ in found], snakemake.params.spacing)

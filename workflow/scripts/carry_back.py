@@ -5,11 +5,11 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.atlas import common_grid, load_atlas
+    from patch2loc.data.scans import read_cohort
+    from patch2loc.data.volumes import read, write
     from patch2loc.files import replacing_folder
-    from patch2loc.preprocess import read_transform, to_scan_space
-    from patch2loc.scans import read_cohort
-    from patch2loc.volumes import read, write
+    from patch2loc.preprocess.atlas import common_grid, load_atlas
+    from patch2loc.preprocess.scan import read_transform, to_scan_space
 
     given, params = snakemake.input, snakemake.params
     grid = common_grid(

@@ -5,7 +5,7 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.scans import Scan, write_cohort
+    from patch2loc.data.scans import Scan, write_cohort
 
     folders = map(Path, snakemake.input)
     write_cohort(

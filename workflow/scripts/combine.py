@@ -3,7 +3,7 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.combination import combine_folders, parts_of
+    from patch2loc.score.combination import combine_folders, parts_of
 
     given, params = snakemake.input, snakemake.params
     parts = parts_of(params.of, given.heatmaps, given.calibrations, params.spacing)

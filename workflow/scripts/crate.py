@@ -7,7 +7,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import yaml
 
-    from patch2loc.crate import write_crate
+    from patch2loc.provenance.crate import write_crate
 
     given, params = snakemake.input, snakemake.params
     write_crate(

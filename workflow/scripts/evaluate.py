@@ -5,12 +5,12 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.calibration import read_calibration
-    from patch2loc.evaluate import evaluate_scans
+    from patch2loc.configuration.method_names import subfolder
+    from patch2loc.data.scans import read_cohort
+    from patch2loc.evaluate.subjects import evaluate_scans
     from patch2loc.files import read_csv, write_csv
-    from patch2loc.method_names import subfolder
-    from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.scans import read_cohort
+    from patch2loc.provenance.record import describe, write_sidecar
+    from patch2loc.score.calibration import read_calibration
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(given.cohort)

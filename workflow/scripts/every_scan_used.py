@@ -4,7 +4,7 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.files import read_csv
-    from patch2loc.quality_table import check_every_scan_is_used
+    from patch2loc.tables.quality import check_every_scan_is_used
 
     table = read_csv(snakemake.input[0])
     check_every_scan_is_used(table, snakemake.input[0])

@@ -5,12 +5,13 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.configuration.method_names import scored_by
+    from patch2loc.data.labels import label_of
     from patch2loc.figures.cost import cost_figure, cost_table, devices_line, training_seconds
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_json
-    from patch2loc.method_names import scored_by
-    from patch2loc.provenance import sidecar
-    from patch2loc.tables import label_of, read_folds
+    from patch2loc.provenance.record import sidecar
+    from patch2loc.tables.inputs import read_folds
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     folds = len(params.folds)

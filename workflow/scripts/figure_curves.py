@@ -5,10 +5,10 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.data.labels import label_of
     from patch2loc.figures.curves import DatasetCurves, curves_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_csv
-    from patch2loc.tables import label_of
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     keys = product(params.methods, params.datasets)

@@ -5,11 +5,11 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
+    from patch2loc.data.labels import label_of
+    from patch2loc.data.scans import read_cohort
+    from patch2loc.data.volumes import read
     from patch2loc.figures.ellipses import ellipse_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.scans import read_cohort
-    from patch2loc.tables import label_of
-    from patch2loc.volumes import read
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     about = params.about

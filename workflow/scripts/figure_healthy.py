@@ -5,11 +5,11 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.data.labels import label_of
+    from patch2loc.data.scans import Scan
+    from patch2loc.data.volumes import read, read_mask
     from patch2loc.figures.slices import SliceCase, evenly_spaced_slices, slice_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.scans import Scan
-    from patch2loc.tables import label_of
-    from patch2loc.volumes import read, read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     folders = dict(zip(params.datasets, map(Path, given.heatmaps), strict=True))

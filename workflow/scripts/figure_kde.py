@@ -5,9 +5,9 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
+    from patch2loc.data.labels import label_of
     from patch2loc.figures.kde import kde_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.tables import label_of
 
     params, output = snakemake.params, snakemake.output
     rows = [

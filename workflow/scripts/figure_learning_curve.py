@@ -5,9 +5,9 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
+    from patch2loc.data.labels import dataset_label
     from patch2loc.figures.learning_curve import learning_curve
     from patch2loc.figures.style import save_figure
-    from patch2loc.tables import dataset_label
 
     wildcards, output = snakemake.wildcards, snakemake.output
     title = dataset_label(f"Training, fold {wildcards.fold}", snakemake.params.simulated, wildcards.modality)

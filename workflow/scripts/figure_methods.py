@@ -7,13 +7,13 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import numpy as np
 
+    from patch2loc.data.labels import label_of
+    from patch2loc.data.scans import Scan
+    from patch2loc.data.volumes import read, read_mask
     from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure
     from patch2loc.figures.slices import lesion_slice, median_subject
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_csv
-    from patch2loc.scans import Scan
-    from patch2loc.tables import label_of
-    from patch2loc.volumes import read, read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     folders = iter(given.heatmaps)

@@ -5,10 +5,11 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.data.labels import label_of
     from patch2loc.figures.fold_spread import folds_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.figures.subject_scatter import subjects_figure
-    from patch2loc.tables import label_of, read_folds
+    from patch2loc.tables.inputs import read_folds
 
     params, output = snakemake.params, snakemake.output
     by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))

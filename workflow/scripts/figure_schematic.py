@@ -5,8 +5,10 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import device
-    from patch2loc.dense import DenseNetwork
+    from patch2loc.data.labels import label_of
+    from patch2loc.data.scans import Scan, read_cohort
+    from patch2loc.data.volumes import read_mask
+    from patch2loc.engine import device
     from patch2loc.figures.schematic import schematic_figure
     from patch2loc.figures.schematic_examples import inference_example, training_example
     from patch2loc.figures.slices import median_subject
@@ -14,10 +16,8 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_csv
     from patch2loc.methods.patch2loc import location_network
     from patch2loc.models import load_model
-    from patch2loc.scans import Scan, read_cohort
+    from patch2loc.network.inference import DenseNetwork
     from patch2loc.standardize import read_standardised
-    from patch2loc.tables import label_of
-    from patch2loc.volumes import read_mask
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     model = load_model(given.model)

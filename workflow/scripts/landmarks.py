@@ -3,8 +3,8 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.data.scans import read_cohort
     from patch2loc.files import write_json
-    from patch2loc.scans import read_cohort
     from patch2loc.standardize import fit_landmarks
 
     scans = read_cohort(snakemake.input[0])

@@ -3,9 +3,9 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import volumes
     from patch2loc.acquire.painted import paint_stroke
-    from patch2loc.atlas import load_atlas
+    from patch2loc.data import volumes
+    from patch2loc.preprocess.atlas import load_atlas
     from patch2loc.preprocess.images import one_thread
     from patch2loc.preprocess.register import matrix, register
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.atlas import common_grid, load_atlas
     from patch2loc.errors import InputError
-    from patch2loc.preprocess import preprocess_scan, template, write_left_out, write_preprocessed
-    from patch2loc.provenance import describe, write_sidecar
+    from patch2loc.preprocess.atlas import common_grid, load_atlas
+    from patch2loc.preprocess.released_code import template
+    from patch2loc.preprocess.scan import preprocess_scan, write_left_out, write_preprocessed
+    from patch2loc.provenance.record import describe, write_sidecar
 
     given = {part: Path(path) for part, path in snakemake.input.items()}
     params, folder = snakemake.params, snakemake.output[0]

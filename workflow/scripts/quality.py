@@ -5,9 +5,9 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from pathlib import Path
 
+    from patch2loc.data.scans import Scan
     from patch2loc.files import write_csv
-    from patch2loc.quality_table import quality_table
-    from patch2loc.scans import Scan
+    from patch2loc.tables.quality import quality_table
 
     modalities = snakemake.params.modalities
     folders = [Path(folder) for folder in snakemake.input]

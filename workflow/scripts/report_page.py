@@ -8,9 +8,9 @@ with rule_log(snakemake.log[0]):
     import pandas as pd
 
     from patch2loc.files import read_csv, read_json
-    from patch2loc.provenance import environment
-    from patch2loc.report import ReportFigure, ScanQuality, write_report
-    from patch2loc.transfer import transfer_warnings
+    from patch2loc.provenance.record import environment
+    from patch2loc.report.page import ReportFigure, ScanQuality, write_report
+    from patch2loc.tables.domain_shift import transfer_warnings
 
     given, params = snakemake.input, snakemake.params
     metrics = []

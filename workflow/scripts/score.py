@@ -3,13 +3,13 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import device
-    from patch2loc.scans import read_cohort
-    from patch2loc.score import score_scans
+    from patch2loc.configuration import method_registry
+    from patch2loc.data.scans import read_cohort
+    from patch2loc.score.scoring import score_scans
 
     params = snakemake.params
     method = snakemake.wildcards.method
-    where, precision = device.for_method(method, params.device, params.precision, snakemake.threads)
+    where, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
     score_scans(
         snakemake.input.model,
         read_cohort(snakemake.input.cohort),

@@ -5,7 +5,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
-    from patch2loc import splits
+    from patch2loc.data import splits
     from patch2loc.files import write_csv
 
     rows = []

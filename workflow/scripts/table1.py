@@ -5,15 +5,15 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import tables
-    from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.summary import summarise
+    from patch2loc.metrics.summary import summarise
+    from patch2loc.provenance.record import describe, write_sidecar
+    from patch2loc.tables import formats, inputs, table1
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
-    by_fold = tables.read_folds(given.metrics, product(params.methods, params.datasets), len(params.folds))
+    by_fold = inputs.read_folds(given.metrics, product(params.methods, params.datasets), len(params.folds))
     summaries = {key: summarise(metrics, params.seed) for key, metrics in by_fold.items()}
-    table = tables.table1(summaries, params.datasets, tables.read_published(given.published))
-    layout = tables.table1_layout(table, params.datasets, params.protocol)
-    tables.write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
+    table = table1.table1(summaries, params.datasets, inputs.read_published(given.published))
+    layout = table1.table1_layout(table, params.datasets, params.protocol)
+    formats.write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
-    write_sidecar(output.csv, describe(params.code, given, configuration, tables.subjects_in(by_fold)))
+    write_sidecar(output.csv, describe(params.code, given, configuration, inputs.subjects_in(by_fold)))

@@ -5,9 +5,10 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
-    from patch2loc.correlation_table import table2, table2_layout
-    from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.tables import read_folds, read_published, subjects_in, write_table
+    from patch2loc.provenance.record import describe, write_sidecar
+    from patch2loc.tables.formats import write_table
+    from patch2loc.tables.inputs import read_folds, read_published, subjects_in
+    from patch2loc.tables.table2 import table2, table2_layout
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     patches = read_folds(given.patches, params.datasets, len(params.folds), pd.read_parquet)

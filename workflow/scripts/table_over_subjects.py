@@ -5,15 +5,16 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import by_site, by_volume, comparison, threshold_table
-    from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.tables import read_folds, subjects_in, write_table
+    from patch2loc.provenance.record import describe, write_sidecar
+    from patch2loc.tables import by_site, by_volume, comparison, released_code, thresholds
+    from patch2loc.tables.formats import write_table
+    from patch2loc.tables.inputs import read_folds, subjects_in
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     table_of, layout_of = {
-        "thresholds": (threshold_table.threshold_table, threshold_table.threshold_layout),
+        "thresholds": (thresholds.threshold_table, thresholds.threshold_layout),
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
-        "variants": (comparison.variant_table, comparison.variant_layout),
+        "variants": (released_code.variant_table, released_code.variant_layout),
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
         "by_site": (by_site.site_table, by_site.site_layout),
     }[params.table]

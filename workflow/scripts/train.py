@@ -3,13 +3,15 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc import device
-    from patch2loc.fit import fit_model
-    from patch2loc.methods import complete
-    from patch2loc.scans import read_cohort
+    from patch2loc.configuration import method_registry
+    from patch2loc.configuration.method_settings import complete
+    from patch2loc.data.scans import read_cohort
+    from patch2loc.train import fit_model
 
     params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
-    where, precision = device.for_method(wildcards.method, params.device, params.precision, snakemake.threads)
+    where, precision = method_registry.for_method(
+        wildcards.method, params.device, params.precision, snakemake.threads
+    )
     fold = int(wildcards.fold)
     numbers = {
         "patch": params.patch,

@@ -7,11 +7,12 @@ import pandas as pd
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
+    from patch2loc.figures.domain_shift import transfer_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.figures.transfer import transfer_figure
-    from patch2loc.provenance import describe, write_sidecar
-    from patch2loc.tables import read_folds, subjects_in, write_table
-    from patch2loc.transfer import transfer_layout, transfer_table
+    from patch2loc.provenance.record import describe, write_sidecar
+    from patch2loc.tables.domain_shift import transfer_layout, transfer_table
+    from patch2loc.tables.formats import write_table
+    from patch2loc.tables.inputs import read_folds, subjects_in
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     patches = read_folds(given, product(params.methods, params.datasets), len(params.folds), pd.read_parquet)

@@ -5,10 +5,10 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.calibration import heatmaps_of
+    from patch2loc.data.scans import read_cohort
     from patch2loc.files import read_csv
-    from patch2loc.scans import read_cohort
-    from patch2loc.viewer.folder import ScoredDataset, write_viewer
+    from patch2loc.report.viewer.folder import ScoredDataset, write_viewer
+    from patch2loc.score.stored_heatmaps import heatmaps_of
 
     given, params = snakemake.input, snakemake.params
     results = Path(snakemake.output[0]).parent

@@ -133,7 +133,7 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
 
 
 def _view(chosen: argparse.Namespace) -> int:
-    from patch2loc.viewer.server import serve
+    from patch2loc.report.viewer.server import serve
 
     serve(chosen.results, chosen.port, not chosen.no_browser)
     return 0
@@ -188,7 +188,7 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
 def _score(chosen: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from patch2loc import device
+    from patch2loc.engine import device
     from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
 
     folders = _folders(chosen.scans, Path(chosen.output))
@@ -248,7 +248,7 @@ def _simulate(chosen: argparse.Namespace) -> int:
 
 
 def _trace(chosen: argparse.Namespace) -> int:
-    from patch2loc.provenance import trace
+    from patch2loc.provenance.trace import trace
 
     chain = trace(chosen.file)
     if not chain:

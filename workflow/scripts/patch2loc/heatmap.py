@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from patch2loc.dense import DenseNetwork, predict
-from patch2loc.network import LocationNetwork
+from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.location import LocationNetwork
 
 EPSILON = 0.5  # percent squared; in patch analysis and heatmaps alike
 

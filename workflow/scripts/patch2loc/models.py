@@ -34,13 +34,13 @@ def load_model(
 ) -> dict[str, Any]:
     """Read a model as `save_model` was given it, arrays as numpy's, without running any code from the file.
 
-    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.checkpoints.load_checkpoint`), for which alone
+    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.network.lightning.load_checkpoint`), for which alone
     modality and landmarks are given.
     Raises InputError for anything else.
     """
     if Path(path).suffix == CHECKPOINT_SUFFIX:
         # By name, as methods are: no rule takes this way, so none is to run again for an edit there.
-        return import_module("patch2loc.checkpoints").load_checkpoint(path, modality, landmarks)
+        return import_module("patch2loc.network.lightning").load_checkpoint(path, modality, landmarks)
     if modality or landmarks:
         raise InputError(
             f"{path}: a model of the workflow has its own modality and landmarks; leave them out, or give a "

@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from patch2loc.atlas import Atlas, common_grid, load_atlas
+from patch2loc.data.volumes import Grid, read, write
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
 from patch2loc.files import read_json, replacing_folder, sha256, write_json
-from patch2loc.methods import module_name, needs_lesion
+from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import load_model
-from patch2loc.preprocess import preprocess_scan, template, to_scan_space, write_preprocessed
-from patch2loc.provenance import PREPROCESSING, code_hash, environment
-from patch2loc.score import heatmap_of
-from patch2loc.volumes import Grid, read, write
+from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
+from patch2loc.preprocess.released_code import template
+from patch2loc.preprocess.scan import preprocess_scan, to_scan_space, write_preprocessed
+from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.provenance.record import environment
+from patch2loc.score.scoring import heatmap_of
 
 MEDIAN_FILTER_MM = 7.0
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
@@ -29,7 +31,7 @@ SUMMARY = "summary.json"
 class Scorer:
     """A model that is ready for scans of one's own: all that does not depend on the scan.
 
-    model_path, landmarks_path: files.  median_filter: voxels.  heatmap: from `patch2loc.score.heatmap_of`.
+    model_path, landmarks_path: files.  median_filter: voxels.  heatmap: from `patch2loc.score.scoring.heatmap_of`.
     """
 
     model_path: Path

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
+from patch2loc.data.prefetch import prefetched
+from patch2loc.data.scans import Scan, check_contrast
 from patch2loc.files import read_json
-from patch2loc.prefetch import prefetched
-from patch2loc.scans import Scan, check_contrast
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
 RESCALED_PERCENTILES = (1, 99)

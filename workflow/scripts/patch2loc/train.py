@@ -1,180 +1,111 @@
-"""Training of the location network on healthy scans (paper, sections 2.2 and 4.1)."""
+"""Fit a method to healthy scans: from preprocessed scans to one self-describing model file."""
 
-import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import pandas as pd
 
-from patch2loc.dense import PRECISIONS
-from patch2loc.network import LocationNetwork, PatchNetwork
-from patch2loc.sampling import PatchPool
-from patch2loc.training_loop import train_in_steps
+from patch2loc.data.scans import Scan
+from patch2loc.data.volumes import read
+from patch2loc.files import read_json, write_csv
+from patch2loc.method_interface import method
+from patch2loc.models import load_model, save_model
+from patch2loc.provenance.record import describe, digest, write_sidecar
+from patch2loc.standardize import StandardisedScans
 
-BETA = 0.5
-# Locations are standardised for training: raw percentages stall it (the loss is the same up to a constant).
-CENTRE = torch.tensor([50.0, 50.0])
-SPREAD = torch.tensor([20.0, 20.0])
+# Of a method that is not trained in steps; the columns of `patch2loc.network.training.train`.
+NO_HISTORY = (
+    "step",
+    "patches",
+    "training_loss",
+    "validation_loss",
+    "validation_error",
+    "validation_error_mm",
+    "validation_log_variance",
+    "learning_rate",
+    "patches_per_second",
+)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a training depends on, besides the scans.
+def fit_model(
+    name: str,
+    training: Sequence[Scan],
+    validation: Sequence[Scan],
+    landmarks_path: str | Path,
+    settings: dict[str, Any],
+    about: dict[str, Any],
+    code: str,
+    device: str,
+    model_path: str | Path,
+    history_path: str | Path,
+    threads: int = 1,
+    pretrained: Mapping[str, str | Path] | None = None,
+    published: Mapping[str, Mapping[str, str]] | None = None,
+    models: Mapping[str, str | Path] | None = None,
+) -> None:
+    """Fit a method and write its model and history.
 
-    widths: channels of the encoder's layers.  patch: voxels.  patches: budget, patches seen in all.
-    batch: patches a step.  schedule: "constant" or "one_cycle".  validation_patches: fixed patches of the validation
-    subjects.  validations: how often the network is validated.  precision: "float32" or "bfloat16", of the encoder.
-    spacing: mm of a voxel, for the history.
+    settings: what the method depends on (`methods.complete`, and numbers of the run).  about: modality and fold, and
+    what is needed to bring another scan to the model's grid: atlas and preprocess settings.
+    threads: that read scans.
+    pretrained: files of the weights that the method can use and that are given, {name: path}; the method finds in
+    settings["pretrained"] all that it can use, None where not given.  published: their rows of the registry by name.
+    models: files of the models of other methods that it needs, {method: path}; it finds their states in
+    settings["models"].  The provenance has the weights by their SHA-256, wherever they lie.
+    A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
     """
-
-    widths: Sequence[int]
-    patch: int
-    patches: int
-    batch: int
-    learning_rate: float
-    schedule: str
-    validation_patches: int
-    validations: int
-    seed: int
-    precision: str = "float32"
-    spacing: float = 1.0
-
-    @property
-    def steps(self) -> int:
-        """Number of batches."""
-        return math.ceil(self.patches / self.batch)
-
-
-def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
-    """The beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates."""
-    variance = log_variance.exp()
-    nll = 0.5 * ((target - mean).square() / variance + log_variance)
-    return (variance.detach() ** BETA * nll).sum(dim=1).mean()
-
-
-def published(settings: Settings) -> LocationNetwork:
-    """The paper's network, as the settings say."""
-    return LocationNetwork(settings.widths)
-
-
-def train(
-    training: PatchPool,
-    validation: PatchPool,
-    settings: Settings,
-    checkpoint: Path | None = None,
-    progress: Callable[[str], None] = print,
-    build: Callable[[Settings], PatchNetwork] = published,
-) -> tuple[PatchNetwork, list[dict]]:
-    """Train a network; return the one with the lowest validation loss, predicting percent, and its history.
-
-    checkpoint: as of `training_loop.train_in_steps`.  build: makes the network that is trained.
-    history: rows of step, patches, training_loss, validation_loss, validation_error (percent of the grid),
-    validation_error_mm, validation_log_variance (log percent squared), learning_rate, patches_per_second.
-    Where a batch does not fit the GPU, its activations wait in main memory until they are needed again: slower, and
-    the same numbers, which parts of a batch would not give, as batch normalisation takes all patches together.
-    """
-    for spill in (False, True):
-        try:
-            return _train(training, validation, settings, checkpoint, progress, build, spill)
-        except torch.OutOfMemoryError:
-            if spill:
-                raise
-        progress(
-            f"warning: {settings.batch} patches do not fit the GPU at once; what the backward pass needs waits in "
-            "main memory from now on: the same numbers, but slower"
-        )
-    raise AssertionError
-
-
-def _train(
-    training: PatchPool,
-    validation: PatchPool,
-    settings: Settings,
-    checkpoint: Path | None,
-    progress: Callable[[str], None],
-    build: Callable[[Settings], PatchNetwork],
-    spill: bool,
-) -> tuple[PatchNetwork, list[dict]]:
-    device = training.volumes.device
-    torch.manual_seed(settings.seed)
-    network = build(settings).to(device, memory_format=torch.channels_last).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    schedule = _schedule(optimiser, settings)
-    fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
-    offset, scale = CENTRE.to(device), SPREAD.to(device)
-
-    def losses_of(step: int) -> list[Tensor]:
-        generator = training.generator(settings.seed, 1, step)
-        patch, place, slice_location = training.draw(
-            generator, settings.batch, training.one_slice_each(generator)
-        )
-        with torch.autograd.graph.save_on_cpu() if spill else nullcontext():
-            mean, log_variance = _predict(network, patch, slice_location, settings.precision)
-            return [beta_nll(mean, log_variance, (place - offset) / scale)]
-
-    def validate(rate: float) -> dict[str, float]:
-        return _validate(network, fixed, settings, validation) | {"learning_rate": rate}
-
-    history = train_in_steps(
-        network,
-        [optimiser],
-        schedule,
-        losses_of,
-        validate,
-        steps=settings.steps,
-        batch=settings.batch,
-        validations=settings.validations,
-        unit="patches",
-        checkpoint=checkpoint,
-        progress=progress,
+    module, landmarks = method(name), read_json(landmarks_path)
+    inputs = [
+        landmarks_path,
+        *(models or {}).values(),
+        *(path for scan in (*training, *validation) for path in (scan.volume, scan.mask)),
+    ]
+    subjects = [scan.subject for scan in (*training, *validation)]
+    known, given = dict(settings), dict(settings)
+    if usable := getattr(module, "PRETRAINED", ()):
+        given["pretrained"] = {each: (pretrained or {}).get(each) for each in usable}
+        known["pretrained"] = {
+            each: path and digest(path, published[each]) for each, path in given["pretrained"].items()
+        }
+    if models:
+        given["models"] = {each: load_model(path)["state"] for each, path in models.items()}
+    provenance = describe(code, inputs, {**known, "method": name, **about}, subjects)
+    folder = Path(model_path).parent
+    checkpoint = folder / f"checkpoint-{_key(provenance, device)}.pt"
+    for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
+        stale.unlink()
+    state, history = module.fit(
+        StandardisedScans(training, landmarks, threads),
+        StandardisedScans(validation, landmarks, threads),
+        given,
+        checkpoint,
+        device,
     )
-    network.rescale_output_(offset, scale)
-    return network, history
-
-
-def _predict(
-    network: PatchNetwork, patch: Tensor, slice_location: Tensor, precision: str
-) -> tuple[Tensor, Tensor]:
-    """The network's outputs, its encoder in the given precision: a location has more digits than half of one."""
-    half = precision != "float32"
-    with torch.autocast(patch.device.type, PRECISIONS[precision], enabled=half):
-        latent = network.encoder(patch)
-    return network.locate(latent.float(), slice_location)
-
-
-def _validate(
-    network: PatchNetwork,
-    fixed: tuple[Tensor, Tensor, Tensor],
-    settings: Settings,
-    validation: PatchPool,
-) -> dict[str, float]:
-    """The loss on fixed patches, the mean Euclidean location error and the mean log-variance."""
-    network.eval()
-    patch, place, slice_location = fixed
-    with torch.inference_mode():
-        outputs = [
-            _predict(network, *part, settings.precision)
-            for part in zip(patch.split(settings.batch), slice_location.split(settings.batch), strict=True)
-        ]
-    network.train()
-    mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))
-    offset, scale = CENTRE.to(mean), SPREAD.to(mean)
-    error = mean * scale + offset - place
-    extent = settings.spacing * torch.tensor(validation.volumes.shape[2:], device=error.device)
-    return {
-        "validation_loss": beta_nll(mean, log_variance, (place - offset) / scale).item(),
-        "validation_error": error.norm(dim=1).mean().item(),
-        "validation_error_mm": (error / 100 * extent).norm(dim=1).mean().item(),
-        "validation_log_variance": (log_variance + 2 * scale.log()).mean().item(),
+    volume, affine = read(training[0].volume)
+    model = {
+        "method": name,
+        **about,
+        "state": state,
+        "landmarks": landmarks,
+        "grid": {
+            "shape": list(volume.shape),
+            "spacing": float(np.linalg.norm(affine[:3, 0])),
+            "affine": affine.tolist(),
+        },
+        "training_subjects": [scan.subject for scan in training],
+        "validation_subjects": [scan.subject for scan in validation],
+        "provenance": provenance,
     }
+    write_csv(history_path, pd.DataFrame(columns=NO_HISTORY) if history is None else history)
+    save_model(model_path, model)
+    write_sidecar(model_path, provenance)
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
-    if settings.schedule == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=settings.steps + 1, cycle_momentum=False
-        )
-    return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+def _key(provenance: dict[str, Any], device: str) -> str:
+    """Names what a checkpoint depends on: nothing else may go on from it."""
+    text = json.dumps([provenance, device], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patch2loc.data.subject_tables import participant
 from patch2loc.errors import InputError
-from patch2loc.subject_tables import participant
 
 ANATOMY = ("sub-*/anat", "sub-*/ses-*/anat")
 SPACES = ("space", "res", "den")  # entities that say on which voxels an image is

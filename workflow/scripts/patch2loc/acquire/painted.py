@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from patch2loc import volumes
+from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 

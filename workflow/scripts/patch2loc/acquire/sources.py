@@ -27,10 +27,10 @@ from typing import Any
 
 import pandas as pd
 
-from patch2loc import splits
 from patch2loc.acquire import bids
+from patch2loc.data import splits
+from patch2loc.data.subject_tables import check_names, participant, read_table
 from patch2loc.errors import InputError
-from patch2loc.subject_tables import check_names, participant, read_table
 
 PARTS = ("scan", "brain", "lesion")
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # also as a Path has it, with one slash

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from patch2loc.configuration.method_names import scored_by
 from patch2loc.figures.method_styles import (
     MethodStyle,
     marker_handle,
@@ -20,8 +21,7 @@ from patch2loc.figures.method_styles import (
     say_empty,
 )
 from patch2loc.figures.style import RC
-from patch2loc.method_names import scored_by
-from patch2loc.summary import summary_of
+from patch2loc.metrics.summary import summary_of
 
 UNITS = ("patches", "slices")  # that a method may be trained on
 CLOCK = 0.01  # seconds: scoring times are written to two digits

@@ -11,7 +11,7 @@ from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 def learning_curve(title: str, history: pd.DataFrame) -> Figure:
     """Loss, location error, log-variance and learning rate of one training, with its best step marked.
 
-    history: the columns of `patch2loc.train.train`. Rows without a validation leave those columns empty.
+    history: the columns of `patch2loc.network.training.train`. Rows without a validation leave those columns empty.
     """
     figure = Figure(figsize=(PAGE_WIDTH, 4.0), layout="constrained")
     (loss, error), (variance, rate) = figure.subplots(2, 2)

@@ -8,9 +8,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from patch2loc.configuration.method_names import shown
 from patch2loc.figures.slices import OUTSIDE, brain_frame
 from patch2loc.figures.style import COLOUR_MAP, ORIENTATION, RC, grey_range, mark_sides, show_slice
-from patch2loc.method_names import shown
 
 PERCENTILES = (1, 99)  # of the brain's scores, between which colours run
 PANEL = 1.15  # inches

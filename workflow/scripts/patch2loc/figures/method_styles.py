@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from patch2loc.configuration.method_names import shown
 from patch2loc.figures.style import PAGE_WIDTH, RC
-from patch2loc.method_names import shown
 
 EMPHASISED = "patch2loc"
 # Okabe and Ito's colours, told apart by colour-blind readers, less their yellow, which white paper swallows.

@@ -20,7 +20,7 @@ from patch2loc.figures.style import (
     show_slice,
 )
 from patch2loc.heatmap import EPSILON
-from patch2loc.patches import MINIMUM_BRAIN_FRACTION
+from patch2loc.network.patches import MINIMUM_BRAIN_FRACTION
 
 HEIGHT = 5.45  # inches
 REJECTED, REJECTED_INK = "#ffb000", "#9a6200"  # on the slice, and as words on white

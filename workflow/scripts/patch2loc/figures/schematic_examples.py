@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from patch2loc import patches
-from patch2loc.dense import DenseNetwork, predict
 from patch2loc.figures.slices import fullest_slice, lesion_slice
 from patch2loc.heatmap import score_voxels
+from patch2loc.network import patches
+from patch2loc.network.inference import DenseNetwork, predict
 
 ACCEPTED_NEAR = (0.4, 0.6)  # of the brain's extent, from the subject's left and from behind
 REJECTED_NEAR = (1.0, 1.0)  # the corner at the right and in front

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
+from patch2loc.configuration.method_names import shown
 from patch2loc.figures.method_styles import (
     EMPHASISED,
     MethodStyle,
@@ -21,8 +22,7 @@ from patch2loc.figures.method_styles import (
     say_empty,
 )
 from patch2loc.figures.style import RC
-from patch2loc.method_names import shown
-from patch2loc.summary import subject_means
+from patch2loc.metrics.summary import subject_means
 
 FEWEST_FOR_TREND = 8
 MOST_MARKERS = 300

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from patch2loc import autoencoder
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction import autoencoder
 
 NATIVE, SETTINGS = autoencoder.NATIVE, autoencoder.SETTINGS
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patch2loc.methods import Volumes
-from patch2loc.network_weights import weights_of, with_weights
-from patch2loc.reconstruction import SlicePool, residual_score, slice_spacing, train
+from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction.residual import residual_score
+from patch2loc.methods.reconstruction.slice_pools import SlicePool, slice_spacing
+from patch2loc.methods.reconstruction.training import train
 
 CELL = 16.0  # mm between the noise's random values
 NOISE = 0.2  # standard deviation of these

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc import diffusion
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction import diffusion
 
 STEP = 499  # of 1,000: half of the slice's variance is left
 PAPER = {

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from patch2loc import feature_autoencoder
-from patch2loc.methods import Volumes
-from patch2loc.pretrained import with_pretrained
-from patch2loc.slice_features import imagenet_features
+from patch2loc.engine.pretrained import with_pretrained
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction import feature_autoencoder
+from patch2loc.methods.reconstruction.slice_features import imagenet_features
 
 PRETRAINED = ("resnet18_imagenet",)
 NATIVE, SETTINGS = feature_autoencoder.NATIVE, feature_autoencoder.SETTINGS

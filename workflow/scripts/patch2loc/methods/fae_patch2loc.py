@@ -1,17 +1,18 @@
 """FAE on the features of Patch2Loc's own network: an autoencoder of what a patch is located by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from patch2loc import feature_autoencoder
-from patch2loc.methods import Volumes
+from patch2loc.data.volumes import block
+from patch2loc.method_interface import Volumes
 from patch2loc.methods.patch2loc import location_network
-from patch2loc.postprocessing import block
-from patch2loc.slice_features import SliceFeatures, location_features
+from patch2loc.methods.reconstruction import feature_autoencoder
+from patch2loc.methods.reconstruction.slice_features import SliceFeatures
+from patch2loc.network import location
 
 NEEDS = ("patch2loc",)
 NATIVE, SETTINGS = feature_autoencoder.NATIVE, feature_autoencoder.SETTINGS
@@ -37,3 +38,8 @@ def scorer(
     kind = state["extractor"]
     extractor = location_features(kind["widths"], kind["enlarge"])
     return feature_autoencoder.scorer(state, device, precision, extractor)
+
+
+def location_features(widths: Sequence[int], enlarge: int = 1) -> SliceFeatures:
+    """Those of the encoder of a location network, with random weights.  widths: of its four layers."""
+    return SliceFeatures(location.encoder(widths), enlarge)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
 
 NEEDS_LESION = True
 
@@ -29,7 +29,7 @@ def scorer(
     def score(
         volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray, lesion: np.ndarray
     ) -> dict[str, np.ndarray]:
-        # The patches of `patch2loc.patches`, without torch, whose import takes longer than a scan.
+        # The patches of `patch2loc.network.patches`, without torch, whose import takes longer than a scan.
         ones, counts = np.ones(state["patch"], np.float32), lesion.astype(np.float32)
         for axis in (0, 1):
             counts = correlate1d(counts, ones, axis, mode="constant")

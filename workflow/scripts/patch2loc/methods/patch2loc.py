@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc.dense import DenseNetwork, ReadyNetwork, predict
+from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.heatmap import score_voxels
-from patch2loc.methods import Volumes
-from patch2loc.network import LocationNetwork, PatchNetwork
-from patch2loc.network_weights import weights_of, with_weights
-from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings, published, train
+from patch2loc.method_interface import Volumes
+from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
+from patch2loc.network.location import LocationNetwork, PatchNetwork
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings, published, train
 
 FIELDS = {field.name for field in fields(Settings)}
 

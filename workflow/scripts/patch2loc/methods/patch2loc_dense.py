@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc.dense import predict
-from patch2loc.methods import Volumes, patch2loc
-from patch2loc.network_weights import with_weights
-from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings
-from patch2loc.unpadded_network import ReadyUnpadded, UnpaddedNetwork
+from patch2loc.engine.weights import with_weights
+from patch2loc.method_interface import Volumes
+from patch2loc.methods import patch2loc
+from patch2loc.network.inference import predict
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings
+from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 
 as_seen = patch2loc.as_seen
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
-from patch2loc.methods import Volumes, patch2loc
+from patch2loc.method_interface import Volumes
+from patch2loc.methods import patch2loc
 
 OWN_SETTINGS = {"sizes": [2 / 3, 1, 4 / 3]}  # widths of the patches as shares of the configuration's `patch`
 SMALLEST = 8  # voxels, as of the configuration's `patch`

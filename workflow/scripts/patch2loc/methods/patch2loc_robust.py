@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
-from patch2loc.levelling import LevelledScans, levelled, mean_low_pass
-from patch2loc.methods import Volumes, patch2loc
-from patch2loc.network import PatchNetwork
-from patch2loc.patch_augmentation import CHANGES, change_patches, margin
-from patch2loc.sampling import PatchPool
-from patch2loc.train import Settings, published
+from patch2loc.method_interface import Volumes
+from patch2loc.methods import patch2loc
+from patch2loc.network.levelling import LevelledScans, levelled, mean_low_pass
+from patch2loc.network.location import PatchNetwork
+from patch2loc.network.patch_augmentation import CHANGES, change_patches, margin
+from patch2loc.network.sampling import PatchPool
+from patch2loc.network.training import Settings, published
 
 OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}

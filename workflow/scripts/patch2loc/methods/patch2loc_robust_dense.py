@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc.methods import Volumes, patch2loc_dense, patch2loc_robust
+from patch2loc.method_interface import Volumes
+from patch2loc.methods import patch2loc_dense, patch2loc_robust
 
 OWN_SETTINGS, CHOICES = patch2loc_robust.OWN_SETTINGS, patch2loc_robust.CHOICES
 

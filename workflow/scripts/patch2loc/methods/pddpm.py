@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from patch2loc import diffusion
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
 from patch2loc.methods.ddpm import NATIVE, SETTINGS, STEP
+from patch2loc.methods.reconstruction import diffusion
 
 __all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
 

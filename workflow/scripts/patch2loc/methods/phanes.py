@@ -13,14 +13,28 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from patch2loc.dense import PRECISIONS
-from patch2loc.inpainting import Inpainter, Vgg19, ellipses, inpainted, mask_of, painting_loss
-from patch2loc.methods import Volumes, ra
-from patch2loc.network_weights import weights_of, with_weights
-from patch2loc.pretrained import with_pretrained
-from patch2loc.reconstruction import SlicePool, slice_score, train
-from patch2loc.reversed_autoencoder import ReversedAutoencoder, losses, mean_squared_error, moved, optimisers
-from patch2loc.saliency import (
+from patch2loc.engine.precision import PRECISIONS
+from patch2loc.engine.pretrained import with_pretrained
+from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.method_interface import Volumes
+from patch2loc.methods import ra
+from patch2loc.methods.reconstruction.inpainting import (
+    Inpainter,
+    Vgg19,
+    ellipses,
+    inpainted,
+    mask_of,
+    painting_loss,
+)
+from patch2loc.methods.reconstruction.residual import slice_score
+from patch2loc.methods.reconstruction.reversed_autoencoder import (
+    ReversedAutoencoder,
+    losses,
+    mean_squared_error,
+    moved,
+    optimisers,
+)
+from patch2loc.methods.reconstruction.saliency import (
     Perception,
     kind_of,
     perception,
@@ -28,6 +42,8 @@ from patch2loc.saliency import (
     residual_of_contrast,
     saliency,
 )
+from patch2loc.methods.reconstruction.slice_pools import SlicePool
+from patch2loc.methods.reconstruction.training import train
 
 TRAINING_THRESHOLD = 0.1  # of the anomaly map
 # Of residuals, where it becomes 1; of anomaly maps of healthy brains, where it becomes the threshold.

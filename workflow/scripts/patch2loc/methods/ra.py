@@ -9,11 +9,27 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from patch2loc.methods import Volumes
-from patch2loc.network_weights import weights_of, with_weights
-from patch2loc.reconstruction import SlicePool, residual_score, train
-from patch2loc.reversed_autoencoder import ReversedAutoencoder, losses, mean_squared_error, moved, optimisers
-from patch2loc.saliency import Perception, clahe, kind_of, perception, perception_weights, saliency, smoothed
+from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction.residual import residual_score
+from patch2loc.methods.reconstruction.reversed_autoencoder import (
+    ReversedAutoencoder,
+    losses,
+    mean_squared_error,
+    moved,
+    optimisers,
+)
+from patch2loc.methods.reconstruction.saliency import (
+    Perception,
+    clahe,
+    kind_of,
+    perception,
+    perception_weights,
+    saliency,
+    smoothed,
+)
+from patch2loc.methods.reconstruction.slice_pools import SlicePool
+from patch2loc.methods.reconstruction.training import train
 
 PRETRAINED = ("squeezenet1_1_imagenet",)
 PAPER = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
 
 
 def fit(

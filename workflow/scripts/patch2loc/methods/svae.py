@@ -14,12 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from patch2loc import autoencoder
-from patch2loc.autoencoder import decoder, doubling, encoder, halving, random_code, reduced_shape
+from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
-from patch2loc.methods import Volumes
-from patch2loc.network_weights import weights_of, with_weights
-from patch2loc.reconstruction import ScanPool, residual_score, train
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction import autoencoder
+from patch2loc.methods.reconstruction.autoencoder import (
+    decoder,
+    doubling,
+    encoder,
+    halving,
+    random_code,
+    reduced_shape,
+)
+from patch2loc.methods.reconstruction.residual import residual_score
+from patch2loc.methods.reconstruction.slice_pools import ScanPool
+from patch2loc.methods.reconstruction.training import train
 
 POSITION = 0.02  # standard deviation of the code of a slice's place before it is learned
 PAPER = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from patch2loc import autoencoder
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
+from patch2loc.methods.reconstruction import autoencoder
 
 SETTINGS = {budget: chosen | {"dropout": 0.1} for budget, chosen in autoencoder.SETTINGS.items()}
 NATIVE = autoencoder.NATIVE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patch2loc.methods import Volumes
+from patch2loc.method_interface import Volumes
 
 MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training brains reach from dominating
 

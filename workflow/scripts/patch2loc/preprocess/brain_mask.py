@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from patch2loc import volumes
-from patch2loc.atlas import Atlas
-from patch2loc.brain_extraction import TOOLS, extract_brain
+from patch2loc.data import volumes
 from patch2loc.errors import InputError
+from patch2loc.preprocess.atlas import Atlas
+from patch2loc.preprocess.external_tools import TOOLS, extract_brain
 from patch2loc.preprocess.images import read_mask_of
 from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
 

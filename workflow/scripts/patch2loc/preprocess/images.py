@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
-from patch2loc import volumes
+from patch2loc.data import volumes
+from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.volumes import Grid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXEL_MM = (0.1, 15.0)

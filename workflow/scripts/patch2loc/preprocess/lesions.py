@@ -4,9 +4,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from patch2loc.data.volumes import Grid
 from patch2loc.preprocess.images import resample, voxel_size
 from patch2loc.preprocess.register import matrix
-from patch2loc.volumes import Grid
 
 MOST_OUTSIDE = 0.5  # of a lesion outside the brain: more is likelier a wrong mask than a lesion at the edge
 TOUCHING = np.ones((3, 3, 3), bool)

@@ -10,14 +10,14 @@ from matplotlib.lines import Line2D
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from patch2loc.atlas import Atlas
+from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
+from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
 from patch2loc.preprocess.lesions import indices_on_grid
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.skull_strip import BRAIN_ML
-from patch2loc.volumes import Grid
 
 SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
 ROTATION_DEGREES = 35.0

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from patch2loc.atlas import Atlas
+from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, to_image, voxel_size
 
 BINS = 32

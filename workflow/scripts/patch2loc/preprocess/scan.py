@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from patch2loc import volumes
-from patch2loc.atlas import Atlas
+from patch2loc.data import volumes
+from patch2loc.data.scans import Scan, check_contrast
+from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
 from patch2loc.preprocess import quality
+from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
 from patch2loc.preprocess.images import (
@@ -26,8 +28,6 @@ from patch2loc.preprocess.images import (
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
 from patch2loc.preprocess.register import register
 from patch2loc.preprocess.released_code import PROTOCOLS, curvature_flow
-from patch2loc.scans import Scan, check_contrast
-from patch2loc.volumes import Grid
 
 DEFAULTS = {
     "skull_strip": "given",
@@ -129,7 +129,7 @@ def preprocess_scan(
 
 
 def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
-    """Write the folder of a scan: the files of `patch2loc.scans.Scan`. It appears whole and replaces an older one."""
+    """Write the folder of a scan: the files of `patch2loc.data.scans.Scan`. It appears whole and replaces an older one."""
     affine = result.grid.affine
     with replacing_folder(folder) as partial:
         scan = Scan("", partial, result.modality)

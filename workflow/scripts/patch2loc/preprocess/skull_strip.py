@@ -4,7 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from patch2loc.atlas import Atlas
+from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
 from patch2loc.preprocess.register import (
     FINE_MM,

@@ -9,11 +9,12 @@ from zlib import crc32
 
 import numpy as np
 
-from patch2loc import files, volumes
+from patch2loc import files
 from patch2loc.acquire.phantom import anatomy, contrast, lesions, scanner
 from patch2loc.acquire.phantom.contrast import MODALITIES
 from patch2loc.acquire.phantom.lesions import COHORTS
 from patch2loc.acquire.phantom.scanner import Scan
+from patch2loc.data import volumes
 from patch2loc.errors import InputError
 
 __all__ = ["COHORTS", "MODALITIES", "Scan", "simulate_subject", "subject_files", "write_subject"]

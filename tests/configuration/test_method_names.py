@@ -1,0 +1,68 @@
+from patch2loc import method_interface
+from patch2loc.configuration import method_registry
+from patch2loc.configuration.method_names import (
+    CONTROLS,
+    NATIVE,
+    TRUTH,
+    VARIANTS,
+    competing,
+    configured,
+    evaluated,
+    is_calibrated,
+    is_control,
+    is_native,
+    scored_by,
+    shown,
+    subfolder,
+)
+
+
+def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
+    names = evaluated(["thresh", "patch2loc", "zscore", "mypackage.ae_calibrated"])
+    assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore", "mypackage.ae_calibrated"]
+    assert [is_calibrated(name) for name in names] == [False, False, True, False, False]
+    methods_of = [scored_by(name) for name in names]
+    assert methods_of == ["thresh", "patch2loc", "patch2loc", "zscore", "mypackage.ae_calibrated"]
+    assert [shown(name) for name in names] == [
+        "thresh",
+        "patch2loc",
+        "patch2loc, calibrated",
+        "zscore, control",
+        "mypackage.ae_calibrated",
+    ]
+
+
+def test_methods_without_patch2loc_stay_as_they_are():
+    assert evaluated(["zscore"]) == ["zscore"]
+
+
+def test_a_native_score_follows_its_method_and_is_told_from_it():
+    names = evaluated(["ae", "thresh", "mypackage.ae_native"])
+    assert names == ["ae", "ae_native", "thresh", "mypackage.ae_native"]
+    assert [is_native(name) for name in names] == [False, True, False, False]
+    assert [scored_by(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_native"]
+    assert [subfolder(name) for name in names] == ["", "native", "", ""]
+    assert [shown(name) for name in names] == ["ae", "ae, native", "thresh", "mypackage.ae_native"]
+
+
+def test_native_scores_are_of_the_methods_that_have_them():
+    having = [name for name in method_registry.METHODS if hasattr(method_interface.method(name), "NATIVE")]
+    assert having == [name for name in NATIVE if name in method_registry.METHODS]
+
+
+def test_controls_are_methods_and_are_told_from_the_rows_of_the_paper():
+    assert set(CONTROLS) <= set(method_registry.METHODS)
+    assert [name for name in method_registry.METHODS if is_control(name)] == list(CONTROLS)
+    assert shown("random") == "random, control"
+    assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_native", "mypackage.zscore"]))
+    assert method_interface.needs_lesion(TRUTH)
+    assert competing(["patch2loc", "oracle", "random"]) == ["patch2loc", "random"]
+
+
+def test_all_stands_for_every_method_of_the_package():
+    everything = configured("all", method_registry.METHODS)
+    assert [name for name in method_registry.METHODS if name not in everything] == list(VARIANTS)
+    assert configured(["patch2loc", "mypackage.own"], method_registry.METHODS) == [
+        "patch2loc",
+        "mypackage.own",
+    ]

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from intensity_normalization.normalizers.population.nyul import NyulNormalizer
+
+from patch2loc.data.scans import LANDMARK_PERCENTILES, Scan, read_cohort, write_cohort
+from patch2loc.errors import InputError
+from patch2loc.files import read_json, write_json
+from patch2loc.preprocess.scan import write_left_out
+from patch2loc.tables.quality import check_every_scan_is_used, quality_table
+
+REPORT = {"atlas_dice": 0.9, "scale": [1.0, 1.1, 1.2], "lesion": {"source_ml": 4.0}, "flags": ["a", "b"]}
+
+
+def written(folder, subject, reason=None):
+    if reason:
+        write_left_out(folder / subject, "T1", reason)
+    else:
+        write_json(folder / subject / "qc.json", REPORT)
+    return Scan(subject, folder / subject, "T1")
+
+
+def test_scans_that_were_left_out_are_not_used(tmp_path):
+    scans = [written(tmp_path, "good"), written(tmp_path, "bad", "no brain found")]
+    path = tmp_path / "test_fold0.json"
+    write_cohort(path, scans)
+    assert read_cohort(path) == scans[:1]
+    assert read_json(path)["left_out"] == {"bad": "no brain found"}
+    write_cohort(path, [])
+    assert read_cohort(path) == []
+    write_cohort(path, scans[1:])
+    with pytest.raises(
+        InputError, match=r"none of the 1 T1 scans could be preprocessed.*bad: no brain found"
+    ):
+        read_cohort(path)
+
+
+def test_the_quality_table_holds_every_scan_and_number(tmp_path):
+    scans = [("d", written(tmp_path, "good")), ("e", written(tmp_path, "bad", "no brain found"))]
+    table = quality_table(scans).set_index("subject")
+    assert table.loc["good", ["dataset", "flags", "left_out"]].tolist() == ["d", "a; b", ""]
+    assert table.loc["good", ["scale_x", "scale_y", "scale_z"]].tolist() == [1.0, 1.1, 1.2]
+    assert table.loc["good", "lesion_source_ml"] == 4
+    assert np.isnan(table.loc["bad", "atlas_dice"])
+    with pytest.raises(
+        InputError, match=r"quality\.csv: 1 of 2 scans were left out(.|\n)*e, bad: no brain found"
+    ):
+        check_every_scan_is_used(table.reset_index(), "quality.csv")
+    check_every_scan_is_used(table.reset_index().iloc[:1], "quality.csv")
+
+
+def test_a_scan_unlike_its_cohort_is_an_outlier(tmp_path):
+    scans = []
+    for number in range(12):
+        numbers = {
+            "atlas_dice": 0.95 + 0.001 * (number % 5),
+            "voxel_mm": [1.0, 1.0, 5.0 if number == 3 else 1.0],
+        }
+        numbers |= {
+            "brain_source_ml": 1400.0 + 10 * number,
+            "lesion": {"source_ml": 100.0 if number == 4 else 0.1},
+        }
+        if number == 2:
+            numbers["atlas_dice"] = 0.93  # 0.022 from the median, 5 robust deviations being 0.007
+        if number == 5:
+            numbers["brain_source_ml"] = 1000.0
+            numbers["atlas_dice"] = 0.946  # 0.006: within them
+        folder = tmp_path / f"s{number}"
+        write_json(folder / "qc.json", {**numbers, "flags": []})
+        scans.append(("d", Scan(f"s{number}", folder, "T1")))
+    table = quality_table(scans).set_index("subject")
+    assert table.loc["s2", "outlier"] == "atlas_dice"
+    assert table.loc["s5", "outlier"] == "brain_source_ml"
+    assert (table.drop(["s2", "s5"])["outlier"] == "").all()
+    assert (quality_table(scans[:9])["outlier"] == "").all()
+
+
+def test_the_landmarks_percentiles_are_those_of_the_library():
+    assert tuple(NyulNormalizer().percentiles) == LANDMARK_PERCENTILES

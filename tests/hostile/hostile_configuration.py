@@ -1,0 +1,266 @@
+"""Configurations that are wrong or contradict themselves, each with its message, as in hostile_scans.py."""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+from snakemake.utils import validate
+
+from patch2loc.configuration.check import check_configuration, check_paths, check_schema
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+TINY = (ROOT / "tests/tiny.yaml").read_text(encoding="utf-8")
+
+
+def changed(path, value):
+    """The configuration of the tests with one key set."""
+    config = yaml.safe_load(TINY)
+    *groups, key = path.split(".")
+    holder = config
+    for group in groups:
+        holder = holder[group]
+    holder[key] = value
+    return config
+
+
+def configured(path, value):
+    return lambda _: lambda: check_schema(changed(path, value), RULES)
+
+
+def contradictory(path, value):
+    def make(_):
+        config = changed(path, value)
+        validate(config, str(SCHEMA))
+        return lambda: check_configuration(config)
+
+    return make
+
+
+def unplaced(path, value):
+    def make(folder):
+        (folder / "own.yaml").touch()
+        return lambda: check_paths({"data": "data"} | changed(path, value))
+
+    return make
+
+
+WMH = "datasets.phantom_wmh"
+FOLDER = {"kind": "folder", "root": "own", "scan": "{subject}.nii.gz"}
+LESIONS = {"title": "own", "modality": "T1", "role": "lesion", "source": FOLDER}
+TRAINING = {"kind": "phantom", "cohort": "healthy", "count": 6}
+CONFIGURATION = {
+    "unknown key": (
+        configured("zzzz", 1),
+        "^zzzz: unknown key found, one of results, .*, datasets expected; correct the name, or leave it out$",
+    ),
+    "not a number": (
+        contradictory("training.learning_rate", float("nan")),
+        "training.learning_rate: nan found, a finite number expected",
+    ),
+    "an endless number": (contradictory("phantom.noise", float("inf")), "phantom.noise: inf found"),
+    "unknown key in a group": (
+        configured("training.epochs", 1),
+        "^training.epochs: unknown key found, one of network, .*, memory_mb expected; correct",
+    ),
+    "misspelt key of a dataset": (
+        configured(WMH, LESIONS | {"modalty": "T1"}),
+        f"^{WMH}.modalty: unknown key found, modality or another key of config/README.md expected; correct",
+    ),
+    "misspelt key of a source": (
+        configured(f"{WMH}.source", {"kind": "table", "tabel": "x"}),
+        f"^{WMH}.source.tabel: unknown key found, table or another key",
+    ),
+    "key of another group": (
+        configured("stride", 2),
+        "^stride: unknown key found, score.stride or another key",
+    ),
+    "key that is a number": (
+        configured("training", {1: 1}),
+        "^training.1: unknown key found, one of network, ",
+    ),
+    "text for a number": (
+        configured("seed", "7"),
+        '^seed: "7" found, a whole number expected; write a number',
+    ),
+    "number that is text in YAML": (
+        configured("training.learning_rate", yaml.safe_load("1e-3")),
+        r'^training.learning_rate: "1e-3" found, a number expected; write .* a point .* \(7, 0.001, 1.0e-5\)$',
+    ),
+    "truth for a number": (configured("patch", True), "^patch: true found, a whole number expected; correct"),
+    "number for a text": (
+        configured("results", 5),
+        "^results: 5 found, a folder without :// or braces in its name expected; put it in quotes",
+    ),
+    "date for a text": (
+        configured(f"{WMH}.title", yaml.safe_load("2020-01-01")),
+        f"^{WMH}.title: 2020-01-01 found, text expected; put it in quotes",
+    ),
+    "list for a group": (
+        configured("training", [1]),
+        r"^training: \[1\] found, keys with values expected; correct the configuration$",
+    ),
+    "nothing for a group": (configured("datasets", None), "^datasets: null found, keys with values expected"),
+    "text for a list": (configured("folds", "0"), '^folds: "0" found, a list expected'),
+    "text for a source": (
+        configured(f"{WMH}.source", "x" * 200),
+        f'^{WMH}.source: "x{{79}}... found, keys with values expected',
+    ),
+    "value below its minimum": (configured("score.stride", 0), "^score.stride: 0 found, 1 or more expected"),
+    "odd patch": (configured("patch", 25), "^patch: 25 found, a multiple of 2 expected"),
+    "even filter": (
+        configured("score.median_filter", 4),
+        "median_filter: 4 found, an odd number of 1 or more",
+    ),
+    "infinite learning rate": (
+        configured("training.learning_rate", np.inf),
+        "^training.learning_rate: Infinity found, 1 or less expected",
+    ),
+    "grid that fills memory": (
+        configured("grid.shape", [99999] * 3),
+        "^grid.shape: 99999 found, 1024 or less expected",
+    ),
+    "grid of two axes": (
+        configured("grid.shape", [48, 48]),
+        r"^grid.shape: \[48, 48\] found, 3 or more entries expected",
+    ),
+    "fold twice": (configured("folds", [0, 0]), r"^folds: \[0, 0\] found, every entry once expected"),
+    "misspelt method": (
+        configured("methods", ["patch2loc", "tresh"]),
+        '^methods: "tresh" found, a method of config/README.md or .* expected; perhaps thresh is meant',
+    ),
+    "methods without patch2loc": (
+        configured("methods", ["thresh"]),
+        r'^methods: \["thresh"\] found, all or a list with patch2loc in it expected',
+    ),
+    "misspelt choice": (
+        configured("precision", "float23"),
+        '^precision: "float23" found, one of auto, float32, bfloat16 expected; perhaps float32 is meant; correct it$',
+    ),
+    "split of half the lists": (
+        configured(f"{WMH}.split", {"clean": "x"}),
+        f'^{WMH}.split: {{"clean": "x"}} found, a CSV, null or {{clean: CSV, published: CSV}} expected',
+    ),
+    "modality that is none": (
+        configured(f"{WMH}.modality", "FLAIR"),
+        f'^{WMH}.modality: "FLAIR" found, one of T1, T2 expected; correct the configuration$',
+    ),
+    "model of no modality": (
+        configured("training_data", {"FLAIR": "x"}),
+        '^training_data: the name "FLAIR" found, one of T1, T2 expected; correct the name$',
+    ),
+    "dataset named as a path": (
+        configured("datasets", {"../x": {}}),
+        '^datasets: the name "../x" found, small letters, digits and _ expected; correct the name$',
+    ),
+    "dataset named by a number": (
+        configured("datasets", {1: {}}),
+        "^datasets: the name 1 found, small letters",
+    ),
+    "URL of the results": (
+        configured("results", "s3://bucket/x"),
+        '^results: "s3://bucket/x" found, a folder without :// or braces in its name expected; correct',
+    ),
+    "URL of the data": (
+        configured("data", "https://x.org"),
+        '^data: "https://x.org" found, a folder without ://',
+    ),
+    "dataset without a source": (
+        configured(WMH, {"title": "own", "modality": "T1", "role": "lesion"}),
+        rf"^{WMH}.source: no such key found, keys with values expected \(Where the scans are\); add it$",
+    ),
+    "source of no kind": (
+        configured(f"{WMH}.source", {}),
+        f"^{WMH}.source.kind: no such key found, one of table, folder, bids, phantom, painted expected ",
+    ),
+    "folder without a pattern": (
+        configured(f"{WMH}.source", {"kind": "folder", "lesion": "x"}),
+        f"^{WMH}.source.scan: no such key found, text expected .*; add it$",
+    ),
+    "table without a table": (
+        configured(f"{WMH}.source", {"kind": "table"}),
+        f"^{WMH}.source.table: no such key found, text expected ",
+    ),
+    "simulated cohort of none": (
+        configured(f"{WMH}.source", {"kind": "phantom"}),
+        f"^{WMH}.source.cohort: no such key found, one of healthy, tumour, ms, stroke, wmh expected ",
+    ),
+    "test subjects and none to validate": (
+        configured(f"{WMH}.source", TRAINING | {"test": 1}),
+        f"^{WMH}.source: test found without validation, both expected, or none; add validation, or leave test out$",
+    ),
+    "lesion dataset without lesions": (
+        configured(WMH, LESIONS),
+        f"^{WMH}.source.lesion: no such key found, text expected ",
+    ),
+    "given brains without brains": (
+        configured(WMH, LESIONS | {"skull_strip": "given", "source": FOLDER | {"lesion": "x"}}),
+        f"^{WMH}.source.brain: no such key found, text expected ",
+    ),
+    "key of another kind of source": (
+        contradictory(f"{WMH}.source", FOLDER | {"lesion": "x", "cohort": "wmh", "table": "x.csv"}),
+        "datasets.phantom_wmh.source: cohort, table found, of scan, root, .* expected, the keys of kind folder",
+    ),
+    "BIDS dataset without its folder": (
+        configured(f"{WMH}.source", {"kind": "bids", "lesion": "x"}),
+        f"^{WMH}.source.root: no such key found, text expected ",
+    ),
+    "settings of a method without any": (
+        contradictory("method_settings", {"thresh": {"x": 1}}),
+        "method_settings.thresh: x found, nothing expected, as thresh has no settings; leave it out",
+    ),
+    "results in a file": (
+        unplaced("results", "own.yaml/x"),
+        "results: own.yaml/x found, but own.yaml is a file, a folder expected",
+    ),
+    "atlas by another name": (
+        unplaced("atlas", "ICBM152"),
+        "atlas: ICBM152 found, icbm152 expected, or a folder below `data` .* with spgr.nii and late.nii",
+    ),
+    "patch wider than the grid": (
+        contradictory("patch", 64),
+        "patch: 64 found, at most 48 expected, as grid.shape says",
+    ),
+    "budget below a batch": (
+        contradictory("training.patches", 10),
+        "training.patches: 10 found, at least one batch",
+    ),
+    "simulated training without test": (
+        contradictory("datasets.phantom_healthy_t1.source", TRAINING),
+        "datasets.phantom_healthy_t1.source: .* without `validation` and `test`, .*; set both",
+    ),
+    "fold that is not simulated": (
+        contradictory("folds", [0, 7]),
+        r"folds: \[7\] found, but the simulated cohort .* 0 to 4",
+    ),
+}
+
+# What the rules find when they plan: (key, value, message).
+PLANS = {
+    "misspelt key": (
+        "datasets.phantom_wmh.skul_strip",
+        "none",
+        "WorkflowError in file .*:\ndatasets.phantom_wmh.skul_strip: unknown key found, skull_strip or another key",
+    ),
+    "lesion dataset as training data": (
+        "training_data.T1",
+        "phantom_wmh",
+        "training_data.T1: dataset phantom_wmh of role lesion .* found, a healthy T1 dataset expected; correct",
+    ),
+    "training data of another modality": (
+        "training_data.T1",
+        "phantom_healthy_t2",
+        "training_data.T1: dataset phantom_healthy_t2 of role healthy and modality T2 found, a healthy T1",
+    ),
+    "modality without a model": (
+        "training_data",
+        {"T1": "phantom_healthy_t1"},
+        "datasets.phantom_healthy_t2: no model for T2; name a healthy dataset in training_data.T2",
+    ),
+    "more validation subjects than there are": (
+        "datasets.phantom_healthy_t1.source",
+        TRAINING | {"validation": 30, "test": 1},
+        "6 subjects found, too few for 5 x 30 for validation, .*; give the cohort more subjects or lower these",
+    ),
+}

@@ -1,0 +1,226 @@
+"""Bad input gets its message and leaves nothing: one table of it, in hostile_*.py; every row runs by itself."""
+
+import re
+import subprocess
+import sys
+import tracemalloc
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import yaml
+from hostile_configuration import CONFIGURATION, PLANS, ROOT, changed
+from hostile_models import MODEL, MODELS
+from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
+from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
+from poses import rigid
+
+from patch2loc import files
+from patch2loc.data import volumes
+from patch2loc.data.volumes import Grid
+from patch2loc.errors import InputError
+from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.preprocess.images import read_lesion_of, read_scan, resample
+from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.scan import preprocess_scan
+from patch2loc.standardize import standardise
+
+GROUPS = {
+    "scan": SCANS,
+    "mask": MASKS,
+    "table": TABLES,
+    "archive": ARCHIVES,
+    "model": MODELS,
+    "configuration": CONFIGURATION,
+}
+BAD = [(group, name) for group, rows in GROUPS.items() for name in rows]
+# Messages start with the file; those about tables, models and keys of a configuration say in their rows what they name.
+STARTS = {"scan": r"/.*/scan\.nii", "mask": r"/.*/(scan|lesion|stroke)\.nii", "archive": "/.*/own: "}
+
+
+def stored(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("group", "name"), BAD, ids=[f"{group}: {name}" for group, name in BAD])
+def test_bad_input_gets_its_message_and_leaves_nothing(group, name, tmp_path, monkeypatch):
+    make, message = GROUPS[group][name]
+    monkeypatch.chdir(tmp_path)
+    read = make(tmp_path)
+    before = stored(tmp_path)
+    with pytest.raises(InputError, match=message) as raised:
+        read()
+    assert re.match(STARTS.get(group, ""), str(raised.value))
+    assert stored(tmp_path) == before
+
+
+def test_there_are_enough_rows():
+    assert len(BAD) >= 40
+    assert len(set(BAD)) == len(BAD)
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_header_that_claims_terabytes_takes_no_memory(name, tmp_path):
+    read = HUGE[name](tmp_path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError):
+            read()
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+# What looks bad and is not.
+
+
+def ramp(points):
+    """Brightness that tells its place: 500 + x/2 - y + 2z at (x, y, z) in mm."""
+    return 500 + points @ np.array([0.5, -1.0, 2.0])
+
+
+SMALL = Grid((5, 4, 3), 2.0, (3.0, -5.0, 8.0))
+OBLIQUE = rigid((10, 20, 30), (0, 0, 0))
+STORED = {
+    "as the grid": np.eye(4),
+    "left to right": np.diag([-1.0, 1, 1, 1]),
+    "upside down": np.diag([1.0, -1, -1, 1]),
+    "sagittal": np.eye(4)[[2, 0, 1, 3]],
+    "oblique": OBLIQUE,
+    "oblique and mirrored": OBLIQUE @ np.diag([-1.0, 1, 1, 1]),
+    "sheared": np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0.1, 1, 0], [0, 0, 0, 1.0]]),
+    "thick slices": OBLIQUE @ np.diag([0.8, 0.8, 3.0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("codes", [(1, 1), (2, 0), (4, 1)], ids=["both", "sform", "two spaces"])
+def test_a_scan_may_be_stored_in_any_pose(name, codes, tmp_path):
+    affine = STORED[name].copy()
+    affine[:3, 3] = SMALL.centre - affine[:3, :3] @ np.full(3, 19.5)
+    places = np.indices((40, 40, 40)).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
+    stored = ramp(places).reshape(40, 40, 40).astype(np.float32)
+    other = affine if codes[0] == codes[1] else moved(50)
+    (tmp_path / "scan.nii").write_bytes(nifti(stored, affine, *codes, other))
+    array, found = read_scan(tmp_path / "scan.nii")
+    np.testing.assert_allclose(found, affine, atol=1e-4)
+    if name == "sheared":  # which no image of SimpleITK can have
+        return
+    brought = resample(array, found, SMALL, sitk.AffineTransform(3))
+    points = np.indices(SMALL.shape).reshape(3, -1).T @ SMALL.affine[:3, :3].T + SMALL.affine[:3, 3]
+    np.testing.assert_allclose(brought.ravel(), ramp(points), atol=0.01)
+
+
+WRITTEN = {
+    "plain": HEAD + ROW,
+    "Excel's mark": "\ufeff" + HEAD + ROW,
+    "Excel's semicolons": (HEAD + ROW).replace(",", ";"),
+    "mark and semicolons": "\ufeff" + (HEAD + ROW).replace(",", ";"),
+    "line ends of Windows": (HEAD + ROW).replace("\n", "\r\n"),
+    "line ends of old Macs": (HEAD + ROW).replace("\n", "\r"),
+    "no line end": (HEAD + ROW).rstrip(),
+    "empty lines": HEAD + "\n" + ROW + "\n\n",
+    "quotes": (HEAD + ROW).replace("a.nii.gz", '"a.nii.gz"'),
+    "further columns": HEAD.replace("\n", ",größe\n") + ROW.replace("\n", ",ü\n"),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_table_may_be_written_by_any_program(name, tmp_path):
+    found = table(WRITTEN[name])(tmp_path)()
+    assert found == {"a": {"scan": tmp_path / "a.nii.gz", "brain": None, "lesion": None}}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_list_may_be_written_by_any_program(end, tmp_path):
+    found = listed("\ufeff" + SPLIT.replace(",", ";").replace("\n", end))(tmp_path)()
+    assert found == {"train": ["a"], "validation": ["b"], "test": ["c"]}
+
+
+def test_names_of_folders_above_a_scan_are_free(tmp_path):
+    folder = tmp_path / "größe 'a' \"b\"; $(touch trace) & {x} *"
+    folder.mkdir()
+    array, _ = scan(nifti())(folder)()
+    assert (array == VOXELS).all()
+    volumes.write(folder / "copy.nii.gz", array, STRAIGHT)
+    assert (volumes.read(folder / "copy.nii.gz")[0] == VOXELS).all()
+    assert not list(tmp_path.rglob("trace"))
+
+
+def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_path):
+    array, _ = scan(nifti(VOXELS[..., None]))(tmp_path)()
+    assert (array == VOXELS).all()
+    scaled = nib.Nifti1Image(255 * DRAWN, STRAIGHT)
+    scaled.header.set_slope_inter(np.float32(1 / 255), 0)
+    (tmp_path / "lesion.nii").write_bytes(scaled.to_bytes())
+    found = read_lesion_of(tmp_path / "lesion.nii", tmp_path, VOXELS.shape, STRAIGHT)
+    assert (found == (DRAWN > 0)).all()
+    labels = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
+    assert (labels == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
+
+
+def test_writing_over_a_link_leaves_what_it_points_to(tmp_path):
+    (tmp_path / "outside").write_text("untouched")
+    (tmp_path / "result.json").symlink_to(tmp_path / "outside")
+    files.write_json(tmp_path / "result.json", {})
+    assert (tmp_path / "outside").read_text() == "untouched"
+    assert not (tmp_path / "result.json").is_symlink()
+
+
+def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(tmp_path):
+    """On the atlas's own brain, half of the grid for a mask: what lies in it and what does not is known."""
+    affine, grid = np.diag([2.0, 2, 2, 1]), Grid((20, 20, 20), 2.0, (19.0, 19.0, 19.0))
+    mask = np.zeros(grid.shape, bool)
+    mask[:10] = True
+    drawn = np.zeros(grid.shape, bool)
+    straight = sitk.AffineTransform(3)
+    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    assert lesion_flags(report) == []
+    assert report["source_ml"] == 0
+    drawn[8:10, 5, 5] = drawn[10:12, 5, 5] = True
+    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    assert lesion_flags(report) == []
+    drawn[12, 5, 5] = True
+    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    assert lesion_flags(report) == [
+        "0.02 of 0.04 ml of the lesion outside the brain on the grid, at most 50% expected"
+    ]
+
+
+def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(tmp_path):
+    atlas = load_atlas("icbm152", "T1")
+    grid = common_grid(atlas, (48, 48, 25), 4.0)
+    drawn = np.zeros(atlas.image.shape, np.uint8)
+    drawn[:5, :5, :5] = 1
+    volumes.write(tmp_path / "scan.nii.gz", atlas.image, atlas.affine)
+    volumes.write(tmp_path / "lesion.nii.gz", drawn, atlas.affine)
+    settings = {"skull_strip": "none", "registration": "none", "bias_correction": False}
+    found = preprocess_scan(
+        tmp_path / "scan.nii.gz", "T1", atlas, grid, lesion=tmp_path / "lesion.nii.gz", settings=settings
+    )
+    assert [flag for flag in found.qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
+    assert found.qc["lesion"]["source_ml"] == pytest.approx(0.125)
+
+
+def test_a_constant_brain_is_named():
+    brain = np.ones((9, 9, 9), np.float32)
+    with pytest.raises(
+        InputError, match=r"own: the intensities .* must increase; the scan is constant or coarsely"
+    ):
+        standardise(brain, brain > 0, MODEL["landmarks"], "own")
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("name", PLANS)
+def test_a_contradiction_stops_the_run_before_it_starts(name, tmp_path):
+    key, value, message = PLANS[name]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(changed(key, value)))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
+    command += ["--configfile", "own.yaml", "--cores", "1"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = result.stdout + result.stderr
+    assert result.returncode == 1
+    assert re.search(message, said)
+    assert "Traceback" not in said
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,209 @@
+"""The simple controls: known answers on small brains."""
+
+import numpy as np
+import pytest
+
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.data import volumes
+from patch2loc.data.scans import Scan
+from patch2loc.errors import InputError
+from patch2loc.files import write_json
+from patch2loc.method_interface import method, needs_lesion
+from patch2loc.methods import asymmetry, oracle, random, zscore
+from patch2loc.metrics.ranking import measures, rank
+from patch2loc.models import save_model
+from patch2loc.own_scan import load_scorer
+from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.score.scoring import score_scans
+from patch2loc.standardize import fit_landmarks
+from patch2loc.train import fit_model
+
+CPU = "cpu"
+SETTINGS = {"patch": 4, "seed": 5, "spacing": 2.0, "precision": "float32"}
+
+
+def fitted(module, training):
+    return module.fit(training, training[:1], SETTINGS, None, CPU)[0]
+
+
+def ball(shape, centre, radius):
+    """A round mask whose centre, in voxels, may lie between two."""
+    place = np.indices(shape) - np.asarray(centre).reshape(3, 1, 1, 1)
+    return (place**2).sum(0) <= radius**2
+
+
+def textured(mask, plane, seed):
+    """A brain that is its own mirror image about a plane of constant x."""
+    noise = np.random.default_rng(seed).uniform(0.2, 1, mask.shape).astype(np.float32)
+    return np.where(mask, noise + asymmetry.mirrored(noise, plane), 0).astype(np.float32)
+
+
+def test_the_signed_z_scores_are_the_two_sides_of_the_absolute_one():
+    generator = np.random.default_rng(0)
+    mask = np.ones((4, 3, 2), bool)
+    training = [(generator.normal(1, 0.3, mask.shape).astype(np.float32), mask) for _ in range(5)]
+    volume = generator.normal(1, 1, mask.shape).astype(np.float32)
+    wanted = volume > 0
+    scores = {
+        name: method(name).scorer(fitted(method(name), training), CPU)(volume, mask, wanted)["score"]
+        for name in ("zscore", "zscore_bright", "zscore_dark")
+    }
+    stack = np.stack([scan for scan, _ in training])
+    expected = (volume - stack.mean(0)) / np.maximum(stack.std(0, ddof=1), zscore.MINIMUM_SPREAD)
+    np.testing.assert_allclose(scores["zscore_bright"][wanted], expected[wanted], rtol=1e-4)
+    np.testing.assert_array_equal(scores["zscore_dark"], -scores["zscore_bright"])
+    np.testing.assert_array_equal(scores["zscore"], np.abs(scores["zscore_bright"]))
+    for score in scores.values():
+        assert np.array_equal(np.isnan(score), ~wanted)
+
+
+@pytest.mark.parametrize("plane", [15.5, 16.0, 13.5])
+def test_the_midsagittal_plane_is_found_wherever_the_grid_lies(plane):
+    """In the middle of the grid (ICBM152), on a voxel, and beside the middle, as in the crop of another atlas."""
+    mask = ball((32, 28, 10), (plane, 13, 4.5), 11)
+    training = [(textured(mask, plane, seed), mask) for seed in range(3)]
+    assert fitted(asymmetry, training)["plane"] == plane
+    rough = [
+        (volume + 0.1 * np.random.default_rng(9).random(mask.shape) * mask, mask) for volume, _ in training
+    ]
+    assert fitted(asymmetry, rough)["plane"] == plane
+
+
+def test_the_plane_of_the_atlas_icbm152_is_that_of_its_coordinates():
+    atlas = load_atlas("icbm152", "T1")
+    grid = common_grid(atlas, (96, 96, 50), 2.0)
+    start = np.linalg.inv(atlas.affine) @ grid.affine @ [0, 0, 0, 1]
+    first = np.round(start[:3]).astype(int)
+    inside = tuple(slice(max(low, 0), low + 2 * size, 2) for low, size in zip(first, grid.shape, strict=True))
+    # Every other voxel of the atlas, from the voxel that is nearest to the grid's first one.
+    brain = atlas.image[inside]
+    found = asymmetry.midsagittal_plane(brain, 2.0)
+    millimetres = atlas.affine[0, 3] + (inside[0].start + 2 * found) * atlas.affine[0, 0]
+    assert abs(millimetres) <= 0.5  # x = 0 halves the symmetric atlas
+
+
+def test_a_mirrored_volume_is_mirrored_about_its_plane():
+    volume = np.arange(6.0)[:, None, None] * np.ones((1, 2, 2))
+    np.testing.assert_array_equal(asymmetry.mirrored(volume, 2.5)[:, 0, 0], [5, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(asymmetry.mirrored(volume, 2.0)[:, 0, 0], [4, 3, 2, 1, 0, 0])
+    np.testing.assert_array_equal(asymmetry.mirrored(volume, 3.5)[:, 0, 0], [0, 0, 5, 4, 3, 2])
+
+
+def test_asymmetry_is_0_in_a_symmetric_brain_and_marks_a_lesion_and_its_counterpart():
+    plane, shape = 15.5, (32, 28, 10)
+    mask = ball(shape, (plane, 13, 4.5), 12)
+    state = {"plane": plane, "smoothing": asymmetry.SMOOTHING_MM / 2.0}
+    score = asymmetry.scorer(state, CPU)
+    volume = textured(mask, plane, 1)
+    assert np.nanmax(score(volume, mask, mask)["score"]) < 1e-5
+    lesion = ball(shape, (9, 13, 4), 2)
+    found = score(volume + lesion, mask, mask)["score"]
+    highest = np.unravel_index(np.nanargmax(found), shape)
+    assert abs(highest[0] - 9) <= 1 or abs(highest[0] - 22) <= 1
+    np.testing.assert_allclose(found[9, 13, 4], found[22, 13, 4])
+    assert found[9, 13, 4] > 10 * np.nanmedian(found) + 0.1
+    flat = np.where(mask, 1, 0).astype(np.float32)
+    assert np.nanmax(score(flat, mask, mask)["score"]) < 1e-5  # the border of the brain is no difference
+    half = mask & (np.arange(32)[:, None, None] < 14)
+    alone = score(textured(mask, plane, 1) * half, half, half)["score"]
+    assert np.nanmax(alone) == 0  # nothing to compare with
+
+
+def test_a_random_score_follows_from_the_seed_and_the_scan_alone():
+    mask = np.ones((20, 20, 10), bool)
+    volumes_ = [np.random.default_rng(seed).random(mask.shape).astype(np.float32) for seed in range(2)]
+
+    def scores(order, seed=5):
+        score = random.scorer(random.fit([], [], SETTINGS | {"seed": seed}, None, CPU)[0], CPU)
+        return {place: score(volumes_[place], mask, mask)["score"] for place in order}
+
+    first, turned = scores([0, 1]), scores([1, 0])
+    for place in (0, 1):
+        np.testing.assert_array_equal(first[place], turned[place])
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], scores([0], seed=6)[0])
+    few = random.scorer({"seed": 5}, CPU)(volumes_[0], mask, mask & (volumes_[0] > 0.5))["score"]
+    chosen = volumes_[0] > 0.5
+    np.testing.assert_array_equal(few[chosen], first[0][chosen])  # whichever voxels are asked for
+    assert np.isnan(few[~chosen]).all()
+    lesion = volumes_[1] > 0.9
+    assert measures(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(lesion.mean(), abs=0.02)
+
+
+def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
+    lesion = np.zeros((12, 12, 3), bool)
+    lesion[5:8, 6:9, 1] = True
+    mask = np.ones_like(lesion)
+    found = oracle.scorer({"patch": 4}, CPU)(np.zeros(mask.shape, np.float32), mask, mask, lesion)["score"]
+    expected = np.zeros(mask.shape)
+    for x, y, z in np.ndindex(*mask.shape):
+        patch = lesion[max(x - 2, 0) : x + 2, max(y - 2, 0) : y + 2, z]
+        expected[x, y, z] = patch.sum() / 16
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.max() == pytest.approx(9 / 16)
+    empty = oracle.scorer({"patch": 4}, CPU)(found, mask, mask, np.zeros_like(lesion))["score"]
+    assert (empty == 0).all()
+
+
+def write_scan(folder, subject, seed, lesion):
+    mask = ball(lesion.shape, (11.5, 11.5, 3.5), 9)
+    volume = np.where(mask, np.random.default_rng(seed).uniform(50, 100, mask.shape), 0)
+    scan = Scan(subject, folder / subject, "T1")
+    for path, array in ((scan.volume, volume.astype(np.float32)), (scan.mask, mask), (scan.lesion, lesion)):
+        volumes.write(path, array, np.diag([2.0, 2, 2, 1]))
+    write_json(scan.qc, {"protocol": "paper"})
+    return scan
+
+
+def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not(tmp_path, monkeypatch):
+    """Finished scans of a killed job are kept under a name that follows from all that their scores depend on."""
+    lesion = ball((24, 24, 8), (11, 12, 4), 3)
+    scans = [write_scan(tmp_path, f"s{n}", n, lesion) for n in range(2)]
+    write_json(tmp_path / "landmarks.json", fit_landmarks(scans))
+    changed = {}
+    for name in ("oracle", "thresh"):
+        write_scan(tmp_path, "s0", 0, lesion)
+        model = tmp_path / name / "model.safetensors"
+        fit_model(
+            name, scans, scans[:1], tmp_path / "landmarks.json", SETTINGS, {"modality": "T1", "fold": 0}, "code",
+            CPU, model, model.with_name("history.csv"),
+        )  # fmt: skip
+        original, written = volumes.write, []
+
+        def stopping(path, array, affine, original=original, written=written):
+            written.append(path)
+            original(path, array, affine)
+            if len(written) == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(volumes, "write", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+        write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
+        again = []
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                volumes,
+                "write",
+                lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
+            )
+            score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+        changed[name] = len(again)
+    assert changed == {"oracle": 1, "thresh": 0}
+    found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")
+    mask = volumes.read_mask(scans[1].mask)
+    share = oracle.scorer({"patch": 4}, CPU)(found, mask, mask, lesion)["score"]
+    np.testing.assert_array_equal(found, share)
+
+
+def test_the_oracle_is_refused_for_a_scan_of_ones_own(tmp_path):
+    save_model(
+        tmp_path / "model.safetensors", {"method": "oracle", "atlas": "icbm152", "state": {"patch": 4}}
+    )
+    with pytest.raises(InputError, match=r"model\.safetensors: the method oracle found.*lesion mask"):
+        load_scorer(tmp_path / "model.safetensors")
+
+
+def test_no_other_method_is_given_the_lesion():
+    assert [name for name in METHODS if needs_lesion(name)] == ["oracle"]

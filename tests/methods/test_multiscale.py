@@ -1,0 +1,290 @@
+"""Patch2Loc at several patch sizes: which networks there are, how they are trained, how their maps are fused."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from patch2loc.configuration.check import check_configuration, training_settings
+from patch2loc.configuration.method_settings import complete
+from patch2loc.errors import InputError
+from patch2loc.evaluate.patch_analysis import patch_table
+from patch2loc.figures.cost import training_seconds
+from patch2loc.methods import patch2loc, patch2loc_multiscale
+from patch2loc.models import load_model, save_model
+from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.sampling import PatchPool
+
+CPU = "cpu"
+TRAINING = {
+    "widths": [4, 4, 8, 8],
+    "patches": 3 * 64 * 4,
+    "batch": 64,
+    "learning_rate": 0.01,
+    "schedule": "one_cycle",
+    "validation_patches": 64,
+    "validations": 6,
+}
+REST = {"patch": 12, "seed": 5, "precision": "float32", "spacing": 2.0}
+SETTINGS = TRAINING | REST | {"sizes": [2 / 3, 1, 4 / 3]}
+WIDTHS = [8, 12, 16]
+SHAPE = (32, 28, 5)
+
+
+@cache
+def scans(subjects=3, seed=0):
+    rng = np.random.default_rng(seed)
+    x, y, _ = np.meshgrid(*(np.linspace(0, 1, side) for side in SHAPE), indexing="ij")
+    mask = np.zeros(SHAPE, bool)
+    mask[4:28, 4:24, 1:4] = True
+    return [
+        ((mask * (0.3 + x + 2 * y + 0.05 * rng.normal(size=SHAPE))).astype(np.float32), mask)
+        for _ in range(subjects)
+    ]
+
+
+def fitted(checkpoint=None, **changed):
+    return patch2loc_multiscale.fit(scans(), scans(2, 9), SETTINGS | changed, checkpoint, CPU)
+
+
+@cache
+def unbroken():
+    """State and history of a training that nothing broke."""
+    return fitted()
+
+
+def assert_same(first, second):
+    assert first["networks"].keys() == second["networks"].keys()
+    for name, network in first["networks"].items():
+        other = second["networks"][name]
+        assert (network["patch"], network["widths"]) == (other["patch"], other["widths"])
+        for part, values in network["weights"].items():
+            np.testing.assert_array_equal(values, other["weights"][part], err_msg=f"{name} {part}")
+
+
+@pytest.mark.parametrize(
+    ("patch", "sizes", "widths"),
+    [
+        (12, [2 / 3, 1, 4 / 3], [8, 12, 16]),
+        (24, [2 / 3, 1, 4 / 3], [16, 24, 32]),
+        (12, [0.667, 1, 1.333], [8, 12, 16]),
+        (16, [2 / 3, 1, 4 / 3], [10, 16, 22]),  # 10.7 and 21.3
+        (12, [0.75, 1.25], [10, 16]),  # 9 and 15: between two even numbers the greater
+        (12, [2, 1], [24, 12]),
+    ],
+)
+def test_sizes_are_shares_of_the_patch_to_the_nearest_even_number(patch, sizes, widths):
+    assert patch2loc_multiscale.patch_sizes(patch, sizes) == widths
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([0.5, 1], r"\[0\.5, 1\], which are 6, 12 voxels at patch 12, found"),
+        ([1, 1.05], "12, 12 voxels"),  # 12.6 voxels
+        ([1, -1], "12, -12 voxels"),
+        ([], r"\[\] found"),
+        (1, "sizes: 1 found"),
+        (["1"], r"\['1'\] found"),
+        ([float("nan")], r"\[nan\] found"),
+    ],
+)
+def test_sizes_that_make_no_networks_are_refused(sizes, told):
+    with pytest.raises(
+        InputError, match=rf"patch2loc_multiscale\.sizes: .*{told.removeprefix('sizes: ')}.*8 voxels"
+    ):
+        patch2loc_multiscale.patch_sizes(12, sizes)
+
+
+def test_the_budget_is_shared_out_equally_and_seeds_differ():
+    given = SETTINGS | {"patches": 1000, "validations": 10}
+    networks = patch2loc_multiscale.network_settings(given)
+    assert [own["patch"] for own in networks] == WIDTHS
+    assert {own["patches"] for own in networks} == {334}
+    assert {own["validations"] for own in networks} == {4}
+    of_two_runs = [
+        own["seed"]
+        for seed in (5, 6)
+        for own in patch2loc_multiscale.network_settings(given | {"seed": seed})
+    ]
+    assert len(set(of_two_runs)) == 6
+    kept = set(given) - {"patch", "patches", "validations", "seed"}
+    assert all(own[name] == given[name] for own in networks for name in kept)
+
+
+def test_the_history_counts_all_networks_patches():
+    _, history = unbroken()
+    assert history["patch"].tolist() == [8, 8, 12, 12, 16, 16]
+    assert history["step"].tolist() == [2, 4, 6, 8, 10, 12]
+    assert history["patches"].tolist() == [128, 256, 384, 512, 640, 768]
+    assert history["patches"].iloc[-1] == SETTINGS["patches"]
+    timed = history.assign(patches_per_second=[64.0, 128.0] * 3)
+    record = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:00+00:00"}
+    assert training_seconds(record, timed) == pytest.approx(3 * (128 / 64 + 128 / 128))
+
+
+def test_each_network_is_the_one_that_patch2loc_trains_with_its_settings():
+    state, history = unbroken()
+    for own in patch2loc_multiscale.network_settings(SETTINGS):
+        alone, its_history = patch2loc.fit(scans(), scans(2, 9), own, None, CPU)
+        fused = state["networks"][f"patch{own['patch']}"]
+        assert_same({"networks": {"one": fused}}, {"networks": {"one": alone}})
+        losses = history.loc[history["patch"] == own["patch"], "validation_loss"]
+        assert losses.tolist() == its_history["validation_loss"].tolist()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_maps_are_the_mean_of_the_single_networks_maps(tmp_path, stride):
+    state, _ = unbroken()
+    ((volume, mask),) = scans(1, 4)
+    wanted = mask & (np.arange(SHAPE[2]) > 1)
+    found = patch2loc_multiscale.scorer(state, CPU, stride)(volume, mask, wanted)
+    single = [
+        patch2loc.scorer(network, CPU, stride)(volume, mask, wanted) for network in state["networks"].values()
+    ]
+    assert set(found) == {"score", "log_error", "log_variance"}
+    for name, values in found.items():
+        assert np.array_equal(np.isfinite(values), wanted)
+        assert values.dtype == np.float32
+        expected = (single[0][name] + single[1][name] + single[2][name]) / 3
+        np.testing.assert_allclose(values[wanted], expected[wanted], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(values[wanted], single[1][name][wanted])
+    # A model's file has the networks in another order.
+    save_model(tmp_path / "model.safetensors", {"state": state})
+    loaded = load_model(tmp_path / "model.safetensors")["state"]
+    again = patch2loc_multiscale.scorer(loaded, CPU, stride)(volume, mask, wanted)
+    np.testing.assert_array_equal(again["score"], found["score"])
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("network", [1, 2, 3])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkeypatch):
+    whole, history = unbroken()
+    checkpoint, drawn = tmp_path / "checkpoint-key.pt", []
+    one_slice_each = PatchPool.one_slice_each
+
+    def killed(self, generator):
+        drawn.append(self.patch)
+        if len(drawn) == 4 * (network - 1) + 3:  # in its third step, after a validation
+            raise Killed
+        return one_slice_each(self, generator)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchPool, "one_slice_each", killed)
+        with pytest.raises(Killed):
+            fitted(checkpoint)
+    assert drawn[-1] == WIDTHS[network - 1]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"patch{width}-checkpoint-key.pt" for width in WIDTHS[:network]
+    }
+    drawn.clear()
+
+    def counted(self, generator):
+        drawn.append(self.patch)
+        return one_slice_each(self, generator)
+
+    monkeypatch.setattr(PatchPool, "one_slice_each", counted)
+    state, again = fitted(checkpoint)
+    # Two steps of the one that was killed, four of each that had not begun, none of those that were done.
+    assert drawn == [WIDTHS[network - 1]] * 2 + [width for width in WIDTHS[network:] for _ in range(4)]
+    assert_same(state, whole)
+    pd.testing.assert_frame_equal(
+        again.drop(columns="patches_per_second"), history.drop(columns="patches_per_second"), check_exact=True
+    )
+
+
+def test_checkpoints_of_other_settings_are_removed_and_those_of_this_one_kept(tmp_path):
+    kept, others = (
+        tmp_path / "patch8-checkpoint-key.pt",
+        ("patch8-checkpoint-old.pt", "patch10-checkpoint-key.pt"),
+    )
+    for name in (*others, "checkpoint-key.pt", "model.safetensors"):
+        (tmp_path / name).touch()
+    fitted(tmp_path / "checkpoint-key.pt", sizes=[2 / 3], patches=64, validations=1)
+    assert {path.name for path in tmp_path.iterdir()} == {kept.name, "checkpoint-key.pt", "model.safetensors"}
+
+
+def test_patches_of_one_size_alone_are_in_memory(monkeypatch):
+    created, alive = PatchPool.__init__, []
+
+    def counted(self, volumes, patch, *rest):
+        assert {width for width in alive if width != patch} == set()
+        created(self, volumes, patch, *rest)
+        alive.append(patch)
+
+    monkeypatch.setattr(PatchPool, "__init__", counted)
+    monkeypatch.setattr(PatchPool, "__del__", lambda self: alive.remove(self.patch), raising=False)
+    fitted(patches=3 * 64, validations=1)
+    assert alive == []
+
+
+def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
+    state, _ = unbroken()
+    ((volume, mask),) = scans(1, 4)
+    predicted = patch2loc_multiscale.predictor(state, CPU)
+    table = patch_table(volume, mask, np.zeros_like(mask), state["patch"], predicted)
+    middle = state["networks"]["patch12"]
+    of_one = patch_table(volume, mask, np.zeros_like(mask), 12, patch2loc.predictor(middle, CPU))
+    places = ["x", "y", "z", "brain_fraction"]
+    pd.testing.assert_frame_equal(table[places], of_one[places])
+    voxels = table[["x", "y", "z"]].to_numpy()
+    means = np.mean(
+        [
+            predict(volume, voxels, DenseNetwork(patch2loc.location_network(one), one["patch"]))[0]
+            for one in state["networks"].values()
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(table[["mean_x", "mean_y"]], means, rtol=1e-5)
+    expected = np.linalg.norm(means - 100 * voxels[:, :2] / np.array(SHAPE[:2]), axis=1)
+    np.testing.assert_allclose(table["location_error"], expected, rtol=1e-4)
+
+
+def configuration(**changed):
+    return {
+        "patch": 12,
+        "grid": {"shape": [48, 48, 25]},
+        "training": TRAINING | {"threads": 8, "memory_mb": 100},
+        "training_data": {},
+        "datasets": {},
+        "budget": "smoke",
+        "methods": ["patch2loc", "patch2loc_robust", "patch2loc_multiscale", "ae", "zscore"],
+        "method_settings": {},
+    } | changed
+
+
+def settings_of(name, **changed):
+    config = configuration(**changed)
+    check_configuration(config)
+    return complete(name, training_settings(name, config))
+
+
+def test_a_line_of_configuration_is_an_ablation():
+    robust = {"levelled": True, "changes": ["contrast", "edge"]}
+    assert settings_of("patch2loc") == TRAINING  # nothing else: its models' provenance stays as it was
+    assert settings_of("patch2loc_robust") == TRAINING | robust
+    assert settings_of("patch2loc_multiscale") == TRAINING | {"sizes": [2 / 3, 1, 4 / 3]}
+    ablations = {"patch2loc_robust": {"changes": []}, "patch2loc_multiscale": {"sizes": [1, 2]}}
+    changed = {"method_settings": ablations | {"ae": {"steps": 7}}}
+    assert settings_of("patch2loc", **changed) == TRAINING
+    assert settings_of("patch2loc_robust", **changed) == TRAINING | robust | {"changes": []}
+    assert settings_of("patch2loc_multiscale", **changed) == TRAINING | {"sizes": [1, 2]}
+    assert settings_of("patch2loc_robust") == TRAINING | robust  # the defaults are left as they are
+    assert settings_of("ae", **changed) == complete("ae", {"budget": "smoke", "steps": 7})
+    assert settings_of("zscore") == {}
+
+
+@pytest.mark.parametrize("unknown", ["change", "patches", "budget", "own"])
+def test_settings_that_a_variant_does_not_have_are_refused(unknown):
+    changed = {"method_settings": {"patch2loc_robust": {unknown: False}}}
+    with pytest.raises(
+        InputError,
+        match=rf"method_settings\.patch2loc_robust: {unknown} found, of changes, levelled expected",
+    ):
+        settings_of("patch2loc_robust", **changed)
+    with pytest.raises(InputError, match="method_settings: patch2loc found"):
+        check_configuration(configuration(method_settings={"patch2loc": {unknown: False}}))

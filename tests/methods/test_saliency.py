@@ -1,0 +1,179 @@
+"""Where slices look unlike their reconstructions: equalised contrast, perceptual distance, smoothing."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet18, squeezenet1_1
+
+from patch2loc.errors import InputError
+from patch2loc.methods.ra import anomaly
+from patch2loc.methods.reconstruction import saliency as module
+from patch2loc.methods.reconstruction.saliency import (
+    BACKBONE,
+    Perception,
+    clahe,
+    perception,
+    perception_weights,
+    residual_of_contrast,
+    saliency,
+    smoothed,
+)
+
+SHAPE = (2, 1, 48, 40)
+
+
+def slices(seed=1):
+    return torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def disc():
+    x, y = np.indices(SHAPE[2:])
+    inside = (x - 24) ** 2 + (y - 20) ** 2 < 15**2
+    return torch.from_numpy(inside).expand(SHAPE)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """A file as torchvision publishes it, with random weights."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.pth"
+    torch.save(squeezenet1_1(weights=None).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def perceived(backbone):
+    pytest.importorskip("lpips", reason="the package lpips is not installed: its heads are not read")
+    return perception(perception_weights({BACKBONE: backbone}), "cpu")
+
+
+def test_a_gaussian_has_its_width_and_keeps_the_sum():
+    maps = torch.zeros(1, 1, 41, 37)
+    maps[0, 0, 20, 18] = 1
+    found = smoothed(maps)[0, 0]
+    assert found.sum() == pytest.approx(1, rel=1e-5)
+    for distance in (1, 2, 5):
+        assert found[20 + distance, 18] / found[20, 18] == pytest.approx(np.exp(-(distance**2) / 8), rel=1e-4)
+        assert found[20, 18 - distance] == pytest.approx(found[20 + distance, 18].item(), rel=1e-5)
+    assert smoothed(torch.ones(1, 1, 6, 5)).shape == (1, 1, 6, 5)  # smaller than the Gaussian
+
+
+def test_equal_slices_have_no_residual_and_no_saliency(perceived):
+    given = slices()
+    assert not residual_of_contrast(given, given.clone(), disc()).any()
+    for network in (None, perceived):
+        assert not saliency(network, given, given.clone()).any()
+        assert not anomaly(network, given, given.clone(), disc()).any()
+
+
+def test_contrast_is_equalised_in_the_brain_alone():
+    given = 0.4 + 0.05 * slices()
+    equalised = clahe(given, disc())
+    assert not equalised[~disc()].any()
+    assert equalised.min() >= 0
+    assert equalised.max() <= 1
+    inside = disc()[0, 0]
+    assert equalised[0, 0][inside].std() > 2 * given[0, 0][inside].std()
+    # What a network leaves in the background has no part in it.
+    noisy = torch.where(disc(), given, 0.01 * slices(2))
+    assert torch.equal(clahe(noisy, disc()), equalised)
+    # Each slice for itself.
+    assert torch.equal(clahe(given[:1], disc()[:1]), equalised[:1])
+
+
+def test_a_constant_brain_and_no_brain_stay_finite():
+    given = torch.full(SHAPE, 0.5)
+    assert torch.isfinite(clahe(given, disc())).all()
+    assert not residual_of_contrast(given, given, disc()).any()
+    assert not clahe(given, torch.zeros(SHAPE, dtype=torch.bool)).any()
+
+
+def test_the_residual_is_where_the_change_is():
+    given = 0.3 + 0.3 * slices()
+    changed = given.clone()
+    changed[0, 0, 22:27, 18:23] += 0.3
+    found = residual_of_contrast(given, changed, disc())
+    assert found[0, 0, 22:27, 18:23].mean() > 10 * found[0, 0][disc()[0, 0]].mean()
+    assert not found[1].any()
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated since 0.13:UserWarning")  # of torchvision, at lpips
+def test_the_perceptual_distance_is_that_of_its_authors_package(perceived):
+    lpips = pytest.importorskip("lpips")
+    reference = lpips.LPIPS(net="squeeze", pnet_rand=True, spatial=True, verbose=False)
+    state = reference.state_dict()
+    for name in state:
+        # net.slice2.3.expand1x1.weight: the layers are numbered through
+        if name.startswith("net."):
+            state[name] = perceived.state_dict()[f"features.{name.split('.', 2)[2]}"]
+    reference.load_state_dict(state)
+    one, other = slices(1), slices(2)
+    with torch.no_grad():
+        expected = reference(one.expand(-1, 3, -1, -1), other.expand(-1, 3, -1, -1), normalize=True)
+        found = perceived(one, other)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert found.std() > 0
+
+
+def test_the_perceptual_distance_is_the_weighted_sum_of_its_depths():
+    torch.manual_seed(1)
+    network = Perception()
+    one, other = slices(1)[:1], slices(2)[:1]
+    assert [head.shape[1] for head in network.heads] == [64, 128, 256, 384, 384, 512, 512]
+    assert not network(one, other).any()  # all heads are 0
+    with torch.no_grad():
+        network.heads[0].fill_(1)
+        first = network(one, other)
+        network.heads[0].fill_(2)
+        torch.testing.assert_close(network(one, other), 2 * first)
+        # Features of length 1: the square of their distance is at most 4, of features >= 0 at most 2.
+        assert first.min() > 0
+        assert first.max() <= 2
+
+
+def test_scoring_needs_neither_the_file_nor_the_package(perceived, backbone, monkeypatch):
+    weights = perception_weights({BACKBONE: backbone})
+    monkeypatch.setattr(module, "find_spec", None)
+    monkeypatch.setattr(module, "with_pretrained", None)
+    again = perception(weights, "cpu")
+    one, other = slices(1), slices(2)
+    assert torch.equal(saliency(again, one, other), saliency(perceived, one, other))
+    assert set(weights) == set(Perception().state_dict())
+
+
+def test_without_weights_the_difference_takes_their_place():
+    assert perception_weights({BACKBONE: None}) is None
+    assert perception(None, "cpu") is None
+    one, other = slices(1), slices(2)
+    torch.testing.assert_close(saliency(None, one, other), smoothed((one - other).abs()))
+    residual = residual_of_contrast(one, other, disc())
+    torch.testing.assert_close(anomaly(None, one, other, disc()), residual * smoothed(residual))
+
+
+def test_the_score_of_the_authors_is_a_product_of_three(perceived):
+    one, other, brain = slices(1), slices(2), disc()
+    found = anomaly(perceived, one, other, brain)
+    equalised, others = clahe(one, brain), clahe(other, brain)
+    with torch.no_grad():
+        expected = (equalised - others).abs() * smoothed(perceived(one, other))
+        expected = expected * smoothed(perceived(equalised, others))
+    torch.testing.assert_close(found, expected)
+    assert not found[~brain].any()
+    assert (found[brain] > 0).float().mean() > 0.9
+
+
+def test_what_is_missing_is_said(backbone, tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr(module, "find_spec", lambda name: None)
+        with pytest.raises(InputError, match=r"squeezenet1_1_imagenet.*pip install lpips"):
+            perception_weights({BACKBONE: backbone})
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "kornia.enhance", None)
+        with pytest.raises(InputError, match="pip install kornia"):
+            clahe(slices(), disc())
+    other = tmp_path / "resnet.pth"
+    torch.save(resnet18(weights=None).state_dict(), other)
+    with pytest.raises(InputError, match=r"resnet\.pth.*SqueezeNet"):
+        perception_weights({BACKBONE: other})

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from golden import assert_golden, golden_weights, needs_golden
+from networks import randomised
+from torchvision.models import resnet18
+
+from patch2loc.network.fast_convolution import SIZES, FastConv2d, with_fast_convolutions
+from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork, SmallConv2d, for_inference, slice_code
+
+
+@needs_golden
+@pytest.mark.parametrize("prepared", [lambda network: network, for_inference], ids=["plain", "folded"])
+def test_the_published_network_is_reproduced(prepared):
+    assert_golden(prepared(golden_weights(LocationNetwork())), 400)
+
+
+def test_the_default_encoder_has_the_parameters_of_resnet18():
+    ours = {name: value.shape for name, value in LocationNetwork().encoder.state_dict().items()}
+    theirs = {name: value.shape for name, value in resnet18().state_dict().items()}
+    theirs = {name: shape for name, shape in theirs.items() if not name.startswith("fc.")}
+    assert ours.keys() == theirs.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} == {"conv1.weight"}
+    assert ours["conv1.weight"] == (64, 1, 3, 3)
+
+
+def test_heads_have_the_papers_layers():
+    shapes = [tuple(p.shape) for n, p in LocationNetwork().mean_branch.named_parameters() if p.ndim == 2]
+    assert shapes == [(512, 512), (128, 512), (64, 128), (32, 64), (2, 32)]
+    assert LocationNetwork().widths == PAPER_WIDTHS
+
+
+def test_slice_code_by_hand():
+    code = slice_code(torch.tensor([0.0, 30.0]), 8)
+    assert code[0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
+    expected = [f(30 / 10000 ** (i / 8)) for i in (0, 2, 4, 6) for f in (np.sin, np.cos)]
+    np.testing.assert_allclose(code[1], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_small_convolution_equals_a_plain_one(size, stride, kernel, bias):
+    torch.manual_seed(0)
+    ours = SmallConv2d(5, 7, kernel, (stride, stride), padding=kernel // 2, bias=bias)
+    plain = torch.nn.Conv2d(5, 7, kernel, stride, padding=kernel // 2, bias=bias)
+    plain.load_state_dict(ours.state_dict())
+    x, again = (torch.linspace(-1, 1, 20 * size**2).view(4, 5, size, size).requires_grad_() for _ in range(2))
+    found, expected = ours(x), plain(again)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    weights = torch.arange(found.numel()).view(found.shape) / found.numel()
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(x.grad, again.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_folding_batch_norms_changes_nothing():
+    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    x, place = torch.randn(64, 1, 12, 12), torch.rand(64) * 100
+    with torch.no_grad():
+        plain, folded = network(x, place), for_inference(network)(x, place)
+    assert not [m for m in for_inference(network).modules() if "BatchNorm" in type(m).__name__]
+    for expected, found in zip(plain, folded, strict=True):
+        assert (found - expected).norm() / expected.norm() < 1e-5
+
+
+def test_rescaled_output_is_the_location_in_percent():
+    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    x, place = torch.randn(16, 1, 12, 12), torch.rand(16) * 100
+    centre, scale = torch.tensor([50.0, 40.0]), torch.tensor([20.0, 10.0])
+    with torch.no_grad():
+        mean, log_variance = network(x, place)
+        network.rescale_output_(centre, scale)
+        mean_percent, log_variance_percent = network(x, place)
+    torch.testing.assert_close(mean_percent, mean * scale + centre)
+    torch.testing.assert_close(log_variance_percent.exp(), log_variance.exp() * scale**2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_fast_convolution_equals_a_plain_one(size):
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(11, 7, 3, padding=1)
+    x = torch.randn(5, 11, size, size).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        torch.testing.assert_close(FastConv2d(plain, size)(x), plain(x), rtol=1e-4, atol=1e-5)
+
+
+def test_fast_convolutions_take_the_place_of_those_on_small_maps_with_many_channels():
+    layers = for_inference(LocationNetwork((16, 128, 128, 128))).encoder
+    layers = torch.nn.Sequential(layers.layer1, layers.layer2, layers.layer3, layers.layer4)
+    x = torch.rand(3, 16, 7, 7).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = layers(x)
+        with_fast_convolutions(layers, x)
+        torch.testing.assert_close(layers(x), expected, rtol=1e-4, atol=1e-5)
+    names = [name for name, module in layers.named_modules() if isinstance(module, FastConv2d)]
+    # Maps of 7 voxels before the first stride, 4 and 2 after; the last layer's are of one voxel.
+    assert names == ["1.0.conv2", "1.1.conv1", "1.1.conv2", "2.0.conv2", "2.1.conv1", "2.1.conv2"]

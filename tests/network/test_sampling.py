@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from patch2loc.errors import InputError
+from patch2loc.network import patches
+from patch2loc.network.sampling import PatchPool
+
+PATCH, SHAPE = 8, (24, 20, 5)
+
+
+def scan(seed, slices=slice(1, 4)):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(SHAPE, bool)
+    mask[3:21, 3:17, slices] = True
+    return np.where(mask, rng.random(SHAPE), 0).astype(np.float32), mask
+
+
+@pytest.fixture
+def scans():
+    return [scan(seed) for seed in range(3)]
+
+
+def voxels(location, slice_location):
+    x, y = (location * torch.tensor(SHAPE[:2]) / 100).round().long().T
+    return x, y, (slice_location * SHAPE[2] / 100).round().long()
+
+
+def accepted(mask):
+    return patches.accepted(torch.from_numpy(mask).permute(2, 0, 1), PATCH)
+
+
+def test_drawn_patches_are_what_is_around_their_places_and_hold_enough_brain(scans):
+    pool = PatchPool(scans, PATCH, "cpu")
+    slices = torch.tensor([1, 5 + 2, 10 + 3])  # one slice of each subject, in all subjects' slices
+    cut, location, slice_location = pool.draw(pool.generator(0), 200, slices)
+    x, y, z = voxels(location, slice_location)
+    assert set(z.tolist()) == {1, 2, 3}
+    for n in range(200):
+        volume, mask = scans[z[n] - 1]
+        window = np.pad(volume[:, :, z[n]], PATCH // 2)[x[n] : x[n] + PATCH, y[n] : y[n] + PATCH]
+        np.testing.assert_allclose(cut[n, 0], window, atol=5e-4)  # kept in half precision
+        assert accepted(mask)[z[n], x[n], y[n]]
+
+
+def test_every_accepted_patch_of_all_slices_is_as_likely_as_another(scans):
+    pool = PatchPool(scans[:1], PATCH, "cpu")
+    n = 60000
+    x, y, z = voxels(*pool.draw(pool.generator(1), n)[1:])
+    found = torch.zeros(SHAPE[2], *SHAPE[:2])
+    found.index_put_((z, x, y), torch.ones(n), accumulate=True)
+    allowed = accepted(scans[0][1])
+    assert found[~allowed].sum() == 0
+    expected = n / allowed.sum()
+    chi_square = ((found[allowed] - expected) ** 2 / expected).sum() / (allowed.sum() - 1)
+    assert 0.85 < chi_square < 1.15
+
+
+def test_one_random_slice_of_each_subject():
+    pool = PatchPool([scan(seed) for seed in range(40)], PATCH, "cpu")
+    draws = torch.stack([pool.one_slice_each(pool.generator(7, step)) for step in range(300)])
+    subject, z = draws // SHAPE[2], draws % SHAPE[2]
+    assert torch.equal(subject, torch.arange(40).expand(300, 40))
+    shares = torch.bincount(z.flatten(), minlength=SHAPE[2]) / z.numel()
+    assert (shares - 0.2).abs().max() < 0.015  # all slices alike, those without brain as well
+
+
+def test_there_is_always_a_patch_to_draw():
+    pool = PatchPool([scan(0, slice(2, 3))], PATCH, "cpu")  # one slice of five holds brain
+    draws = torch.cat([pool.one_slice_each(pool.generator(step)) for step in range(500)])
+    assert set(draws.tolist()) == {2}
+
+
+def test_the_same_seed_draws_the_same_patches(scans):
+    pool = PatchPool(scans, PATCH, "cpu")
+    first, again, other = (pool.draw(pool.generator(3, seed), 50)[1] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_scans_without_brain_are_refused():
+    empty = np.zeros(SHAPE, np.float32)
+    with pytest.raises(InputError, match="brain masks"):
+        PatchPool([(empty, empty > 0)], PATCH, "cpu")
+    with pytest.raises(InputError, match="no scans"):
+        PatchPool([], PATCH, "cpu")

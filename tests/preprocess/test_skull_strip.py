@@ -1,0 +1,129 @@
+"""Brain masks: found with the atlas, and asked of other programs, whose places fakes take."""
+
+import stat
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from patch2loc.acquire.phantom import simulate_subject
+from patch2loc.data import volumes
+from patch2loc.errors import InputError
+from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.preprocess.brain_mask import brain_mask
+from patch2loc.preprocess.external_tools import find_command
+from patch2loc.preprocess.scan import preprocess_scan
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
+
+# Both programs, as far as their command lines go: the mask is what is brighter than 50 in standard orientation.
+FAKE = """#!{python}
+import os, sys
+import nibabel, numpy
+words = sys.argv[1:]
+print("given", *words)
+assert not [name for name in os.environ if name.startswith("PYTHON")]
+image = nibabel.load(words[words.index("-i") + 1])
+assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")
+if "hd-bet" in sys.argv[0]:
+    assert {{"--save_bet_mask", "--no_bet_image", "-device"}} <= set(words)
+    path = words[words.index("-o") + 1].replace(".nii.gz", "_bet.nii.gz")
+else:
+    path = words[words.index("-m") + 1]
+mask = (image.get_fdata() > 50).astype(numpy.uint8)
+nibabel.save(nibabel.Nifti1Image(mask, image.affine), path)
+"""
+BROKEN = "#!/bin/sh\necho no weights here >&2\nexit 3\n"
+
+
+def install(folder, name, text, monkeypatch):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text.format(python=sys.executable) if "{python}" in text else text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.fixture
+def head():
+    """A bright ball in a dark head, off centre, stored in another orientation: (array, affine, its brain)."""
+    affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt("PSL"), (40, 50, 60)) @ np.diag(
+        [2.0, 2.0, 2.0, 1.0]
+    )
+    place = np.indices((40, 50, 60)) - np.array([18, 20, 33])[:, None, None, None]
+    brain = (place**2).sum(axis=0) < 15**2
+    return np.where(brain, 100, 10).astype(np.float32), affine, brain
+
+
+@pytest.mark.parametrize(
+    ("method", "command"),
+    [("hd-bet", "hd-bet"), ("synthstrip", "mri_synthstrip"), ("synthstrip", "synthstrip-docker")],
+)
+def test_the_mask_of_another_program_is_taken(method, command, head, tmp_path, monkeypatch, capfd):
+    install(tmp_path / "bin", command, FAKE, monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    array, affine, brain = head
+    found, start = brain_mask(tmp_path / "scan.nii.gz", array, affine, None, None, method)
+    assert start is None
+    np.testing.assert_array_equal(found, brain)
+    assert "given -i" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("hd-bet", r"pipx install hd-bet"), ("synthstrip", r"mri_synthstrip or synthstrip-docker")],
+)
+def test_a_program_that_is_not_there_is_named_with_its_installation(method, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=message):
+        find_command(method)
+
+
+def test_a_program_that_fails_leaves_the_scan_out(head, tmp_path, monkeypatch):
+    install(tmp_path / "bin", "hd-bet", BROKEN, monkeypatch)
+    with pytest.raises(
+        InputError, match=r"scan\.nii\.gz: hd-bet ended with status 3 and no mask.*no weights here"
+    ):
+        brain_mask(tmp_path / "scan.nii.gz", *head[:2], None, None, "hd-bet")
+
+
+def test_brain_of_a_simulated_t2_head_is_found(tmp_path):
+    settings = {"anatomy_spacing": 2.0, "voxel_size": [1.6, 1.6, 2.5], "noise": 0.03}
+    head = simulate_subject("healthy", 3, 7, settings)["T2"]
+    volumes.write(tmp_path / "T2.nii.gz", head.array, head.affine)
+    volumes.write(tmp_path / "brain.nii.gz", head.brain, head.affine)
+    t2 = load_atlas("icbm152", "T2")
+    found = preprocess_scan(
+        tmp_path / "T2.nii.gz",
+        "T2",
+        t2,
+        common_grid(t2, (96, 96, 50), 2.0),
+        tmp_path / "brain.nii.gz",
+        settings={"skull_strip": "atlas"},
+    )
+    assert found.qc["brain_dice_with_truth"] > 0.92
+    assert found.qc["flags"] == []
+
+
+# With what each may be flagged for: the smallest brain (1060 ml) is at the limit of scale, 0.3 off 1.
+@pytest.mark.parametrize(
+    ("subject", "allowed"),
+    [
+        ("IXI034-HH-1260", ()),
+        pytest.param("IXI329-HH-1908", (), marks=pytest.mark.slow),
+        pytest.param("IXI526-HH-2392", ("scale",), marks=pytest.mark.slow),
+        pytest.param("IXI148-HH-1453", (), marks=pytest.mark.slow),
+    ],
+)
+@needs_data
+def test_brain_of_a_real_head_is_found(subject, allowed):
+    atlas = load_atlas("icbm152", "T1")
+    folder = DATA / "ixi_t1_2mm"
+    scan, brain = (folder / f"{subject}_{name}.nii.gz" for name in ("t1", "brain"))
+    grid = common_grid(atlas, (96, 96, 50), 2.0)
+    found = preprocess_scan(scan, "T1", atlas, grid, brain, settings={"skull_strip": "atlas"})
+    assert found.qc["brain_dice_with_truth"] > 0.94
+    assert [flag for flag in found.qc["flags"] if not flag.startswith(allowed)] == []

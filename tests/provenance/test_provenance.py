@@ -1,0 +1,92 @@
+import json
+
+import pytest
+from edited_modules import forget_modules
+
+from patch2loc.__main__ import main
+from patch2loc.provenance import code
+from patch2loc.provenance.code import code_hash, modules_behind
+from patch2loc.provenance.record import describe, write_sidecar
+from patch2loc.provenance.trace import trace
+
+
+def test_a_module_brings_what_it_imports():
+    behind = modules_behind(["patch2loc.heatmap"])
+    assert {"patch2loc.heatmap", "patch2loc.network.patches", "patch2loc.network.location"} <= set(behind)
+    assert "patch2loc.network.training" not in behind
+    assert "patch2loc.preprocess.register" in modules_behind(["patch2loc.preprocess.scan"])
+
+
+def test_statistics_and_imaging_do_not_need_torch():
+    for name in (
+        "patch2loc.evaluate.subjects",
+        "patch2loc.tables.table1",
+        "patch2loc.preprocess.scan",
+        "patch2loc.report.page",
+    ):
+        behind = modules_behind([name])
+        assert not {
+            "patch2loc.network.location",
+            "patch2loc.network.training",
+            "patch2loc.network.patches",
+        } & set(behind), name
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the library's sources that can be edited."""
+    import shutil
+
+    package = tmp_path / "patch2loc"
+    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "PACKAGE", package)
+    forget_modules()
+    yield package
+    forget_modules()
+
+
+def test_the_hash_follows_the_code_behind_and_nothing_else(copied):
+    names = ["patch2loc.heatmap", "patch2loc.evaluate.subjects", "patch2loc.network.training"]
+    before = {name: code_hash(name) for name in names}
+    (copied / "metrics/ranking.py").touch()
+    forget_modules()
+    assert {name: code_hash(name) for name in names} == before
+    with open(copied / "metrics/ranking.py", "a") as stream:
+        stream.write("\n# edited\n")
+    forget_modules()
+    after = {name: code_hash(name) for name in names}
+    assert [name for name in names if after[name] != before[name]] == ["patch2loc.evaluate.subjects"]
+
+
+@pytest.fixture
+def results(tmp_path):
+    scan, model, table = tmp_path / "scan.nii.gz", tmp_path / "model.safetensors", tmp_path / "table.csv"
+    for path in (scan, model, table):
+        path.write_text(path.name)
+    write_sidecar(model, describe("aa", [scan], {"seed": 3}, ["s1", "s2"]))
+    write_sidecar(table, describe("bb", [model], {"patch": 12}, ["s3"]))
+    return table
+
+
+def test_a_table_is_traced_to_its_model_and_scans(results):
+    table, model = trace(results)
+    assert (table["code"], model["code"]) == ("bb", "aa")
+    assert model["configuration"]["seed"] == 3
+    assert model["subjects"] == ["s1", "s2"]
+    assert any(path.endswith("scan.nii.gz") for path in model["inputs"])
+    assert {"python", "numpy", "torch"} <= set(model["environment"])
+    assert not table["changed"]
+
+
+def test_an_edited_table_is_noticed(results, capsys):
+    results.write_text("0.99")
+    assert trace(results)[0]["changed"]
+    assert main(["trace", str(results)]) == 0
+    assert "CHANGED SINCE" in capsys.readouterr().out
+    assert main(["trace", str(results), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[1]["code"] == "aa"
+
+
+def test_a_file_without_provenance_is_refused(tmp_path, capsys):
+    assert main(["trace", str(tmp_path / "x.csv")]) == 1
+    assert "no" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""The documentation holds together: links and anchors lead somewhere, and the site's menu has every page."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = (".github", "benchmarks", "config", "docs", "profiles", "splits", "tests", "workflow")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/**/*.md"))])
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+
+
+def slug(heading):
+    """The anchor of a heading, as GitHub and the site make it."""
+    text = LINK.sub(lambda match: match.group(0)[1:].partition("]")[0], heading.replace("`", ""))
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+
+
+@cache
+def anchors(page):
+    """Anchors of a page; of equal headings the later ones are numbered."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    slugs = [slug(heading) for heading in HEADING.findall(text)]
+    return {
+        name if slugs[:place].count(name) == 0 else f"{name}-{slugs[:place].count(name)}"
+        for place, name in enumerate(slugs)
+    }
+
+
+def links(text):
+    """Targets of the links of a page that lead into the repository."""
+    targets = LINK.findall(CODE.sub("", text))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+
+def dead_links(page):
+    """Links of a page that lead nowhere, with the reason."""
+    dead = []
+    for target in links(page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            dead.append(f"{target}: no such file")
+        elif not file.is_relative_to(ROOT):
+            dead.append(f"{target}: outside the repository")
+        elif anchor and (file.suffix != ".md" or anchor not in anchors(file)):
+            dead.append(f"{target}: no such heading")
+    return dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_and_anchor_leads_somewhere(page):
+    assert dead_links(page) == []
+
+
+def test_dead_links_are_noticed(tmp_path):
+    page = ROOT / "docs" / "index.md"
+    text = "[a](no.md) [b](index.md#nothing-here) `[c](code.md)` [d](https://example.org)\n```\n[e](f.md)\n```\n"
+    assert links(text) == ["no.md", "index.md#nothing-here"]
+    assert "nothing-here" not in anchors(page)
+    assert slug("`a_b`: what, and [why](x.md)?") == "a_b-what-and-why"
+    assert len(PAGES) > 40
+    assert sum(len(links(page.read_text(encoding="utf-8"))) for page in PAGES) > 150
+
+
+def test_the_menu_of_the_site_has_every_page_once():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"([\w./-]+\.md)\s*$", menu, re.MULTILINE)
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md")}
+    assert len(named) == len(set(named))
+    assert pages <= set(named)

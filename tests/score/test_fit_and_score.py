@@ -1,0 +1,255 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fitted import CPU, SETTINGS, SHAPE, write_scan
+from safetensors.numpy import save_file
+from scipy import ndimage
+
+from patch2loc.configuration.method_constants import declared
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_settings import complete
+from patch2loc.data import volumes
+from patch2loc.errors import InputError
+from patch2loc.evaluate.patch_analysis import cohort_patches
+from patch2loc.files import write_json
+from patch2loc.method_interface import method, needs_lesion
+from patch2loc.models import load_model, save_model
+from patch2loc.score.postprocessing import native
+from patch2loc.score.scoring import heatmap_of, score_scans
+from patch2loc.standardize import fit_landmarks, read_standardised
+from patch2loc.train import fit_model
+
+REST = {"spacing": 2.0, "precision": "float32"}
+SHORTER = {
+    "steps": 3,
+    "batch": 2,
+    "validations": 2,
+    "validation_slices": 4,
+    "pretraining_steps": 0,
+    "sizes": [1, 1.5],  # of patches of 8 voxels
+}
+
+
+def settings_of(name):
+    """Settings of a method for a few steps."""
+    own = complete(name, {"budget": "smoke"})
+    return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
+
+
+@pytest.fixture
+def scans(tmp_path):
+    return [write_scan(tmp_path, f"s{n}", n) for n in range(6)]
+
+
+def fit(folder, scans, name="patch2loc", code="code"):
+    write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
+    fit_model(
+        name,
+        scans[:3],
+        scans[3:4],
+        folder / "landmarks.json",
+        settings_of(name),
+        {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
+        code,
+        CPU,
+        folder / name / "model.safetensors",
+        folder / name / "history.csv",
+        models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
+    )
+    return folder / name / "model.safetensors"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_model_file_is_all_that_scoring_needs(tmp_path, scans, name):
+    model = load_model(fit(tmp_path, scans, name))
+    volume, mask = scans[5].read()
+    truth = (mask & (volume > 150),)
+    heatmap = heatmap_of(model, CPU, median_filter=3)(volume, mask, "s5", *truth)
+    assert np.array_equal(np.isfinite(heatmap), mask)
+    score = method(name).scorer(model["state"], CPU)
+    standardised, _ = read_standardised(scans[5], model["landmarks"])
+    given = truth if needs_lesion(name) else ()
+    everywhere = score(standardised, mask, np.ones_like(mask), *given)["score"]
+    expected = ndimage.median_filter(everywhere, size=3, mode="reflect")
+    np.testing.assert_allclose(heatmap[mask], expected[mask], rtol=1e-4, atol=1e-4)
+
+
+def test_the_model_says_what_made_it(tmp_path, scans):
+    model = load_model(fit(tmp_path, scans))
+    assert model["training_subjects"] == ["s0", "s1", "s2"]
+    assert model["validation_subjects"] == ["s3"]
+    assert model["landmarks"]["subjects"] == ["s0", "s1", "s2"]
+    assert model["grid"]["shape"] == list(SHAPE)
+    assert model["provenance"]["configuration"]["seed"] == 1
+    assert "torch" in model["provenance"]["environment"]
+    hashes = model["provenance"]["inputs"]
+    assert len(hashes) == 1 + 2 * 4  # landmarks, and scan and mask of every training and validation subject
+    assert not any("s4" in path or "s5" in path for path in hashes)
+
+
+def test_nothing_of_a_test_scan_reaches_the_model(tmp_path, scans):
+    first = fit(tmp_path, scans).read_bytes()
+    write_scan(tmp_path, "s4", 99)
+    write_scan(tmp_path, "s5", 98)
+    assert fit(tmp_path, scans).read_bytes() == first
+    write_scan(tmp_path, "s0", 97)
+    assert fit(tmp_path, scans).read_bytes() != first
+
+
+def test_a_checkpoint_of_other_code_is_not_gone_on_from(tmp_path, scans):
+    fit(tmp_path, scans)
+    (before,) = (tmp_path / "patch2loc").glob("checkpoint-*.pt")
+    fit(tmp_path, scans, code="other")
+    (after,) = (tmp_path / "patch2loc").glob("checkpoint-*.pt")
+    assert before != after
+
+
+def test_zscore_by_hand(tmp_path, scans):
+    state = load_model(fit(tmp_path, scans, "zscore"))["state"]
+    landmarks = fit_landmarks(scans[:3])
+    stack = np.stack([read_standardised(scan, landmarks)[0] for scan in scans[:3]])
+    np.testing.assert_allclose(state["mean"], stack.mean(0), atol=1e-6)
+    np.testing.assert_allclose(state["spread"], np.maximum(stack.std(0, ddof=1), 0.05), atol=1e-6)
+    volume, mask = read_standardised(scans[5], landmarks)
+    found = method("zscore").scorer(state, CPU)(volume, mask, mask)["score"]
+    expected = np.abs(volume - stack.mean(0)) / np.maximum(stack.std(0, ddof=1), 0.05)
+    np.testing.assert_allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-4)
+
+
+def test_thresh_is_the_share_of_darker_brain():
+    volume = np.array([[[1.0, 2, 3, 4]]], np.float32)
+    mask = np.array([[[True, True, True, False]]])
+    found = method("thresh").scorer({}, CPU)(volume, mask, np.ones_like(mask))["score"]
+    np.testing.assert_allclose(found, [[[1 / 3, 2 / 3, 1, 1]]])
+
+
+def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
+    model = fit(tmp_path, scans, "zscore")
+    whole, folder = tmp_path / "whole", tmp_path / "fold0"
+    score_scans(model, scans, whole, CPU, 1, 3, "code")
+    scored = []
+    original = volumes.write
+
+    def stopping(path, array, affine):
+        if len(scored) == 4:
+            raise KeyboardInterrupt
+        scored.append(path)
+        original(path, array, affine)
+
+    monkeypatch.setattr(volumes, "write", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score_scans(model, scans, folder, CPU, 1, 3, "code")
+    assert not folder.exists()
+    monkeypatch.setattr(volumes, "write", original)
+    written = []
+    monkeypatch.setattr(volumes, "write", lambda *given: (written.append(given[0]), original(*given)))
+    score_scans(model, scans, folder, CPU, 1, 3, "code")
+    assert len(written) == 2  # four of six were kept
+    assert {path.name for path in folder.iterdir()} == {"seconds.csv", *(f"s{n}.nii.gz" for n in range(6))}
+    for path in whole.glob("*.nii.gz"):
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert list(pd.read_csv(folder / "seconds.csv")["subject"]) == [scan.subject for scan in scans]
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3, 4])
+def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path, scans, monkeypatch, kills):
+    model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
+    score_scans(model, scans[4:], tmp_path / "whole", CPU, 1, 3, "code")
+    original, renamed = os.replace, []
+
+    def stopping(source, target):
+        if Path(target).name.startswith("s") and Path(target).name.endswith(".nii.gz"):
+            if len(renamed) == kills - 1:
+                raise KeyboardInterrupt
+            renamed.append(target)
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    monkeypatch.setattr(os, "replace", original)
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == whole
+    for name in whole:
+        if name.suffix == ".gz":
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):
+    model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    assert {path.name for path in (folder / "native").iterdir()} == {"seconds.csv", "s4.nii.gz", "s5.nii.gz"}
+    state, landmarks = load_model(model)["state"], load_model(model)["landmarks"]
+    volume, mask = read_standardised(scans[5], landmarks)
+    score = method("ae").scorer(state, CPU)(volume, mask, mask)["score"]
+    found, _ = volumes.read(folder / "native" / "s5.nii.gz")
+    np.testing.assert_allclose(found, native(score, mask, 2.0, 3, 5), rtol=1e-4, atol=1e-6)
+    common, _ = volumes.read(folder / "s5.nii.gz")
+    assert np.array_equal(np.isfinite(common), np.isfinite(found))
+    assert not np.allclose(common[mask], found[mask])
+    (folder / "native").rename(tmp_path / "before")
+    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    for path in (tmp_path / "before").glob("*.nii.gz"):
+        assert (folder / "native" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):
+    partial = tmp_path / "fold0.partial"
+    partial.mkdir()
+    (partial / "stale.nii.gz").write_text("from another model")
+    score_scans(fit(tmp_path, scans, "zscore"), scans, tmp_path / "fold0", CPU, 1, 3, "code")
+    assert not (tmp_path / "fold0" / "stale.nii.gz").exists()
+
+
+def test_a_scan_on_another_grid_is_refused(tmp_path, scans):
+    heatmap = heatmap_of(load_model(fit(tmp_path, scans, "thresh")), CPU)
+    with pytest.raises(InputError, match=r"odd\.nii\.gz: grid \(9, 9, 9\).*trained on \(24, 20, 6\)"):
+        heatmap(np.ones((9, 9, 9), np.float32), np.ones((9, 9, 9), bool), "odd.nii.gz")
+
+
+def test_patch_table_tiles_the_slices(tmp_path, scans):
+    lesion = np.zeros(SHAPE, bool)
+    lesion[8:16, 8:16, 2] = True  # the whole patch centred on (12, 12), voxels 8 to 15
+    volumes.write(scans[5].lesion, lesion, np.eye(4))
+    model = load_model(fit(tmp_path, scans))
+    table = cohort_patches(model, scans[5:], CPU)
+    assert set(table["x"]) <= {4, 12, 20}
+    assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
+    assert not table.duplicated(["x", "y", "z"]).any()
+    assert (table["brain_fraction"] >= 0.2).all()
+    full = table[(table[["x", "y", "z"]] == [12, 12, 2]).all(axis=1)].iloc[0]
+    assert full["lesion_fraction"] == 1
+    assert table["lesion_fraction"].sum() == pytest.approx(1)
+    true = np.array([100 * 12 / 24, 100 * 12 / 20])
+    error = np.linalg.norm(true - full[["mean_x", "mean_y"]].to_numpy(float))
+    assert full["location_error"] == pytest.approx(error, rel=1e-5)
+    assert full["log_error"] == pytest.approx(np.log(error**2 + 0.5), rel=1e-4)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path):
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.safetensors: not a readable model"):
+        load_model(tmp_path / "text.safetensors")
+    save_file({"weights": np.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="not a model of this workflow"):
+        load_model(tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="no such file"):
+        load_model(tmp_path / "absent.safetensors")
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path):
+    model = {
+        "method": "thresh",
+        "state": {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None}},
+        "landmarks": {"x": [1.0, 2.0]},
+    }
+    save_model(tmp_path / "one.safetensors", model)
+    save_model(tmp_path / "two.safetensors", model)
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+    loaded = load_model(tmp_path / "one.safetensors")
+    np.testing.assert_equal(loaded, model)
+    assert loaded["state"]["deep"]["b"].dtype == np.int64

@@ -1,0 +1,53 @@
+"""Post-processing of the rows of Table 1 as their authors do it."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from patch2loc.data.volumes import block
+from patch2loc.score.postprocessing import eroded, native
+
+
+def test_erosion_takes_three_voxels_of_every_slice_along_a_cross():
+    mask = np.zeros((20, 20, 3), bool)
+    mask[2:18, 4:16, 1] = True
+    kept = eroded(mask, 3)
+    expected = np.zeros_like(mask)
+    expected[5:15, 7:13, 1] = True  # a slice between empty ones loses nothing along z
+    assert np.array_equal(kept, expected)
+    hole = np.ones((15, 15, 1), bool)
+    hole[7, 7] = False
+    x, y = np.indices((15, 15)) - 7
+    inside = np.minimum(7 - abs(x), 7 - abs(y)) >= 3  # beyond the edge there is no brain
+    assert np.array_equal(eroded(hole, 3)[:, :, 0], inside & (abs(x) + abs(y) > 3))
+    assert np.array_equal(eroded(hole, 0), hole)
+
+
+def test_the_native_score_is_the_median_of_the_masked_map():
+    rng = np.random.default_rng(1)
+    mask = ndimage.binary_dilation(np.pad(np.ones((1, 1, 1), bool), 9), iterations=8)
+    values = rng.uniform(size=mask.shape).astype(np.float32)
+    beyond = ndimage.binary_dilation(mask)
+    found = native(np.where(beyond, values, np.nan), mask, 2.0, 2, 5)
+    assert np.array_equal(np.isfinite(found), mask)
+    masked = np.pad(np.where(eroded(mask, 2), values, 0), 2, mode="symmetric")
+    for x, y, z in np.argwhere(mask)[::50]:
+        assert found[x, y, z] == np.median(masked[x : x + 5, y : y + 5, z : z + 5])
+    assert (found[mask & ~ndimage.binary_erosion(mask)] == 0).any()  # the rim is not scored
+
+
+@pytest.mark.parametrize("shape", [(16, 12, 8), (15, 11, 7)])
+def test_on_a_grid_of_1_mm_widths_are_of_2_mm(shape):
+    mask = np.ones(shape, bool)
+    values = np.zeros(shape, np.float32)
+    values[6:8, 4:6, 2:4] = 8.0
+    values[6, 4, 2] = 0.0
+    without_median = native(values, mask, 1.0, 1, 1)
+    expected = np.zeros(shape)
+    expected[6:8, 4:6, 2:4] = 7.0  # the mean of a cube
+    np.testing.assert_allclose(without_median, expected)
+    assert not native(values, mask, 1.0, 3, 1).any()  # less than 6 mm from the edge: all of it is rim
+
+
+def test_coarser_grids_are_taken_as_they_are():
+    assert [block(spacing) for spacing in (0.5, 1.0, 2.0, 4.0)] == [4, 2, 1, 1]

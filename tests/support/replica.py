@@ -1,0 +1,218 @@
+"""Small replicas of the archives that the datasets come in, and a server that misbehaves as real ones do."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+import threading
+import zipfile
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nibabel as nib
+import numpy as np
+
+LISTS = Path(__file__).parents[2] / "splits"
+PAGE = b"<!DOCTYPE html><html><head><title>Please sign in</title></head></html>"
+PASSPHRASE = "correct horse battery staple"
+
+
+def listed(name, count=3):
+    """The first rows of a subject list."""
+    with open(LISTS / f"{name}.csv", encoding="utf-8") as stream:
+        return [row for row, _ in zip(csv.DictReader(stream), range(count), strict=False)]
+
+
+def scan(seed):
+    """A tiny NIfTI scan, compressed: labels 0, 1, 2."""
+    voxels = np.random.default_rng(seed).integers(0, 3, (4, 5, 6)).astype(np.uint8)
+    return gzip.compress(nib.Nifti1Image(voxels, np.eye(4)).to_bytes(), mtime=0)
+
+
+def scans(paths):
+    """{path: content}, each another scan."""
+    return {path: scan(seed) for seed, path in enumerate(paths)}
+
+
+def tar(files, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def zipped(files):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def encrypted(content):
+    """What `openssl enc -aes-256-cbc -md sha256 -a` makes of content."""
+    command = ["openssl", "enc", "-aes-256-cbc", "-md", "sha256", "-a", "-pass", "env:REPLICA_PASSPHRASE"]
+    environment = {**os.environ, "REPLICA_PASSPHRASE": PASSPHRASE}
+    return subprocess.run(command, input=content, capture_output=True, check=True, env=environment).stdout
+
+
+def ixi_rows():
+    """Seven subjects: one validates in each of five folds, one trains, one is tested."""
+    return [
+        {"subject": row["subject"], "has_t2": "1"}
+        | {
+            f"fold{fold}": "test" if number == 6 else "validation" if number == fold else "train"
+            for fold in range(5)
+        }
+        for number, row in enumerate(listed("ixi", 7))
+    ]
+
+
+def ixi(modality):
+    return tar(scans(f"{row['subject']}-{modality}.nii.gz" for row in ixi_rows()))
+
+
+def sri24():
+    images = {f"sri24/{name}.nii": gzip.decompress(scan(9)) for name in ("spgr", "erly", "late")}
+    return zipped({**images, "sri24/LICENSE": b"CC BY-SA 3.0"})
+
+
+def mslub():
+    names = ("T1W", "T2W", "FLAIR", "T1WKS", "brainmask", "consensus_gt")
+    paths = [f"{row['subject']}/{row['subject']}_{name}.nii.gz" for row in listed("mslub") for name in names]
+    raw = [f"{row['subject']}/raw/{row['subject']}_T2W.nii.gz" for row in listed("mslub")]
+    return zipped({"license.txt": b"CC BY", **scans(paths + raw)})
+
+
+def mslub_mirror():
+    """The same scans as the public mirror has them: in other folders, some without the patient's name."""
+    files = {"open_ms_data-master/README.md": b"#"}
+    with zipfile.ZipFile(io.BytesIO(mslub())) as official:
+        for name in official.namelist():
+            patient, _, image = name.partition("/")
+            folder = "raw" if image.startswith("raw/") else "coregistered"
+            short = image.removeprefix("raw/").removeprefix(f"{patient}_" if patient != "patient02" else "")
+            if image:
+                files[f"open_ms_data-master/cross_sectional/{folder}/{patient}/{short}"] = official.read(name)
+    patient = "longitudinal/coregistered/patient01"
+    other = f"open_ms_data-master/{patient}/brainmask.nii.gz"
+    space = "open_ms_data-master/cross_sectional/MNI/patient01/T2W.nii.gz"
+    return zipped({**files, other: scan(70), space: scan(71)})
+
+
+def wmh(rows=None):
+    """Files of the Dataverse dataset by their paths: training, and some that are not needed."""
+    rows = rows or [row for row in listed("wmh", 60) if row["id"] in ("100", "50", "0")]
+    names = ("orig/T1", "orig/FLAIR", "pre/T1", "pre/FLAIR", "wmh")
+    paths = [f"training/{row['folder']}/{row['id']}/{name}.nii.gz" for row in rows for name in names]
+    return {**scans(paths), "test/Utrecht/1/wmh.nii.gz": scan(80), "readme.txt": b"read me"}
+
+
+def atlas():
+    paths = [
+        f"ATLAS_2/Training/{row['site']}/{row['subject']}/ses-1/anat/{row['subject']}_ses-1_"
+        f"space-MNI152NLin2009aSym_{kind}.nii.gz"
+        for row in listed("atlas")
+        for kind in ("T1w", "label-L_desc-T1lesion_mask")
+    ]
+    test = (
+        "ATLAS_2/Testing/R047/sub-r047s001/ses-1/anat/sub-r047s001_ses-1_space-MNI152NLin2009aSym_T1w.nii.gz"
+    )
+    return tar(scans([*paths, test]), "w:gz")
+
+
+def brats21():
+    return tar(
+        scans(
+            f"RSNA_training/{row['subject']}/{row['subject']}_{name}.nii.gz"
+            for row in listed("brats21")
+            for name in ("t1", "t1ce", "t2", "flair", "seg")
+        )
+    )
+
+
+def dataverse(files):
+    """Answers of a Dataverse for a dataset of these files: {path of the request: content}."""
+    served, entries = {}, []
+    for number, (path, content) in enumerate(files.items(), start=1000):
+        folder, _, label = path.rpartition("/")
+        stored = {
+            "id": number,
+            "filename": label,
+            "filesize": len(content),
+            "md5": hashlib.md5(content).hexdigest(),
+            "checksum": {"type": "MD5", "value": hashlib.md5(content).hexdigest()},
+        }
+        entry = {"label": label, "restricted": False, "dataFile": stored}
+        entries.append({**entry, "directoryLabel": folder} if folder else entry)
+        served[f"/api/access/datafile/{number}"] = content
+    listing = {"status": "OK", "data": {"latestVersion": {"files": entries}}}
+    return {"/api/datasets/:persistentId": json.dumps(listing).encode(), **served}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = urlsplit(self.path).path
+        faults = self.server.faults.get(path, [])
+        fault = faults.pop(0) if faults else None
+        asked = self.headers.get("Range")
+        self.server.requests.append((path, asked, self.headers.get("If-Range"), fault))
+        content = self.server.files.get(path)
+        if fault == "busy":
+            return self._answer(503, b"", {"Retry-After": "0"})
+        if fault == "page" or fault == "unnamed page":
+            kind = "text/html; charset=utf-8" if fault == "page" else "application/octet-stream"
+            return self._answer(200, PAGE, {"Content-Type": kind})
+        if content is None:
+            return self._answer(404, PAGE, {"Content-Type": "text/html"})
+        if fault == "corrupt":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        etag = f'"{hashlib.md5(self.server.files[path]).hexdigest()}"'
+        headers = {"ETag": etag} if self.server.etags else {}
+        condition = self.headers.get("If-Range")
+        if asked and fault != "ignore range" and condition in (None, etag):
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                return self._answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self._answer(206, content[start:], headers, fault)
+        return self._answer(200, content, headers, fault)
+
+    def _answer(self, status, content, headers, fault=None):
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/octet-stream", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if fault == "drop" else content)
+        self.close_connection = fault == "drop"
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serve(files):
+    """Serve {path: content}; faults[path] lists what goes wrong with the next requests, one by one."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.files, server.faults, server.requests, server.etags = files, {}, [], True
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

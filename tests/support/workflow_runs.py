@@ -1,0 +1,84 @@
+"""Runs of the whole workflow on a few simulated subjects."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests/tiny.yaml"
+PATIENCE = 20  # seconds that a run has to end in when its parent is gone
+
+
+def run(folder, *arguments, root=ROOT, config=TINY):
+    return subprocess.run(_command(root, config, arguments), cwd=folder, capture_output=True, text=True)
+
+
+def _command(root, config, arguments):
+    return [sys.executable, str(root / "workflow/run.py"), str(config), "--cores", "2", *arguments]
+
+
+def start(folder, *arguments, config=TINY):
+    """Begin a run with a parent, as make is one; both in a process group of their own. `folder`/said has its errors."""
+    _log(folder).unlink(missing_ok=True)
+    with open(folder / "said", "w") as errors:
+        return subprocess.Popen(
+            ["sh", "-c", f"{shlex.join(_command(ROOT, config, arguments))}; exit $?"],
+            cwd=folder,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+
+
+def log_of(folder):
+    """What Snakemake has said until now in the last run."""
+    return _log(folder).read_text() if _log(folder).exists() else ""
+
+
+def _log(folder):
+    return folder / "results/tiny/snakemake.log"
+
+
+def at_work_in(folder):
+    """Processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()) == folder:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def end_all(folder):
+    """Kill all processes that work in a folder."""
+    while processes := at_work_in(folder):
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        time.sleep(0.05)
+
+
+def wait_for_the_end(folder):
+    """Wait until nothing works in a folder any more."""
+    deadline = time.monotonic() + PATIENCE
+    while at_work_in(folder):
+        assert time.monotonic() < deadline, at_work_in(folder)
+        time.sleep(0.1)
+
+
+def snakemake(folder, *arguments, root=ROOT, config=TINY):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
+    command += ["--configfile", str(config), "--workflow-profile", str(root / "profiles/default")]
+    command += ["--cores", "2", *arguments]
+    # Another version of the package in the way, as an installed one would be.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)

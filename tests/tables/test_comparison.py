@@ -1,0 +1,135 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+
+from patch2loc.tables.comparison import (
+    COMPARISON_COLUMNS,
+    comparison_layout,
+    comparison_table,
+    holm,
+    signed_rank,
+)
+from patch2loc.tables.formats import to_latex, to_markdown
+from patch2loc.tables.released_code import VARIANT_COLUMNS, variant_layout, variant_table
+
+DATASETS = {
+    "strokes": {"title": "strokes", "modality": "T1", "simulated": True},
+    "ms": {"title": "MS", "modality": "T2", "simulated": False},
+}
+SCANS = 9
+
+
+def metrics(dice, auprc=0.5):
+    names = [f"sub-{number}" for number in range(len(dice))]
+    return pd.DataFrame({"subject": names, "best_dice": dice, "auprc": auprc})
+
+
+@pytest.fixture
+def scores():
+    """Three methods on two datasets; the second is always better than the first, the third is like the first."""
+    generator = np.random.default_rng(0)
+    first = generator.uniform(0.2, 0.6, SCANS)
+    made = {"a": first, "b": first + generator.uniform(0.05, 0.15, SCANS), "c": first[::-1]}
+    return {(method, name): [metrics(dice)] for method, dice in made.items() for name in DATASETS}
+
+
+def test_pairs_are_compared_on_the_same_scans(scores):
+    table = comparison_table(scores, DATASETS)
+    assert list(table.columns) == COMPARISON_COLUMNS
+    assert len(table) == 2 * 2 * 3  # datasets, measures, pairs
+    row = table.query(
+        "dataset == 'strokes' and metric == 'best_dice' and method == 'a' and other == 'b'"
+    ).iloc[0]
+    difference = (scores["a", "strokes"][0]["best_dice"] - scores["b", "strokes"][0]["best_dice"]).to_numpy()
+    assert row["difference"] == pytest.approx(difference.mean())
+    assert row["ci_low"] < row["difference"] < row["ci_high"] < 0
+    assert row["p"] == pytest.approx(2 / 2**SCANS)  # all nine agree: two of 2^9 signs are as extreme
+    # Paired: the interval of the difference is far narrower than the scans differ.
+    assert row["ci_high"] - row["ci_low"] < difference.std() * 2
+    assert (row["n_subjects"], row["n_folds"], row["simulated"]) == (SCANS, 1, 1)
+
+
+def test_correction_is_over_pairs_and_measures_of_one_dataset(scores):
+    table = comparison_table(scores, DATASETS)
+    for _, part in table.groupby("dataset"):
+        assert part["p_holm"].min() == pytest.approx(len(part) * part["p"].min())
+        np.testing.assert_allclose(part["p_holm"], holm(part["p"].to_numpy()))
+
+
+def test_folds_are_averaged_before_and_scans_matched_by_name():
+    first = [metrics([0.2, 0.4]), metrics([0.4, 0.8])]
+    second = [fold.assign(best_dice=fold["best_dice"] - [0.1, 0.3]).iloc[::-1] for fold in first]
+    extra = pd.concat([second[0], pd.DataFrame({"subject": ["other"], "best_dice": 0.9, "auprc": 0.9})])
+    found = comparison_table({("a", "ms"): first, ("b", "ms"): [extra, second[1]]}, DATASETS)
+    row = found.set_index("metric").loc["best_dice"]
+    assert row["difference"] == pytest.approx(0.2)
+    assert (row["n_subjects"], row["n_folds"]) == (2, 2)
+
+
+def test_holm_by_hand_and_missing_values():
+    # Sorted 0.01, 0.02, 0.03, 0.5: times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.5.
+    np.testing.assert_allclose(
+        holm(np.array([0.03, 0.01, np.nan, 0.5, 0.02])), [0.06, 0.04, np.nan, 0.5, 0.06]
+    )
+    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1, 1])
+    assert holm(np.array([])).size == 0
+
+
+def test_holm_never_corrects_more_than_bonferroni_and_keeps_the_order():
+    p = np.random.default_rng(1).random(50) ** 3
+    corrected = holm(p)
+    assert (corrected >= p).all()
+    assert (corrected <= np.minimum(p * 50, 1) + 1e-12).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+
+
+def test_signed_rank_test_of_few_or_equal_scans():
+    assert np.isnan(signed_rank(np.array([0.3])))
+    assert signed_rank(np.zeros(6)) == 1.0
+    values = np.random.default_rng(2).normal(0.2, 1, 30)
+    assert signed_rank(values) == wilcoxon(values).pvalue
+
+
+def test_one_method_or_no_lesion_compares_nothing():
+    assert comparison_table({("a", "ms"): [metrics([0.2])]}, DATASETS).empty
+    none = [metrics([np.nan, np.nan], np.nan)]
+    found = comparison_table({("a", "ms"): none, ("b", "ms"): none}, DATASETS)
+    assert found.empty
+    assert "Methods" in to_markdown(comparison_layout(found, DATASETS, ""))
+
+
+def test_the_comparison_reads_by_dataset_with_signs_and_marks(scores):
+    markdown = to_markdown(comparison_layout(comparison_table(scores, DATASETS), DATASETS, "At 2 mm."))
+    lines = markdown.splitlines()
+    first = next(place for place, line in enumerate(lines) if "**strokes, T1 (simulated): 9 scans**" in line)
+    assert lines[first + 1].startswith("| a − b | **−")
+    assert "| **0.023** | 0.0 | 0.0–0.0 | 1.000 |" in lines[first + 1]  # 6 x 2 / 2^9; the AUPRC is equal
+    assert "| b − c | **" not in lines[first + 2]
+    assert lines[-1].startswith("At 2 mm. Mean over scans of the first method less the second")
+
+
+def variants(bisected):
+    fold = metrics([0.5, 0.7], [0.3, 0.4])
+    return fold.assign(best_dice_bisection=bisected, best_dice_background_zero=0.6, auprc_background_zero=0.1)
+
+
+def test_variants_stand_beside_the_protocol():
+    by_fold = {("thresh", "ms"): [variants([0.4, 0.7]), variants([0.5, 0.6])]}
+    table = variant_table(by_fold, DATASETS)
+    assert list(table.columns) == VARIANT_COLUMNS
+    row = table.set_index("variant").loc["best_dice_bisection"]
+    assert (row["mean"], row["mean_protocol"]) == pytest.approx((0.55, 0.6))
+    assert (row["difference"], row["ci_low"], row["ci_high"]) == pytest.approx((-0.05, -0.05, -0.05))
+    assert table.set_index("variant").loc["auprc_background_zero", "difference"] == pytest.approx(0.1 - 0.35)
+    layout = variant_layout(table, DATASETS, "At 2 mm.")
+    expected = "| thresh, Dice, ten steps of bisection | 60.00 | 55.00 | −5.00 | −5.00 to −5.00 |"
+    assert expected in to_markdown(layout)
+    assert "$-$5.00 to $-$5.00" in to_latex(layout)
+    assert "**MS, T2: 2 scans**" in to_markdown(layout)
+
+
+def test_healthy_scans_have_no_variants():
+    none = variants(np.nan).assign(best_dice=np.nan, auprc=np.nan)
+    none[["best_dice_background_zero", "auprc_background_zero"]] = np.nan
+    assert variant_table({("thresh", "ms"): [none]}, DATASETS).empty

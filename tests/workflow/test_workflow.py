@@ -1,0 +1,178 @@
+"""Results of the whole workflow on a few simulated subjects, through Snakemake, in every rule."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from crates import check_files, training_scans
+from workflow_runs import run, snakemake
+
+from patch2loc.models import load_model
+from patch2loc.provenance.trace import trace
+from patch2loc.tables.table1 import TABLE1_COLUMNS
+
+pytestmark = pytest.mark.workflow
+
+
+def test_table1_has_every_method_dataset_and_metric(results):
+    table = pd.read_csv(results / "tables/table1.csv")
+    assert list(table.columns) == TABLE1_COLUMNS
+    rows = set(table[["method", "dataset", "metric"]].itertuples(index=False, name=None))
+    for method in ("patch2loc", "thresh", "zscore"):
+        for dataset in ("phantom_tumour", "phantom_wmh"):
+            assert {(method, dataset, m) for m in ("auprc", "best_dice", "auroc", "auroc_healthy")} <= rows
+    assert (table["simulated"] == 1).all()
+    assert table["published_mean"].isna().all()  # no published number stands beside simulated data
+    assert table["mean"].between(0, 1).all()
+    assert (results / "tables/table1.md").read_text().count("simulated") >= 2
+
+
+def test_a_mean_of_table1_is_the_mean_of_its_subjects(results):
+    table = pd.read_csv(results / "tables/table1.csv")
+    metrics = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    row = table.query("method == 'thresh' and dataset == 'phantom_tumour' and metric == 'auprc'").iloc[0]
+    assert row["mean"] == pytest.approx(metrics["auprc"].mean())
+    assert row["prevalence"] == pytest.approx(metrics["prevalence"].mean())
+
+
+def test_auprc_of_the_files_is_that_of_scikit_learn(results):
+    from sklearn.metrics import average_precision_score
+
+    for method in ("patch2loc", "zscore"):
+        metrics = pd.read_csv(results / f"metrics/{method}/phantom_tumour/fold0.csv").set_index("subject")
+        subject = metrics.index[0]
+        folder = results / f"preprocessed/phantom_tumour/{subject}"
+        heatmap, mask, lesion = (
+            np.asarray(nib.load(path).dataobj)
+            for path in (
+                results / f"heatmaps/{method}/phantom_tumour/fold0/{subject}.nii.gz",
+                folder / "mask.nii.gz",
+                folder / "lesion.nii.gz",
+            )
+        )
+        inside = mask > 0
+        missed = (lesion[~inside] > 0).sum() + round(
+            metrics.loc[subject, "lesion_ml_outside"] / 0.064 - (lesion[~inside] > 0).sum()
+        )
+        found = average_precision_score(lesion[inside] > 0, heatmap[inside])
+        recall = (lesion[inside] > 0).sum() / ((lesion[inside] > 0).sum() + missed)
+        assert metrics.loc[subject, "auprc"] == pytest.approx(found * recall, rel=1e-6)
+
+
+def test_nothing_of_a_test_subject_reaches_the_models(results):
+    for modality in ("T1", "T2"):
+        landmarks = json.loads((results / f"landmarks/{modality}/fold0.json").read_text())
+        model = load_model(results / f"models/patch2loc/{modality}/fold0/model.safetensors")
+        seen = {*landmarks["subjects"], *model["training_subjects"], *model["validation_subjects"]}
+        metrics = pd.read_csv(results / f"metrics/patch2loc/phantom_healthy_{modality.lower()}/fold0.csv")
+        assert len(seen) == 5
+        assert not seen & set(metrics["subject"])
+        for path in model["provenance"]["inputs"]:
+            assert not any(subject in path for subject in metrics["subject"])
+
+
+def test_a_number_is_traced_to_the_simulated_scans(finished, results, monkeypatch):
+    monkeypatch.chdir(finished)
+    chain = trace("results/tiny/tables/table1.csv")
+    assert not any(entry["changed"] for entry in chain)
+    files = [entry["file"] for entry in chain]
+    assert any(file.endswith("model.safetensors") for file in files)
+    inputs = {path for entry in chain for path in entry["inputs"]}
+    assert any("phantom_healthy_000" in path for path in inputs)
+    model = next(entry for entry in chain if "models/patch2loc/T1" in entry["file"])
+    assert model["configuration"]["seed"] == 7
+    assert model["configuration"]["widths"] == [4, 8, 8, 16]
+
+
+def test_the_results_are_an_ro_crate_that_explains_every_table(finished, results, monkeypatch):
+    assert check_files(results) > 100
+    tables = [f"tables/{path.name}" for path in results.glob("tables/*.csv.provenance.json")]
+    assert len(tables) > 5
+    for table in tables:
+        scans = training_scans(results, table.removesuffix(".provenance.json"))
+        assert "preprocessed/phantom_healthy_t2/phantom_healthy_000/" in scans
+    assert str(finished) not in (results / "ro-crate-metadata.json").read_text()
+    monkeypatch.chdir(finished)
+    figure, *behind = trace("results/tiny/figures/fig4.png")
+    assert not figure["changed"]
+    assert any(entry["file"].endswith("model.safetensors") for entry in behind)
+
+
+def test_the_report_stands_alone(results):
+    page = (results / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert "simulated" in page
+    assert page.count("data:image/png;base64,") == 9 + 5 + 2  # figures, more figures, learning curves
+    assert page.count("data:image/") == 9 + 5 + 2 + 15 + 5  # and of every scan, and of those in the viewer
+    for number in range(1, 10):
+        assert (results / f"figures/fig{number}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex not found: LaTeX tables were not compiled")
+def test_latex_tables_compile_and_fit_their_page(results, tmp_path):
+    tables = sorted((results / "tables").glob("*.tex"))
+    (tmp_path / "all.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+        + "".join(rf"\input{{{path}}}" for path in tables)
+        + r"\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert len(tables) == 7
+    assert "Float too large" not in result.stdout
+    assert "Overfull" not in result.stdout
+
+
+def test_quality_control_covers_every_scan(results):
+    reports = [json.loads(path.read_text()) for path in results.glob("preprocessed/*/*/qc.json")]
+    assert len(reports) == 6 + 6 + 2 + 1
+    assert all(report["brain_grid_ml"] > 500 for report in reports)
+
+
+def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    results = tmp_path / "results/tiny"
+    (results / "raw/phantom_tumour/phantom_tumour_001/T2.nii.gz").write_text("no scan")
+    before = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    result = run(tmp_path)
+    assert result.returncode != 0
+    assert "1 of 15 scans were left out" in result.stderr
+    assert re.search(r"phantom_tumour, phantom_tumour_001: \S+T2\.nii\.gz: ", result.stderr)
+    after = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    # The other scan's numbers are what they were; the time that it took is not.
+    pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.iloc[:1].drop(columns="seconds"))
+    table = pd.read_csv(results / "tables/table1.csv").set_index(["method", "dataset", "metric"])
+    assert table.loc[("patch2loc", "phantom_tumour", "auprc"), "n_subjects"] == 1
+    assert "1 left out" in (results / "report.html").read_text()
+    quality = pd.read_csv(results / "tables/quality.csv").set_index("subject")
+    assert quality["left_out"].notna().sum() == 1
+    left_out = results / "preprocessed/phantom_tumour/phantom_tumour_001"
+    found = {path.name for path in left_out.glob("[!.]*")}  # without Snakemake's time stamp
+    assert found == {"qc.json", "qc.json.provenance.json"}
+
+
+def test_snakemakes_own_report_renders(finished):
+    result = snakemake(finished, "--report", "snakemake_report.html")
+    assert result.returncode == 0, result.stderr[-3000:]
+    page = (finished / "snakemake_report.html").read_text()
+    assert "fig4" in page
+    assert "Quality control" in page
+
+
+def test_heatmaps_are_carried_back_to_the_scans(finished, results):
+    result = snakemake(finished, "scan_space")
+    assert result.returncode == 0, result.stderr[-3000:]
+    subject = "phantom_tumour_000"
+    scan = nib.load(results / f"raw/phantom_tumour/{subject}/T2.nii.gz")
+    carried = nib.load(results / f"heatmaps_scan_space/patch2loc/phantom_tumour/fold0/{subject}.nii.gz")
+    brain = np.asarray(nib.load(results / f"raw/phantom_tumour/{subject}/T2_brain.nii.gz").dataobj) > 0
+    np.testing.assert_allclose(carried.affine, scan.affine, atol=1e-4)
+    inside = np.isfinite(np.asarray(carried.dataobj))
+    assert inside[~brain].mean() < 0.02
+    assert inside.sum() > 0.3 * brain.sum()  # the grid cuts the brain's top and bottom

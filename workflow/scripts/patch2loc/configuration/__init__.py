@@ -1,0 +1,1 @@
+"""What planning checks and knows, without torch: configuration, datasets, methods, combinations."""

@@ -1,0 +1,1 @@
+"""What every network needs: device, precision, training loop, weights."""

@@ -1,0 +1,1 @@
+"""Stage evaluate: metrics of each subject, rows of each patch."""

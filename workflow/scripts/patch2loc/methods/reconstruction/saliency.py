@@ -1,0 +1,157 @@
+"""Where a slice looks unlike its reconstruction: what ra and phanes score by (Bercea et al. 2023).
+
+    perceived = perception(weights, device)             once; weights: of `perception_weights`, from a model's state
+    residual_of_contrast(slices, reconstructed, brain)  |CLAHE of the slices - CLAHE of the reconstructions|
+    saliency(perceived, slices, reconstructed)          their perceptual distance, smoothed
+
+Slices and maps are (n, 1, x, y) float32, slices in 0..1, brain boolean; nothing here has a gradient.
+Perceptual distances need a SqueezeNet that was trained on ImageNet.  Without, the absolute difference takes their
+place, which knows nothing of what a network sees.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import squeezenet1_1
+from torchvision.transforms.functional import gaussian_blur
+
+from patch2loc.engine.pretrained import with_pretrained
+from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.errors import InputError
+
+SMOOTHING = 2.0  # voxels, standard deviation of a Gaussian
+REACH = 4  # standard deviations at which a Gaussian ends
+# Of CLAHE: tiles along each side, and how many times the mean of a tile's histogram a bin may hold: what 0.01 of the
+# tile is with 256 bins, the default of scikit-image, which the authors use.
+TILES, LIMIT = (8, 8), 2.56
+BACKBONE = "squeezenet1_1_imagenet"  # in settings["pretrained"]
+SEEN = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS looks at
+CENTRE, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colours in -1..1 that LPIPS puts in
+
+
+def clahe(slices: Tensor, brain: Tensor) -> Tensor:
+    """Slices after contrast-limited adaptive histogram equalisation, each for itself; 0 outside the brain.
+
+    What a network leaves in the background has no part in it.  By kornia, in 256 steps of intensity, on the device of
+    the slices; sides are more than 8 voxels.
+    """
+    try:
+        enhance = import_module("kornia.enhance")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"methods: the package kornia was not found ({error}), which ra and phanes need; install it (pip install "
+            "kornia) or leave these methods out"
+        ) from error
+    with torch.no_grad():
+        return enhance.equalize_clahe(slices.clamp(0, 1) * brain, LIMIT, TILES) * brain
+
+
+def residual_of_contrast(slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
+    """The absolute difference of slices and reconstructions after `clahe` of both."""
+    return (clahe(slices, brain) - clahe(reconstructed, brain)).abs()
+
+
+def smoothed(maps: Tensor, deviation: float = SMOOTHING) -> Tensor:
+    """Maps (n, 1, x, y) after a Gaussian of a standard deviation in voxels; their edges are reflected."""
+    reach = min(round(REACH * deviation), *(side - 1 for side in maps.shape[2:]))
+    return gaussian_blur(maps, 2 * reach + 1, deviation)
+
+
+class Perception(nn.Module):
+    """The perceptual distance LPIPS (Zhang et al. 2018) of two slices at every voxel, by SqueezeNet 1.1.
+
+    Differences of its features at seven depths, each normalised at its place, squared, weighted by heads and brought
+    to the size of the slice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = squeezenet1_1(weights=None).features
+        self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in _widths(self.features))
+        self.register_buffer("centre", torch.tensor(CENTRE)[None, :, None, None], persistent=False)
+        self.register_buffer("spread", torch.tensor(SPREAD)[None, :, None, None], persistent=False)
+
+    def forward(self, slices: Tensor, others: Tensor) -> Tensor:
+        """Distances (n, 1, x, y) of slices in 0..1."""
+        found = torch.zeros_like(slices)
+        for head, one, other in zip(self.heads, self._seen(slices), self._seen(others), strict=True):
+            distance = (head * (one - other).square()).sum(dim=1, keepdim=True)
+            found = found + functional.interpolate(distance, slices.shape[2:], mode="bilinear")
+        return found
+
+    def _seen(self, slices: Tensor) -> list[Tensor]:
+        """Features of each depth, of length 1 at every place; slices are seen as grey in -1..1."""
+        maps, seen = (2 * slices - 1 - self.centre) / self.spread, []
+        for number, layer in enumerate(self.features):
+            maps = layer(maps)
+            if number in SEEN:
+                seen.append(maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
+        return seen
+
+
+def _widths(features: nn.Sequential) -> list[int]:
+    """Channels of the layers that LPIPS looks at."""
+    maps, widths = torch.zeros(1, 3, 32, 32), []
+    for number, layer in enumerate(features):
+        maps = layer(maps)
+        if number in SEEN:
+            widths.append(maps.shape[1])
+    return widths
+
+
+def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
+    """Weights of `Perception`, for a model's state; None where the file of SqueezeNet is not named.
+
+    pretrained: settings["pretrained"]; the file is torchvision's.  The heads are those that the package lpips brings,
+    which need not be there when a model scores.
+    Raises InputError when the package is missing and when the file has no weights of SqueezeNet 1.1.
+    """
+    path = pretrained.get(BACKBONE)
+    if path is None:
+        return None
+    backbone = with_pretrained(squeezenet1_1(weights=None), path)
+    network = Perception()
+    network.features.load_state_dict(backbone.features.state_dict())
+    heads = torch.load(_heads(), map_location="cpu", weights_only=True)
+    with torch.no_grad():
+        for number, head in enumerate(network.heads):
+            head.copy_(heads[f"lin{number}.model.1.weight"])
+    return weights_of(network)
+
+
+def _heads() -> Path:
+    """The file of heads in the package lpips, which is not imported."""
+    found = find_spec("lpips")
+    if found is None:
+        raise InputError(
+            f"pretrained.{BACKBONE}: given, but the package lpips was not found, whose heads belong to it; install it "
+            "(pip install lpips), or leave the key out"
+        )
+    return Path(found.origin).parent / "weights" / "v0.1" / "squeeze.pth"
+
+
+def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Perception | None:
+    """The network of `perception_weights`, ready on a device; None for None."""
+    if weights is None:
+        return None
+    return with_weights(Perception(), weights, device)
+
+
+@torch.no_grad()
+def saliency(perceived: Perception | None, slices: Tensor, others: Tensor) -> Tensor:
+    """How unlike slices and others, (n, 1, x, y) both, are around every voxel, >= 0: a smoothed perceptual distance.
+
+    perceived: of `perception`; with None the absolute difference takes the place of the perceptual distance.
+    """
+    return smoothed((slices - others).abs() if perceived is None else perceived(slices, others))
+
+
+def kind_of(weights: Mapping[str, np.ndarray] | None) -> str:
+    """What a saliency is made of, for a state, a history and a table."""
+    return "absolute difference" if weights is None else "LPIPS SqueezeNet"

@@ -1,0 +1,111 @@
+"""Spearman correlation of a patch's lesion fraction with its scores (paper, section 5.2 and Table 2)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from patch2loc.metrics.summary import resampling_counts
+
+QUANTITIES = ("log_error", "log_variance", "score")
+PARTIAL = (0.1, 0.9)
+RESAMPLES = 500
+FEWEST = 3
+
+
+def partial_patches(patches: pd.DataFrame) -> pd.DataFrame:
+    """The patches of which 10 % to 90 % is lesion, both ends included."""
+    return patches[patches["lesion_fraction"].between(*PARTIAL)]
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rho with mid-ranks for ties; NaN for fewer than three values or a constant side."""
+    if len(first) < FEWEST:
+        return float("nan")
+    return _pearson(rankdata(first), rankdata(second), np.ones(len(first)))
+
+
+def lesion_correlations(
+    folds: Sequence[pd.DataFrame], seed: int = 0, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Correlate lesion_fraction with log_error, log_variance and score over patches, mean over folds.
+
+    folds: one table of patches per fold, with columns subject, lesion_fraction, log_error, log_variance, score;
+    patches in which one of these is missing are left out. One row per quantity: quantity, spearman (mean over folds),
+    sd (over folds, n - 1; NaN for one fold), ci_low, ci_high (95 %, percentile bootstrap of the mean over folds, that
+    draws whole subjects, the same ones in every fold), n_patches (of the first fold), n_subjects (in any fold).
+    Fewer than three patches give NaN; a single subject gives NaN as interval.
+    """
+    used = [fold.dropna(subset=["lesion_fraction", *QUANTITIES]) for fold in folds]
+    names = sorted(set().union(*(fold["subject"] for fold in used)))
+    found = [
+        {
+            quantity: spearman(fold["lesion_fraction"].to_numpy(), fold[quantity].to_numpy())
+            for quantity in QUANTITIES
+        }
+        for fold in used
+    ]
+    drawn = np.full((len(folds), resamples, len(QUANTITIES)), np.nan)
+    if len(names) > 1:
+        counts = resampling_counts(len(names), seed, resamples)
+        drawn = np.stack(
+            [_resampled(fold, counts, pd.Index(names).get_indexer(fold["subject"])) for fold in used]
+        )
+    rows = []
+    for place, quantity in enumerate(QUANTITIES):
+        by_fold = pd.Series([fold[quantity] for fold in found])
+        means = drawn[:, :, place].mean(axis=0)
+        usable = means[~np.isnan(means)]
+        low, high = np.quantile(usable, [0.025, 0.975]) if usable.size else (np.nan, np.nan)
+        rows.append(
+            {
+                "quantity": quantity,
+                "spearman": by_fold.mean(),
+                "sd": by_fold.std(ddof=1),
+                "ci_low": low,
+                "ci_high": high,
+                "n_patches": len(used[0]),
+                "n_subjects": len(names),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _resampled(patches: pd.DataFrame, counts: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """Correlations of each resample, (resamples, quantities).
+
+    counts: (resamples, subjects), how often each subject is drawn.  subject: (patches,), whose a patch is.
+    """
+    drawn = np.full((len(counts), len(QUANTITIES)), np.nan)
+    if len(patches) < FEWEST:
+        return drawn
+    fraction = _TieGroups(patches["lesion_fraction"].to_numpy(np.float64))
+    values = [_TieGroups(patches[quantity].to_numpy(np.float64)) for quantity in QUANTITIES]
+    for row, count in zip(drawn, counts, strict=True):
+        weights = count[subject].astype(np.float64)
+        ranks = fraction.ranks(weights)
+        row[:] = [_pearson(ranks, value.ranks(weights), weights) for value in values]
+    return drawn
+
+
+class _TieGroups:
+    """Values sorted once, so that the mid-ranks of any resample cost a cumulative sum and no sort."""
+
+    def __init__(self, values: np.ndarray):
+        distinct, self.group = np.unique(values, return_inverse=True)
+        self.size = distinct.size
+
+    def ranks(self, weights: np.ndarray) -> np.ndarray:
+        """Mid-rank of each value when value i occurs weights[i] times."""
+        members = np.bincount(self.group, weights, minlength=self.size)
+        return (np.cumsum(members) - (members - 1) / 2)[self.group]
+
+
+def _pearson(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted Pearson correlation; NaN when a side does not vary."""
+    total = weights.sum()
+    first = first - (weights @ first) / total
+    second = second - (weights @ second) / total
+    scale = np.sqrt((weights @ first**2) * (weights @ second**2))
+    return float((weights @ (first * second)) / scale) if scale > 0 else float("nan")

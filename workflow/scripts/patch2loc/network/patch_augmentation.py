@@ -1,0 +1,124 @@
+"""Random changes of training patches, so that a network does not learn one scanner: contrast, pose, edge of the brain.
+
+The ranges were set beforehand, by what scanners, sequences of one contrast, registrations and brain masks differ in,
+not by results on lesions.  No change moves the centre of a patch, so that locations stay true.
+"""
+
+import math
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from patch2loc.network.levelling import DARKEST
+
+CHANGES = ("pose", "contrast", "edge")  # in turn
+CHANCE = 0.5  # of each change in each patch
+LOG_GAMMA = 0.4
+GAIN = 0.15  # around 1
+SHADING = 0.1  # greatest change of the gain from the centre of a patch to its edges, along each axis
+NOISE = 0.05  # greatest standard deviation; 1 is the 98th percentile of the brain
+ANGLE = math.radians(10)
+LOG_SIZE = 0.1  # of the tissue, along each axis
+# Of a patch's side, at each of its edges: what a turned and shrunken patch shows besides.
+MARGIN = (math.cos(ANGLE) + math.sin(ANGLE)) * math.exp(LOG_SIZE) / 2 - 0.5
+
+
+def margin(changes: Collection[str], patch: int) -> int:
+    """Voxels that have to be cut at each edge besides the patch, for some of CHANGES."""
+    return math.ceil(MARGIN * patch) if "pose" in changes else 0
+
+
+def change_patches(
+    patches: Tensor, generator: torch.Generator, changes: Collection[str], patch: int
+) -> Tensor:
+    """Patches, each changed in its own way: (n, 1, p + 2 m, p + 2 m) float32 to (n, 1, p, p), m of `margin`.
+
+    changes: which of CHANGES.  Outside the brain voxels are exactly 0, before and after.
+    """
+    brain = patches != 0  # of the scan, whatever a change makes of its tissue
+    if "pose" in changes:
+        patches, brain = change_pose(patches, brain, generator, margin(changes, patch))
+    if "contrast" in changes:
+        patches = change_contrast(patches, brain, generator)
+    return change_edge(patches, brain, generator) if "edge" in changes else patches
+
+
+def change_pose(
+    patches: Tensor, brain: Tensor, generator: torch.Generator, reach: int
+) -> tuple[Tensor, Tensor]:
+    """Patches (n, 1, q, q), half of them resized by up to a tenth along each axis and turned by up to 10 degrees.
+
+    Their tissue turns around the voxel that the patch is centred on.  brain: boolean, of the same shape.
+    Returns patches and brain, (n, 1, q - 2 reach, q - 2 reach).
+    """
+    count, cut = len(patches), patches.shape[2]
+    kept = slice(reach, cut - reach)
+    angle = ANGLE * _uniform(patches, generator, -1, 1)[:, 0, 0, 0]
+    size = torch.stack(
+        [_uniform(patches, generator, -LOG_SIZE, LOG_SIZE).exp().flatten() for _ in "xy"], dim=1
+    )
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(count, 2, 2)
+    offset = torch.arange(cut, device=patches.device, dtype=patches.dtype)[kept] - cut // 2
+    offsets = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=2).flatten(0, 1)
+    # Where each voxel's value comes from, in voxels from the centre: (n, voxels, 2).
+    source = (offsets @ turn) / size[:, None]
+    grid = (2 * (source + cut // 2) / (cut - 1) - 1).view(count, len(offset), len(offset), 2)
+
+    def sampled(maps: Tensor) -> Tensor:
+        return functional.grid_sample(
+            maps, grid.flip(3), align_corners=True
+        )  # columns come first in its grid
+
+    posed_brain = sampled(brain.float()) > 0.5
+    posed = sampled(patches) * posed_brain
+    happens = _uniform(patches, generator, 0, 1) < CHANCE
+    return (
+        torch.where(happens, posed, patches[:, :, kept, kept]),
+        torch.where(happens, posed_brain, brain[:, :, kept, kept]),
+    )
+
+
+def change_edge(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p), half of them without the voxels of the brain (boolean) that touch its outside."""
+    outside = functional.max_pool2d((~brain).float(), 3, stride=1, padding=1)
+    happens = _uniform(patches, generator, 0, 1) < CHANCE
+    return torch.where(happens & (outside > 0), 0.0, patches)
+
+
+def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
+    """Patches (n, 1, p, p); outside the brain (boolean, same shape) voxels stay 0, inside none falls below DARKEST.
+
+    In turn, each with a chance of one half: gamma, gain, linear shading, blur by a share of a 3 x 3 binomial kernel,
+    Gaussian noise.
+    """
+    device, sides = patches.device, patches.shape[2:]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return _uniform(patches, generator, low, high)
+
+    def sometimes(amount: Tensor) -> Tensor:
+        return torch.where(uniform(0, 1) < CHANCE, amount, 0.0)
+
+    x, y = (torch.linspace(-1, 1, side, device=device) for side in sides)
+    shading = sometimes(uniform(-SHADING, SHADING)) * x[:, None] + sometimes(uniform(-SHADING, SHADING)) * y
+    changed = patches.clamp(min=DARKEST) ** sometimes(uniform(-LOG_GAMMA, LOG_GAMMA)).exp()
+    changed = changed * (1 + sometimes(uniform(-GAIN, GAIN))) * (1 + shading)
+    changed = torch.lerp(changed, _blurred(changed, brain), sometimes(uniform(0, 1)))
+    noise = torch.randn(patches.shape, generator=generator, device=device)
+    return (changed + sometimes(uniform(0, NOISE)) * noise).clamp(min=DARKEST) * brain
+
+
+def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+    """A number for each patch, (n, 1, 1, 1)."""
+    share = torch.rand(len(patches), 1, 1, 1, generator=generator, device=patches.device)
+    return low + (high - low) * share
+
+
+def _blurred(patches: Tensor, brain: Tensor) -> Tensor:
+    """Each voxel the weighted mean of the brain among its 3 x 3 neighbours: edges of the brain do not darken."""
+    kernel = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
+    kernel = (kernel[:, None] * kernel / 16)[None, None]
+    weight = functional.conv2d(brain.float(), kernel, padding=1)
+    return functional.conv2d(patches * brain, kernel, padding=1) / weight.clamp(min=1e-6)

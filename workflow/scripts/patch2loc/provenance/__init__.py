@@ -1,0 +1,1 @@
+"""What made a file: code, record, trace, and the RO-Crate of a run."""

@@ -1,0 +1,95 @@
+"""The results of a run as an RO-Crate: ro-crate-metadata.json says what each of them is and what made it.
+
+RO-Crate 1.1 with the profile Workflow Run Crate 0.5 (https://w3id.org/ro/wfrun/workflow/0.5).  The metadata is one
+JSON-LD file about files that are in place already, so it is written with the json module.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patch2loc.files import replacing_folder, write_json
+from patch2loc.provenance.crate_actions import add_action, add_run
+from patch2loc.provenance.crate_entities import (
+    PROFILES,
+    WORKFLOW,
+    Entities,
+    add_licence,
+    add_scans,
+    add_workflow,
+    links,
+    without_absolute_paths,
+)
+from patch2loc.provenance.trace import CRATE
+
+ROOT = "./"
+CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
+
+
+def write_crate(
+    results: Path,
+    jobs: Sequence[Mapping[str, Any]],
+    datasets: Mapping[str, Mapping[str, Any]],
+    configuration: Mapping[str, Any],
+    sources: Sequence[Path],
+    citation: Mapping[str, Any],
+) -> None:
+    """Make the folder `results` of a finished run an RO-Crate: write its ro-crate-metadata.json, and workflow/.
+
+    jobs: what rules did, each {rule, about, code, inputs, outputs}; outputs that are not there are left out.
+    datasets: title, modality, role and simulated of each.  configuration: of the run, as JSON.
+    sources: the Snakefile, then its rules.  citation: the content of CITATION.cff.
+    workflow/ receives the sources and the configuration.  Absolute paths are cut down to their last part.
+    InputError when `results` holds no provenance, that is, when nothing was made there yet.
+    """
+    with replacing_folder(results / "workflow") as folder:
+        (folder / "rules").mkdir()
+        shutil.copyfile(sources[0], folder / "Snakefile")
+        for source in sources[1:]:
+            shutil.copyfile(source, folder / "rules" / source.name)
+        write_json(folder / "configuration.json", without_absolute_paths(configuration))
+    entities = Entities(results, jobs, datasets)
+    add_workflow(entities, citation)
+    for job in jobs:
+        add_action(entities, job)
+    add_scans(entities)
+    for name in ("benchmarks", "logs"):
+        if (results / name).is_dir():
+            entities.data(results / name)
+    root = _root(entities, add_run(entities))
+    graph = [_descriptor(), root, *entities.by_id.values()]
+    write_json(results / CRATE, {"@context": CONTEXT, "@graph": graph})
+
+
+def _descriptor() -> dict[str, Any]:
+    """The file of the crate itself."""
+    return {
+        "@id": CRATE,
+        "@type": "CreativeWork",
+        "about": {"@id": ROOT},
+        "conformsTo": links(["https://w3id.org/ro/crate/1.1", list(PROFILES)[2]]),
+    }
+
+
+def _root(entities: Entities, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The folder of the results, with all that is in no other folder; it may add its licence to the entities."""
+    data = entities.of_type("File", "Dataset")
+    nested = {part["@id"] for each in entities.of_type("Dataset") for part in each.get("hasPart", [])}
+    simulated = entities.simulated(entities.datasets)
+    keywords = ["brain", "lesion detection", "MRI", *(["simulated data"] if simulated else [])]
+    return {
+        "@id": ROOT,
+        "@type": "Dataset",
+        "name": f"Results of the Patch2Loc workflow: {entities.results.name}",
+        "description": "Unsupervised brain lesion detection by patch localisation: models, metrics, tables and "
+        f"figures of one run on {', '.join(map(entities.label, entities.datasets))}. {simulated}".strip(),
+        "keywords": ", ".join(keywords),
+        "datePublished": run["endTime"],
+        "license": {"@id": add_licence(entities)},
+        "author": entities.by_id[WORKFLOW]["author"],
+        "conformsTo": links(PROFILES),
+        "mainEntity": {"@id": WORKFLOW},
+        "hasPart": links(each["@id"] for each in data if each["@id"] not in nested),
+        "mentions": links(each["@id"] for each in entities.of_type("CreateAction")),
+    }

@@ -1,0 +1,1 @@
+"""The report: its page, and the viewer of scored scans."""

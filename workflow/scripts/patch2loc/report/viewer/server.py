@@ -1,0 +1,134 @@
+"""The viewer served to this machine alone, with the files of scans that the report has none of made on request."""
+
+import webbrowser
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from patch2loc.data.scans import Scan
+from patch2loc.errors import InputError
+from patch2loc.report.viewer.folder import file_of, read_index
+from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file
+from patch2loc.score.stored_heatmaps import heatmaps_of
+
+ADDRESS = "127.0.0.1"
+VIEWER = "report"
+
+
+def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> None:
+    """Serve the report and the viewer of a run to this machine until interrupted, and say where.
+
+    folder: results of the run.  port: 0 takes a free one.  Raises InputError without a viewer, or when the port is
+    taken.
+    """
+    with server_of(folder, port) as server:
+        address = f"http://{ADDRESS}:{server.server_port}/"
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
+    """The server of a run's report and viewer, bound to the loopback address; arguments and errors as `serve`."""
+    folder = Path(folder)
+    index = read_index(folder / VIEWER)
+    known = {file_of(scan["dataset"], scan["subject"]): scan for scan in index["scans"]}
+
+    class Handler(_Handler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def make(self, name: str) -> bytes | None:
+            return _made(folder, index, known[name]).encode() if name in known else None
+
+    try:
+        return ThreadingHTTPServer((ADDRESS, port), Handler)
+    except OSError as error:
+        raise InputError(
+            f"port {port}: cannot be served on ({error}); give another one, or 0 for a free one"
+        ) from error
+
+
+def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
+    """The file of a scan, from its volumes among the results."""
+    dataset, subject = entry["dataset"], entry["subject"]
+    scan = Scan(subject, folder / "preprocessed" / dataset / subject, entry["modality"])
+    heatmaps = {
+        method: heatmaps_of(folder, method, dataset, entry["modality"], index["fold"])
+        for method in index["methods"]
+    }
+    return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    """Answers for the report and the viewer's folder, and for nothing else of the results."""
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        if not self._allowed():
+            return
+        name = self._path().removeprefix(f"{VIEWER}/")
+        if name.startswith("scans/") and not Path(self.directory, VIEWER, name).is_file():
+            self._send_made(name)
+        else:
+            super().do_GET()
+
+    def do_HEAD(self) -> None:
+        """Answer a request for headers."""
+        if self._allowed():
+            super().do_HEAD()
+
+    def end_headers(self) -> None:
+        """Send headers; nothing is kept, so that a run made again is not shown from a browser's memory."""
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        super().end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing of single requests."""
+
+    def _path(self) -> str:
+        return unquote(urlsplit(self.path).path).lstrip("/")
+
+    def _allowed(self) -> bool:
+        """Whether to go on; a request for something else is answered here.
+
+        The name that was asked for has to be this machine's: a page of the internet whose name has been made to
+        point here would otherwise read the scans.
+        """
+        host = self.headers.get("Host", "")
+        if host not in {f"{name}:{self.server.server_port}" for name in (ADDRESS, "localhost")}:
+            self.send_error(HTTPStatus.FORBIDDEN, "only names of this machine are answered to")
+            return False
+        path = self._path()
+        if not path:
+            self.path = (
+                "/report.html" if Path(self.directory, "report.html").is_file() else f"/{VIEWER}/viewer.html"
+            )
+        elif path != "report.html" and not (
+            path.startswith(f"{VIEWER}/") and path[-1] != "/" and ".." not in path
+        ):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return False
+        return True
+
+    def _send_made(self, name: str) -> None:
+        try:
+            content = self.make(name)
+        except InputError as error:
+            print(f"patch2loc: {error}", flush=True)
+            content = None
+        if content is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/javascript; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)

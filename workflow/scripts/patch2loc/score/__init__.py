@@ -1,0 +1,1 @@
+"""Stage score: heatmaps of scans, their post-processing, calibration and combination."""

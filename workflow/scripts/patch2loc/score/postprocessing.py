@@ -1,0 +1,84 @@
+"""What is done to a heatmap after a method has made it: the same for every method, and as a row's authors do it."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from patch2loc.data.volumes import block
+
+
+def median_filtered(
+    score: Callable[[np.ndarray], np.ndarray],
+    mask: np.ndarray,
+    size: int,
+    device: str = "cpu",
+    chunk: int = 65536,
+) -> np.ndarray:
+    """Median filter over a cube of size^3 voxels that equals, inside the mask, the filter of the unmasked map.
+
+    score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
+    The edge of the grid is reflected.  device: where the medians are taken.  chunk: voxels at once, of size^3 values.
+    Returns (x, y, z) float32, NaN outside the mask.
+    """
+    widened = ndimage.maximum_filter(mask, size=size)
+    padded = np.pad(score(widened), size // 2, mode="symmetric")
+    voxels = np.argwhere(mask)
+    medians = _medians if device == "cpu" else _medians_on_gpu
+    filtered = np.full(mask.shape, np.nan, np.float32)
+    filtered[mask] = medians(padded, voxels, size, chunk)
+    return filtered
+
+
+def _medians(padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size,) * 3)
+    found = np.empty(len(voxels), padded.dtype)
+    for start in range(0, len(voxels), chunk):
+        x, y, z = voxels[start : start + chunk].T
+        cube = windows[x, y, z].reshape(len(x), -1)
+        found[start : start + chunk] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
+    return found
+
+
+def _medians_on_gpu(
+    padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int, device: str = "cuda"
+) -> np.ndarray:
+    import torch  # here: methods without a network do without it
+
+    windows = torch.from_numpy(padded).to(device)
+    for axis in range(3):
+        windows = windows.unfold(axis, size, 1)
+    places = torch.from_numpy(voxels).to(device)
+    found = [windows[tuple(part.T)].flatten(1).median(dim=1).values for part in places.split(chunk)]
+    return torch.cat(found).cpu().numpy()
+
+
+def eroded(mask: np.ndarray, voxels: int) -> np.ndarray:
+    """A mask, (x, y, z), without its outermost voxels in every axial slice: so many steps to one of four neighbours."""
+    cross = ndimage.generate_binary_structure(2, 1)[:, :, None]
+    return ndimage.binary_erosion(mask, cross, iterations=voxels) if voxels else mask
+
+
+def native(score: np.ndarray, mask: np.ndarray, spacing: float, erosion: int, median: int) -> np.ndarray:
+    """Post-processing of the rows of Table 1 that come from Behrendt et al.: eroded brain mask, then a median filter.
+
+    score: (x, y, z), known inside the mask at least.  spacing: of the grid, mm; a finer one than 2 mm is averaged to
+    2 mm first, which the widths refer to.  erosion: voxels that the mask loses in each slice; the score is 0 there and
+    outside.  median: width of the cubic filter; the edge of the grid is reflected.
+    Returns (x, y, z) float32 on the grid, NaN outside the mask.
+    """
+    factor = block(spacing)
+    coarse = _block_mean(np.where(mask, score, 0), factor)
+    brain = eroded(_block_mean(mask, factor) >= 0.5, erosion)
+    filtered = ndimage.median_filter(coarse * brain, median, mode="reflect")
+    for axis in range(3):
+        filtered = filtered.repeat(factor, axis)
+    x, y, z = mask.shape
+    return np.where(mask, filtered[:x, :y, :z], np.nan).astype(np.float32)
+
+
+def _block_mean(volume: np.ndarray, factor: int) -> np.ndarray:
+    """Means of cubes of factor^3 voxels, zeros beyond the end of the grid."""
+    padded = np.pad(volume.astype(np.float32), [(0, -size % factor) for size in volume.shape])
+    x, y, z = (size // factor for size in padded.shape)
+    return padded.reshape(x, factor, y, factor, z, factor).mean(axis=(1, 3, 5))
