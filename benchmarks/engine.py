@@ -114,10 +114,10 @@ def main() -> None:
             continue
         voxels, factor = (brain_voxels, scale[0]) if way == "engine" else (every_voxel, scale[1])
         forget_peak_memory(where)
-        synchronise(where)
+        synchronize(where)
         start = time.perf_counter()
         found[way, precision] = score(voxels)
-        synchronise(where)
+        synchronize(where)
         seconds = factor * (time.perf_counter() - start)
         reference = seconds if not rows or rows[-1]["task"] != "volume at 1 mm" else reference
         row(
@@ -201,11 +201,11 @@ def rate(score: Callable[[np.ndarray], object], voxels: np.ndarray, seconds: flo
     """Patches per second of scoring the voxels again and again, after one time to warm up."""
     part = voxels if where == "cuda" else voxels[: 4 * AT_ONCE[where]]
     score(part)
-    synchronise(where)
+    synchronize(where)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         score(part)
-        synchronise(where)
+        synchronize(where)
         count += len(part)
     return count / (time.perf_counter() - start)
 
@@ -215,11 +215,11 @@ def matrix_peak(where: str, precision: str, seconds: float) -> float:
     size = 8192 if where == "cuda" else 2048
     left, right = (torch.randn(size, size, device=where, dtype=PRECISIONS[precision]) for _ in range(2))
     _ = left @ right
-    synchronise(where)
+    synchronize(where)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         _ = left @ right
-        synchronise(where)
+        synchronize(where)
         count += 1
     return count * 2 * size**3 / (time.perf_counter() - start)
 
@@ -263,11 +263,11 @@ def training_rate(steps: Callable[[], Iterator[None]], batch: int, seconds: floa
     """Patches per second of training steps, after one to warm up."""
     running = steps()
     next(running)
-    synchronise(where)
+    synchronize(where)
     start, count = time.perf_counter(), 0
     while count < 2 or time.perf_counter() - start < seconds:
         next(running)
-        synchronise(where)
+        synchronize(where)
         count += 1
     return count * batch / (time.perf_counter() - start)
 
@@ -297,7 +297,7 @@ def settings(count: int, batch: int, precision: str, validations: int = 1) -> Se
     )
 
 
-def synchronise(where: str) -> None:
+def synchronize(where: str) -> None:
     """Wait for a GPU."""
     if where == "cuda":
         torch.cuda.synchronize()

@@ -56,12 +56,12 @@ def main(folder: str, pictures: str) -> None:
     table = pd.DataFrame(rows)
     write_csv(HERE / "preprocessing.csv", table)
     draw(table).savefig(HERE / "preprocessing.png", dpi=150)
-    summarise(table)
+    summarize(table)
     for subject in table.nsmallest(5, "dice")["subject"]:
         outline(Path(folder), subject, atlas, Path(pictures))
 
 
-def summarise(table: pd.DataFrame) -> None:
+def summarize(table: pd.DataFrame) -> None:
     """Print the distributions and what is low without a flag."""
     print(table[[*OVERLAPS, "cpu_seconds"]].quantile([0, 0.05, 0.25, 0.5, 0.75, 1]).round(4).to_string())
     low = table[table["dice"] < LEAST_DICE]

@@ -22,7 +22,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
-from engine import brain, cpu_name, short, synchronise, widened
+from engine import brain, cpu_name, short, synchronize, widened
 from straightforward import published, straightforward
 
 from patch2loc.engine import device
@@ -95,10 +95,10 @@ def scoring(
     times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, (score, factor) in ways.items():
-            synchronise(where)
+            synchronize(where)
             start = time.perf_counter()
             score()
-            synchronise(where)
+            synchronize(where)
             times[way].append(factor * (time.perf_counter() - start))
     references = {"times_straightforward": "straightforward", "times_published": "published, engine"}
     return compared("volume", f"s, of {slices} of {grid[2]} slices", times, references)

@@ -67,9 +67,7 @@ def modules() -> Iterator[tuple[str, ...]]:
 def module_page(parts: tuple[str, ...]) -> str:
     """The page of a module; a package's is the index of its folder."""
     is_package = (PACKAGE.parent / Path(*parts)).is_dir()
-    return "/".join(("reference", "library", *parts[1:], "index.md" if is_package else "")).removesuffix("/") + (
-        "" if is_package else ".md"
-    )
+    return "/".join(("reference", "library", *parts[1:])) + ("/index.md" if is_package else ".md")
 
 
 def library_menu() -> list:

@@ -1,4 +1,6 @@
-"""Make front.png, the picture of README.md, from the results of the demo: python docs/images/make_front_picture.py
+"""Make front.png, the picture of README.md, from the results of the demo.
+
+    PYTHONPATH=workflow/scripts .venv/bin/python docs/images/make_front_picture.py results/demo
 
 One column for each lesion dataset of the demo: the scan, Patch2Loc's heatmap and the lesion that was simulated, of the
 subject with the median AUPRC, in the slice with the most lesion.  Everything in it is simulated, and it says so.
@@ -8,20 +10,15 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
 import nibabel
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "workflow" / "scripts"))
-
 from patch2loc.figures.slices import brain_frame, lesion_slice, median_subject
 from patch2loc.figures.style import SCORE_RANGE, show_slice
 
+HERE = Path(__file__).resolve().parent
 # {dataset of config/demo.yaml: (name in the picture, modality)}
 DATASETS = {
     "phantom_tumour": ("tumor", "T2"),
@@ -69,7 +66,9 @@ def front_picture(results: Path) -> Figure:
     bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.01, aspect=25, extend="both")
     bar.set_ticks([0, 6, 12])
     bar.set_label("abnormality score", fontsize=9)
-    figure.suptitle("Simulated scans and lesions: the demo, trained for minutes. No patient is shown.", fontsize=10)
+    figure.suptitle(
+        "Simulated scans and lesions: the demo, trained for minutes. No patient is shown.", fontsize=10
+    )
     return figure
 
 

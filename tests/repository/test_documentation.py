@@ -1,10 +1,12 @@
 """The documentation holds together: links and anchors lead somewhere, and the site's menu has every page."""
 
 import re
+import runpy
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (".github", "benchmarks", "config", "docs", "profiles", "splits", "tests", "workflow")
@@ -59,12 +61,47 @@ def test_every_relative_link_and_anchor_leads_somewhere(page):
 
 def test_dead_links_are_noticed(tmp_path):
     page = ROOT / "docs" / "index.md"
-    text = "[a](no.md) [b](index.md#nothing-here) `[c](code.md)` [d](https://example.org)\n```\n[e](f.md)\n```\n"
+    text = (
+        "[a](no.md) [b](index.md#nothing-here) `[c](code.md)` [d](https://example.org)\n```\n[e](f.md)\n```\n"
+    )
     assert links(text) == ["no.md", "index.md#nothing-here"]
     assert "nothing-here" not in anchors(page)
     assert slug("`a_b`: what, and [why](x.md)?") == "a_b-what-and-why"
     assert len(PAGES) > 40
     assert sum(len(links(page.read_text(encoding="utf-8"))) for page in PAGES) > 150
+
+
+def test_the_picture_of_the_front_page_is_small_and_its_script_knows_the_demo():
+    script = runpy.run_path(str(ROOT / "docs" / "images" / "make_front_picture.py"))
+    demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))["datasets"]
+    lesions = {name: dataset["modality"] for name, dataset in demo.items() if dataset["role"] == "lesion"}
+    assert {name: modality for name, (_, modality) in script["DATASETS"].items()} == lesions
+    assert (ROOT / "docs" / "images" / "front.png").stat().st_size < 200_000
+
+
+def test_the_site_is_built_with_the_versions_of_requirements_where_both_name_a_package():
+    pins, of_site = (
+        dict(
+            line.split(" ")[0].lower().split("==")
+            for line in path.read_text().splitlines()
+            if line[:1].isalpha()
+        )
+        for path in (ROOT / "requirements.txt", ROOT / "docs" / "requirements.txt")
+    )
+    shared = set(pins) & set(of_site)
+    assert len(shared) > 10
+    assert {name: of_site[name] for name in shared} == {name: pins[name] for name in shared}
+
+
+def test_test_files_that_pages_name_are_there():
+    tests = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"tests/[\w/]+\.py", text):
+            assert (ROOT / path).is_file(), f"{page.name}: {path}"
+        assert set(re.findall(r"\btest_\w+\.py", text)) <= set(tests), page.name
+        functions = set(re.findall(r"\btest_\w+\b(?!\.py)", text))
+        assert not [name for name in functions if not any(f"def {name}(" in code for code in tests.values())]
 
 
 def test_the_menu_of_the_site_has_every_page_once():
