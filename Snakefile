@@ -34,7 +34,7 @@ localrules:
     models,
     heatmaps,
     metrics,
-    scan_space,
+    native_space,
 
 
 rule all:
@@ -48,7 +48,7 @@ rule all:
         LEARNING_CURVES,
         expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
         expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MORE_FIGURES, kind=["png", "pdf"]),
-        evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELLED),
+        evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELED),
 
 
 rule figures:
@@ -73,7 +73,7 @@ rule models:
 rule heatmaps:
     """Heatmaps of every method, dataset and fold, on the grid."""
     input:
-        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY + UNLABELLED),
+        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY + UNLABELED),
 
 
 rule metrics:
@@ -82,7 +82,7 @@ rule metrics:
         evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
 
 
-rule scan_space:
-    """Patch2Loc's heatmaps of lesion and unlabelled datasets, carried back to the voxels of the scans."""
+rule native_space:
+    """Patch2Loc's heatmaps of lesion and unlabeled datasets, carried back to the voxels of the scans."""
     input:
-        evaluated("heatmaps_scan_space/{method}/{dataset}/fold{fold}", LESION + UNLABELLED, ["patch2loc"]),
+        evaluated("heatmaps_native_space/{method}/{dataset}/fold{fold}", LESION + UNLABELED, ["patch2loc"]),

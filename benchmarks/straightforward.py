@@ -9,7 +9,7 @@ from torch import nn
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.network import patches
 from patch2loc.network.location import LocationNetwork, SmallConv2d
-from patch2loc.network.training import CENTRE, SPREAD, beta_nll
+from patch2loc.network.training import CENTER, SPREAD, beta_nll
 
 GRID, PATCH = (192, 192, 100), 24
 AT_ONCE = {"cpu": 1024, "cuda": 16384}  # patches
@@ -72,13 +72,13 @@ def host_batches(scans: list[tuple[np.ndarray, np.ndarray]]) -> Callable[[int], 
 def host_step(host: Callable[[int], tuple[torch.Tensor, ...]], size: int, where: str) -> Iterator[None]:
     """One training step of the published network after another, in float32."""
     network = published(LocationNetwork().to(where)).train()
-    optimiser = torch.optim.Adam(network.parameters())
-    offset, scale = CENTRE.to(where), SPREAD.to(where)
+    optimizer = torch.optim.Adam(network.parameters())
+    offset, scale = CENTER.to(where), SPREAD.to(where)
     while True:
         cut, place, slice_location = (part.to(where) for part in host(size))
         mean, log_variance = network(cut, slice_location)
         loss = beta_nll(mean, log_variance, (place - offset) / scale)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         yield

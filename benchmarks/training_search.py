@@ -22,7 +22,7 @@ from patch2loc.engine import device
 from patch2loc.files import read_json
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, train
-from patch2loc.standardize import StandardisedScans
+from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +46,7 @@ def main() -> None:
     landmarks = read_json(results / f"landmarks/{chosen.modality}/fold0.json")
     pools = [
         PatchPool(
-            StandardisedScans(read_cohort(results / f"cohorts/{dataset}/{role}_fold0.json"), landmarks),
+            StandardizedScans(read_cohort(results / f"cohorts/{dataset}/{role}_fold0.json"), landmarks),
             configuration["patch"],
             where,
         )

@@ -27,21 +27,21 @@ from patch2loc.evaluate.patch_analysis import cohort_patches
 from patch2loc.files import read_json
 from patch2loc.method_interface import method
 from patch2loc.metrics.location_error import healthy_location_errors
-from patch2loc.standardize import StandardisedScans
+from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 CHANGES = ["pose", "contrast", "edge"]
 PADDED = {
-    "paper's recipe": {"levelled": False, "changes": []},
-    "levelled": {"levelled": True, "changes": []},
-    **{f"levelled, {change}": {"levelled": True, "changes": [change]} for change in CHANGES},
-    "levelled, pose, contrast": {"levelled": True, "changes": ["pose", "contrast"]},
-    "levelled, contrast, edge": {"levelled": True, "changes": ["contrast", "edge"]},
-    "levelled, all changes": {"levelled": True, "changes": CHANGES},
-    "all changes": {"levelled": False, "changes": CHANGES},
+    "paper's recipe": {"leveled": False, "changes": []},
+    "leveled": {"leveled": True, "changes": []},
+    **{f"leveled, {change}": {"leveled": True, "changes": [change]} for change in CHANGES},
+    "leveled, pose, contrast": {"leveled": True, "changes": ["pose", "contrast"]},
+    "leveled, contrast, edge": {"leveled": True, "changes": ["contrast", "edge"]},
+    "leveled, all changes": {"leveled": True, "changes": CHANGES},
+    "all changes": {"leveled": False, "changes": CHANGES},
 }
 VARIANTS = {name: ("patch2loc_robust", own) for name, own in PADDED.items()} | {
-    f"unpadded network, {name}": ("patch2loc_robust_dense", own) for name, own in PADDED.items()
+    f"unpadded network, {name}": ("patch2loc_robust_unpadded", own) for name, own in PADDED.items()
 }
 NEAR = "test scans of the training cohort"
 ELSEWHERE = "healthy scans of other sources"
@@ -85,7 +85,7 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
     (modality, cohort), *_ = configuration["training_data"].items()
     landmarks = read_json(results / f"landmarks/{modality}/fold0.json")
     scans = [
-        StandardisedScans(read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json"), landmarks, 1)
+        StandardizedScans(read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json"), landmarks, 1)
         for role in ("train", "validation")
     ]
     name, own = VARIANTS[variant]

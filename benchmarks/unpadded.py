@@ -26,7 +26,7 @@ from engine import brain, cpu_name, short, synchronize, widened
 from straightforward import published, straightforward
 
 from patch2loc.engine import device
-from patch2loc.methods.patch2loc_dense import unpadded
+from patch2loc.methods.patch2loc_unpadded import unpadded
 from patch2loc.network.inference import DenseNetwork, predict
 from patch2loc.network.location import LocationNetwork
 from patch2loc.network.sampling import PatchPool

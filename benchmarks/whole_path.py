@@ -27,7 +27,7 @@ from patch2loc.heatmap import score_voxels
 from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
 from patch2loc.score.postprocessing import median_filtered
-from patch2loc.standardize import standardise
+from patch2loc.standardize import standardize
 
 ROOT = Path(__file__).resolve().parents[1]
 LANDMARKS = {
@@ -64,14 +64,14 @@ def main() -> None:
         timed(
             "read scan and mask", lambda: (volumes.read(path), volumes.read_mask(Path(folder, "mask.nii.gz")))
         )
-        standardised = timed("standardise", lambda: standardise(volume, mask, LANDMARKS))
+        standardized = timed("standardize", lambda: standardize(volume, mask, LANDMARKS))
         network = DenseNetwork(LocationNetwork().eval(), PATCH, where, precision)
         wanted, part = widened(mask, 3), np.zeros(GRID, bool)
         count = GRID[2] if where == "cuda" else chosen.slices
         part[:, :, np.linspace(0, GRID[2] - 1, count + 2).round().astype(int)[1:-1]] = True
         few = wanted & part
-        score_voxels(standardised, few & (np.arange(GRID[0]) < 80)[:, None, None], network)  # warm up
-        timed("network", lambda: score_voxels(standardised, few, network), wanted.sum() / few.sum())
+        score_voxels(standardized, few & (np.arange(GRID[0]) < 80)[:, None, None], network)  # warm up
+        timed("network", lambda: score_voxels(standardized, few, network), wanted.sum() / few.sum())
         score = np.where(wanted, np.random.default_rng(1).random(GRID, dtype=np.float32), np.nan)
         heatmap = timed("median filter", lambda: median_filtered(lambda _: score, mask, 7, where))
         timed("write heatmap", lambda: volumes.write(Path(folder, "heatmap.nii.gz"), heatmap, np.eye(4)))

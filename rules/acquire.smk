@@ -8,7 +8,7 @@ rule simulate_phantom:
     log:
         f"{RESULTS}/logs/simulate_phantom/{{cohort}}_{{subject}}.log",
     wildcard_constraints:
-        cohort="healthy|tumour|ms|stroke|wmh",
+        cohort="healthy|tumor|ms|stroke|wmh",
     conda:
         IMAGING
     resources:

@@ -45,7 +45,7 @@ COMBINATIONS = combinations.possible(config["combinations"], METHODS)
 SCORED = [*METHODS, *COMBINATIONS]  # what there are heatmaps of
 LESION = [name for name, dataset in DATASETS.items() if dataset["role"] == "lesion"]
 HEALTHY = [name for name, dataset in DATASETS.items() if dataset["role"] == "healthy"]
-UNLABELLED = [name for name, dataset in DATASETS.items() if dataset["role"] == "unlabelled"]
+UNLABELED = [name for name, dataset in DATASETS.items() if dataset["role"] == "unlabeled"]
 ATLAS = config["atlas"] if config["atlas"] == "icbm152" else str(Path(config["data"], config["atlas"]))
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
 

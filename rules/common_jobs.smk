@@ -51,7 +51,7 @@ def scan_jobs():
 
 def every_job():
     """What the rules did, in the order of the stages; of results that a run does not have, the crate says nothing."""
-    modalities, labelled = list(config["training_data"]), LESION + HEALTHY
+    modalities, labeled = list(config["training_data"]), LESION + HEALTHY
     yield from scan_jobs()
     yield from jobs_of("landmarks", "Nyul landmarks.", modality=modalities, fold=FOLDS)
     yield from jobs_of(
@@ -66,10 +66,10 @@ def every_job():
     yield from jobs_of(
         "combine_validation", "Heatmaps of validation scans, combined from others.", **combinations
     )
-    yield from jobs_of("analyse_patches", "One row a patch.", method=LOCATING, dataset=DATASETS, fold=FOLDS)
+    yield from jobs_of("analyze_patches", "One row a patch.", method=LOCATING, dataset=DATASETS, fold=FOLDS)
     calibrated = [method for method in METHODS if method in method_names.CALIBRATED]
     yield from jobs_of("calibrate", method=calibrated, modality=modalities, fold=FOLDS)
-    yield from jobs_of("evaluate", "One row a scan.", method=EVALUATED, dataset=labelled, fold=FOLDS)
+    yield from jobs_of("evaluate", "One row a scan.", method=EVALUATED, dataset=labeled, fold=FOLDS)
     for name in [*TABLES, *(["cases"] if LESION else []), "quality", "subject_lists"]:
         yield from jobs_of(name)
     for number in FIGURES:

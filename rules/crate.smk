@@ -5,7 +5,7 @@ rule crate:
         report=rules.report_page.output,
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES + (["cases"] if LESION else [])),
         lists=rules.subject_lists.output,
-        heatmaps=evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELLED),
+        heatmaps=evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELED),
         sources=[
             workflow.source_path("../Snakefile"),
             *map(str, sorted(Path(workflow.current_basedir).glob("*.smk"))),

@@ -101,17 +101,17 @@ rule evaluate:
         "../workflow/scripts/evaluate.py"
 
 
-rule analyse_patches:
+rule analyze_patches:
     input:
         model=model_of,
         cohort=scored_cohort,
     output:
         f"{RESULTS}/patches/{{method}}/{{dataset}}/fold{{fold}}.parquet",
     log:
-        f"{RESULTS}/logs/analyse_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
+        f"{RESULTS}/logs/analyze_patches/{{method}}_{{dataset}}_fold{{fold}}.log",
     wildcard_constraints:
         method="|".join(LOCATING),
-        dataset="|".join(LESION + HEALTHY + UNLABELLED),
+        dataset="|".join(LESION + HEALTHY + UNLABELED),
     conda:
         NETWORK
     resources:
@@ -125,4 +125,4 @@ rule analyse_patches:
         device=config["device"],
         precision=config["precision"],
     script:
-        "../workflow/scripts/analyse_patches.py"
+        "../workflow/scripts/analyze_patches.py"

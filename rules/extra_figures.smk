@@ -33,7 +33,7 @@ rule methods:
         methods=SCORED,
         datasets={name: ABOUT[name] for name in LESION},
         preprocessed=f"{RESULTS}/preprocessed",
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/figure_methods.py"
 

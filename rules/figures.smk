@@ -29,7 +29,7 @@ rule fig1:
         lesion=ABOUT.get(MOST_ABNORMAL),
         preprocessed=f"{RESULTS}/preprocessed/{MOST_ABNORMAL}",
         stride=config["score"]["stride"],
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/figure_schematic.py"
 
@@ -56,7 +56,7 @@ rule fig2:
 
 
 rule fig3:
-    """Figure 3: distributions of log-error, log-variance and score, tumours."""
+    """Figure 3: distributions of log-error, log-variance and score, tumors."""
     input:
         patches_of([MOST_ABNORMAL]),
     output:
@@ -88,7 +88,7 @@ rule fig4:
         code=code_hash("patch2loc.figures.slices"),
         datasets={name: ABOUT[name] for name in LESION},
         preprocessed=f"{RESULTS}/preprocessed",
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
         rows=1,
     script:
         "../workflow/scripts/figure_lesions.py"
@@ -109,7 +109,7 @@ rule fig5:
         datasets={name: ABOUT[name] for name in HEALTHY},
         subjects={name: subjects(name, FOLD) for name in HEALTHY},
         preprocessed=f"{RESULTS}/preprocessed",
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
         rows=4,
     script:
         "../workflow/scripts/figure_healthy.py"
@@ -148,7 +148,7 @@ rule fig7:
         datasets={name: ABOUT[name] for name in HEALTHY},
         subjects={name: subjects(name, FOLD) for name in HEALTHY},
         preprocessed=f"{RESULTS}/preprocessed",
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
         rows=8,
     script:
         "../workflow/scripts/figure_healthy.py"
@@ -173,7 +173,7 @@ for number, name in LESION_FIGURES.items():
             code=code_hash("patch2loc.figures.slices"),
             datasets={name: ABOUT[name]},
             preprocessed=f"{RESULTS}/preprocessed",
-            colour_map=config["figures"]["colour_map"],
+            color_map=config["figures"]["color_map"],
             rows=5,
         script:
             "../workflow/scripts/figure_lesions.py"
@@ -222,12 +222,12 @@ rule viewer:
         code=code_hash("patch2loc.report.viewer.folder"),
         datasets=ABOUT,
         methods=sorted(
-            [method for method in EVALUATED if not method_names.is_native(method)],
+            [method for method in EVALUATED if not method_names.is_as_published(method)],
             key=lambda method: method_names.scored_by(method) != "patch2loc",
         ),
         scans_shown=config["report"]["viewer_scans"],
         fold=FOLD,
-        colour_map=config["figures"]["colour_map"],
+        color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/viewer.py"
 

@@ -61,7 +61,7 @@ rule carry_back:
             for subject in subjects(wildcards.dataset, int(wildcards.fold))
         ],
     output:
-        directory(f"{RESULTS}/heatmaps_scan_space/{{method}}/{{dataset}}/fold{{fold}}"),
+        directory(f"{RESULTS}/heatmaps_native_space/{{method}}/{{dataset}}/fold{{fold}}"),
     log:
         f"{RESULTS}/logs/carry_back/{{method}}_{{dataset}}_fold{{fold}}.log",
     wildcard_constraints:

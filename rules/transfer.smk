@@ -2,7 +2,7 @@
 rule transfer:
     """Location error in healthy tissue by dataset and site: table and figure."""
     input:
-        evaluated("patches/{method}/{dataset}/fold{fold}.parquet", HEALTHY + LESION + UNLABELLED, LOCATING),
+        evaluated("patches/{method}/{dataset}/fold{fold}.parquet", HEALTHY + LESION + UNLABELED, LOCATING),
     output:
         **table("transfer"),
         **figure("transfer"),
@@ -16,7 +16,7 @@ rule transfer:
     params:
         code=code_hash("patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift"),
         methods=LOCATING,
-        datasets={name: ABOUT[name] | {"sites": sites(name)} for name in HEALTHY + LESION + UNLABELLED},
+        datasets={name: ABOUT[name] | {"sites": sites(name)} for name in HEALTHY + LESION + UNLABELED},
         training=config["training_data"],
         folds=FOLDS,
         seed=config["seed"],

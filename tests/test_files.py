@@ -68,10 +68,10 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
     assert image.header.get_xyzt_units()[0] == "mm"
 
 
-def test_the_middle_of_the_grid_is_its_centre():
+def test_the_middle_of_the_grid_is_its_center():
     grid = Grid((96, 96, 50), 2.0, (1.0, -20.0, 5.0))
     middle = grid.affine @ [47.5, 47.5, 24.5, 1]
-    np.testing.assert_allclose(middle[:3], grid.centre)
+    np.testing.assert_allclose(middle[:3], grid.center)
     assert grid.voxel_ml == pytest.approx(0.008)
 
 

@@ -238,12 +238,12 @@ def test_landmarks_of_the_other_protocol_are_refused(tmp_path):
 
 
 def test_a_standard_histogram_of_the_library_is_read(tmp_path):
-    normaliser = NyulNormalizer(0, 100)
-    normaliser._standard_scale = np.linspace(0, 100, len(normaliser.percentiles)) ** 1.1
-    normaliser.save_standard_histogram(tmp_path / "t1.npy")
+    normalizer = NyulNormalizer(0, 100)
+    normalizer._standard_scale = np.linspace(0, 100, len(normalizer.percentiles)) ** 1.1
+    normalizer.save_standard_histogram(tmp_path / "t1.npy")
     found = read_landmarks(tmp_path / "t1.npy")
-    assert found["percentiles"] == normaliser.percentiles.tolist()
-    assert found["standard_scale"] == normaliser.standard_scale.tolist()
+    assert found["percentiles"] == normalizer.percentiles.tolist()
+    assert found["standard_scale"] == normalizer.standard_scale.tolist()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from patch2loc.models import load_model
 from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.scan import read_transform, to_scan_space
+from patch2loc.preprocess.scan import read_transform, to_native_space
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.score.scoring import heatmap_of
 
@@ -87,7 +87,7 @@ def test_the_heatmap_is_that_of_the_workflow(scored, model, atlas, scan):
     grid = common_grid(atlas, SHAPE, SPACING)
     transform = read_transform(folder / "preprocessed" / "transform.tfm")
     back, back_affine = volumes.read(folder / "heatmap.nii.gz")
-    np.testing.assert_array_equal(back, to_scan_space(found, grid, transform, scan))
+    np.testing.assert_array_equal(back, to_native_space(found, grid, transform, scan))
     stored, stored_affine = volumes.read(scan)
     assert back.shape == stored.shape
     np.testing.assert_allclose(back_affine, stored_affine, atol=1e-6)
@@ -183,7 +183,7 @@ def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
             load_scorer(write_model(tmp_path / "model.safetensors", atlas, **others))
 
 
-def test_a_model_without_affine_lies_on_the_centre_of_sri24(atlas, tmp_path):
+def test_a_model_without_affine_lies_on_the_center_of_sri24(atlas, tmp_path):
     nib.save(nib.Nifti1Image(atlas.image, atlas.affine), tmp_path / "spgr.nii")
     grid = {"shape": [192, 192, 100], "spacing": 1.0}
     path = write_model(tmp_path / "model.safetensors", atlas, grid=grid, atlas=None)

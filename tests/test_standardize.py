@@ -5,7 +5,7 @@ from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.standardize import fit_landmarks, read_standardised, standardise
+from patch2loc.standardize import fit_landmarks, read_standardized, standardize
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 
@@ -43,8 +43,8 @@ def test_landmarks_are_the_mean_of_scaled_percentiles(scans):
 
 def test_gain_and_offset_of_a_scan_vanish(tmp_path, scans):
     landmarks = fit_landmarks(scans)
-    one, _ = read_standardised(write_scan(tmp_path, "one", 7), landmarks)
-    other, mask = read_standardised(write_scan(tmp_path, "other", 7, gain=13, offset=500), landmarks)
+    one, _ = read_standardized(write_scan(tmp_path, "one", 7), landmarks)
+    other, mask = read_standardized(write_scan(tmp_path, "other", 7, gain=13, offset=500), landmarks)
     np.testing.assert_allclose(other[mask], one[mask], atol=1e-4)
     assert np.percentile(one[mask], 98) == pytest.approx(1, abs=1e-6)
     assert (one[~mask] == 0).all()
@@ -54,7 +54,7 @@ def test_the_released_code_rescales_to_percentiles_1_and_99(tmp_path):
     scans = [write_scan(tmp_path, f"r{n}", n, gain=1 + n, protocol="released-code") for n in range(3)]
     landmarks = fit_landmarks(scans)
     assert landmarks["protocol"] == "released-code"
-    values = [read_standardised(scans[0], kept)[0] for kept in (landmarks, landmarks | {"protocol": "paper"})]
+    values = [read_standardized(scans[0], kept)[0] for kept in (landmarks, landmarks | {"protocol": "paper"})]
     mask = scans[0].read()[1]
     rescaled, divided = (volume[mask] for volume in values)
     low, high = np.percentile(divided, (1, 99))
@@ -65,9 +65,9 @@ def test_the_released_code_rescales_to_percentiles_1_and_99(tmp_path):
 
 def test_intensities_keep_their_order(scans):
     volume, mask = scans[0].read()
-    standardised = standardise(volume, mask, fit_landmarks(scans))
+    standardized = standardize(volume, mask, fit_landmarks(scans))
     order = np.argsort(volume[mask])
-    assert (np.diff(standardised[mask][order]) >= 0).all()
+    assert (np.diff(standardized[mask][order]) >= 0).all()
 
 
 def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
@@ -75,4 +75,4 @@ def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
     volumes.write(flat.volume, np.full((4, 4, 4), 5, np.float32), AFFINE)
     volumes.write(flat.mask, np.ones((4, 4, 4), bool), AFFINE)
     with pytest.raises(InputError, match=r"flat/T1\.nii\.gz.*must increase"):
-        read_standardised(flat, fit_landmarks(scans))
+        read_standardized(flat, fit_landmarks(scans))

@@ -21,7 +21,7 @@ from patch2loc.figures.style import SCORE_RANGE, show_slice
 HERE = Path(__file__).resolve().parent
 # {dataset of config/demo.yaml: (name in the picture, modality)}
 DATASETS = {
-    "phantom_tumour": ("tumor", "T2"),
+    "phantom_tumor": ("tumor", "T2"),
     "phantom_ms": ("multiple sclerosis", "T2"),
     "phantom_stroke": ("stroke", "T1"),
     "phantom_wmh": ("white-matter\nhyperintensities", "T1"),

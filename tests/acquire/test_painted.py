@@ -21,10 +21,10 @@ MNI_AFFINE = np.array([[1.0, 0, 0, -40], [0, 1.0, 0, -44], [0, 0, 1.0, -40], [0,
 SLOPE, INTERCEPT = 4.0, 10.0
 
 
-def ball(shape, affine, centre, radius):
-    """True where a voxel centre lies within `radius` mm of `centre` (mm)."""
+def ball(shape, affine, center, radius):
+    """True where a voxel center lies within `radius` mm of `center` (mm)."""
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    return np.linalg.norm(index @ affine[:3, :3].T + affine[:3, 3] - centre, axis=-1) <= radius
+    return np.linalg.norm(index @ affine[:3, :3].T + affine[:3, 3] - center, axis=-1) <= radius
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def paint(folder, name="out", seed=3, to_scan=None, **options):
     return outputs, numbers
 
 
-def centre_mm(path):
+def center_mm(path):
     mask, affine = volumes.read(path)
     return affine[:3, :3] @ ndimage.center_of_mass(mask) + affine[:3, 3]
 
 
 def test_lesion_has_the_place_and_volume_of_the_outline(pair):
     outputs, numbers = paint(pair)
-    np.testing.assert_allclose(centre_mm(outputs["lesion"]), (-12, 4, 6), atol=0.3)
+    np.testing.assert_allclose(center_mm(outputs["lesion"]), (-12, 4, 6), atol=0.3)
     sphere_ml = 4 / 3 * np.pi * 9**3 / 1000
     assert numbers["mask_ml"] == pytest.approx(sphere_ml, rel=0.02)
     assert numbers["lesion_ml"] == pytest.approx(
@@ -71,13 +71,13 @@ def test_lesion_follows_the_registration(pair):
     to_scan = np.diag([1.2, 1.0, 1.0, 1.0])
     to_scan[:3, 3] = (2, -6, 0)
     outputs, numbers = paint(pair, to_scan=to_scan)
-    np.testing.assert_allclose(centre_mm(outputs["lesion"]), (-12.4, -2, 6), atol=0.3)
+    np.testing.assert_allclose(center_mm(outputs["lesion"]), (-12.4, -2, 6), atol=0.3)
     assert numbers["lesion_ml"] == pytest.approx(1.2 * 4 / 3 * np.pi * 9**3 / 1000, rel=0.08)
 
 
 def test_mirrored_lesion_is_on_the_other_side(pair):
     outputs, _ = paint(pair, mirrored=True)
-    np.testing.assert_allclose(centre_mm(outputs["lesion"]), (12, 4, 6), atol=0.3)
+    np.testing.assert_allclose(center_mm(outputs["lesion"]), (12, 4, 6), atol=0.3)
 
 
 def test_scan_is_darker_inside_and_the_same_far_outside(pair):
@@ -184,6 +184,6 @@ def test_stroke_in_a_real_scan(tmp_path):
     assert 0.5 < numbers["lesion_ml"] / numbers["mask_ml"] < 1.2
     assert after[lesion].mean() < 0.7 * scan[lesion].mean()
     # The outline is mirrored: on the right, which is the end of the stored third axis.
-    assert centre_mm(outputs["lesion"])[0] > np.median(
+    assert center_mm(outputs["lesion"])[0] > np.median(
         (np.argwhere(brain) @ affine[:3, :3].T + affine[:3, 3])[:, 0]
     )

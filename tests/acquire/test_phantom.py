@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from heads import COARSE, SETTINGS, millilitres, scans
+from heads import COARSE, SETTINGS, milliliters, scans
 from scipy import ndimage
 
 from patch2loc.acquire import phantom
@@ -17,7 +17,7 @@ def test_same_subject_same_bytes_whatever_came_before(tmp_path):
     for folder, warm_up in (("a", []), ("b", [("stroke", 4), ("healthy", 1)])):
         for name, index in warm_up:
             phantom.simulate_subject(name, index, 3, COARSE)
-        phantom.write_subject(tmp_path / folder, "tumour", 2, 3, COARSE)
+        phantom.write_subject(tmp_path / folder, "tumor", 2, 3, COARSE)
     names = phantom.subject_files()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(names)
     for name in names:
@@ -27,7 +27,7 @@ def test_same_subject_same_bytes_whatever_came_before(tmp_path):
 def test_index_cohort_and_seed_each_make_another_subject():
     def brain(name, index, seed):
         scan = phantom.simulate_subject(name, index, seed, COARSE)["T1"]
-        return round(millilitres(scan.brain, scan.affine), 3)
+        return round(milliliters(scan.brain, scan.affine), 3)
 
     volumes = {brain("healthy", 0, 3), brain("healthy", 1, 3), brain("ms", 0, 3), brain("healthy", 0, 4)}
     assert len(volumes) == 4
@@ -48,8 +48,8 @@ def test_noise_setting_changes_noise_and_nothing_else():
 def test_unknown_cohort_and_settings_are_refused():
     with pytest.raises(InputError, match="glioma"):
         phantom.simulate_subject("glioma", 0, 1, COARSE)
-    with pytest.raises(InputError, match="colour"):
-        phantom.simulate_subject("healthy", 0, 1, COARSE | {"colour": 1})
+    with pytest.raises(InputError, match="color"):
+        phantom.simulate_subject("healthy", 0, 1, COARSE | {"color": 1})
     with pytest.raises(InputError, match="voxel_size"):
         phantom.simulate_subject("healthy", 0, 1, COARSE | {"voxel_size": [1.0, 1.0]})
 
@@ -65,7 +65,7 @@ def test_types_geometry_and_brain_volume(subjects, name):
         assert scan.array.shape == scan.lesion.shape == scan.brain.shape
         assert set(np.unique(scan.brain)) == {0, 1}
         np.testing.assert_allclose(nib.affines.voxel_sizes(scan.affine), SETTINGS["voxel_size"])
-        assert 1000 < millilitres(scan.brain, scan.affine) < 1900
+        assert 1000 < milliliters(scan.brain, scan.affine) < 1900
         assert 400 < scan.array.max() < 3000
         assert scan.array.min() >= 0
 
@@ -89,18 +89,18 @@ def test_storage_orders_and_poses_vary():
     codes = {"".join(nib.aff2axcodes(scan.affine)) for scan in found}
     assert len(codes) >= 5
     assert any("S" in code[:2] or "I" in code[:2] for code in codes), "no sagittal or coronal scan"
-    centres = np.array(
+    centers = np.array(
         [nib.affines.apply_affine(scan.affine, np.argwhere(scan.brain).mean(0)) for scan in found]
     )
-    assert (centres.std(0) > 1.5).all()
-    assert np.abs(centres - centres.mean(0)).max() < 30
+    assert (centers.std(0) > 1.5).all()
+    assert np.abs(centers - centers.mean(0)).max() < 30
 
 
 def test_t1_and_t2_show_the_same_brain_in_different_poses(subjects):
     for name in phantom.COHORTS:
         for subject in subjects[name]:
             t1, t2 = subject["T1"], subject["T2"]
-            volume = [millilitres(scan.brain, scan.affine) for scan in (t1, t2)]
+            volume = [milliliters(scan.brain, scan.affine) for scan in (t1, t2)]
             assert volume[0] == pytest.approx(volume[1], rel=0.01)
             assert not np.allclose(t1.affine, t2.affine)
 

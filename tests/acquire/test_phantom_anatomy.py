@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from heads import millilitres, scans
+from heads import milliliters, scans
 from scipy import ndimage
 
 from patch2loc.acquire import phantom
@@ -11,8 +11,8 @@ from patch2loc.acquire.phantom import anatomy, contrast, fields, lesions
 
 LESION_COHORTS = [name for name in phantom.COHORTS if name != "healthy"]
 # The modality in which the cohort is scored, and the sign of its contrast with healthy tissue.
-SCORED = {"tumour": ("T2", 1), "ms": ("T2", 1), "stroke": ("T1", -1), "wmh": ("T1", -1)}
-VOLUME_ML = {"tumour": (14, 268), "ms": (0.4, 15), "stroke": (9, 85), "wmh": (3, 40)}
+SCORED = {"tumor": ("T2", 1), "ms": ("T2", 1), "stroke": ("T1", -1), "wmh": ("T1", -1)}
+VOLUME_ML = {"tumor": (14, 268), "ms": (0.4, 15), "stroke": (9, 85), "wmh": (3, 40)}
 
 
 def built(name, index=0, spacing=2.0):
@@ -21,7 +21,7 @@ def built(name, index=0, spacing=2.0):
     rng = np.random.default_rng([5, index])
     points = anatomy.deform(rng, template)
     mass = None
-    if name == "tumour":
+    if name == "tumor":
         mass = lesions.draw_mass(rng, template, points)
     head = anatomy.build_anatomy(rng, template, points, spacing)
     tissues = contrast.draw_contrast(rng)
@@ -34,19 +34,19 @@ def built(name, index=0, spacing=2.0):
 def test_tissue_fractions_and_contrast_order():
     rng = np.random.default_rng(0)
     head, _ = built("healthy")
-    total = head.grey + head.white + head.csf
+    total = head.gray + head.white + head.csf
     np.testing.assert_allclose(total, head.brain, atol=2e-2)
     images = contrast.render(rng, head, contrast.draw_contrast(rng))
-    # Away from the iron of the grey nuclei and from partial volume.
+    # Away from the iron of the gray nuclei and from partial volume.
     pure = {
         name: (volume > 0.9) & (head.brain > 0.99) & (head.iron < 0.05)
-        for name, volume in (("grey", head.grey), ("white", head.white), ("csf", head.csf))
+        for name, volume in (("gray", head.gray), ("white", head.white), ("csf", head.csf))
     }
     t1, t2 = ({name: images[m][mask].mean() for name, mask in pure.items()} for m in range(2))
-    assert t1["csf"] + 0.2 < t1["grey"] < t1["white"] - 0.15
-    assert t2["white"] + 0.2 < t2["grey"] < t2["csf"] - 0.6
+    assert t1["csf"] + 0.2 < t1["gray"] < t1["white"] - 0.15
+    assert t2["white"] + 0.2 < t2["gray"] < t2["csf"] - 0.6
     volumes = {name: (getattr(head, name).sum() * head.voxel_ml) for name in pure}
-    assert 500 < volumes["grey"] < 1000
+    assert 500 < volumes["gray"] < 1000
     assert 350 < volumes["white"] < 750
     assert 40 < volumes["csf"] < 500
 
@@ -63,7 +63,7 @@ def test_deformation_does_not_fold():
 
 
 def test_anatomy_varies_but_less_than_locations_differ():
-    """The same atlas point lies within centimetres in all subjects, else there is nothing to learn."""
+    """The same atlas point lies within centimeters in all subjects, else there is nothing to learn."""
     template = anatomy.load_template(3.0)
     points = np.stack([anatomy.deform(np.random.default_rng(index), template) for index in range(12)])
     inside = (anatomy.sample_depth(template, points.mean(0))) > 5
@@ -106,14 +106,14 @@ def test_lesion_volume_and_place(subjects, name):
     low, high = VOLUME_ML[name]
     places = []
     for _, scan in scans(subjects, name):
-        assert low < millilitres(scan.lesion, scan.affine) < high
+        assert low < milliliters(scan.lesion, scan.affine) < high
         assert not (scan.lesion & ~scan.brain & 1).any()
         places.append(nib.affines.apply_affine(scan.affine, np.argwhere(scan.lesion).mean(0)))
     # T1 and T2 of one subject show one lesion, each in its pose; two subjects have different ones.
     for first in (0, 2):
-        volumes = [millilitres(s.lesion, s.affine) for _, s in scans(subjects, name)[first : first + 2]]
+        volumes = [milliliters(s.lesion, s.affine) for _, s in scans(subjects, name)[first : first + 2]]
         assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
-    assert millilitres(scans(subjects, name)[0][1].lesion, np.eye(4)) != millilitres(
+    assert milliliters(scans(subjects, name)[0][1].lesion, np.eye(4)) != milliliters(
         scans(subjects, name)[2][1].lesion, np.eye(4)
     )
 
@@ -130,16 +130,16 @@ def test_lesion_stands_out_in_its_modality(subjects, name):
         assert sign * (np.median(core) - np.median(healthy)) > 0.08 * np.median(healthy)
 
 
-def test_tumour_is_one_large_convex_region_between_grey_matter_and_fluid(subjects):
-    for subject in subjects["tumour"]:
+def test_tumor_is_one_large_convex_region_between_gray_matter_and_fluid(subjects):
+    for subject in subjects["tumor"]:
         scan = subject["T2"]
         labels, count = ndimage.label(scan.lesion)
         sizes = np.bincount(labels.ravel())[1:]
         assert sizes.max() > 0.97 * sizes.sum(), count
-    head, lesion = built("tumour")
+    head, lesion = built("tumor")
     tissues = contrast.draw_contrast(np.random.default_rng(0))
     for _, values in lesion.compartments:
-        assert tissues["grey"][1] < values[1] < tissues["csf"][1]
+        assert tissues["gray"][1] < values[1] < tissues["csf"][1]
     radius = (3 * lesion.membership.sum() * head.spacing**3 / (4 * np.pi)) ** (1 / 3)
     assert 13 < radius < 40
 
@@ -154,11 +154,11 @@ def test_ms_lesions_are_many_small_and_near_the_ventricles():
         assert (6 / np.pi * sizes.max()) ** (1 / 3) < 14, "mm across"
         assert (6 / np.pi * np.median(sizes)) ** (1 / 3) < 9, "mm across"
         near = ndimage.distance_transform_edt(~head.ventricles, head.spacing)
-        centres = (
+        centers = (
             np.array(ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))).round().astype(int)
         )
         background = near[(head.white > 0.75) & (head.depth > 6)]
-        assert np.median(near[tuple(centres.T)]) < 0.75 * np.median(background)
+        assert np.median(near[tuple(centers.T)]) < 0.75 * np.median(background)
 
 
 def test_stroke_is_on_one_side():
@@ -195,7 +195,7 @@ def test_mass_effect_pushes_tissue_outwards():
         index = [round((c - a[0]) / anatomy.COARSE) for c, a in zip(mm, axes, strict=True)]
         return moved[(slice(None), *index)]
 
-    # Along x from the centre: 20 mm away is found what was 9 mm nearer; 38 mm away, 9 / e nearer.
+    # Along x from the center: 20 mm away is found what was 9 mm nearer; 38 mm away, 9 / e nearer.
     np.testing.assert_allclose(came_from((48, 0, 20)), (48 - 0.45 * 18, 0, 20), atol=0.2)
     np.testing.assert_allclose(came_from((68, 0, 20)), (68 - 9 * np.exp(-1), 0, 20), atol=0.2)
     # Nothing folds, and what lies at the brain's surface stays.

@@ -29,7 +29,7 @@ def test_shipped_registry_follows_its_schema():
         ("access", "free"),
         ("fetch", "ask"),
         ("bytes", "6 MB"),
-        ("licence", ""),
+        ("license", ""),
         ("url", "ftp://x"),
     ],
 )

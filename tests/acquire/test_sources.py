@@ -143,11 +143,11 @@ def test_a_scan_may_be_a_folder_and_a_mask_may_not(table, tmp_path):
 
 
 def test_simulated_cohort_needs_no_files(tmp_path):
-    dataset = {"kind": "phantom", "modality": "T2", "root": str(tmp_path), "cohort": "tumour", "count": 2}
-    assert sources.sources(dataset)["phantom_tumour_001"] == {
-        "scan": tmp_path / "phantom_tumour/phantom_tumour_001/T2.nii.gz",
-        "brain": tmp_path / "phantom_tumour/phantom_tumour_001/T2_brain.nii.gz",
-        "lesion": tmp_path / "phantom_tumour/phantom_tumour_001/T2_lesion.nii.gz",
+    dataset = {"kind": "phantom", "modality": "T2", "root": str(tmp_path), "cohort": "tumor", "count": 2}
+    assert sources.sources(dataset)["phantom_tumor_001"] == {
+        "scan": tmp_path / "phantom_tumor/phantom_tumor_001/T2.nii.gz",
+        "brain": tmp_path / "phantom_tumor/phantom_tumor_001/T2_brain.nii.gz",
+        "lesion": tmp_path / "phantom_tumor/phantom_tumor_001/T2_lesion.nii.gz",
     }
     assert sources.missing(dataset) == []
 
@@ -192,7 +192,7 @@ def test_tables_of_the_real_scans_name_files_that_exist(name, count):
     assert sources.missing(dataset) == []
 
 
-def test_two_millimetre_table_and_split_list_the_same_subjects():
+def test_two_millimeter_table_and_split_list_the_same_subjects():
     table = pd.read_csv(REPOSITORY / "config" / "ixi2mm" / "ixi.csv")
     split = pd.read_csv(REPOSITORY / "splits" / "ixi2mm.csv")
     assert list(table["subject"]) == list(split["subject"])

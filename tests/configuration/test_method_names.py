@@ -1,16 +1,16 @@
 from patch2loc import method_interface
 from patch2loc.configuration import method_registry
 from patch2loc.configuration.method_names import (
+    AS_PUBLISHED,
     CONTROLS,
-    NATIVE,
     TRUTH,
     VARIANTS,
     competing,
     configured,
     evaluated,
+    is_as_published,
     is_calibrated,
     is_control,
-    is_native,
     scored_by,
     shown,
     subfolder,
@@ -37,24 +37,31 @@ def test_methods_without_patch2loc_stay_as_they_are():
 
 
 def test_a_native_score_follows_its_method_and_is_told_from_it():
-    names = evaluated(["ae", "thresh", "mypackage.ae_native"])
-    assert names == ["ae", "ae_native", "thresh", "mypackage.ae_native"]
-    assert [is_native(name) for name in names] == [False, True, False, False]
-    assert [scored_by(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_native"]
-    assert [subfolder(name) for name in names] == ["", "native", "", ""]
-    assert [shown(name) for name in names] == ["ae", "ae, native", "thresh", "mypackage.ae_native"]
+    names = evaluated(["ae", "thresh", "mypackage.ae_as_published"])
+    assert names == ["ae", "ae_as_published", "thresh", "mypackage.ae_as_published"]
+    assert [is_as_published(name) for name in names] == [False, True, False, False]
+    assert [scored_by(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_as_published"]
+    assert [subfolder(name) for name in names] == ["", "as_published", "", ""]
+    assert [shown(name) for name in names] == [
+        "ae",
+        "ae, as published",
+        "thresh",
+        "mypackage.ae_as_published",
+    ]
 
 
 def test_native_scores_are_of_the_methods_that_have_them():
-    having = [name for name in method_registry.METHODS if hasattr(method_interface.method(name), "NATIVE")]
-    assert having == [name for name in NATIVE if name in method_registry.METHODS]
+    having = [
+        name for name in method_registry.METHODS if hasattr(method_interface.method(name), "AS_PUBLISHED")
+    ]
+    assert having == [name for name in AS_PUBLISHED if name in method_registry.METHODS]
 
 
 def test_controls_are_methods_and_are_told_from_the_rows_of_the_paper():
     assert set(CONTROLS) <= set(method_registry.METHODS)
     assert [name for name in method_registry.METHODS if is_control(name)] == list(CONTROLS)
     assert shown("random") == "random, control"
-    assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_native", "mypackage.zscore"]))
+    assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_as_published", "mypackage.zscore"]))
     assert method_interface.needs_lesion(TRUTH)
     assert competing(["patch2loc", "oracle", "random"]) == ["patch2loc", "random"]
 

@@ -197,7 +197,7 @@ def test_a_lesion_list_that_leaves_a_role_open_is_refused(text, reason, tmp_path
         splits.roles(tmp_path / "own.csv", 0, "T2")
 
 
-def test_two_millimetre_split_follows_the_cleaned_lists():
+def test_two_millimeter_split_follows_the_cleaned_lists():
     roles = splits.roles(SPLITS / "ixi2mm.csv", 0)
     assert {role: len(subjects) for role, subjects in roles.items()} == {
         "train": 108,

@@ -58,7 +58,7 @@ def every_figure(methods, scans):
         method: [metrics([np.nan, *generator.uniform(0.1, 0.5, scans)], volumes) for _ in range(2)]
         for method in methods
     }
-    title = "Tumours, T2 (simulated)"
+    title = "Tumors, T2 (simulated)"
     tables = {method: curves(scans, seed) for seed, method in enumerate(methods)}
     costs = cost_table(by_method, {scored_by(method): [30.0, 40.0] for method in methods})
     return {
@@ -70,14 +70,14 @@ def every_figure(methods, scans):
 
 
 def lines(panel, style):
-    return [line for line in panel.lines if line.get_color() == style.colour]
+    return [line for line in panel.lines if line.get_color() == style.color]
 
 
-def test_methods_differ_in_colour_or_line_and_in_marker():
+def test_methods_differ_in_color_or_line_and_in_marker():
     names = [f"method{number}" for number in range(28)]
     styles = method_styles(names).values()
-    assert len({(style.colour, style.line) for style in styles}) == 28
-    assert len({(style.colour, style.marker) for style in styles}) == 28
+    assert len({(style.color, style.line) for style in styles}) == 28
+    assert len({(style.color, style.marker) for style in styles}) == 28
     paper = method_styles(METHODS)
     assert paper["patch2loc"].width > paper["zscore"].width
     assert paper["patch2loc_calibrated"].label == "patch2loc, calibrated"
@@ -149,7 +149,7 @@ def test_subjects_are_means_over_folds_without_those_that_have_no_lesion():
     np.testing.assert_allclose(points["best_dice"], [1.05, 0.45])
 
 
-def test_the_running_median_is_over_five_neighbours_or_a_fifth():
+def test_the_running_median_is_over_five_neighbors_or_a_fifth():
     few = pd.DataFrame({"lesion_ml": np.arange(1.0, 9), "auprc": [0, 9, 1, 8, 2, 7, 3, 6.0]})
     trend = running_median(few, "auprc")
     assert trend["lesion_ml"].tolist() == [3, 4, 5, 6]
@@ -233,7 +233,7 @@ def test_the_cost_figure_places_methods_at_their_times_and_names_the_device():
     )
     line = devices_line({"patch2loc": "cuda", "thresh": "cpu", "zscore": "cpu"})
     assert line == "Trained on cpu: thresh, zscore; cuda: patch2loc"
-    figure = cost_figure([("Tumours, T2 (simulated)", table)], ["patch2loc", "zscore"], line)
+    figure = cost_figure([("Tumors, T2 (simulated)", table)], ["patch2loc", "zscore"], line)
     training, scoring = figure.axes
     styles = method_styles(["patch2loc", "zscore"])
     for panel, expected in ((training, [500, 4]), (scoring, [8, 0.01])):  # a clock of two digits
@@ -250,12 +250,12 @@ def test_the_cost_figure_places_methods_at_their_times_and_names_the_device():
 def test_fold_means_are_over_the_subjects_that_have_a_value():
     by_method = {"patch2loc": [metrics([0.2, np.nan, 0.4]), metrics([0.5, np.nan, 0.7])]}
     np.testing.assert_allclose(fold_means(by_method, "auprc"), [[0.3, 0.6]])
-    dice, auprc = folds_figure([("Tumours", by_method)], ["patch2loc"]).axes
+    dice, auprc = folds_figure([("Tumors", by_method)], ["patch2loc"]).axes
     assert auprc.patches[0].get_width() == pytest.approx(0.45)
     np.testing.assert_allclose(auprc.lines[0].get_xdata(), [0.3, 0.6])
     assert dice.patches[0].get_width() == pytest.approx(0.675)
     assert [label.get_text() for label in dice.get_yticklabels()] == ["patch2loc"]
-    assert dice.patches[0].get_facecolor() == to_rgba(method_styles(["patch2loc"])["patch2loc"].colour, 0.3)
+    assert dice.patches[0].get_facecolor() == to_rgba(method_styles(["patch2loc"])["patch2loc"].color, 0.3)
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):

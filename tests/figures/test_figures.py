@@ -48,8 +48,8 @@ def place(subject, x, y, z, fraction, mean=(50.0, 40.0), log_variance=(0.0, 0.0)
     }
 
 
-def curves(axes, colour):
-    return [line for line in axes.lines if line.get_color() == colour and len(line.get_xdata()) > 2]
+def curves(axes, color):
+    return [line for line in axes.lines if line.get_color() == color and len(line.get_xdata()) > 2]
 
 
 def test_groups_follow_the_papers_limits():
@@ -60,13 +60,13 @@ def test_groups_follow_the_papers_limits():
 
 
 def test_kde_panels_integrate_to_one_and_state_their_counts():
-    figure = kde_figure([("tumour, T2 (simulated)", patches())])
+    figure = kde_figure([("tumor, T2 (simulated)", patches())])
     axes = figure.axes
     assert len(axes) == 4
-    assert axes[0].get_title(loc="left") == "tumour, T2 (simulated)\nn = 60 normal, 30 abnormal"
+    assert axes[0].get_title(loc="left") == "tumor, T2 (simulated)\nn = 60 normal, 30 abnormal"
     for panel in (axes[0], axes[1], axes[3]):
-        for colour in (NORMAL, ABNORMAL):
-            (curve,) = curves(panel, colour)
+        for color in (NORMAL, ABNORMAL):
+            (curve,) = curves(panel, color)
             assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1, abs=0.05)
     (normal,), (abnormal,) = curves(axes[3], NORMAL), curves(axes[3], ABNORMAL)
     peaks = [curve.get_xdata()[np.argmax(curve.get_ydata())] for curve in (normal, abnormal)]
@@ -84,7 +84,7 @@ def test_few_abnormal_patches_are_drawn_singly(abnormal):
 
 
 def test_no_abnormal_patch_invents_nothing():
-    figure = kde_figure([("tumour", patches()), ("healthy", patches(abnormal=0))])
+    figure = kde_figure([("tumor", patches()), ("healthy", patches(abnormal=0))])
     healthy = figure.axes[4:]
     assert "0 abnormal (none is > 90 % lesion)" in healthy[0].get_title(loc="left")
     assert all(line.get_color() != ABNORMAL for line in healthy[0].lines)
@@ -115,7 +115,7 @@ def test_ellipses_sit_at_the_mean_with_half_axes_of_two_standard_deviations():
     table = pd.DataFrame(
         [place("a", 20, 25, 6, 1.0, (50, 40), variance), place("b", 20, 25, 6, 0.0, (51, 50), (0, 0))]
     )
-    figure = ellipse_figure("tumour", table, np.ones(SHAPE, np.float32), patch=8)
+    figure = ellipse_figure("tumor", table, np.ones(SHAPE, np.float32), patch=8)
     normal, abnormal = figure.axes
     (ellipse,) = [patch for patch in abnormal.patches if isinstance(patch, Ellipse)]
     assert ellipse.center == pytest.approx((0.50 * 40, 0.40 * 50))
@@ -134,7 +134,7 @@ def test_ellipses_say_so_when_no_patch_is_abnormal():
 
 def test_at_most_forty_subjects_are_drawn_and_the_title_says_so():
     rows = [place(f"s{number}", 20, 25, 6, 1.0) for number in range(55)]
-    figure = ellipse_figure("tumour", pd.DataFrame(rows), np.ones(SHAPE), patch=8)
+    figure = ellipse_figure("tumor", pd.DataFrame(rows), np.ones(SHAPE), patch=8)
     assert figure.axes[1].get_title() == "55 abnormal, 40 shown"
     assert sum(isinstance(patch, Ellipse) for patch in figure.axes[1].patches) == 40
 
@@ -168,10 +168,10 @@ def case(lesion=True):
     heatmap[25, 35] = 11.0  # on the right, anterior
     truth = np.zeros(SHAPE, bool)
     truth[25, 35] = True
-    return SliceCase("tumour", "sub-1", mask * 100.0, heatmap, 6, truth if lesion else None)
+    return SliceCase("tumor", "sub-1", mask * 100.0, heatmap, 6, truth if lesion else None)
 
 
-def test_slices_keep_left_on_the_left_and_grey_outside_the_mask():
+def test_slices_keep_left_on_the_left_and_gray_outside_the_mask():
     figure = slice_figure([case()])
     _, heat, truth = figure.axes[:3]
     picture = heat.images[0]
@@ -189,12 +189,12 @@ def test_slices_keep_left_on_the_left_and_grey_outside_the_mask():
 
 def test_a_row_says_which_slice_it_shows_and_how_the_scan_was_scored():
     figure = slice_figure([replace(case(), auprc=0.456), case()])
-    assert figure.axes[0].get_ylabel() == "tumour\nsub-1\nslice z 6\nAUPRC 0.456"
-    assert figure.axes[3].get_ylabel() == "tumour\nsub-1\nslice z 6"
+    assert figure.axes[0].get_ylabel() == "tumor\nsub-1\nslice z 6\nAUPRC 0.456"
+    assert figure.axes[3].get_ylabel() == "tumor\nsub-1\nslice z 6"
 
 
-def test_healthy_slices_have_no_truth_and_take_another_colour_map():
-    figure = slice_figure([case(lesion=False)], colour_map="viridis", score_range=(0, 1))
+def test_healthy_slices_have_no_truth_and_take_another_color_map():
+    figure = slice_figure([case(lesion=False)], color_map="viridis", score_range=(0, 1))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:2] == ["scan", "heatmap"]
     assert "ground truth" not in titles
@@ -231,7 +231,7 @@ def test_saved_figures_are_repeatable_and_carry_no_date(tmp_path):
     contents = []
     for run in ("first", "second"):
         paths = [tmp_path / run / "fig.png", tmp_path / run / "fig.pdf"]
-        save_figure(kde_figure([("tumour", patches())]), paths)
+        save_figure(kde_figure([("tumor", patches())]), paths)
         contents.append([path.read_bytes() for path in paths])
     assert contents[0] == contents[1]
     assert contents[0][0].startswith(b"\x89PNG")
@@ -243,5 +243,5 @@ def test_figures_leave_the_global_style_alone():
     import matplotlib as mpl
 
     before = mpl.rcParams["font.size"]
-    assert isinstance(kde_figure([("tumour", patches())]), Figure)
+    assert isinstance(kde_figure([("tumor", patches())]), Figure)
     assert mpl.rcParams["font.size"] == before

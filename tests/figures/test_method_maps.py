@@ -19,7 +19,7 @@ def scan():
     return MapsOfScan("MS, T2 (simulated)", "ms_001", 3, brain * 0.7, lesion, heatmaps)
 
 
-def test_every_method_has_a_panel_of_every_scan_with_colours_of_its_own_range(scan):
+def test_every_method_has_a_panel_of_every_scan_with_colors_of_its_own_range(scan):
     methods = list(scan.heatmaps)
     figure = method_maps_figure([scan, scan], methods)
     assert len(figure.axes) == 2 * (2 + len(methods))
@@ -42,6 +42,6 @@ def test_the_column_names_scan_and_slice(scan):
 
 
 def test_long_names_are_broken_between_words():
-    assert row_label("robust_dense_zscore_fisher") == "robust_dense_zscore_\nfisher"
+    assert row_label("robust_unpadded_zscore_fisher") == "robust_unpadded_\nzscore_fisher"
     assert row_label("patch2loc_robust, calibrated") == "patch2loc_robust,\ncalibrated"
     assert row_label("zscore, control") == "zscore, control"

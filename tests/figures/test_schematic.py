@@ -100,7 +100,7 @@ def test_the_maps_are_those_of_the_whole_scan_in_the_slice_with_most_lesion(
     volume, mask = head
     lesion = np.zeros_like(mask)
     lesion[10:14, 10:14, 2] = lesion[10:14, 10:16, 3] = True
-    example = inference_example("tumour", volume, mask, lesion, network, stride)
+    example = inference_example("tumor", volume, mask, lesion, network, stride)
     assert example.z == 3
     assert example.lesion.sum() == 24
     whole = score_volume(volume, mask, location_network, PATCH, stride)
@@ -136,7 +136,7 @@ def examples():
         for name, value in (("log_error", 4.0), ("log_variance", 3.0), ("score", 7.0))
     }
     lesion = (abs(x - 15) < 4) & (abs(y - 20) < 5)
-    inference = InferenceExample("phantom tumour, T2 (simulated), tumour_1", scan, lesion, 3, parts, 1)
+    inference = InferenceExample("phantom tumor, T2 (simulated), tumor_1", scan, lesion, 3, parts, 1)
     return training, inference
 
 
@@ -192,8 +192,8 @@ def test_every_slice_has_the_right_side_on_the_left():
         assert [text.get_text() for text in axes.texts] == ["R", "L"]
 
 
-def test_the_parts_add_up_in_numbers_and_colours():
-    figure = schematic_figure(*examples(), spacing=4.0, colour_map="viridis")
+def test_the_parts_add_up_in_numbers_and_colors():
+    figure = schematic_figure(*examples(), spacing=4.0, color_map="viridis")
     maps = [axes.images[0] for axes in figure.axes if axes.images and axes.images[0].cmap.name == "viridis"]
     assert [picture.get_clim() for picture in maps] == [(0, 6), (0, 6), (0, 12)]
     shown = [picture.get_array() for picture in maps]

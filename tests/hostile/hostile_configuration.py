@@ -184,7 +184,7 @@ CONFIGURATION = {
     ),
     "simulated cohort of none": (
         configured(f"{WMH}.source", {"kind": "phantom"}),
-        f"^{WMH}.source.cohort: no such key found, one of healthy, tumour, ms, stroke, wmh expected ",
+        f"^{WMH}.source.cohort: no such key found, one of healthy, tumor, ms, stroke, wmh expected ",
     ),
     "test subjects and none to validate": (
         configured(f"{WMH}.source", TRAINING | {"test": 1}),

@@ -109,7 +109,7 @@ SCANS = {
         scan(nifti(VOXELS.astype(np.complex64))),
         "type complex64 found, real numbers expected; save the magn",
     ),
-    "colours": (
+    "colors": (
         scan(nib.Nifti1Image(np.zeros((9, 9, 9), RGB), STRAIGHT).to_bytes()),
         "type .*'R'.* found, real numbers",
     ),
@@ -151,7 +151,7 @@ SCANS = {
         scan(forged(PIXDIM, "<3f", 0, 2, 2, whole=nifti(sform=0))),
         r"voxels of \[0\.0, 2\.0, 2\.0\] mm found, sizes above 0 expected",
     ),
-    "micrometres": (
+    "micrometers": (
         scan(nifti(affine=np.diag([2000.0, 2000, 2000, 1]))),
         "2000.* mm found, 0.1 to 15.0 mm .*units",
     ),

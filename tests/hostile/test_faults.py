@@ -182,7 +182,7 @@ def test_a_scan_that_vanishes_before_its_job(finished, tmp_path):
     config["datasets"]["own"] = {
         "title": "own",
         "modality": "T1",
-        "role": "unlabelled",
+        "role": "unlabeled",
         "skull_strip": "given",
         "source": {"kind": "table", "table": str(scans / "table.csv")},
     }

@@ -27,7 +27,7 @@ from patch2loc.preprocess.images import read_scan
 def fuzz(inputs, attempt, named, count=200):
     """Attempt `count` inputs: each is valid or refused by a message with `named` in it; both have to occur.
 
-    Derandomised: the same inputs in every run, so that a failure is one of the code and not of the day.
+    Derandomized: the same inputs in every run, so that a failure is one of the code and not of the day.
     """
     seen = Counter()
 

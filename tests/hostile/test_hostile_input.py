@@ -24,7 +24,7 @@ from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import read_lesion_of, read_scan, resample
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
 from patch2loc.preprocess.scan import preprocess_scan
-from patch2loc.standardize import standardise
+from patch2loc.standardize import standardize
 
 GROUPS = {
     "scan": SCANS,
@@ -98,7 +98,7 @@ STORED = {
 @pytest.mark.parametrize("codes", [(1, 1), (2, 0), (4, 1)], ids=["both", "sform", "two spaces"])
 def test_a_scan_may_be_stored_in_any_pose(name, codes, tmp_path):
     affine = STORED[name].copy()
-    affine[:3, 3] = SMALL.centre - affine[:3, :3] @ np.full(3, 19.5)
+    affine[:3, 3] = SMALL.center - affine[:3, :3] @ np.full(3, 19.5)
     places = np.indices((40, 40, 40)).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
     stored = ramp(places).reshape(40, 40, 40).astype(np.float32)
     other = affine if codes[0] == codes[1] else moved(50)
@@ -208,7 +208,7 @@ def test_a_constant_brain_is_named():
     with pytest.raises(
         InputError, match=r"own: the intensities .* must increase; the scan is constant or coarsely"
     ):
-        standardise(brain, brain > 0, MODEL["landmarks"], "own")
+        standardize(brain, brain > 0, MODEL["landmarks"], "own")
 
 
 @pytest.mark.workflow

@@ -26,9 +26,9 @@ def fitted(module, training):
     return module.fit(training, training[:1], SETTINGS, None, CPU)[0]
 
 
-def ball(shape, centre, radius):
-    """A round mask whose centre, in voxels, may lie between two."""
-    place = np.indices(shape) - np.asarray(centre).reshape(3, 1, 1, 1)
+def ball(shape, center, radius):
+    """A round mask whose center, in voxels, may lie between two."""
+    place = np.indices(shape) - np.asarray(center).reshape(3, 1, 1, 1)
     return (place**2).sum(0) <= radius**2
 
 
@@ -78,8 +78,8 @@ def test_the_plane_of_the_atlas_icbm152_is_that_of_its_coordinates():
     # Every other voxel of the atlas, from the voxel that is nearest to the grid's first one.
     brain = atlas.image[inside]
     found = asymmetry.midsagittal_plane(brain, 2.0)
-    millimetres = atlas.affine[0, 3] + (inside[0].start + 2 * found) * atlas.affine[0, 0]
-    assert abs(millimetres) <= 0.5  # x = 0 halves the symmetric atlas
+    millimeters = atlas.affine[0, 3] + (inside[0].start + 2 * found) * atlas.affine[0, 0]
+    assert abs(millimeters) <= 0.5  # x = 0 halves the symmetric atlas
 
 
 def test_a_mirrored_volume_is_mirrored_about_its_plane():

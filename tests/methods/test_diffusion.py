@@ -39,7 +39,7 @@ def test_networks_of_the_paper_budget_are_those():
     assert (paper["ddpm"]["steps"], paper["pddpm"]["steps"], paper["cddpm"]["steps"]) == (19200, 19200, 14400)
 
 
-def test_attention_is_normalised_and_in_the_middle_only():
+def test_attention_is_normalized_and_in_the_middle_only():
     for network in (diffusion.unet([32, 32, 32], 1), diffusion.conditioned_unet([32, 32, 32], 1)):
         where = {
             name: module for name, module in network.named_modules() if type(module).__name__ == "Attention"

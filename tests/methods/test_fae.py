@@ -38,8 +38,8 @@ def scans():
     return [scan(n) for n in range(3)], [scan(9)]
 
 
-def randomised(network, seed=1):
-    """The network with random numbers everywhere, statistics of batch normalisation among them."""
+def randomized(network, seed=1):
+    """The network with random numbers everywhere, statistics of batch normalization among them."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in network.state_dict().items():
         if "var" in name or name.endswith("bn1.weight"):
@@ -52,14 +52,14 @@ def randomised(network, seed=1):
 @pytest.fixture
 def weights(tmp_path):
     """A file as torchvision's, of random numbers."""
-    torch.save(randomised(resnet18()).state_dict(), tmp_path / "resnet18.pth")
+    torch.save(randomized(resnet18()).state_dict(), tmp_path / "resnet18.pth")
     return tmp_path / "resnet18.pth"
 
 
 @pytest.fixture
 def located():
     """State of a small model of Patch2Loc."""
-    network = randomised(LocationNetwork(WIDTHS))
+    network = randomized(LocationNetwork(WIDTHS))
     return {
         "weights": {name: value.numpy() for name, value in network.state_dict().items()},
         "widths": WIDTHS,
@@ -72,7 +72,7 @@ def settings(weights=None, located=None, **changed):
 
 
 def test_features_are_those_of_torchvisions_layers():
-    whole = randomised(resnet18())
+    whole = randomized(resnet18())
     slices = torch.rand(2, 1, 32, 48)
     found = SliceFeatures(whole)(slices)
     seen = {}
@@ -118,14 +118,14 @@ def test_features_of_the_location_network_are_placed_on_the_slice():
 
 
 def test_features_of_the_location_network_are_those_of_its_encoder():
-    encoder = randomised(LocationNetwork(WIDTHS)).encoder
+    encoder = randomized(LocationNetwork(WIDTHS)).encoder
     slices = torch.rand(1, 1, 32, 48)
     found = SliceFeatures(encoder)(slices)
     with torch.no_grad():
         maps = encoder.maxpool(encoder.relu(encoder.bn1(encoder.conv1(slices))))
         first = encoder.layer1(maps)
         second = encoder.layer2(first)
-    assert maps.shape[2:] == (9, 13)  # the first place is centred 2 voxels before the slice
+    assert maps.shape[2:] == (9, 13)  # the first place is centered 2 voxels before the slice
     assert second.shape[2:] == (5, 7)
     torch.testing.assert_close(found[:, :4], maps[..., 1:, 1:])
     torch.testing.assert_close(found[:, 4:8], first[..., 1:, 1:])
@@ -143,22 +143,22 @@ def test_features_stay_frozen_in_training_mode():
 
 
 def test_structural_similarity_of_a_hand_computed_place():
-    """The centre of a map of one bright place, and one shifted by a constant: window by hand."""
+    """The center of a map of one bright place, and one shifted by a constant: window by hand."""
     kernel = np.exp(-np.array([4, 1, 0, 1, 4]) / (2 * 1.5**2))
     kernel /= kernel.sum()
-    at_centre = kernel[2] ** 2
+    at_center = kernel[2] ** 2
     first = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
     first[0, 0, 4, 4] = 1
     second = torch.full_like(first, 0.5)
     found = structural_similarity(first, second)[0, 0, 4, 4].item()
-    mean, other = at_centre, 0.5
+    mean, other = at_center, 0.5
     luminance = (2 * mean * other + 1e-4) / (mean**2 + other**2 + 1e-4)
-    contrast = 9e-4 / (at_centre - mean**2 + 9e-4)  # the constant map has neither variance nor covariance
+    contrast = 9e-4 / (at_center - mean**2 + 9e-4)  # the constant map has neither variance nor covariance
     assert found == pytest.approx(luminance * contrast, rel=1e-9)
 
 
 def test_structural_similarity_is_that_of_a_convolution():
-    """Against scipy's Gaussian filter, cut off after two places and normalised, with zeros around."""
+    """Against scipy's Gaussian filter, cut off after two places and normalized, with zeros around."""
     rng = np.random.default_rng(3)
     first, second = rng.normal(size=(2, 2, 3, 11, 14))
 

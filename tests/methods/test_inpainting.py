@@ -143,9 +143,9 @@ def test_training_masks_are_ten_ellipses_of_a_few_voxels_around_the_middle():
     assert 0.75 * 10 * np.pi * mean**2 < covered < 10 * np.pi * mean**2
     share = found[:, 0].float().mean(dim=0)
     assert share[24:72, 16:48].mean() > 10 * share[:12].mean()
-    centre = [(share * place).sum() / share.sum() for place in torch.meshgrid(
+    center = [(share * place).sum() / share.sum() for place in torch.meshgrid(
         torch.arange(96), torch.arange(64), indexing="ij")]  # fmt: skip
-    np.testing.assert_allclose(centre, [48, 32], atol=1)
+    np.testing.assert_allclose(center, [48, 32], atol=1)
 
 
 def test_the_trained_network_has_the_layers_that_its_losses_are_named_after():
@@ -166,11 +166,11 @@ def test_the_trained_network_has_the_layers_that_its_losses_are_named_after():
     assert [named[place] for place in inpainting.STYLED] == ["relu2_2", "relu3_4", "relu4_4", "relu5_2"]
 
 
-def test_features_are_those_of_normalised_colours():
+def test_features_are_those_of_normalized_colors():
     network, slices = stand_in(), torch.rand(2, 1, 32, 32)
     found = network(slices)
-    colours = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
-    maps = torch.cat([(slices - mean) / deviation for mean, deviation in colours], dim=1)
+    colors = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
+    maps = torch.cat([(slices - mean) / deviation for mean, deviation in colors], dim=1)
     first = functional.conv2d(maps, network[0].weight, network[0].bias, padding=1).relu()
     torch.testing.assert_close(found[1], first)
     second = functional.conv2d(first, network[2].weight, network[2].bias, padding=1).relu()

@@ -15,7 +15,7 @@ from patch2loc.models import load_model
 from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash
 from patch2loc.score.scoring import score_scans
-from patch2loc.standardize import fit_landmarks, standardise
+from patch2loc.standardize import fit_landmarks, standardize
 from patch2loc.train import fit_model
 
 SHAPE = (12, 10, 4)
@@ -81,7 +81,7 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     score_scans(model_path, scans[3:], tmp_path / "heatmaps", "cpu", 1, 1, "code")
     heatmap, _ = volumes.read(tmp_path / "heatmaps" / "s3.nii.gz")
     volume, mask = scans[3].read()
-    expected = 20 * np.abs(standardise(volume, mask, landmarks) - model["state"]["mean"])
+    expected = 20 * np.abs(standardize(volume, mask, landmarks) - model["state"]["mean"])
     np.testing.assert_allclose(heatmap[mask], expected[mask], rtol=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_a_method_from_outside_is_told_apart_from_what_is_not_there(toy):
         method_interface.method("toypackage.mean")
     with pytest.raises(InputError, match=r"toypackage\.absent.*PYTHONPATH"):
         code_hash("toypackage.absent")
-    with pytest.raises(InputError, match="one of ae, .* expected"):
+    with pytest.raises(InputError, match=r"one of ae, .* expected"):
         method_interface.method("unheard_of")
 
 

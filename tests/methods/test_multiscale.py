@@ -264,7 +264,7 @@ def settings_of(name, **changed):
 
 
 def test_a_line_of_configuration_is_an_ablation():
-    robust = {"levelled": True, "changes": ["contrast", "edge"]}
+    robust = {"leveled": True, "changes": ["contrast", "edge"]}
     assert settings_of("patch2loc") == TRAINING  # nothing else: its models' provenance stays as it was
     assert settings_of("patch2loc_robust") == TRAINING | robust
     assert settings_of("patch2loc_multiscale") == TRAINING | {"sizes": [2 / 3, 1, 4 / 3]}
@@ -283,7 +283,7 @@ def test_settings_that_a_variant_does_not_have_are_refused(unknown):
     changed = {"method_settings": {"patch2loc_robust": {unknown: False}}}
     with pytest.raises(
         InputError,
-        match=rf"method_settings\.patch2loc_robust: {unknown} found, of changes, levelled expected",
+        match=rf"method_settings\.patch2loc_robust: {unknown} found, of changes, leveled expected",
     ):
         settings_of("patch2loc_robust", **changed)
     with pytest.raises(InputError, match="method_settings: patch2loc found"):

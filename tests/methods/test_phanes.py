@@ -189,7 +189,7 @@ def test_the_score_is_zero_outside_the_mask_and_native_times_the_saliency():
         coarse = network.autoencoder(slices)
         holes = mask_of(anomaly(None, slices, coarse, brain), state["threshold"])
         residual = (slices - network.painter(slices, holes).clamp(0, 1)).abs() * holes
-    expected = {"score": residual, "native": residual * smoothed(residual, 2.0)}
+    expected = {"score": residual, "as_published": residual * smoothed(residual, 2.0)}
     painted = holes[:, 0].permute(1, 2, 0).numpy()
     assert 0.02 < painted[mask].mean() < 0.9
     for name, values in found.items():
@@ -213,8 +213,8 @@ def test_a_model_file_scores_as_the_model_does_with_its_own_perception(tmp_path)
         holes = mask_of(anomaly(perceived, slices, network.autoencoder(slices), brain), state["threshold"])
         painted = inpainted(network.painter, slices, holes)
         expected = (slices - painted).abs() * saliency(perceived, painted, slices)
-    np.testing.assert_allclose(found["native"][mask], expected[:, 0].permute(1, 2, 0)[mask], atol=1e-6)
-    assert not np.allclose(found["native"][mask], scored(unbroken()[0])[2]["native"][mask])
+    np.testing.assert_allclose(found["as_published"][mask], expected[:, 0].permute(1, 2, 0)[mask], atol=1e-6)
+    assert not np.allclose(found["as_published"][mask], scored(unbroken()[0])[2]["as_published"][mask])
 
 
 def test_half_precision_paints_the_same_to_its_rounding():

@@ -1,4 +1,4 @@
-"""Reversed autoencoders: network, losses, two optimisers in turn, scores."""
+"""Reversed autoencoders: network, losses, two optimizers in turn, scores."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from patch2loc.methods.reconstruction.reversed_autoencoder import (
     losses,
     mean_squared_error,
     moved,
-    optimisers,
+    optimizers,
     reversed_embedding,
 )
 from patch2loc.models import load_model, save_model
@@ -165,7 +165,7 @@ def test_the_losses_are_those_of_the_paper_on_two_slices():
 
 def test_each_loss_moves_its_own_part_and_the_decoders_comes_after_the_encoders_step():
     network, slices = tiny_network(), torch.rand(3, 1, 32, 32)
-    adams = optimisers(network, 0.01)
+    adams = optimizers(network, 0.01)
     before = {name: value.clone() for name, value in network.named_parameters()}
     found = losses(network, slices, None, torch.Generator().manual_seed(1))
     next(found).backward()
@@ -182,7 +182,7 @@ def test_each_loss_moves_its_own_part_and_the_decoders_comes_after_the_encoders_
     assert all(value.requires_grad for value in network.parameters())
 
 
-def test_optimisers_take_turns():
+def test_optimizers_take_turns():
     network = nn.Module()
     network.first, network.second = (nn.Parameter(torch.zeros(1)) for _ in range(2))
     steps = [torch.optim.SGD([value], lr=0.5) for value in (network.first, network.second)]
@@ -220,12 +220,12 @@ def test_moved_slices_stay_within_their_ranges():
     area = found.sum(dim=(1, 2)) / disc[0].sum()
     assert 0.8 < area.min() < 0.85
     assert 1.17 < area.max() < 1.24
-    centre = [(found * axis).sum(dim=(1, 2)) / found.sum(dim=(1, 2)) for axis in (x, y)]
-    for axis, middle, side in zip(centre, (23.5, 35.5), (48, 72), strict=True):
+    center = [(found * axis).sum(dim=(1, 2)) / found.sum(dim=(1, 2)) for axis in (x, y)]
+    for axis, middle, side in zip(center, (23.5, 35.5), (48, 72), strict=True):
         shift = (axis - middle).abs() / side
         assert 0.07 < shift.max() < 0.115
     # Turned as a whole: the axes of the ellipse keep their lengths although the slice is not square.
-    offsets = torch.stack([axis - middle[:, None, None] for axis, middle in zip((x, y), centre, strict=True)])
+    offsets = torch.stack([axis - middle[:, None, None] for axis, middle in zip((x, y), center, strict=True)])
     spread = (
         torch.einsum("inxy,jnxy,nxy->nij", offsets, offsets, found) / found.sum(dim=(1, 2))[:, None, None]
     )
@@ -290,14 +290,16 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
     model = load_model(tmp_path / "model.safetensors")
     maps = ra.scorer(model["state"], "cpu")(volume, mask, mask)
     again = ra.scorer(state, "cpu")(volume, mask, mask)
-    for name in ("score", "native"):
+    for name in ("score", "as_published"):
         assert maps[name].dtype == np.float32
         assert np.array_equal(np.isfinite(maps[name]), mask)
         np.testing.assert_array_equal(maps[name], again[name])
-    common, native = heatmaps_with(model, "cpu", 1, 1, "float32")(volume, mask)
+    common, as_published = heatmaps_with(model, "cpu", 1, 1, "float32")(volume, mask)
     np.testing.assert_allclose(common[mask], maps["score"][mask])
-    np.testing.assert_allclose(native[mask], maps["native"][mask])  # as it is: no erosion, no median
-    # The residual is that of the network, and the native score is made from it.
+    np.testing.assert_allclose(
+        as_published[mask], maps["as_published"][mask]
+    )  # as it is: no erosion, no median
+    # The residual is that of the network, and the as_published score is made from it.
     network = ReversedAutoencoder(**state["network"])
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state["weights"].items()})
     slices, brain = as_slices(volume, mask)
@@ -307,7 +309,7 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
         maps["score"][mask], (slices - reconstructed).abs()[:, 0, :, :28].permute(1, 2, 0)[mask], atol=1e-6
     )
     expected = ra.anomaly(None, slices, reconstructed, brain)[:, 0, :, :28].permute(1, 2, 0)
-    np.testing.assert_allclose(maps["native"][mask], expected[mask], atol=1e-6)
+    np.testing.assert_allclose(maps["as_published"][mask], expected[mask], atol=1e-6)
 
 
 def as_slices(volume, mask):

@@ -119,8 +119,8 @@ def test_the_residual_is_where_the_change_is():
     padded = slices_of(torch.from_numpy(changed), torch.from_numpy(mask), 1.0, 16)[0][:, None]
     found = residual_score(without, "cpu", 1.0)(volume, mask, np.ones_like(mask))["score"]
     assert found.shape == volume.shape
-    centre = (found * np.indices(found.shape)).sum(axis=(1, 2, 3)) / found.sum()
-    np.testing.assert_allclose(centre, [11.5, 9.5, 2.5], atol=1e-3)  # interpolated, and not moved
+    center = (found * np.indices(found.shape)).sum(axis=(1, 2, 3)) / found.sum()
+    np.testing.assert_allclose(center, [11.5, 9.5, 2.5], atol=1e-3)  # interpolated, and not moved
 
 
 def test_only_slices_that_are_needed_are_reconstructed():
@@ -129,7 +129,7 @@ def test_only_slices_that_are_needed_are_reconstructed():
     wanted = np.zeros_like(mask)
     wanted[5, 5, 7] = True
     residual_score(lambda slices: seen.extend(slices) or slices, "cpu", 1.0)(volume, mask, wanted)
-    assert len(seen) == 3  # of six: that of 2 mm and its neighbours, between which the score is interpolated
+    assert len(seen) == 3  # of six: that of 2 mm and its neighbors, between which the score is interpolated
 
 
 class Blur(nn.Module):
@@ -153,11 +153,11 @@ def trained(checkpoint=None, loss=noisy_loss, **changed):
     pools = [SlicePool([scan(seed) for seed in seeds], "cpu", 2.0) for seeds in ((1, 2), (3,))]
     torch.manual_seed(0)
     network = Blur()
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 / (1 + step))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     settings = SETTINGS | changed
     history = train(
-        network, loss, *pools, settings, checkpoint, optimiser, schedule, 1.0, progress=lambda _: None
+        network, loss, *pools, settings, checkpoint, optimizer, schedule, 1.0, progress=lambda _: None
     )
     return network, history
 
@@ -251,9 +251,9 @@ def test_the_denoiser_has_the_parameters_of_its_paper():
     assert UNet((8, 16, 16, 32))(torch.zeros(2, 1, 16, 24)).shape == (2, 1, 16, 24)
 
 
-def test_kernels_of_the_denoiser_are_standardised_and_edges_reflected():
+def test_kernels_of_the_denoiser_are_standardized_and_edges_reflected():
     torch.manual_seed(1)
-    layer = dae.StandardisedConv(2, 3)
+    layer = dae.StandardizedConv(2, 3)
     maps = torch.rand(2, 2, 6, 5)
     with torch.no_grad():
         before = layer(maps)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from patch2loc.errors import InputError
-from patch2loc.methods import patch2loc, patch2loc_dense, patch2loc_robust, patch2loc_robust_dense
-from patch2loc.network.levelling import WIDTH, LevelledScans, levelled, low_pass, mean_low_pass
+from patch2loc.methods import patch2loc, patch2loc_robust, patch2loc_robust_unpadded, patch2loc_unpadded
+from patch2loc.network.leveling import WIDTH, LeveledScans, leveled, low_pass, mean_low_pass
 from patch2loc.network.patch_augmentation import (
     CHANGES,
     GAIN,
@@ -49,9 +49,9 @@ def test_outside_the_brain_stays_exactly_0_and_nothing_moves(patches):
 
 
 def test_noise_and_dark_tissue_make_no_holes_in_the_brain():
-    dark = torch.full((2000, 1, 12, 12), 0.001)  # the darkest of a levelled scan
+    dark = torch.full((2000, 1, 12, 12), 0.001)  # the darkest of a leveled scan
     dark[:, :, 0] = 0
-    dark[:, :, 6] = -0.2  # below the first landmark of a scan that is not levelled
+    dark[:, :, 6] = -0.2  # below the first landmark of a scan that is not leveled
     assert (change_patches(dark, generator(), ["contrast"], 12)[:, :, 1:] > 0).all()
     smaller = change_patches(dark, generator(), ["contrast", "edge"], 12)
     assert (smaller[:, :, 2:] > 0).all()
@@ -111,14 +111,14 @@ def test_shading_of_another_scanner_goes_and_anatomy_stays(head):
     volume, mask, (x, y, _) = head
     reference = mean_low_pass([(volume, mask)], 2.0)
     shaded = np.where(mask, volume + 0.3 * x - 0.2 * y, 0).astype(np.float32)
-    ours = levelled(shaded, mask, reference, 2.0)
+    ours = leveled(shaded, mask, reference, 2.0)
     inner = low_pass(mask.astype(np.float32), np.ones_like(mask), 2.0) > 0.95  # away from the mask's edge
     before, after = (np.abs(part - volume)[inner].mean() for part in (shaded, ours))
     assert after < 0.15 * before
     assert (ours[~mask] == 0).all()
     assert (ours[mask] > 0).all()
     # The training scan itself comes back.
-    np.testing.assert_allclose(levelled(volume, mask, reference, 2.0), volume, atol=1e-5)
+    np.testing.assert_allclose(leveled(volume, mask, reference, 2.0), volume, atol=1e-5)
 
 
 def test_the_reference_is_the_mean_inside_masks_and_goes_on_beyond_them(head):
@@ -133,9 +133,9 @@ def test_the_reference_is_the_mean_inside_masks_and_goes_on_beyond_them(head):
     assert (reference[around] > 0.3).all()
 
 
-def test_levelled_scans_are_read_anew_each_time(head):
+def test_leveled_scans_are_read_anew_each_time(head):
     volume, mask, _ = head
-    scans = LevelledScans([(volume, mask)], mean_low_pass([(volume, mask)], 2.0), 2.0)
+    scans = LeveledScans([(volume, mask)], mean_low_pass([(volume, mask)], 2.0), 2.0)
     assert len(scans) == 1
     for _ in range(2):
         ((first, its_mask),) = scans
@@ -155,7 +155,7 @@ SETTINGS = {
     "seed": 5,
     "precision": "float32",
     "spacing": 2.0,
-    "levelled": True,
+    "leveled": True,
     "changes": ["contrast"],
 }
 
@@ -166,7 +166,7 @@ def scans(head):
     return [(np.where(mask, volume * gain, 0).astype(np.float32), mask) for gain in (0.9, 1.0, 1.1)]
 
 
-@pytest.fixture(params=[(patch2loc, patch2loc_robust), (patch2loc_dense, patch2loc_robust_dense)])
+@pytest.fixture(params=[(patch2loc, patch2loc_robust), (patch2loc_unpadded, patch2loc_robust_unpadded)])
 def methods(request):
     """A method and the one that trains its network for other scanners."""
     return request.param
@@ -183,33 +183,33 @@ def test_a_model_levels_what_it_scores_and_saw_changed_patches(methods, head, sc
     assert len(history) == 2
     np.testing.assert_array_equal(state["reference"], mean_low_pass(scans[:2], 2.0))
     plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
-    levelled_alone, _ = plainly.fit(
-        *(LevelledScans(part, state["reference"], 2.0) for part in (scans[:2], scans[2:])),
+    leveled_alone, _ = plainly.fit(
+        *(LeveledScans(part, state["reference"], 2.0) for part in (scans[:2], scans[2:])),
         SETTINGS,
         None,
         "cpu",
     )
-    assert not same_weights(state, levelled_alone)  # the patches were changed
-    assert not same_weights(plain, levelled_alone)  # and the scans levelled
+    assert not same_weights(state, leveled_alone)  # the patches were changed
+    assert not same_weights(plain, leveled_alone)  # and the scans leveled
     # Without augmentation that is all.
     unchanged, _ = robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, "cpu")
-    assert same_weights(unchanged, levelled_alone)
+    assert same_weights(unchanged, leveled_alone)
     np.testing.assert_array_equal(unchanged["reference"], state["reference"])
 
     wanted = mask & (np.arange(24) == 12)
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
     found = robust.scorer(state, "cpu")(shaded, mask, wanted)["score"]
-    seen = levelled(shaded, mask, state["reference"], 2.0)
+    seen = leveled(shaded, mask, state["reference"], 2.0)
     np.testing.assert_array_equal(found, plainly.scorer(state, "cpu")(seen, mask, wanted)["score"])
     assert np.isfinite(found[wanted]).all()
     assert np.isnan(found[~wanted]).all()
     np.testing.assert_array_equal(robust.as_seen(state, shaded, mask), seen)
 
 
-def test_without_levelling_a_scan_is_seen_as_it_is(methods, head, scans):
+def test_without_leveling_a_scan_is_seen_as_it_is(methods, head, scans):
     plainly, robust = methods
     volume, mask, (x, _, _) = head
-    settings = SETTINGS | {"levelled": False}
+    settings = SETTINGS | {"leveled": False}
     state, _ = robust.fit(scans[:2], scans[2:], settings, None, "cpu")
     plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert state.keys() == plain.keys()  # no reference
@@ -225,7 +225,7 @@ def test_without_levelling_a_scan_is_seen_as_it_is(methods, head, scans):
 
 def test_without_both_it_is_the_plain_method(methods, scans):
     plainly, robust = methods
-    neither = SETTINGS | {"levelled": False, "changes": []}
+    neither = SETTINGS | {"leveled": False, "changes": []}
     state, history = robust.fit(scans[:2], scans[2:], neither, None, "cpu")
     plain, its_history = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
     assert same_weights(state, plain)
@@ -235,14 +235,14 @@ def test_without_both_it_is_the_plain_method(methods, scans):
 def test_each_change_alone_makes_another_network(scans):
     states = [
         patch2loc_robust.fit(
-            scans[:2], scans[2:], SETTINGS | {"levelled": False, "changes": changes}, None, "cpu"
+            scans[:2], scans[2:], SETTINGS | {"leveled": False, "changes": changes}, None, "cpu"
         )[0]
         for changes in ([], *([change] for change in CHANGES))
     ]
     assert not any(same_weights(states[0], state) for state in states[1:])
 
 
-@pytest.mark.parametrize("changes", ["contrast", False, ["contrast", "colour"]])
+@pytest.mark.parametrize("changes", ["contrast", False, ["contrast", "color"]])
 def test_changes_that_there_are_not_are_refused(methods, scans, changes):
     _, robust = methods
     name = robust.__name__.rpartition(".")[2]

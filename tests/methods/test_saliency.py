@@ -1,4 +1,4 @@
-"""Where slices look unlike their reconstructions: equalised contrast, perceptual distance, smoothing."""
+"""Where slices look unlike their reconstructions: equalized contrast, perceptual distance, smoothing."""
 
 import sys
 
@@ -68,19 +68,19 @@ def test_equal_slices_have_no_residual_and_no_saliency(perceived):
         assert not anomaly(network, given, given.clone(), disc()).any()
 
 
-def test_contrast_is_equalised_in_the_brain_alone():
+def test_contrast_is_equalized_in_the_brain_alone():
     given = 0.4 + 0.05 * slices()
-    equalised = clahe(given, disc())
-    assert not equalised[~disc()].any()
-    assert equalised.min() >= 0
-    assert equalised.max() <= 1
+    equalized = clahe(given, disc())
+    assert not equalized[~disc()].any()
+    assert equalized.min() >= 0
+    assert equalized.max() <= 1
     inside = disc()[0, 0]
-    assert equalised[0, 0][inside].std() > 2 * given[0, 0][inside].std()
+    assert equalized[0, 0][inside].std() > 2 * given[0, 0][inside].std()
     # What a network leaves in the background has no part in it.
     noisy = torch.where(disc(), given, 0.01 * slices(2))
-    assert torch.equal(clahe(noisy, disc()), equalised)
+    assert torch.equal(clahe(noisy, disc()), equalized)
     # Each slice for itself.
-    assert torch.equal(clahe(given[:1], disc()[:1]), equalised[:1])
+    assert torch.equal(clahe(given[:1], disc()[:1]), equalized[:1])
 
 
 def test_a_constant_brain_and_no_brain_stay_finite():
@@ -155,10 +155,10 @@ def test_without_weights_the_difference_takes_their_place():
 def test_the_score_of_the_authors_is_a_product_of_three(perceived):
     one, other, brain = slices(1), slices(2), disc()
     found = anomaly(perceived, one, other, brain)
-    equalised, others = clahe(one, brain), clahe(other, brain)
+    equalized, others = clahe(one, brain), clahe(other, brain)
     with torch.no_grad():
-        expected = (equalised - others).abs() * smoothed(perceived(one, other))
-        expected = expected * smoothed(perceived(equalised, others))
+        expected = (equalized - others).abs() * smoothed(perceived(one, other))
+        expected = expected * smoothed(perceived(equalized, others))
     torch.testing.assert_close(found, expected)
     assert not found[~brain].any()
     assert (found[brain] > 0).float().mean() > 0.9

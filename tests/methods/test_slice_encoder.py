@@ -29,7 +29,7 @@ def test_what_is_hidden_changes_nothing():
         assert output[~hidden].any()
 
 
-def test_the_normalisation_is_that_of_the_visible_places():
+def test_the_normalization_is_that_of_the_visible_places():
     torch.manual_seed(0)
     x, visible = 3 * torch.rand(4, 5, 6, 6) + 1, random_visible(torch.zeros(4, 1, 96, 96), torch.Generator())
     shown = visible.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, 0] > 0

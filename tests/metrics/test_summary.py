@@ -2,16 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc.metrics.summary import SUMMARISED, bootstrap_interval, subject_means, summarise
+from patch2loc.metrics.summary import SUMMARIZED, bootstrap_interval, subject_means, summarize
 
 
 def metrics(values, subjects=None):
     subjects = subjects or [f"sub-{number}" for number in range(len(values))]
-    return pd.DataFrame({"subject": subjects, **dict.fromkeys(SUMMARISED, values), "prevalence": 0.02})
+    return pd.DataFrame({"subject": subjects, **dict.fromkeys(SUMMARIZED, values), "prevalence": 0.02})
 
 
 def test_summary_by_hand():
-    summary = summarise([metrics([0.2, 0.4]), metrics([0.4, 0.6])]).set_index("metric").loc["auprc"]
+    summary = summarize([metrics([0.2, 0.4]), metrics([0.4, 0.6])]).set_index("metric").loc["auprc"]
     assert summary["mean"] == pytest.approx(0.4)
     assert summary["sd"] == pytest.approx(np.sqrt(0.02))  # fold means 0.3 and 0.5
     assert (summary["n_subjects"], summary["n_folds"]) == (2, 2)
@@ -20,26 +20,26 @@ def test_summary_by_hand():
 
 
 def test_order_of_subjects_does_not_matter_and_folds_are_matched_by_name():
-    first = summarise([metrics([0.1, 0.5, 0.9]), metrics([0.2, 0.4, 0.6])])
-    second = summarise([metrics([0.1, 0.5, 0.9]), metrics([0.6, 0.4, 0.2], ["sub-2", "sub-1", "sub-0"])])
+    first = summarize([metrics([0.1, 0.5, 0.9]), metrics([0.2, 0.4, 0.6])])
+    second = summarize([metrics([0.1, 0.5, 0.9]), metrics([0.6, 0.4, 0.2], ["sub-2", "sub-1", "sub-0"])])
     pd.testing.assert_frame_equal(first, second)
 
 
 def test_one_fold_has_no_spread_and_one_subject_no_interval():
-    summary = summarise([metrics([0.5])]).set_index("metric").loc["best_dice"]
+    summary = summarize([metrics([0.5])]).set_index("metric").loc["best_dice"]
     assert summary["mean"] == 0.5
     assert np.isnan(summary[["sd", "ci_low", "ci_high"]].astype(float)).all()
 
 
-def test_healthy_cohort_summarises_to_nothing():
-    summary = summarise([metrics([np.nan, np.nan])])
+def test_healthy_cohort_summarizes_to_nothing():
+    summary = summarize([metrics([np.nan, np.nan])])
     assert (summary["n_subjects"] == 0).all()
     assert summary["mean"].isna().all()
 
 
 def test_a_subject_listed_twice_is_refused():
     with pytest.raises(ValueError, match="sub-a"):
-        summarise([metrics([0.1, 0.2], ["sub-a", "sub-a"])])
+        summarize([metrics([0.1, 0.2], ["sub-a", "sub-a"])])
 
 
 def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from golden import GOLDEN, golden_weights, needs_golden
-from networks import SETTINGS, Killed, cohort, patch_by_patch, randomised, relative, same_training
+from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relative, same_training
 from scipy.stats import spearmanr
 
 from patch2loc.engine import training_loop
@@ -34,7 +34,7 @@ def test_pool_windows_of_a_patch_of_8():
 @pytest.mark.parametrize("density", [0.02, 0.6], ids=["few voxels", "many voxels"])
 @pytest.mark.parametrize("patch", [8, 10, 12, 22, 24, 32])
 def test_the_engine_equals_patch_by_patch(patch, density):
-    network = randomised(LocationNetwork(WIDTHS))
+    network = randomized(LocationNetwork(WIDTHS))
     rng = np.random.default_rng(patch)
     volume = rng.random((37, 30, 3)).astype(np.float32)
     voxels = np.argwhere(rng.random(volume.shape) < density)
@@ -67,7 +67,7 @@ def test_the_engine_meets_the_published_network_on_a_real_slice(precision, bound
 
 
 def test_the_engine_computes_fewer_patches_at_once_where_memory_is_short(monkeypatch):
-    network = randomised(LocationNetwork(WIDTHS))
+    network = randomized(LocationNetwork(WIDTHS))
     volume = np.random.default_rng(0).random((30, 30, 2)).astype(np.float32)
     voxels = np.argwhere(volume > 0)
     enough, short = DenseNetwork(network, 8), DenseNetwork(network, 8)

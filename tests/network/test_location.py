@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from golden import assert_golden, golden_weights, needs_golden
-from networks import randomised
+from networks import randomized
 from torchvision.models import resnet18
 
 from patch2loc.network.fast_convolution import SIZES, FastConv2d, with_fast_convolutions
@@ -57,7 +57,7 @@ def test_small_convolution_equals_a_plain_one(size, stride, kernel, bias):
 
 
 def test_folding_batch_norms_changes_nothing():
-    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    network = randomized(LocationNetwork((8, 8, 16, 16)))
     x, place = torch.randn(64, 1, 12, 12), torch.rand(64) * 100
     with torch.no_grad():
         plain, folded = network(x, place), for_inference(network)(x, place)
@@ -67,14 +67,14 @@ def test_folding_batch_norms_changes_nothing():
 
 
 def test_rescaled_output_is_the_location_in_percent():
-    network = randomised(LocationNetwork((8, 8, 16, 16)))
+    network = randomized(LocationNetwork((8, 8, 16, 16)))
     x, place = torch.randn(16, 1, 12, 12), torch.rand(16) * 100
-    centre, scale = torch.tensor([50.0, 40.0]), torch.tensor([20.0, 10.0])
+    center, scale = torch.tensor([50.0, 40.0]), torch.tensor([20.0, 10.0])
     with torch.no_grad():
         mean, log_variance = network(x, place)
-        network.rescale_output_(centre, scale)
+        network.rescale_output_(center, scale)
         mean_percent, log_variance_percent = network(x, place)
-    torch.testing.assert_close(mean_percent, mean * scale + centre)
+    torch.testing.assert_close(mean_percent, mean * scale + center)
     torch.testing.assert_close(log_variance_percent.exp(), log_variance.exp() * scale**2)
 
 

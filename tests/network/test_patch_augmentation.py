@@ -25,14 +25,14 @@ def generator(seed=0):
 
 
 def blobs(count):
-    """Patches with their margins of a Gaussian around the centre, 2 by 3.5 voxels, on a brain of small values."""
+    """Patches with their margins of a Gaussian around the center, 2 by 3.5 voxels, on a brain of small values."""
     x = torch.arange(PATCH + 2 * REACH, dtype=torch.float32) - PATCH // 2 - REACH
     blob = torch.exp(-(x[:, None] ** 2) / (2 * 2.0**2) - x**2 / (2 * 3.5**2)) + 1e-6
     return blob.expand(count, 1, *blob.shape).contiguous()
 
 
 def moments(patches):
-    """Centroid (n, 2) and covariance (n, 2, 2) of patches as densities, voxels from the centre."""
+    """Centroid (n, 2) and covariance (n, 2, 2) of patches as densities, voxels from the center."""
     density = patches[:, 0].double() / patches.double().sum(dim=(1, 2, 3))[:, None, None]
     offset = torch.arange(PATCH, dtype=torch.float64) - PATCH // 2
     place = torch.stack(torch.meshgrid(offset, offset, indexing="ij"))
@@ -40,7 +40,7 @@ def moments(patches):
     return mean, torch.einsum("nxy,cxy,dxy->ncd", density, place, place) - mean[:, :, None] * mean[:, None]
 
 
-def test_a_pose_turns_and_resizes_around_the_centre():
+def test_a_pose_turns_and_resizes_around_the_center():
     patches = blobs(400)
     posed, brain = change_pose(patches, patches > 0, generator(), REACH)
     assert brain.all()

@@ -28,7 +28,7 @@ def test_share_equals_counting():
 
 def test_exactly_a_fifth_of_brain_is_accepted():
     mask = torch.zeros(1, 30, 30, dtype=torch.bool)
-    mask[0, 10:20, 10:12] = True  # 20 of the 100 voxels of the patch centred on (15, 15)
+    mask[0, 10:20, 10:12] = True  # 20 of the 100 voxels of the patch centered on (15, 15)
     assert patches.accepted(mask, 10)[0, 15, 15]
     mask[0, 10, 10] = False
     assert not patches.accepted(mask, 10)[0, 15, 15]

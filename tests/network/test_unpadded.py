@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from networks import SETTINGS, Killed, cohort, patch_by_patch, randomised, relative, same_training
+from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relative, same_training
 from torch.nn import functional
 
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import patch_table
 from patch2loc.heatmap import abnormality, score_voxels
-from patch2loc.methods import patch2loc, patch2loc_dense
+from patch2loc.methods import patch2loc, patch2loc_unpadded
 from patch2loc.network import patches, training
 from patch2loc.network.inference import predict
 from patch2loc.network.location import LocationNetwork, for_inference
@@ -32,7 +32,7 @@ SIZES = [8, 10, 12, 16, 18, 20, 24, 32]
 def network_of(patch):
     """Its outputs differ between places by much more than rounding."""
     torch.manual_seed(patch)
-    network = randomised(UnpaddedNetwork(patch, WIDTHS))
+    network = randomized(UnpaddedNetwork(patch, WIDTHS))
     with torch.no_grad():
         for value in network.parameters():
             if value.ndim > 1:
@@ -71,7 +71,7 @@ def test_parameters_by_hand():
 
 @pytest.mark.parametrize("patch", range(8, 42, 2))
 def test_every_layer_fits_and_sees_the_whole_patch(patch):
-    convolutions = encoder(patch, (4, 4, 4, 4))  # normalised by the batch, so that no channel is all zeros
+    convolutions = encoder(patch, (4, 4, 4, 4))  # normalized by the batch, so that no channel is all zeros
     noise = torch.rand(40, 1, patch, patch, requires_grad=True)
     latent = convolutions(noise)
     assert latent.shape == (40, 4)
@@ -175,7 +175,7 @@ def test_single_patches_equal_the_dense_pass():
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 
-def test_folding_the_normalisations_changes_no_output():
+def test_folding_the_normalizations_changes_no_output():
     network = network_of(24)
     cut, slice_location = torch.rand(9, 1, 24, 24), torch.linspace(0, 99, 9)
     with torch.no_grad():
@@ -259,16 +259,16 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
     mask = np.zeros(shape, bool)
     mask[3:21, 3:17, 1:4] = True
     volume = np.where(mask, np.random.default_rng(3).random(shape), 0).astype(np.float32)
-    state, history = patch2loc_dense.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
+    state, history = patch2loc_unpadded.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
     assert len(history) == 1
     assert state["patch"] == 8
-    network = patch2loc_dense.location_network(state)
+    network = patch2loc_unpadded.location_network(state)
     voxels = np.argwhere(mask)
     expected = patch_by_patch(volume, voxels, network, 8)
-    predicted = patch2loc_dense.predictor(state, "cpu")
+    predicted = patch2loc_unpadded.predictor(state, "cpu")
     for found, wanted in zip(predicted(volume, voxels), expected, strict=True):
         assert relative(found, wanted) < 1e-5
-    maps = patch2loc_dense.scorer(state, "cpu")(volume, mask, mask)
+    maps = patch2loc_unpadded.scorer(state, "cpu")(volume, mask, mask)
     np.testing.assert_allclose(
         maps["score"][mask], abnormality(*expected, voxels, shape)["score"], rtol=1e-4, atol=1e-4
     )

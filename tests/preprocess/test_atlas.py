@@ -41,21 +41,21 @@ def test_simulated_t2_has_the_contrast_of_t2(icbm):
     assert np.median(white) < np.median(middle) < np.median(fluid)
 
 
-def test_grid_is_centred_on_the_brain_of_icbm152(icbm):
+def test_grid_is_centered_on_the_brain_of_icbm152(icbm):
     atlas = icbm["T1"]
     grid = common_grid(atlas, (96, 96, 50), 2.0)
     places = np.argwhere(atlas.mask)
     middle = (places.min(axis=0) + places.max(axis=0)) / 2
-    np.testing.assert_allclose(grid.centre, middle + atlas.affine[:3, 3])
-    np.testing.assert_allclose(common_grid(atlas, (192, 192, 100), 1.0).centre, grid.centre)
+    np.testing.assert_allclose(grid.center, middle + atlas.affine[:3, 3])
+    np.testing.assert_allclose(common_grid(atlas, (192, 192, 100), 1.0).center, grid.center)
 
 
-def test_grid_is_the_centre_crop_of_sri24(sri24_folder):
+def test_grid_is_the_center_crop_of_sri24(sri24_folder):
     atlas = load_atlas(sri24_folder, "T1")
     grid = common_grid(atlas, (192, 192, 100), 1.0)
     first = np.linalg.inv(atlas.affine) @ grid.affine[:, 3]
     np.testing.assert_allclose(first[:3], (24, 24, 27), atol=1e-9)
-    assert common_grid(atlas, (96, 96, 50), 2.0).centre == grid.centre
+    assert common_grid(atlas, (96, 96, 50), 2.0).center == grid.center
 
 
 def test_sri24_is_turned_to_ras_and_its_holes_are_brain(sri24_folder):

@@ -20,7 +20,7 @@ from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import (
     preprocess_scan,
     read_transform,
-    to_scan_space,
+    to_native_space,
     write_left_out,
     write_preprocessed,
 )
@@ -90,9 +90,9 @@ def test_a_ramp_stays_the_ramp_after_resampling(grid):
     np.testing.assert_allclose(found.ravel(), expected, atol=0.01)
 
 
-def test_small_lesion_survives_and_millilitres_add_up(grid):
+def test_small_lesion_survives_and_milliliters_add_up(grid):
     affine = np.diag([0.8, 0.8, 0.8, 1.0])
-    affine[:3, 3] = np.array(grid.centre) - 0.8 * 119.5
+    affine[:3, 3] = np.array(grid.center) - 0.8 * 119.5
     lesion = np.zeros((240, 240, 240), bool)
     lesion[100, 100, 100] = True  # 0.5 ul, a sixteenth of a grid voxel
     lesion[110:130, 110:130, 110:130] = True
@@ -144,7 +144,7 @@ def test_map_comes_back_to_the_scan(result, scan, moved, grid):
     place = np.indices(grid.shape).reshape(3, -1)
     away = np.linalg.norm((grid.affine[:3, :3] @ place + grid.affine[:3, 3:]).T - point[:3], axis=1)
     blob = np.exp(-(away**2) / (2 * 5**2)).reshape(grid.shape)
-    carried = to_scan_space(np.where(result.mask, blob, np.nan), grid, result.transform, scan)
+    carried = to_native_space(np.where(result.mask, blob, np.nan), grid, result.transform, scan)
     assert carried.shape == moved[0].shape
     assert np.linalg.norm(np.unravel_index(np.nanargmax(carried), carried.shape) - voxel[:3]) <= 1.0
     assert np.isnan(carried[0, 0, 0])
@@ -216,12 +216,12 @@ def broken(name, image, affine, folder):
         stored.header["sform_code"] = 1
         stored.header["srow_z"] = 0
         nib.save(nib.Nifti1Image(image, None, stored.header), path)
-    elif name == "metres":
+    elif name == "meters":
         volumes.write(path, image, np.diag([0.001, 0.001, 0.001, 1]) @ affine)
     return path
 
 
-@pytest.mark.parametrize("name", ["truncated", "nan", "empty", "flat affine", "metres", "missing"])
+@pytest.mark.parametrize("name", ["truncated", "nan", "empty", "flat affine", "meters", "missing"])
 def test_bad_scan_is_named(name, moved, atlas, grid, tmp_path):
     path = broken(name, *moved[:2], tmp_path)
     with pytest.raises(InputError, match=path.name):

@@ -93,7 +93,7 @@ def test_polar_parts_of_a_known_map():
 
 
 def simulated_t1(labels):
-    """A whole head of contrast T1 from a label map: grey and white matter, fluid, bone dark, scalp bright."""
+    """A whole head of contrast T1 from a label map: gray and white matter, fluid, bone dark, scalp bright."""
     brightness = np.full(int(labels.max()) + 1, 30, np.float32)
     brightness[0] = 0
     for label, value in LABEL_BRIGHTNESS.items():
@@ -101,7 +101,7 @@ def simulated_t1(labels):
     return ndimage.gaussian_filter(brightness[labels.astype(int)], 0.7)
 
 
-# FreeSurfer's labels: white matter, cortex, ventricles, deep grey, cerebellum, stem; above 500 the rest of the head.
+# FreeSurfer's labels: white matter, cortex, ventricles, deep gray, cerebellum, stem; above 500 the rest of the head.
 LABEL_BRIGHTNESS = (
     {label: 110 for label in (2, 41, 7, 46, 16, 28, 60, 77)}
     | {label: 75 for label in (3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58)}
@@ -179,12 +179,12 @@ def rigid_between(fixed, mask, fixed_affine, moving, moving_affine, guess):
     left, _, right = np.linalg.svd(guess[:3, :3])
     image, affine = coarser(fixed, fixed_affine, 2.0)
     inside = coarser(mask.astype(np.float32), fixed_affine, 2.0)[0] > 0.5
-    centre = np.append(np.argwhere(mask).mean(axis=0), 1) @ fixed_affine.T
+    center = np.append(np.argwhere(mask).mean(axis=0), 1) @ fixed_affine.T
     flip = np.diag([-1.0, -1.0, 1.0])
     start = sitk.Euler3DTransform()
     start.SetCenter(lps(np.argwhere(mask).mean(axis=0), fixed_affine).tolist())
     start.SetMatrix((flip @ left @ right @ flip).ravel().tolist(), 1e-6)
-    start.SetTranslation((flip @ ((guess @ centre)[:3] - centre[:3])).tolist())
+    start.SetTranslation((flip @ ((guess @ center)[:3] - center[:3])).tolist())
     small = coarser(moving, moving_affine, 2.0)
     for spacing in (8.0, 4.0):
         compared = pair(Atlas(image, inside, affine, "scan"), *small, spacing)

@@ -49,7 +49,7 @@ def install(folder, name, text, monkeypatch):
 
 @pytest.fixture
 def head():
-    """A bright ball in a dark head, off centre, stored in another orientation: (array, affine, its brain)."""
+    """A bright ball in a dark head, off center, stored in another orientation: (array, affine, its brain)."""
     affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt("PSL"), (40, 50, 60)) @ np.diag(
         [2.0, 2.0, 2.0, 1.0]
     )

@@ -97,7 +97,7 @@ def crated(run):
 
 def test_the_library_reads_it_and_the_root_says_what_it_must(crated):
     crate = ROCrate(crated)
-    assert crate.root_dataset["license"].id == "#licence"  # not all of it is simulated
+    assert crate.root_dataset["license"].id == "#license"  # not all of it is simulated
     assert crate.mainEntity.id == "workflow/Snakefile"
     assert "ComputationalWorkflow" in crate.mainEntity.type
     assert {author["name"] for author in crate.mainEntity["author"]} == {"The authors", "L. G. Nyúl"}

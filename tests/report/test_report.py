@@ -54,7 +54,7 @@ def arguments(folder, picture):
     metrics = pd.DataFrame(
         {
             "method": ["patch2loc", "patch2loc", "patch2loc"],
-            "dataset": "tumours",
+            "dataset": "tumors",
             "fold": ["0", "0", "1"],
             "subject": ["sub 0", "sub 1", "sub 1"],
             "auprc": [0.12345, 0.5, np.nan],
@@ -74,9 +74,9 @@ def arguments(folder, picture):
             "published_name": None,
         }
         for name, title, role in [
-            ("tumours", "Tumours & more", "lesion"),
+            ("tumors", "Tumors & more", "lesion"),
             ("healthy", "Healthy", "healthy"),
-            ("own_scans", "Own scans", "unlabelled"),
+            ("own_scans", "Own scans", "unlabeled"),
         ]
     ]
     return {
@@ -91,9 +91,9 @@ def arguments(folder, picture):
         ],
         "learning_curves": [],
         "quality": [
-            ScanQuality("tumours", "sub 0", picture),
-            ScanQuality("tumours", "sub 1", picture, "lesion outside the grid"),
-            ScanQuality("tumours", "sub 9", picture.with_name("none.png"), "no brain found", left_out=True),
+            ScanQuality("tumors", "sub 0", picture),
+            ScanQuality("tumors", "sub 1", picture, "lesion outside the grid"),
+            ScanQuality("tumors", "sub 9", picture.with_name("none.png"), "no brain found", left_out=True),
         ],
         "run": {"Folds": 1, "Grid": "96 x 96 x 50"},
         "datasets": datasets,
@@ -166,27 +166,27 @@ def test_the_summary_has_main_table_main_figure_and_warnings(tmp_path, arguments
 def test_lesions_that_no_method_can_find_are_warned_of(tmp_path, arguments):
     arguments["metrics"].loc[0, "lesion_ml_outside"] = 51.0
     summary = part(written(tmp_path, arguments), "summary")
-    assert "Tumours &amp; more: 50% of the lesion volume is outside brain mask or grid" in summary
+    assert "Tumors &amp; more: 50% of the lesion volume is outside brain mask or grid" in summary
 
 
 def test_subjects_are_averaged_over_folds_and_linked_to_the_viewer(tmp_path, arguments):
-    section = part(written(tmp_path, arguments), "tumours")
+    section = part(written(tmp_path, arguments), "tumors")
     assert '<td data-key="0.5">0.500</td>' in section
     assert '<td data-key="1234.6">1235</td>' in section
     assert "AUROC" not in section  # nobody has a value
     assert (
-        '<td data-key="sub 0"><a href="report/viewer.html#scan=tumours/sub%200&amp;method=patch2loc">sub 0</a></td>'
+        '<td data-key="sub 0"><a href="report/viewer.html#scan=tumors/sub%200&amp;method=patch2loc">sub 0</a></td>'
         in section
     )
     assert f'<td data-key="{(0.12345 + 0.5) / 2!r}">0.312</td>' in section  # the mean over subjects
 
 
 def test_scans_worth_a_look_are_shown_with_the_reason(tmp_path, arguments, folder):
-    section = part(written(tmp_path, arguments), "tumours")
+    section = part(written(tmp_path, arguments), "tumors")
     entries = [
         entry
         for entry in read_index(folder / "report")["scans"]
-        if entry["dataset"] == "tumours" and entry["why"]
+        if entry["dataset"] == "tumors" and entry["why"]
     ]
     assert len(re.findall("<figure", section)) == len(entries) == 2
     for entry in entries:
@@ -213,18 +213,18 @@ def test_the_page_opens_without_a_complaint_and_leads_to_the_viewer(folder, tmp_
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         browser.open((folder / "report.html").as_uri())
         order = (
-            "[...document.querySelectorAll('#tumours ~ details tbody tr')].map(row => row.cells[1].innerText)"
+            "[...document.querySelectorAll('#tumors ~ details tbody tr')].map(row => row.cells[1].innerText)"
         )
         before = browser.evaluate(order)
-        browser.evaluate("document.querySelectorAll('#tumours ~ details th')[1].click()")
-        browser.evaluate("document.querySelectorAll('#tumours ~ details th')[1].click()")
+        browser.evaluate("document.querySelectorAll('#tumors ~ details th')[1].click()")
+        browser.evaluate("document.querySelectorAll('#tumors ~ details th')[1].click()")
         assert browser.evaluate(order) == before[::-1]
         assert browser.complaints == []
         assert browser.requests == [(folder / "report.html").as_uri()]
         browser.screenshot(Path(os.environ.get("SCREENSHOTS", folder)) / "report.png")
-        browser.evaluate("document.querySelector('#tumours ~ .sheet a').click()")
+        browser.evaluate("document.querySelector('#tumors ~ .sheet a').click()")
         browser.wait_for("document.body && document.body.dataset.state === 'ready'")
-        assert browser.evaluate("view.scan.dataset") == "tumours"
+        assert browser.evaluate("view.scan.dataset") == "tumors"
         assert browser.complaints == []
         assert all(request.startswith(folder.as_uri()) for request in browser.requests)
 
@@ -274,7 +274,7 @@ def test_flagged_scans_come_first_and_all_are_counted(tmp_path, arguments):
     assert shown == ["sub-70"] + [f"sub-{number}" for number in range(MOST_SCANS - 2)]
 
 
-def test_quality_pictures_are_reduced_and_keep_their_colours(tmp_path, arguments):
+def test_quality_pictures_are_reduced_and_keep_their_colors(tmp_path, arguments):
     page = written(tmp_path, arguments)
     embedded = re.findall(r"data:image/jpeg;base64,([^\"]*)", part(page, "quality"))[0]
     shown = imread(io.BytesIO(base64.b64decode(embedded)), format="jpeg")

@@ -21,8 +21,8 @@ from patch2loc.report.viewer.folder import chosen, file_of, read_index, write_vi
 from patch2loc.report.viewer.scan_file import (
     LEVELS,
     Heatmap,
-    colour_range,
-    quantised,
+    color_range,
+    quantized,
     read_heatmaps,
     scan_file,
     thumbnail,
@@ -38,7 +38,7 @@ def arguments(tmp_path):
     dataset = scored_results(tmp_path)[0]
     scan = next(scan for scan in dataset.scans if scan.subject == SUBJECT)
     heatmaps = read_heatmaps(dataset.heatmaps, SUBJECT)
-    return {"scan": scan, "dataset": "tumours", "heatmaps": heatmaps, "truth": True}
+    return {"scan": scan, "dataset": "tumors", "heatmaps": heatmaps, "truth": True}
 
 
 def content(text):
@@ -57,7 +57,7 @@ def levels_of(packed):
 def test_levels_hold_what_every_threshold_detects():
     score = np.random.default_rng(0).normal(6, 3, 5000).astype(np.float32)
     anchor = float(score[17])
-    levels, step, first = quantised(score, anchor)
+    levels, step, first = quantized(score, anchor)
     assert step == pytest.approx((score.max() - score.min()) / LEVELS, rel=1e-2)
     thresholds = anchor + step * (first + np.arange(levels.max()))
     assert anchor in thresholds
@@ -67,7 +67,7 @@ def test_levels_hold_what_every_threshold_detects():
 
 
 def test_equal_scores_share_a_level():
-    levels, step, _ = quantised(np.full(5, 3.5, np.float32), 3.5)
+    levels, step, _ = quantized(np.full(5, 3.5, np.float32), 3.5)
     assert step > 0
     assert len(set(levels)) == 1
 
@@ -102,11 +102,11 @@ def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
     assert (method["best"], method["anchor"]) == (False, pytest.approx(np.percentile(heatmap[mask], 99)))
 
 
-def test_colours_run_over_the_papers_range_or_over_percentiles():
+def test_colors_run_over_the_papers_range_or_over_percentiles():
     score = np.append(np.arange(1001.0), np.nan)
-    assert colour_range("patch2loc", score) == (0, 12)
-    assert colour_range("zscore", score) == pytest.approx((10, 999))
-    assert colour_range("zscore", np.ones(5)) == (1, 2)
+    assert color_range("patch2loc", score) == (0, 12)
+    assert color_range("zscore", score) == pytest.approx((10, 999))
+    assert color_range("zscore", np.ones(5)) == (1, 2)
 
 
 def test_what_does_not_fit_is_named(arguments):
@@ -159,7 +159,7 @@ def test_the_scans_to_look_at_follow_the_stated_rule():
         "b": "large lesion",
     }
     assert list(chosen(scans, "healthy", 5)) == ["d", "e", "a", "c", "b"]
-    assert chosen(scans, "unlabelled", 2) == {"e": "rank 1", "c": "rank 2"}
+    assert chosen(scans, "unlabeled", 2) == {"e": "rank 1", "c": "rank 2"}
     assert chosen(scans, "lesion", 0) == {}
     assert chosen(scans[:1], "lesion", 4) == {"a": "only scan"}
 
@@ -235,11 +235,11 @@ def test_the_server_answers_this_machine_only(server):
 @pytest.mark.parametrize(
     "path",
     [
-        "/heatmaps/patch2loc/tumours/fold0/sub%200.nii.gz",
-        "/report/../heatmaps/patch2loc/tumours/fold0/sub%200.nii.gz",
-        "/report/%2e%2e/heatmaps/patch2loc/tumours/fold0/sub%200.nii.gz",
-        "/report/scans/tumours/../../../secret.js",
-        "/report/scans/tumours/nobody.js",
+        "/heatmaps/patch2loc/tumors/fold0/sub%200.nii.gz",
+        "/report/../heatmaps/patch2loc/tumors/fold0/sub%200.nii.gz",
+        "/report/%2e%2e/heatmaps/patch2loc/tumors/fold0/sub%200.nii.gz",
+        "/report/scans/tumors/../../../secret.js",
+        "/report/scans/tumors/nobody.js",
         "/report/scans/",
         "/report/",
     ],

@@ -24,7 +24,7 @@ def page(tmp_path_factory):
         yield browser
 
 
-def shown(page, scored_run, subject, dataset="tumours", more=""):
+def shown(page, scored_run, subject, dataset="tumors", more=""):
     """Open the viewer from the disk and wait for a scan."""
     page.open(f"{(scored_run / 'report').as_uri()}/{link_to(dataset, subject)}{more}")
     page.wait_for("document.body.dataset.state === 'ready'")
@@ -38,7 +38,7 @@ def threshold(page):
     return page.evaluate("thresholdOf(view.method, view.level)")
 
 
-def written(scored_run, dataset="tumours"):
+def written(scored_run, dataset="tumors"):
     return next(
         scan["subject"]
         for scan in read_index(scored_run / "report")["scans"]
@@ -47,8 +47,8 @@ def written(scored_run, dataset="tumours"):
 
 
 def truth(scored_run, subject, method="patch2loc"):
-    scan = Scan(subject, scored_run / "preprocessed/tumours" / subject, "T1")
-    heatmap = heatmaps_of(scored_run, method, "tumours", "T1", 0).read(subject)
+    scan = Scan(subject, scored_run / "preprocessed/tumors" / subject, "T1")
+    heatmap = heatmaps_of(scored_run, method, "tumors", "T1", 0).read(subject)
     mask = read_mask(scan.mask)
     return heatmap[mask], read_mask(scan.lesion)[mask]
 
@@ -120,8 +120,8 @@ def test_a_click_moves_the_cross_to_what_is_there(page, scored_run):
     position = page.evaluate("document.getElementById('position').textContent")
     expected = (GRID.affine @ [*at, 1])[:3]
     assert [float(value) for value in position.removesuffix(" mm").split(", ")] == pytest.approx(expected)
-    folder = scored_run / "preprocessed/tumours" / subject
-    heatmap = read(scored_run / f"heatmaps/patch2loc/tumours/fold0/{subject}.nii.gz")[0]
+    folder = scored_run / "preprocessed/tumors" / subject
+    heatmap = read(scored_run / f"heatmaps/patch2loc/tumors/fold0/{subject}.nii.gz")[0]
     assert float(page.evaluate("document.getElementById('score').textContent")) == pytest.approx(
         heatmap[x, y, z], abs=0.006
     )
@@ -136,30 +136,30 @@ def test_a_click_moves_the_cross_to_what_is_there(page, scored_run):
 
 
 @pytest.mark.parametrize("plane", [("axial", 0, 1), ("coronal", 0, 2), ("sagittal", 1, 2)])
-def test_voxels_have_the_colours_of_the_map_at_their_place(page, scored_run, plane):
+def test_voxels_have_the_colors_of_the_map_at_their_place(page, scored_run, plane):
     name, across, up = plane
     subject = written(scored_run)
     at = [13, 8, 7]
     shown(page, scored_run, subject, more=f"&at={','.join(map(str, at))}")
-    heatmap = read(scored_run / f"heatmaps/patch2loc/tumours/fold0/{subject}.nii.gz")[0]
+    heatmap = read(scored_run / f"heatmaps/patch2loc/tumors/fold0/{subject}.nii.gz")[0]
     column, row = page.evaluate(
         f"""(() => {{
           for (const id of ["smooth", "show-brain", "show-lesion", "show-detected", "show-cross"])
             document.getElementById(id).checked = false;
           document.getElementById("opacity").value = 1;
-          document.getElementById("colours").value = "viridis";
+          document.getElementById("colors").value = "viridis";
           return [{across}, {up}].map(axis => view.frame[axis][1] - 1 - view.at[axis]);
         }})()"""
     )
     page.evaluate("show()")
     page.wait_for("!waiting")
     scale = page.evaluate("view.scale")
-    colour = page.evaluate(
+    color = page.evaluate(
         f"""[...document.getElementById("{name}").getContext("2d").getImageData(
           Math.round({(column + 0.3) * scale}), Math.round({(row + 0.3) * scale}), 1, 1).data]"""
     )
     expected = mpl.colormaps["viridis"](heatmap[tuple(at)] / 12, bytes=True)
-    assert np.abs(np.array(colour, int) - expected).max() <= 3
+    assert np.abs(np.array(color, int) - expected).max() <= 3
 
 
 def test_scans_without_truth_show_no_dice(page, scored_run, tmp_path):

@@ -24,7 +24,7 @@ BOTH = {
     "average": {"of": ["patch2loc", "dae"], "by": "rank_average"},
     "product": {"of": ["patch2loc", "dae"], "by": "rank_product"},
 }
-CALIBRATED = {"fisher": {"of": ["patch2loc_calibrated", "dae_native", "thresh"], "by": "rank_fisher"}}
+CALIBRATED = {"fisher": {"of": ["patch2loc_calibrated", "dae_as_published", "thresh"], "by": "rank_fisher"}}
 
 
 def scan(*scores):
@@ -135,9 +135,9 @@ def test_parts_are_seen_through_a_calibration_of_other_scans(tmp_path):
 
 
 def test_each_row_is_seen_as_it_is_evaluated(tmp_path):
-    rows = ["patch2loc_calibrated", "ae_native", "patch2loc_robust_calibrated", "ae"]
+    rows = ["patch2loc_calibrated", "ae_as_published", "patch2loc_robust_calibrated", "ae"]
     folders = [write_folder(tmp_path / name, seed, "cpu") for seed, name in enumerate("abc")]
-    write_folder(folders[1] / "native", 3, "cpu")
+    write_folder(folders[1] / "as_published", 3, "cpu")
     folders.append(folders[1])  # of two rows
     fitted = {
         tmp_path / f"calibration{number}": fit_calibration(
@@ -150,9 +150,9 @@ def test_each_row_is_seen_as_it_is_evaluated(tmp_path):
     parts = parts_of(rows, folders, list(fitted), 2.0)
     combine_folders(parts, folders, "rank_fisher", tmp_path / "out")
     first, third, fourth = (volumes.read(folders[place] / "s1.nii.gz")[0] for place in (0, 2, 1))
-    native = volumes.read(folders[1] / "native/s1.nii.gz")[0]
+    as_published = volumes.read(folders[1] / "as_published/s1.nii.gz")[0]
     calibrated = [each.apply(score) for each, score in zip(fitted.values(), (first, third), strict=True)]
-    expected = combine([calibrated[0], native, calibrated[1], fourth], "rank_fisher")
+    expected = combine([calibrated[0], as_published, calibrated[1], fourth], "rank_fisher")
     np.testing.assert_array_equal(volumes.read(tmp_path / "out/s1.nii.gz")[0], expected)
     assert pd.read_csv(tmp_path / "out/seconds.csv")["seconds"].tolist() == [
         3.75,
@@ -189,7 +189,7 @@ def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):
         ("a/b", ["patch2loc", "dae"], r"combinations: the name 'a/b' found, letters"),
         ("2nd", ["patch2loc", "dae"], r"the name '2nd' found"),
         ("both_calibrated", ["patch2loc", "dae"], r"the name 'both_calibrated' found"),
-        ("both_native", ["patch2loc", "dae"], r"the name 'both_native' found"),
+        ("both_as_published", ["patch2loc", "dae"], r"the name 'both_as_published' found"),
         ("vae", ["patch2loc", "dae"], r"combinations\.vae: a method has this name"),
         (
             "both",
@@ -220,7 +220,7 @@ def test_a_combination_whose_methods_do_not_run_is_left_out_and_said():
     more |= CALIBRATED
     assert possible(more, METHODS) == more
     assert list(possible(more, ["patch2loc", "thresh", "dae"])) == ["average", "product", "fisher"]
-    assert left_out_note(CALIBRATED, ["patch2loc", "thresh"]).endswith("fisher needs dae_native.")
+    assert left_out_note(CALIBRATED, ["patch2loc", "thresh"]).endswith("fisher needs dae_as_published.")
     assert left_out_note(more, METHODS) == ""
 
 
@@ -228,7 +228,7 @@ def test_tables_are_told_what_a_combination_is_made_of():
     assert described(BOTH | CALIBRATED) == (
         "Combinations, of a voxel's ranks within its scan: average, average of patch2loc and dae; "
         "product, product of patch2loc and dae; "
-        "fisher, Fisher's statistic of patch2loc_calibrated and dae_native and thresh."
+        "fisher, Fisher's statistic of patch2loc_calibrated and dae_as_published and thresh."
     )
     assert set(SAID) == set(RULES)
     assert described({}) == ""
@@ -250,7 +250,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
     made = re.findall(r"rule (combine\w*):\n\s+input: (.*)\n\s+output: (\S+)", said)
     made = {(rule, output): given.split(", ") for rule, given, output in made}
 
-    def made_of(rule, kind, name, dataset="phantom_tumour"):
+    def made_of(rule, kind, name, dataset="phantom_tumor"):
         given = made[rule, f"results/tiny/{kind}/{name}/{dataset}/fold0"]
         return [path.removeprefix("results/tiny/").removesuffix(f"/{dataset}/fold0") for path in given]
 
@@ -269,7 +269,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
     assert "metrics/average/" not in cost
     assert "models/average/" not in said
     viewer = re.findall(r"rule viewer:\n\s+input: (.*)\n", said)[0]
-    assert "heatmaps/product/phantom_tumour/fold0" in viewer
+    assert "heatmaps/product/phantom_tumor/fold0" in viewer
 
 
 @pytest.mark.workflow

@@ -17,9 +17,9 @@ from patch2loc.evaluate.patch_analysis import cohort_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model
-from patch2loc.score.postprocessing import native
+from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
-from patch2loc.standardize import fit_landmarks, read_standardised
+from patch2loc.standardize import fit_landmarks, read_standardized
 from patch2loc.train import fit_model
 
 REST = {"spacing": 2.0, "precision": "float32"}
@@ -70,9 +70,9 @@ def test_a_model_file_is_all_that_scoring_needs(tmp_path, scans, name):
     heatmap = heatmap_of(model, CPU, median_filter=3)(volume, mask, "s5", *truth)
     assert np.array_equal(np.isfinite(heatmap), mask)
     score = method(name).scorer(model["state"], CPU)
-    standardised, _ = read_standardised(scans[5], model["landmarks"])
+    standardized, _ = read_standardized(scans[5], model["landmarks"])
     given = truth if needs_lesion(name) else ()
-    everywhere = score(standardised, mask, np.ones_like(mask), *given)["score"]
+    everywhere = score(standardized, mask, np.ones_like(mask), *given)["score"]
     expected = ndimage.median_filter(everywhere, size=3, mode="reflect")
     np.testing.assert_allclose(heatmap[mask], expected[mask], rtol=1e-4, atol=1e-4)
 
@@ -110,10 +110,10 @@ def test_a_checkpoint_of_other_code_is_not_gone_on_from(tmp_path, scans):
 def test_zscore_by_hand(tmp_path, scans):
     state = load_model(fit(tmp_path, scans, "zscore"))["state"]
     landmarks = fit_landmarks(scans[:3])
-    stack = np.stack([read_standardised(scan, landmarks)[0] for scan in scans[:3]])
+    stack = np.stack([read_standardized(scan, landmarks)[0] for scan in scans[:3]])
     np.testing.assert_allclose(state["mean"], stack.mean(0), atol=1e-6)
     np.testing.assert_allclose(state["spread"], np.maximum(stack.std(0, ddof=1), 0.05), atol=1e-6)
-    volume, mask = read_standardised(scans[5], landmarks)
+    volume, mask = read_standardized(scans[5], landmarks)
     found = method("zscore").scorer(state, CPU)(volume, mask, mask)["score"]
     expected = np.abs(volume - stack.mean(0)) / np.maximum(stack.std(0, ddof=1), 0.05)
     np.testing.assert_allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-4)
@@ -182,19 +182,23 @@ def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path,
 def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
     score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
-    assert {path.name for path in (folder / "native").iterdir()} == {"seconds.csv", "s4.nii.gz", "s5.nii.gz"}
+    assert {path.name for path in (folder / "as_published").iterdir()} == {
+        "seconds.csv",
+        "s4.nii.gz",
+        "s5.nii.gz",
+    }
     state, landmarks = load_model(model)["state"], load_model(model)["landmarks"]
-    volume, mask = read_standardised(scans[5], landmarks)
+    volume, mask = read_standardized(scans[5], landmarks)
     score = method("ae").scorer(state, CPU)(volume, mask, mask)["score"]
-    found, _ = volumes.read(folder / "native" / "s5.nii.gz")
-    np.testing.assert_allclose(found, native(score, mask, 2.0, 3, 5), rtol=1e-4, atol=1e-6)
+    found, _ = volumes.read(folder / "as_published" / "s5.nii.gz")
+    np.testing.assert_allclose(found, as_published(score, mask, 2.0, 3, 5), rtol=1e-4, atol=1e-6)
     common, _ = volumes.read(folder / "s5.nii.gz")
     assert np.array_equal(np.isfinite(common), np.isfinite(found))
     assert not np.allclose(common[mask], found[mask])
-    (folder / "native").rename(tmp_path / "before")
+    (folder / "as_published").rename(tmp_path / "before")
     score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
     for path in (tmp_path / "before").glob("*.nii.gz"):
-        assert (folder / "native" / path.name).read_bytes() == path.read_bytes()
+        assert (folder / "as_published" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):
@@ -213,7 +217,7 @@ def test_a_scan_on_another_grid_is_refused(tmp_path, scans):
 
 def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion = np.zeros(SHAPE, bool)
-    lesion[8:16, 8:16, 2] = True  # the whole patch centred on (12, 12), voxels 8 to 15
+    lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
     volumes.write(scans[5].lesion, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
     table = cohort_patches(model, scans[5:], CPU)

@@ -11,5 +11,5 @@ def scans(subjects, name):
     return [(modality, scan) for subject in subjects[name] for modality, scan in subject.items()]
 
 
-def millilitres(mask, affine):
+def milliliters(mask, affine):
     return np.count_nonzero(mask) * abs(np.linalg.det(affine[:3, :3])) / 1000

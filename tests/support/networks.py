@@ -9,7 +9,7 @@ from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings
 
 
-def randomised(network):
+def randomized(network):
     """Weights and running statistics that no layer leaves without effect."""
     generator = torch.Generator().manual_seed(1)
     for name, value in network.state_dict().items():

@@ -7,20 +7,20 @@ from scipy.spatial.transform import Rotation
 from patch2loc.preprocess.images import coarser, resample_like
 
 
-def rigid(degrees, millimetres):
+def rigid(degrees, millimeters):
     """4 x 4 map: turned about x, y, z, then shifted."""
     move = np.eye(4)
     move[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    move[:3, 3] = millimetres
+    move[:3, 3] = millimeters
     return move
 
 
-def turned(axis, degrees, millimetres, stretch=(1.0, 1.0, 1.0)):
+def turned(axis, degrees, millimeters, stretch=(1.0, 1.0, 1.0)):
     """4 x 4 map: stretched along x, y, z, turned about an axis, then shifted."""
     move = np.eye(4)
     axis = np.array(axis) / np.linalg.norm(axis)
     move[:3, :3] = Rotation.from_rotvec(np.deg2rad(degrees) * axis).as_matrix() @ np.diag(stretch)
-    move[:3, 3] = millimetres
+    move[:3, 3] = millimeters
     return move
 
 
@@ -40,9 +40,9 @@ def scanned(image, affine, move):
     back.SetMatrix(inverse[:3, :3].ravel().tolist())
     back.SetTranslation(inverse[:3, 3].tolist())
     size = 128
-    centre = move @ affine @ np.append((np.array(image.shape) - 1) / 2, 1)
+    center = move @ affine @ np.append((np.array(image.shape) - 1) / 2, 1)
     grid = np.diag([2.0, 2.0, 2.0, 1.0])
-    grid[:3, 3] = centre[:3] - (size - 1)
+    grid[:3, 3] = center[:3] - (size - 1)
     return resample_like(image, affine, (size, size, size), grid, back), grid
 
 

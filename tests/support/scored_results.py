@@ -17,7 +17,7 @@ GRID = Grid((20, 24, 16), 2.0, (1.0, -3.0, 7.0))
 METHODS = ("patch2loc", "patch2loc_calibrated", "zscore")
 LOST_ML = 0.08  # 10 voxels of every lesion are off the grid
 MISSED = 10 + 4
-ROLES = {"tumours": ("lesion", 6), "healthy": ("healthy", 3), "own_scans": ("unlabelled", 2)}
+ROLES = {"tumors": ("lesion", 6), "healthy": ("healthy", 3), "own_scans": ("unlabeled", 2)}
 
 
 def brain() -> np.ndarray:
@@ -63,5 +63,5 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
         rows.append({"subject": scan.subject, **row, "lesion_ml": lesion.sum() * 0.008 + 2 * lost})
         scans.append(scan)
     heatmaps = {method: heatmaps_of(folder, method, name, "T1", 0) for method in METHODS}
-    metrics = None if role == "unlabelled" else pd.DataFrame(rows)
+    metrics = None if role == "unlabeled" else pd.DataFrame(rows)
     return ScoredDataset(name, name.capitalize(), role, True, scans, heatmaps, metrics)

@@ -15,7 +15,7 @@ DATASETS = {
         "role": "lesion",
         "sites": {"a": "Utrecht", "b": "Amsterdam", "c": "Utrecht"},
     },
-    "own": {"title": "Own", "modality": "T1", "simulated": False, "role": "unlabelled", "sites": {}},
+    "own": {"title": "Own", "modality": "T1", "simulated": False, "role": "unlabeled", "sites": {}},
 }
 TRAINING = {"T1": "ixi"}
 

@@ -25,7 +25,7 @@ use rule * from patch2loc as patch2loc_*
 
 rule mean_brain:
     input:
-        expand("results/tiny/preprocessed/phantom_tumour/phantom_tumour_{{number:03d}}", number=range(2)),
+        expand("results/tiny/preprocessed/phantom_tumor/phantom_tumor_{{number:03d}}", number=range(2)),
     output:
         "brains.csv",
     run:
@@ -33,7 +33,7 @@ rule mean_brain:
         from pathlib import Path
 
         brains = [json.loads(Path(folder, "qc.json").read_text())["brain_grid_ml"] for folder in input]
-        Path(output[0]).write_text("millilitres\\n" + "\\n".join(map(str, brains)) + "\\n")
+        Path(output[0]).write_text("milliliters\\n" + "\\n".join(map(str, brains)) + "\\n")
 """
 
 
@@ -59,7 +59,7 @@ def test_the_whole_workflow_is_planned_from_elsewhere(other):
 
 def test_a_rule_of_another_workflow_takes_what_this_one_makes(other):
     snakemake(other, "mean_brain")
-    volumes = pd.read_csv(other / "brains.csv")["millilitres"]
+    volumes = pd.read_csv(other / "brains.csv")["milliliters"]
     assert len(volumes) == 2
     assert volumes.between(500, 2500).all()
     assert not (other / "results/tiny/models").exists()

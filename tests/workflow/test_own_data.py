@@ -80,16 +80,16 @@ def scans(tmp_path):
 def test_each_kind_and_role_is_planned(scans):
     config = configuration(
         bids=dataset("lesion", "given", **BIDS),
-        folder=dataset("unlabelled", **FOLDER),
+        folder=dataset("unlabeled", **FOLDER),
         table=dataset("healthy", **TABLE),
     )
     jobs, said = planned(scans, config)
     assert jobs["preprocess"] == 6 + 3 + 2 + 1
     assert jobs["convert_dicom"] == 1
     assert jobs["train"] == 1
-    assert jobs["score"] == 4  # training data's test scans, lesion, healthy and unlabelled scans
+    assert jobs["score"] == 4  # training data's test scans, lesion, healthy and unlabeled scans
     assert jobs["score_validation"] == 1
-    assert jobs["evaluate"] == 3 * 2  # all but the unlabelled, the score as it is and calibrated
+    assert jobs["evaluate"] == 3 * 2  # all but the unlabeled, the score as it is and calibrated
     assert jobs["table1"] == jobs["subject_lists"] == jobs["report_page"] == 1
     evaluated = set(re.findall(r"metrics/patch2loc/(\w+)/fold0.csv", said))
     assert evaluated == {"training", "bids", "table"}
@@ -98,7 +98,7 @@ def test_each_kind_and_role_is_planned(scans):
 
 
 def test_without_lesions_there_are_heatmaps_a_report_and_false_positives(scans):
-    jobs, _ = planned(scans, configuration(folder=dataset("unlabelled", **FOLDER)))
+    jobs, _ = planned(scans, configuration(folder=dataset("unlabeled", **FOLDER)))
     assert jobs["score"] == 2
     assert jobs["report_page"] == 1
     assert {rule for rule in jobs if re.fullmatch(r"fig\d", rule)} == {"fig5", "fig7"}
@@ -170,7 +170,7 @@ def test_training_data_without_a_list_or_of_another_role_are_refused(scans):
     config = configuration(folder=dataset("healthy", **FOLDER))
     config["training_data"]["T1"] = "folder"
     assert "no `split` found" in refused(scans, config)
-    config["datasets"]["folder"]["role"] = "unlabelled"
+    config["datasets"]["folder"]["role"] = "unlabeled"
     assert "a healthy T1 dataset expected" in refused(scans, config)
 
 
@@ -191,7 +191,7 @@ def test_a_scan_that_trains_is_not_tested_in_another_dataset(scans):
 
 def test_a_folder_that_is_not_there_is_named(scans):
     shutil.rmtree(scans / "data/clinic")
-    said = refused(scans, configuration(folder=dataset("unlabelled", **FOLDER)))
+    said = refused(scans, configuration(folder=dataset("unlabeled", **FOLDER)))
     assert "no such scan found" in said
     assert "dataset folder" in said
 
@@ -213,7 +213,7 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     masks = f"bids/derivatives/manual/{stem}"
     place(
         tmp_path,
-        "tumour",
+        "tumor",
         1,
         {
             "": f"bids/{stem}_T1w.nii.gz",
@@ -235,12 +235,12 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     (tmp_path / "list.csv").write_text("subject,fold0\n007,train\n1e5,validation\nNA,test\n")
     config = configuration(
         bids=dataset("lesion", "given", **BIDS),
-        folder=dataset("unlabelled", "given", **FOLDER, brain="{subject}/brain.nii.gz"),
+        folder=dataset("unlabeled", "given", **FOLDER, brain="{subject}/brain.nii.gz"),
         table=dataset("healthy", "given", "list.csv", **TABLE, root="other"),
     )
     config["training_data"]["T1"] = "table"
     del config["datasets"]["training"]
-    code, said = snakemake(tmp_path, config, "all", "scan_space")
+    code, said = snakemake(tmp_path, config, "all", "native_space")
     assert code == 0, said[-5000:]
     results = tmp_path / "results/tiny"
     for name, subject in (("bids", "sub-0_ses-1"), ("folder", "000"), ("table", "NA")):
@@ -254,7 +254,7 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     assert metrics["subject"].tolist() == ["sub-0_ses-1"]
     assert (metrics["lesion_ml"] > 0).all()
     assert not (results / "metrics/patch2loc/folder").exists()
-    assert (results / "heatmaps_scan_space/patch2loc/folder/fold0/000.nii.gz").is_file()
+    assert (results / "heatmaps_native_space/patch2loc/folder/fold0/000.nii.gz").is_file()
     transfer = read_csv(results / "tables/transfer.csv")
     assert set(transfer["subject"]) == {"sub-0_ses-1", "000", "NA"}
     assert any("NA" in path.name for path in (results / "report").rglob("*"))

@@ -43,7 +43,7 @@ def copy_of_the_workflow(tmp_path):
         (
             "methods/thresh.py",
             {"score", "evaluate", "table1"},
-            {"preprocess", "landmarks", "analyse_patches"},
+            {"preprocess", "landmarks", "analyze_patches"},
         ),
         ("figures/kde.py", {"fig3", "fig6"}, {"preprocess", "train", "score", "evaluate"}),
         ("preprocess/bias.py", {"preprocess", "landmarks", "train", "score"}, {"simulate_phantom"}),
@@ -106,7 +106,7 @@ def test_lesion_datasets_have_their_figures_in_the_papers_order(tmp_path):
     said = result.stdout + result.stderr
     shown = dict(re.findall(r"rule (fig\d+):\s+input: \S+/metrics/patch2loc/(\w+)/", said))
     # The one that the paper does not have comes last, though the configuration names it first.
-    assert shown == {"fig8": "phantom_ms", "fig9": "phantom_wmh", "fig10": "phantom_tumour"}
+    assert shown == {"fig8": "phantom_ms", "fig9": "phantom_wmh", "fig10": "phantom_tumor"}
 
 
 def wait_for_rule(process, folder, rule):

@@ -41,7 +41,7 @@ SUBJECTS = 3
 # No accounting here, so that sacct knows nothing; and a few jobs at a time.
 FOR_THE_TEST = ["--slurm-status-command=squeue", "--jobs=4", f"--group-components=preprocess={SUBJECTS}"]
 # A GPU in the other dialect, as the profile says.
-FOR_THE_TEST += ["--set-resources", "analyse_patches:gpu=0", "analyse_patches:gres=gpu:1"]
+FOR_THE_TEST += ["--set-resources", "analyze_patches:gpu=0", "analyze_patches:gres=gpu:1"]
 
 
 def wait_until(condition, what, process, patience=PATIENCE):
@@ -149,8 +149,8 @@ def finished(cluster, tmp_path_factory):
         faults["while the daemon was dead"] = cluster.job(faults["daemon"]["JobId"])
         cluster.start("slurmd")
         # A person or the scheduler ends a training.  Snakemake submits it again.
-        faults["cancelled"] = at_work(lambda job: of_rule(job, "train") and "patch2loc" in job["Comment"])
-        cluster.said("scancel", faults["cancelled"]["JobId"])
+        faults["canceled"] = at_work(lambda job: of_rule(job, "train") and "patch2loc" in job["Comment"])
+        cluster.said("scancel", faults["canceled"]["JobId"])
         # The node is lost with all that runs there.  SLURM queues its jobs again.
         faults["lost"] = at_work(lambda job: of_rule(job, "score") and "patch2loc" in job["Comment"])
         cluster.lose_node()
@@ -199,7 +199,7 @@ def test_jobs_of_networks_get_a_gpu_in_either_dialect_and_others_none(finished):
     asked = {job["Comment"]: (job.get("TresPerJob"), job.get("TresPerNode")) for job in jobs}
     for comment, (by_job, by_node) in asked.items():
         network = "patch2loc" in comment
-        in_the_other_dialect = comment.startswith("rule_analyse_patches")
+        in_the_other_dialect = comment.startswith("rule_analyze_patches")
         assert by_node == ("gres:gpu:1" if in_the_other_dialect else None), comment
         if re.match("rule_(train|score)_", comment):
             assert by_job == ("gres:gpu:1" if network else None), comment
@@ -221,11 +221,11 @@ def test_a_job_survives_the_daemon_of_its_node(finished):
     assert (after["JobState"], after["Restarts"]) == ("COMPLETED", "0")
 
 
-def test_a_cancelled_job_is_submitted_again_and_asks_for_more(finished):
+def test_a_canceled_job_is_submitted_again_and_asks_for_more(finished):
     _, _, jobs, faults = finished
-    first, second = (job for job in jobs if job["Comment"] == faults["cancelled"]["Comment"])
-    assert first["JobId"] == faults["cancelled"]["JobId"]
-    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    first, second = (job for job in jobs if job["Comment"] == faults["canceled"]["Comment"])
+    assert first["JobId"] == faults["canceled"]["JobId"]
+    assert (first["JobState"], second["JobState"]) == ("CANCELED", "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == ("12:00:00", "1-00:00:00")
 
 

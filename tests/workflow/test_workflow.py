@@ -24,7 +24,7 @@ def test_table1_has_every_method_dataset_and_metric(results):
     assert list(table.columns) == TABLE1_COLUMNS
     rows = set(table[["method", "dataset", "metric"]].itertuples(index=False, name=None))
     for method in ("patch2loc", "thresh", "zscore"):
-        for dataset in ("phantom_tumour", "phantom_wmh"):
+        for dataset in ("phantom_tumor", "phantom_wmh"):
             assert {(method, dataset, m) for m in ("auprc", "best_dice", "auroc", "auroc_healthy")} <= rows
     assert (table["simulated"] == 1).all()
     assert table["published_mean"].isna().all()  # no published number stands beside simulated data
@@ -34,8 +34,8 @@ def test_table1_has_every_method_dataset_and_metric(results):
 
 def test_a_mean_of_table1_is_the_mean_of_its_subjects(results):
     table = pd.read_csv(results / "tables/table1.csv")
-    metrics = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
-    row = table.query("method == 'thresh' and dataset == 'phantom_tumour' and metric == 'auprc'").iloc[0]
+    metrics = pd.read_csv(results / "metrics/thresh/phantom_tumor/fold0.csv")
+    row = table.query("method == 'thresh' and dataset == 'phantom_tumor' and metric == 'auprc'").iloc[0]
     assert row["mean"] == pytest.approx(metrics["auprc"].mean())
     assert row["prevalence"] == pytest.approx(metrics["prevalence"].mean())
 
@@ -44,13 +44,13 @@ def test_auprc_of_the_files_is_that_of_scikit_learn(results):
     from sklearn.metrics import average_precision_score
 
     for method in ("patch2loc", "zscore"):
-        metrics = pd.read_csv(results / f"metrics/{method}/phantom_tumour/fold0.csv").set_index("subject")
+        metrics = pd.read_csv(results / f"metrics/{method}/phantom_tumor/fold0.csv").set_index("subject")
         subject = metrics.index[0]
-        folder = results / f"preprocessed/phantom_tumour/{subject}"
+        folder = results / f"preprocessed/phantom_tumor/{subject}"
         heatmap, mask, lesion = (
             np.asarray(nib.load(path).dataobj)
             for path in (
-                results / f"heatmaps/{method}/phantom_tumour/fold0/{subject}.nii.gz",
+                results / f"heatmaps/{method}/phantom_tumor/fold0/{subject}.nii.gz",
                 folder / "mask.nii.gz",
                 folder / "lesion.nii.gz",
             )
@@ -138,21 +138,21 @@ def test_quality_control_covers_every_scan(results):
 def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     results = tmp_path / "results/tiny"
-    (results / "raw/phantom_tumour/phantom_tumour_001/T2.nii.gz").write_text("no scan")
-    before = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    (results / "raw/phantom_tumor/phantom_tumor_001/T2.nii.gz").write_text("no scan")
+    before = pd.read_csv(results / "metrics/thresh/phantom_tumor/fold0.csv")
     result = run(tmp_path)
     assert result.returncode != 0
     assert "1 of 15 scans were left out" in result.stderr
-    assert re.search(r"phantom_tumour, phantom_tumour_001: \S+T2\.nii\.gz: ", result.stderr)
-    after = pd.read_csv(results / "metrics/thresh/phantom_tumour/fold0.csv")
+    assert re.search(r"phantom_tumor, phantom_tumor_001: \S+T2\.nii\.gz: ", result.stderr)
+    after = pd.read_csv(results / "metrics/thresh/phantom_tumor/fold0.csv")
     # The other scan's numbers are what they were; the time that it took is not.
     pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.iloc[:1].drop(columns="seconds"))
     table = pd.read_csv(results / "tables/table1.csv").set_index(["method", "dataset", "metric"])
-    assert table.loc[("patch2loc", "phantom_tumour", "auprc"), "n_subjects"] == 1
+    assert table.loc[("patch2loc", "phantom_tumor", "auprc"), "n_subjects"] == 1
     assert "1 left out" in (results / "report.html").read_text()
     quality = pd.read_csv(results / "tables/quality.csv").set_index("subject")
     assert quality["left_out"].notna().sum() == 1
-    left_out = results / "preprocessed/phantom_tumour/phantom_tumour_001"
+    left_out = results / "preprocessed/phantom_tumor/phantom_tumor_001"
     found = {path.name for path in left_out.glob("[!.]*")}  # without Snakemake's time stamp
     assert found == {"qc.json", "qc.json.provenance.json"}
 
@@ -166,12 +166,12 @@ def test_snakemakes_own_report_renders(finished):
 
 
 def test_heatmaps_are_carried_back_to_the_scans(finished, results):
-    result = snakemake(finished, "scan_space")
+    result = snakemake(finished, "native_space")
     assert result.returncode == 0, result.stderr[-3000:]
-    subject = "phantom_tumour_000"
-    scan = nib.load(results / f"raw/phantom_tumour/{subject}/T2.nii.gz")
-    carried = nib.load(results / f"heatmaps_scan_space/patch2loc/phantom_tumour/fold0/{subject}.nii.gz")
-    brain = np.asarray(nib.load(results / f"raw/phantom_tumour/{subject}/T2_brain.nii.gz").dataobj) > 0
+    subject = "phantom_tumor_000"
+    scan = nib.load(results / f"raw/phantom_tumor/{subject}/T2.nii.gz")
+    carried = nib.load(results / f"heatmaps_native_space/patch2loc/phantom_tumor/fold0/{subject}.nii.gz")
+    brain = np.asarray(nib.load(results / f"raw/phantom_tumor/{subject}/T2_brain.nii.gz").dataobj) > 0
     np.testing.assert_allclose(carried.affine, scan.affine, atol=1e-4)
     inside = np.isfinite(np.asarray(carried.dataobj))
     assert inside[~brain].mean() < 0.02

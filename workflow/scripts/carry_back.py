@@ -9,7 +9,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.data.volumes import read, write
     from patch2loc.files import replacing_folder
     from patch2loc.preprocess.atlas import common_grid, load_atlas
-    from patch2loc.preprocess.scan import read_transform, to_scan_space
+    from patch2loc.preprocess.scan import read_transform, to_native_space
 
     given, params = snakemake.input, snakemake.params
     grid = common_grid(
@@ -20,5 +20,5 @@ with rule_log(snakemake.log[0]):
         for scan in read_cohort(given.cohort):
             original = Path(originals[scan.subject])
             heatmap, _ = read(Path(given.heatmaps, f"{scan.subject}.nii.gz"))
-            carried = to_scan_space(heatmap, grid, read_transform(scan.transform), original)
+            carried = to_native_space(heatmap, grid, read_transform(scan.transform), original)
             write(folder / f"{scan.subject}.nii.gz", carried, read(original)[1])

@@ -29,4 +29,4 @@ with rule_log(snakemake.log[0]):
         cases.append(
             SliceCase(title, subject, read(scan.volume)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
         )
-    save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])
+    save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

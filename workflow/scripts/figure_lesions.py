@@ -28,4 +28,4 @@ with rule_log(snakemake.log[0]):
             volume, _ = read(scan.volume)
             z = lesion_slice(lesion, np.isfinite(heatmap))
             cases.append(SliceCase(title, subject, volume, heatmap, z, lesion, auprc[subject]))
-    save_figure(slice_figure(cases, colour_map=params.colour_map), [output.png, output.pdf])
+    save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

@@ -26,5 +26,5 @@ with rule_log(snakemake.log[0]):
         maps = {method: read(heatmaps[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}
         z = lesion_slice(lesion, np.isfinite(maps[params.methods[0]]))
         scans.append(MapsOfScan(label_of(about), subject, z, read(scan.volume)[0], lesion, maps))
-    figure = method_maps_figure(scans, params.methods, params.colour_map)
+    figure = method_maps_figure(scans, params.methods, params.color_map)
     save_figure(figure, [output.png, output.pdf])

@@ -17,7 +17,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.methods.patch2loc import location_network
     from patch2loc.models import load_model
     from patch2loc.network.inference import DenseNetwork
-    from patch2loc.standardize import read_standardised
+    from patch2loc.standardize import read_standardized
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     model = load_model(given.model)
@@ -28,16 +28,16 @@ with rule_log(snakemake.log[0]):
     }
     healthy = read_cohort(given.healthy)[0]
     training = training_example(
-        f"{labels['healthy']}, {healthy.subject}", *read_standardised(healthy, model["landmarks"]), network
+        f"{labels['healthy']}, {healthy.subject}", *read_standardized(healthy, model["landmarks"]), network
     )
     subject = median_subject(read_csv(given.metrics[0]))
     scan = Scan(subject, Path(params.preprocessed, subject), model["modality"])
     inference = inference_example(
         f"{labels['lesion']}, {subject}",
-        *read_standardised(scan, model["landmarks"]),
+        *read_standardized(scan, model["landmarks"]),
         read_mask(scan.lesion),
         network,
         params.stride,
     )
-    figure = schematic_figure(training, inference, model["grid"]["spacing"], params.colour_map)
+    figure = schematic_figure(training, inference, model["grid"]["spacing"], params.color_map)
     save_figure(figure, [output.png, output.pdf])

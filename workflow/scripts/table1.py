@@ -5,13 +5,13 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.metrics.summary import summarise
+    from patch2loc.metrics.summary import summarize
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.tables import formats, inputs, table1
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     by_fold = inputs.read_folds(given.metrics, product(params.methods, params.datasets), len(params.folds))
-    summaries = {key: summarise(metrics, params.seed) for key, metrics in by_fold.items()}
+    summaries = {key: summarize(metrics, params.seed) for key, metrics in by_fold.items()}
     table = table1.table1(summaries, params.datasets, inputs.read_published(given.published))
     layout = table1.table1_layout(table, params.datasets, params.protocol)
     formats.write_table(table, layout, output.csv, output.markdown, output.latex, output.html)

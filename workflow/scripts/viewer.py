@@ -29,4 +29,4 @@ with rule_log(snakemake.log[0]):
                 metrics=read_csv(metrics[name]) if name in metrics else None,
             )
         )
-    write_viewer(snakemake.output[0], datasets, params.scans_shown, params.fold, params.colour_map)
+    write_viewer(snakemake.output[0], datasets, params.scans_shown, params.fold, params.color_map)

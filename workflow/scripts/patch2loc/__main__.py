@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is 1 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m patch2loc",
-        description="Find brain lesions by localising patches.",
+        description="Find brain lesions by localizing patches.",
         epilog="COMMAND --help says more. The paper's tables and figures are made by the workflow: see README.md.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
@@ -162,7 +162,7 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate.add_argument("folder", help="folder to write to")
     simulate.add_argument(
         "--cohort",
-        choices=["healthy", "tumour", "ms", "stroke", "wmh"],
+        choices=["healthy", "tumor", "ms", "stroke", "wmh"],
         default="healthy",
         help="what the subjects have",
     )

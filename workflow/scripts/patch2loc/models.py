@@ -34,8 +34,8 @@ def load_model(
 ) -> dict[str, Any]:
     """Read a model as `save_model` was given it, arrays as numpy's, without running any code from the file.
 
-    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.network.lightning.load_checkpoint`), for which alone
-    modality and landmarks are given.
+    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.network.lightning.load_checkpoint`); modality
+    and landmarks are given for it alone.
     Raises InputError for anything else.
     """
     if Path(path).suffix == CHECKPOINT_SUFFIX:

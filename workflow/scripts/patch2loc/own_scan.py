@@ -16,7 +16,7 @@ from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import load_model
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.released_code import template
-from patch2loc.preprocess.scan import preprocess_scan, to_scan_space, write_preprocessed
+from patch2loc.preprocess.scan import preprocess_scan, to_native_space, write_preprocessed
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.score.scoring import heatmap_of
@@ -79,7 +79,7 @@ def load_scorer(
         contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
         loaded = load_atlas(atlas or model["atlas"], contrast)
         grid = common_grid(loaded, tuple(settings["shape"]), settings["spacing"])
-        # The authors' checkpoints tell no affine: theirs is the centre crop of SRI24.
+        # The authors' checkpoints tell no affine: theirs is the center crop of SRI24.
         fits = (
             np.allclose(grid.affine, settings["affine"], atol=1e-3)
             if "affine" in settings
@@ -133,7 +133,7 @@ def score_own_scan(
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")
-    in_scan = to_scan_space(on_grid, scorer.grid, result.transform, scan)
+    in_scan = to_native_space(on_grid, scorer.grid, result.transform, scan)
     affine = read(scan)[1]
     stage_done("carry back")
     summary = {

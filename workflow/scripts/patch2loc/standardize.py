@@ -58,22 +58,22 @@ def fit_landmarks(scans: Sequence[Scan]) -> dict:
     """Fit Nyul landmarks inside the brain masks of training scans (Nyul et al. 2000).
 
     Returns percentiles (n,), standard_scale (n,) on 0..100, the subjects used, and the protocol they were preprocessed
-    by, which says how `standardise` goes on.
+    by, which says how `standardize` goes on.
     """
-    normaliser = NyulNormalizer(*SCALE)
-    normaliser.fit_population(
+    normalizer = NyulNormalizer(*SCALE)
+    normalizer.fit_population(
         _Lazily(lambda index: _Voxels(_brain_voxels(scans[index])), len(scans)),
         masks=_Lazily(lambda index: _Voxels(np.ones(int(scans[index].read()[1].sum()), bool)), len(scans)),
     )
     return {
-        "percentiles": normaliser.percentiles.tolist(),
-        "standard_scale": normaliser.standard_scale.tolist(),
+        "percentiles": normalizer.percentiles.tolist(),
+        "standard_scale": normalizer.standard_scale.tolist(),
         "subjects": [scan.subject for scan in scans],
         "protocol": read_json(scans[0].qc)["protocol"],
     }
 
 
-def standardise(
+def standardize(
     volume: np.ndarray, mask: np.ndarray, landmarks: dict, name: Path | str = "volume"
 ) -> np.ndarray:
     """Map the brain's intensities onto the landmarks' scale and divide by their 98th percentile.
@@ -83,29 +83,29 @@ def standardise(
     """
     values = volume[mask].astype(np.float64)
     check_contrast(values, name)
-    normaliser = NyulNormalizer(*SCALE)
-    normaliser._percentiles = np.asarray(landmarks["percentiles"])
-    normaliser._standard_scale = np.asarray(landmarks["standard_scale"])
-    normaliser.is_fitted = True
-    scaled = normaliser.transform(_Voxels(values), _Voxels(np.ones(len(values), bool))).get_data()
-    standardised = np.zeros(volume.shape, np.float32)
+    normalizer = NyulNormalizer(*SCALE)
+    normalizer._percentiles = np.asarray(landmarks["percentiles"])
+    normalizer._standard_scale = np.asarray(landmarks["standard_scale"])
+    normalizer.is_fitted = True
+    scaled = normalizer.transform(_Voxels(values), _Voxels(np.ones(len(values), bool))).get_data()
+    standardized = np.zeros(volume.shape, np.float32)
     if landmarks.get("protocol") == "released-code":
         low, high = np.percentile(scaled, RESCALED_PERCENTILES)
-        standardised[mask] = (np.clip(scaled, low, high) - low) / (high - low)
+        standardized[mask] = (np.clip(scaled, low, high) - low) / (high - low)
     else:
-        standardised[mask] = scaled / np.percentile(scaled, 98)
-    return standardised
+        standardized[mask] = scaled / np.percentile(scaled, 98)
+    return standardized
 
 
-def read_standardised(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Read a preprocessed scan, standardised: volume (x, y, z) float32 and mask (x, y, z) boolean."""
+def read_standardized(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Read a preprocessed scan, standardized: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
-    return standardise(volume, mask, landmarks, scan.volume), mask
+    return standardize(volume, mask, landmarks, scan.volume), mask
 
 
 @dataclass(frozen=True)
-class StandardisedScans:
-    """Preprocessed scans as methods are fitted to them: read and standardised anew whenever gone through."""
+class StandardizedScans:
+    """Preprocessed scans as methods are fitted to them: read and standardized anew whenever gone through."""
 
     scans: Sequence[Scan]
     landmarks: dict
@@ -115,4 +115,4 @@ class StandardisedScans:
         return len(self.scans)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return prefetched(lambda scan: read_standardised(scan, self.landmarks), self.scans, self.threads)
+        return prefetched(lambda scan: read_standardized(scan, self.landmarks), self.scans, self.threads)

@@ -15,7 +15,7 @@ from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import method
 from patch2loc.models import load_model, save_model
 from patch2loc.provenance.record import describe, digest, write_sidecar
-from patch2loc.standardize import StandardisedScans
+from patch2loc.standardize import StandardizedScans
 
 # Of a method that is not trained in steps; the columns of `patch2loc.network.training.train`.
 NO_HISTORY = (
@@ -79,8 +79,8 @@ def fit_model(
     for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
         stale.unlink()
     state, history = module.fit(
-        StandardisedScans(training, landmarks, threads),
-        StandardisedScans(validation, landmarks, threads),
+        StandardizedScans(training, landmarks, threads),
+        StandardizedScans(validation, landmarks, threads),
         given,
         checkpoint,
         device,

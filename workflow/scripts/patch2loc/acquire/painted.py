@@ -85,7 +85,7 @@ def share_inside(
 
     outline: bool, on a grid in MNI space with `outline_affine`.  mirrored: swap left and right (x = 0).
     """
-    # Blurred by the edge and by the scan's voxel, so that sampling at voxel centres is a mean over the voxel.
+    # Blurred by the edge and by the scan's voxel, so that sampling at voxel centers is a mean over the voxel.
     scan_voxel = np.linalg.norm(scan_affine[:3, :3], axis=0).mean()
     outline_voxel = np.linalg.norm(outline_affine[:3, :3], axis=0)
     sigma = np.sqrt(EDGE_MM**2 + scan_voxel**2 / 12) / outline_voxel

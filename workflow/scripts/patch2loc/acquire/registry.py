@@ -91,7 +91,7 @@ def obtainable(
 
     A name is obtained when a file of its datasets is missing and its archives can be downloaded or lie in
     `downloads`. The message says of each other incomplete dataset where to ask, what to put where, and how it is
-    recognised; it is empty when there is none. `passphrase`: whether that of ATLAS is given.
+    recognized; it is empty when there is none. `passphrase`: whether that of ATLAS is given.
     """
     obtained, parts = [], []
     for name, dataset in datasets.items():
@@ -173,7 +173,7 @@ def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFram
         access = {"open": "open", "form": "after a form", "registration": "after registration"}[row["access"]]
         by_hand = row["fetch"] == "hand"
         lines += [
-            f"  what:  {row['title']} ({row['licence']})",
+            f"  what:  {row['title']} ({row['license']})",
             f"  get:   {row['url']} ({access}{'' if by_hand else '; `snakemake data` downloads it'})",
         ]
         if by_hand and row["dataset"] in unpack.NAMES:

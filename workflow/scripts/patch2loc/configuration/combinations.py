@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from patch2loc.configuration.method_names import NATIVE_SUFFIX, SUFFIX, TRUTH, evaluated, scored_by
+from patch2loc.configuration.method_names import AS_PUBLISHED_SUFFIX, SUFFIX, TRUTH, evaluated, scored_by
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 
@@ -18,10 +18,10 @@ def check_combinations(combinations: Mapping[str, Mapping[str, Any]]) -> None:
     combinations: {name: {"of": names of evaluated methods, "by": a name of `combination.RULES`}}, as configured.
     """
     for name, declared in combinations.items():
-        if not NAME.fullmatch(name) or name.endswith((SUFFIX, NATIVE_SUFFIX)):
+        if not NAME.fullmatch(name) or name.endswith((SUFFIX, AS_PUBLISHED_SUFFIX)):
             raise InputError(
                 f"combinations: the name {name!r} found, letters, digits and _ expected, no digit first, and no "
-                f"{SUFFIX} or {NATIVE_SUFFIX} last, which other rows have; rename it"
+                f"{SUFFIX} or {AS_PUBLISHED_SUFFIX} last, which other rows have; rename it"
             )
         if name in METHODS:
             raise InputError(f"combinations.{name}: a method has this name, another one expected; rename it")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 # Patch2Loc done otherwise, not in the paper.
-VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_dense", "patch2loc_robust_dense")
+VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_unpadded", "patch2loc_robust_unpadded")
 # Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
 CALIBRATED = ("patch2loc", *VARIANTS)
-NATIVE = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
-SUFFIX, NATIVE_SUFFIX = "_calibrated", "_native"
+AS_PUBLISHED = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
+SUFFIX, AS_PUBLISHED_SUFFIX = "_calibrated", "_as_published"
 # Built from an abstract alone: a row of the same name in another table is another network.
 REDESIGNED = ("svae",)
 # Simple scores that others must beat to claim anything; no rows of the paper.
@@ -23,8 +23,8 @@ def configured(methods: Sequence[str] | str, known: Sequence[str]) -> list[str]:
 
 
 def evaluated(methods: Sequence[str]) -> list[str]:
-    """The configured methods, and after each of CALIBRATED and NATIVE its second score under a name of its own."""
-    suffixes = {name: SUFFIX for name in CALIBRATED} | {name: NATIVE_SUFFIX for name in NATIVE}
+    """The configured methods, each of CALIBRATED and AS_PUBLISHED followed by the name of its second score."""
+    suffixes = {name: SUFFIX for name in CALIBRATED} | {name: AS_PUBLISHED_SUFFIX for name in AS_PUBLISHED}
     both = [[name, f"{name}{suffixes[name]}"] if name in suffixes else [name] for name in methods]
     return [name for names in both for name in names]
 
@@ -34,21 +34,21 @@ def is_calibrated(name: str) -> bool:
     return name in [f"{method}{SUFFIX}" for method in CALIBRATED]
 
 
-def is_native(name: str) -> bool:
+def is_as_published(name: str) -> bool:
     """Whether an evaluated method is a score with the post-processing of its authors."""
-    return name in [f"{method}{NATIVE_SUFFIX}" for method in NATIVE]
+    return name in [f"{method}{AS_PUBLISHED_SUFFIX}" for method in AS_PUBLISHED]
 
 
 def scored_by(name: str) -> str:
     """The configured method whose heatmaps are those of an evaluated method."""
-    if is_native(name):
-        return name.removesuffix(NATIVE_SUFFIX)
+    if is_as_published(name):
+        return name.removesuffix(AS_PUBLISHED_SUFFIX)
     return name.removesuffix(SUFFIX) if is_calibrated(name) else name
 
 
 def subfolder(name: str) -> str:
     """Where in a folder of the method's heatmaps those of an evaluated method are; "" for the folder itself."""
-    return "native" if is_native(name) else ""
+    return "as_published" if is_as_published(name) else ""
 
 
 def is_control(name: str) -> bool:
@@ -62,11 +62,11 @@ def competing(names: Sequence[str]) -> list[str]:
 
 
 def shown(name: str) -> str:
-    """An evaluated method in a table: "patch2loc, calibrated", "svae, re-design, native", "zscore, control"."""
+    """An evaluated method in a table: "patch2loc, calibrated", "svae, re-design, as published", "zscore, control"."""
     method = scored_by(name)
     words = {
         "re-design": method in REDESIGNED,
-        "native": is_native(name),
+        "as published": is_as_published(name),
         "calibrated": is_calibrated(name),
         "control": is_control(name),
     }

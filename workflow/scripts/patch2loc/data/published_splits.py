@@ -10,6 +10,7 @@ from patch2loc.errors import InputError
 
 
 def published_roles(table: pd.DataFrame, fold: int, path: str | Path) -> dict[str, list[str]]:
+    """Subjects of a published list by their role in a fold, as the list has them: overlaps included."""
     count = _number_of_folds(table, str(path))
     if not 0 <= fold < count:
         raise InputError(f"{path}: no fold {fold}, but 0 to {count - 1}; ask for one of these folds")

@@ -79,7 +79,7 @@ def check_contrast(values: np.ndarray, name: str | Path) -> None:
     if not np.all(np.diff(landmarks) > 0):
         raise InputError(
             f"{name}: the intensities of the brain at percentiles 1 to 99 are {np.round(landmarks, 3).tolist()}; "
-            "they must increase; the scan is constant or coarsely quantised: check it or leave it out"
+            "they must increase; the scan is constant or coarsely quantized: check it or leave it out"
         )
 
 

@@ -1,7 +1,7 @@
 """Volumes: the grid that all scans share, and NIfTI in and out.
 
 Arrays are (x, y, z) with x from left to right, y from posterior to anterior and
-z from inferior to superior (RAS+); affines map voxel indices to millimetres.
+z from inferior to superior (RAS+); affines map voxel indices to millimeters.
 """
 
 import gzip
@@ -23,25 +23,25 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Grid:
-    """The common grid: isotropic, axis-aligned, centred on a point of the atlas (paper, section 4).
+    """The common grid: isotropic, axis-aligned, centered on a point of the atlas (paper, section 4).
 
-    shape: voxels along x, y, z.  spacing: mm.  centre: mm in atlas space (RAS).
+    shape: voxels along x, y, z.  spacing: mm.  center: mm in atlas space (RAS).
     """
 
     shape: tuple[int, int, int]
     spacing: float
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
 
     @property
     def affine(self) -> np.ndarray:
         """4 x 4 matrix from voxel indices to mm (RAS)."""
         affine = np.diag([self.spacing] * 3 + [1.0])
-        affine[:3, 3] = np.asarray(self.centre) - self.spacing * (np.asarray(self.shape) - 1) / 2
+        affine[:3, 3] = np.asarray(self.center) - self.spacing * (np.asarray(self.shape) - 1) / 2
         return affine
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel in millilitres."""
+        """Volume of a voxel in milliliters."""
         return self.spacing**3 / 1000
 
 

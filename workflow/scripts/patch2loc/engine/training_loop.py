@@ -17,7 +17,7 @@ CHECKPOINT_SECONDS = 300
 
 def train_in_steps(
     network: nn.Module,
-    optimisers: Sequence[torch.optim.Optimizer],
+    optimizers: Sequence[torch.optim.Optimizer],
     schedule: torch.optim.lr_scheduler.LRScheduler | None,
     losses_of: Callable[[int], Iterable[Tensor]],
     validate: Callable[[float], dict[str, float]],
@@ -32,13 +32,13 @@ def train_in_steps(
 ) -> list[dict]:
     """Train a network in place, to the weights of least validation loss; return the history.
 
-    optimisers: each of parameters of its own.  schedule: of the first one.
-    losses_of: the losses of a step, 1 to `steps`, one for each optimiser, and each asked for after the optimiser before
+    optimizers: each of parameters of its own.  schedule: of the first one.
+    losses_of: the losses of a step, 1 to `steps`, one for each optimizer, and each asked for after the optimizer before
     has updated its parameters.  They depend on the number of the step and the network only, so that training can go on
     anywhere; training_loss of the history is their sum.  validate: from the first learning rate of the step to columns
     of a row of the history, validation_loss and learning_rate among them.  validations: how many, evenly spread.
     unit: what a batch is of, for the columns {unit} (seen) and {unit}_per_second.  clip: greatest norm of the gradient
-    of an optimiser's parameters.
+    of an optimizer's parameters.
     checkpoint: file to write at every validation and every five minutes, and to go on from when it is there: a
     training that was killed and goes on gives the numbers of one that was not.
     Raises FloatingPointError when the validation loss was never finite.
@@ -49,8 +49,8 @@ def train_in_steps(
     if checkpoint is not None and checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(saved["network"])
-        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         if schedule:
             schedule.load_state_dict(saved["schedule"])
         done, history, best = saved["step"], saved["history"], saved["best"]
@@ -60,15 +60,15 @@ def train_in_steps(
     saved_at = timed_from = time.monotonic()
     timed_steps = 0
     for step in range(done + 1, steps + 1):
-        for optimiser, loss in zip(optimisers, losses_of(step), strict=True):
-            optimiser.zero_grad(set_to_none=True)
+        for optimizer, loss in zip(optimizers, losses_of(step), strict=True):
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if clip is not None:
-                own = [value for group in optimiser.param_groups for value in group["params"]]
+                own = [value for group in optimizer.param_groups for value in group["params"]]
                 nn.utils.clip_grad_norm_(own, clip)
-            optimiser.step()
+            optimizer.step()
             total = total + loss.detach()
-        rate = optimisers[0].param_groups[0]["lr"]
+        rate = optimizers[0].param_groups[0]["lr"]
         if schedule:
             schedule.step()
         count, timed_steps = count + 1, timed_steps + 1
@@ -94,7 +94,7 @@ def train_in_steps(
         if checkpoint is not None and (validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
             state = {
                 "network": network.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "schedule": schedule.state_dict() if schedule else None,
                 "step": step,
                 "history": history,

@@ -12,7 +12,7 @@ from patch2loc.data.volumes import read_mask
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import method
 from patch2loc.network import patches
-from patch2loc.standardize import read_standardised
+from patch2loc.standardize import read_standardized
 
 # From a scan as a method sees it, (x, y, z), and voxels (n, 3) to mean and log-variance of their predicted locations,
 # (n, 2) each, percent and log percent squared.
@@ -29,16 +29,16 @@ def patch_table(
     """One row per non-overlapping patch with at least 20 % of brain, in all slices.
 
     volume: (x, y, z) float32, as the method sees it.  mask, lesion: (x, y, z) boolean.  patch: voxels.
-    Columns: x, y, z (voxel of the centre), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
+    Columns: x, y, z (voxel of the center), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
     log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
     """
     masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
-    centres = torch.zeros_like(masks)
-    centres[:, patch // 2 :: patch, patch // 2 :: patch] = True
-    # Only whole patches tile the slice: the last centre must have p/2 voxels after it.
-    centres[:, mask.shape[0] - patch // 2 + 1 :] = False
-    centres[:, :, mask.shape[1] - patch // 2 + 1 :] = False
-    z, x, y = torch.nonzero(centres & patches.accepted(masks, patch), as_tuple=True)
+    centers = torch.zeros_like(masks)
+    centers[:, patch // 2 :: patch, patch // 2 :: patch] = True
+    # Only whole patches tile the slice: the last center must have p/2 voxels after it.
+    centers[:, mask.shape[0] - patch // 2 + 1 :] = False
+    centers[:, :, mask.shape[1] - patch // 2 + 1 :] = False
+    z, x, y = torch.nonzero(centers & patches.accepted(masks, patch), as_tuple=True)
     voxels = torch.stack([x, y, z], dim=1).numpy()
     mean, log_variance = predicted(volume, voxels)
     return pd.DataFrame(
@@ -66,7 +66,7 @@ def cohort_patches(
     predicted = module.predictor(state, device, precision)
     tables = []
     for scan in scans:
-        volume, mask = read_standardised(scan, model["landmarks"])
+        volume, mask = read_standardized(scan, model["landmarks"])
         lesion = read_mask(scan.lesion)
         table = patch_table(module.as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
         tables.append(table.assign(subject=scan.subject))

@@ -135,7 +135,7 @@ def _draw(panel: Axes, record: Mapping[str, float], seconds: float, style: Metho
         panel.plot(
             [where, where],
             [record["ci_low"], record["ci_high"]],
-            color=style.colour,
+            color=style.color,
             linewidth=style.width,
             zorder=style.order,
         )
@@ -144,7 +144,7 @@ def _draw(panel: Axes, record: Mapping[str, float], seconds: float, style: Metho
         record["mean"],
         marker=style.marker,
         markersize=style.size,
-        color=style.colour,
+        color=style.color,
         linestyle="",
         clip_on=False,
         zorder=style.order,

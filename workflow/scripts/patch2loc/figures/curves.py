@@ -93,7 +93,7 @@ def _draw(panel: Axes, points: pd.DataFrame, style: MethodStyle) -> None:
         points["x"],
         points["lower"],
         points["upper"],
-        color=style.colour,
+        color=style.color,
         alpha=0.13,
         linewidth=0,
         zorder=style.order - 1,
@@ -101,7 +101,7 @@ def _draw(panel: Axes, points: pd.DataFrame, style: MethodStyle) -> None:
     panel.plot(
         points["x"],
         points["mean"],
-        color=style.colour,
+        color=style.color,
         linestyle=style.line,
         linewidth=style.width,
         zorder=style.order,

@@ -10,11 +10,11 @@ from patch2loc.data.labels import Datasets, dataset_heading
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 from patch2loc.tables.domain_shift import FAR
 
-COLOURS = {"healthy": NORMAL, "lesion": ABNORMAL, "unlabelled": "0.45"}
+COLORS = {"healthy": NORMAL, "lesion": ABNORMAL, "unlabeled": "0.45"}
 WORDS = {
     "healthy": "healthy scan",
     "lesion": "scan with lesion, patches without lesion",
-    "unlabelled": "scan without truth",
+    "unlabeled": "scan without truth",
 }
 
 
@@ -32,7 +32,7 @@ def transfer_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     figure = Figure(figsize=(PAGE_WIDTH, 0.9 + 0.26 * len(groups)), layout="constrained")
     panel = figure.subplots()
     for place, (_, scans) in enumerate(groups):
-        colour = COLOURS[scans["role"].iloc[0]]
+        color = COLORS[scans["role"].iloc[0]]
         panel.plot(
             scans["location_error"],
             [place] * len(scans),
@@ -40,11 +40,11 @@ def transfer_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
             marker="o",
             markersize=4,
             markeredgewidth=0,
-            color=colour,
+            color=color,
             alpha=0.5,
         )
         panel.plot(
-            [scans["location_error"].mean()] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=1.8
+            [scans["location_error"].mean()] * 2, [place - 0.3, place + 0.3], color=color, linewidth=1.8
         )
         for times, line in ((1.0, "-"), (FAR, (0, (3, 2)))):
             at = times * scans["reference"].iloc[0]
@@ -56,8 +56,8 @@ def transfer_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     )
     panel.set(ylim=(len(groups) - 0.5, -0.5), xlim=(0, None), xlabel="location error [% of the grid]")
     handles = [
-        Line2D([], [], color=COLOURS[role], marker="o", markersize=4, linestyle="", label=WORDS[role])
-        for role in COLOURS
+        Line2D([], [], color=COLORS[role], marker="o", markersize=4, linestyle="", label=WORDS[role])
+        for role in COLORS
         if (table["role"] == role).any()
     ]
     handles += [

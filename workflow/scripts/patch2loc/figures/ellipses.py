@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Rectangle
 
 from patch2loc.figures.kde import patch_groups
-from patch2loc.figures.style import PAGE_WIDTH, RC, grey_range, mark_sides, show_slice
+from patch2loc.figures.style import PAGE_WIDTH, RC, gray_range, mark_sides, show_slice
 
 MOST_ELLIPSES = 40
 ELLIPSE = "#4da3ff"
@@ -45,9 +45,9 @@ def ellipse_figure(
 ) -> Figure:
     """Predicted locations at the places of `choose_locations`: normal patches above, abnormal below.
 
-    patches: columns subject, x, y, z (voxel of the patch's centre), lesion_fraction, mean_x, mean_y
+    patches: columns subject, x, y, z (voxel of the patch's center), lesion_fraction, mean_x, mean_y
     (percent of the grid), log_variance_x, log_variance_y. background: (x, y, z) scan without lesions on
-    the grid. patch: width in voxels. An ellipse is centred on the predicted mean, its half-axes are
+    the grid. patch: width in voxels. An ellipse is centered on the predicted mean, its half-axes are
     two standard deviations; at most 40 subjects are drawn in a panel, chosen at random by the seed.
     """
     places = choose_locations(patches, count)
@@ -68,7 +68,7 @@ def ellipse_figure(
     for column, place in zip(panels.T, places.to_dict("records"), strict=True):
         here = patches[(patches[["x", "y", "z"]] == [place["x"], place["y"], place["z"]]).all(axis=1)]
         for axes, group, name in zip(column, patch_groups(here), ("normal", "abnormal"), strict=True):
-            show_slice(axes, background[:, :, int(place["z"])], **grey_range(background))
+            show_slice(axes, background[:, :, int(place["z"])], **gray_range(background))
             mark_sides(axes)
             _draw_place(axes, place, patch)
             _draw_ellipses(axes, group, background.shape, seed)
@@ -103,9 +103,9 @@ def _draw_ellipses(axes: Axes, group: pd.DataFrame, shape: tuple[int, ...], seed
         group = group.sample(MOST_ELLIPSES, random_state=seed)
     to_voxels = np.asarray(shape[:2]) / 100
     for row in group.to_dict("records"):
-        centre = to_voxels * [row["mean_x"], row["mean_y"]]
+        center = to_voxels * [row["mean_x"], row["mean_y"]]
         deviation = to_voxels * np.exp(0.5 * np.array([row["log_variance_x"], row["log_variance_y"]]))
         axes.add_patch(
-            Ellipse(centre, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=0.7, alpha=0.8)
+            Ellipse(center, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=0.7, alpha=0.8)
         )
-        axes.plot(*centre, ".", color=ELLIPSE, markersize=1.5)
+        axes.plot(*center, ".", color=ELLIPSE, markersize=1.5)

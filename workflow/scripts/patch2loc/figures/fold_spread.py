@@ -71,6 +71,6 @@ def _draw(panel: Axes, place: int, means: np.ndarray, style: MethodStyle) -> Non
     """A bar and its dots, the folds from top to bottom so that equal ones do not hide each other."""
     if not np.isfinite(means).any():
         return
-    panel.barh(place, np.nanmean(means), height=0.7, color=style.colour, alpha=0.3, linewidth=0)
+    panel.barh(place, np.nanmean(means), height=0.7, color=style.color, alpha=0.3, linewidth=0)
     heights = place + (np.linspace(-0.22, 0.22, len(means)) if len(means) > 1 else np.zeros(1))
-    panel.plot(means, heights, "o", color=style.colour, markersize=3, markeredgewidth=0, clip_on=False)
+    panel.plot(means, heights, "o", color=style.color, markersize=3, markeredgewidth=0, clip_on=False)

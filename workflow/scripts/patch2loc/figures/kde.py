@@ -45,12 +45,12 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
     for (title, patches), axes in zip(rows, panels, strict=True):
         groups = list(zip(patch_groups(patches), (NORMAL, ABNORMAL), strict=True))
         for panel, quantity in ((axes[0], "log_error"), (axes[1], "log_variance"), (axes[3], "score")):
-            for group, colour in groups:
-                _density(panel, group[quantity].to_numpy(), limits[quantity], colour, seed)
+            for group, color in groups:
+                _density(panel, group[quantity].to_numpy(), limits[quantity], color, seed)
             panel.set_ylim(bottom=0)
             panel.set_xlim(limits[quantity])
-        for group, colour in groups:
-            _density_2d(axes[2], group, limits, colour, seed)
+        for group, color in groups:
+            _density_2d(axes[2], group, limits, color, seed)
         axes[2].set(xlim=limits["log_error"], ylim=limits["log_variance"])
         axes[2].set_ylabel("log-variance")
         axes[0].set_ylabel("density")
@@ -93,26 +93,26 @@ def _thinned(values: np.ndarray, seed: int) -> np.ndarray:
     return values[np.random.default_rng([seed, len(values)]).permutation(len(values))[:MOST_FOR_KDE]]
 
 
-def _density(axes: Axes, values: np.ndarray, limits: tuple[float, float], colour: str, seed: int) -> None:
+def _density(axes: Axes, values: np.ndarray, limits: tuple[float, float], color: str, seed: int) -> None:
     values = values[np.isfinite(values)]
     if len(values) < FEWEST_FOR_KDE or np.ptp(values) == 0:
         for value in values:
-            axes.axvline(value, ymax=0.15, color=colour, linewidth=1)
+            axes.axvline(value, ymax=0.15, color=color, linewidth=1)
         return
     where = np.linspace(*limits, 256)
     density = gaussian_kde(_thinned(values, seed))(where)
-    axes.plot(where, density, color=colour)
-    axes.fill_between(where, density, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(where, density, color=color)
+    axes.fill_between(where, density, color=color, alpha=0.25, linewidth=0)
 
 
 def _density_2d(
-    axes: Axes, group: pd.DataFrame, limits: dict[str, tuple[float, float]], colour: str, seed: int
+    axes: Axes, group: pd.DataFrame, limits: dict[str, tuple[float, float]], color: str, seed: int
 ) -> None:
     """Contours that enclose 95, 75, 50 and 25 % of the group; single points when it is small."""
     points = group[["log_error", "log_variance"]].to_numpy(np.float64)
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) < FEWEST_FOR_KDE or np.linalg.matrix_rank(np.cov(points.T)) < 2:
-        axes.plot(*points.T, ".", color=colour, markersize=4)
+        axes.plot(*points.T, ".", color=color, markersize=4)
         return
     x, y = np.meshgrid(
         np.linspace(*limits["log_error"], 80), np.linspace(*limits["log_variance"], 80), indexing="ij"
@@ -121,5 +121,5 @@ def _density_2d(
     falling = np.sort(density.ravel())[::-1]
     mass = np.cumsum(falling) / falling.sum()
     levels = np.unique([falling[np.searchsorted(mass, share)] for share in (0.95, 0.75, 0.5, 0.25)])
-    axes.contourf(x, y, density, levels=[*levels, falling[0] * 1.001], colors=colour, alpha=0.22)
-    axes.contour(x, y, density, levels=levels, colors=colour, linewidths=0.7)
+    axes.contourf(x, y, density, levels=[*levels, falling[0] * 1.001], colors=color, alpha=0.22)
+    axes.contour(x, y, density, levels=levels, colors=color, linewidths=0.7)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.figures.slices import OUTSIDE, brain_frame
-from patch2loc.figures.style import COLOUR_MAP, ORIENTATION, RC, grey_range, mark_sides, show_slice
+from patch2loc.figures.style import COLOR_MAP, ORIENTATION, RC, gray_range, mark_sides, show_slice
 
-PERCENTILES = (1, 99)  # of the brain's scores, between which colours run
+PERCENTILES = (1, 99)  # of the brain's scores, between which colors run
 PANEL = 1.15  # inches
 TITLE_WIDTH = 20
 LABEL_WIDTH = 24
@@ -36,11 +36,11 @@ class MapsOfScan:
 
 @mpl.rc_context(RC)
 def method_maps_figure(
-    scans: Sequence[MapsOfScan], methods: Sequence[str], colour_map: str = COLOUR_MAP
+    scans: Sequence[MapsOfScan], methods: Sequence[str], color_map: str = COLOR_MAP
 ) -> Figure:
-    """A column for each scan: the scan, the truth in white, and the heatmap of each method, grey outside the mask.
+    """A column for each scan: the scan, the truth in white, and the heatmap of each method, gray outside the mask.
 
-    Scales of methods differ: colours of every panel run between the percentiles 1 and 99 of its scan's scores, so that
+    Scales of methods differ: colors of every panel run between the percentiles 1 and 99 of its scan's scores, so that
     places within a panel compare, and not panels.
     """
     rows = ["scan", "ground truth", *methods]
@@ -48,14 +48,14 @@ def method_maps_figure(
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, hspace=0.01, wspace=0.01)
     panels = figure.subplots(len(rows), len(scans), squeeze=False)
-    colours = mpl.colormaps[colour_map].with_extremes(bad=OUTSIDE)
+    colors = mpl.colormaps[color_map].with_extremes(bad=OUTSIDE)
     for column, of_scan in zip(panels.T, scans, strict=True):
         frame = brain_frame(of_scan.heatmaps[methods[0]])
 
         def cut(volume: np.ndarray, frame: tuple = frame, z: int = of_scan.z) -> np.ndarray:
             return volume[frame][:, :, z]
 
-        show_slice(column[0], cut(of_scan.scan), **grey_range(of_scan.scan))
+        show_slice(column[0], cut(of_scan.scan), **gray_range(of_scan.scan))
         mark_sides(column[0])
         brain = np.isfinite(of_scan.heatmaps[methods[0]])
         truth = np.where(of_scan.lesion > 0, 1.0, np.where(brain, 0.2, 0.0))
@@ -64,7 +64,7 @@ def method_maps_figure(
             heatmap = of_scan.heatmaps[method]
             low, high = np.nanpercentile(heatmap, PERCENTILES)
             heat = np.ma.masked_invalid(cut(heatmap))
-            show_slice(panel, heat, cmap=colours, vmin=low, vmax=max(high, low + 1e-6))
+            show_slice(panel, heat, cmap=colors, vmin=low, vmax=max(high, low + 1e-6))
         title = textwrap.fill(of_scan.title, TITLE_WIDTH)
         column[0].set_title(f"{title}\n{of_scan.subject}\nslice z {of_scan.z}", fontsize=6)
     for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(shown, methods)], strict=True):

@@ -1,4 +1,4 @@
-"""How methods look in the figures that compare them: each has its colour, line and marker, in all of them."""
+"""How methods look in the figures that compare them: each has its color, line and marker, in all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from patch2loc.configuration.method_names import shown
 from patch2loc.figures.style import PAGE_WIDTH, RC
 
-EMPHASISED = "patch2loc"
-# Okabe and Ito's colours, told apart by colour-blind readers, less their yellow, which white paper swallows.
-# Seven colours, four lines and nine markers: the first 28 methods differ in colour or line.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+EMPHASIZED = "patch2loc"
+# Okabe and Ito's colors, told apart by color-blind readers, less their yellow, which white paper swallows.
+# Seven colors, four lines and nine markers: the first 28 methods differ in color or line.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
@@ -25,7 +25,7 @@ class MethodStyle:
     """How one method is drawn. width: of its lines, in points. size: of its markers. order: the highest is on top."""
 
     label: str
-    colour: str
+    color: str
     line: str | tuple
     marker: str
     width: float
@@ -38,10 +38,10 @@ def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     return {
         method: MethodStyle(
             shown(method),
-            COLOURS[place % len(COLOURS)],
+            COLORS[place % len(COLORS)],
             LINES[place % len(LINES)],
             MARKERS[place % len(MARKERS)],
-            *((2.2, 6.0, 2.0) if method == EMPHASISED else (1.1, 4.0, 3.0)),
+            *((2.2, 6.0, 2.0) if method == EMPHASIZED else (1.1, 4.0, 3.0)),
         )
         for place, method in enumerate(methods)
     }
@@ -72,7 +72,7 @@ def method_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 def line_handle(style: MethodStyle) -> Line2D:
     """A method in a legend of lines."""
-    return Line2D([], [], color=style.colour, linestyle=style.line, linewidth=style.width, label=style.label)
+    return Line2D([], [], color=style.color, linestyle=style.line, linewidth=style.width, label=style.label)
 
 
 def marker_handle(style: MethodStyle, line: bool = False) -> Line2D:
@@ -80,7 +80,7 @@ def marker_handle(style: MethodStyle, line: bool = False) -> Line2D:
     return Line2D(
         [],
         [],
-        color=style.colour,
+        color=style.color,
         marker=style.marker,
         markersize=style.size,
         linestyle=style.line if line else "",

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from patch2loc.figures.slices import OUTSIDE, evenly_spaced_slices
 from patch2loc.figures.style import (
-    COLOUR_MAP,
+    COLOR_MAP,
     PAGE_WIDTH,
     RC,
     SCORE_RANGE,
-    grey_range,
+    gray_range,
     mark_sides,
     show_slice,
 )
@@ -45,7 +45,7 @@ def scan_figure(title: str, scan: np.ndarray, heatmap: np.ndarray, spacing: floa
     """Scan and heatmap at the slices of `chosen_slices`.
 
     scan: (x, y, z), 0 outside the brain.  heatmap: (x, y, z), NaN outside.  spacing: mm.
-    Colours run from 0 to 12 for patch2loc, as in the paper, and between percentiles 1 and 99 for other methods.
+    Colors run from 0 to 12 for patch2loc, as in the paper, and between percentiles 1 and 99 for other methods.
     """
     slices, peak = chosen_slices(heatmap)
     low, high = SCORE_RANGE if method == "patch2loc" else np.nanpercentile(heatmap, (1, 99))
@@ -58,11 +58,11 @@ def scan_figure(title: str, scan: np.ndarray, heatmap: np.ndarray, spacing: floa
     figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, hspace=0.01, wspace=0.01)
     panels = figure.subplots(2, len(slices), squeeze=False)
-    colours = mpl.colormaps[COLOUR_MAP].with_extremes(bad=OUTSIDE)
+    colors = mpl.colormaps[COLOR_MAP].with_extremes(bad=OUTSIDE)
     for z, (above, below) in zip(slices, panels.T, strict=True):
-        show_slice(above, scan[frame][:, :, z], **grey_range(scan))
+        show_slice(above, scan[frame][:, :, z], **gray_range(scan))
         heat = np.ma.masked_invalid(heatmap[frame][:, :, z])
-        picture = show_slice(below, heat, cmap=colours, vmin=low, vmax=high)
+        picture = show_slice(below, heat, cmap=colors, vmin=low, vmax=high)
         for axes in (above, below):
             mark_sides(axes)
         star = " *" if z == peak else ""

@@ -10,12 +10,12 @@ from patch2loc.figures.ellipses import ELLIPSE, PLACE
 from patch2loc.figures.schematic_examples import InferenceExample, TrainingExample
 from patch2loc.figures.slices import OUTSIDE
 from patch2loc.figures.style import (
-    COLOUR_MAP,
+    COLOR_MAP,
     ORIENTATION,
     PAGE_WIDTH,
     RC,
     SCORE_RANGE,
-    grey_range,
+    gray_range,
     mark_sides,
     show_slice,
 )
@@ -41,11 +41,11 @@ def schematic_figure(
     training: TrainingExample,
     inference: InferenceExample,
     spacing: float,
-    colour_map: str = COLOUR_MAP,
+    color_map: str = COLOR_MAP,
 ) -> Figure:
     """Above: a healthy slice, its patches, the network and its prediction.  Below: a slice with lesion and its maps.
 
-    spacing: mm.  colour_map: of the maps, as in `slices.slice_figure`.
+    spacing: mm.  color_map: of the maps, as in `slices.slice_figure`.
     """
     figure = Figure(figsize=(PAGE_WIDTH, HEIGHT))
     page = _axes(figure, 0, 0, PAGE_WIDTH, HEIGHT)  # in inches: arrows, boxes and words between the pictures
@@ -59,7 +59,7 @@ def schematic_figure(
     _draw_network(page, training)
     _draw_prediction(page, _axes(figure, 5.62, 3.12, 1.5, 1.85), training, spacing)
     _heading(page, 2.42, "Inference", f"at every voxel of the brain; here {inference.title}")
-    _draw_inference(figure, page, inference, colour_map)
+    _draw_inference(figure, page, inference, color_map)
     page.text(PAGE_WIDTH / 2, 0.06, ORIENTATION, ha="center", fontsize=5.5)
     return figure
 
@@ -109,17 +109,17 @@ def _show_frame(axes: Axes, image: np.ndarray, brain: np.ndarray, margin: int, *
     return picture
 
 
-def _outline(axes: Axes, centre: np.ndarray, patch: int, colour: str, style: str = "-") -> None:
-    corner = centre - patch // 2 - 0.5
+def _outline(axes: Axes, center: np.ndarray, patch: int, color: str, style: str = "-") -> None:
+    corner = center - patch // 2 - 0.5
     axes.add_patch(
-        Rectangle(corner, patch, patch, fill=False, edgecolor=colour, linewidth=1.2, linestyle=style)
+        Rectangle(corner, patch, patch, fill=False, edgecolor=color, linewidth=1.2, linestyle=style)
     )
 
 
 def _draw_patches(page: Axes, axes: Axes, training: TrainingExample) -> None:
     """The slice with the accepted and the rejected patch, and the percentages that locations are given in."""
     patch = len(training.patch)
-    _show_frame(axes, training.scan, training.brain, patch // 2 + MARGIN, **grey_range(training.scan))
+    _show_frame(axes, training.scan, training.brain, patch // 2 + MARGIN, **gray_range(training.scan))
     for axis, size in ((axes.xaxis, training.scan.shape[0]), (axes.yaxis, training.scan.shape[1])):
         axis.set_ticks([size * percent / 100 for percent in TICKS], TICKS, fontsize=5.5)
         axis.set_tick_params(length=2, pad=1.5)
@@ -137,7 +137,7 @@ def _draw_enlarged(
     page: Axes, slice_axes: Axes, axes: Axes, training: TrainingExample, spacing: float
 ) -> None:
     patch = len(training.patch)
-    show_slice(axes, training.patch, **grey_range(training.scan))
+    show_slice(axes, training.patch, **gray_range(training.scan))
     for spine in axes.spines.values():
         spine.set(visible=True, color=ELLIPSE, linewidth=1.2)
     half = patch / 2
@@ -190,14 +190,14 @@ def _draw_prediction(page: Axes, axes: Axes, training: TrainingExample, spacing:
     """The predicted Gaussian as an ellipse, on the slice with the true place."""
     shape = np.asarray(training.scan.shape)
     _show_frame(
-        axes, training.scan, training.brain, len(training.patch) // 2 + MARGIN, **grey_range(training.scan)
+        axes, training.scan, training.brain, len(training.patch) // 2 + MARGIN, **gray_range(training.scan)
     )
-    centre, deviation = shape * training.mean / 100, shape * training.deviation / 100
-    axes.add_patch(Ellipse(centre, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=1.1))
-    axes.plot(*centre, "+", color=ELLIPSE, markersize=5, markeredgewidth=1)
+    center, deviation = shape * training.mean / 100, shape * training.deviation / 100
+    axes.add_patch(Ellipse(center, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=1.1))
+    axes.plot(*center, "+", color=ELLIPSE, markersize=5, markeredgewidth=1)
     axes.plot(*training.place, "o", color=PLACE, markersize=3)
     page.text(6.37, 5.0, "ellipse: μ and 2 σ; dot: Y", ha="center", va="bottom", fontsize=6)
-    error = spacing * np.linalg.norm(centre - training.place)
+    error = spacing * np.linalg.norm(center - training.place)
     (x, y), (sd_x, sd_y) = training.mean, training.deviation
     page.text(
         6.37,
@@ -209,22 +209,22 @@ def _draw_prediction(page: Axes, axes: Axes, training: TrainingExample, spacing:
     )
 
 
-def _draw_inference(figure: Figure, page: Axes, inference: InferenceExample, colour_map: str) -> None:
+def _draw_inference(figure: Figure, page: Axes, inference: InferenceExample, color_map: str) -> None:
     """The scan, the two parts of the score and their sum, with the truth's outline."""
     brain = np.isfinite(inference.maps["score"])
-    colours = mpl.colormaps[colour_map].with_extremes(bad=OUTSIDE)
+    colors = mpl.colormaps[color_map].with_extremes(bad=OUTSIDE)
     width, bottom, height = 1.42, 0.55, 1.5
     lefts = (0.1, 2.08, 3.83, 5.6)
     axes = _axes(figure, lefts[0], bottom, width, height)
-    _show_frame(axes, inference.scan, brain, MARGIN, **grey_range(inference.scan))
+    _show_frame(axes, inference.scan, brain, MARGIN, **gray_range(inference.scan))
     _title(page, lefts[0] + width / 2, f"scan, slice z {inference.z}")
     for left, (name, (title, unit, limits)) in zip(lefts[1:], MAPS.items(), strict=True):
         axes = _axes(figure, left, bottom, width, height)
         values = np.ma.masked_invalid(inference.maps[name])
-        picture = _show_frame(axes, values, brain, MARGIN, cmap=colours, vmin=limits[0], vmax=limits[1])
+        picture = _show_frame(axes, values, brain, MARGIN, cmap=colors, vmin=limits[0], vmax=limits[1])
         if name == "score":
-            for colour, line in (("black", 1.8), ("white", 0.9)):
-                axes.contour(inference.lesion.T, levels=[0.5], colors=colour, linewidths=line)
+            for color, line in (("black", 1.8), ("white", 0.9)):
+                axes.contour(inference.lesion.T, levels=[0.5], colors=color, linewidths=line)
         bar = figure.colorbar(
             picture,
             cax=_axes(figure, left + 0.15, 0.43, width - 0.3, 0.06),

@@ -18,8 +18,8 @@ REJECTED_NEAR = (1.0, 1.0)  # the corner at the right and in front
 class TrainingExample:
     """One healthy slice, an accepted patch with its prediction, and a rejected patch.
 
-    title: dataset and subject.  scan: (x, y) standardised.  brain: (x, y) boolean.  z: index of the slice.
-    slice_location: percent of the grid's height.  place, rejected: (2,) voxel x, y of the patches' centres.
+    title: dataset and subject.  scan: (x, y) standardized.  brain: (x, y) boolean.  z: index of the slice.
+    slice_location: percent of the grid's height.  place, rejected: (2,) voxel x, y of the patches' centers.
     rejected_share: brain in the rejected patch, fraction.  patch: (p, p), what the network is given.
     mean: (2,) predicted location, percent of the grid.  deviation: (2,) its standard deviation, percent.
     latent_size: of the encoder's output.
@@ -43,7 +43,7 @@ class TrainingExample:
 class InferenceExample:
     """One slice of a scan with lesions and its maps.
 
-    title: dataset and subject.  scan: (x, y) standardised.  lesion: (x, y) boolean.  z: index of the slice.
+    title: dataset and subject.  scan: (x, y) standardized.  lesion: (x, y) boolean.  z: index of the slice.
     maps: log_error, log_variance and score, (x, y), NaN outside the brain, before the median filter.
     stride: voxels from one patch to the next.
     """
@@ -63,7 +63,7 @@ def training_example(
 
     The points are ACCEPTED_NEAR and REJECTED_NEAR of the brain's extent in the slice; the rejected patch holds less
     than 20 % of brain, but at least half of that, so that there is something to be seen.
-    volume: (x, y, z) float32, standardised.  mask: (x, y, z) boolean.
+    volume: (x, y, z) float32, standardized.  mask: (x, y, z) boolean.
     Raises ValueError when the slice has no accepted or no rejected place.
     """
     z = fullest_slice(mask)
@@ -106,7 +106,7 @@ def inference_example(
 ) -> InferenceExample:
     """The slice with the most lesion, scored at every voxel of its brain.
 
-    volume: (x, y, z) float32, standardised.  mask, lesion: (x, y, z) boolean.
+    volume: (x, y, z) float32, standardized.  mask, lesion: (x, y, z) boolean.
     """
     z = lesion_slice(lesion, mask)
     wanted = np.zeros_like(mask)

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from patch2loc.figures.style import (
-    COLOUR_MAP,
+    COLOR_MAP,
     COLUMN_WIDTH,
     ORIENTATION,
     RC,
     SCORE_RANGE,
-    grey_range,
+    gray_range,
     mark_sides,
     show_slice,
 )
@@ -85,13 +85,13 @@ def evenly_spaced_slices(mask: np.ndarray, count: int) -> list[int]:
 def slice_figure(
     cases: Sequence[SliceCase],
     score_range: tuple[float, float] = SCORE_RANGE,
-    colour_map: str = COLOUR_MAP,
+    color_map: str = COLOR_MAP,
     score_label: str = "abnormality score",
 ) -> Figure:
     """One row per case: scan, heatmap and, when any case has a lesion, the truth in white.
 
-    The heatmap's colours run over the fixed `score_range` (paper: 0 to 12) and are grey outside the
-    mask. colour_map: "jet" as in the paper, or style.COLOUR_BLIND_SAFE.
+    The heatmap's colors run over the fixed `score_range` (paper: 0 to 12) and are gray outside the
+    mask. color_map: "jet" as in the paper, or style.COLOR_BLIND_SAFE.
     """
     with_truth = any(case.lesion is not None for case in cases)
     columns = ["scan", "heatmap", "ground truth"] if with_truth else ["scan", "heatmap"]
@@ -99,14 +99,14 @@ def slice_figure(
     figure = Figure(figsize=(max(width, COLUMN_WIDTH), 1.45 * len(cases) + 0.45), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06)
     panels = figure.subplots(len(cases), len(columns), squeeze=False)
-    colours = mpl.colormaps[colour_map].with_extremes(bad=OUTSIDE)
+    colors = mpl.colormaps[color_map].with_extremes(bad=OUTSIDE)
     picture = None
     for case, axes in zip(cases, panels, strict=True):
         frame = brain_frame(case.heatmap)
-        show_slice(axes[0], case.scan[frame][:, :, case.z], **grey_range(case.scan))
+        show_slice(axes[0], case.scan[frame][:, :, case.z], **gray_range(case.scan))
         mark_sides(axes[0])
         heat = np.ma.masked_invalid(case.heatmap[frame][:, :, case.z])
-        picture = show_slice(axes[1], heat, cmap=colours, vmin=score_range[0], vmax=score_range[1])
+        picture = show_slice(axes[1], heat, cmap=colors, vmin=score_range[0], vmax=score_range[1])
         if case.lesion is not None:
             _show_truth(axes[2], case, frame)
         elif with_truth:

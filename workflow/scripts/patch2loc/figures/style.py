@@ -15,8 +15,8 @@ PAGE_WIDTH = 7.2
 NORMAL = "#1f5fbf"
 ABNORMAL = "#d0312d"
 SCORE_RANGE = (0.0, 12.0)
-COLOUR_MAP = "jet"
-COLOUR_BLIND_SAFE = "viridis"
+COLOR_MAP = "jet"
+COLOR_BLIND_SAFE = "viridis"
 ORIENTATION = "Radiological convention: left of the image is the subject's right; anterior is up."
 RC = {
     "font.family": "DejaVu Sans",
@@ -61,16 +61,14 @@ def show_slice(axes: Axes, image: np.ndarray, **how: object) -> object:
     return picture
 
 
-def grey_range(scan: np.ndarray) -> dict[str, object]:
-    """Grey colour map from black to the 99.5th percentile of the scan's non-zero voxels."""
+def gray_range(scan: np.ndarray) -> dict[str, object]:
+    """Gray color map from black to the 99.5th percentile of the scan's non-zero voxels."""
     inside = scan[scan > 0]
     top = float(np.percentile(inside, 99.5)) if inside.size else 1.0
     return {"cmap": "gray", "vmin": 0.0, "vmax": top}
 
 
-def mark_sides(axes: Axes, colour: str = "white") -> None:
+def mark_sides(axes: Axes, color: str = "white") -> None:
     """Write R and L in the lower corners of a slice drawn by `show_slice`."""
     for side, where, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
-        axes.text(
-            where, 0.02, side, transform=axes.transAxes, ha=align, va="bottom", color=colour, fontsize=6
-        )
+        axes.text(where, 0.02, side, transform=axes.transAxes, ha=align, va="bottom", color=color, fontsize=6)

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.figures.method_styles import (
-    EMPHASISED,
+    EMPHASIZED,
     MethodStyle,
     marker_handle,
     method_legend,
@@ -41,7 +41,7 @@ def subject_points(metrics_by_fold: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def running_median(points: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Medians of volume and measure over a fifth of the subjects, at least five, that are neighbours in volume.
+    """Medians of volume and measure over a fifth of the subjects, at least five, that are neighbors in volume.
 
     points: of `subject_points`. Columns lesion_ml and `measure`.
     """
@@ -74,7 +74,7 @@ def subjects_figure(
         for panel, (measure, label) in zip(row, MEASURES.items(), strict=True):
             crowded = sum(map(len, found.values())) > MOST_MARKERS
             for method, own in found.items():
-                if not crowded or method == EMPHASISED:
+                if not crowded or method == EMPHASIZED:
                     _scatter(panel, own, measure, styles[method])
                 if len(own) >= FEWEST_FOR_TREND:
                     _trend(panel, running_median(own, measure), styles[method])
@@ -106,8 +106,8 @@ def _said(found: Mapping[str, pd.DataFrame], measure: str) -> str:
     """How many scans a panel shows, and how Patch2Loc's measure goes with the volume."""
     count = max(map(len, found.values()), default=0)
     text = f"{count} scan{'s' if count != 1 else ''} with lesion"
-    rho = rank_correlation(found[EMPHASISED], measure) if EMPHASISED in found else float("nan")
-    return text if np.isnan(rho) else f"{text}; {shown(EMPHASISED)}: ρ = {rho:.2f}"
+    rho = rank_correlation(found[EMPHASIZED], measure) if EMPHASIZED in found else float("nan")
+    return text if np.isnan(rho) else f"{text}; {shown(EMPHASIZED)}: ρ = {rho:.2f}"
 
 
 def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle) -> None:
@@ -121,7 +121,7 @@ def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle
         marker=style.marker,
         markersize=style.size / (2.5 if many else 1.3),
         markeredgewidth=0,
-        color=style.colour,
+        color=style.color,
         alpha=0.35 if many else 0.8,
         clip_on=False,
         zorder=style.order,
@@ -131,7 +131,7 @@ def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle
 def _trend(panel: Axes, trend: pd.DataFrame, style: MethodStyle) -> None:
     panel.plot(
         *trend.to_numpy().T,
-        color=style.colour,
+        color=style.color,
         linestyle=style.line,
         linewidth=style.width * 0.8,
         zorder=style.order,

@@ -7,7 +7,7 @@ import pandas as pd
 from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
-NATIVE, SETTINGS = autoencoder.NATIVE, autoencoder.SETTINGS
+AS_PUBLISHED, SETTINGS = autoencoder.AS_PUBLISHED, autoencoder.SETTINGS
 
 
 def fit(

@@ -8,10 +8,10 @@ import pandas as pd
 
 from patch2loc.method_interface import Volumes
 from patch2loc.methods import ddpm
-from patch2loc.methods.ddpm import NATIVE
+from patch2loc.methods.ddpm import AS_PUBLISHED
 from patch2loc.methods.reconstruction import diffusion
 
-__all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
+__all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
 
 TIME_STEPS = (249, 499, 749)  # of 1,000
 ENCODER = {"encoder_widths": [64, 128, 256, 512]}

@@ -20,7 +20,7 @@ from patch2loc.methods.reconstruction.training import train
 CELL = 16.0  # mm between the noise's random values
 NOISE = 0.2  # standard deviation of these
 FOREGROUND = 0.01  # intensity above which a voxel gets noise
-GROUPS = (8, 16, 16, 32)  # of the group normalisation of each level
+GROUPS = (8, 16, 16, 32)  # of the group normalization of each level
 PSEUDO_EPOCH = 32  # steps between changes of the learning rate
 WEIGHT_DECAY, CLIP = 1e-5, 0.5
 PAPER = {
@@ -39,10 +39,10 @@ SETTINGS = {
     "short": PAPER | {"steps": 16000, "validations": 20},
     "paper": PAPER,
 }
-NATIVE = {"erosion": 3, "median": 5}
+AS_PUBLISHED = {"erosion": 3, "median": 5}
 
 
-class StandardisedConv(nn.Conv2d):
+class StandardizedConv(nn.Conv2d):
     """A 3 x 3 convolution whose kernels have mean 0 and standard deviation 1, over maps with reflected edges."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -60,7 +60,7 @@ class StandardisedConv(nn.Conv2d):
 def _block(before: int, after: int, groups: int) -> nn.Sequential:
     layers = []
     for width in (before, after):
-        layers += [StandardisedConv(width, after), nn.SiLU(), nn.GroupNorm(groups, after)]
+        layers += [StandardizedConv(width, after), nn.SiLU(), nn.GroupNorm(groups, after)]
     return nn.Sequential(*layers)
 
 
@@ -126,13 +126,13 @@ def fit(
 
     torch.manual_seed(settings["seed"])
     network = UNet(settings["widths"]).to(device)
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         network.parameters(), settings["learning_rate"], weight_decay=WEIGHT_DECAY, amsgrad=True, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate_share(step, settings["half_period"])
+        optimizer, lambda step: learning_rate_share(step, settings["half_period"])
     )
-    history = train(network, loss, *pools, settings, checkpoint, optimiser, schedule, CLIP)
+    history = train(network, loss, *pools, settings, checkpoint, optimizer, schedule, CLIP)
     state = {"weights": weights_of(network), "widths": list(settings["widths"])}
     return state | {"spacing": settings["spacing"]}, history
 

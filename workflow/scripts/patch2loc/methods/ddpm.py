@@ -35,7 +35,7 @@ SETTINGS = {
     "short": PAPER | {"steps": 4800, "validations": 20},
     "paper": PAPER,
 }
-NATIVE = {"erosion": 3, "median": 5}
+AS_PUBLISHED = {"erosion": 3, "median": 5}
 
 
 def fit(

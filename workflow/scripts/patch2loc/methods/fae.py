@@ -17,7 +17,7 @@ from patch2loc.methods.reconstruction import feature_autoencoder
 from patch2loc.methods.reconstruction.slice_features import imagenet_features
 
 PRETRAINED = ("resnet18_imagenet",)
-NATIVE, SETTINGS = feature_autoencoder.NATIVE, feature_autoencoder.SETTINGS
+AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
 IMAGENET, RANDOM = "ResNet-18 of ImageNet", "random ResNet-18"
 
 

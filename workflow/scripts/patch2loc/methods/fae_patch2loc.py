@@ -15,7 +15,7 @@ from patch2loc.methods.reconstruction.slice_features import SliceFeatures
 from patch2loc.network import location
 
 NEEDS = ("patch2loc",)
-NATIVE, SETTINGS = feature_autoencoder.NATIVE, feature_autoencoder.SETTINGS
+AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
 
 
 def fit(

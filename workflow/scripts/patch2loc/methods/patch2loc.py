@@ -45,7 +45,7 @@ def fit_network(
 
 
 def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A standardised scan as the network sees it, (x, y, z) float32: as it is."""
+    """A standardized scan as the network sees it, (x, y, z) float32: as it is."""
     return volume
 
 

@@ -1,4 +1,4 @@
-"""Patch2Loc for other scanners, not the paper's: trained on levelled scans and patches that are changed at random."""
+"""Patch2Loc for other scanners, not the paper's: trained on leveled scans and patches that are changed at random."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,13 +10,13 @@ import pandas as pd
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.methods import patch2loc
-from patch2loc.network.levelling import LevelledScans, levelled, mean_low_pass
+from patch2loc.network.leveling import LeveledScans, leveled, mean_low_pass
 from patch2loc.network.location import PatchNetwork
 from patch2loc.network.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, published
 
-OWN_SETTINGS = {"levelled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
+OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}
 
 predictor = patch2loc.predictor
@@ -25,9 +25,9 @@ predictor = patch2loc.predictor
 def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
 ) -> tuple[dict, pd.DataFrame]:
-    """Train the location network on levelled scans; training patches are changed at random, validation's are not.
+    """Train the location network on leveled scans; training patches are changed at random, validation's are not.
 
-    settings: levelled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
+    settings: leveled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
     and those of Patch2Loc.  Raises InputError for changes that there are not.
     """
     return fit_robust("patch2loc_robust", training, validation, settings, checkpoint, device)
@@ -50,10 +50,10 @@ def fit_robust(
             "none; correct it"
         )
     spacing, scans, kept = settings["spacing"], (training, validation), {}
-    if settings["levelled"]:
+    if settings["leveled"]:
         # The training scans are read twice, for the mean and for the patches: kept, they would fill the memory.
         kept = {"reference": mean_low_pass(training, spacing), "spacing": spacing}
-        scans = [LevelledScans(given, **kept) for given in scans]
+        scans = [LeveledScans(given, **kept) for given in scans]
     change = partial(change_patches, changes=changes, patch=patch) if changes else None
     pools = [
         PatchPool(scans[0], patch, device, change, margin(changes, patch)),
@@ -64,10 +64,10 @@ def fit_robust(
 
 
 def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A standardised scan as the network sees it, (x, y, z) float32: levelled, if those of the training were."""
+    """A standardized scan as the network sees it, (x, y, z) float32: leveled, if those of the training were."""
     if "reference" not in state:
         return volume
-    return levelled(volume, mask, state["reference"], state["spacing"])
+    return leveled(volume, mask, state["reference"], state["spacing"])
 
 
 def scorer(

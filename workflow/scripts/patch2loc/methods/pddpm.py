@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.method_interface import Volumes
-from patch2loc.methods.ddpm import NATIVE, SETTINGS, STEP
+from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STEP
 from patch2loc.methods.reconstruction import diffusion
 
-__all__ = ["NATIVE", "SETTINGS", "fit", "scorer"]
+__all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
 
 
 def fit(

@@ -32,7 +32,7 @@ from patch2loc.methods.reconstruction.reversed_autoencoder import (
     losses,
     mean_squared_error,
     moved,
-    optimisers,
+    optimizers,
 )
 from patch2loc.methods.reconstruction.saliency import (
     Perception,
@@ -56,7 +56,7 @@ SETTINGS = {
     "short": ra.SETTINGS["short"] | PAINTER,
     "paper": ra.SETTINGS["paper"] | PAINTER,
 }
-NATIVE = ra.NATIVE
+AS_PUBLISHED = ra.AS_PUBLISHED
 FEATURES, SIMILARITY = "VGG-19 of ImageNet", "structural similarity"  # what the painting is trained by
 
 
@@ -82,7 +82,7 @@ class Phanes(nn.Module):
 def anomaly(perceived: Perception | None, slices: Tensor, coarse: Tensor, brain: Tensor) -> Tensor:
     """How unlike slices and their coarse reconstructions are: (n, 1, x, y) float32, 0 outside the brain.
 
-    The absolute difference after equalised contrast, of which the 95th percentile of each slice's brain becomes 1 and
+    The absolute difference after equalized contrast, of which the 95th percentile of each slice's brain becomes 1 and
     what is above it, too; times the saliency.
     perceived: of `saliency.perception`.  slices, coarse, brain (boolean): (n, 1, x, y).
     """
@@ -125,7 +125,7 @@ def fit(
     own = {**settings, "precision": "float32"}  # the exponentials of the encoder's loss need it
     rate = settings["learning_rate"]
     painters = torch.optim.Adam(network.painter.parameters(), rate, fused=True)
-    adams = [*optimisers(network.autoencoder, rate), painters]
+    adams = [*optimizers(network.autoencoder, rate), painters]
     history = train(network, turns, *pools, own, checkpoint, adams, measure=measure)
     state = {
         "weights": weights_of(network),
@@ -152,7 +152,7 @@ def threshold_of(
 def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """Score by the absolute difference of slices and what is painted; natively times their saliency.
+    """Score by the absolute difference of slices and what is painted; as published times their saliency.
 
     Both are 0 outside the mask that the painting fills.
     """
@@ -167,6 +167,6 @@ def scorer(
         with half:
             painted = inpainted(network.painter, slices, masks)
         residual = (slices - painted).abs()
-        return {"score": residual, "native": residual * saliency(perceived, painted, slices)}
+        return {"score": residual, "as_published": residual * saliency(perceived, painted, slices)}
 
     return slice_score(maps_of, device, state["spacing"], ra.multiple_of(state["network"]))

@@ -17,7 +17,7 @@ from patch2loc.methods.reconstruction.reversed_autoencoder import (
     losses,
     mean_squared_error,
     moved,
-    optimisers,
+    optimizers,
 )
 from patch2loc.methods.reconstruction.saliency import (
     Perception,
@@ -48,20 +48,20 @@ SETTINGS = {
     "short": PAPER | {"steps": 18000, "validations": 20},
     "paper": PAPER,
 }
-NATIVE = {"erosion": 0, "median": 1}  # the authors' score, as it is
+AS_PUBLISHED = {"erosion": 0, "median": 1}  # the authors' score, as it is
 
 
 def anomaly(perceived: Perception | None, slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
-    """The authors' score: the absolute difference after equalised contrast, times the saliency of before and after it.
+    """The authors' score: the absolute difference after equalized contrast, times the saliency of before and after it.
 
     All (n, 1, x, y); 0 outside the brain (boolean).  perceived: of `saliency.perception`; with None, where there are no
     perceptual distances, the difference times itself smoothed.
     """
-    equalised, others = clahe(slices, brain), clahe(reconstructed, brain)
-    residual = (equalised - others).abs()
+    equalized, others = clahe(slices, brain), clahe(reconstructed, brain)
+    residual = (equalized - others).abs()
     if perceived is None:
         return residual * smoothed(residual)
-    return residual * saliency(perceived, slices, reconstructed) * saliency(perceived, equalised, others)
+    return residual * saliency(perceived, slices, reconstructed) * saliency(perceived, equalized, others)
 
 
 def fit(
@@ -81,7 +81,7 @@ def fit(
         return losses(network, moved(slices, generator), masks, generator)
 
     own = {**settings, "precision": "float32"}  # the exponentials of the encoder's loss need it
-    adams = optimisers(network, settings["learning_rate"])
+    adams = optimizers(network, settings["learning_rate"])
     history = train(network, turns, *pools, own, checkpoint, adams, measure=mean_squared_error)
     state = {
         "weights": weights_of(network),
@@ -95,15 +95,15 @@ def fit(
 def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """Score by the absolute residual of reconstructions by the mean code; natively by `anomaly`."""
+    """Score by the absolute residual of reconstructions by the mean code; as published by `anomaly`."""
     network = with_weights(ReversedAutoencoder(**state["network"]), state["weights"], device)
     perceived = perception(state["perception"], device)
 
-    def native(slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
+    def as_published(slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
         return anomaly(perceived, slices, reconstructed, brain)
 
     multiple = multiple_of(state["network"])
-    return residual_score(network, device, state["spacing"], precision, multiple, native=native)
+    return residual_score(network, device, state["spacing"], precision, multiple, as_published=as_published)
 
 
 def multiple_of(network: Mapping[str, Any]) -> int:

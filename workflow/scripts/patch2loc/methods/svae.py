@@ -53,7 +53,7 @@ SETTINGS = {
     | {"steps": 500, "batch": 1, "learning_rate": 5e-4, "validations": 10, "validation_slices": 500},
     "paper": PAPER,
 }
-NATIVE = autoencoder.NATIVE
+AS_PUBLISHED = autoencoder.AS_PUBLISHED
 
 
 class ScanAutoencoder(nn.Module):

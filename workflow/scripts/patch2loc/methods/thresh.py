@@ -26,8 +26,8 @@ def scorer(
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
         brain = np.sort(volume[mask])
-        equalised = np.full(volume.shape, np.nan, np.float32)
-        equalised[wanted] = np.searchsorted(brain, volume[wanted], side="right") / len(brain)
-        return {"score": equalised}
+        equalized = np.full(volume.shape, np.nan, np.float32)
+        equalized[wanted] = np.searchsorted(brain, volume[wanted], side="right") / len(brain)
+        return {"score": equalized}
 
     return score

@@ -8,7 +8,7 @@ from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
 SETTINGS = {budget: chosen | {"dropout": 0.1} for budget, chosen in autoencoder.SETTINGS.items()}
-NATIVE = autoencoder.NATIVE
+AS_PUBLISHED = autoencoder.AS_PUBLISHED
 
 
 def fit(

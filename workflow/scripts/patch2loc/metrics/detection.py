@@ -95,7 +95,7 @@ def detections(
 
 
 def surface(volume: np.ndarray, spacing: float) -> np.ndarray:
-    """Places of the voxels on the surface of (x, y, z) boolean, (n, 3) mm: one of their six neighbours is not in it."""
+    """Places of the voxels on the surface of (x, y, z) boolean, (n, 3) mm: one of their six neighbors is not in it."""
     return np.argwhere(volume & ~binary_erosion(volume)) * spacing
 
 

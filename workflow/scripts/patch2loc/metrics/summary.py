@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("mean", "sd", "ci_low", "ci_high", "n_subjects", "n_folds")  # of `summary_of`
-SUMMARISED = ("auprc", "best_dice", "auroc", "auroc_healthy")
+SUMMARIZED = ("auprc", "best_dice", "auroc", "auroc_healthy")
 RESAMPLES = 2000
 
 
-def summarise(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
-    """One row for each measure of SUMMARISED: metric, the columns of `summary_of`, and prevalence.
+def summarize(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.DataFrame:
+    """One row for each measure of SUMMARIZED: metric, the columns of `summary_of`, and prevalence.
 
-    metrics_by_fold: one table per fold (columns subject, prevalence and SUMMARISED). prevalence: mean over the
+    metrics_by_fold: one table per fold (columns subject, prevalence and SUMMARIZED). prevalence: mean over the
     subjects that have the measure. A measure that no subject has, as for healthy scans, gives NaN and n_subjects 0.
     Raises ValueError without folds, and for a subject listed twice in a fold.
     """
     rows = []
-    for metric in SUMMARISED:
+    for metric in SUMMARIZED:
         row = summary_of(metrics_by_fold, metric, seed)
         with_value = _by_subject(metrics_by_fold, metric).index
         prevalence = _by_subject(metrics_by_fold, "prevalence").reindex(with_value)
@@ -85,7 +85,7 @@ def resampling_counts(subjects: int, seed: int, resamples: int) -> np.ndarray:
 def _by_subject(metrics_by_fold: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
     """Subjects x folds of one column, subjects in sorted order, those without any value left out."""
     if not metrics_by_fold:
-        raise ValueError("no metrics to summarise: one table per fold was expected")
+        raise ValueError("no metrics to summarize: one table per fold was expected")
     for fold, table in enumerate(metrics_by_fold):
         twice = table["subject"][table["subject"].duplicated()].tolist()
         if twice:

@@ -1,7 +1,7 @@
 """The location network rewritten for every voxel of a slice: the same numbers for a fraction of the work.
 
-Batch normalisations are folded into the layers before them.  The first convolution and the pool are computed once a
-slice instead of once a patch: neighbouring patches share them but for the zeros around a patch, which make few
+Batch normalizations are folded into the layers before them.  The first convolution and the pool are computed once a
+slice instead of once a patch: neighboring patches share them but for the zeros around a patch, which make few
 variants.  Convolutions on maps of 2 x 2 voxels or fewer are matrix products that leave the zeros out.
 """
 
@@ -41,7 +41,7 @@ def pool_windows(patch: int) -> list[tuple[Taps | None, ...]]:
 class Stem:
     """First convolution, ReLU and pool of the patches of a slice.
 
-    convolution: the first layer with its batch normalisation folded in, (channels, 1, 3, 3).
+    convolution: the first layer with its batch normalization folded in, (channels, 1, 3, 3).
     """
 
     def __init__(self, convolution: nn.Conv2d, patch: int) -> None:
@@ -65,7 +65,7 @@ class Stem:
         window: (x + p - 1, y + p - 1), which holds x * y patches.  Returns (kinds, kinds, x + 4 s, y + 4 s, channels),
         s the pooled map's size less 1: the place (m, n) of the patch that begins at (x, y) is at (x + 4 m, y + 4 n).
         """
-        # The middle one of a place's three convolutions begins 3 voxels before it, its neighbours 2 more and 2 less.
+        # The middle one of a place's three convolutions begins 3 voxels before it, its neighbors 2 more and 2 less.
         reach = 4 * (self.size - 1)
         after = reach + 2 - self.patch
         padded = functional.pad(window, (5, after, 5, after))[None, None]
@@ -229,7 +229,7 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log-variance of the location predicted at voxels.
 
-    volume: (x, y, z) float32, standardised, 0 outside the brain.  voxels: (n, 3) integers.  progress: wraps the
+    volume: (x, y, z) float32, standardized, 0 outside the brain.  voxels: (n, 3) integers.  progress: wraps the
     numbers of the slices that are gone through, as tqdm does.
     Returns two arrays (n, 2) float32, percent and log percent squared.
     """

@@ -139,7 +139,7 @@ def read_landmarks(path: str | Path) -> dict[str, Any]:
     if not (np.diff(rows[1]) > 0).all():
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
-            "starts with equal values was fitted with the background and would make much of a brain one grey: fit "
+            "starts with equal values was fitted with the background and would make much of a brain one gray: fit "
             "landmarks in brain masks"
         )
     return landmarks

@@ -34,7 +34,7 @@ class SmallConv2d(nn.Conv2d):
                 return functional.conv2d(x, self.weight, self.bias)
             return functional.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
         # For the output at (i, j) the kernel's window over the whole input, 1 - i .. 1 - i + height.  Channels stay
-        # innermost, as normalisation is fastest with.
+        # innermost, as normalization is fastest with.
         kernel = self.weight.permute(0, 2, 3, 1)
         windows = [
             kernel[:, 1 - i : 1 - i + height, 1 - j : 1 - j + width].flatten(1) for i in rows for j in columns
@@ -118,14 +118,14 @@ class PatchNetwork(nn.Module):
         return self.mean_branch(latent), self.logvariance_branch(latent)
 
     @torch.no_grad()
-    def rescale_output_(self, centre: Tensor, scale: Tensor) -> None:
-        """Turn a network that predicts (location - centre) / scale into one that predicts locations, exactly.
+    def rescale_output_(self, center: Tensor, scale: Tensor) -> None:
+        """Turn a network that predicts (location - center) / scale into one that predicts locations, exactly.
 
-        centre, scale: (2,), percent.
+        center, scale: (2,), percent.
         """
         mean, log_variance = self.mean_branch[-1], self.logvariance_branch[-1]
         mean.weight.mul_(scale[:, None])
-        mean.bias.mul_(scale).add_(centre)
+        mean.bias.mul_(scale).add_(center)
         log_variance.bias.add_(2 * scale.log())
 
 
@@ -140,7 +140,7 @@ class LocationNetwork(PatchNetwork):
 
 
 def for_inference(network: PatchNetwork) -> PatchNetwork:
-    """A copy in evaluation mode with every batch normalisation folded into the layer before it, channels last."""
+    """A copy in evaluation mode with every batch normalization folded into the layer before it, channels last."""
     folded = deepcopy(network)
     folded.eval().requires_grad_(False)
     for parent in list(folded.modules()):

@@ -1,7 +1,7 @@
 """Random changes of training patches, so that a network does not learn one scanner: contrast, pose, edge of the brain.
 
 The ranges were set beforehand, by what scanners, sequences of one contrast, registrations and brain masks differ in,
-not by results on lesions.  No change moves the centre of a patch, so that locations stay true.
+not by results on lesions.  No change moves the center of a patch, so that locations stay true.
 """
 
 import math
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from patch2loc.network.levelling import DARKEST
+from patch2loc.network.leveling import DARKEST
 
 CHANGES = ("pose", "contrast", "edge")  # in turn
 CHANCE = 0.5  # of each change in each patch
 LOG_GAMMA = 0.4
 GAIN = 0.15  # around 1
-SHADING = 0.1  # greatest change of the gain from the centre of a patch to its edges, along each axis
+SHADING = 0.1  # greatest change of the gain from the center of a patch to its edges, along each axis
 NOISE = 0.05  # greatest standard deviation; 1 is the 98th percentile of the brain
 ANGLE = math.radians(10)
 LOG_SIZE = 0.1  # of the tissue, along each axis
@@ -50,7 +50,7 @@ def change_pose(
 ) -> tuple[Tensor, Tensor]:
     """Patches (n, 1, q, q), half of them resized by up to a tenth along each axis and turned by up to 10 degrees.
 
-    Their tissue turns around the voxel that the patch is centred on.  brain: boolean, of the same shape.
+    Their tissue turns around the voxel that the patch is centered on.  brain: boolean, of the same shape.
     Returns patches and brain, (n, 1, q - 2 reach, q - 2 reach).
     """
     count, cut = len(patches), patches.shape[2]
@@ -62,7 +62,7 @@ def change_pose(
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(count, 2, 2)
     offset = torch.arange(cut, device=patches.device, dtype=patches.dtype)[kept] - cut // 2
     offsets = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=2).flatten(0, 1)
-    # Where each voxel's value comes from, in voxels from the centre: (n, voxels, 2).
+    # Where each voxel's value comes from, in voxels from the center: (n, voxels, 2).
     source = (offsets @ turn) / size[:, None]
     grid = (2 * (source + cut // 2) / (cut - 1) - 1).view(count, len(offset), len(offset), 2)
 
@@ -117,7 +117,7 @@ def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: floa
 
 
 def _blurred(patches: Tensor, brain: Tensor) -> Tensor:
-    """Each voxel the weighted mean of the brain among its 3 x 3 neighbours: edges of the brain do not darken."""
+    """Each voxel the weighted mean of the brain among its 3 x 3 neighbors: edges of the brain do not darken."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
     kernel = (kernel[:, None] * kernel / 16)[None, None]
     weight = functional.conv2d(brain.float(), kernel, padding=1)

@@ -1,6 +1,6 @@
 """Patches: where they may be taken, how they are cut out, and their locations (paper, sections 2.1 and 4.1).
 
-A patch of p x p voxels centred on voxel (x, y) of an axial slice holds rows x - p/2 .. x + p/2 - 1 and
+A patch of p x p voxels centered on voxel (x, y) of an axial slice holds rows x - p/2 .. x + p/2 - 1 and
 columns y - p/2 .. y + p/2 - 1; slices are padded with p/2 zeros.
 """
 
@@ -18,7 +18,7 @@ def pad_slices(slices: Tensor, patch: int) -> Tensor:
 
 
 def cut(padded: Tensor, index: Tensor, x: Tensor, y: Tensor, patch: int) -> Tensor:
-    """Cut the patches centred on voxels (x, y) out of padded slices.
+    """Cut the patches centered on voxels (x, y) out of padded slices.
 
     padded: (slices, x + p, y + p), from `pad_slices`.  index, x, y: (n,), integers.  Returns (n, 1, p, p).
     """

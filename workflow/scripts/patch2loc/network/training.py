@@ -15,8 +15,8 @@ from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
 BETA = 0.5
-# Locations are standardised for training: raw percentages stall it (the loss is the same up to a constant).
-CENTRE = torch.tensor([50.0, 50.0])
+# Locations are standardized for training: raw percentages stall it (the loss is the same up to a constant).
+CENTER = torch.tensor([50.0, 50.0])
 SPREAD = torch.tensor([20.0, 20.0])
 
 
@@ -74,7 +74,7 @@ def train(
     history: rows of step, patches, training_loss, validation_loss, validation_error (percent of the grid),
     validation_error_mm, validation_log_variance (log percent squared), learning_rate, patches_per_second.
     Where a batch does not fit the GPU, its activations wait in main memory until they are needed again: slower, and
-    the same numbers, which parts of a batch would not give, as batch normalisation takes all patches together.
+    the same numbers, which parts of a batch would not give, as batch normalization takes all patches together.
     """
     for spill in (False, True):
         try:
@@ -101,10 +101,10 @@ def _train(
     device = training.volumes.device
     torch.manual_seed(settings.seed)
     network = build(settings).to(device, memory_format=torch.channels_last).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    schedule = _schedule(optimiser, settings)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
+    schedule = _schedule(optimizer, settings)
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
-    offset, scale = CENTRE.to(device), SPREAD.to(device)
+    offset, scale = CENTER.to(device), SPREAD.to(device)
 
     def losses_of(step: int) -> list[Tensor]:
         generator = training.generator(settings.seed, 1, step)
@@ -120,7 +120,7 @@ def _train(
 
     history = train_in_steps(
         network,
-        [optimiser],
+        [optimizer],
         schedule,
         losses_of,
         validate,
@@ -161,7 +161,7 @@ def _validate(
         ]
     network.train()
     mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))
-    offset, scale = CENTRE.to(mean), SPREAD.to(mean)
+    offset, scale = CENTER.to(mean), SPREAD.to(mean)
     error = mean * scale + offset - place
     extent = settings.spacing * torch.tensor(validation.volumes.shape[2:], device=error.device)
     return {
@@ -172,9 +172,9 @@ def _validate(
     }
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
+def _schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
     if settings.schedule == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=settings.steps + 1, cycle_momentum=False
+            optimizer, settings.learning_rate, total_steps=settings.steps + 1, cycle_momentum=False
         )
-    return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

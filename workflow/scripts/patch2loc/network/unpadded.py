@@ -1,7 +1,7 @@
 """A location network that never pads inside a patch, so that the map of a slice is one dense pass.  Not in the paper.
 
 The convolutions are valid ones and the pools do not overlap.  What a layer gives at a place then depends on the voxels
-it sees alone, not on where the patch ends, and neighbouring patches share everything but the heads.  The dense pass
+it sees alone, not on where the patch ends, and neighboring patches share everything but the heads.  The dense pass
 computes each layer once a slice: a pool is taken at every place, and what is two places apart afterwards goes on as a
 map of its own (four of them a pool), on which the next convolution is an ordinary one.
 """
@@ -27,7 +27,7 @@ HEAD_MAPS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution, normalised and rectified, and the pool after it, if any.
+    """A convolution, normalized and rectified, and the pool after it, if any.
 
     size: voxels of the map that it gives, along one axis, pooled.
     """
@@ -46,7 +46,8 @@ def layout(patch: int) -> list[Layer]:
     """
     if patch < SMALLEST or patch % 2:
         raise InputError(
-            f"patch: {patch} found, an even number of {SMALLEST} voxels or more expected by patch2loc_dense; change it"
+            f"patch: {patch} found, an even number of {SMALLEST} voxels or more expected by a network without padding; "
+            "change it"
         )
     layers, size = [], patch
     while size > WIDEST_LAST:

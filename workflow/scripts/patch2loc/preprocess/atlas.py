@@ -41,7 +41,7 @@ def load_atlas(name_or_folder: str | Path, modality: str) -> Atlas:
 
     `name_or_folder` is "icbm152" or a folder with the skull-stripped SRI24 atlas (spgr.nii is T1, late.nii
     T2). ICBM152 has no T2 map in nilearn: its T2 is a simulated contrast, made from the tissue maps with
-    bright fluid, mid-grey cortex and dark white matter. It serves registration, where only the contrast
+    bright fluid, mid-gray cortex and dark white matter. It serves registration, where only the contrast
     matters. Raises InputError when a file is missing or the modality is neither T1 nor T2.
     """
     if modality not in SRI24_FILES:
@@ -54,19 +54,19 @@ def load_atlas(name_or_folder: str | Path, modality: str) -> Atlas:
 def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Grid:
     """The grid over `atlas` that all scans are brought to: `shape` voxels of `spacing` mm.
 
-    SRI24: the centre crop of the paper (section 4), which is whole atlas voxels wherever the grid is 1 mm.
-    ICBM152, whose brain is off the centre of its array: centred on the brain's bounding box.
+    SRI24: the center crop of the paper (section 4), which is whole atlas voxels wherever the grid is 1 mm.
+    ICBM152, whose brain is off the center of its array: centered on the brain's bounding box.
     """
     if atlas.name == "sri24":
         extent = np.asarray(shape) * spacing
         size = np.asarray(atlas.image.shape)
-        centre = size // 2 - extent / 2 + (extent - 1) / 2
+        center = size // 2 - extent / 2 + (extent - 1) / 2
     else:
-        centre = [
+        center = [
             (edge.start + edge.stop - 1) / 2 for edge in ndimage.find_objects(atlas.mask.astype(np.uint8))[0]
         ]
-    millimetres = atlas.affine[:3, :3] @ np.asarray(centre) + atlas.affine[:3, 3]
-    return Grid(tuple(shape), float(spacing), tuple(float(value) for value in millimetres))
+    millimeters = atlas.affine[:3, :3] @ np.asarray(center) + atlas.affine[:3, 3]
+    return Grid(tuple(shape), float(spacing), tuple(float(value) for value in millimeters))
 
 
 def _load_icbm152(modality: str) -> Atlas:
@@ -76,11 +76,11 @@ def _load_icbm152(modality: str) -> Atlas:
     mask = _brain(t1)
     if modality == "T1":
         return Atlas(t1 * mask, mask, affine, "icbm152")
-    grey, white = (
+    gray, white = (
         volumes.read(folder / ICBM152_FILE.format(tissue=tissue))[0] / 255 for tissue in ("gm", "wm")
     )
-    fluid = np.clip(1 - grey - white, 0, 1)
-    t2 = T2_CONTRAST["csf"] * fluid + T2_CONTRAST["gm"] * grey + T2_CONTRAST["wm"] * white
+    fluid = np.clip(1 - gray - white, 0, 1)
+    t2 = T2_CONTRAST["csf"] * fluid + T2_CONTRAST["gm"] * gray + T2_CONTRAST["wm"] * white
     return Atlas((255 * t2 * mask).astype(np.float32), mask, affine, "icbm152")
 
 

@@ -1,6 +1,6 @@
 """Scans as physical images: checks, SimpleITK in and out, coarser copies, one thread.
 
-SimpleITK counts millimetres to the left and the posterior (LPS) and its arrays are (z, y, x); everything
+SimpleITK counts millimeters to the left and the posterior (LPS) and its arrays are (z, y, x); everything
 else here is RAS and (x, y, z). The change happens in this module and nowhere else.
 """
 
@@ -50,7 +50,7 @@ def itk_errors(scan: Path) -> Iterator[None]:
 def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a raw scan as stored: (float32 array, affine), after checking that it can be processed.
 
-    Raises InputError when the file cannot be read, its affine is no map from voxels to millimetres, its header does
+    Raises InputError when the file cannot be read, its affine is no map from voxels to millimeters, its header does
     not tell where it lies (`check_pose`), a voxel is not finite, or no two voxels differ.
     """
     array, affine = volumes.read(path)
@@ -213,7 +213,7 @@ def resample(
 ) -> np.ndarray:
     """Bring a volume to `grid` through `transform` (atlas to scan points), linearly: (x, y, z) float32.
 
-    Linear interpolation never leaves the range of its neighbours: no ringing at the edge of a stripped brain.
+    Linear interpolation never leaves the range of its neighbors: no ringing at the edge of a stripped brain.
     """
     return resample_like(array, affine, grid.shape, grid.affine, transform, outside)
 

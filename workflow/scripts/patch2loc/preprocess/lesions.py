@@ -22,7 +22,7 @@ def carry_lesion(
     as the scan's voxels. A lesion (26-connected) that would vanish so keeps the voxel that it fills most.
     The lesion is not cut by the brain mask, because lesion that the mask misses has to count as missed.
 
-    Report, in millilitres of the scan: source_ml = lost_to_grid_ml (outside the grid's field of view) +
+    Report, in milliliters of the scan: source_ml = lost_to_grid_ml (outside the grid's field of view) +
     lost_to_mask_ml (inside it, outside the brain mask) + kept_ml.  grid_ml is the volume of the mask on the
     grid, in atlas space, where `scale` is the transform's change of volume: expected_grid_ml is what it
     should be.  Also the number of lesions in the scan, of those in the field of view, and of those kept as

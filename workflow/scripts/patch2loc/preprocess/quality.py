@@ -22,11 +22,11 @@ from patch2loc.preprocess.skull_strip import BRAIN_ML
 SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
 ROTATION_DEGREES = 35.0
 ATLAS_DICE = 0.85
-LIKENESS = 0.05  # a glioma with much oedema in T2: 0.06; brains registered in a wrong pose: 0.01 to 0.045
+LIKENESS = 0.05  # a glioma with much edema in T2: 0.06; brains registered in a wrong pose: 0.01 to 0.045
 BIAS_RATIO = 3.0
 # Beyond these bounds a registration has failed, whatever the scan.
 FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
-COLOURS = {"atlas": "#00d5ff", "mask": "#ffd400", "lesion": "#ff2f4f"}
+COLORS = {"atlas": "#00d5ff", "mask": "#ffd400", "lesion": "#ff2f4f"}
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
@@ -163,18 +163,18 @@ def picture(
     volume: (x, y, z), the scan on the grid, not cut by the mask, so that what was left out can be seen.
     atlas_on_grid: the atlas image there; its outlines are its brain and its dark or bright inner borders.
     """
-    centre = np.array(volume.shape) // 2
+    center = np.array(volume.shape) // 2
     most = [
         lesion.sum(axis=tuple({0, 1, 2} - {axis})).argmax() if lesion.any() else None for axis in range(3)
     ]
-    axial = [volume.shape[2] // 5, most[2] if lesion.any() else centre[2], volume.shape[2] * 4 // 5]
+    axial = [volume.shape[2] // 5, most[2] if lesion.any() else center[2], volume.shape[2] * 4 // 5]
     beside = most[0] if lesion.any() else volume.shape[0] // 3
     views = [
         (2, axial[0]),
         (2, axial[1]),
         (2, axial[2]),
-        (1, most[1] if lesion.any() else centre[1]),
-        (0, centre[0]),
+        (1, most[1] if lesion.any() else center[1]),
+        (0, center[0]),
     ]
     views.append((0, beside))
     top = np.percentile(volume[mask], 99.5) if mask.any() else max(float(volume.max()), 1.0)
@@ -188,16 +188,16 @@ def picture(
         cut = [np.take(array, index, axis=axis).T for array in (volume, smooth, mask, lesion, brain)]
         axes.imshow(cut[0], cmap="gray", origin="lower", vmin=0, vmax=top, interpolation="bilinear")
         if cut[4].any():
-            axes.contour(cut[1], [level], colors=COLOURS["atlas"], linewidths=0.5)
+            axes.contour(cut[1], [level], colors=COLORS["atlas"], linewidths=0.5)
         for outline, name in ((cut[2], "mask"), (cut[3], "lesion")):
             if outline.any() and not outline.all():
-                axes.contour(outline, [0.5], colors=COLOURS[name], linewidths=1.0)
+                axes.contour(outline, [0.5], colors=COLORS[name], linewidths=1.0)
         axes.text(0.02, 0.02, f"{'xyz'[axis]} = {index}", color="white", fontsize=8, transform=axes.transAxes)
         axes.set_xlim(sorted(axes.get_xlim(), reverse=True))
         axes.text(0.02, 0.5, "R" if axis > 0 else "A", color="white", fontsize=8, transform=axes.transAxes)
         axes.set_axis_off()
     figure.text(0.01, 0.965, title, color="white", fontsize=10)
-    lines = [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items()]
+    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
     figure.legend(handles=lines, loc="upper right", ncols=3, fontsize=9, labelcolor="white", frameon=False)
     with replacing(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})

@@ -32,7 +32,7 @@ def register(
 
     scan: (x, y, z) float32 as stored.  brain: its mask, same shape.  affine: voxel to mm.  kind: "affine",
     "rigid", or "none" for a scan that is in atlas space: the identity.  start: an affine transform that is nearly
-    right; without it, and for "rigid", the pose is found at 8 mm from the centre and the volume of the brain and
+    right; without it, and for "rigid", the pose is found at 8 mm from the center and the volume of the brain and
     three nods. The transform is then fitted at 4 mm, inside the atlas brain and its rim, on samples that are the same
     every time.
     The value is Mattes mutual information in nats, higher is better.
@@ -70,17 +70,17 @@ def raised(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def moments(atlas: Atlas, weight: np.ndarray, affine: np.ndarray, kind: str, pitch: float) -> sitk.Transform:
-    """The transform that lays the centre of the atlas brain on that of the scan's, at the scan's size.
+    """The transform that lays the center of the atlas brain on that of the scan's, at the scan's size.
 
     weight: share of brain in each voxel.  Rigid: an Euler transform. Affine: a similarity, whose scale is
     the cube root of the volumes' ratio, at most a quarter off, as a cut field of view would give nonsense.
     pitch: degrees about the left-right axis.
     """
-    centre = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
+    center = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
     target = lps(np.array(ndimage.center_of_mass(weight)), affine)
     transform = sitk.Euler3DTransform() if kind == "rigid" else sitk.Similarity3DTransform()
-    transform.SetCenter(centre.tolist())
-    transform.SetTranslation((target - centre).tolist())
+    transform.SetCenter(center.tolist())
+    transform.SetTranslation((target - center).tolist())
     if kind == "rigid":
         transform.SetRotation(np.deg2rad(pitch), 0.0, 0.0)
     else:
@@ -126,7 +126,7 @@ def pair(atlas: Atlas, scan: np.ndarray, affine: np.ndarray, spacing: float) -> 
 
 
 def information(compared: Pair) -> sitk.ImageRegistrationMethod:
-    """Mutual information of atlas and scan, as a method that has no optimiser yet."""
+    """Mutual information of atlas and scan, as a method that has no optimizer yet."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetMetricFixedMask(compared.inside)
@@ -170,7 +170,7 @@ def until_it_stays(compared: Pair, start: sitk.Transform) -> tuple[sitk.Transfor
 
 
 def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:
-    """The same map as an affine transform with the same centre."""
+    """The same map as an affine transform with the same center."""
     affine = sitk.AffineTransform(3)
     affine.SetCenter(transform.GetCenter())
     affine.SetMatrix(transform.GetMatrix())
@@ -181,10 +181,10 @@ def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:
 def matrix(transform: sitk.AffineTransform) -> np.ndarray:
     """4 x 4 matrix from atlas to scan points, both in RAS mm."""
     linear = np.array(transform.GetMatrix()).reshape(3, 3)
-    centre = np.array(transform.GetCenter())
+    center = np.array(transform.GetCenter())
     full = np.eye(4)
     full[:3, :3] = linear
-    full[:3, 3] = np.array(transform.GetTranslation()) + centre - linear @ centre
+    full[:3, 3] = np.array(transform.GetTranslation()) + center - linear @ center
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     return flip @ full @ flip
 

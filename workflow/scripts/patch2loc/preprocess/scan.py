@@ -129,7 +129,7 @@ def preprocess_scan(
 
 
 def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
-    """Write the folder of a scan: the files of `patch2loc.data.scans.Scan`. It appears whole and replaces an older one."""
+    """Write the folder of a scan, the files of `data.scans.Scan`: it appears whole and replaces an older one."""
     affine = result.grid.affine
     with replacing_folder(folder) as partial:
         scan = Scan("", partial, result.modality)
@@ -168,7 +168,7 @@ def read_transform(path: str | Path) -> sitk.AffineTransform:
         raise InputError(f"{path}: not a readable affine transform; preprocess the scan again") from error
 
 
-def to_scan_space(
+def to_native_space(
     map_on_grid: np.ndarray, grid: Grid, transform: sitk.AffineTransform, scan: Path
 ) -> np.ndarray:
     """Carry a map on the grid, such as a heatmap, to the raw scan: float32 on its voxels as stored.

@@ -200,11 +200,11 @@ def poses(
     top = np.percentile(points[:, 2], 99.8)
     upper = points[points[:, 2] > top - 150]
     voxels = np.argwhere(atlas.mask[::4, ::4, ::4]) * 4
-    centre = voxels.mean(axis=0)
-    above = (voxels[:, 2].max() - centre[2]) * atlas.affine[2, 2]
+    center = voxels.mean(axis=0)
+    above = (voxels[:, 2].max() - center[2]) * atlas.affine[2, 2]
     scalp_and_bone = 12.0
     target = np.array([upper[:, 0].mean(), upper[:, 1].mean(), top - scalp_and_bone - 0.95 * above])
-    middle = lps(centre, atlas.affine)
+    middle = lps(center, atlas.affine)
     starts = []
     for shift in SHIFTS_MM:
         start = sitk.Similarity3DTransform()

@@ -15,7 +15,7 @@ from patch2loc.provenance.crate_entities import (
     PROFILES,
     WORKFLOW,
     Entities,
-    add_licence,
+    add_license,
     add_scans,
     add_workflow,
     links,
@@ -73,7 +73,7 @@ def _descriptor() -> dict[str, Any]:
 
 
 def _root(entities: Entities, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder of the results, with all that is in no other folder; it may add its licence to the entities."""
+    """The folder of the results, with all that is in no other folder; it may add its license to the entities."""
     data = entities.of_type("File", "Dataset")
     nested = {part["@id"] for each in entities.of_type("Dataset") for part in each.get("hasPart", [])}
     simulated = entities.simulated(entities.datasets)
@@ -82,11 +82,11 @@ def _root(entities: Entities, run: Mapping[str, Any]) -> dict[str, Any]:
         "@id": ROOT,
         "@type": "Dataset",
         "name": f"Results of the Patch2Loc workflow: {entities.results.name}",
-        "description": "Unsupervised brain lesion detection by patch localisation: models, metrics, tables and "
+        "description": "Unsupervised brain lesion detection by patch localization: models, metrics, tables and "
         f"figures of one run on {', '.join(map(entities.label, entities.datasets))}. {simulated}".strip(),
         "keywords": ", ".join(keywords),
         "datePublished": run["endTime"],
-        "license": {"@id": add_licence(entities)},
+        "license": {"@id": add_license(entities)},
         "author": entities.by_id[WORKFLOW]["author"],
         "conformsTo": links(PROFILES),
         "mainEntity": {"@id": WORKFLOW},

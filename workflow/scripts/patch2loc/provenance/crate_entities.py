@@ -1,4 +1,4 @@
-"""What a crate tells of, as entities of its graph: files, folders and scans, the workflow, people and licences."""
+"""What a crate tells of, as entities of its graph: files, folders and scans, the workflow, people and licenses."""
 
 import hashlib
 import json
@@ -177,7 +177,7 @@ def add_scans(entities: Entities) -> None:
 
 
 def add_workflow(entities: Entities, citation: Mapping[str, Any]) -> None:
-    """The workflow's files in the folder of the results, their authors and licence; citation: of CITATION.cff."""
+    """The workflow's files in the folder of the results, their authors and license; citation: of CITATION.cff."""
     for identifier, (name, version) in PROFILES.items():
         entities.add(identifier, "CreativeWork", name=name, version=version)
     entities.add(MIT, "CreativeWork", name="MIT License", identifier=MIT)
@@ -205,12 +205,12 @@ def add_workflow(entities: Entities, citation: Mapping[str, Any]) -> None:
     )
 
 
-def add_licence(entities: Entities) -> str:
-    """The licence of the results: MIT where all data are simulated."""
+def add_license(entities: Entities) -> str:
+    """The license of the results: MIT where all data are simulated."""
     if all(about["simulated"] for about in entities.datasets.values()):
         return MIT
-    text = "MIT for what the workflow made. Scans, and what shows them, stay under the licences of their datasets."
-    return entities.add("#licence", "CreativeWork", name="MIT; datasets: their own", description=text)
+    text = "MIT for what the workflow made. Scans, and what shows them, stay under the licenses of their datasets."
+    return entities.add("#license", "CreativeWork", name="MIT; datasets: their own", description=text)
 
 
 def _add_author(entities: Entities, author: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ def dataset_section(
 
     dataset: name, title, modality, role, simulated.  metrics: one row per method, dataset, fold and subject; values
     are averaged over folds.  scored: entries of the viewer's index.  viewer: its folder.
-    Unlabelled scans are ranked by the score of the scan as a whole, beside that of the healthy test scans of the
+    Unlabeled scans are ranked by the score of the scan as a whole, beside that of the healthy test scans of the
     same modality.
     """
     own = metrics[metrics["dataset"] == dataset["name"]].drop(columns=["dataset", "fold"])
@@ -54,7 +54,7 @@ def dataset_section(
     averaged = [name for name in MEANS if name in table.columns]
     means = table.groupby("method", sort=False)[averaged].mean().reset_index()
     means.insert(1, "subjects", table.groupby("method", sort=False).size().to_numpy())
-    ranked = _ranked(entries, scored) if dataset["role"] == "unlabelled" else []
+    ranked = _ranked(entries, scored) if dataset["role"] == "unlabeled" else []
     return {
         **dataset,
         "n_scored": len(entries),

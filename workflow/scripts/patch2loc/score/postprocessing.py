@@ -54,12 +54,14 @@ def _medians_on_gpu(
 
 
 def eroded(mask: np.ndarray, voxels: int) -> np.ndarray:
-    """A mask, (x, y, z), without its outermost voxels in every axial slice: so many steps to one of four neighbours."""
+    """A mask, (x, y, z), without its outermost voxels in every axial slice: so many steps to one of four neighbors."""
     cross = ndimage.generate_binary_structure(2, 1)[:, :, None]
     return ndimage.binary_erosion(mask, cross, iterations=voxels) if voxels else mask
 
 
-def native(score: np.ndarray, mask: np.ndarray, spacing: float, erosion: int, median: int) -> np.ndarray:
+def as_published(
+    score: np.ndarray, mask: np.ndarray, spacing: float, erosion: int, median: int
+) -> np.ndarray:
     """Post-processing of the rows of Table 1 that come from Behrendt et al.: eroded brain mask, then a median filter.
 
     score: (x, y, z), known inside the mask at least.  spacing: of the grid, mm; a finer one than 2 mm is averaged to

@@ -21,11 +21,11 @@ from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_csv, write_text
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model
-from patch2loc.score.postprocessing import median_filtered, native
-from patch2loc.standardize import standardise
+from patch2loc.score.postprocessing import as_published, median_filtered
+from patch2loc.standardize import standardize
 
 TIMES = "seconds.csv"
-NATIVE = "native"  # folder of a second heatmap of each scan, among those of the method
+AS_PUBLISHED = "as_published"  # folder of a second heatmap of each scan, among those of the method
 
 
 def heatmap_of(
@@ -47,12 +47,12 @@ def heatmap_of(
     def heatmap(
         volume: np.ndarray, mask: np.ndarray, name: str, lesion: np.ndarray | None = None
     ) -> np.ndarray:
-        return maps(standardised_for(model, volume, mask, name), mask, lesion)[0]
+        return maps(standardized_for(model, volume, mask, name), mask, lesion)[0]
 
     return heatmap
 
 
-def standardised_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+def standardized_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
     """A preprocessed volume as the model was trained on; arguments and errors as for `heatmap_of`."""
     shape = tuple(model["grid"]["shape"])
     if volume.shape != shape:
@@ -60,35 +60,35 @@ def standardised_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray
             f"{name}: grid {volume.shape} found, but the model was trained on {shape}; "
             "preprocess the scan with the configuration of the model"
         )
-    return standardise(volume, mask, model["landmarks"], name)
+    return standardize(volume, mask, model["landmarks"], name)
 
 
 def heatmaps_with(
     model: dict[str, Any], device: str, stride: int, median_filter: int, precision: str
 ) -> Callable[..., tuple[np.ndarray, np.ndarray | None]]:
-    """A function (standardised, mask, lesion=None) to the heatmap of a model, as `heatmap_of` gives it.
+    """A function (standardized, mask, lesion=None) to the heatmap of a model, as `heatmap_of` gives it.
 
     With it comes the heatmap with the post-processing of the method's authors, or None: from the same scores, or from
-    the map "native" where the method makes one.
+    the map "as_published" where the method makes one.
     """
     module = method(model["method"])
     score = module.scorer(model["state"], device, stride, precision)
-    own = getattr(module, "NATIVE", None)
+    own = getattr(module, "AS_PUBLISHED", None)
     with_lesion = needs_lesion(model["method"])
 
     def heatmaps(
-        standardised: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
+        standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         scores = []
         truth = (lesion,) if with_lesion else ()
 
         def scored(wanted: np.ndarray) -> np.ndarray:
-            scores.append(score(standardised, mask, wanted, *truth))
+            scores.append(score(standardized, mask, wanted, *truth))
             return scores[-1]["score"]
 
         common = median_filtered(scored, mask, median_filter, device)
-        theirs = scores[-1].get("native", scores[-1]["score"])
-        return common, native(theirs, mask, model["grid"]["spacing"], **own) if own else None
+        theirs = scores[-1].get("as_published", scores[-1]["score"])
+        return common, as_published(theirs, mask, model["grid"]["spacing"], **own) if own else None
 
     return heatmaps
 
@@ -106,7 +106,7 @@ def score_scans(
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
-    The heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/native.
+    The heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/as_published.
     Scans are read by `threads` and heatmaps written by one more while the device computes.
     Heatmaps that are done are kept beside the folder meanwhile, so that a killed run goes on: each is named after
     the model, the code, the settings and its scan, and taken again only where all of these are the same. The lesion
@@ -132,8 +132,8 @@ def score_scans(
         volume, affine = volumes.read(scan.volume)
         mask = volumes.read_mask(scan.mask)
         lesion = volumes.read_mask(scan.lesion) if with_lesion else None
-        standardised = standardised_for(model, volume, mask, str(scan.volume))
-        return path, (standardised, mask, lesion, affine, time.perf_counter() - start)
+        standardized = standardized_for(model, volume, mask, str(scan.volume))
+        return path, (standardized, mask, lesion, affine, time.perf_counter() - start)
 
     kept = {}
     with ThreadPoolExecutor(1) as writer:
@@ -145,9 +145,9 @@ def score_scans(
         ):
             kept[path] = scan.subject
             if given is not None:
-                standardised, mask, lesion, affine, seconds = given
+                standardized, mask, lesion, affine, seconds = given
                 start = time.perf_counter()
-                made = heatmaps(standardised, mask, lesion)
+                made = heatmaps(standardized, mask, lesion)
                 seconds += time.perf_counter() - start
                 if written:
                     written.result()  # one heatmap at most waits to be written
@@ -155,7 +155,7 @@ def score_scans(
                 written = writer.submit(_write, path, *made, affine)
         if written:
             written.result()
-    wanted = {file for path in kept for file in (path, _timing(path), _native(path))}
+    wanted = {file for path in kept for file in (path, _timing(path), _as_published(path))}
     for path in {path for path in partial.rglob("*") if path.is_file()} - wanted:
         path.unlink()
     seconds = [float(_timing(path).read_text()) for path in kept]
@@ -164,7 +164,7 @@ def score_scans(
     for place in {path.parent for path in partial.rglob("*.nii.gz")}:
         write_csv(place / TIMES, times)
     for path, subject in kept.items():
-        for file in (path, _native(path)):  # in turn: what is at `path` is done, with both
+        for file in (path, _as_published(path)):  # in turn: what is at `path` is done, with both
             if file.exists():
                 os.replace(file, file.with_name(f"{subject}.nii.gz"))
     for path in kept:
@@ -176,12 +176,12 @@ def score_scans(
 
 def _write(path: Path, heatmap: np.ndarray, second: np.ndarray | None, affine: np.ndarray) -> None:
     if second is not None:
-        volumes.write(_native(path), second, affine)  # first: what is at `path` is done
+        volumes.write(_as_published(path), second, affine)  # first: what is at `path` is done
     volumes.write(path, heatmap, affine)
 
 
-def _native(path: Path) -> Path:
-    return path.parent / NATIVE / path.name
+def _as_published(path: Path) -> Path:
+    return path.parent / AS_PUBLISHED / path.name
 
 
 def _timing(path: Path) -> Path:

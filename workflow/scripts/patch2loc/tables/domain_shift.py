@@ -43,7 +43,7 @@ def transfer_table(
 
     patches: {(method, dataset): one table per fold, columns subject, lesion_fraction and location_error (percent of the
     grid)}, of methods that predict locations.
-    datasets: as for all tables, and `role` ("healthy", "lesion" or "unlabelled") and `sites` ({subject: site}) of each.
+    datasets: as for all tables, and `role` ("healthy", "lesion" or "unlabeled") and `sites` ({subject: site}) of each.
     training: {modality: the dataset that its models learn from}; patches of its test scans are the reference.
     location_error: mean over the patches without lesion of a scan, then over folds.  reference: median of it over the
     healthy test scans of the modality.  ratio: of both.  far: 1 where the ratio is above FAR, else 0.

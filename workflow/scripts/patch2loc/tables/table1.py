@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import TRUTH, is_calibrated, is_control, is_native, shown
+from patch2loc.configuration.method_names import TRUTH, is_as_published, is_calibrated, is_control, shown
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics import summary
 from patch2loc.tables.layout import METRIC_NAMES, Cell, Emphasis, Layout, dataset_groups, interval, spread
@@ -33,8 +33,8 @@ CALIBRATED_NOTE = (
     "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
     "same place, and then of the scan itself."
 )
-NATIVE_NOTE = (
-    "Native: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
+AS_PUBLISHED_NOTE = (
+    "As published: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
     "median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0. Of "
     "ra and phanes: the score of their authors."
 )
@@ -50,7 +50,7 @@ def table1(
 ) -> pd.DataFrame:
     """All methods and datasets in long form, fractions (columns: TABLE1_COLUMNS).
 
-    summaries: {(method, dataset): table of `summary.summarise`}, in the order to be shown.
+    summaries: {(method, dataset): table of `summary.summarize`}, in the order to be shown.
     datasets: see the module. published: `read_published` of table1.csv.
     Measures that no subject has (healthy scans) give no row.
     """
@@ -109,7 +109,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
             rows.append(("  published", [Cell(text) for text in printed]))
     of_some = {
         CALIBRATED_NOTE: is_calibrated,
-        NATIVE_NOTE: is_native,
+        AS_PUBLISHED_NOTE: is_as_published,
         CONTROL_NOTE: is_control,
         TRUTH_NOTE: TRUTH.__eq__,
     }

@@ -1,6 +1,6 @@
 """Simulated cohort: raw T1 and T2 head scans with known lesions, from nilearn's ICBM152 maps, no download.
 
-Nothing here is a measurement of a person; everything made from it is to be labelled "simulated".
+Nothing here is a measurement of a person; everything made from it is to be labeled "simulated".
 """
 
 from pathlib import Path
@@ -19,6 +19,8 @@ from patch2loc.errors import InputError
 
 __all__ = ["COHORTS", "MODALITIES", "Scan", "simulate_subject", "subject_files", "write_subject"]
 
+# Random streams were first drawn by another spelling of a cohort: kept, so that its subjects stay the same.
+STREAMS = {"tumor": "tumour"}
 _SETTINGS = {"anatomy_spacing", "voxel_size", "noise"}
 
 
@@ -32,12 +34,12 @@ def simulate_subject(cohort: str, index: int, seed: int, settings: dict[str, Any
     """
     _check(cohort, settings)
     spacing = float(settings["anatomy_spacing"])
-    sources = np.random.default_rng([seed, crc32(cohort.encode()), index]).spawn(4)
+    sources = np.random.default_rng([seed, crc32(STREAMS.get(cohort, cohort).encode()), index]).spawn(4)
     body, disease, *scans = sources
     template = anatomy.load_template(spacing)
     points = anatomy.deform(body, template)
     mass = None
-    if cohort == "tumour":
+    if cohort == "tumor":
         mass = lesions.draw_mass(disease, template, points)
         points = lesions.displace(mass, points, anatomy.sample_depth(template, points))
     head = anatomy.build_anatomy(body, template, points, spacing)

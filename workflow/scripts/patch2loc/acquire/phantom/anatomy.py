@@ -1,6 +1,6 @@
 """Simulated anatomy: the ICBM152 template, deformed anew for every subject, inside a schematic head.
 
-Coordinates are millimetres, RAS, with the origin near the anterior commissure.  *Head space* is the
+Coordinates are millimeters, RAS, with the origin near the anterior commissure.  *Head space* is the
 subject's, *template space* the atlas's; a deformation gives, for every point of head space, the template
 point found there.
 """
@@ -28,7 +28,7 @@ MEAN_SIZE = 0.915  # linear; the ICBM152 brain, 1.9 l, is larger than most brain
 _CROP = (slice(20, 178), slice(20, 214), slice(0, 162))
 _CROP_ORIGIN = np.array([20 - 98.0, 20 - 134.0, -72.0])
 
-# Grey nuclei that hold iron and are darker than cortex in T2: centre (mirrored), extent (mm), strength.
+# Gray nuclei that hold iron and are darker than cortex in T2: center (mirrored), extent (mm), strength.
 _NUCLEI = (
     ((26, 4, 0), (6, 13, 8), 0.7),
     ((19, -4, -2), (5, 8, 6), 1.3),
@@ -41,7 +41,7 @@ _NUCLEI = (
 
 @dataclass(frozen=True)
 class Template:
-    """The template: maps of grey, white, T1 over white matter, brain; and coarse maps derived from them."""
+    """The template: maps of gray, white, T1 over white matter, brain; and coarse maps derived from them."""
 
     maps: tuple[np.ndarray, ...]  # integers
     scales: np.ndarray  # what stands for 1 in each map
@@ -58,8 +58,8 @@ class Template:
 class Anatomy:
     """A subject's head on a regular grid of head space; arrays are float32 on the grid.
 
-    The fractions grey, white and csf add up to brain.  depth: mm below the brain's surface.  detail: T1 of
-    the template over that of white matter.  iron: how far grey nuclei darken T2.  regions: (2, x, y, z), regional
+    The fractions gray, white and csf add up to brain.  depth: mm below the brain's surface.  detail: T1 of
+    the template over that of white matter.  iron: how far gray nuclei darken T2.  regions: (2, x, y, z), regional
     difference of tissue in T1 and T2, variance 1.  ventricles: true inside the
     lateral ventricles.  template: the template's coordinate along an axis, on demand.  head: signed distance
     (mm, negative inside) of another part of the head, on demand.
@@ -67,7 +67,7 @@ class Anatomy:
 
     axes: Axes
     spacing: float
-    grey: np.ndarray
+    gray: np.ndarray
     white: np.ndarray
     csf: np.ndarray
     brain: np.ndarray
@@ -81,7 +81,7 @@ class Anatomy:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a grid voxel in millilitres."""
+        """Volume of a grid voxel in milliliters."""
         return self.spacing**3 / 1000
 
 
@@ -113,9 +113,9 @@ def load_template(spacing: float) -> Template:
                 f"{path}: not found; nilearn's ICBM152 maps were expected, install nilearn again"
             )
         maps.append(np.asarray(nib.load(path).dataobj)[_CROP])
-    grey, white, t1 = maps
+    gray, white, t1 = maps
     white_t1 = np.median(t1[white > 240])
-    maps = [grey, white, t1, (t1 > 0).astype(np.uint8)]
+    maps = [gray, white, t1, (t1 > 0).astype(np.uint8)]
     scales = np.array([255, 255, white_t1, 1], np.float32)
     origin = _CROP_ORIGIN
     if spacing >= 1.5:
@@ -130,7 +130,7 @@ def load_template(spacing: float) -> Template:
     brain = np.pad(t1[::step, ::step, ::step] > 0, margin)
     depth = STATIC * (ndimage.distance_transform_edt(brain) - ndimage.distance_transform_edt(~brain))
     depth = ndimage.gaussian_filter(depth, 1.0).astype(np.float32)
-    tissue = np.pad(grey[::step, ::step, ::step] / 255 + white[::step, ::step, ::step] / 255, margin)
+    tissue = np.pad(gray[::step, ::step, ::step] / 255 + white[::step, ::step, ::step] / 255, margin)
     static_origin = _CROP_ORIGIN - margin * STATIC
     x, y, z = np.meshgrid(
         *(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True)),
@@ -196,7 +196,7 @@ def build_anatomy(
     inside = depth > -4
     index = np.stack([upsample(points[axis], coarse, axes)[inside] for axis in range(3)])
     index -= template.origin[:, None].astype(np.float32)
-    grey, white, detail, brain = (
+    gray, white, detail, brain = (
         ndimage.map_coordinates(volume, index, np.float32, order=1, mode="constant") / scale
         for volume, scale in zip(template.maps, template.scales, strict=True)
     )
@@ -210,8 +210,8 @@ def build_anatomy(
 
     folds = 0.4 * smooth_field(rng, axes, 6.0)[inside] + 1.1 * sampled(template.sulci)[inside]
     ribbon = smooth_field(rng, axes, 7.0)[inside]
-    csf = np.clip(brain - grey - white, 0, None)
-    weights = np.stack([grey, white, csf]) ** 2.2
+    csf = np.clip(brain - gray - white, 0, None)
+    weights = np.stack([gray, white, csf]) ** 2.2
     weights[1] *= np.exp(0.35 * ribbon)
     weights[2] *= np.exp((1.2 + atrophy + 1.5 * folds) * surface)
     weights *= brain / np.maximum(weights.sum(0), 1e-6)
@@ -226,7 +226,7 @@ def build_anatomy(
     return Anatomy(
         axes=axes,
         spacing=spacing,
-        grey=on_grid(weights[0]),
+        gray=on_grid(weights[0]),
         white=on_grid(weights[1]),
         csf=on_grid(weights[2]),
         brain=on_grid(brain),
@@ -243,8 +243,8 @@ def build_anatomy(
 def _iron(points: np.ndarray) -> np.ndarray:
     mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
     total = np.zeros(points.shape[1:], np.float32)
-    for centre, extent, strength in _NUCLEI:
-        offset = (mirrored - np.reshape(centre, (3, 1, 1, 1))) / np.reshape(extent, (3, 1, 1, 1))
+    for center, extent, strength in _NUCLEI:
+        offset = (mirrored - np.reshape(center, (3, 1, 1, 1))) / np.reshape(extent, (3, 1, 1, 1))
         total += strength * np.exp(-(offset**2).sum(0))
     return np.clip(total, 0, 1.3)
 
@@ -261,8 +261,8 @@ def _head_parts(rng: np.random.Generator, points: np.ndarray, outside: np.ndarra
         here = mean + rng.normal(0, sd) + 0.6 * sd * smooth_field(rng, axes, knots)
         return np.clip(here, low, None)
 
-    def ellipsoid(centre: tuple, radii: tuple) -> np.ndarray:
-        scaled = [(c - m) / r for c, m, r in zip((x, y, z), centre, radii, strict=True)]
+    def ellipsoid(center: tuple, radii: tuple) -> np.ndarray:
+        scaled = [(c - m) / r for c, m, r in zip((x, y, z), center, radii, strict=True)]
         return (np.sqrt(sum(s**2 for s in scaled)) - 1) * min(radii)
 
     # The skull is smoother than the brain: fluid fills what lies between.
@@ -279,7 +279,7 @@ def _head_parts(rng: np.random.Generator, points: np.ndarray, outside: np.ndarra
     spine = np.hypot(x, y - spine_y)
     below = z + 64
     eye = rng.normal(12.0, 0.5)
-    eye_centre = (32 + rng.normal(0, 1), 62 + rng.normal(0, 1.5), -38 + rng.normal(0, 1.5))
+    eye_center = (32 + rng.normal(0, 1), 62 + rng.normal(0, 1.5), -38 + rng.normal(0, 1.5))
     return {
         "csf": csf,
         "skull": skull,
@@ -288,8 +288,8 @@ def _head_parts(rng: np.random.Generator, points: np.ndarray, outside: np.ndarra
         "fat": skin + varying(5.0, 1.0, 2.5, 40),
         "scalp_fat": skin + 1.8,
         "orbit": ellipsoid((32, 52, -38), (18, 24, 17)),
-        "eye": ellipsoid(eye_centre, (eye, eye, eye)),
-        "lens": ellipsoid((eye_centre[0], eye_centre[1] + eye - 3, eye_centre[2]), (4.5, 2.5, 4.5)),
+        "eye": ellipsoid(eye_center, (eye, eye, eye)),
+        "lens": ellipsoid((eye_center[0], eye_center[1] + eye - 3, eye_center[2]), (4.5, 2.5, 4.5)),
         "airway": np.minimum(ellipsoid((0, 58, -62), (13, 30, 20)), ellipsoid((30, 50, -70), (13, 15, 13))),
         "throat": np.maximum(np.hypot(x / 11, (y - 2) / 8) - 1, (z + 78) / 8) * 8,
         "vertebra": np.maximum(spine - 20, below),

@@ -11,7 +11,7 @@ REGIONAL = 0.08  # standard deviation between regions of the same tissue, alike 
 # Mean intensity over white matter in (T1, T2), and its standard deviation between subjects.
 TISSUES = {
     "white": ((1.0, 1.0), (0.0, 0.0)),
-    "grey": ((0.70, 1.42), (0.03, 0.06)),
+    "gray": ((0.70, 1.42), (0.03, 0.06)),
     "csf": ((0.26, 2.70), (0.03, 0.12)),
     "bone": ((0.12, 0.15), (0.02, 0.03)),
     "marrow": ((0.55, 0.70), (0.12, 0.12)),
@@ -63,20 +63,20 @@ def render(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.nd
         paint(images, edge, contrast[tissue])
 
     inside = anatomy.brain > 0
-    fractions = [volume[inside] for volume in (anatomy.grey, anatomy.white, anatomy.csf)]
+    fractions = [volume[inside] for volume in (anatomy.gray, anatomy.white, anatomy.csf)]
     model = [
         sum(
             fraction * contrast[name][m]
-            for fraction, name in zip(fractions, ("grey", "white", "csf"), strict=True)
+            for fraction, name in zip(fractions, ("gray", "white", "csf"), strict=True)
         )
         for m in range(2)
     ]
     brain = anatomy.brain[inside]
     model = [volume / np.maximum(brain, 1e-3) for volume in model]
-    # The template's own T1 holds the grey nuclei; near the surface it is too blurred to be of use.
-    grey, csf = contrast["grey"][0], contrast["csf"][0]
+    # The template's own T1 holds the gray nuclei; near the surface it is too blurred to be of use.
+    gray, csf = contrast["gray"][0], contrast["csf"][0]
     detail = np.interp(
-        anatomy.detail[inside] / np.maximum(brain, 1e-3), (0.31, 0.75, 1.0, 1.1), (csf, grey, 1.0, 1.06)
+        anatomy.detail[inside] / np.maximum(brain, 1e-3), (0.31, 0.75, 1.0, 1.1), (csf, gray, 1.0, 1.06)
     )
     weight = 0.6 * np.clip((anatomy.depth[inside] - 6) / 12, 0, 1)
     model[0] += weight * (detail - model[0])

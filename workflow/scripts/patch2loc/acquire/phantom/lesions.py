@@ -1,4 +1,4 @@
-"""Simulated lesions: tumours with mass effect, MS plaques, strokes, white-matter hyperintensities.
+"""Simulated lesions: tumors with mass effect, MS plaques, strokes, white-matter hyperintensities.
 
 A lesion is a membership (0 to 1) on the anatomy's grid, and the compartments it is painted with.
 """
@@ -18,7 +18,7 @@ from patch2loc.acquire.phantom.anatomy import (
 )
 from patch2loc.acquire.phantom.fields import smooth_field
 
-COHORTS = ("healthy", "tumour", "ms", "stroke", "wmh")
+COHORTS = ("healthy", "tumor", "ms", "stroke", "wmh")
 
 
 @dataclass
@@ -31,14 +31,14 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Mass:
-    """The core of a tumour: centre in head space (mm) and radius (mm)."""
+    """The core of a tumor: center in head space (mm) and radius (mm)."""
 
-    centre: np.ndarray
+    center: np.ndarray
     radius: float
 
 
 def draw_mass(rng: np.random.Generator, template: Template, points: np.ndarray) -> Mass:
-    """Draw where a tumour grows: 16 to 34 mm below the surface of a cerebral hemisphere.
+    """Draw where a tumor grows: 16 to 34 mm below the surface of a cerebral hemisphere.
 
     points: template coordinates (3, x, y, z) at the coarse grid.
     """
@@ -47,17 +47,17 @@ def draw_mass(rng: np.random.Generator, template: Template, points: np.ndarray) 
     allowed = (depth > 16) & (depth < 34) & (lateral > 16) & (height > -8) & (height < 48)
     candidates = np.argwhere(allowed)
     chosen = candidates[rng.integers(len(candidates))]
-    centre = np.array([axis[i] for axis, i in zip(grid_axes(COARSE), chosen, strict=True)])
-    return Mass(centre + rng.uniform(-COARSE / 2, COARSE / 2, 3), rng.uniform(13, 24))
+    center = np.array([axis[i] for axis, i in zip(grid_axes(COARSE), chosen, strict=True)])
+    return Mass(center + rng.uniform(-COARSE / 2, COARSE / 2, 3), rng.uniform(13, 24))
 
 
 def displace(mass: Mass, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Mass effect: the template points (3, x, y, z) after tissue was pushed away from the tumour.
+    """Mass effect: the template points (3, x, y, z) after tissue was pushed away from the tumor.
 
-    What was within 0.55 of the tumour's radius now fills the tumour; tissue around it moves outwards, less
+    What was within 0.55 of the tumor's radius now fills the tumor; tissue around it moves outwards, less
     and less with distance (a third at 18 mm from the edge); the brain's surface stays (depth: mm below it).
     """
-    offset = coarse_points() - mass.centre.reshape(3, 1, 1, 1).astype(np.float32)
+    offset = coarse_points() - mass.center.reshape(3, 1, 1, 1).astype(np.float32)
     distance = np.maximum(np.sqrt((offset**2).sum(0)), 1e-3)
     push = 0.45 * np.minimum(distance, mass.radius) * np.exp(-np.maximum(distance - mass.radius, 0) / 18)
     push *= np.clip(depth / 14, 0, 1)
@@ -73,11 +73,11 @@ def grow(
     contrast: dict[str, np.ndarray],
     mass: Mass | None,
 ) -> Lesion:
-    """The lesion of a subject of `cohort`; mass: of a tumour, else None."""
+    """The lesion of a subject of `cohort`; mass: of a tumor, else None."""
     if cohort == "healthy":
         return Lesion(np.zeros(anatomy.brain.shape, np.float32))
-    if cohort == "tumour":
-        return _tumour(rng, anatomy, contrast, mass)
+    if cohort == "tumor":
+        return _tumor(rng, anatomy, contrast, mass)
     return {"ms": _ms, "stroke": _stroke, "wmh": _wmh}[cohort](rng, anatomy, contrast)
 
 
@@ -91,13 +91,13 @@ def _edge(distance: np.ndarray, width: float) -> np.ndarray:
     return np.clip(0.5 - distance / width, 0, 1).astype(np.float32)
 
 
-def _distance(anatomy: Anatomy, centre: np.ndarray) -> np.ndarray:
-    x, y, z = (np.square(a - c, dtype=np.float32) for a, c in zip(anatomy.axes, centre, strict=True))
+def _distance(anatomy: Anatomy, center: np.ndarray) -> np.ndarray:
+    x, y, z = (np.square(a - c, dtype=np.float32) for a, c in zip(anatomy.axes, center, strict=True))
     return np.sqrt(x[:, None, None] + y[None, :, None] + z[None, None, :])
 
 
 def _threshold(distance: np.ndarray, allowed: np.ndarray, ml: float, voxel_ml: float) -> float:
-    """The distance below which the allowed voxels hold `ml` millilitres."""
+    """The distance below which the allowed voxels hold `ml` milliliters."""
     values = distance[allowed]
     rank = min(int(ml / voxel_ml), len(values) - 1)
     return float(np.partition(values, rank)[rank])
@@ -116,25 +116,23 @@ def _ventricle_distance(anatomy: Anatomy, reach: float) -> np.ndarray:
     return np.where(distance <= reach, distance, 1000)
 
 
-def _tumour(
-    rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray], mass: Mass
-) -> Lesion:
-    """Core with a necrotic centre, and oedema that reaches further along white matter than into grey."""
+def _tumor(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray], mass: Mass) -> Lesion:
+    """Core with a necrotic center, and edema that reaches further along white matter than into gray."""
     lumps = smooth_field(rng, anatomy.axes, 20.0)
     grain = smooth_field(rng, anatomy.axes, 8.0)
-    distance = _distance(anatomy, mass.centre) * (1 + 0.10 * lumps) - mass.radius + 0.6 * grain
+    distance = _distance(anatomy, mass.center) * (1 + 0.10 * lumps) - mass.radius + 0.6 * grain
     white = ndimage.gaussian_filter(anatomy.white, 3.0 / anatomy.spacing, truncate=2.5)
     reach = rng.uniform(10, 22) * (0.1 + white * (1 + 0.3 * smooth_field(rng, anatomy.axes, 14.0)))
     core = _edge(distance, 3.0) * anatomy.brain
-    oedema = _edge(distance - np.maximum(reach, 0.5), 2.5) * (anatomy.brain - anatomy.csf)
+    edema = _edge(distance - np.maximum(reach, 0.5), 2.5) * (anatomy.brain - anatomy.csf)
     necrosis = _edge(distance + rng.uniform(0.3, 0.55) * mass.radius + 1.5 * grain, 3.0) * core
-    # In T2 oedema is bright, the core somewhat less, necrosis nearly as fluid; in T1 all are dark.
+    # In T2 edema is bright, the core somewhat less, necrosis nearly as fluid; in T1 all are dark.
     return Lesion(
-        np.maximum(core, oedema),
+        np.maximum(core, edema),
         [
-            (oedema, _between(contrast, "grey", "csf", 0.05, rng.uniform(0.45, 0.60))),
-            (core, _between(contrast, "grey", "csf", 0.15, rng.uniform(0.30, 0.42))),
-            (necrosis, _between(contrast, "grey", "csf", 0.60, rng.uniform(0.75, 0.9))),
+            (edema, _between(contrast, "gray", "csf", 0.05, rng.uniform(0.45, 0.60))),
+            (core, _between(contrast, "gray", "csf", 0.15, rng.uniform(0.30, 0.42))),
+            (necrosis, _between(contrast, "gray", "csf", 0.60, rng.uniform(0.75, 0.9))),
         ],
     )
 
@@ -146,7 +144,7 @@ def _spots(
     radii: np.ndarray,
     elongation: float,
 ) -> np.ndarray:
-    """Membership of separate ellipsoids of the given radii (mm), long in x, centred by `weight`."""
+    """Membership of separate ellipsoids of the given radii (mm), long in x, centered by `weight`."""
     membership = np.zeros(weight.shape, np.float32)
     bumps = np.clip(0.2 * smooth_field(rng, anatomy.axes, 5.0), -0.25, 0.25)
     allowed = np.flatnonzero(weight > 0)
@@ -159,17 +157,17 @@ def _spots(
     for voxel in np.transpose(np.unravel_index(chosen, weight.shape)):
         if not waiting:
             break
-        radius, centre = waiting[0], voxel * anatomy.spacing
+        radius, center = waiting[0], voxel * anatomy.spacing
         long = radius * elongation
-        if any(np.linalg.norm(centre - c) < long + r + 2 * anatomy.spacing for c, r in placed):
+        if any(np.linalg.norm(center - c) < long + r + 2 * anatomy.spacing for c, r in placed):
             continue
         waiting.pop(0)
-        placed.append((centre, long))
+        placed.append((center, long))
         half = int(np.ceil(1.5 * long / anatomy.spacing)) + 1
         box = tuple(slice(max(v - half, 0), v + half + 1) for v in voxel)
         offset = [
             (np.arange(s.start, s.start + n) * anatomy.spacing - c).astype(np.float32)
-            for s, n, c in zip(box, membership[box].shape, centre, strict=True)
+            for s, n, c in zip(box, membership[box].shape, center, strict=True)
         ]
         scaled = np.sqrt(
             (offset[0][:, None, None] / elongation) ** 2
@@ -189,7 +187,7 @@ def _ms(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarr
     radii = np.clip(rng.lognormal(np.log(3.0), 0.3, rng.integers(9, 26)), 1.8, 4.0)
     tissue = 1 - np.clip(anatomy.csf * 1.5, 0, 1)
     membership = _spots(rng, anatomy, weight, radii, 1.25) * tissue * anatomy.brain
-    return Lesion(membership, [(membership, _between(contrast, "grey", "csf", -0.05, rng.uniform(0.4, 0.6)))])
+    return Lesion(membership, [(membership, _between(contrast, "gray", "csf", -0.05, rng.uniform(0.4, 0.6)))])
 
 
 def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray]) -> Lesion:
@@ -198,18 +196,18 @@ def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.n
     seeds = (
         (anatomy.depth > 5) & (anatomy.depth < 16) & (np.abs(lateral) > 24) & (height > -8) & (height < 52)
     )
-    candidates = np.flatnonzero(seeds & (anatomy.grey + anatomy.white > 0.7))
+    candidates = np.flatnonzero(seeds & (anatomy.gray + anatomy.white > 0.7))
     voxel = np.unravel_index(candidates[rng.integers(len(candidates))], seeds.shape)
     side = np.sign(lateral[voxel])
-    centre = np.array([axis[i] for axis, i in zip(anatomy.axes, voxel, strict=True)])
+    center = np.array([axis[i] for axis, i in zip(anatomy.axes, voxel, strict=True)])
     # Territories narrow towards the middle of the hemisphere, where their arteries come from.
     apex = np.array([side * 18.0, -8.0, 10.0])
-    inward = (apex - centre) / np.linalg.norm(apex - centre)
+    inward = (apex - center) / np.linalg.norm(apex - center)
     along = sum(
         (a - c).reshape([-1 if i == k else 1 for i in range(3)]) * inward[k]
-        for k, (a, c) in enumerate(zip(anatomy.axes, centre, strict=True))
+        for k, (a, c) in enumerate(zip(anatomy.axes, center, strict=True))
     ).astype(np.float32)
-    across = np.sqrt(np.maximum(_distance(anatomy, centre) ** 2 - along**2, 0))
+    across = np.sqrt(np.maximum(_distance(anatomy, center) ** 2 - along**2, 0))
     wedge = np.hypot(across * (1 + np.clip(along, 0, None) / 25), along / 1.35)
     rough = 0.22 * smooth_field(rng, anatomy.axes, 18.0) + 0.10 * smooth_field(rng, anatomy.axes, 7.0)
     distance = wedge * (1 + np.clip(rough, -0.6, 0.6))
@@ -218,8 +216,8 @@ def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.n
     ml = np.clip(rng.lognormal(np.log(30), 0.6), 12, 78)
     edge = _threshold(distance, tissue > 0.5, ml, anatomy.voxel_ml)
     membership = _edge(distance - edge, 3.5) * tissue
-    value = _between(contrast, "grey", "csf", rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75))
-    fluid = _between(contrast, "grey", "csf", 0.85, 0.9)
+    value = _between(contrast, "gray", "csf", rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75))
+    fluid = _between(contrast, "gray", "csf", 0.85, 0.9)
     cavity = 0.8 * np.clip(smooth_field(rng, anatomy.axes, 12.0) - rng.uniform(-0.2, 0.8), 0, 1)
     tissue = membership * (1 - np.clip(anatomy.csf, 0, 1))
     return Lesion(membership, [(tissue, value), (tissue * cavity, fluid)])
@@ -243,4 +241,4 @@ def _wmh(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndar
     deep = np.where((anatomy.white > 0.85) & (near > 9) & (anatomy.depth > 8) & (height > 5), 1.0, 0.0)
     spots = _spots(rng, anatomy, deep, rng.uniform(1.8, 3.2, rng.integers(3, 13)), 1.1) * tissue
     membership = np.maximum(bands, spots).astype(np.float32) * anatomy.brain
-    return Lesion(membership, [(membership, _between(contrast, "grey", "csf", rng.uniform(0.0, 0.15), 0.35))])
+    return Lesion(membership, [(membership, _between(contrast, "gray", "csf", rng.uniform(0.0, 0.15), 0.35))])

@@ -9,7 +9,7 @@ from scipy import ndimage
 from patch2loc.acquire.phantom.fields import Axes, smooth_field
 
 FIELD_OF_VIEW = np.array([200.0, 240.0, 196.0])  # mm along x, y, z
-HEAD_CENTRE = np.array([0.0, -14.0, 2.0])  # mm in head space, middle of the field of view
+HEAD_CENTER = np.array([0.0, -14.0, 2.0])  # mm in head space, middle of the field of view
 MAX_ROTATION = 8.0  # degrees
 MAX_SHIFT = 10.0  # mm
 
@@ -112,11 +112,11 @@ def _rotation(degrees: np.ndarray) -> np.ndarray:
 
 
 def _pose(rng: np.random.Generator) -> np.ndarray:
-    """Where the head lies in the scanner: 4 x 4, head space to world, about the head's centre."""
+    """Where the head lies in the scanner: 4 x 4, head space to world, about the head's center."""
     pose = np.eye(4)
     pose[:3, :3] = _rotation(np.clip(rng.normal(0, MAX_ROTATION / 2.5, 3), -MAX_ROTATION, MAX_ROTATION))
     shift = np.clip(rng.normal(0, MAX_SHIFT / 2, 3), -MAX_SHIFT, MAX_SHIFT)
-    pose[:3, 3] = HEAD_CENTRE + shift - pose[:3, :3] @ HEAD_CENTRE
+    pose[:3, 3] = HEAD_CENTER + shift - pose[:3, :3] @ HEAD_CENTER
     return pose
 
 
@@ -125,7 +125,7 @@ def _prescribe(
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """The scan's voxel grid: affine to world mm and shape, in the order in which it is stored.
 
-    Centred on the head but for a few mm, in one of three planes, each axis in either direction; one scan in
+    Centered on the head but for a few mm, in one of three planes, each axis in either direction; one scan in
     three is oblique, tilted by up to 6 degrees.
     """
     chances = [chance for chance, _ in _PLANES.values()]
@@ -137,6 +137,6 @@ def _prescribe(
     for column, axis in enumerate(order):
         affine[:3, column] = flips[column] * voxel_size[column] * np.eye(3)[axis]
     affine[:3, :3] = _rotation(tilt) @ affine[:3, :3]
-    centre = (head_to_world @ np.append(HEAD_CENTRE, 1))[:3] + rng.uniform(-3, 3, 3)
-    affine[:3, 3] = centre - affine[:3, :3] @ ((shape - 1) / 2)
+    center = (head_to_world @ np.append(HEAD_CENTER, 1))[:3] + rng.uniform(-3, 3, 3)
+    affine[:3, 3] = center - affine[:3, :3] @ ((shape - 1) / 2)
     return affine, tuple(int(n) for n in shape)

@@ -7,7 +7,7 @@ IMAGES = ("spgr", "late", "erly")
 
 
 def place(path: PurePosixPath) -> PurePosixPath | None:
-    """The images and the licence, without folders; not the atlas with skull, whose images have the same names."""
+    """The images and the license, without folders; not the atlas with skull, whose images have the same names."""
     if any("unstripped" in part for part in path.parts):
         return None
     known = path.name in {f"{image}{suffix}" for image in IMAGES for suffix in (".nii", ".nii.gz")}

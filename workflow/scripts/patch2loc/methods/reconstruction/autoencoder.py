@@ -37,7 +37,7 @@ SETTINGS = {
     "short": PAPER | {"steps": 2400, "batch": 16, "learning_rate": 1e-3, "validations": 20},
     "paper": PAPER,
 }
-NATIVE = {"erosion": 3, "median": 5}
+AS_PUBLISHED = {"erosion": 3, "median": 5}
 
 
 def halving(widths: Sequence[int]) -> list[nn.Module]:
@@ -165,10 +165,10 @@ def fit(
     }
     torch.manual_seed(settings["seed"])
     network = Autoencoder(**built).to(device)
-    optimiser = torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         network.parameters(), lr=settings["learning_rate"], betas=(FIRST_MOMENT, 0.999), fused=True
     )
-    history = train(network, loss, *pools, settings, checkpoint, optimiser)
+    history = train(network, loss, *pools, settings, checkpoint, optimizer)
     return {"weights": weights_of(network), "network": built, "spacing": settings["spacing"]}, history
 
 

@@ -48,7 +48,7 @@ class Denoiser(nn.Module):
         else:
             self.unet = conditioned_unet(widths, blocks)
             self.encoder = SliceEncoder(encoder_widths, 4 * widths[0])
-        # A new network predicts 0, the middle grey, everywhere.
+        # A new network predicts 0, the middle gray, everywhere.
         nn.init.zeros_(self.unet.conv_out.weight)
         nn.init.zeros_(self.unet.conv_out.bias)
         plain = optional("diffusers.models.attention_processor").AttnProcessor()
@@ -67,7 +67,7 @@ def unet(widths: Sequence[int], blocks: int) -> nn.Module:
     """The U-Net of ddpm and pddpm, as `Denoiser`: attention in the middle only, time by scale and shift."""
     return optional("diffusers").UNet2DModel(
         **_levels(widths, blocks),
-        attn_norm_num_groups=_groups(widths),  # left out, the attention has no normalisation
+        attn_norm_num_groups=_groups(widths),  # left out, the attention has no normalization
     )
 
 
@@ -116,7 +116,7 @@ def _levels(widths: Sequence[int], blocks: int) -> dict[str, Any]:
 
 
 def _groups(widths: Sequence[int]) -> int:
-    """Groups of channels that are normalised together: 32, or fewer in narrow networks."""
+    """Groups of channels that are normalized together: 32, or fewer in narrow networks."""
     return min(32, *widths)
 
 

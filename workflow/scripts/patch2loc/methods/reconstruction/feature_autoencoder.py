@@ -36,7 +36,7 @@ SETTINGS = {
     "short": PAPER | {"steps": 800, "batch": 16, "learning_rate": 5e-4, "validations": 10},
     "paper": PAPER,
 }
-NATIVE = {"erosion": 3, "median": 5}
+AS_PUBLISHED = {"erosion": 3, "median": 5}
 
 
 class FeatureAutoencoder(nn.Module):
@@ -94,7 +94,7 @@ def fit(
 ) -> tuple[dict, pd.DataFrame]:
     """Train an autoencoder on features of healthy slices.
 
-    extractor: initialised after torch.manual_seed(settings["seed"]), as the autoencoder is after it.  kind: what it is,
+    extractor: initialized after torch.manual_seed(settings["seed"]), as the autoencoder is after it.  kind: what it is,
     for the state: `of`, which the history says too, and what builds it again.
     """
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]

@@ -25,7 +25,7 @@ WINDOW = 11  # of the structural similarity, voxels
 CONVOLUTIONS = (2, 2, 4, 4, 4)  # of VGG-19's levels
 PERCEIVED = (1, 6, 11, 20, 29)  # places of its layers relu1_1, 2_1, 3_1, 4_1, 5_1
 STYLED = (8, 17, 26, 31)  # relu2_2, 3_4, 4_4, 5_2
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colors
 
 
 class Inpainter(nn.Module):
@@ -131,25 +131,25 @@ def mask_of(anomaly: Tensor, threshold: float) -> Tensor:
 
 
 def ellipses(count: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Ten random ellipses a slice, (count, 1, x, y) boolean; their centres are in the middle half of each axis."""
+    """Ten random ellipses a slice, (count, 1, x, y) boolean; their centers are in the middle half of each axis."""
     device = generator.device
 
     def random(*last: int) -> Tensor:
         return torch.rand((count, ELLIPSES, *last), generator=generator, device=device)
 
     sides = torch.tensor(shape, device=device)
-    centres = (0.25 + 0.5 * random(2)) * sides
+    centers = (0.25 + 0.5 * random(2)) * sides
     drawn = torch.randn((count, ELLIPSES, 2), generator=generator, device=device)
     axes = (AXES[0] + AXES[1] * drawn).abs().clamp(min=LEAST_AXIS)
     angle = torch.pi * random()
-    return ellipses_at(centres, axes, angle, shape).any(dim=1, keepdim=True)
+    return ellipses_at(centers, axes, angle, shape).any(dim=1, keepdim=True)
 
 
-def ellipses_at(centres: Tensor, axes: Tensor, angle: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Ellipses, (..., x, y) boolean.  centres, axes (half ones): (..., 2), voxels.  angle: (...), of the first axis."""
-    x, y = (torch.arange(length, device=centres.device) for length in shape)
-    dx = (x - centres[..., :1])[..., :, None]
-    dy = (y - centres[..., 1:])[..., None, :]
+def ellipses_at(centers: Tensor, axes: Tensor, angle: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Ellipses, (..., x, y) boolean.  centers, axes (half ones): (..., 2), voxels.  angle: (...), of the first axis."""
+    x, y = (torch.arange(length, device=centers.device) for length in shape)
+    dx = (x - centers[..., :1])[..., :, None]
+    dy = (y - centers[..., 1:])[..., None, :]
     cosine, sine = (part[..., None, None] for part in (angle.cos(), angle.sin()))
     first, second = (axes[..., place, None, None] for place in (0, 1))
     along, across = cosine * dx + sine * dy, cosine * dy - sine * dx
@@ -171,7 +171,7 @@ class Vgg19(nn.Sequential):
                 layer.inplace = False
 
     def forward(self, slices: Tensor) -> dict[int, Tensor]:
-        """Maps after each layer of `PERCEIVED` and `STYLED`, of slices as three equal colours."""
+        """Maps after each layer of `PERCEIVED` and `STYLED`, of slices as three equal colors."""
         mean, deviation = (torch.tensor(values).to(slices)[:, None, None] for values in (MEAN, DEVIATION))
         maps, kept = (slices - mean) / deviation, {}
         for place, layer in enumerate(self):

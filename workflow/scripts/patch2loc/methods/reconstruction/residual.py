@@ -34,7 +34,7 @@ def slice_score(
         given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
         slices, brain = slices_of(*given, spacing, multiple)
         needed = np.unique(np.flatnonzero(wanted.any(axis=(0, 1))) // factor)
-        # Both neighbours of a needed slice, too: maps are interpolated between them.
+        # Both neighbors of a needed slice, too: maps are interpolated between them.
         needed = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1)).tolist()
         if batch is None:
             needed = list(range(len(slices)))
@@ -59,14 +59,14 @@ def residual_score(
     precision: str = "float32",
     multiple: int = 16,
     batch: int | None = 32,
-    native: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+    as_published: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
     """A scorer's function: the absolute residual of reconstructed slices, on the grid.
 
     reconstruct: (n, 1, x', y') float32 in 0..1, as of `slice_score` -> the same shape; called under autocast where
     precision is "bfloat16".
-    native: the score of the method's authors, from slices, their reconstructions and their brain (boolean), each
-    (n, 1, x', y'), to as large maps in float32; beside the residual, as the map "native".
+    as_published: the score of the method's authors, from slices, their reconstructions and their brain (boolean), each
+    (n, 1, x', y'), to as large maps in float32; beside the residual, as the map "as_published".
     """
 
     def maps_of(slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ def residual_score(
             reconstructed = reconstruct(slices)
         reconstructed = reconstructed.float()
         maps = {"score": (slices - reconstructed).abs()}
-        return maps | {"native": native(slices, reconstructed, brain)} if native else maps
+        return maps | {"as_published": as_published(slices, reconstructed, brain)} if as_published else maps
 
     return slice_score(maps_of, device, spacing, multiple, batch)
 

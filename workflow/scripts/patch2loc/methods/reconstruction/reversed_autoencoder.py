@@ -1,11 +1,11 @@
 """Reversed autoencoders of axial slices (Bercea et al. 2023): what ra and phanes share.
 
 A soft-introspective variational autoencoder (Daniel and Tamar 2021), whose encoder also learns to see the same features
-in a slice and in its reconstruction.  Encoder and decoder have an optimiser each and make a step in turn.
+in a slice and in its reconstruction.  Encoder and decoder have an optimizer each and make a step in turn.
 Slices are (n, 1, x, y) float32 in 0..1; codes are (n, latent).
 
     network = ReversedAutoencoder(shape)
-    train(network, losses, *pools, settings, checkpoint, optimisers(network, rate), measure=mean_squared_error)
+    train(network, losses, *pools, settings, checkpoint, optimizers(network, rate), measure=mean_squared_error)
     network(slices)     their reconstructions by the means of their codes: the same at every call
 """
 
@@ -119,7 +119,7 @@ class ReversedAutoencoder(nn.Module):
         return self.decoder(self.encoder(slices)[0])
 
 
-def optimisers(network: ReversedAutoencoder, learning_rate: float) -> list[torch.optim.Optimizer]:
+def optimizers(network: ReversedAutoencoder, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Adam for the encoder and Adam for the decoder, in the order of `losses`."""
     return [
         torch.optim.Adam(part.parameters(), learning_rate, fused=True)

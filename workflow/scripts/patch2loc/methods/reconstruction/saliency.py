@@ -32,11 +32,11 @@ REACH = 4  # standard deviations at which a Gaussian ends
 TILES, LIMIT = (8, 8), 2.56
 BACKBONE = "squeezenet1_1_imagenet"  # in settings["pretrained"]
 SEEN = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS looks at
-CENTRE, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colours in -1..1 that LPIPS puts in
+CENTER, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colors in -1..1 that LPIPS puts in
 
 
 def clahe(slices: Tensor, brain: Tensor) -> Tensor:
-    """Slices after contrast-limited adaptive histogram equalisation, each for itself; 0 outside the brain.
+    """Slices after contrast-limited adaptive histogram equalization, each for itself; 0 outside the brain.
 
     What a network leaves in the background has no part in it.  By kornia, in 256 steps of intensity, on the device of
     the slices; sides are more than 8 voxels.
@@ -66,7 +66,7 @@ def smoothed(maps: Tensor, deviation: float = SMOOTHING) -> Tensor:
 class Perception(nn.Module):
     """The perceptual distance LPIPS (Zhang et al. 2018) of two slices at every voxel, by SqueezeNet 1.1.
 
-    Differences of its features at seven depths, each normalised at its place, squared, weighted by heads and brought
+    Differences of its features at seven depths, each normalized at its place, squared, weighted by heads and brought
     to the size of the slice.
     """
 
@@ -74,7 +74,7 @@ class Perception(nn.Module):
         super().__init__()
         self.features = squeezenet1_1(weights=None).features
         self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in _widths(self.features))
-        self.register_buffer("centre", torch.tensor(CENTRE)[None, :, None, None], persistent=False)
+        self.register_buffer("center", torch.tensor(CENTER)[None, :, None, None], persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD)[None, :, None, None], persistent=False)
 
     def forward(self, slices: Tensor, others: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ class Perception(nn.Module):
         return found
 
     def _seen(self, slices: Tensor) -> list[Tensor]:
-        """Features of each depth, of length 1 at every place; slices are seen as grey in -1..1."""
-        maps, seen = (2 * slices - 1 - self.centre) / self.spread, []
+        """Features of each depth, of length 1 at every place; slices are seen as gray in -1..1."""
+        maps, seen = (2 * slices - 1 - self.center) / self.spread, []
         for number, layer in enumerate(self.features):
             maps = layer(maps)
             if number in SEEN:

@@ -1,7 +1,7 @@
 """The encoder that describes a slice to cddpm's network, and its masked pre-training (SparK, Tian et al. 2023).
 
 Slices with most of their patches hidden are completed.  Hidden places are kept at 0 through all layers and left out of
-the statistics of batch normalisation, so that the encoder never sees the border of what is hidden.
+the statistics of batch normalization, so that the encoder never sees the border of what is hidden.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ DOUBLINGS = 5  # of the decoder, from the last layer to the slice
 
 
 class VisibleNorm(nn.BatchNorm2d):
-    """Batch normalisation; where `visible` is set, (n, 1, h, w) of 0 and 1, of these places alone, the others 0."""
+    """Batch normalization; where `visible` is set, (n, 1, h, w) of 0 and 1, of these places alone, the others 0."""
 
     visible: Tensor | None = None
 
@@ -93,7 +93,7 @@ class SliceEncoder(ResNet):
 class MaskedModel(nn.Module):
     """An encoder and a light decoder that complete slices of which a part is visible.
 
-    Each layer's output is normalised, filled with a learnt vector where hidden, and projected; the decoder starts
+    Each layer's output is normalized, filled with a learnt vector where hidden, and projected; the decoder starts
     from the coarsest and adds the others while it doubles the size five times and halves the channels, from 512 to 16
     in the paper's.
     """
@@ -180,7 +180,7 @@ def pretrain(
             f"{PATCH} x {PATCH} expected for the pre-training; take a larger grid, or set pretraining_steps to 0"
         )
     network = MaskedModel(encoder).to(training.slices.device)
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [value for name, value in network.named_parameters() if not name.startswith("encoder.fc.")],
         lr=settings["learning_rate"],
         betas=(0.9, 0.95),
@@ -188,4 +188,4 @@ def pretrain(
         fused=True,
     )
     own = {**settings, "steps": settings["pretraining_steps"]}
-    train(network, completion_loss, training, validation, own, checkpoint, optimiser)
+    train(network, completion_loss, training, validation, own, checkpoint, optimizer)

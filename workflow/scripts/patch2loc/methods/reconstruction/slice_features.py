@@ -14,7 +14,7 @@ class SliceFeatures(nn.Module):
 
     resnet: of torchvision's structure; one of three channels sees intensities of -1 to 1 in each.  enlarge: slices are
     interpolated to so many times their size first, and the features averaged back.
-    It stays in evaluation mode and has no gradient: neither weights nor statistics of batch normalisation change.
+    It stays in evaluation mode and has no gradient: neither weights nor statistics of batch normalization change.
     """
 
     def __init__(self, resnet: ResNet, enlarge: int = 1) -> None:

@@ -18,7 +18,7 @@ def slice_spacing(spacing: float) -> float:
 
 
 def slices_of(volume: Tensor, mask: Tensor, spacing: float, multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """A standardised scan as networks see it: axial slices of 2 mm with intensities of 0 to 1.
+    """A standardized scan as networks see it: axial slices of 2 mm with intensities of 0 to 1.
 
     volume, mask: (x, y, z) on one device.  spacing: of the grid, mm; blocks of round(2 / spacing) voxels along each
     axis become their mean, and a grid of 2 mm or coarser stays as it is.  multiple: slices are padded with zeros at

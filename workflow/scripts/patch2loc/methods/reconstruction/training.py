@@ -27,7 +27,7 @@ def train(
     validation: SlicePool,
     settings: Mapping[str, Any],
     checkpoint: Path | None,
-    optimiser: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     clip: float | None = None,
     progress: Callable[[str], None] = print,
@@ -35,15 +35,15 @@ def train(
 ) -> pd.DataFrame:
     """Train a network in place, to the weights of least validation loss; return its history.
 
-    network: on the pools' device, initialised by the caller after torch.manual_seed(settings["seed"]).
+    network: on the pools' device, initialized by the caller after torch.manual_seed(settings["seed"]).
     loss: loss(network, slices, masks, generator) -> scalar; slices (n, 1, x', y') in 0..1, masks boolean, all
     randomness (noise, time) from the generator; asked in training mode, and in evaluation mode of fixed validation
     slices with fixed random numbers.  With a `ScanPool` slices and masks are (n, slices, x', y').
     settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
     loss under autocast).  batch is of slices, with a `ScanPool` of scans; validation_slices are slices with both.
-    optimiser: of the network's parameters; Adam when None.  Several, each of a part of the network, take turns in
-    every step: loss(...) is then an iterator of as many losses, each asked for after the optimiser before has updated
-    its part, and computed in float32.  schedule: of the first optimiser, stepped after every step.  clip: greatest
+    optimizer: of the network's parameters; Adam when None.  Several, each of a part of the network, take turns in
+    every step: loss(...) is then an iterator of as many losses, each asked for after the optimizer before has updated
+    its part, and computed in float32.  schedule: of the first optimizer, stepped after every step.  clip: greatest
     norm of the gradient.
     measure: what the network is validated by, asked in evaluation mode as the loss would be; the loss when None.
     checkpoint: as of `training_loop.train_in_steps`.
@@ -52,8 +52,8 @@ def train(
     """
     seed = settings["seed"]
     network.to(memory_format=torch.channels_last).train()
-    optimiser = optimiser or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
-    several = isinstance(optimiser, Sequence)
+    optimizer = optimizer or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
+    several = isinstance(optimizer, Sequence)
     held = max(1, settings["validation_slices"] // validation.slices_each)
     fixed = validation.draw(validation.generator(seed, 2), held)
 
@@ -71,7 +71,7 @@ def train(
 
     history = train_in_steps(
         network,
-        optimiser if several else [optimiser],
+        optimizer if several else [optimizer],
         schedule,
         losses_of,
         validate,

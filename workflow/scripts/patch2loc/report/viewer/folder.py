@@ -17,10 +17,10 @@ import pandas as pd
 from patch2loc.configuration.method_names import shown
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
-from patch2loc.figures.style import COLOUR_BLIND_SAFE, COLOUR_MAP
+from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
 from patch2loc.report.viewer import PAGE
-from patch2loc.report.viewer.scan_file import colour_range, read_heatmaps, scan_file, scan_score, thumbnail
+from patch2loc.report.viewer.scan_file import color_range, read_heatmaps, scan_file, scan_score, thumbnail
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 INDEX = "index.js"
@@ -31,7 +31,7 @@ SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
 class ScoredDataset:
     """A dataset that was scored.
 
-    name: in paths.  title, role ("lesion", "healthy" or "unlabelled"), simulated: of the configuration.  scans: those
+    name: in paths.  title, role ("lesion", "healthy" or "unlabeled"), simulated: of the configuration.  scans: those
     scored.  heatmaps: of each method, the one that scans are ranked by first.  metrics: of that method, one
     row a subject; None without truth.
     """
@@ -46,12 +46,12 @@ class ScoredDataset:
 
 
 def write_viewer(
-    folder: str | Path, datasets: Sequence[ScoredDataset], count: int, fold: int, colour_map: str
+    folder: str | Path, datasets: Sequence[ScoredDataset], count: int, fold: int, color_map: str
 ) -> None:
     """Write the viewer's folder: viewer.html, index.js, scans/ and thumbnails/.
 
     count: scans of each dataset that get a file, by `chosen`; all others are in the index, and `serve` makes
-    their files on request.  fold: whose heatmaps these are.  colour_map: that the page starts with.
+    their files on request.  fold: whose heatmaps these are.  color_map: that the page starts with.
     Raises InputError as `scan_file`.
     """
     entries = []
@@ -59,15 +59,15 @@ def write_viewer(
         for name in PAGE:
             shutil.copyfile(Path(__file__).parent / name, partial / name)
         for dataset in datasets:
-            entries += _write_dataset(partial, dataset, count, colour_map)
-        maps = {name: _colours(name) for name in (COLOUR_MAP, COLOUR_BLIND_SAFE)}
+            entries += _write_dataset(partial, dataset, count, color_map)
+        maps = {name: _colors(name) for name in (COLOR_MAP, COLOR_BLIND_SAFE)}
         methods = list(datasets[0].heatmaps) if datasets else []
         index = {
             "methods": methods,
             "labels": [shown(method) for method in methods],
             "fold": fold,
-            "colour_map": colour_map,
-            "colour_maps": maps,
+            "color_map": color_map,
+            "color_maps": maps,
             "scans": entries,
         }
         write_text(partial / INDEX, f"patch2loc.index({json.dumps(index, indent=0, allow_nan=False)});\n")
@@ -105,14 +105,14 @@ def chosen(scans: pd.DataFrame, role: str, count: int) -> dict[str, str]:
 
     scans: columns subject, score, auprc and lesion_ml. Of a lesion dataset the median (lower of two), best and
     worst AUPRC, then the largest lesions; of a healthy one the median, highest and lowest score, then the highest;
-    of unlabelled scans the highest scores. Equals are taken in the order of names.
+    of unlabeled scans the highest scores. Equals are taken in the order of names.
     """
     if len(scans) == 1:
         return dict.fromkeys(scans["subject"].head(count), "only scan")
     by = "auprc" if role == "lesion" else "score"
     filler, word = ("lesion_ml", "large lesion") if role == "lesion" else ("score", "high score")
     largest = _falling(scans, filler)
-    if role == "unlabelled":
+    if role == "unlabeled":
         return {subject: f"rank {rank}" for rank, subject in enumerate(largest[:count], start=1)}
     falling = _falling(scans, by)
     label = "AUPRC" if role == "lesion" else "score"
@@ -133,7 +133,7 @@ def chosen(scans: pd.DataFrame, role: str, count: int) -> dict[str, str]:
     return {subject: ", ".join(why) for subject, why in list(reasons.items())[:count]}
 
 
-def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, colour_map: str) -> list[dict[str, Any]]:
+def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: str) -> list[dict[str, Any]]:
     """Write the files of a dataset's chosen scans; the entries of all its scans for the index."""
     method, heatmaps = next(iter(dataset.heatmaps.items()))
     truth = dataset.role == "lesion"
@@ -148,10 +148,10 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, colour_map:
     entries = []
     for scan, row in zip(dataset.scans, rows.to_dict("records"), strict=True):
         wanted = dataset.heatmaps if scan.subject in why else {method: heatmaps}
-        if scan.subject in why or dataset.role == "unlabelled":
+        if scan.subject in why or dataset.role == "unlabeled":
             read = read_heatmaps(wanted, scan.subject)  # once, for both
             heatmap = read[method].score
-            picture = thumbnail(scan, heatmap, truth, colour_map, colour_range(method, heatmap))
+            picture = thumbnail(scan, heatmap, truth, color_map, color_range(method, heatmap))
             with replacing(folder / "thumbnails" / dataset.name / f"{scan.subject}.jpg") as partial:
                 partial.write_bytes(picture)
         if scan.subject in why:
@@ -185,6 +185,6 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _colours(name: str) -> str:
-    """256 colours of a map, red, green and blue bytes."""
+def _colors(name: str) -> str:
+    """256 colors of a map, red, green and blue bytes."""
     return base64.b64encode(mpl.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()).decode()

@@ -22,13 +22,13 @@ from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import fullest_slice
-from patch2loc.figures.style import SCORE_RANGE, grey_range
+from patch2loc.figures.style import SCORE_RANGE, gray_range
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 LEVELS = 4095  # of intensities and scores: 12 bits, as scanners give
-PAPER_SCALE = ("patch2loc",)  # methods whose colours run over the paper's range
-OTHER_RANGE = (1, 99.9)  # percentiles of the scan that the colours of other methods run over
+PAPER_SCALE = ("patch2loc",)  # methods whose colors run over the paper's range
+OTHER_RANGE = (1, 99.9)  # percentiles of the scan that the colors of other methods run over
 HIGH = (
     99  # percentile of a scan's scores that stands for the scan, and where its threshold starts without truth
 )
@@ -109,7 +109,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
         "scan": {
             "levels": _packed(_planes(intensity)),
             "step": top / LEVELS,
-            "window": [0.0, grey_range(volume)["vmax"]],
+            "window": [0.0, gray_range(volume)["vmax"]],
         },
         "methods": methods,
     }
@@ -125,7 +125,7 @@ def scan_score(heatmap: np.ndarray) -> float:
     return float(np.percentile(inside, HIGH)) if inside.size else float("nan")
 
 
-def quantised(score: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]:
+def quantized(score: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]:
     """Levels of scores on a scale of equal steps that has `anchor` among its thresholds.
 
     score: (voxels,). Returns (levels, step, first): a voxel of level k, 1 at least, has a score of at least
@@ -140,7 +140,7 @@ def quantised(score: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]
 
 
 def thumbnail(
-    scan: Scan, heatmap: np.ndarray, truth: bool, colour_map: str, score_range: tuple[float, float]
+    scan: Scan, heatmap: np.ndarray, truth: bool, color_map: str, score_range: tuple[float, float]
 ) -> bytes:
     """JPEG of one axial slice in radiological convention: the scan, and beside it the heatmap, lesion outlined.
 
@@ -157,24 +157,24 @@ def thumbnail(
         for where in (np.flatnonzero(brain.any(axis=1)), np.flatnonzero(brain.any(axis=0)))
     )
     low, high = score_range
-    grey = np.clip(volume[frame][:, :, z] / grey_range(volume)["vmax"], 0, 1)[..., None].repeat(3, axis=2)
+    gray = np.clip(volume[frame][:, :, z] / gray_range(volume)["vmax"], 0, 1)[..., None].repeat(3, axis=2)
     heat = heatmap[frame][:, :, z]
-    coloured = mpl.colormaps[colour_map](np.clip((heat - low) / (high - low), 0, 1))[..., :3]
-    overlay = np.where(np.isfinite(heat)[..., None], 0.45 * grey + 0.55 * coloured, grey)
-    times = max(1, THUMBNAIL_WIDTH // (2 * grey.shape[0]))
-    grey, overlay, outlined = (
-        np.repeat(np.repeat(part, times, 0), times, 1) for part in (grey, overlay, lesion[frame][:, :, z])
+    colored = mpl.colormaps[color_map](np.clip((heat - low) / (high - low), 0, 1))[..., :3]
+    overlay = np.where(np.isfinite(heat)[..., None], 0.45 * gray + 0.55 * colored, gray)
+    times = max(1, THUMBNAIL_WIDTH // (2 * gray.shape[0]))
+    gray, overlay, outlined = (
+        np.repeat(np.repeat(part, times, 0), times, 1) for part in (gray, overlay, lesion[frame][:, :, z])
     )
     overlay[binary_dilation(outlined) & ~outlined] = 1
     # Columns from the subject's right to left, rows from anterior to posterior.
-    picture = np.concatenate([part[::-1, ::-1].transpose(1, 0, 2) for part in (grey, overlay)], axis=1)
+    picture = np.concatenate([part[::-1, ::-1].transpose(1, 0, 2) for part in (gray, overlay)], axis=1)
     stream = io.BytesIO()
     imsave(stream, np.ascontiguousarray(picture), format="jpeg", pil_kwargs={"quality": 85})
     return stream.getvalue()
 
 
-def colour_range(method: str, score: np.ndarray) -> tuple[float, float]:
-    """Scores that the colours run over: the paper's 0 to 12, or for methods of another scale percentiles.
+def color_range(method: str, score: np.ndarray) -> tuple[float, float]:
+    """Scores that the colors run over: the paper's 0 to 12, or for methods of another scale percentiles.
 
     score: those of the scan, any shape, NaN left out.
     """
@@ -191,14 +191,14 @@ def _method(method: str, score: np.ndarray, lesion: np.ndarray, missed: int | No
         start = evaluate_scores(score, lesion, missed)["best_threshold"]
     best = bool(np.isfinite(start))
     start = start if best else float(np.percentile(score, HIGH))
-    levels, step, first = quantised(score, start)
+    levels, step, first = quantized(score, start)
     return {
         "levels": _packed(_planes(levels)),
         "anchor": start,
         "step": step,
         "first": first,
         "best": best,
-        "range": colour_range(method, score),
+        "range": color_range(method, score),
         "unit": UNITS.get(method, ""),
     }
 

@@ -1,5 +1,5 @@
 "use strict";
-// Drawing: the three planes, the colour bar, the curve of measures.
+// Drawing: the three planes, the color bar, the curve of measures.
 
 // Every plane shows high indices on the left and on top: right, anterior, superior.
 const PLANES = [
@@ -8,9 +8,9 @@ const PLANES = [
   { id: "sagittal", across: 1, up: 2, through: 0, left: "A", right: "P", top: "S", bottom: "I", letter: "x" },
 ];
 const LINES = {
-  brain: { colour: "#7fc8ff", width: 1, casing: 0 },
-  lesion: { colour: "#ffffff", width: 1.6, casing: 3.6 },
-  detected: { colour: "#ff5cf0", width: 1.6, casing: 3.6 },
+  brain: { color: "#7fc8ff", width: 1, casing: 0 },
+  lesion: { color: "#ffffff", width: 1.6, casing: 3.6 },
+  detected: { color: "#ff5cf0", width: 1.6, casing: 3.6 },
 };
 const CROSS = "#b8ff9e";
 const CURVES = { dice: "#ffffff", sensitivity: "#5cc8ff", precision: "#ffb454" };
@@ -52,7 +52,7 @@ function voxelAt(view, plane, x, y) {
   return at;
 }
 
-// view: scan, method, level, at, frame, zoom, scale, ratio, colours (256 x 3 bytes), range, window (levels), opacity,
+// view: scan, method, level, at, frame, zoom, scale, ratio, colors (256 x 3 bytes), range, window (levels), opacity,
 // onlyDetected, smooth, lines (of what is shown).
 function drawPlane(view, plane) {
   const { scan, method, at } = view;
@@ -66,11 +66,11 @@ function drawPlane(view, plane) {
   for (let row = 0, p = 0; row < height; row++) {
     for (let column = 0; column < width; column++, p += 4) {
       const i = voxel(column, row), level = method.levels[i];
-      const grey = Math.min(255, Math.max(0, 255 * (scan.intensity[i] - black) / Math.max(1, white - black)));
+      const gray = Math.min(255, Math.max(0, 255 * (scan.intensity[i] - black) / Math.max(1, white - black)));
       const alpha = level && !(view.onlyDetected && level < view.level) ? view.opacity : 0;
       const share = (thresholdOf(method, level) - low) / (high - low);
-      const colour = 3 * Math.min(255, Math.max(0, Math.floor(share * 256)));
-      for (let part = 0; part < 3; part++) slice.data[p + part] = grey * (1 - alpha) + view.colours[colour + part] * alpha;
+      const color = 3 * Math.min(255, Math.max(0, Math.floor(share * 256)));
+      for (let part = 0; part < 3; part++) slice.data[p + part] = gray * (1 - alpha) + view.colors[color + part] * alpha;
       slice.data[p + 3] = 255;
     }
   }
@@ -116,7 +116,7 @@ function strokeOutline(context, line, width, height, inside, unit) {
     context.lineWidth = line.casing * unit;
     context.stroke(path);
   }
-  context.strokeStyle = line.colour;
+  context.strokeStyle = line.color;
   context.lineWidth = line.width * unit;
   context.stroke(path);
 }
@@ -186,8 +186,8 @@ function drawBar(view) {
   const [context, width] = plain("bar"), edge = 14, [low, high] = view.range;
   const where = score => edge + (width - 2 * edge) * Math.min(1, Math.max(0, (score - low) / (high - low)));
   for (let x = edge; x < width - edge; x++) {
-    const colour = 3 * Math.min(255, Math.floor(256 * (x - edge) / (width - 2 * edge)));
-    context.fillStyle = `rgb(${view.colours[colour]} ${view.colours[colour + 1]} ${view.colours[colour + 2]})`;
+    const color = 3 * Math.min(255, Math.floor(256 * (x - edge) / (width - 2 * edge)));
+    context.fillStyle = `rgb(${view.colors[color]} ${view.colors[color + 1]} ${view.colors[color + 2]})`;
     context.fillRect(x, 10, 1.5, 14);
   }
   context.fillStyle = "#e4e7ea";
@@ -219,8 +219,8 @@ function drawCurve(view) {
   for (const [score, text] of ticks(thresholdOf(method, 1), thresholdOf(method, method.top), 5))
     context.fillText(text, Math.max(box.left, x((score - method.anchor) / method.step - method.first + 1)), height - 4);
   const curves = scan.truth ? CURVES : { share: "#ffffff" };
-  for (const [name, colour] of Object.entries(curves)) {
-    context.strokeStyle = colour;
+  for (const [name, color] of Object.entries(curves)) {
+    context.strokeStyle = color;
     context.lineWidth = 1.5;
     context.beginPath();
     for (let pixel = 0; pixel <= box.right - box.left; pixel++) {
@@ -232,10 +232,10 @@ function drawCurve(view) {
   context.strokeStyle = "#ff5cf0";
   context.beginPath(); context.moveTo(x(view.level), box.top); context.lineTo(x(view.level), box.bottom); context.stroke();
   const legend = document.getElementById("curve-legend");
-  legend.replaceChildren(...Object.entries(curves).map(([name, colour]) => {
+  legend.replaceChildren(...Object.entries(curves).map(([name, color]) => {
     const label = document.createElement("span");
     label.textContent = `— ${name === "share" ? "share of the brain detected" : name === "dice" ? "Dice" : name}`;
-    label.style.color = colour;
+    label.style.color = color;
     return label;
   }));
   view.levelOfCurve = pixel => 1 + Math.round(Math.min(1, Math.max(0, (pixel - box.left) / (box.right - box.left))) * (method.top - 1));

@@ -2,7 +2,7 @@
 // The page: what is shown, its controls, and the address that names it (#scan=dataset/subject&method=...&threshold=...).
 
 const element = id => document.getElementById(id);
-const BELOW_PLANES = 275; // CSS pixels that colour bar, settings and note need
+const BELOW_PLANES = 275; // CSS pixels that color bar, settings and note need
 const LINE_SWITCHES = ["brain", "lesion", "detected", "cross"];
 const view = { zoom: 1, lines: {}, active: PLANES[0] };
 let index, entry, arriving;
@@ -65,8 +65,8 @@ function fillLists() {
   }
   element("scan").append(...groups.values());
   element("method").append(...index.methods.map((name, i) => new Option(index.labels[i], name)));
-  element("colours").append(...Object.keys(index.colour_maps).map(name => new Option(name, name)));
-  element("colours").value = index.colour_map;
+  element("colors").append(...Object.keys(index.color_maps).map(name => new Option(name, name)));
+  element("colors").value = index.color_map;
 }
 
 // Show what the address asks for; what it leaves out stays as it is, or starts at the first scan that there is.
@@ -136,7 +136,7 @@ function show() {
     view.opacity = Number(element("opacity").value);
     view.onlyDetected = element("only-detected").checked;
     view.smooth = element("smooth").checked;
-    view.colours = Uint8Array.from(atob(index.colour_maps[element("colours").value]), letter => letter.charCodeAt(0));
+    view.colors = Uint8Array.from(atob(index.color_maps[element("colors").value]), letter => letter.charCodeAt(0));
     const top = element("planes").getBoundingClientRect().top + window.scrollY;
     fitPlanes(view, element("views").clientWidth, Math.max(320, window.innerHeight - top - BELOW_PLANES));
     for (const plane of PLANES) drawPlane(view, plane);
@@ -231,7 +231,7 @@ const KEYS = {
   c: () => toggle("show-cross"),
   o: () => toggle("only-detected"),
   s: () => toggle("smooth"),
-  v: () => cycle("colours"),
+  v: () => cycle("colors"),
   t: () => cycle("method"),
   g: () => { view.at = largestLesionSlice(view.scan) || view.at; show(); },
   x: () => { view.at = highest(view.scan, view.method.levels); show(); },
@@ -266,8 +266,8 @@ function connect() {
     const range = [Number(element("low").value), Number(element("high").value)];
     if (range[0] < range[1]) { view.range = range; show(); }
   });
-  for (const id of ["opacity", "only-detected", "smooth", "colours", ...LINE_SWITCHES.map(name => `show-${name}`)]) on(id, "input", show);
-  on("colours", "change", show);
+  for (const id of ["opacity", "only-detected", "smooth", "colors", ...LINE_SWITCHES.map(name => `show-${name}`)]) on(id, "input", show);
+  on("colors", "change", show);
   for (const plane of PLANES) connectPlane(plane, element(plane.id));
   window.addEventListener("resize", show);
   document.addEventListener("keydown", event => {

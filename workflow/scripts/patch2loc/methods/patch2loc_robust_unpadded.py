@@ -1,4 +1,4 @@
-"""Patch2Loc for other scanners by the network of patch2loc_dense, not the paper's."""
+"""Patch2Loc for other scanners by the network of patch2loc_unpadded, not the paper's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.method_interface import Volumes
-from patch2loc.methods import patch2loc_dense, patch2loc_robust
+from patch2loc.methods import patch2loc_robust, patch2loc_unpadded
 
 OWN_SETTINGS, CHOICES = patch2loc_robust.OWN_SETTINGS, patch2loc_robust.CHOICES
 
 as_seen = patch2loc_robust.as_seen
-predictor = patch2loc_dense.predictor
+predictor = patch2loc_unpadded.predictor
 
 
 def fit(
@@ -20,18 +20,18 @@ def fit(
 ) -> tuple[dict, pd.DataFrame]:
     """Train the unpadded network as patch2loc_robust trains the published one."""
     return patch2loc_robust.fit_robust(
-        "patch2loc_robust_dense",
+        "patch2loc_robust_unpadded",
         training,
         validation,
         settings,
         checkpoint,
         device,
-        patch2loc_dense.unpadded,
+        patch2loc_unpadded.unpadded,
     )
 
 
 def scorer(
     state: dict, device: str, stride: int = 1, precision: str = "float32"
 ) -> Callable[..., dict[str, np.ndarray]]:
-    """Score scans as the network sees them, as patch2loc_dense does."""
-    return patch2loc_robust.scoring_seen(patch2loc_dense.scorer(state, device, stride, precision), state)
+    """Score scans as the network sees them, as patch2loc_unpadded does."""
+    return patch2loc_robust.scoring_seen(patch2loc_unpadded.scorer(state, device, stride, precision), state)

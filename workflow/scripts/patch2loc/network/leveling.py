@@ -1,6 +1,6 @@
-"""Standardisation without a scan's own shading: its low-pass becomes that of the mean training scan.
+"""Standardization without a scan's own shading: its low-pass becomes that of the mean training scan.
 
-What varies over centimetres (coils, bias fields, contrast between regions) differs between scanners more than between
+What varies over centimeters (coils, bias fields, contrast between regions) differs between scanners more than between
 people.  A lesion loses the part of its contrast that is as wide as the filter.
 """
 
@@ -42,8 +42,8 @@ def mean_low_pass(scans: Volumes, spacing: float) -> np.ndarray:
     return np.where(count > 0, mean, low_pass(mean, count > 0, spacing)).astype(np.float32)
 
 
-def levelled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing: float) -> np.ndarray:
-    """A standardised scan with the low-pass of the mean training scan, (x, y, z) float32, 0 outside the mask.
+def leveled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing: float) -> np.ndarray:
+    """A standardized scan with the low-pass of the mean training scan, (x, y, z) float32, 0 outside the mask.
 
     reference: of `mean_low_pass`.  Intensities do not fall below DARKEST.
     """
@@ -52,8 +52,8 @@ def levelled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacin
 
 
 @dataclass(frozen=True)
-class LevelledScans:
-    """Scans as `methods.Volumes`, levelled whenever gone through."""
+class LeveledScans:
+    """Scans as `methods.Volumes`, leveled whenever gone through."""
 
     scans: Volumes
     reference: np.ndarray
@@ -63,4 +63,4 @@ class LevelledScans:
         return len(self.scans)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return ((levelled(volume, mask, self.reference, self.spacing), mask) for volume, mask in self.scans)
+        return ((leveled(volume, mask, self.reference, self.spacing), mask) for volume, mask in self.scans)
