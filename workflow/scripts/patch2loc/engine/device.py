@@ -6,8 +6,12 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from patch2loc.errors import InputError
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def choose(name: str = "auto", threads: int | None = None) -> str:

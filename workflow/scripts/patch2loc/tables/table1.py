@@ -34,9 +34,9 @@ CALIBRATED_NOTE = (
     "same place, and then of the scan itself."
 )
 AS_PUBLISHED_NOTE = (
-    "As published: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 voxels, "
-    "median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim scores 0. Of "
-    "ra and phanes: the score of their authors."
+    "As published: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 "
+    "voxels, median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim "
+    "scores 0. Of ra and phanes: the score of their authors."
 )
 CONTROL_NOTE = "Control: a simple score that others must beat, no row of the paper."
 TRUTH_NOTE = (
