@@ -104,6 +104,28 @@ def test_test_files_that_pages_name_are_there():
         assert not [name for name in functions if not any(f"def {name}(" in code for code in tests.values())]
 
 
+def module_file(parts):
+    """The file of a module by the parts of its name, or None."""
+    base = ROOT.joinpath("workflow", "scripts", *parts)
+    files = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def test_modules_and_names_of_the_library_that_pages_mention_are_there():
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        text = page.read_text(encoding="utf-8")
+        for path in re.findall(r"\bpatch2loc/[\w/]+\.py\b", text):
+            assert (ROOT / "workflow" / "scripts" / path).is_file(), f"{page.name}: {path}"
+        for name in re.findall(r"\bpatch2loc(?:\.(?!sif|yaml)\w+)+", text):
+            parts = name.split(".")
+            length = next(n for n in range(len(parts), 0, -1) if module_file(parts[:n]))
+            attributes = parts[length:]
+            source = module_file(parts[:length]).read_text(encoding="utf-8")
+            assert not attributes or re.search(rf"\b{attributes[0]}\b", source), f"{page.name}: {name}"
+
+
 def test_the_menu_of_the_site_has_every_page_once():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     named = re.findall(r"([\w./-]+\.md)\s*$", menu, re.MULTILINE)
