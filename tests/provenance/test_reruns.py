@@ -69,7 +69,7 @@ def hashed_modules(rule: str, method: str | None = None) -> list[str]:
 
 @pytest.fixture(scope="module")
 def behind():
-    """Modules whose edit runs a job again: {rule: {method: modules}}, and of evaluate, the same for all: {rule: modules}."""
+    """Modules whose edit runs a job again: {rule: {method: modules}}; of evaluate, {rule: modules}."""
     by_method = {
         rule: {method: set(modules_behind(hashed_modules(rule, method))) for method in METHODS}
         for rule in ("train", "score")

@@ -1,4 +1,4 @@
-"""Numbers of one method on one dataset: of every subject, at every threshold, by every variant, and curves."""
+"""Numbers of one method on one dataset: of subjects, at thresholds, as the released code has them, and curves."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ with rule_log(snakemake.log[0]):
     }
     inputs = [*params.models, *(path for scan in [*scans, *validating] for path in (scan.mask, scan.lesion))]
     description = describe(params.code, inputs, configuration, found.metrics["subject"])
-    tables = (output.metrics, output.at_thresholds, output.variants, output.curves)
+    tables = (output.metrics, output.at_thresholds, output.released_code, output.curves)
     for path, table in zip(tables, found, strict=True):
         write_csv(path, table)
         write_sidecar(path, description)

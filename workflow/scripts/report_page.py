@@ -1,5 +1,6 @@
 """The report: one page that holds everything, opens offline and links the viewer."""
 
+from itertools import product
 from pathlib import Path
 
 from rule_log import rule_log
@@ -14,9 +15,9 @@ with rule_log(snakemake.log[0]):
 
     given, params = snakemake.input, snakemake.params
     metrics = []
-    for path in map(Path, given.metrics):
-        keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
-        metrics.append(read_csv(path).assign(**keys))
+    rows = product(params.methods, params.evaluated, params.folds)
+    for path, (method, dataset, fold) in zip(given.metrics, rows, strict=True):
+        metrics.append(read_csv(path).assign(method=method, dataset=dataset, fold=str(fold)))
     figures = [
         ReportFigure(
             Path(path).stem.replace("fig", "Figure ").replace("_", " "),
@@ -66,5 +67,5 @@ with rule_log(snakemake.log[0]):
         },
         given.viewer[0],
         more_figures,
-        transfer_warnings(read_csv(given.transfer), params.datasets),
+        transfer_warnings(read_csv(given.domain_shift), params.datasets),
     )

@@ -1,4 +1,4 @@
-"""One of the tables over subjects and folds: thresholds, comparison, variants, by_volume or by_site."""
+"""One of the tables over subjects and folds: thresholds, comparison, released_code, by_volume or by_site."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ with rule_log(snakemake.log[0]):
     table_of, layout_of = {
         "thresholds": (thresholds.threshold_table, thresholds.threshold_layout),
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
-        "variants": (released_code.variant_table, released_code.variant_layout),
+        "released_code": (released_code.variant_table, released_code.variant_layout),
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
         "by_site": (by_site.site_table, by_site.site_layout),
     }[params.table]

@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from patch2loc import __version__
+from patch2loc.data.results import PREPROCESSED
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.provenance.crate_entities import (
     CONFIGURATION,
-    SCANS,
     WORKFLOW,
     Entities,
     links,
@@ -110,7 +110,7 @@ def _add_inputs(entities: Entities, inputs: Iterable[str], digests: Mapping[str,
 def _scan_of(entities: Entities, path: str) -> tuple[str, str] | None:
     """Dataset and subject of a file of a preprocessed scan; None for another file."""
     parts = Path(entities.relative(path) or "").parts
-    found = len(parts) == 4 and parts[0] == SCANS and parts[1] in entities.datasets
+    found = len(parts) == 4 and parts[0] == PREPROCESSED and parts[1] in entities.datasets
     return parts[1:3] if found else None
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from patch2loc import __version__
 from patch2loc.data.labels import label_of
+from patch2loc.data.results import PREPROCESSED, RAW
 from patch2loc.files import read_json, sha256
 from patch2loc.provenance.record import sidecar
 
@@ -29,7 +30,6 @@ FORMATS = {
     ".smk": "text/x-python",
     "": "text/x-python",  # the Snakefile
 }
-SCANS = "preprocessed"  # folder with one folder for each dataset, and in it one for each scan
 
 Links = list[dict[str, str]]
 
@@ -80,7 +80,7 @@ class Entities:
         name = self.relative(path)
         if name is not None:
             parts = Path(name).parts
-            if parts[0] in (SCANS, "raw"):
+            if parts[0] in (PREPROCESSED, RAW):
                 name = "/".join(parts[:2])
             here = self.results / name
             if here.is_dir():
@@ -126,9 +126,9 @@ class Entities:
 
     def scan(self, dataset: str, subject: str) -> str:
         """A preprocessed scan: a folder that says which files it was made from."""
-        identifier = f"{quote(f'{SCANS}/{dataset}/{subject}')}/"
+        identifier = f"{quote(f'{PREPROCESSED}/{dataset}/{subject}')}/"
         if identifier not in self.by_id:
-            record = sidecar(self.results / SCANS / dataset / subject / "qc.json")
+            record = sidecar(self.results / PREPROCESSED / dataset / subject / "qc.json")
             given = read_json(record)["inputs"] if record.is_file() else {}
             made_from = links(self.data(path, digest) for path, digest in given.items())
             self.add(identifier, "Dataset", name=subject, isBasedOn=made_from)
@@ -168,7 +168,7 @@ class Entities:
 def add_scans(entities: Entities) -> None:
     """Every scan as a folder in that of its dataset."""
     for dataset in entities.datasets:
-        parent = entities.results / SCANS / dataset
+        parent = entities.results / PREPROCESSED / dataset
         if not parent.is_dir():
             continue
         subjects = sorted(each.name for each in parent.iterdir() if each.is_dir() and each.name[0] != ".")

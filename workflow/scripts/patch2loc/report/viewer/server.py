@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.report.viewer.folder import file_of, read_index
@@ -58,7 +59,7 @@ def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
 def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
     """The file of a scan, from its volumes among the results."""
     dataset, subject = entry["dataset"], entry["subject"]
-    scan = Scan(subject, folder / "preprocessed" / dataset / subject, entry["modality"])
+    scan = Scan(subject, Path(Results(str(folder)).preprocessed(dataset, subject)), entry["modality"])
     heatmaps = {
         method: heatmaps_of(folder, method, dataset, entry["modality"], index["fold"])
         for method in index["methods"]
