@@ -71,6 +71,10 @@ def test_dead_links_are_noticed(tmp_path):
     assert sum(len(links(page.read_text(encoding="utf-8"))) for page in PAGES) > 150
 
 
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
 def test_the_picture_of_the_front_page_is_small_and_its_script_knows_the_demo():
     script = runpy.run_path(str(ROOT / "docs" / "images" / "make_front_picture.py"))
     demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))["datasets"]
