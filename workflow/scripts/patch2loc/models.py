@@ -58,7 +58,7 @@ def save_model(path: str | Path, model: Model) -> None:
 
 
 def load_model(
-    path: str | Path, modality: Modality | None = None, landmarks: str | Path | None = None
+    path: str | Path, modality: Modality | None = None, landmarks_path: str | Path | None = None
 ) -> Model:
     """Read a model without running any code from the file.
 
@@ -66,7 +66,7 @@ def load_model(
         path: file of `save_model`, or a .ckpt of the paper's authors
             (`patch2loc.network.lightning.load_checkpoint`).
         modality: of a .ckpt, which does not store it; None for any other file.
-        landmarks: file of landmarks for a .ckpt; None for any other file.
+        landmarks_path: file of landmarks for a .ckpt; None for any other file.
 
     Returns:
         The model as it was saved, arrays as numpy's.  Its keys are not checked.
@@ -77,8 +77,8 @@ def load_model(
     if Path(path).suffix == CHECKPOINT_SUFFIX:
         # Imported by name so that code_hash does not follow it: no rule reads .ckpt files.
         lightning = import_module("patch2loc.network.lightning")
-        return cast(Model, lightning.load_checkpoint(path, modality, landmarks))
-    if modality or landmarks:
+        return cast(Model, lightning.load_checkpoint(path, modality, landmarks_path))
+    if modality or landmarks_path:
         raise InputError(
             f"{path}: a model of the workflow has its own modality and landmarks; leave them out, or give a "
             f"{CHECKPOINT_SUFFIX} of the paper's authors"
