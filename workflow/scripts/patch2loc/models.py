@@ -63,16 +63,16 @@ def load_model(
     """Read a model without running any code from the file.
 
     Args:
-        path: file of `save_model`, or a .ckpt of the paper's authors
+        path: File of `save_model`, or a .ckpt of the paper's authors
             (`patch2loc.network.lightning.load_checkpoint`).
-        modality: of a .ckpt, which does not store it; None for any other file.
-        landmarks_path: file of landmarks for a .ckpt; None for any other file.
+        modality: Modality of a .ckpt, which does not store it; None for any other file.
+        landmarks_path: File of landmarks for a .ckpt; None for any other file.
 
     Returns:
         The model as it was saved, arrays as numpy's.  Its keys are not checked.
 
     Raises:
-        InputError: the file is neither, or modality and landmarks do not go with it.
+        InputError: The file is neither, or modality and landmarks do not go with it.
     """
     if Path(path).suffix == CHECKPOINT_SUFFIX:
         # Imported by name so that code_hash does not follow it: no rule reads .ckpt files.

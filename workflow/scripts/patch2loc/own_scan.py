@@ -34,15 +34,15 @@ class Scorer:
     """A model made ready for scans of one's own: all that does not depend on the scan.
 
     Attributes:
-        model_path: file of the model.
-        landmarks_path: file of the landmarks of a .ckpt, None for a model of the workflow.
-        model: its content.
-        atlas: that it was trained on.
-        grid: that it was trained on.
-        device: that the method computes on.
-        precision: of its network.
-        median_filter: width, voxels.
-        heatmap: makes heatmaps of preprocessed scans.
+        model_path: File of the model.
+        landmarks_path: File of the landmarks of a .ckpt, None for a model of the workflow.
+        model: Content of that file.
+        atlas: Atlas that it was trained on.
+        grid: Grid that it was trained on.
+        device: Device that the method computes on.
+        precision: Precision of its network.
+        median_filter: Width, voxels.
+        heatmap: Makes heatmaps of preprocessed scans.
     """
 
     model_path: Path
@@ -73,15 +73,15 @@ def load_scorer(
     """Load a model, and the atlas and grid that it was trained on.
 
     Args:
-        model_path: file of a model, see `load_model`.
-        device: that the method computes on, from `select_device`.
+        model_path: File of a model, see `load_model`.
+        device: Device that the method computes on, from `select_device`.
         atlas: "icbm152" or the folder of SRI24, if it is not where the model's training had it.
-        modality: of a .ckpt, which does not store it.
-        landmarks_path: file of landmarks for a .ckpt.
-        precision: of the method's network, "float32" or "bfloat16".
+        modality: Modality of a .ckpt, which does not store it.
+        landmarks_path: File of landmarks for a .ckpt.
+        precision: Precision of the method's network, "float32" or "bfloat16".
 
     Raises:
-        InputError: the model or the atlas cannot be used, or the method scores by the lesion mask.
+        InputError: The model or the atlas cannot be used, or the method scores by the lesion mask.
     """
     model = load_model(model_path, modality, landmarks_path)
     atlas_source = atlas or model.get("atlas")
@@ -141,18 +141,18 @@ def score_own_scan(
     folder preprocessed.  If the folder holds the same result already, it is kept and nothing is computed.
 
     Args:
-        scorer: from `load_scorer`.
-        scan_path: raw NIfTI of any orientation, voxel size and pose.
-        folder: to write to.
-        mask_path: brain mask on the scan's voxels, if there is one.
-        skull_strip: how the brain is found, see `preprocess_scan`.
-        stage_done: called with each of STAGES when it is done.
+        scorer: From `load_scorer`.
+        scan_path: Raw NIfTI of any orientation, voxel size and pose.
+        folder: Folder to write to.
+        mask_path: Brain mask on the scan's voxels, if there is one.
+        skull_strip: How the brain is found, see `preprocess_scan`.
+        stage_done: Called with each of STAGES when it is done.
 
     Returns:
         The content of summary.json.
 
     Raises:
-        InputError: the scan cannot be used, or the folder holds anything else.
+        InputError: The scan cannot be used, or the folder holds anything else.
     """
     scan, folder = Path(scan_path), Path(folder).resolve()
     mask = Path(mask_path) if mask_path else None

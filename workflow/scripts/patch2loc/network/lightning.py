@@ -46,17 +46,17 @@ def load_checkpoint(
     """Read a Lightning checkpoint of the paper's network as a model, without running any code from the file.
 
     Args:
-        path: a zip file as torch.save writes it, with the parameters of `LocationNetwork` behind "model." in its
+        path: A zip file as torch.save writes it, with the parameters of `LocationNetwork` behind "model." in its
             state_dict.
         modality: "T1" or "T2", which the file does not store.
-        landmarks_path: see `read_landmarks`.
+        landmarks_path: See `read_landmarks`.
 
     Returns:
         The keys of `patch2loc.models.Model`.  The atlas is None and the grid has no affine: both are those of SRI24,
         which has to be at hand for scoring.
 
     Raises:
-        InputError: the file is no checkpoint, or parameters are missing, unknown or of another shape.
+        InputError: The file is no checkpoint, or parameters are missing, unknown or of another shape.
     """
     if modality not in ("T1", "T2") or landmarks_path is None:
         raise InputError(
@@ -92,7 +92,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     Anything not behind "model." is left out.
 
     Raises:
-        InputError: see `load_checkpoint`.
+        InputError: See `load_checkpoint`.
     """
     stored = _as_data(Path(path)).get("state_dict")
     if not isinstance(stored, dict):
@@ -132,14 +132,14 @@ def read_landmarks(path: str | Path) -> dict[str, Any]:
     """Read Nyul landmarks.
 
     Args:
-        path: landmarks/{modality}/fold{n}.json of the workflow, or an .npy of intensity-normalization's
+        path: File landmarks/{modality}/fold{n}.json of the workflow, or an .npy of intensity-normalization's
             `save_standard_histogram`: two rows, the standard scale and the percentiles.
 
     Returns:
         percentiles (n,), standard_scale (n,), and of the workflow's file the protocol of the scans and the subjects.
 
     Raises:
-        InputError: the file is neither, or its numbers do not increase.
+        InputError: The file is neither, or its numbers do not increase.
     """
     path = Path(path)
     try:

@@ -18,8 +18,8 @@ class Heatmaps(NamedTuple):
     """Heatmaps of one evaluated method for the scans of a dataset.
 
     Attributes:
-        folder: holds {subject}.nii.gz.
-        calibration: folder of the calibration that is applied to them, if any.
+        folder: Folder with {subject}.nii.gz.
+        calibration: Folder of the calibration that is applied to them, if any.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class Heatmaps(NamedTuple):
         """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
 
         Raises:
-            InputError: there is no such file, or it is no image.
+            InputError: There is no such file, or it is no image.
         """
         return self.calibrated(volumes.read(self.path(subject))[0])
 
@@ -49,8 +49,8 @@ class HeldOutHeatmaps:
     All of them are in memory once one is read.
 
     Attributes:
-        folder: holds {subject}.nii.gz.
-        spacing: mm.
+        folder: Folder with {subject}.nii.gz.
+        spacing: Voxel size, mm.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class HeldOutHeatmaps:
         """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
 
         Raises:
-            InputError: there is no such file, or it is no image.
+            InputError: There is no such file, or it is no image.
         """
         if subject not in self._calibrated:
             raise InputError(f"{self.path(subject)}: no such file; a NIfTI image was expected there")
