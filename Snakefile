@@ -9,10 +9,6 @@ if "datasets" not in config:
 
 
 include: "rules/common.smk"
-include: "rules/common_subjects.smk"
-include: "rules/common_paths.smk"
-include: "rules/common_data.smk"
-include: "rules/data.smk"
 include: "rules/acquire.smk"
 include: "rules/preprocess.smk"
 include: "rules/standardize.smk"
@@ -20,11 +16,9 @@ include: "rules/train.smk"
 include: "rules/score.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
-include: "rules/transfer.smk"
-include: "rules/extra_figures.smk"
 include: "rules/figures.smk"
-include: "rules/common_jobs.smk"
-include: "rules/crate.smk"
+include: "rules/figures_beyond_paper.smk"
+include: "rules/report.smk"
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.
@@ -43,46 +37,39 @@ rule all:
         rules.report_page.output,
         rules.crate.output,
         rules.every_scan_used.output,
-        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES + (["cases"] if LESION else [])),
+        [RESULTS.table(name) for name in MADE.table_names],
         rules.subject_lists.output,
-        LEARNING_CURVES,
-        expand(f"{RESULTS}/figures/fig{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
-        expand(f"{RESULTS}/figures/{{name}}.{{kind}}", name=MORE_FIGURES, kind=["png", "pdf"]),
-        evaluated("heatmaps/{method}/{dataset}/fold{fold}", UNLABELED),
+        trainings(RESULTS.learning_curve()),
+        [RESULTS.figure(name, suffix) for name in MADE.figure_names for suffix in (".png", ".pdf")],
+        every(RESULTS.heatmaps(), UNLABELED),
 
 
 rule figures:
     """All figures: the paper's, those beyond it, learning curves."""
     input:
-        expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
-        expand(f"{RESULTS}/figures/{{name}}.png", name=MORE_FIGURES),
-        LEARNING_CURVES,
+        [RESULTS.figure(name) for name in MADE.figure_names],
+        trainings(RESULTS.learning_curve()),
 
 
 rule models:
     """Models of every method, modality and fold."""
     input:
-        expand(
-            f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.safetensors",
-            method=METHODS,
-            modality=list(config["training_data"]),
-            fold=FOLDS,
-        ),
+        trainings(RESULTS.model()),
 
 
 rule heatmaps:
     """Heatmaps of every method, dataset and fold, on the grid."""
     input:
-        evaluated("heatmaps/{method}/{dataset}/fold{fold}", LESION + HEALTHY + UNLABELED),
+        every(RESULTS.heatmaps(), LESION + HEALTHY + UNLABELED),
 
 
 rule metrics:
     """Metrics of every method, dataset, fold and subject."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
+        every(RESULTS.metrics(), RUN.labeled, EVALUATED),
 
 
 rule native_space:
     """Patch2Loc's heatmaps of lesion and unlabeled datasets, carried back to the voxels of the scans."""
     input:
-        evaluated("heatmaps_native_space/{method}/{dataset}/fold{fold}", LESION + UNLABELED, ["patch2loc"]),
+        every(RESULTS.native_space_heatmaps(), LESION + UNLABELED, ["patch2loc"]),

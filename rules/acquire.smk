@@ -1,19 +1,83 @@
-# Simulated scans, converted scans, and who trains and is tested.  All other scans are read where they are.
+# Data: download what is open, unpack what is there, say where to ask for the rest; simulate and convert scans.  All
+# other scans are read where they are.
+from patch2loc.acquire import registry
+from patch2loc.acquire import unpack as unpackers
+from patch2loc.configuration.prerequisites import WEIGHTS
+
+
+localrules:
+    data,
+    pretrained,
+    download,
+
+
+rule data:
+    """The paper's scans: downloads what is open, unpacks, and says where to ask for the rest."""
+    input:
+        obtainable_data,
+
+
+rule pretrained:
+    """Weights from elsewhere that the methods of the configuration can use."""
+    input:
+        [
+            str(registry.downloads(config["data"], name) / unpackers.MANIFEST)
+            for name in RUN.data.usable_weights(METHODS)
+        ],
+
+
+rule download:
+    output:
+        f"{config['data']}/downloads/{{registered}}/{unpackers.MANIFEST}",
+    log:
+        RESULTS.log("download/{registered}"),
+    wildcard_constraints:
+        registered=any_of([*unpackers.NAMES, *WEIGHTS]),
+    conda:
+        IMAGING
+    params:
+        rows=by_wildcards(RUN.data.downloads, "registered"),
+    script:
+        "../workflow/scripts/download.py"
+
+
+# No hash of the code: what an archive holds does not change with it.
+rule unpack:
+    input:
+        by_wildcards(RUN.data.archives, "registered"),
+    output:
+        registry.summary(config["data"], "{registered}"),
+    log:
+        RESULTS.log("unpack/{registered}"),
+    wildcard_constraints:
+        registered=any_of(unpackers.NAMES),
+    conda:
+        IMAGING
+    resources:
+        **growing(mem_mb=1000, runtime=240),
+    params:
+        downloads=str(registry.downloads(config["data"], "{registered}")),
+        target=str(Path(config["data"], "{registered}")),
+        datasets=by_wildcards(RUN.data.readers, "registered"),
+    script:
+        "../workflow/scripts/unpack.py"
+
+
 rule simulate_phantom:
     output:
-        expand(
-            f"{RESULTS}/raw/phantom_{{{{cohort}}}}/{{{{subject}}}}/{{file}}.nii.gz",
-            file=["T1", "T1_brain", "T1_lesion", "T2", "T2_brain", "T2_lesion"],
-        ),
+        [
+            f"{RESULTS.raw('phantom_{cohort}')}/{modality}{part}.nii.gz"
+            for modality in ("T1", "T2")
+            for part in ("", "_brain", "_lesion")
+        ],
     log:
-        f"{RESULTS}/logs/simulate_phantom/{{cohort}}_{{subject}}.log",
+        RESULTS.log("simulate_phantom/{cohort}_{subject}"),
     wildcard_constraints:
         cohort="healthy|tumor|ms|stroke|wmh",
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        **growing(mem_mb=1500, runtime=10),
     params:
         code=code_hash("patch2loc.acquire.phantom"),
         seed=config["seed"],
@@ -26,26 +90,25 @@ rule simulate_phantom:
 rule paint_stroke:
     input:
         lambda wildcards: [
-            str(sources.pairs(described(wildcards.dataset))[wildcards.subject][part])
+            str(DATASETS[wildcards.dataset].painted_pairs[wildcards.subject][part])
             for part in ("scan", "brain", "mask")
         ],
     output:
-        scan=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}.nii.gz",
-        brain=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}_brain.nii.gz",
-        lesion=f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}_lesion.nii.gz",
+        scan=f"{RESULTS.raw()}/{{modality}}.nii.gz",
+        brain=f"{RESULTS.raw()}/{{modality}}_brain.nii.gz",
+        lesion=f"{RESULTS.raw()}/{{modality}}_lesion.nii.gz",
     log:
-        f"{RESULTS}/logs/paint_stroke/{{dataset}}/{{subject}}_{{modality}}.log",
+        RESULTS.log("paint_stroke/{dataset}/{subject}_{modality}"),
     wildcard_constraints:
-        dataset=of_kind("painted"),
+        dataset=any_of(RUN.of_kind("painted")),
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        **growing(mem_mb=2000, runtime=10),
     params:
         code=code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
         pair=lambda wildcards: {
-            key: sources.pairs(described(wildcards.dataset))[wildcards.subject][key]
+            key: DATASETS[wildcards.dataset].painted_pairs[wildcards.subject][key]
             for key in ("seed", "mirrored")
         },
     script:
@@ -54,40 +117,18 @@ rule paint_stroke:
 
 rule convert_dicom:
     input:
-        series=lambda wildcards: str(given_scans(wildcards.dataset)[wildcards.subject]["scan"]),
+        series=lambda wildcards: str(DATASETS[wildcards.dataset].given_scans[wildcards.subject]["scan"]),
     output:
-        f"{RESULTS}/raw/{{dataset}}/{{subject}}/{{modality}}.nii.gz",
+        f"{RESULTS.raw()}/{{modality}}.nii.gz",
     log:
-        f"{RESULTS}/logs/convert_dicom/{{dataset}}/{{subject}}_{{modality}}.log",
+        RESULTS.log("convert_dicom/{dataset}/{subject}_{modality}"),
     wildcard_constraints:
-        dataset=of_kind("table", "folder"),
+        dataset=any_of(RUN.of_kind("table", "folder")),
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        **growing(mem_mb=1500, runtime=10),
     params:
         code=code_hash("patch2loc.acquire.dicom"),
     script:
         "../workflow/scripts/convert_dicom.py"
-
-
-rule subject_lists:
-    """How many subjects train, validate and are tested in each fold, and how many do so at once."""
-    output:
-        report(
-            f"{RESULTS}/tables/subject_lists.csv",
-            category="Tables",
-            labels={"table": "subject lists", "format": "CSV"},
-            caption="../workflow/report/subject_lists.rst",
-        ),
-    log:
-        f"{RESULTS}/logs/subject_lists.log",
-    conda:
-        STATISTICS
-    params:
-        code=code_hash("patch2loc.data.splits"),
-        split=config["split"],
-        lists={name: {fold: roles(name, fold) for fold in FOLDS} for name in HEALTHY if divided(name)},
-    script:
-        "../workflow/scripts/subject_lists.py"

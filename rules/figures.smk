@@ -1,33 +1,26 @@
-# The paper's figures, learning curves, the viewer, and the report that opens alone.
-# What the code's hash does not see: pages and templates.
-VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/report/viewer/{name}") for name in PAGE]
-REPORT_PAGES = [
-    workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
-    for name in ("template.html", "parts.html", "style.css")
-]
+# The paper's figures, and learning curves.
+TUMORS = MADE.tumors  # dataset of figures 1 to 3
 
 
 rule fig1:
     """Figure 1: training and inference, drawn with scans, model and numbers of the run."""
     input:
-        model=lambda wildcards: (
-            f"{RESULTS}/models/patch2loc/{ABOUT[MOST_ABNORMAL]['modality']}/fold{FOLD}/model.safetensors"
-        ),
-        healthy=lambda wildcards: cohort(healthy_dataset(MOST_ABNORMAL), FOLD, "test"),
-        metrics=metrics_of([MOST_ABNORMAL]),
+        model=lambda wildcards: RUN.model("patch2loc", TUMORS, FOLD),
+        healthy=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMORS), FOLD, role="test"),
+        metrics=of_first_fold(RESULTS.metrics(), [TUMORS]),
     output:
         **figure("fig1"),
     log:
-        f"{RESULTS}/logs/fig1.log",
+        RESULTS.log("fig1"),
     conda:
         NETWORK
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        **growing(mem_mb=3000),
     params:
         code=code_hash("patch2loc.figures.schematic", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
-        healthy=lambda wildcards: ABOUT[healthy_dataset(MOST_ABNORMAL)],
-        lesion=ABOUT.get(MOST_ABNORMAL),
-        preprocessed=f"{RESULTS}/preprocessed/{MOST_ABNORMAL}",
+        healthy=lambda wildcards: LABELS[RUN.training_dataset(TUMORS)],
+        lesion=LABELS.get(TUMORS),
+        preprocessed=RESULTS.preprocessed_dataset(TUMORS),
         stride=config["score"]["stride"],
         color_map=config["figures"]["color_map"],
     script:
@@ -37,18 +30,18 @@ rule fig1:
 rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
-        patches=patches_of([MOST_ABNORMAL]),
-        healthy=lambda wildcards: patches_of([healthy_dataset(MOST_ABNORMAL)]),
-        background=lambda wildcards: cohort(healthy_dataset(MOST_ABNORMAL), FOLD, "test"),
+        patches=of_first_fold(RESULTS.patches(), [TUMORS]),
+        healthy=lambda wildcards: of_first_fold(RESULTS.patches(), [RUN.training_dataset(TUMORS)]),
+        background=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMORS), FOLD, role="test"),
     output:
         **figure("fig2"),
     log:
-        f"{RESULTS}/logs/fig2.log",
+        RESULTS.log("fig2"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.ellipses"),
-        about=ABOUT.get(MOST_ABNORMAL),
+        about=LABELS.get(TUMORS),
         patch=config["patch"],
         seed=config["seed"],
     script:
@@ -58,16 +51,16 @@ rule fig2:
 rule fig3:
     """Figure 3: distributions of log-error, log-variance and score, tumors."""
     input:
-        patches_of([MOST_ABNORMAL]),
+        of_first_fold(RESULTS.patches(), [TUMORS]),
     output:
         **figure("fig3"),
     log:
-        f"{RESULTS}/logs/fig3.log",
+        RESULTS.log("fig3"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.kde"),
-        datasets=[ABOUT.get(MOST_ABNORMAL)],
+        datasets=[LABELS.get(TUMORS)],
         seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
@@ -76,18 +69,18 @@ rule fig3:
 rule fig4:
     """Figure 4: scan, heatmap and truth, one subject of each dataset."""
     input:
-        metrics=metrics_of(LESION),
-        heatmaps=heatmaps_of(LESION),
+        metrics=of_first_fold(RESULTS.metrics(), LESION),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), LESION),
     output:
         **figure("fig4"),
     log:
-        f"{RESULTS}/logs/fig4.log",
+        RESULTS.log("fig4"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
-        datasets={name: ABOUT[name] for name in LESION},
-        preprocessed=f"{RESULTS}/preprocessed",
+        datasets=RUN.labels(LESION),
+        preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
         rows=1,
     script:
@@ -97,18 +90,18 @@ rule fig4:
 rule fig5:
     """Figure 5: heatmaps of healthy test scans."""
     input:
-        heatmaps=heatmaps_of(HEALTHY),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), HEALTHY),
     output:
         **figure("fig5"),
     log:
-        f"{RESULTS}/logs/fig5.log",
+        RESULTS.log("fig5"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
-        datasets={name: ABOUT[name] for name in HEALTHY},
-        subjects={name: subjects(name, FOLD) for name in HEALTHY},
-        preprocessed=f"{RESULTS}/preprocessed",
+        datasets=RUN.labels(HEALTHY),
+        subjects={name: DATASETS[name].subjects(FOLD) for name in HEALTHY},
+        preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
         rows=4,
     script:
@@ -118,16 +111,16 @@ rule fig5:
 rule fig6:
     """Figure 6: distributions as in figure 3, every dataset and the healthy test scans."""
     input:
-        patches_of(LESION + HEALTHY),
+        of_first_fold(RESULTS.patches(), LESION + HEALTHY),
     output:
         **figure("fig6"),
     log:
-        f"{RESULTS}/logs/fig6.log",
+        RESULTS.log("fig6"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.kde"),
-        datasets=[ABOUT[name] for name in LESION + HEALTHY],
+        datasets=[LABELS[name] for name in LESION + HEALTHY],
         seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
@@ -136,43 +129,43 @@ rule fig6:
 rule fig7:
     """Figure 7: more heatmaps of healthy test scans."""
     input:
-        heatmaps=heatmaps_of(HEALTHY),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), HEALTHY),
     output:
         **figure("fig7"),
     log:
-        f"{RESULTS}/logs/fig7.log",
+        RESULTS.log("fig7"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.slices"),
-        datasets={name: ABOUT[name] for name in HEALTHY},
-        subjects={name: subjects(name, FOLD) for name in HEALTHY},
-        preprocessed=f"{RESULTS}/preprocessed",
+        datasets=RUN.labels(HEALTHY),
+        subjects={name: DATASETS[name].subjects(FOLD) for name in HEALTHY},
+        preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
         rows=8,
     script:
         "../workflow/scripts/figure_healthy.py"
 
 
-for number, name in LESION_FIGURES.items():
+for number, name in MADE.lesion_figures.items():
 
     rule:
         """Figures 8 and on, one for each lesion dataset: scan, heatmap and truth of several subjects."""
         name:
             f"fig{number}"
         input:
-            metrics=metrics_of([name]),
-            heatmaps=heatmaps_of([name]),
+            metrics=of_first_fold(RESULTS.metrics(), [name]),
+            heatmaps=of_first_fold(RESULTS.heatmaps(), [name]),
         output:
-            **figure(f"fig{number}", CAPTIONS[number]),
+            **figure(f"fig{number}", MADE.caption(number)),
         log:
-            f"{RESULTS}/logs/fig{number}.log",
+            RESULTS.log(f"fig{number}"),
         conda:
             STATISTICS
         params:
             code=code_hash("patch2loc.figures.slices"),
-            datasets={name: ABOUT[name]},
-            preprocessed=f"{RESULTS}/preprocessed",
+            datasets=RUN.labels([name]),
+            preprocessed=RESULTS.preprocessed_folder(),
             color_map=config["figures"]["color_map"],
             rows=5,
         script:
@@ -181,86 +174,15 @@ for number, name in LESION_FIGURES.items():
 
 rule learning_curve:
     input:
-        f"{RESULTS}/models/patch2loc/{{modality}}/fold{{fold}}/history.csv",
+        RESULTS.history("patch2loc"),
     output:
         **figure("learning_curve_{modality}_fold{fold}", "learning_curve"),
     log:
-        f"{RESULTS}/logs/learning_curve_{{modality}}_fold{{fold}}.log",
+        RESULTS.log("learning_curve_{modality}_fold{fold}"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.learning_curve"),
-        simulated=lambda wildcards: ABOUT[config["training_data"][wildcards.modality]]["simulated"],
+        simulated=lambda wildcards: LABELS[RUN.training_data[wildcards.modality]]["simulated"],
     script:
         "../workflow/scripts/figure_learning_curve.py"
-
-
-rule viewer:
-    """The interactive viewer: its page, and the files of some scans of every dataset."""
-    input:
-        heatmaps=expand(
-            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=SCORED, dataset=list(DATASETS)
-        ),
-        calibrations=[
-            calibration_of(method, name, FOLD)
-            for method in filter(method_names.is_calibrated, EVALUATED)
-            for name in DATASETS
-        ],
-        metrics=metrics_of(LESION + HEALTHY),
-        cohorts=[cohort(name, FOLD, "test") for name in DATASETS],
-        pages=VIEWER_PAGES,
-    output:
-        directory(f"{RESULTS}/report"),
-    log:
-        f"{RESULTS}/logs/viewer.log",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
-    params:
-        code=code_hash("patch2loc.report.viewer.folder"),
-        datasets=ABOUT,
-        methods=sorted(
-            [method for method in EVALUATED if not method_names.is_as_published(method)],
-            key=lambda method: method_names.scored_by(method) != "patch2loc",
-        ),
-        scans_shown=config["report"]["viewer_scans"],
-        fold=FOLD,
-        color_map=config["figures"]["color_map"],
-    script:
-        "../workflow/scripts/viewer.py"
-
-
-rule report_page:
-    """The report: one HTML page with all tables, figures, subjects and quality control, opens offline."""
-    input:
-        tables=expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
-        provenance=expand(f"{RESULTS}/tables/{{table}}.csv.provenance.json", table=TABLES),
-        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION + HEALTHY, EVALUATED),
-        figures=expand(f"{RESULTS}/figures/fig{{number}}.png", number=FIGURES),
-        captions=[workflow.source_path(f"../workflow/report/{CAPTIONS[number]}.rst") for number in FIGURES],
-        more_figures=expand(f"{RESULTS}/figures/{{name}}.png", name=MORE_FIGURES),
-        more_captions=[workflow.source_path(f"../workflow/report/{name}.rst") for name in MORE_FIGURES],
-        transfer=rules.transfer.output.csv,
-        curves=LEARNING_CURVES,
-        quality=rules.quality.output,
-        viewer=rules.viewer.output,
-        pages=REPORT_PAGES,
-    output:
-        f"{RESULTS}/report.html",
-    log:
-        f"{RESULTS}/logs/report_page.log",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-    params:
-        code=code_hash("patch2loc.report.page"),
-        preprocessed=f"{RESULTS}/preprocessed",
-        datasets=ABOUT,
-        configuration={key: value for key, value in config.items() if key != "datasets"},
-        protocol=PROTOCOL,
-        main_figures=["fig4"] if LESION else ["fig5"],
-    script:
-        "../workflow/scripts/report_page.py"

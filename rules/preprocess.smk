@@ -1,11 +1,18 @@
 # Skull strip, registration to the atlas, one resampling, bias correction: one job a scan.  Few functions, because
 # Snakemake calls each of them for each of thousands of scans.
+from patch2loc.preprocess.external_tools import TOOLS
+
+STRIPPED_ON_GPU = [name for name in DATASETS if GPU and DATASETS[name].settings["skull_strip"] in TOOLS]
+# What preprocessing is told of each dataset: put together once, not for every scan.
+PREPROCESSING_REQUESTS = {name: dataset.preprocessing_request for name, dataset in DATASETS.items()}
+
+
 rule preprocess:
     input:
-        unpack(given_parts),
+        unpack(by_wildcards(RUN.scan_parts, "dataset", "subject")),
     output:
         report(
-            directory(f"{RESULTS}/preprocessed/{{dataset}}/{{subject}}"),
+            directory(RESULTS.preprocessed()),
             patterns=["qc.png"],
             category="Quality control",
             subcategory="{dataset}",
@@ -13,65 +20,58 @@ rule preprocess:
             caption="../workflow/report/qc.rst",
         ),
     log:
-        f"{RESULTS}/logs/preprocess/{{dataset}}/{{subject}}.log",
+        RESULTS.log("preprocess/{dataset}/{subject}"),
     group:
         "preprocess"
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        **growing(mem_mb=2000, runtime=20),
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
-        code=code_hash(*PREPROCESSING_CODE),
+        code=code_hash(*PREPROCESSING),
         device=config["device"],
-        atlas=ATLAS,
+        atlas=RUN.atlas,
         grid=config["grid"],
-        dataset=lambda wildcards: PREPROCESSING[wildcards.dataset],
+        dataset=lambda wildcards: PREPROCESSING_REQUESTS[wildcards.dataset],
     script:
         "../workflow/scripts/preprocess.py"
 
 
 # What a stage after this one takes: a list of scans, so that it depends on one file instead of thousands.
-rule cohort:
+rule cohort_list:
     input:
-        members,
+        by_wildcards(RUN.scans_of_cohort, "dataset", "cohort"),
     output:
-        f"{RESULTS}/cohorts/{{dataset}}/{{cohort}}.json",
+        RESULTS.cohort(),
     log:
-        f"{RESULTS}/logs/cohorts/{{dataset}}_{{cohort}}.log",
+        RESULTS.log("cohorts/{dataset}_{cohort}"),
     wildcard_constraints:
         cohort=r"all|(?:train|validation|test)_fold\d+",
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        **growing(mem_mb=500, runtime=30),
     params:
         code=code_hash("patch2loc.data.scans"),
-        modality=modality_of,
+        modality=lambda wildcards: DATASETS[wildcards.dataset].modality,
     script:
-        "../workflow/scripts/cohort.py"
+        "../workflow/scripts/cohort_list.py"
 
 
 rule quality:
     """Quality control: one table of every scan, with the ones that were left out and why."""
     input:
-        ALL_SCANS,
+        [RESULTS.preprocessed(name, scan) for name, dataset in DATASETS.items() for scan in dataset.scans],
     output:
-        report(
-            f"{RESULTS}/tables/quality.csv",
-            category="Tables",
-            labels={"table": "quality control", "format": "CSV"},
-            caption="../workflow/report/quality.rst",
-        ),
+        in_report(RESULTS.table("quality"), "Tables", "quality", table="quality control", format="CSV"),
     log:
-        f"{RESULTS}/logs/quality.log",
+        RESULTS.log("quality"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.tables.quality"),
-        modalities={name: about["modality"] for name, about in ABOUT.items()},
+        modalities={name: dataset.modality for name, dataset in DATASETS.items()},
     script:
         "../workflow/scripts/quality.py"
 
@@ -81,9 +81,9 @@ rule every_scan_used:
     input:
         rules.quality.output,
     output:
-        touch(f"{RESULTS}/logs/every_scan_used"),
+        touch(f"{RESULTS.root}/logs/every_scan_used"),
     log:
-        f"{RESULTS}/logs/every_scan_used.log",
+        RESULTS.log("every_scan_used"),
     conda:
         STATISTICS
     params:

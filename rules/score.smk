@@ -1,21 +1,22 @@
 # Heatmaps: one job scores one dataset with one model.
+
+
 rule score:
     input:
-        model=model_of,
-        cohort=scored_cohort,
+        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
+        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
     output:
-        directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
+        directory(RESULTS.heatmaps()),
     log:
-        f"{RESULTS}/logs/score/{{method}}_{{dataset}}_fold{{fold}}.log",
+        RESULTS.log("score/{method}_{dataset}_fold{fold}"),
     benchmark:
-        f"{RESULTS}/benchmarks/score/{{method}}_{{dataset}}_fold{{fold}}.tsv"
+        RESULTS.benchmark("score/{method}_{dataset}_fold{fold}")
     conda:
         NETWORK
     threads: lambda wildcards: config["score"]["threads"] if runs_network(wildcards.method) else 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        **growing(mem_mb=4000, runtime=720),
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
-        runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
         stride=config["score"]["stride"],
@@ -26,22 +27,35 @@ rule score:
         "../workflow/scripts/score.py"
 
 
+# Heatmaps of the healthy validation scans: what scores are usual, without a test scan or a lesion. And those of the
+# validation scans of lesion datasets whose lists have any: what threshold finds lesions best, without a test scan.
+use rule score as score_validation with:
+    input:
+        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
+        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="validation"),
+    output:
+        directory(RESULTS.validation_heatmaps()),
+    log:
+        RESULTS.log("score_validation/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("score_validation/{method}_{dataset}_fold{fold}")
+
+
 # A combination is made of finished heatmaps: it has no model.
 rule combine:
     input:
-        heatmaps=combined_heatmaps("heatmaps"),
-        calibrations=combined_calibrations,
+        heatmaps=by_wildcards(RUN.heatmaps_of_parts, "method", "dataset", "fold"),
+        calibrations=by_wildcards(RUN.calibrations_of_parts, "method", "dataset", "fold"),
     output:
-        directory(f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}"),
+        directory(RESULTS.heatmaps()),
     log:
-        f"{RESULTS}/logs/combine/{{method}}_{{dataset}}_fold{{fold}}.log",
+        RESULTS.log("combine/{method}_{dataset}_fold{fold}"),
     wildcard_constraints:
-        method="|".join(COMBINATIONS) or "(?!)",
+        method=any_of(COMBINATIONS),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **growing(mem_mb=3000, runtime=60),
     params:
         code=code_hash("patch2loc.score.combination"),
         of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
@@ -51,31 +65,63 @@ rule combine:
         "../workflow/scripts/combine.py"
 
 
+use rule combine as combine_validation with:
+    input:
+        heatmaps=by_wildcards(RUN.validation_heatmaps_of_parts, "method", "dataset", "fold"),
+        # Healthy validation scans are what calibrations are made of: they are held out in turn.
+        calibrations=branch(
+            lambda wildcards: DATASETS[wildcards.dataset].trains,
+            then=[],
+            otherwise=by_wildcards(RUN.calibrations_of_parts, "method", "dataset", "fold"),
+        ),
+    output:
+        directory(RESULTS.validation_heatmaps()),
+    log:
+        RESULTS.log("combine_validation/{method}_{dataset}_fold{fold}"),
+
+
+rule calibrate:
+    """Where healthy brains score high: location and scale of a score at every place."""
+    input:
+        by_wildcards(RUN.calibrating_heatmaps, "method", "modality", "fold"),
+    output:
+        directory(RESULTS.calibration()),
+    log:
+        RESULTS.log("calibrate/{method}_{modality}_fold{fold}"),
+    wildcard_constraints:
+        method=any_of(RUN.calibrated),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=3000, runtime=60),
+    params:
+        code=code_hash("patch2loc.score.calibration"),
+        spacing=config["grid"]["spacing"],
+    script:
+        "../workflow/scripts/calibrate.py"
+
+
 # Heatmaps on the voxels of the scans as they came, for overlay on the originals.
 rule carry_back:
     input:
-        heatmaps=f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{{fold}}",
-        cohort=scored_cohort,
-        originals=lambda wildcards: [
-            str(scans(wildcards.dataset)[subject]["scan"])
-            for subject in subjects(wildcards.dataset, int(wildcards.fold))
-        ],
+        heatmaps=RESULTS.heatmaps(),
+        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
+        originals=by_wildcards(RUN.original_scans, "dataset", "fold"),
     output:
-        directory(f"{RESULTS}/heatmaps_native_space/{{method}}/{{dataset}}/fold{{fold}}"),
+        directory(RESULTS.native_space_heatmaps()),
     log:
-        f"{RESULTS}/logs/carry_back/{{method}}_{{dataset}}_fold{{fold}}.log",
+        RESULTS.log("carry_back/{method}_{dataset}_fold{fold}"),
     wildcard_constraints:
-        method="|".join(SCORED),
+        method=any_of(SCORED),
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        **growing(mem_mb=2000, runtime=240),
     params:
         code=code_hash("patch2loc.preprocess.scan"),
-        subjects=lambda wildcards: subjects(wildcards.dataset, int(wildcards.fold)),
+        subjects=by_wildcards(RUN.tested, "dataset", "fold"),
         grid=config["grid"],
-        atlas=ATLAS,
-        modality=modality_of,
+        atlas=RUN.atlas,
+        modality=lambda wildcards: DATASETS[wildcards.dataset].modality,
     script:
         "../workflow/scripts/carry_back.py"

@@ -1,16 +1,15 @@
 # Nyul landmarks, per modality and fold, from training subjects only.
 rule landmarks:
     input:
-        training_cohort("train"),
+        by_wildcards(RUN.training_cohort, "modality", "fold", role="train"),
     output:
-        f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
+        RESULTS.landmarks(),
     log:
-        f"{RESULTS}/logs/landmarks/{{modality}}_fold{{fold}}.log",
+        RESULTS.log("landmarks/{modality}_fold{fold}"),
     conda:
         IMAGING
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **growing(mem_mb=1500, runtime=60),
     params:
         code=code_hash("patch2loc.standardize"),
     script:

@@ -1,22 +1,24 @@
 # Table 1 and Table 2, beside what the paper printed, and what else the numbers of the subjects tell.
+from patch2loc.configuration.method_names import competing
+
+
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
     input:
-        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+        metrics=every(RESULTS.metrics(), LESION, EVALUATED),
         published=workflow.source_path("../config/published/table1.csv"),
     output:
         **table("table1", "1"),
     log:
-        f"{RESULTS}/logs/table1.log",
+        RESULTS.log("table1"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        **growing(mem_mb=1500, runtime=30),
     params:
         code=code_hash("patch2loc.tables.table1", "patch2loc.metrics.summary"),
         methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
         protocol=PROTOCOL,
@@ -27,20 +29,19 @@ rule table1:
 rule table2:
     """Table 2: correlation of the lesion share of patches with their scores."""
     input:
-        patches=evaluated("patches/{method}/{dataset}/fold{fold}.parquet", LESION, ["patch2loc"]),
+        patches=every(RESULTS.patches(), LESION, ["patch2loc"]),
         published=workflow.source_path("../config/published/table2.csv"),
     output:
         **table("table2", "2"),
     log:
-        f"{RESULTS}/logs/table2.log",
+        RESULTS.log("table2"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        **growing(mem_mb=4000, runtime=60),
     params:
         code=code_hash("patch2loc.tables.table2"),
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
     script:
@@ -50,27 +51,19 @@ rule table2:
 rule cases:
     """Every lesion scan by itself: metrics, location error in healthy tissue, lesion volume lost."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED),
     output:
-        csv=report(
-            f"{RESULTS}/tables/cases.csv",
-            category="Tables",
-            labels={"table": "cases", "format": "CSV"},
-            caption="../workflow/report/cases.rst",
-        ),
-        provenance=f"{RESULTS}/tables/cases.csv.provenance.json",
-        markdown=f"{RESULTS}/tables/cases.md",
+        **table("cases", formats=["markdown"]),
     log:
-        f"{RESULTS}/logs/cases.log",
+        RESULTS.log("cases"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        **growing(mem_mb=1500, runtime=30),
     params:
         code=code_hash("patch2loc.tables.table1"),
         methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
         "../workflow/scripts/cases.py"
@@ -79,123 +72,111 @@ rule cases:
 rule thresholds:
     """What is found at thresholds from validation scans: voxels, lesions, false positives."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}_thresholds.csv", LESION + HEALTHY, EVALUATED),
+        every(RESULTS.metrics(kind="at_thresholds"), RUN.labeled, EVALUATED),
     output:
         **table("thresholds"),
     log:
-        f"{RESULTS}/logs/thresholds.log",
+        RESULTS.log("thresholds"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.thresholds"),
-        table="thresholds",
-        methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION + HEALTHY},
-        folds=FOLDS,
-        seed=config["seed"],
-        protocol=PROTOCOL,
+        **about_table("thresholds", "patch2loc.tables.thresholds", RUN.labels(RUN.labeled)),
     script:
         "../workflow/scripts/table_over_subjects.py"
 
 
-rule comparison:
+use rule thresholds as comparison with:
     """Every pair of methods on the same scans: differences, intervals, tests."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, method_names.competing(EVALUATED)),
+        every(RESULTS.metrics(), LESION, competing(EVALUATED)),
     output:
         **table("comparison"),
     log:
-        f"{RESULTS}/logs/comparison.log",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        RESULTS.log("comparison"),
     params:
-        code=code_hash("patch2loc.tables.comparison"),
-        table="comparison",
-        methods=method_names.competing(EVALUATED),
-        datasets={name: ABOUT[name] for name in LESION},
-        folds=FOLDS,
-        seed=config["seed"],
-        protocol=PROTOCOL,
-    script:
-        "../workflow/scripts/table_over_subjects.py"
+        **about_table("comparison", "patch2loc.tables.comparison", RUN.labels(LESION), competing(EVALUATED)),
 
 
-rule by_volume:
+use rule thresholds as by_volume with:
     """Results by the volume of a scan's lesions."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED),
     output:
         **table("by_volume"),
     log:
-        f"{RESULTS}/logs/by_volume.log",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        RESULTS.log("by_volume"),
     params:
-        code=code_hash("patch2loc.tables.by_volume"),
-        table="by_volume",
-        methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
-        folds=FOLDS,
-        seed=config["seed"],
-        protocol=PROTOCOL,
-    script:
-        "../workflow/scripts/table_over_subjects.py"
+        **about_table("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION)),
 
 
-rule by_site:
+use rule thresholds as by_site with:
     """Results by the site of a scan, of the datasets whose lists name it."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", list(SITES), EVALUATED),
+        every(RESULTS.metrics(), RUN.with_sites, EVALUATED),
     output:
         **table("by_site"),
     log:
-        f"{RESULTS}/logs/by_site.log",
-    conda:
-        STATISTICS
-    resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        RESULTS.log("by_site"),
     params:
-        code=code_hash("patch2loc.tables.by_site"),
-        table="by_site",
-        methods=EVALUATED,
-        datasets={name: ABOUT[name] | {"sites": of_scans} for name, of_scans in SITES.items()},
-        folds=FOLDS,
-        seed=config["seed"],
-        protocol=PROTOCOL,
-    script:
-        "../workflow/scripts/table_over_subjects.py"
+        **about_table("by_site", "patch2loc.tables.by_site", RUN.labels_and_sites(RUN.with_sites)),
 
 
-rule variants:
+use rule thresholds as released_code with:
     """What the released code's choices change: bisected best Dice, background at 0."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}_variants.csv", LESION),
+        every(RESULTS.metrics(kind="released_code"), LESION),
     output:
-        **table("variants"),
+        **table("released_code"),
     log:
-        f"{RESULTS}/logs/variants.log",
+        RESULTS.log("released_code"),
+    params:
+        **about_table("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED),
+
+
+# Whether scans are like those of the training, before any number about lesions is believed.
+rule domain_shift:
+    """Location error in healthy tissue by dataset and site: table and figure."""
+    input:
+        every(RESULTS.patches(), HEALTHY + LESION + UNLABELED, LOCATING),
+    output:
+        **table("domain_shift"),
+        **figure("domain_shift"),
+    log:
+        RESULTS.log("domain_shift"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash("patch2loc.tables.comparison"),
-        table="variants",
-        methods=SCORED,
-        datasets={name: ABOUT[name] for name in LESION},
+        code=code_hash("patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift"),
+        methods=LOCATING,
+        datasets=RUN.labels_and_sites(HEALTHY + LESION + UNLABELED),
+        training=RUN.training_data,
         folds=FOLDS,
         seed=config["seed"],
-        protocol=PROTOCOL,
     script:
-        "../workflow/scripts/table_over_subjects.py"
+        "../workflow/scripts/domain_shift.py"
+
+
+rule subject_lists:
+    """How many subjects train, validate and are tested in each fold, and how many do so at once."""
+    output:
+        in_report(
+            RESULTS.table("subject_lists"), "Tables", "subject_lists", table="subject lists", format="CSV"
+        ),
+    log:
+        RESULTS.log("subject_lists"),
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.data.splits"),
+        split=config["split"],
+        lists={
+            name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
+            for name in HEALTHY
+            if DATASETS[name].divided
+        },
+    script:
+        "../workflow/scripts/subject_lists.py"

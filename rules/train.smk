@@ -1,42 +1,42 @@
 # One model per method, modality and fold.
+from patch2loc.configuration.check import training_settings
+
+
 rule train:
     input:
-        landmarks=f"{RESULTS}/landmarks/{{modality}}/fold{{fold}}.json",
-        training=training_cohort("train"),
-        validation=training_cohort("validation"),
-        pretrained=lambda wildcards: [
-            config["pretrained"][name] for name in published_weights(wildcards.method)
-        ],
-        models=models_of_needed,
+        landmarks=RESULTS.landmarks(),
+        training=by_wildcards(RUN.training_cohort, "modality", "fold", role="train"),
+        validation=by_wildcards(RUN.training_cohort, "modality", "fold", role="validation"),
+        pretrained=by_wildcards(RUN.data.weights, "method"),
+        models=by_wildcards(RUN.needed_models, "method", "modality", "fold"),
     output:
-        model=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/model.safetensors",
-        history=f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}/history.csv",
+        model=RESULTS.model(),
+        history=RESULTS.history(),
     log:
-        f"{RESULTS}/logs/train/{{method}}_{{modality}}_fold{{fold}}.log",
+        RESULTS.log("train/{method}_{modality}_fold{fold}"),
     benchmark:
-        f"{RESULTS}/benchmarks/train/{{method}}_{{modality}}_fold{{fold}}.tsv"
+        RESULTS.benchmark("train/{method}_{modality}_fold{fold}")
     priority: 10
     conda:
         NETWORK
     threads: lambda wildcards: config["training"]["threads"] if runs_network(wildcards.method) else 1
     resources:
-        mem_mb=lambda wildcards, attempt: config["training"]["memory_mb"] * attempt,
+        **growing(mem_mb=config["training"]["memory_mb"], runtime=720),
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
-        runtime=lambda wildcards, attempt: 720 * attempt,
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),
         seed=config["seed"],
         patch=config["patch"],
-        settings=method_settings,
-        published=lambda wildcards: published_weights(wildcards.method),
-        needed=lambda wildcards: needed_methods(wildcards.method),
+        settings=lambda wildcards: training_settings(wildcards.method, config),
+        published=by_wildcards(RUN.data.published_weights, "method"),
+        needed=by_wildcards(RUN.needed_methods, "method"),
         device=config["device"],
         precision=config["precision"],
         spacing=config["grid"]["spacing"],
         preprocessing=lambda wildcards: {
-            "atlas": ATLAS,
-            "preprocess": PREPROCESSING[config["training_data"][wildcards.modality]]["settings"],
-            "preprocess_code": code_hash(*PREPROCESSING_CODE),
+            "atlas": RUN.atlas,
+            "preprocess": DATASETS[RUN.training_data[wildcards.modality]].preprocessing,
+            "preprocess_code": code_hash(*PREPROCESSING),
         },
     script:
         "../workflow/scripts/train.py"

@@ -54,7 +54,7 @@ def scored_run(tmp_path_factory):
     from patch2loc.report.viewer.folder import write_viewer
 
     folder = tmp_path_factory.mktemp("scored")
-    write_viewer(folder / "report", scored_results(folder), 2, 0, "jet")
+    write_viewer(folder / "report", scored_results(folder), count=2, fold=0, color_map="jet")
     return folder
 
 

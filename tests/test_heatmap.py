@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 from scipy import ndimage
 
 from patch2loc.heatmap import score_volume, score_voxels
@@ -27,10 +28,7 @@ def network():
 
 @pytest.fixture
 def scan():
-    rng = np.random.default_rng(5)
-    mask = np.zeros(SHAPE, bool)
-    mask[5:19, 4:17, 1:5] = True
-    return np.where(mask, rng.random(SHAPE), 0).astype(np.float32), mask
+    return noise_scan(5, SHAPE, np.s_[5:19, 4:17, 1:5], low=0, high=1)
 
 
 def by_hand(volume, network, x, y, z):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from scans import box, save_scan
 
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
-from patch2loc.files import write_json
 from patch2loc.standardize import fit_landmarks, read_standardized, standardize
 
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -12,14 +12,10 @@ AFFINE = np.diag([2.0, 2, 2, 1])
 
 def write_scan(folder, subject, seed, gain=1.0, offset=0.0, protocol="paper"):
     rng = np.random.default_rng(seed)
-    mask = np.zeros((20, 20, 10), bool)
-    mask[4:16, 4:16, 2:8] = True
+    mask = box((20, 20, 10), np.s_[4:16, 4:16, 2:8])
     tissue = rng.choice([20.0, 60.0, 100.0], size=mask.shape) + rng.normal(0, 4, size=mask.shape)
-    scan = Scan(subject, folder / subject, "T1")
-    volumes.write(scan.volume, np.where(mask, gain * tissue + offset, 0).astype(np.float32), AFFINE)
-    volumes.write(scan.mask, mask, AFFINE)
-    write_json(scan.qc, {"protocol": protocol})
-    return scan
+    volume = np.where(mask, gain * tissue + offset, 0)
+    return save_scan(folder, subject, volume, mask, affine=AFFINE, protocol=protocol)
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from repository_paths import ROOT, SHARED
 from scipy import ndimage
 
 from patch2loc.acquire import painted, sources
@@ -12,8 +11,7 @@ from patch2loc.errors import InputError
 from patch2loc.preprocess import atlas
 from patch2loc.preprocess.register import matrix, register
 
-REPOSITORY = Path(__file__).parents[2]
-DATA = REPOSITORY.parent / "shared" / "data"
+DATA = SHARED / "data"
 SHAPE = (40, 44, 36)
 # Stored front to back, bottom to top, left to right, as IXI is: nothing may assume RAS+.
 SCAN_AFFINE = np.array([[0, 0, 2.0, -36], [-2.0, 0, 0, 40], [0, 2.0, 0, -44], [0, 0, 0, 1]])
@@ -154,10 +152,10 @@ def test_shipped_pairs_are_the_chosen_ones():
     mask_ml = {}
     for path in (DATA / "stroke_masks_mni").glob("*.nii.gz"):
         mask_ml[f"stroke_masks_mni/{path.name}"] = float(volumes.read_mask(path).sum() / 1000)
-    split = pd.read_csv(REPOSITORY / "splits" / "ixi2mm.csv")
+    split = pd.read_csv(ROOT / "splits" / "ixi2mm.csv")
     tested = split.loc[split["fold0"] == "test", "subject"]
     chosen = painted.pair(list(tested), mask_ml, 20, 1, (5, 100))
-    shipped = pd.read_csv(REPOSITORY / "config" / "ixi2mm" / "painted.csv")
+    shipped = pd.read_csv(ROOT / "config" / "ixi2mm" / "painted.csv")
     shipped["subject"] = shipped["subject"].str.removeprefix("painted_")
     pd.testing.assert_frame_equal(shipped[chosen.columns], chosen, check_dtype=False)
 
@@ -167,7 +165,7 @@ def test_stroke_in_a_real_scan(tmp_path):
     dataset = {
         "kind": "painted",
         "modality": "T1",
-        "table": str(REPOSITORY / "config" / "ixi2mm" / "painted.csv"),
+        "table": str(ROOT / "config" / "ixi2mm" / "painted.csv"),
         "data": str(DATA),
         "root": str(tmp_path),
     }

@@ -1,19 +1,17 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import yaml
+from repository_paths import ROOT
 
 from patch2loc.acquire import registry
 from patch2loc.configuration import prerequisites
 from patch2loc.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
-REGISTRY = REPOSITORY / "config" / "registry.csv"
+REGISTRY = ROOT / "config" / "registry.csv"
 PAPER = {"ixi", "ixi_extra", "sri24", "sri24_extra", "brats21", "mslub", "atlas", "wmh"}
 PRETRAINED = set(prerequisites.WEIGHTS)
 REAL = {"ixi2mm", "kirby21", "mni152", "colin27", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
-SCHEMA = REPOSITORY / "workflow" / "schemas" / "registry.schema.yaml"
+SCHEMA = ROOT / "workflow" / "schemas" / "registry.schema.yaml"
 
 
 def test_shipped_registry_follows_its_schema():

@@ -4,12 +4,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from repository_paths import ROOT, SHARED
 
 from patch2loc.acquire import sources
 from patch2loc.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
-DATA = REPOSITORY.parent / "shared" / "data"
+DATA = SHARED / "data"
 
 
 def write_volume(path, array, affine=None):
@@ -185,7 +185,7 @@ def test_tables_of_the_real_scans_name_files_that_exist(name, count):
     dataset = {
         "kind": "table",
         "modality": "T1",
-        "table": str(REPOSITORY / "config" / "ixi2mm" / f"{name}.csv"),
+        "table": str(ROOT / "config" / "ixi2mm" / f"{name}.csv"),
         "root": str(DATA),
     }
     assert len(sources.list_subjects(dataset)) == count
@@ -193,10 +193,10 @@ def test_tables_of_the_real_scans_name_files_that_exist(name, count):
 
 
 def test_two_millimeter_table_and_split_list_the_same_subjects():
-    table = pd.read_csv(REPOSITORY / "config" / "ixi2mm" / "ixi.csv")
-    split = pd.read_csv(REPOSITORY / "splits" / "ixi2mm.csv")
+    table = pd.read_csv(ROOT / "config" / "ixi2mm" / "ixi.csv")
+    split = pd.read_csv(ROOT / "splits" / "ixi2mm.csv")
     assert list(table["subject"]) == list(split["subject"])
-    painted = pd.read_csv(REPOSITORY / "config" / "ixi2mm" / "painted.csv")
+    painted = pd.read_csv(ROOT / "config" / "ixi2mm" / "painted.csv")
     tested = set(split.loc[split["fold0"] == "test", "subject"])
     assert set(painted["subject"].str.removeprefix("painted_")) <= tested
     assert painted["scan"].isin(table["scan"]).all()

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import replica
 import yaml
+from repository_paths import ROOT
 
 from patch2loc.acquire import registry, sources, unpack
 from patch2loc.errors import InputError
 
-ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
 

@@ -168,7 +168,7 @@ def case(lesion=True):
     heatmap[25, 35] = 11.0  # on the right, anterior
     truth = np.zeros(SHAPE, bool)
     truth[25, 35] = True
-    return SliceCase("tumor", "sub-1", mask * 100.0, heatmap, 6, truth if lesion else None)
+    return SliceCase("tumor", "sub-1", mask * 100.0, heatmap, z=6, lesion=truth if lesion else None)
 
 
 def test_slices_keep_left_on_the_left_and_gray_outside_the_mask():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure, row_label
+from patch2loc.figures.method_maps import ScanMaps, method_maps_figure, row_label
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def scan():
         for name, scale in {"patch2loc": 12.0, "zscore": 1.0}.items()
     }
     heatmaps["constant"] = np.where(brain, 0.5, np.nan).astype(np.float32)
-    return MapsOfScan("MS, T2 (simulated)", "ms_001", 3, brain * 0.7, lesion, heatmaps)
+    return ScanMaps("MS, T2 (simulated)", "ms_001", 3, volume=brain * 0.7, lesion=lesion, heatmaps=heatmaps)
 
 
 def test_every_method_has_a_panel_of_every_scan_with_colors_of_its_own_range(scan):

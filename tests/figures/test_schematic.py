@@ -100,7 +100,7 @@ def test_the_maps_are_those_of_the_whole_scan_in_the_slice_with_most_lesion(
     volume, mask = head
     lesion = np.zeros_like(mask)
     lesion[10:14, 10:14, 2] = lesion[10:14, 10:16, 3] = True
-    example = inference_example("tumor", volume, mask, lesion, network, stride)
+    example = inference_example("tumor", volume, mask, lesion, network=network, stride=stride)
     assert example.z == 3
     assert example.lesion.sum() == 24
     whole = score_volume(volume, mask, location_network, PATCH, stride=stride)
@@ -119,7 +119,7 @@ def examples():
     scan = np.where(brain, 0.5 + x / 80, 0).astype(np.float32)
     training = TrainingExample(
         title="phantom healthy, T2 (simulated), phantom_healthy_014",
-        scan=scan,
+        image=scan,
         brain=brain,
         z=4,
         slice_location=66.7,
@@ -136,7 +136,9 @@ def examples():
         for name, value in (("log_error", 4.0), ("log_variance", 3.0), ("score", 7.0))
     }
     lesion = (abs(x - 15) < 4) & (abs(y - 20) < 5)
-    inference = InferenceExample("phantom tumor, T2 (simulated), tumor_1", scan, lesion, 3, parts, 1)
+    inference = InferenceExample(
+        title="phantom tumor, T2 (simulated), tumor_1", image=scan, lesion=lesion, z=3, maps=parts, stride=1
+    )
     return training, inference
 
 

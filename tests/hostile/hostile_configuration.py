@@ -1,14 +1,13 @@
 """Configurations that are wrong or contradict themselves, each with its message, as in hostile_scans.py."""
 
-from pathlib import Path
-
 import numpy as np
 import yaml
+from repository_paths import ROOT
 from snakemake.utils import validate
 
-from patch2loc.configuration.check import check_configuration, check_paths, check_schema
+from patch2loc.configuration.check import check_configuration, check_paths
+from patch2loc.configuration.schema import check_schema
 
-ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 TINY = (ROOT / "tests/tiny.yaml").read_text(encoding="utf-8")

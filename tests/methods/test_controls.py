@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from scans import save_scan
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
-from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.methods import asymmetry, oracle, random, zscore
-from patch2loc.metrics.ranking import measures, rank
+from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
@@ -127,7 +127,9 @@ def test_a_random_score_follows_from_the_seed_and_the_scan_alone():
     np.testing.assert_array_equal(few[chosen], first[0][chosen])  # whichever voxels are asked for
     assert np.isnan(few[~chosen]).all()
     lesion = volumes_[1] > 0.9
-    assert measures(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(lesion.mean(), abs=0.02)
+    assert ranking_metrics(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(
+        lesion.mean(), abs=0.02
+    )
 
 
 def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
@@ -148,11 +150,7 @@ def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
 def write_scan(folder, subject, seed, lesion):
     mask = ball(lesion.shape, (11.5, 11.5, 3.5), 9)
     volume = np.where(mask, np.random.default_rng(seed).uniform(50, 100, mask.shape), 0)
-    scan = Scan(subject, folder / subject, "T1")
-    for path, array in ((scan.volume, volume.astype(np.float32)), (scan.mask, mask), (scan.lesion, lesion)):
-        volumes.write(path, array, np.diag([2.0, 2, 2, 1]))
-    write_json(scan.qc, {"protocol": "paper"})
-    return scan
+    return save_scan(folder, subject, volume, mask, affine=np.diag([2.0, 2, 2, 1]), lesion=lesion)
 
 
 def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not(tmp_path, monkeypatch):

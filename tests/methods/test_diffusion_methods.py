@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scans import disc_scans
 
 from patch2loc.methods import cddpm, ddpm, pddpm
 from patch2loc.methods.reconstruction import diffusion, slice_encoder
@@ -35,26 +36,10 @@ def settings(name, **changed):
     return TINY | (ENCODER if name == "cddpm" else {}) | changed
 
 
-def scans(count, seed=0, shape=(16, 16, 6)):
-    """Discs of a smooth brightness, a little different in each scan."""
-    rng = np.random.default_rng(seed)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    mask = x**2 + y**2 < 0.8
-    return [
-        ((0.5 + 0.2 * x + 0.1 * y * z + 0.1 * rng.normal()) * mask).clip(0, 1).astype(np.float32)
-        for _ in range(count)
-    ], mask
-
-
-def volumes(count, seed=0, shape=(16, 16, 6)):
-    made, mask = scans(count, seed, shape)
-    return [(volume, mask) for volume in made]
-
-
 def fitted(name, checkpoint=None, **changed):
     # Two patches of the pre-training.
     shape = (40, 16, 4) if name == "cddpm" else (16, 16, 6)
-    both = volumes(3, 0, shape), volumes(2, 9, shape)
+    both = disc_scans(3, 0, shape), disc_scans(2, 9, shape)
     return METHODS[name].fit(*both, settings(name, **changed), checkpoint, "cpu")
 
 
@@ -98,7 +83,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path, monkeypat
 def test_a_model_file_scores_as_the_model_does(name, tmp_path):
     state, _ = unbroken(name)
     save_model(tmp_path / "model.safetensors", {"state": state})
-    (volume, mask), *_ = volumes(1, 7, (40, 16, 4) if name == "cddpm" else (16, 16, 6))
+    (volume, mask), *_ = disc_scans(1, 7, (40, 16, 4) if name == "cddpm" else (16, 16, 6))
     score = score_of(name, state, volume, mask)
     assert np.isfinite(score[mask]).all()
     assert np.isnan(score[~mask]).all()
@@ -139,9 +124,10 @@ def test_another_seed_gives_other_weights_and_noise():
 
 def test_training_learns_to_take_noise_off_and_a_spot_stays_in_the_residual():
     state, history = fitted("ddpm", steps=100, batch=8, learning_rate=5e-3)
-    blank = np.mean([np.abs(2 * volume - 1).mean() for volume in scans(2, 9)[0]])  # predicting 0 everywhere
+    # Predicting 0 everywhere.
+    blank = np.mean([np.abs(2 * volume - 1).mean() for volume, _ in disc_scans(2, 9)])
     assert history["validation_loss"].iloc[-1] < 0.25 * blank
-    (volume, mask), *_ = volumes(1, 7)
+    (volume, mask), *_ = disc_scans(1, 7)
     spotted = volume.copy()
     spotted[6:9, 6:9, 2:4] = 1
     residual = score_of("ddpm", state, spotted, mask)
@@ -151,7 +137,7 @@ def test_training_learns_to_take_noise_off_and_a_spot_stays_in_the_residual():
 @pytest.mark.parametrize("name", METHODS)
 def test_half_precision_changes_scores_by_its_rounding_only(name):
     state, _ = unbroken(name)
-    (volume, mask), *_ = volumes(1, 7, (40, 16, 4) if name == "cddpm" else (16, 16, 6))
+    (volume, mask), *_ = disc_scans(1, 7, (40, 16, 4) if name == "cddpm" else (16, 16, 6))
     full, half = (
         METHODS[name].scorer(state, "cpu", precision=precision)(volume, mask, mask)["score"][mask]
         for precision in ("float32", "bfloat16")

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 from scipy import ndimage
 from torch import nn
 from torch.nn import functional
@@ -23,19 +24,12 @@ REST = {"spacing": 2.0, "seed": 1, "precision": "float32"}
 SMALL = SETTINGS["smoke"] | REST
 SMALL |= {"steps": 4, "batch": 2, "widths": [4, 4, 6, 8], "validations": 2, "validation_slices": 3}
 WIDTHS = (4, 6, 8, 10)
-
-
-def scan(seed, shape=(32, 48, 4)):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(shape, bool)
-    mask[4:-6, 5:-4, 1:-1] = True
-    volume = np.where(mask, rng.uniform(0.2, 0.9, shape), 0).astype(np.float32)
-    return volume, mask
+SHAPE = (32, 48, 4)
 
 
 @pytest.fixture
 def scans():
-    return [scan(n) for n in range(3)], [scan(9)]
+    return [noise_scan(n, SHAPE) for n in range(3)], [noise_scan(9, SHAPE)]
 
 
 def randomized(network, seed=1):
@@ -239,7 +233,7 @@ def test_a_state_scores_without_any_file_and_the_extractor_is_as_it_was(
     weights.unlink()
     save_model(tmp_path / "model.safetensors", {"state": state})
     state = load_model(tmp_path / "model.safetensors")["state"]
-    volume, mask = scan(5)
+    volume, mask = noise_scan(5, SHAPE)
     score = method.scorer(state, "cpu")
     found = score(volume, mask, mask)["score"]
     assert np.array_equal(np.isfinite(found), mask)
@@ -250,7 +244,7 @@ def test_a_state_scores_without_any_file_and_the_extractor_is_as_it_was(
 
 def test_the_score_is_the_interpolated_dissimilarity(scans, weights):
     state, _ = fae.fit(*scans, settings(weights), None, "cpu")
-    volume, mask = scan(5)
+    volume, mask = noise_scan(5, SHAPE)
     found = fae.scorer(state, "cpu")(volume, mask, np.ones_like(mask))["score"]
     network = FeatureAutoencoder(**state["network"]).eval()
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state["weights"].items()})

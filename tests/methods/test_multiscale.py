@@ -5,9 +5,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from scans import located_scans
 
 from patch2loc.configuration.check import check_configuration, training_settings
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import patch_table
 from patch2loc.figures.cost import training_seconds
@@ -34,14 +35,7 @@ SHAPE = (32, 28, 5)
 
 @cache
 def scans(subjects=3, seed=0):
-    rng = np.random.default_rng(seed)
-    x, y, _ = np.meshgrid(*(np.linspace(0, 1, side) for side in SHAPE), indexing="ij")
-    mask = np.zeros(SHAPE, bool)
-    mask[4:28, 4:24, 1:4] = True
-    return [
-        ((mask * (0.3 + x + 2 * y + 0.05 * rng.normal(size=SHAPE))).astype(np.float32), mask)
-        for _ in range(subjects)
-    ]
+    return located_scans(subjects, seed, SHAPE, np.s_[4:28, 4:24, 1:4], darkest=0.3)
 
 
 def fitted(checkpoint=None, **changed):
@@ -226,9 +220,11 @@ def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
     state, _ = unbroken()
     ((volume, mask),) = scans(1, 4)
     predicted = patch2loc_multiscale.predictor(state, CPU)
-    table = patch_table(volume, mask, np.zeros_like(mask), state["patch"], predicted)
+    table = patch_table(volume, mask, np.zeros_like(mask), patch=state["patch"], predict=predicted)
     middle = state["networks"]["patch12"]
-    of_one = patch_table(volume, mask, np.zeros_like(mask), 12, patch2loc.predictor(middle, CPU))
+    of_one = patch_table(
+        volume, mask, np.zeros_like(mask), patch=12, predict=patch2loc.predictor(middle, CPU)
+    )
     places = ["x", "y", "z", "brain_fraction"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()
@@ -260,7 +256,7 @@ def configuration(**changed):
 def settings_of(name, **changed):
     config = configuration(**changed)
     check_configuration(config)
-    return complete(name, training_settings(name, config))
+    return resolve_settings(name, training_settings(name, config))
 
 
 def test_a_line_of_configuration_is_an_ablation():
@@ -274,7 +270,7 @@ def test_a_line_of_configuration_is_an_ablation():
     assert settings_of("patch2loc_robust", **changed) == TRAINING | robust | {"changes": []}
     assert settings_of("patch2loc_multiscale", **changed) == TRAINING | {"sizes": [1, 2]}
     assert settings_of("patch2loc_robust") == TRAINING | robust  # the defaults are left as they are
-    assert settings_of("ae", **changed) == complete("ae", {"budget": "smoke", "steps": 7})
+    assert settings_of("ae", **changed) == resolve_settings("ae", {"budget": "smoke", "steps": 7})
     assert settings_of("zscore") == {}
 
 

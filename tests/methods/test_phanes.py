@@ -1,15 +1,16 @@
 """PHANES: both stages in one training, and the score."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
+from scans import disc_scans
 from stand_in_vgg import parameters, stand_in
 
 pytest.importorskip("kornia", reason="kornia is not installed: phanes is not tested here")
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
 from patch2loc.errors import InputError
 from patch2loc.methods import phanes
@@ -44,20 +45,7 @@ def saved(network, path):
     return path
 
 
-def scans(count, seed=0):
-    """Discs of a smooth brightness, a little different in each scan."""
-    rng = np.random.default_rng(seed)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
-    mask = x**2 + y**2 < 0.8
-    brightness = 0.5 + 0.2 * x + 0.1 * y * z
-    return [
-        (((brightness + 0.1 * rng.normal() + 0.05 * rng.normal(size=SHAPE)) * mask).clip(0, 1), mask)
-        for _ in range(count)
-    ]
-
-
-def volumes(count, seed=0):
-    return [(volume.astype(np.float32), mask) for volume, mask in scans(count, seed)]
+volumes = partial(disc_scans, shape=SHAPE, noise=0.05)
 
 
 def fitted(checkpoint=None, **changed):
@@ -99,7 +87,7 @@ def test_an_anomaly_is_the_clipped_share_of_the_residual_times_the_saliency(monk
 
 
 def test_the_paper_budget_is_the_full_networks():
-    chosen = complete("phanes", {"budget": "paper"})
+    chosen = resolve_settings("phanes", {"budget": "paper"})
     names = ("widths", "latent", "painter_widths", "painter_blocks")
     with torch.device("meta"):
         network = Phanes(shape=[128, 128], **{name: chosen[name] for name in names})

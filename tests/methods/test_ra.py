@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 from torch import nn
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.methods import ra
 from patch2loc.methods.reconstruction import reversed_autoencoder as module
@@ -30,13 +31,6 @@ TINY = {"steps": 6, "batch": 3, "validations": 3, "validation_slices": 4, "learn
 REST = {"spacing": 2.0, "seed": 1, "precision": "float32", "pretrained": {"squeezenet1_1_imagenet": None}}
 
 
-def scan(seed, shape=(32, 28, 6)):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(shape, bool)
-    mask[4:-6, 5:-4, 1:-1] = True
-    return np.where(mask, rng.uniform(0.2, 0.9, shape), 0).astype(np.float32), mask
-
-
 def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -50,7 +44,7 @@ def tiny_network():
     ("size", "encoder", "decoder"), [(128, 16_360_896, 13_069_889), (96, 15_443_392, 12_607_553)]
 )
 def test_the_networks_have_the_parameters_of_the_paper(size, encoder, decoder):
-    chosen = complete("ra", {"budget": "paper"})
+    chosen = resolve_settings("ra", {"budget": "paper"})
     with torch.device("meta"):
         network = ReversedAutoencoder((size, size), chosen["widths"], chosen["latent"])
     assert (parameters(network.encoder), parameters(network.decoder)) == (encoder, decoder)
@@ -237,8 +231,8 @@ def test_moved_slices_stay_within_their_ranges():
 
 
 def fitted(checkpoint=None, **changed):
-    scans = [scan(1), scan(2)]
-    settings = complete("ra", {"budget": "smoke", **TINY, **changed}) | REST
+    scans = [noise_scan(1), noise_scan(2)]
+    settings = resolve_settings("ra", {"budget": "smoke", **TINY, **changed}) | REST
     return ra.fit(scans, scans[:1], settings, checkpoint, "cpu")
 
 
@@ -276,7 +270,7 @@ def test_training_is_validated_by_the_error_of_the_mean_code():
     assert found.item() == pytest.approx(expected.item())
     state, history = fitted(steps=16, learning_rate=0.01)
     untrained = ReversedAutoencoder(**state["network"]).eval()
-    slices, _ = as_slices(*scan(1))
+    slices, _ = as_slices(*noise_scan(1))
     before = mean_squared_error(untrained, slices, None, None).item()
     assert history["validation_loss"].min() < 0.5 * before
 
@@ -285,7 +279,7 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
     state, history = fitted()
     assert state["perception"] is None
     assert set(history["saliency"]) == {"absolute difference"}  # the fallback is declared
-    volume, mask = scan(3)
+    volume, mask = noise_scan(3)
     save_model(tmp_path / "model.safetensors", {"state": state, "method": "ra", "grid": {"spacing": 2.0}})
     model = load_model(tmp_path / "model.safetensors")
     maps = ra.scorer(model["state"], "cpu")(volume, mask, mask)

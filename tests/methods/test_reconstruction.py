@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 from torch import nn
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import ae, dae, vae
 from patch2loc.methods.dae import UNet, coarse_noise, learning_rate_share
@@ -27,20 +28,12 @@ SETTINGS = {
 REST = {"spacing": 2.0, "seed": 1, "precision": "float32"}
 
 
-def scan(seed, shape=(32, 28, 6)):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(shape, bool)
-    mask[4:-6, 5:-4, 1:-1] = True
-    volume = np.where(mask, rng.uniform(0.2, 0.9, shape), 0).astype(np.float32)
-    return volume, mask
-
-
 def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_slices_of_a_1_mm_grid_are_means_of_blocks_of_2_mm():
-    volume, mask = scan(1, (8, 8, 5))
+    volume, mask = noise_scan(1, (8, 8, 5))
     volume[2:6, 2:4, 1] = 3.0  # brighter than 1
     mask[...] = False
     mask[0:2, 0:2, 0:2] = True
@@ -60,7 +53,7 @@ def test_slices_of_a_1_mm_grid_are_means_of_blocks_of_2_mm():
 
 @pytest.mark.parametrize("spacing", [2.0, 4.0])
 def test_slices_of_2_mm_and_coarser_stay_as_they_are_but_for_the_edge(spacing):
-    volume, mask = scan(1, (12, 16, 3))
+    volume, mask = noise_scan(1, (12, 16, 3))
     slices, brain = slices_of(torch.from_numpy(volume), torch.from_numpy(mask), spacing, 16)
     assert slices.shape == (3, 16, 16)
     np.testing.assert_array_equal(slices[:, :12], volume.transpose(2, 0, 1))
@@ -70,11 +63,11 @@ def test_slices_of_2_mm_and_coarser_stay_as_they_are_but_for_the_edge(spacing):
 
 
 def test_slices_without_brain_are_not_drawn():
-    volume, mask = scan(1, (32, 32, 6))
+    volume, mask = noise_scan(1, (32, 32, 6))
     mask[:, :, 3] = False
     mask[:2, :5, 3] = True  # 10 of 1,024 voxels: less than 1 %
     mask[:2, :5, 4], mask[2, 0, 4] = True, True
-    pool = SlicePool([(volume, mask), scan(2, (32, 32, 6))], "cpu", 2.0)
+    pool = SlicePool([(volume, mask), noise_scan(2, (32, 32, 6))], "cpu", 2.0)
     assert pool.accepted.tolist() == [1, 2, 4, 7, 8, 9, 10]
     drawn, brain = pool.draw(pool.generator(1), 500)
     assert drawn.shape == brain.shape == (500, 1, 32, 32)
@@ -87,7 +80,7 @@ def test_slices_without_brain_are_not_drawn():
 
 
 def test_a_cohort_without_brain_is_refused():
-    volume, mask = scan(1)
+    volume, mask = noise_scan(1)
     with pytest.raises(InputError, match="no slice"):
         SlicePool([(volume, np.zeros_like(mask))], "cpu", 2.0)
     with pytest.raises(InputError, match="no scans"):
@@ -96,7 +89,7 @@ def test_a_cohort_without_brain_is_refused():
 
 @pytest.mark.parametrize("spacing", [1.0, 2.0])
 def test_an_identity_leaves_no_residual(spacing):
-    volume, mask = scan(3)
+    volume, mask = noise_scan(3)
     wanted = mask.copy()
     wanted[0, 0, 0] = True
     score = residual_score(lambda slices: slices, "cpu", spacing)(volume, mask, wanted)["score"]
@@ -106,7 +99,7 @@ def test_an_identity_leaves_no_residual(spacing):
 
 
 def test_the_residual_is_where_the_change_is():
-    volume, mask = scan(3)
+    volume, mask = noise_scan(3)
     changed = np.zeros(volume.shape, np.float32)
     changed[10:14, 8:12, 2:4] = 0.25
 
@@ -124,7 +117,7 @@ def test_the_residual_is_where_the_change_is():
 
 
 def test_only_slices_that_are_needed_are_reconstructed():
-    volume, mask = scan(3, (32, 32, 12))
+    volume, mask = noise_scan(3, (32, 32, 12))
     seen = []
     wanted = np.zeros_like(mask)
     wanted[5, 5, 7] = True
@@ -150,7 +143,7 @@ def noisy_loss(network, slices, masks, generator):
 
 
 def trained(checkpoint=None, loss=noisy_loss, **changed):
-    pools = [SlicePool([scan(seed) for seed in seeds], "cpu", 2.0) for seeds in ((1, 2), (3,))]
+    pools = [SlicePool([noise_scan(seed) for seed in seeds], "cpu", 2.0) for seeds in ((1, 2), (3,))]
     torch.manual_seed(0)
     network = Blur()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -222,7 +215,7 @@ def test_the_autoencoders_have_the_parameters_that_their_description_gives(size,
 
 
 def test_the_paper_budget_is_the_full_network():
-    assert complete("ae", {"budget": "paper"})["steps"] == 1600 * 12
+    assert resolve_settings("ae", {"budget": "paper"})["steps"] == 1600 * 12
     for module, expected in ((ae, 1_512_113), (vae, 1_585_969)):
         chosen = module.SETTINGS["paper"]
         network = Autoencoder((96, 96), chosen["widths"], chosen["latent"], variational=module is vae)
@@ -297,10 +290,10 @@ def test_the_learning_rate_of_the_denoiser_goes_down_and_up_again():
     ("module", "precision"), [(ae, "float32"), (ae, "bfloat16"), (vae, "float32"), (dae, "float32")]
 )
 def test_a_method_learns_and_its_state_is_all_that_scoring_needs(module, precision):
-    scans = [scan(1), scan(2)]
+    scans = [noise_scan(1), noise_scan(2)]
     name = module.__name__.rpartition(".")[2]
     tiny = {"steps": 30, "batch": 4, "validations": 3, "validation_slices": 8, "learning_rate": 0.01}
-    settings = complete(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
+    settings = resolve_settings(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
     state, history = module.fit(scans, scans[:1], settings, None, "cpu")
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
     volume, mask = scans[0]
@@ -314,7 +307,7 @@ def test_the_denoiser_is_not_asked_of_the_background_that_its_loss_leaves_out():
     network = UNet((8, 16, 16, 32))
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     score = dae.scorer({"weights": weights, "widths": (8, 16, 16, 32), "spacing": 2.0}, "cpu")
-    volume, mask = scan(1)
+    volume, mask = noise_scan(1)
     found = score(volume, mask, np.ones_like(mask))["score"]
     assert (found[~mask] == 0).all()
     assert (found[mask] > 0).mean() > 0.99

@@ -1,9 +1,9 @@
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import torch
+from repository_paths import ROOT
 
 from patch2loc.errors import InputError
 from patch2loc.methods.reconstruction.simplex_noise import (
@@ -66,8 +66,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 def test_the_optional_packages_are_pinned_where_networks_run():
     """They are imported by name, which the tests of the environments do not see."""
-    repository = Path(__file__).parents[2]
     for name in ("diffusers", "opensimplex"):
         pin = f"{name}=={version(name)}"
-        assert f"\n{pin}\n" in (repository / "requirements.txt").read_text()
-        assert f"- {pin}\n" in (repository / "envs" / "network.yaml").read_text()
+        assert f"\n{pin}\n" in (ROOT / "requirements.txt").read_text()
+        assert f"- {pin}\n" in (ROOT / "envs" / "network.yaml").read_text()

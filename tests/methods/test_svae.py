@@ -1,10 +1,11 @@
 """SVAE: whole scans, whose slices' codes see each other."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
+from scans import disc_scans
 from torch.nn import functional
 
 from patch2loc.configuration import method_settings
@@ -15,7 +16,9 @@ from patch2loc.methods.reconstruction.slice_pools import ScanPool, slices_of
 from patch2loc.methods.svae import ScanAutoencoder
 
 NETWORK = {"widths": [4, 8], "latent": 8, "layers": 2, "heads": 2, "feedforward": 16, "dropout": 0.1}
-SETTINGS = method_settings.complete("svae", {"budget": "smoke", **NETWORK, "steps": 6, "batch": 2}) | {
+SETTINGS = method_settings.resolve_settings(
+    "svae", {"budget": "smoke", **NETWORK, "steps": 6, "batch": 2}
+) | {
     "learning_rate": 1e-3,
     "validations": 3,
     "validation_slices": 12,
@@ -26,15 +29,7 @@ SETTINGS = method_settings.complete("svae", {"budget": "smoke", **NETWORK, "step
 SHAPE = (16, 12, 6)
 
 
-def scans(count, seed=0, shape=SHAPE):
-    """Discs of a smooth brightness, a little different in each scan; the last slice is empty."""
-    rng = np.random.default_rng(seed)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    mask = (x**2 + y**2 < 0.8) & (z < 1)
-    return [
-        (((0.5 + 0.2 * x + 0.1 * y * z + 0.1 * rng.normal()) * mask).clip(0, 1).astype(np.float32), mask)
-        for _ in range(count)
-    ]
+scans = partial(disc_scans, shape=SHAPE, empty_last_slice=True)
 
 
 def network(seed=0, **changed):

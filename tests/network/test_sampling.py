@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scans import noise_scan
 
 from patch2loc.errors import InputError
 from patch2loc.network import patches
@@ -10,10 +11,7 @@ PATCH, SHAPE = 8, (24, 20, 5)
 
 
 def scan(seed, slices=slice(1, 4)):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(SHAPE, bool)
-    mask[3:21, 3:17, slices] = True
-    return np.where(mask, rng.random(SHAPE), 0).astype(np.float32), mask
+    return noise_scan(seed, SHAPE, (slice(3, 21), slice(3, 17), slices), low=0, high=1)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relative, same_training
+from scans import noise_scan
 from torch.nn import functional
 
 from patch2loc.errors import InputError
@@ -258,9 +259,7 @@ def test_without_a_choice_the_published_network_is_trained():
 def test_the_method_trains_scores_and_predicts_by_its_own_network():
     settings = {**SETTINGS.__dict__, "patches": 128, "validations": 1}
     shape = (24, 20, 5)
-    mask = np.zeros(shape, bool)
-    mask[3:21, 3:17, 1:4] = True
-    volume = np.where(mask, np.random.default_rng(3).random(shape), 0).astype(np.float32)
+    volume, mask = noise_scan(3, shape, np.s_[3:21, 3:17, 1:4], low=0, high=1)
     state, history = patch2loc_unpadded.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
     assert len(history) == 1
     assert state["patch"] == 8
@@ -275,7 +274,7 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
         maps["score"][mask], abnormality(*expected, voxels, shape)["score"], rtol=1e-4, atol=1e-4
     )
     assert np.isnan(maps["score"][~mask]).all()
-    table = patch_table(volume, mask, np.zeros_like(mask), 8, predicted)
+    table = patch_table(volume, mask, np.zeros_like(mask), patch=8, predict=predicted)
     places = table[["x", "y", "z"]].to_numpy()
     assert len(table) > 4
     np.testing.assert_allclose(

@@ -45,7 +45,7 @@ def picture(tmp_path):
 def folder(tmp_path_factory):
     """Results with a viewer, and without a report."""
     folder = tmp_path_factory.mktemp("results")
-    write_viewer(folder / "report", scored_results(folder), 2, 0, "jet")
+    write_viewer(folder / "report", scored_results(folder), count=2, fold=0, color_map="jet")
     return folder
 
 
@@ -267,7 +267,7 @@ def test_flagged_scans_come_first_and_all_are_counted(tmp_path, arguments):
     arguments["quality"].append(ScanQuality("d", "sub-71", Path("none.png"), "no brain found", left_out=True))
     page = written(tmp_path, arguments)
     text = re.sub("<.*?>", "", page)
-    assert f"72 scans: 1 left out, which no table or figure holds, 1 flagged; {MOST_SCANS} are shown" in text
+    assert f"72 scans: 1 left out of all tables and figures, 1 flagged; {MOST_SCANS} are shown" in text
     page = part(page, "quality")
     assert page.index("no brain found") < page.index("data:image/jpeg")
     shown = re.findall(r'data:image/jpeg;base64,[^"]*" alt="d, (sub-\d+)"', page)

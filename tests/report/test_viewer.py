@@ -17,15 +17,15 @@ from patch2loc.errors import InputError
 from patch2loc.metrics.ranking import best_dice
 from patch2loc.report import viewer
 from patch2loc.report.viewer import PAGE
-from patch2loc.report.viewer.folder import chosen, file_of, read_index, write_viewer
+from patch2loc.report.viewer.folder import file_of, read_index, select_scans, write_viewer
 from patch2loc.report.viewer.scan_file import (
     LEVELS,
     Heatmap,
-    color_range,
-    quantized,
+    quantize,
     read_heatmaps,
     scan_file,
     thumbnail,
+    viewer_range,
 )
 from patch2loc.report.viewer.server import serve
 from patch2loc.score.stored_heatmaps import Heatmaps
@@ -57,7 +57,7 @@ def levels_of(packed):
 def test_levels_hold_what_every_threshold_detects():
     score = np.random.default_rng(0).normal(6, 3, 5000).astype(np.float32)
     anchor = float(score[17])
-    levels, step, first = quantized(score, anchor)
+    levels, step, first = quantize(score, anchor)
     assert step == pytest.approx((score.max() - score.min()) / LEVELS, rel=1e-2)
     thresholds = anchor + step * (first + np.arange(levels.max()))
     assert anchor in thresholds
@@ -67,7 +67,7 @@ def test_levels_hold_what_every_threshold_detects():
 
 
 def test_equal_scores_share_a_level():
-    levels, step, _ = quantized(np.full(5, 3.5, np.float32), 3.5)
+    levels, step, _ = quantize(np.full(5, 3.5, np.float32), 3.5)
     assert step > 0
     assert len(set(levels)) == 1
 
@@ -104,9 +104,9 @@ def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
 
 def test_colors_run_over_the_papers_range_or_over_percentiles():
     score = np.append(np.arange(1001.0), np.nan)
-    assert color_range("patch2loc", score) == (0, 12)
-    assert color_range("zscore", score) == pytest.approx((10, 999))
-    assert color_range("zscore", np.ones(5)) == (1, 2)
+    assert viewer_range("patch2loc", score) == (0, 12)
+    assert viewer_range("zscore", score) == pytest.approx((10, 999))
+    assert viewer_range("zscore", np.ones(5)) == (1, 2)
 
 
 def test_what_does_not_fit_is_named(arguments):
@@ -132,7 +132,7 @@ def test_a_heatmap_is_read_once_for_all_that_is_made_of_it(tmp_path, monkeypatch
         return read(path)
 
     monkeypatch.setattr(viewer.scan_file, "read", counted)
-    write_viewer(tmp_path / "report", [dataset], 2, 0, "jet")
+    write_viewer(tmp_path / "report", [dataset], count=2, fold=0, color_map="jet")
     heatmaps = [path for path in paths if "heatmaps" in path.parts]
     assert (
         len(heatmaps) == len(set(heatmaps)) == 2 * 2
@@ -152,16 +152,16 @@ def test_the_scans_to_look_at_follow_the_stated_rule():
             "lesion_ml": [9.0, 8.0, 1.0, 2.0, 3.0, 0.0],
         }
     )
-    assert chosen(scans, "lesion", 4) == {
+    assert select_scans(scans, "lesion", 4) == {
         "c": "median AUPRC",
         "e": "highest AUPRC",
         "a": "lowest AUPRC, largest lesion",
         "b": "large lesion",
     }
-    assert list(chosen(scans, "healthy", 5)) == ["d", "e", "a", "c", "b"]
-    assert chosen(scans, "unlabeled", 2) == {"e": "rank 1", "c": "rank 2"}
-    assert chosen(scans, "lesion", 0) == {}
-    assert chosen(scans[:1], "lesion", 4) == {"a": "only scan"}
+    assert list(select_scans(scans, "healthy", 5)) == ["d", "e", "a", "c", "b"]
+    assert select_scans(scans, "unlabeled", 2) == {"e": "rank 1", "c": "rank 2"}
+    assert select_scans(scans, "lesion", 0) == {}
+    assert select_scans(scans[:1], "lesion", 4) == {"a": "only scan"}
 
 
 def test_the_index_lists_every_scan_and_the_folder_holds_the_chosen(scored_run):
@@ -181,7 +181,7 @@ def test_the_index_lists_every_scan_and_the_folder_holds_the_chosen(scored_run):
 
 
 def test_the_same_run_gives_the_same_bytes(scored_run, tmp_path):
-    write_viewer(tmp_path / "report", scored_results(tmp_path), 2, 0, "jet")
+    write_viewer(tmp_path / "report", scored_results(tmp_path), count=2, fold=0, color_map="jet")
     for path in (scored_run / "report").rglob("*.*"):
         assert (tmp_path / path.relative_to(scored_run)).read_bytes() == path.read_bytes()
 
@@ -198,7 +198,8 @@ def test_thumbnails_are_in_radiological_convention(arguments):
     write(scan.volume, volume, GRID.affine)
     heatmap = np.where(brain(), 0, np.nan)
     heatmap[5, 4, 6] = 12  # left, posterior, in the slice with the most lesion
-    picture = imread(io.BytesIO(thumbnail(scan, heatmap, True, "jet", (0, 12))), format="jpeg")[..., :3] / 255
+    jpeg = thumbnail(scan, heatmap, truth=True, color_map="jet", score_range=(0, 12))
+    picture = imread(io.BytesIO(jpeg), format="jpeg")[..., :3] / 255
     height, width = picture.shape[:2]
     bright = np.argwhere(picture[:, : width // 2].min(axis=2) > 0.8).mean(axis=0)
     assert bright[0] < height / 2

@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from repository_paths import ROOT
 from snakemake.cli import get_argument_parser
 
-ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "benchmarks/README.md")),
     *sorted(ROOT.glob("docs/**/*.md")),

@@ -1,15 +1,15 @@
 """Settings that the documentation lists: all that the code has, with its values."""
 
 import re
-from pathlib import Path
 
 import pytest
+from repository_paths import ROOT
 
 from patch2loc.configuration.method_registry import BUDGETS, LOCATING, NETWORKS
 from patch2loc.method_interface import method
 from patch2loc.preprocess import scan
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 # Of methods whose page is another one's, or refers to another one for what its own table does not change.
 PAGES = {

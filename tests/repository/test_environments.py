@@ -9,15 +9,14 @@ import sys
 import tomllib
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import yaml
+from repository_paths import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = REPOSITORY / "workflow" / "scripts"
-DOCKERFILE = REPOSITORY / "workflow" / "Dockerfile"
-ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
+SCRIPTS = ROOT / "workflow" / "scripts"
+DOCKERFILE = ROOT / "workflow" / "Dockerfile"
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 IMPORT_NAMES = {
     "sklearn": "scikit-learn",
@@ -35,7 +34,7 @@ def canonical(name):
 def requirements():
     """{package: version} of requirements.txt, and {package: marker}."""
     pins, markers = {}, {}
-    for line in (REPOSITORY / "requirements.txt").read_text().splitlines():
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             pin, _, marker = line.partition(" ; ")
             name, version = pin.split("==")
@@ -90,7 +89,7 @@ def third_party(path):
 def rules_with_scripts():
     """(rule, environment, script) of every rule in rules/*.smk."""
     constants = {"IMAGING": "imaging", "NETWORK": "network", "STATISTICS": "statistics"}
-    for path in sorted((REPOSITORY / "rules").glob("*.smk")):
+    for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in re.split(r"^(?=rule \w+:)", path.read_text(), flags=re.MULTILINE)[1:]:
             name = re.match(r"rule (\w+):", block).group(1)
             script = re.search(r'script:\s*"\.\./workflow/scripts/(\w+\.py)"', block)
@@ -117,12 +116,12 @@ def test_environment_takes_nothing_from_the_default_channels(path):
 
 @pytest.mark.parametrize(("environment", "script"), list(rules_with_scripts()))
 def test_environment_has_what_the_script_of_a_rule_imports(environment, script):
-    has = set(pins_of(REPOSITORY / "envs" / f"{environment}.yaml"))
+    has = set(pins_of(ROOT / "envs" / f"{environment}.yaml"))
     assert third_party(SCRIPTS / script) <= has
 
 
 def test_requirements_hold_every_dependency_of_the_package():
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = {canonical(re.match(r"[\w.-]+", entry).group()) for entry in project["dependencies"]}
     assert asked <= set(requirements()[0])
 
@@ -148,9 +147,9 @@ def test_every_module_of_the_package_finds_its_imports_in_requirements():
 def test_every_environment_and_the_image_have_the_same_python():
     image = re.findall(r"^FROM python:(\d+\.\d+)-", DOCKERFILE.read_text(), re.MULTILINE)
     assert image == ["3.11"]
-    every = [*ENVIRONMENTS, *(REPOSITORY / "envs" / "tools").glob("*.yaml")]
+    every = [*ENVIRONMENTS, *(ROOT / "envs" / "tools").glob("*.yaml")]
     assert {pins_of(path)["python"] for path in every} == set(image)
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == f">={image[0]}"
 
 
@@ -161,21 +160,21 @@ def test_the_image_installs_requirements_and_nothing_else():
     copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
     assert copied[0] == "requirements.txt"
     assert "." in copied
-    assert (REPOSITORY / "workflow" / "run.py").is_file()
+    assert (ROOT / "workflow" / "run.py").is_file()
     entry = json.loads(re.search(r"^ENTRYPOINT (.+)", text, re.MULTILINE)[1])
     arguments = json.loads(re.search(r"^CMD (.+)", text, re.MULTILINE)[1])
     assert entry == ["python", "workflow/run.py"]
-    assert all((REPOSITORY / path).is_file() for path in [entry[1], *arguments])
+    assert all((ROOT / path).is_file() for path in [entry[1], *arguments])
 
 
 def test_the_image_leaves_out_what_git_leaves_out():
-    ignored = (REPOSITORY / "workflow" / "Dockerfile.dockerignore").read_text().splitlines()
+    ignored = (ROOT / "workflow" / "Dockerfile.dockerignore").read_text().splitlines()
     for name in ("results", "data", ".venv", ".snakemake", ".git", "**/__pycache__"):
         assert name in ignored
 
 
 def test_the_executor_of_the_cluster_profile_is_pinned():
-    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     pins, _ = requirements()
     assert f"snakemake-executor-plugin-{profile['executor']}" in pins
     installed = version(f"snakemake-executor-plugin-{profile['executor']}")
@@ -183,8 +182,8 @@ def test_the_executor_of_the_cluster_profile_is_pinned():
 
 
 def test_the_catalog_entry_says_what_is_there():
-    usage = yaml.safe_load((REPOSITORY / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
     deployment = usage["software-stack-deployment"]
     assert deployment["conda"] is bool(re.search(r"^ +conda:", rules, re.MULTILINE))
@@ -193,7 +192,7 @@ def test_the_catalog_entry_says_what_is_there():
     assert usage["report"] is ("report(" in rules)
     # What the catalog asks for beside the entry.
     for path in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
-        assert (REPOSITORY / path).is_file()
+        assert (ROOT / path).is_file()
 
 
 @pytest.mark.workflow
@@ -202,8 +201,8 @@ def test_the_catalog_entry_says_what_is_there():
     reason="conda is not installed: whether it can solve envs/*.yaml is not tested here",
 )
 def test_conda_plans_its_environments(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    command += ["--configfile", str(REPOSITORY / "tests" / "tiny.yaml"), "--cores", "1", "--use-conda", "-n"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(ROOT / "tests" / "tiny.yaml"), "--cores", "1", "--use-conda", "-n"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     said = result.stdout + result.stderr

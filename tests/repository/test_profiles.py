@@ -5,12 +5,11 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
+from repository_paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 COMMAND = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 COMMAND += ["--configfile", str(ROOT / "tests/tiny.yaml"), "--config", "device=auto"]

@@ -8,12 +8,12 @@ from fitted import CPU, SETTINGS, SHAPE, write_scan
 from safetensors.numpy import save_file
 from scipy import ndimage
 
-from patch2loc.configuration.method_constants import declared
+from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import cohort_patches
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model
@@ -36,7 +36,7 @@ SHORTER = {
 
 def settings_of(name):
     """Settings of a method for a few steps."""
-    own = complete(name, {"budget": "smoke"})
+    own = resolve_settings(name, {"budget": "smoke"})
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 
@@ -53,7 +53,7 @@ def fit(folder, scans, name="patch2loc", code="code"):
         validation=scans[3:4],
         landmarks_path=folder / "landmarks.json",
         checkpoint_folder=folder / name,
-        needed_models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
+        needed_models={needed: fit(folder, scans, needed) for needed in declared_names(name, "NEEDS")},
     )
     write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     return folder / name / "model.safetensors"
@@ -227,7 +227,7 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
     volumes.write(scans[5].lesion, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
-    table = cohort_patches(model, scans[5:], CPU)
+    table = analyze_patches(model, scans[5:], CPU)
     assert set(table["x"]) <= {4, 12, 20}
     assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
     assert not table.duplicated(["x", "y", "z"]).any()

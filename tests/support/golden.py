@@ -1,16 +1,16 @@
 """The reference outputs of the published network, and weights that they were made with."""
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from repository_paths import SHARED
 from torch import nn
 
 from patch2loc.network import patches
 
-GOLDEN = Path(__file__).parents[3] / "shared/golden/network_reference.npz"
+GOLDEN = SHARED / "golden/network_reference.npz"
 needs_golden = pytest.mark.skipif(
     not GOLDEN.exists(), reason=f"reference outputs of the published network not at {GOLDEN}"
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from scans import located_scans
 
 from patch2loc.network import patches
 from patch2loc.network.sampling import PatchPool
@@ -34,16 +35,8 @@ SETTINGS = Settings(
 
 
 def cohort(subjects, seed=0, shape=(24, 20, 5)):
-    """Scans whose intensity tells the place, with some noise."""
-    rng = np.random.default_rng(seed)
-    x, y, _ = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
-    mask = np.zeros(shape, bool)
-    mask[3:21, 3:17, 1:4] = True
-    scans = [
-        ((mask * (x + 2 * y + 0.05 * rng.normal(size=shape))).astype(np.float32), mask)
-        for _ in range(subjects)
-    ]
-    return PatchPool(scans, 8, "cpu")
+    """Patches of scans whose intensity tells the place, with some noise."""
+    return PatchPool(located_scans(subjects, seed, shape, np.s_[3:21, 3:17, 1:4]), 8, "cpu")
 
 
 def patch_by_patch(volume, voxels, network, patch):

@@ -12,20 +12,21 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import nibabel as nib
 import numpy as np
+from repository_paths import ROOT
 
-LISTS = Path(__file__).parents[2] / "splits"
+SPLITS = ROOT / "splits"
+
 PAGE = b"<!DOCTYPE html><html><head><title>Please sign in</title></head></html>"
 PASSPHRASE = "correct horse battery staple"
 
 
 def listed(name, count=3):
     """The first rows of a subject list."""
-    with open(LISTS / f"{name}.csv", encoding="utf-8") as stream:
+    with open(SPLITS / f"{name}.csv", encoding="utf-8") as stream:
         return [row for row, _ in zip(csv.DictReader(stream), range(count), strict=False)]
 
 

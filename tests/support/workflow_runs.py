@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import psutil
+from repository_paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests/tiny.yaml"
 PATIENCE = 20  # seconds that a run has to end in when its parent is gone
 

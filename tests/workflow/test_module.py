@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from repository_paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
 SNAKEFILE = f"""
 configfile: "{ROOT}/tests/tiny.yaml"

@@ -6,18 +6,17 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from repository_paths import ROOT
 
 from patch2loc.acquire.phantom import write_subject
 from patch2loc.files import read_csv
 
-ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
 TRAINING = TINY["datasets"]["phantom_healthy_t1"]
 pytestmark = pytest.mark.workflow
@@ -103,7 +102,7 @@ def test_without_lesions_there_are_heatmaps_a_report_and_false_positives(scans):
     assert jobs["report_page"] == 1
     assert {rule for rule in jobs if re.fullmatch(r"fig\d", rule)} == {"fig5", "fig7"}
     assert jobs["thresholds"] == 1
-    assert not {"table1", "table2", "cases", "comparison", "by_volume", "variants"} & jobs.keys()
+    assert not {"table1", "table2", "cases", "comparison", "by_volume", "released_code"} & jobs.keys()
 
 
 def test_a_list_of_participants_says_who_trains(scans):
@@ -255,6 +254,6 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     assert (metrics["lesion_ml"] > 0).all()
     assert not (results / "metrics/patch2loc/folder").exists()
     assert (results / "heatmaps_native_space/patch2loc/folder/fold0/000.nii.gz").is_file()
-    transfer = read_csv(results / "tables/transfer.csv")
-    assert set(transfer["subject"]) == {"sub-0_ses-1", "000", "NA"}
+    domain_shift = read_csv(results / "tables/domain_shift.csv")
+    assert set(domain_shift["subject"]) == {"sub-0_ses-1", "000", "NA"}
     assert any("NA" in path.name for path in (results / "report").rglob("*"))

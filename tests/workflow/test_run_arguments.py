@@ -5,7 +5,8 @@ import re
 import sys
 
 import pytest
-from workflow_runs import ROOT, TINY, run
+from repository_paths import ROOT
+from workflow_runs import TINY, run
 
 WRONG = {
     "no file": (None, "No such file or directory found, a configuration expected; give its path"),

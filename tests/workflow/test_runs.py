@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 import yaml
-from workflow_runs import ROOT, TINY, log_of, run, snakemake, start, wait_for_the_end
+from repository_paths import ROOT
+from workflow_runs import TINY, log_of, run, snakemake, start, wait_for_the_end
 
 pytestmark = pytest.mark.workflow
 

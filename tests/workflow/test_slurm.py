@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from repository_paths import ROOT
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 from one_node import HERE, SEARCH, Cluster
 
-ROOT = Path(__file__).parents[2]
 # Another configuration, and less than everything: make slurm-test CONFIG=config/demo.yaml TARGETS="table1 table2 cases"
 CONFIG = ROOT / os.environ.get("SLURM_TEST_CONFIG", "tests/tiny.yaml")
 TARGETS = os.environ.get("SLURM_TEST_TARGETS", "").split()
@@ -225,7 +225,7 @@ def test_a_canceled_job_is_submitted_again_and_asks_for_more(finished):
     _, _, jobs, faults = finished
     first, second = (job for job in jobs if job["Comment"] == faults["canceled"]["Comment"])
     assert first["JobId"] == faults["canceled"]["JobId"]
-    assert (first["JobState"], second["JobState"]) == ("CANCELED", "COMPLETED")
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == ("12:00:00", "1-00:00:00")
 
 

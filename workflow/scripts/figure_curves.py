@@ -10,15 +10,15 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_csv
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     keys = product(params.methods, params.datasets)
-    tables = {key: read_csv(path) for key, path in zip(keys, given.curves, strict=True)}
+    tables = {key: read_csv(path) for key, path in zip(keys, inputs.curves, strict=True)}
     rows = []
-    for (name, about), path in zip(params.datasets.items(), given.metrics, strict=True):
+    for (name, info), path in zip(params.datasets.items(), inputs.metrics, strict=True):
         metrics = read_csv(path)
         rows.append(
             DatasetCurves(
-                label_of(about),
+                label_of(info),
                 {method: tables[method, name] for method in params.methods},
                 metrics.loc[metrics["auprc"].notna(), "prevalence"].mean(),
             )

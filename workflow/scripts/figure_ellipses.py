@@ -1,4 +1,4 @@
-"""Figure 2."""
+"""Figure 2: predicted locations of patches from one place, normal and abnormal."""
 
 from rule_log import rule_log
 
@@ -11,13 +11,11 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.ellipses import ellipse_figure
     from patch2loc.figures.style import save_figure
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    about = params.about
-    title = label_of(about)
-    scan = read_cohort(given.background)[0]
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    scan = read_cohort(inputs.background)[0]
     background, _ = read(scan.volume)
     patches = pd.concat(
-        [pd.read_parquet(given.patches[0]), pd.read_parquet(given.healthy[0])], ignore_index=True
+        [pd.read_parquet(inputs.patches[0]), pd.read_parquet(inputs.healthy[0])], ignore_index=True
     )
-    figure = ellipse_figure(title, patches, background, params.patch, seed=params.seed)
+    figure = ellipse_figure(label_of(params.about), patches, background, patch=params.patch, seed=params.seed)
     save_figure(figure, [output.png, output.pdf])

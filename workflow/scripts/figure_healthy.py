@@ -11,22 +11,20 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.slices import SliceCase, evenly_spaced_slices, slice_figure
     from patch2loc.figures.style import save_figure
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    folders = dict(zip(params.datasets, map(Path, given.heatmaps), strict=True))
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    folders = dict(zip(params.datasets, map(Path, inputs.heatmaps), strict=True))
     cases = []
     for row in range(params.rows):
         name = list(params.datasets)[row % len(params.datasets)]
-        about = params.datasets[name]
+        info = params.datasets[name]
         subjects = [
             subject for subject in params.subjects[name] if (folders[name] / f"{subject}.nii.gz").exists()
         ]
         turn, turns = row // len(params.datasets), -(-params.rows // len(params.datasets))
         subject = subjects[turn % len(subjects)]
-        scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
+        scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
         mask = read_mask(scan.mask)
         heatmap, _ = read(folders[name] / f"{subject}.nii.gz")
-        title = label_of(about)
-        cases.append(
-            SliceCase(title, subject, read(scan.volume)[0], heatmap, evenly_spaced_slices(mask, turns)[turn])
-        )
+        z = evenly_spaced_slices(mask, turns)[turn]
+        cases.append(SliceCase(label_of(info), subject, read(scan.volume)[0], heatmap, z=z))
     save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

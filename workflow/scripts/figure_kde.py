@@ -1,4 +1,4 @@
-"""Figures 3 and 6."""
+"""Figures 3 and 6: densities of log-error, log-variance and score."""
 
 from rule_log import rule_log
 
@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
 
     params, output = snakemake.params, snakemake.output
     rows = [
-        (label_of(about), pd.read_parquet(path))
-        for about, path in zip(params.datasets, snakemake.input, strict=True)
+        (label_of(info), pd.read_parquet(path))
+        for info, path in zip(params.datasets, snakemake.input, strict=True)
     ]
     save_figure(kde_figure(rows, params.seed), [output.png, output.pdf])

@@ -14,18 +14,18 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_csv
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     cases = []
-    for (name, about), metrics, heatmaps in zip(
-        params.datasets.items(), given.metrics, given.heatmaps, strict=True
+    for (name, info), metrics, heatmaps in zip(
+        params.datasets.items(), inputs.metrics, inputs.heatmaps, strict=True
     ):
-        title = label_of(about)
+        title = label_of(info)
         auprc = read_csv(metrics).set_index("subject")["auprc"]
         for subject in evenly_ranked_subjects(auprc.reset_index(), "auprc", params.rows):
-            scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
+            scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
             lesion = read_mask(scan.lesion)
             heatmap, _ = read(Path(heatmaps, f"{subject}.nii.gz"))
             volume, _ = read(scan.volume)
             z = lesion_slice(lesion, np.isfinite(heatmap))
-            cases.append(SliceCase(title, subject, volume, heatmap, z, lesion, auprc[subject]))
+            cases.append(SliceCase(title, subject, volume, heatmap, z=z, lesion=lesion, auprc=auprc[subject]))
     save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

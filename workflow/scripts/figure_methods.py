@@ -10,21 +10,22 @@ with rule_log(snakemake.log[0]):
     from patch2loc.data.labels import label_of
     from patch2loc.data.scans import Scan
     from patch2loc.data.volumes import read, read_mask
-    from patch2loc.figures.method_maps import MapsOfScan, method_maps_figure
+    from patch2loc.figures.method_maps import ScanMaps, method_maps_figure
     from patch2loc.figures.slices import lesion_slice, median_subject
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_csv
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    folders = iter(given.heatmaps)
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    folders = iter(inputs.heatmaps)
     heatmaps = {(method, name): Path(next(folders)) for method in params.methods for name in params.datasets}
     scans = []
-    for (name, about), metrics in zip(params.datasets.items(), given.metrics, strict=True):
+    for (name, info), metrics in zip(params.datasets.items(), inputs.metrics, strict=True):
         subject = median_subject(read_csv(metrics))
-        scan = Scan(subject, Path(params.preprocessed, name, subject), about["modality"])
+        scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
         lesion = read_mask(scan.lesion)
         maps = {method: read(heatmaps[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}
         z = lesion_slice(lesion, np.isfinite(maps[params.methods[0]]))
-        scans.append(MapsOfScan(label_of(about), subject, z, read(scan.volume)[0], lesion, maps))
+        volume, _ = read(scan.volume)
+        scans.append(ScanMaps(label_of(info), subject, z, volume=volume, lesion=lesion, heatmaps=maps))
     figure = method_maps_figure(scans, params.methods, params.color_map)
     save_figure(figure, [output.png, output.pdf])

@@ -1,4 +1,4 @@
-"""A figure of the metrics of every method, lesion dataset, fold and subject: subjects or folds."""
+"""Figure of the metrics of every method and lesion dataset: by subject or by fold."""
 
 from itertools import product
 
@@ -15,10 +15,10 @@ with rule_log(snakemake.log[0]):
     by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))
     rows = [
         (
-            label_of(about),
+            label_of(info),
             {method: by_fold[method, name] for method in params.methods},
         )
-        for name, about in params.datasets.items()
+        for name, info in params.datasets.items()
     ]
     figure_of = {"subjects": subjects_figure, "folds": folds_figure}[params.figure]
     save_figure(figure_of(rows, params.methods), [output.png, output.pdf])

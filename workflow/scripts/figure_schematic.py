@@ -19,25 +19,23 @@ with rule_log(snakemake.log[0]):
     from patch2loc.network.inference import DenseNetwork
     from patch2loc.standardize import read_standardized
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    model = load_model(given.model)
-    where = device.select_device("cpu", snakemake.threads)  # two slices: not worth a GPU
-    network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], where)
-    labels = {
-        name: label_of(about) for name, about in (("healthy", params.healthy), ("lesion", params.lesion))
-    }
-    healthy = read_cohort(given.healthy)[0]
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    model = load_model(inputs.model)
+    cpu = device.select_device("cpu", snakemake.threads)  # two slices: not worth a GPU
+    network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], cpu)
+    labels = {name: label_of(info) for name, info in (("healthy", params.healthy), ("lesion", params.lesion))}
+    healthy = read_cohort(inputs.healthy)[0]
     training = training_example(
         f"{labels['healthy']}, {healthy.subject}", *read_standardized(healthy, model["landmarks"]), network
     )
-    subject = median_subject(read_csv(given.metrics[0]))
+    subject = median_subject(read_csv(inputs.metrics[0]))
     scan = Scan(subject, Path(params.preprocessed, subject), model["modality"])
     inference = inference_example(
         f"{labels['lesion']}, {subject}",
         *read_standardized(scan, model["landmarks"]),
         read_mask(scan.lesion),
-        network,
-        params.stride,
+        network=network,
+        stride=params.stride,
     )
     figure = schematic_figure(training, inference, model["grid"]["spacing"], params.color_map)
     save_figure(figure, [output.png, output.pdf])

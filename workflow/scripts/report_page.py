@@ -1,5 +1,6 @@
-"""The report: one page that holds everything, opens offline and links the viewer."""
+"""Report: one self-contained page, with links to the viewer."""
 
+from itertools import product
 from pathlib import Path
 
 from rule_log import rule_log
@@ -10,13 +11,13 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_csv, read_json
     from patch2loc.provenance.record import environment
     from patch2loc.report.page import ReportFigure, ScanQuality, write_report
-    from patch2loc.tables.domain_shift import transfer_warnings
+    from patch2loc.tables.domain_shift import domain_shift_warnings
 
-    given, params = snakemake.input, snakemake.params
+    inputs, params = snakemake.input, snakemake.params
     metrics = []
-    for path in map(Path, given.metrics):
-        keys = {"method": path.parts[-3], "dataset": path.parts[-2], "fold": path.stem.removeprefix("fold")}
-        metrics.append(read_csv(path).assign(**keys))
+    rows = product(params.methods, params.evaluated, params.folds)
+    for path, (method, dataset, fold) in zip(inputs.metrics, rows, strict=True):
+        metrics.append(read_csv(path).assign(method=method, dataset=dataset, fold=str(fold)))
     figures = [
         ReportFigure(
             Path(path).stem.replace("fig", "Figure ").replace("_", " "),
@@ -24,19 +25,21 @@ with rule_log(snakemake.log[0]):
             Path(path),
             main=Path(path).stem in params.main_figures,
         )
-        for path, caption in zip(given.figures, given.captions, strict=True)
+        for path, caption in zip(inputs.figures, inputs.captions, strict=True)
     ]
     more_figures = [
         ReportFigure(
-            Path(path).stem.capitalize(), Path(caption).read_text(encoding="utf-8").strip(), Path(path)
+            Path(path).stem.capitalize().replace("_", " "),
+            Path(caption).read_text(encoding="utf-8").strip(),
+            Path(path),
         )
-        for path, caption in zip(given.more_figures, given.more_captions, strict=True)
+        for path, caption in zip(inputs.more_figures, inputs.more_captions, strict=True)
     ]
-    curves = [
+    learning_curves = [
         ReportFigure(
             Path(path).stem.replace("_", " "), "Loss on training and validation patches.", Path(path)
         )
-        for path in given.curves
+        for path in inputs.curves
     ]
     preprocessed = Path(params.preprocessed)
     quality = [
@@ -45,26 +48,26 @@ with rule_log(snakemake.log[0]):
             row.subject,
             preprocessed / row.dataset / row.subject / "qc.png",
             row.flags,
-            bool(row.left_out),
+            left_out=bool(row.left_out),
         )
-        for row in read_csv(given.quality[0]).itertuples()
+        for row in read_csv(inputs.quality[0]).itertuples()
     ]
     write_report(
         snakemake.output[0],
-        "Patch2Loc",
-        [Path(path).read_text(encoding="utf-8") for path in given.tables],
-        pd.concat(metrics, ignore_index=True),
-        figures,
-        curves,
-        quality,
-        {"protocol": params.protocol, "seed": params.configuration["seed"]},
-        [{"name": name, **about} for name, about in params.datasets.items()],
-        {
+        title="Patch2Loc",
+        tables=[Path(path).read_text(encoding="utf-8") for path in inputs.tables],
+        metrics=pd.concat(metrics, ignore_index=True),
+        figures=figures,
+        learning_curves=learning_curves,
+        quality=quality,
+        run={"protocol": params.protocol, "seed": params.configuration["seed"]},
+        datasets=[{"name": name, **info} for name, info in params.datasets.items()],
+        provenance={
             "environment": environment(),
             "configuration": params.configuration,
-            **{Path(path).name: read_json(path)["code"] for path in given.provenance},
+            **{Path(path).name: read_json(path)["code"] for path in inputs.provenance},
         },
-        given.viewer[0],
-        more_figures,
-        transfer_warnings(read_csv(given.transfer), params.datasets),
+        viewer=inputs.viewer[0],
+        more_figures=more_figures,
+        warnings=domain_shift_warnings(read_csv(inputs.domain_shift), params.datasets),
     )

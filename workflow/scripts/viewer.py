@@ -1,4 +1,4 @@
-"""The viewer's folder beside the report."""
+"""Viewer: its folder, beside the report."""
 
 from pathlib import Path
 
@@ -10,23 +10,29 @@ with rule_log(snakemake.log[0]):
     from patch2loc.report.viewer.folder import ScoredDataset, write_viewer
     from patch2loc.score.stored_heatmaps import heatmaps_of
 
-    given, params = snakemake.input, snakemake.params
+    inputs, params = snakemake.input, snakemake.params
     results = Path(snakemake.output[0]).parent
-    metrics = {Path(path).parent.name: path for path in given.metrics}
+    metrics = {Path(path).parent.name: path for path in inputs.metrics}
     datasets = []
-    for (name, about), cohort in zip(params.datasets.items(), given.cohorts, strict=True):
+    for (name, info), cohort in zip(params.datasets.items(), inputs.cohorts, strict=True):
         datasets.append(
             ScoredDataset(
                 name=name,
-                title=about["title"],
-                role=about["role"],
-                simulated=about["simulated"],
+                title=info["title"],
+                role=info["role"],
+                simulated=info["simulated"],
                 scans=read_cohort(cohort),
                 heatmaps={
-                    method: heatmaps_of(results, method, name, about["modality"], fold=params.fold)
+                    method: heatmaps_of(results, method, name, info["modality"], fold=params.fold)
                     for method in params.methods
                 },
                 metrics=read_csv(metrics[name]) if name in metrics else None,
             )
         )
-    write_viewer(snakemake.output[0], datasets, params.scans_shown, params.fold, params.color_map)
+    write_viewer(
+        snakemake.output[0],
+        datasets,
+        count=params.scans_shown,
+        fold=params.fold,
+        color_map=params.color_map,
+    )

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import Grid, read, write
+from patch2loc.data.volumes import Grid, read, voxel_ml, write
 from patch2loc.engine.device import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
@@ -163,7 +163,13 @@ def score_own_scan(
     if existing_summary:
         return existing_summary
     result = preprocess_scan(
-        scan, modality, scorer.atlas, scorer.grid, mask, settings=settings, device=scorer.device
+        scan,
+        modality,
+        scorer.atlas,
+        scorer.grid,
+        brain_path=mask,
+        settings=settings,
+        device=scorer.device,
     )
     if scorer.model.get("preprocess_code") not in (None, code_hash(*PREPROCESSING)):
         result.qc["flags"].append(
@@ -187,7 +193,7 @@ def score_own_scan(
         "provenance": provenance,
     }
     title = f"{Path(*scan.parts[-2:])}: {modality}, {method}, atlas {scorer.atlas.name}"
-    figure = scan_figure(title, result.volume, on_grid, scorer.grid.spacing, method)
+    figure = scan_figure(title, result.volume, on_grid, spacing=scorer.grid.spacing, method=method)
     with replacing_folder(folder) as partial:
         write_preprocessed(partial / "preprocessed", result)
         write(partial / "heatmap_atlas.nii.gz", on_grid, scorer.grid.affine)
@@ -201,10 +207,10 @@ def score_own_scan(
 def _statistics(heatmap: np.ndarray, affine: np.ndarray, model: Model) -> dict[str, Any]:
     """Size of the scored brain and quantiles of its scores; the volume above the model's threshold, if it has one."""
     scores = heatmap[np.isfinite(heatmap)].astype(float)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    ml = voxel_ml(affine)
     statistics = {
         "voxels": scores.size,
-        "brain_ml": round(scores.size * voxel_ml, 3),
+        "brain_ml": round(scores.size * ml, 3),
         "quantiles": {
             str(share): round(float(value), 4)
             for share, value in zip(QUANTILES, np.quantile(scores, QUANTILES), strict=True)
@@ -214,7 +220,7 @@ def _statistics(heatmap: np.ndarray, affine: np.ndarray, model: Model) -> dict[s
     if threshold is None:
         return statistics
     above = np.count_nonzero(scores > threshold)
-    return statistics | {"healthy_threshold": threshold, "ml_above_threshold": round(above * voxel_ml, 3)}
+    return statistics | {"healthy_threshold": threshold, "ml_above_threshold": round(above * ml, 3)}
 
 
 def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The paper's figures, each as a function from arrays and tables to a matplotlib Figure."""
+"""Figures, each a function from arrays and tables to a matplotlib Figure."""

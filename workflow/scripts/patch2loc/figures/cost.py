@@ -1,6 +1,6 @@
-"""What accuracy costs: AUPRC against the time of training and the time of scoring one scan."""
+"""Cost: AUPRC against the time of training and the time of scoring one scan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from patch2loc.configuration.method_names import scored_by
+from patch2loc.configuration.method_names import base_method
 from patch2loc.figures.method_styles import (
     MethodStyle,
     marker_handle,
@@ -23,9 +23,9 @@ from patch2loc.figures.method_styles import (
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import summary_of
 
-UNITS = ("patches", "slices")  # that a method may be trained on
+UNITS = ("patches", "slices")  # that training counts
 CLOCK = 0.01  # seconds: scoring times are written to two digits
-TICKS = {
+TICKS = {  # by seconds
     0.01: "0.01 s",
     0.1: "0.1 s",
     1: "1 s",
@@ -43,17 +43,20 @@ COLUMNS = ("training_seconds", "scoring_seconds")
 def training_seconds(record: Mapping[str, Any], history: pd.DataFrame) -> float:
     """Wall time of one training, in seconds.
 
-    record: the model's provenance, with the times when the job was last started and when it finished.
-    history: of `fit_model`: rows of patches and patches_per_second, or of slices and slices_per_second; none for a
-    method that is not trained in steps. Its batches are all of them, whenever they were computed: of a training that
-    was stopped and went on they took longer than the last start. The larger of both is taken.
+    The larger of two times: from the last start of the job to its end, and that of all batches, which is longer for
+    a training that was interrupted and resumed.
+
+    Args:
+        record: the model's provenance, with its keys started and finished (ISO 8601).
+        history: columns patches and patches_per_second, or slices and slices_per_second; neither for a method that is
+            not trained in steps.
     """
     started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
     batches = 0.0
     for unit in UNITS:
         if {unit, f"{unit}_per_second"} <= set(history):
-            seen, speed = history[[unit, f"{unit}_per_second"]].to_numpy(float).T
-            batches = float(np.sum(np.diff(seen, prepend=0.0) / speed))
+            counts, rates = history[[unit, f"{unit}_per_second"]].to_numpy(float).T
+            batches = float(np.sum(np.diff(counts, prepend=0.0) / rates))
     return max((finished - started).total_seconds(), batches)
 
 
@@ -62,8 +65,12 @@ def cost_table(
 ) -> pd.DataFrame:
     """One row per method of a dataset: method, mean, ci_low, ci_high (AUPRC), training_seconds, scoring_seconds.
 
-    metrics: by evaluated method, one table per fold.  training: by configured method, the seconds of every fold.
     Times are means over folds and scans. A calibrated score has the times of the score it comes from.
+
+    Args:
+        metrics: {evaluated method: one table of metrics per fold}.
+        training: {configured method: seconds of the training of every fold}.
+        seed: of the bootstrap.
     """
     rows = []
     for method, folds in metrics.items():
@@ -72,7 +79,7 @@ def cost_table(
             {
                 "method": method,
                 **{key: auprc[key] for key in ("mean", "ci_low", "ci_high")},
-                "training_seconds": float(np.mean(training[scored_by(method)])),
+                "training_seconds": float(np.mean(training[base_method(method)])),
                 "scoring_seconds": float(np.mean([fold["seconds"].mean() for fold in folds])),
             }
         )
@@ -80,10 +87,14 @@ def cost_table(
 
 
 def devices_line(devices: Mapping[str, str]) -> str:
-    """Which methods were trained on which device, such as "Trained on cpu: thresh, zscore."."""
-    found = sorted(set(devices.values()))
+    """Line that names the methods trained on each device, such as "Trained on cpu: thresh, zscore".
+
+    Args:
+        devices: {method: device}.
+    """
     parts = [
-        f"{device}: {', '.join(name for name in devices if devices[name] == device)}" for device in found
+        f"{device}: {', '.join(method for method in devices if devices[method] == device)}"
+        for device in sorted(set(devices.values()))
     ]
     return f"Trained on {'; '.join(parts)}"
 
@@ -92,7 +103,12 @@ def devices_line(devices: Mapping[str, str]) -> str:
 def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str], devices: str) -> Figure:
     """One row per dataset: mean AUPRC against training time and against scoring time per scan.
 
-    rows: (title, table of `cost_table`).  devices: line below the panels.  Bars: 95 % bootstrap interval over scans.
+    Bars are 95 % bootstrap intervals over scans.
+
+    Args:
+        rows: (title, table as `cost_table` returns it), from the top.
+        methods: every evaluated method, in the order of colors.
+        devices: line below the panels.
     """
     styles = method_styles(methods)
     figure, panels = rows_of_two([title for title, _ in rows], row_height=1.4)
@@ -100,17 +116,17 @@ def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str]
         limits = _limits(pd.concat([table[seconds] for _, table in rows]))
         for (_, table), row in zip(rows, panels, strict=True):
             panel = row[column]
-            valued = table.dropna(subset=["mean"])
-            for record in valued.to_dict("records"):
+            evaluated = table.dropna(subset=["mean"])
+            for record in evaluated.to_dict("records"):
                 _draw(panel, record, record[seconds], styles[record["method"]])
-            if valued.empty:
+            if evaluated.empty:
                 say_empty(panel)
-            top = valued[["mean", "ci_high"]].max().max()
+            top = evaluated[["mean", "ci_high"]].max().max()
             panel.set_ylim(0, min(1.02, 1.15 * top) if top > 0 else 1)
             panel.set(xscale="log", xlim=limits, ylabel="mean AUPRC")
-            shown = {place: label for place, label in TICKS.items() if limits[0] <= place <= limits[1]}
-            panel.xaxis.set_major_locator(FixedLocator(list(shown)))
-            panel.xaxis.set_major_formatter(FixedFormatter(list(shown.values())))
+            ticks = {place: label for place, label in TICKS.items() if limits[0] <= place <= limits[1]}
+            panel.xaxis.set_major_locator(FixedLocator(list(ticks)))
+            panel.xaxis.set_major_formatter(FixedFormatter(list(ticks.values())))
             panel.xaxis.set_minor_locator(NullLocator())
             panel.grid(axis="x", color="0.9", linewidth=0.6)
             panel.set_axisbelow(True)
@@ -122,25 +138,25 @@ def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str]
 
 
 def _limits(seconds: pd.Series) -> tuple[float, float]:
-    """The ticks around all times."""
+    """Axis limits: the ticks below and above all times."""
     places = np.array(list(TICKS))
-    low, high = (seconds.clip(lower=CLOCK).agg(which) for which in ("min", "max"))
+    low, high = (seconds.clip(lower=CLOCK).agg(extreme) for extreme in ("min", "max"))
     below, above = places[places <= low / 1.3], places[places >= high * 1.3]
     return float(below[-1] if len(below) else low / 2), float(above[0] if len(above) else high * 2)
 
 
-def _draw(panel: Axes, record: Mapping[str, float], seconds: float, style: MethodStyle) -> None:
-    where = max(seconds, CLOCK)
+def _draw(panel: Axes, record: Mapping[Hashable, float], seconds: float, style: MethodStyle) -> None:
+    x = max(seconds, CLOCK)
     if np.isfinite(record["ci_low"]):
         panel.plot(
-            [where, where],
+            [x, x],
             [record["ci_low"], record["ci_high"]],
             color=style.color,
             linewidth=style.width,
             zorder=style.order,
         )
     panel.plot(
-        where,
+        x,
         record["mean"],
         marker=style.marker,
         markersize=style.size,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -20,16 +21,19 @@ from patch2loc.figures.method_styles import (
 )
 from patch2loc.figures.style import RC
 
-RANDOM = {"color": "0.3", "linestyle": ":", "linewidth": 1.0}
+RANDOM: dict[str, Any] = {"color": "0.3", "linestyle": ":", "linewidth": 1.0}
 
 
 @dataclass(frozen=True)
 class DatasetCurves:
-    """What one row of the figure shows.
+    """Curves of all methods on one dataset: a row of the figure.
 
-    curves: by method, the table that evaluation writes: columns curve ("precision_recall" or "dice_threshold"), x
-    (recall, or share of healthy validation voxels above the threshold), mean, lower and upper (quartiles) over
-    subjects, and subjects, their number.  prevalence: mean share of lesion in the scans: what a random score reaches.
+    Attributes:
+        title: dataset, with "(simulated)" if it is.
+        curves: {method: table}, with columns curve ("precision_recall" or "dice_threshold"), x (recall, or share of
+            healthy validation voxels above the threshold), mean, lower and upper (quartiles) over subjects, and
+            subjects (their number).
+        prevalence: mean fraction of lesion in the scans, which a random score reaches.
     """
 
     title: str
@@ -41,8 +45,12 @@ class DatasetCurves:
 def curves_figure(rows: Sequence[DatasetCurves], methods: Sequence[str]) -> Figure:
     """One row per dataset: precision against recall, and Dice against the share of healthy voxels above a threshold.
 
-    Lines are means over subjects, bands their quartiles. Points that are not finite are left out, and thresholds that
+    Lines are means over subjects, bands their quartiles. Left out are points that are not finite, and thresholds that
     no healthy voxel reaches, which have no place on a logarithmic axis.
+
+    Args:
+        rows: datasets, from the top.
+        methods: every evaluated method, in the order of colors.
     """
     styles = method_styles(methods)
     figure, panels = rows_of_two([f"{row.title}, {_scans(row)}" for row in rows])
@@ -76,12 +84,12 @@ def curves_figure(rows: Sequence[DatasetCurves], methods: Sequence[str]) -> Figu
 
 
 def _points(table: pd.DataFrame, curve: str) -> pd.DataFrame:
-    """The points of one curve that have a value, by growing x."""
+    """Points of one curve that have a value, by growing x."""
     return table[table["curve"] == curve].dropna(subset=["x", "mean"]).sort_values("x", kind="stable")
 
 
 def _scans(row: DatasetCurves) -> str:
-    """How many scans the curves are over."""
+    """Number of scans behind the curves."""
     most = max((int(table["subjects"].max()) for table in row.curves.values() if len(table)), default=0)
     return f"{most} scan{'s' if most != 1 else ''}"
 

@@ -1,4 +1,6 @@
-"""Figure 2: where the network thinks patches of one place come from, across subjects."""
+"""Figure 2: predicted locations of patches from one place, across subjects."""
+
+from collections.abc import Hashable, Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -17,11 +19,18 @@ PLACE = "#ff2d20"
 
 
 def choose_locations(patches: pd.DataFrame, count: int = 4) -> pd.DataFrame:
-    """The places that the most subjects show abnormal, as far as others show them normal.
+    """Places that many subjects show as abnormal and as many others as normal.
 
-    Ranked by the smaller of the two numbers of subjects, then by the abnormal ones, then the smaller
-    z, x, y; of each in-plane position (x, y) only the first slice. Columns x, y, z, abnormal, normal
-    (subjects). Fewer rows, or none, when fewer places have an abnormal patch (more than 90 % lesion).
+    Ranked by the smaller of the two numbers of subjects, then by the abnormal ones, then the smaller z, x, y; of each
+    in-plane position (x, y) only the first slice.
+
+    Args:
+        patches: columns subject, x, y, z (voxel) and lesion_fraction.
+        count: of places.
+
+    Returns:
+        Columns x, y, z, abnormal and normal (subjects); fewer rows, or none, when fewer places have an abnormal patch
+        (more than 90 % lesion).
     """
     place = ["x", "y", "z"]
     normal, abnormal = patch_groups(patches)
@@ -41,14 +50,21 @@ def choose_locations(patches: pd.DataFrame, count: int = 4) -> pd.DataFrame:
 
 @mpl.rc_context(RC)
 def ellipse_figure(
-    title: str, patches: pd.DataFrame, background: np.ndarray, patch: int, count: int = 4, seed: int = 0
+    title: str, patches: pd.DataFrame, background: np.ndarray, *, patch: int, count: int = 4, seed: int = 0
 ) -> Figure:
     """Predicted locations at the places of `choose_locations`: normal patches above, abnormal below.
 
-    patches: columns subject, x, y, z (voxel of the patch's center), lesion_fraction, mean_x, mean_y
-    (percent of the grid), log_variance_x, log_variance_y. background: (x, y, z) scan without lesions on
-    the grid. patch: width in voxels. An ellipse is centered on the predicted mean, its half-axes are
-    two standard deviations; at most 40 subjects are drawn in a panel, chosen at random by the seed.
+    An ellipse is centered on the predicted mean, its half-axes are two standard deviations; at most 40 subjects are
+    drawn in a panel, a random sample by the seed.
+
+    Args:
+        title: of the figure.
+        patches: columns subject, x, y, z (voxel of the patch's center), lesion_fraction, mean_x, mean_y (percent of
+            the grid), log_variance_x, log_variance_y.
+        background: (x, y, z) volume without lesions on the grid.
+        patch: width in voxels.
+        count: of places.
+        seed: of the sample of subjects.
     """
     places = choose_locations(patches, count)
     if places.empty:
@@ -90,7 +106,7 @@ def ellipse_figure(
     return figure
 
 
-def _draw_place(axes: Axes, place: dict, patch: int) -> None:
+def _draw_place(axes: Axes, place: Mapping[Hashable, int], patch: int) -> None:
     corner = (place["x"] - patch // 2 - 0.5, place["y"] - patch // 2 - 0.5)
     axes.add_patch(
         Rectangle(corner, patch, patch, fill=False, edgecolor=PLACE, linestyle="--", linewidth=0.6)

@@ -1,4 +1,4 @@
-"""How much results depend on the fold: every fold's mean beside the mean over folds."""
+"""Spread over folds: every fold's mean beside the mean over folds."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,9 @@ MEASURES = {"best_dice": "best Dice", "auprc": "AUPRC"}
 def fold_means(metrics: Mapping[str, Sequence[pd.DataFrame]], measure: str) -> pd.DataFrame:
     """Mean over the subjects that have a value, by method (rows) and fold (columns); NaN where none has.
 
-    metrics: by method, one table per fold.
+    Args:
+        metrics: {method: one table of metrics per fold}.
+        measure: column.
     """
     return pd.DataFrame(
         {method: [fold[measure].mean() for fold in folds] for method, folds in metrics.items()}
@@ -38,7 +40,9 @@ def folds_figure(
 ) -> Figure:
     """One row per dataset: best Dice and AUPRC, a bar for each method's mean over folds, a dot for each fold.
 
-    rows: (title, metrics of each fold by method).
+    Args:
+        rows: (title, {method: one table of metrics per fold}).
+        methods: every evaluated method, in the order of colors.
     """
     styles = method_styles(methods)
     figure, panels = rows_of_two([title for title, _ in rows], row_height=0.55 + 0.14 * len(methods))

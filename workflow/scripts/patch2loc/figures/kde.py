@@ -1,4 +1,4 @@
-"""Figures 3 and 6: distributions of log-error, log-variance and score of normal and abnormal patches."""
+"""Figures 3 and 6: distributions of log-error, log-variance and score in normal and abnormal patches."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,11 @@ from scipy.stats import gaussian_kde
 
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 
-NORMAL_BELOW = 0.1
+NORMAL_BELOW = 0.1  # fraction of lesion, as ABNORMAL_ABOVE (paper, section 5.2)
 ABNORMAL_ABOVE = 0.9
-FEWEST_FOR_KDE = 10
+FEWEST_FOR_KDE = 10  # patches, as the next two
 MOST_FOR_KDE = 20_000
+MOST_FOR_2D_KDE = 5000
 LABELS = {
     "log_error": "log-error\n(log of squared % of grid)",
     "log_variance": "log-variance\n(log of squared % of grid)",
@@ -24,7 +25,7 @@ LABELS = {
 
 
 def patch_groups(patches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(normal, abnormal): patches of less than 10 % and of more than 90 % lesion (paper, section 5.2)."""
+    """Patches of less than 10 % lesion (normal) and those of more than 90 % (abnormal); paper, section 5.2."""
     fraction = patches["lesion_fraction"]
     return patches[fraction < NORMAL_BELOW], patches[fraction > ABNORMAL_ABOVE]
 
@@ -33,10 +34,13 @@ def patch_groups(patches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figure:
     """One row of panels per dataset: log-error, log-variance, both in 2-D, score.
 
-    rows: (title, patches) with columns lesion_fraction, log_error, log_variance, score. Figure 3 is
-    one row; Figure 6 has one per dataset and one per healthy test set.
-    Groups of more than 20,000 patches are thinned at random for the density; a group of fewer than ten
-    is drawn as single patches instead of a density; a panel says how many patches each group has.
+    Figure 3 is one row; Figure 6 has one per dataset and one per healthy test set. Groups of more than 20,000
+    patches are thinned at random for the density; a group of fewer than ten is drawn as single patches instead of a
+    density; the title states how many patches each group has.
+
+    Args:
+        rows: (title, patches), patches with columns lesion_fraction, log_error, log_variance and score.
+        seed: of the thinning.
     """
     figure = Figure(figsize=(PAGE_WIDTH, 0.55 + 1.65 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
@@ -46,11 +50,11 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
         groups = list(zip(patch_groups(patches), (NORMAL, ABNORMAL), strict=True))
         for panel, quantity in ((axes[0], "log_error"), (axes[1], "log_variance"), (axes[3], "score")):
             for group, color in groups:
-                _density(panel, group[quantity].to_numpy(), limits[quantity], color, seed)
+                _density(panel, group[quantity].to_numpy(), limits[quantity], color=color, seed=seed)
             panel.set_ylim(bottom=0)
             panel.set_xlim(limits[quantity])
         for group, color in groups:
-            _density_2d(axes[2], group, limits, color, seed)
+            _density_2d(axes[2], group, limits, color=color, seed=seed)
         axes[2].set(xlim=limits["log_error"], ylim=limits["log_variance"])
         axes[2].set_ylabel("log-variance")
         axes[0].set_ylabel("density")
@@ -69,7 +73,7 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
 
 
 def _counts(normal: pd.DataFrame, abnormal: pd.DataFrame) -> str:
-    """How many patches each group has, and what the panel shows when they are few."""
+    """Number of patches of each group, and what the panel shows when they are few."""
     text = f"n = {len(normal):,} normal, {len(abnormal):,} abnormal"
     if len(abnormal) == 0:
         return f"{text} (none is > 90 % lesion)"
@@ -93,20 +97,21 @@ def _thinned(values: np.ndarray, seed: int) -> np.ndarray:
     return values[np.random.default_rng([seed, len(values)]).permutation(len(values))[:MOST_FOR_KDE]]
 
 
-def _density(axes: Axes, values: np.ndarray, limits: tuple[float, float], color: str, seed: int) -> None:
+def _density(axes: Axes, values: np.ndarray, limits: tuple[float, float], *, color: str, seed: int) -> None:
+    """Density of one quantity; single values when they are few."""
     values = values[np.isfinite(values)]
     if len(values) < FEWEST_FOR_KDE or np.ptp(values) == 0:
         for value in values:
             axes.axvline(value, ymax=0.15, color=color, linewidth=1)
         return
-    where = np.linspace(*limits, 256)
-    density = gaussian_kde(_thinned(values, seed))(where)
-    axes.plot(where, density, color=color)
-    axes.fill_between(where, density, color=color, alpha=0.25, linewidth=0)
+    grid = np.linspace(*limits, 256)
+    density = gaussian_kde(_thinned(values, seed))(grid)
+    axes.plot(grid, density, color=color)
+    axes.fill_between(grid, density, color=color, alpha=0.25, linewidth=0)
 
 
 def _density_2d(
-    axes: Axes, group: pd.DataFrame, limits: dict[str, tuple[float, float]], color: str, seed: int
+    axes: Axes, group: pd.DataFrame, limits: dict[str, tuple[float, float]], *, color: str, seed: int
 ) -> None:
     """Contours that enclose 95, 75, 50 and 25 % of the group; single points when it is small."""
     points = group[["log_error", "log_variance"]].to_numpy(np.float64)
@@ -117,7 +122,8 @@ def _density_2d(
     x, y = np.meshgrid(
         np.linspace(*limits["log_error"], 80), np.linspace(*limits["log_variance"], 80), indexing="ij"
     )
-    density = gaussian_kde(_thinned(points, seed)[:5000].T)(np.stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    sample = _thinned(points, seed)[:MOST_FOR_2D_KDE]
+    density = gaussian_kde(sample.T)(np.stack([x.ravel(), y.ravel()])).reshape(x.shape)
     falling = np.sort(density.ravel())[::-1]
     mass = np.cumsum(falling) / falling.sum()
     levels = np.unique([falling[np.searchsorted(mass, share)] for share in (0.95, 0.75, 0.5, 0.25)])

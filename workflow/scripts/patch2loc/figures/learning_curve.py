@@ -1,4 +1,4 @@
-"""How training went: loss, location error, predicted variance and learning rate against the number of batches."""
+"""Learning curve: loss, location error, predicted variance and learning rate against the number of batches."""
 
 import matplotlib as mpl
 import pandas as pd
@@ -11,7 +11,10 @@ from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 def learning_curve(title: str, history: pd.DataFrame) -> Figure:
     """Loss, location error, log-variance and learning rate of one training, with its best step marked.
 
-    history: the columns of `patch2loc.network.training.train`. Rows without a validation leave those columns empty.
+    Args:
+        title: of the figure.
+        history: columns as `patch2loc.network.training.train` returns them; those of validation are empty in rows
+            without one.
     """
     figure = Figure(figsize=(PAGE_WIDTH, 4.0), layout="constrained")
     (loss, error), (variance, rate) = figure.subplots(2, 2)
@@ -26,7 +29,7 @@ def learning_curve(title: str, history: pd.DataFrame) -> Figure:
     if (history["learning_rate"] > 0).all():
         rate.set_yscale("log")
     if len(validated):
-        best = validated.loc[validated["validation_loss"].idxmin()]
+        best = validated.iloc[int(validated["validation_loss"].argmin())]
         for axes in (loss, error, variance):
             axes.axvline(best["step"], color=ABNORMAL, linewidth=0.8, linestyle="--")
         error.plot(best["step"], best["validation_error_mm"], "o", color=ABNORMAL, markersize=4)

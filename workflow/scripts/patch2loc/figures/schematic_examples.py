@@ -1,4 +1,4 @@
-"""What Figure 1 shows: places of a slice that are chosen by rule, and what the run's network says of them."""
+"""Contents of Figure 1: places in a slice, selected by rule, and the predictions of the run's network for them."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,27 @@ ACCEPTED_NEAR = (0.4, 0.6)  # of the brain's extent, from the subject's left and
 REJECTED_NEAR = (1.0, 1.0)  # the corner at the right and in front
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingExample:
     """One healthy slice, an accepted patch with its prediction, and a rejected patch.
 
-    title: dataset and subject.  scan: (x, y) standardized.  brain: (x, y) boolean.  z: index of the slice.
-    slice_location: percent of the grid's height.  place, rejected: (2,) voxel x, y of the patches' centers.
-    rejected_share: brain in the rejected patch, fraction.  patch: (p, p), what the network is given.
-    mean: (2,) predicted location, percent of the grid.  deviation: (2,) its standard deviation, percent.
-    latent_size: of the encoder's output.
+    Attributes:
+        title: dataset and subject.
+        image: (x, y) standardized intensities of the slice.
+        brain: (x, y) boolean.
+        z: index of the slice.
+        slice_location: percent of the grid's height.
+        place: (2,) voxel x, y of the accepted patch's center.
+        rejected: (2,) voxel x, y of the rejected patch's center.
+        rejected_share: fraction of brain in the rejected patch.
+        patch: (p, p), the network's input.
+        mean: (2,) predicted location, percent of the grid.
+        deviation: (2,) its standard deviation, percent of the grid.
+        latent_size: length of the encoder's output.
     """
 
     title: str
-    scan: np.ndarray
+    image: np.ndarray
     brain: np.ndarray
     z: int
     slice_location: float
@@ -39,17 +47,21 @@ class TrainingExample:
     latent_size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InferenceExample:
     """One slice of a scan with lesions and its maps.
 
-    title: dataset and subject.  scan: (x, y) standardized.  lesion: (x, y) boolean.  z: index of the slice.
-    maps: log_error, log_variance and score, (x, y), NaN outside the brain, before the median filter.
-    stride: voxels from one patch to the next.
+    Attributes:
+        title: dataset and subject.
+        image: (x, y) standardized intensities of the slice.
+        lesion: (x, y) boolean.
+        z: index of the slice.
+        maps: log_error, log_variance and score, (x, y), NaN outside the brain, before the median filter.
+        stride: voxels from one patch to the next.
     """
 
     title: str
-    scan: np.ndarray
+    image: np.ndarray
     lesion: np.ndarray
     z: int
     maps: dict[str, np.ndarray]
@@ -59,12 +71,19 @@ class InferenceExample:
 def training_example(
     title: str, volume: np.ndarray, mask: np.ndarray, network: DenseNetwork
 ) -> TrainingExample:
-    """The slice with the most brain; of its places the accepted and the rejected one nearest to fixed points.
+    """Example of training in the slice with the most brain: its accepted and rejected places nearest to fixed points.
 
     The points are ACCEPTED_NEAR and REJECTED_NEAR of the brain's extent in the slice; the rejected patch holds less
-    than 20 % of brain, but at least half of that, so that there is something to be seen.
-    volume: (x, y, z) float32, standardized.  mask: (x, y, z) boolean.
-    Raises ValueError when the slice has no accepted or no rejected place.
+    than 20 % of brain, but at least half of that, so that there is something to see.
+
+    Args:
+        title: dataset and subject.
+        volume: (x, y, z) float32, standardized.
+        mask: (x, y, z) boolean.
+        network: that predicts the accepted patch's location.
+
+    Raises:
+        ValueError: the slice has no accepted or no rejected place.
     """
     z = fullest_slice(mask)
     brain = mask[:, :, z]
@@ -78,11 +97,12 @@ def training_example(
         ~accepted & (share >= patches.MINIMUM_BRAIN_FRACTION / 2), corner + REJECTED_NEAR * extent
     )
     padded = patches.pad_slices(torch.from_numpy(volume[:, :, z])[None], network.patch)
-    cut = patches.cut(padded, torch.tensor([0]), *torch.from_numpy(place)[:, None], patch=network.patch)
+    x, y = torch.from_numpy(place)[:, None]
+    cut = patches.cut(padded, torch.tensor([0]), x, y, patch=network.patch)
     mean, log_variance = predict(volume, np.array([[*place, z]]), network)
     return TrainingExample(
         title=title,
-        scan=volume[:, :, z],
+        image=volume[:, :, z],
         brain=brain,
         z=z,
         slice_location=patches.location(torch.tensor(z), volume.shape[2]).item(),
@@ -101,21 +121,38 @@ def inference_example(
     volume: np.ndarray,
     mask: np.ndarray,
     lesion: np.ndarray,
+    *,
     network: DenseNetwork,
     stride: int = 1,
 ) -> InferenceExample:
-    """The slice with the most lesion, scored at every voxel of its brain.
+    """Example of inference: the slice with the most lesion, scored at every voxel of its brain.
 
-    volume: (x, y, z) float32, standardized.  mask, lesion: (x, y, z) boolean.
+    Args:
+        title: dataset and subject.
+        volume: (x, y, z) float32, standardized.
+        mask: (x, y, z) boolean.
+        lesion: (x, y, z) boolean.
+        network: that scores.
+        stride: voxels from one patch to the next.
     """
     z = lesion_slice(lesion, mask)
-    wanted = np.zeros_like(mask)
-    wanted[:, :, z] = mask[:, :, z]
-    maps = {name: values[:, :, z] for name, values in score_voxels(volume, wanted, network, stride).items()}
-    return InferenceExample(title, volume[:, :, z], lesion[:, :, z], z, maps, stride)
+    slice_mask = np.zeros_like(mask)
+    slice_mask[:, :, z] = mask[:, :, z]
+    maps = {
+        name: values[:, :, z] for name, values in score_voxels(volume, slice_mask, network, stride).items()
+    }
+    return InferenceExample(
+        title=title,
+        image=volume[:, :, z],
+        lesion=lesion[:, :, z],
+        z=z,
+        maps=maps,
+        stride=stride,
+    )
 
 
 def _nearest(places: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """The true voxel (2,) nearest to a point, the first of equals."""
+    """True voxel (2,) nearest to a point, the first of equals."""
     candidates = np.argwhere(places)
-    return candidates[np.argmin(((candidates - point) ** 2).sum(axis=1))]
+    nearest: np.ndarray = candidates[np.argmin(((candidates - point) ** 2).sum(axis=1))]
+    return nearest

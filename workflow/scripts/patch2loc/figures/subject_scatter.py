@@ -1,6 +1,7 @@
-"""Every subject by itself: AUPRC and best Dice against the volume of its lesions."""
+"""Single subjects: AUPRC and best Dice against the volume of the lesions."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.method_styles import (
     EMPHASIZED,
     MethodStyle,
@@ -24,16 +25,17 @@ from patch2loc.figures.method_styles import (
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import subject_means
 
-FEWEST_FOR_TREND = 8
+FEWEST_FOR_TREND = 8  # subjects
 MOST_MARKERS = 300
 MEASURES = {"auprc": "AUPRC", "best_dice": "best Dice"}
-RANDOM = {"color": "0.3", "linestyle": "", "marker": "_", "markersize": 6}
+RANDOM: dict[str, Any] = {"color": "0.3", "linestyle": "", "marker": "_", "markersize": 6}
 
 
 def subject_points(metrics_by_fold: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Every subject with lesion: lesion_ml (ml), prevalence, auprc and best_dice, means over folds, by growing volume.
+    """Subjects with lesion, by growing volume: lesion_ml (ml), prevalence, auprc and best_dice, means over folds.
 
-    metrics_by_fold: one table of metrics per fold, of one method and dataset.
+    Args:
+        metrics_by_fold: tables of metrics of one method and dataset.
     """
     columns = ("lesion_ml", "prevalence", *MEASURES)
     points = pd.DataFrame({column: subject_means(metrics_by_fold, column) for column in columns})
@@ -43,7 +45,12 @@ def subject_points(metrics_by_fold: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def running_median(points: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Medians of volume and measure over a fifth of the subjects, at least five, that are neighbors in volume.
 
-    points: of `subject_points`. Columns lesion_ml and `measure`.
+    Args:
+        points: as `subject_points` returns them.
+        measure: column.
+
+    Returns:
+        Columns lesion_ml and `measure`.
     """
     window = max(5, len(points) // 5)
     return points[["lesion_ml", measure]].rolling(window).median().dropna()
@@ -62,22 +69,30 @@ def subjects_figure(
 ) -> Figure:
     """One row per dataset: AUPRC and best Dice of every subject and method against lesion volume.
 
-    rows: (title, metrics of each fold by method). Dashes in the panel of AUPRC are the prevalence of each subject,
-    which a random score reaches. Of eight subjects or more the running median of each method is drawn, and
-    Spearman's rho of Patch2Loc written. A panel of more than 300 markers keeps those of Patch2Loc alone.
+    Dashes in the panel of AUPRC are the prevalence of each subject, which a random score reaches. From eight subjects
+    on, the running median of each method is drawn and the title has Spearman's rho of Patch2Loc. A panel that would
+    have more than 300 markers keeps those of Patch2Loc alone.
+
+    Args:
+        rows: (title, {method: one table of metrics per fold}), from the top.
+        methods: every evaluated method, in the order of colors.
     """
     styles = method_styles(methods)
-    points = [{method: subject_points(folds) for method, folds in by_method.items()} for _, by_method in rows]
-    limits = _limits(pd.concat([own["lesion_ml"] for found in points for own in found.values()]))
+    points_of_rows = [
+        {method: subject_points(folds) for method, folds in metrics.items()} for _, metrics in rows
+    ]
+    limits = _limits(
+        pd.concat([points["lesion_ml"] for by_method in points_of_rows for points in by_method.values()])
+    )
     figure, panels = rows_of_two([title for title, _ in rows])
-    for found, row in zip(points, panels, strict=True):
+    for by_method, row in zip(points_of_rows, panels, strict=True):
         for panel, (measure, label) in zip(row, MEASURES.items(), strict=True):
-            crowded = sum(map(len, found.values())) > MOST_MARKERS
-            for method, own in found.items():
+            crowded = sum(map(len, by_method.values())) > MOST_MARKERS
+            for method, points in by_method.items():
                 if not crowded or method == EMPHASIZED:
-                    _scatter(panel, own, measure, styles[method])
-                if len(own) >= FEWEST_FOR_TREND:
-                    _trend(panel, running_median(own, measure), styles[method])
+                    _scatter(panel, points, measure, styles[method])
+                if len(points) >= FEWEST_FOR_TREND:
+                    _trend(panel, running_median(points, measure), styles[method])
             panel.set(xscale="log", xlim=limits, ylabel=label)
             if not panel.lines:
                 say_empty(panel)
@@ -85,14 +100,16 @@ def subjects_figure(
             panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if limits[1] < 500 * limits[0] else (1,)))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda volume, _: f"{volume:g}"))
             panel.xaxis.set_minor_formatter(NullFormatter())
-            said = [panel.get_title(loc="left"), _said(found, measure)]
-            panel.set_title("\n".join(filter(None, said)), loc="left")
-        for own in list(found.values())[:1]:
-            row[0].plot(own["lesion_ml"], own["prevalence"], zorder=1, **RANDOM)
+            lines = [panel.get_title(loc="left"), _subtitle(by_method, measure)]
+            panel.set_title("\n".join(filter(None, lines)), loc="left")
+        for points in list(by_method.values())[:1]:
+            row[0].plot(points["lesion_ml"], points["prevalence"], zorder=1, **RANDOM)
     for panel in panels[-1]:
         panel.set_xlabel("lesion volume [ml]")
     random = Line2D([], [], label="random score (lesion prevalence)", **RANDOM)
-    trends = any(len(own) >= FEWEST_FOR_TREND for found in points for own in found.values())
+    trends = any(
+        len(points) >= FEWEST_FOR_TREND for by_method in points_of_rows for points in by_method.values()
+    )
     method_legend(figure, [*(marker_handle(style, trends) for style in styles.values()), random])
     return figure
 
@@ -102,12 +119,13 @@ def _limits(volumes: pd.Series) -> tuple[float, float]:
     return (volumes.min() / 1.4, volumes.max() * 1.4) if len(volumes) else (1.0, 100.0)
 
 
-def _said(found: Mapping[str, pd.DataFrame], measure: str) -> str:
-    """How many scans a panel shows, and how Patch2Loc's measure goes with the volume."""
-    count = max(map(len, found.values()), default=0)
+def _subtitle(points_by_method: Mapping[str, pd.DataFrame], measure: str) -> str:
+    """Number of scans in a panel, and the rank correlation of Patch2Loc's measure with lesion volume."""
+    count = max(map(len, points_by_method.values()), default=0)
     text = f"{count} scan{'s' if count != 1 else ''} with lesion"
-    rho = rank_correlation(found[EMPHASIZED], measure) if EMPHASIZED in found else float("nan")
-    return text if np.isnan(rho) else f"{text}; {shown(EMPHASIZED)}: ρ = {rho:.2f}"
+    points = points_by_method.get(EMPHASIZED)
+    rho = float("nan") if points is None else rank_correlation(points, measure)
+    return text if np.isnan(rho) else f"{text}; {display_name(EMPHASIZED)}: ρ = {rho:.2f}"
 
 
 def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle) -> None:

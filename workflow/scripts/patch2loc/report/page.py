@@ -1,12 +1,12 @@
-"""The report of a run: one HTML file that holds everything it shows, asks nothing of a network, links the viewer."""
+"""Report of a run: one self-contained HTML file that needs no network, with links to the viewer beside it."""
 
 import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,13 +19,20 @@ from patch2loc.report.viewer.folder import read_index
 
 TEMPLATE = "template.html.j2"
 MOST_SCANS = 60
-THUMBNAIL_WIDTH = 520
-MUCH_OUTSIDE = 0.05  # share of the lesion volume
+THUMBNAIL_WIDTH = 520  # pixels
+MUCH_OUTSIDE = 0.05  # fraction of the lesion volume
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the report: its title, its caption, its PNG file, and whether the summary shows it."""
+    """A figure of the report.
+
+    Attributes:
+        title: heading.
+        caption: plain text.
+        png: file.
+        main: true for a figure of the summary.
+    """
 
     title: str
     caption: str
@@ -35,43 +42,61 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class ScanQuality:
-    """Quality control of one preprocessed scan.
+    """Quality control of one scan.
 
-    flags: what was found suspicious, or why the scan was left out; empty when there is nothing. png: picture of
-    brain outline and grid, which a scan that was left out does not have.
+    Attributes:
+        dataset: name.
+        subject: name.
+        png: picture of brain outline and grid; a scan that was left out has none.
+        flags: suspicious findings, or why the scan was left out; empty if there are none.
+        left_out: true if the scan could not be preprocessed.
     """
 
     dataset: str
     subject: str
     png: Path
     flags: str = ""
+    _: KW_ONLY
     left_out: bool = False
 
 
 def write_report(
     path: str | Path,
+    *,
     title: str,
     tables: Sequence[str],
     metrics: pd.DataFrame,
     figures: Sequence[ReportFigure],
     learning_curves: Sequence[ReportFigure],
     quality: Sequence[ScanQuality],
-    run: Mapping[str, Any],
+    run: Mapping[str, object],
     datasets: Sequence[Mapping[str, Any]],
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
     viewer: str | Path,
     more_figures: Sequence[ReportFigure] = (),
     warnings: Sequence[str] = (),
 ) -> None:
     """Write the report of a run as one self-contained HTML file, with links to the viewer beside it.
 
-    tables: HTML fragments (`table_formats.to_html`); the first is in the summary. metrics: one row per method,
-    dataset, fold and subject. run: what was computed, label to value. datasets: name, title, modality, role and
-    simulated of each, and what else there is to show. provenance: label to value; values that are mappings or lists
-    are shown folded. Of the pictures of quality control, those of scans left out and flagged first, at most 60 are
-    shown; all are counted. viewer: its folder (`viewer.folder`), in the folder of `path`. more_figures: those that
-    the paper does not have, in a section of their own. warnings: what else a reader has to know before the numbers.
-    Raises InputError when a picture is missing or unreadable, or the viewer is.
+    Args:
+        path: of the file.
+        title: of the page.
+        tables: HTML fragments (`patch2loc.tables.formats.to_html`); the first is in the summary.
+        metrics: one row per method, dataset, fold and subject.
+        figures: those of the paper.
+        learning_curves: one per training.
+        quality: of every scan. All are counted; at most 60 pictures are shown, those of scans that were left out or
+            flagged first.
+        run: {label: value}, for the summary.
+        datasets: each with the keys name, title, modality, role and simulated; further ones are columns of the
+            summary, too.
+        provenance: {label: value}; mappings and lists are shown folded.
+        viewer: its folder (`viewer.folder`), in the folder of `path`.
+        more_figures: those that the paper does not have, in a section of their own.
+        warnings: to be read before the numbers, in addition to those about scans and lesions.
+
+    Raises:
+        InputError: a picture or the viewer is missing or unreadable.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -94,7 +119,7 @@ def write_report(
         figures=[_embedded(figure) for figure in figures if not figure.main],
         more_figures=[_embedded(figure) for figure in more_figures],
         learning_curves=[_embedded(figure) for figure in learning_curves],
-        scans=[_scan(scan) for scan in ordered[:MOST_SCANS]],
+        scans=[_quality_entry(scan) for scan in ordered[:MOST_SCANS]],
         n_scans=len(quality),
         n_flagged=_count(quality, left_out=False),
         n_left_out=_count(quality, left_out=True),
@@ -103,8 +128,8 @@ def write_report(
     write_text(path, text)
 
 
-def _simulated(datasets: Sequence[Mapping[str, Any]]) -> str:
-    """How many of the datasets are simulated: "all", "some" or "none"."""
+def _simulated(datasets: Sequence[Mapping[str, Any]]) -> Literal["all", "some", "none"]:
+    """Amount of simulated datasets: "all", "some" or "none"."""
     flags = [bool(dataset["simulated"]) for dataset in datasets]
     if flags and all(flags):
         return "all"
@@ -112,32 +137,32 @@ def _simulated(datasets: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _count(quality: Sequence[ScanQuality], left_out: bool) -> int:
-    """Scans that were left out, or that are flagged and were not."""
+    """Number of scans that were left out, or else of those that are flagged."""
     return sum(bool(scan.flags) and scan.left_out == left_out for scan in quality)
 
 
 def _warnings(
     metrics: pd.DataFrame, quality: Sequence[ScanQuality], datasets: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """What a reader has to know before the numbers."""
-    found = []
-    for count, what in (
-        (_count(quality, left_out=True), "could not be preprocessed; no table or figure holds them"),
+    """Warnings about scans that were left out or flagged, and about lesions that no method can find."""
+    warnings = []
+    for count, problem in (
+        (_count(quality, left_out=True), "could not be preprocessed and are in no table or figure"),
         (_count(quality, left_out=False), "flagged by quality control; look at their pictures below"),
     ):
         if count:
-            found.append(f"{count} of {len(quality)} scans: {what}.")
+            warnings.append(f"{count} of {len(quality)} scans: {problem}.")
     if {"lesion_ml", "lesion_ml_outside"} <= set(metrics.columns):
         for dataset in datasets:
-            # The same for every method and fold.
+            # Lesion volumes are the same for every method and fold.
             rows = metrics[metrics["dataset"] == dataset["name"]].drop_duplicates("subject")
             lesion, outside = rows["lesion_ml"].sum(), rows["lesion_ml_outside"].sum()
             if outside > MUCH_OUTSIDE * lesion:
-                found.append(
+                warnings.append(
                     f"{dataset['title']}: {outside / lesion:.0%} of the lesion volume is outside brain mask or grid, "
                     "where no method scores; it counts as missed."
                 )
-    return found
+    return warnings
 
 
 def _embedded(figure: ReportFigure) -> dict[str, str]:
@@ -150,11 +175,16 @@ def _embedded(figure: ReportFigure) -> dict[str, str]:
     return {"title": figure.title, "caption": figure.caption, "data": base64.b64encode(content).decode()}
 
 
-def _scan(scan: ScanQuality) -> dict[str, Any]:
-    """A quality picture, reduced to the thumbnail width and stored as JPEG to keep the report small."""
-    shown = {"dataset": scan.dataset, "subject": scan.subject, "flags": scan.flags, "left_out": scan.left_out}
+def _quality_entry(scan: ScanQuality) -> dict[str, object]:
+    """A scan for the template, its picture reduced to a JPEG of the thumbnail width."""
+    entry: dict[str, object] = {
+        "dataset": scan.dataset,
+        "subject": scan.subject,
+        "flags": scan.flags,
+        "left_out": scan.left_out,
+    }
     if scan.left_out:
-        return shown | {"data": ""}
+        return entry | {"data": ""}
     try:
         picture = imread(scan.png)[..., :3]
     except (OSError, SyntaxError) as error:
@@ -164,10 +194,10 @@ def _scan(scan: ScanQuality) -> dict[str, Any]:
     blocks = picture[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
     buffer = io.BytesIO()
     imsave(buffer, blocks.mean(axis=(1, 3)), format="jpeg", pil_kwargs={"quality": 80})
-    return shown | {"data": base64.b64encode(buffer.getvalue()).decode()}
+    return entry | {"data": base64.b64encode(buffer.getvalue()).decode()}
 
 
-def _provenance_html(value: Any) -> str:
+def _provenance_html(value: object) -> str:
     """Plain values as text; mappings and sequences as folded lists, however deep."""
     if isinstance(value, Mapping):
         items = "".join(

@@ -16,8 +16,8 @@ from scipy.stats import rankdata
 from patch2loc.configuration.method_names import is_calibrated, subfolder
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.files import read_csv, replacing_folder, write_csv
-from patch2loc.score.heatmap_folder import TIMES
+from patch2loc.files import replacing_folder
+from patch2loc.score.heatmap_folder import read_times, write_times
 from patch2loc.score.stored_heatmaps import Heatmaps, HeldOutHeatmaps
 
 
@@ -131,7 +131,7 @@ def combine_folders(
     Raises:
         InputError: Parts do not have the same scans or voxels; the message names the heatmap.
     """
-    times = {scored_folder: read_csv(Path(scored_folder, TIMES)) for scored_folder in scored_folders}
+    times = {scored_folder: read_times(scored_folder) for scored_folder in scored_folders}
     first_folder = scored_folders[0]
     subjects = times[first_folder]["subject"].tolist()
     for scored_folder, table in times.items():
@@ -149,7 +149,7 @@ def combine_folders(
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
             affine = nib.load(parts[0].path(subject)).affine  # type: ignore[attr-defined]  # NIfTI has it
             volumes.write(partial / f"{subject}.nii.gz", combined, affine)
-        write_csv(partial / TIMES, _together([*times.values()]))
+        write_times(partial, _together([*times.values()]))
 
 
 def _together(times: Sequence[pd.DataFrame]) -> pd.DataFrame:

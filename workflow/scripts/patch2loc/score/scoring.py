@@ -19,10 +19,10 @@ from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan
 from patch2loc.engine.device import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.files import sha256, write_csv, write_text
+from patch2loc.files import sha256, write_text
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import Model, load_model
-from patch2loc.score.heatmap_folder import AS_PUBLISHED, TIMES
+from patch2loc.score.heatmap_folder import AS_PUBLISHED, write_times
 from patch2loc.score.postprocessing import as_published, median_filtered
 from patch2loc.standardize import standardize
 
@@ -227,7 +227,7 @@ def _finish(partial: Path, subjects: dict[Path, str], device: Device, precision:
     times = pd.DataFrame({"subject": subjects.values(), "seconds": seconds})
     times = times.assign(device=device, precision=precision)
     for heatmap_folder in {path.parent for path in partial.rglob("*.nii.gz")}:
-        write_csv(heatmap_folder / TIMES, times)
+        write_times(heatmap_folder, times)
     for path, subject in subjects.items():
         for file in (path, _as_published(path)):  # in turn: what is at `path` is done, with both
             if file.exists():

@@ -1,4 +1,4 @@
-"""The viewer's folder: its page, an index of every scored scan, and the files of some of them."""
+"""Folder of the viewer: its page, an index of all scored scans, and the files of some of them."""
 
 import base64
 import json
@@ -7,20 +7,21 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import quote
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.scans import Scan
+from patch2loc.data.vocabulary import DatasetRole
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
 from patch2loc.report.viewer import PAGE
-from patch2loc.report.viewer.scan_file import color_range, read_heatmaps, scan_file, scan_score, thumbnail
+from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file, scan_score, thumbnail, viewer_range
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 INDEX = "index.js"
@@ -29,32 +30,80 @@ SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
 
 @dataclass(frozen=True)
 class ScoredDataset:
-    """A dataset that was scored.
+    """A dataset with its scored scans.
 
-    name: in paths.  title, role ("lesion", "healthy" or "unlabeled"), simulated: of the configuration.  scans: those
-    scored.  heatmaps: of each method, the one that scans are ranked by first.  metrics: of that method, one
-    row a subject; None without truth.
+    Attributes:
+        name: in paths.
+        title: of the configuration, as role and simulated.
+        role: of the dataset.
+        simulated: true for simulated scans.
+        scans: the scored ones.
+        heatmaps: {method: stored heatmaps}; scans are ranked by the first method.
+        metrics: of the first method, one row per subject; None without truth.
     """
 
     name: str
     title: str
-    role: str
+    role: DatasetRole
     simulated: bool
     scans: Sequence[Scan]
     heatmaps: Mapping[str, Heatmaps]
     metrics: pd.DataFrame | None = None
 
 
+class ViewerEntry(TypedDict):
+    """A scored scan in the viewer's index.
+
+    file: path relative to the folder.  written: true if the file is there.  why: reason for which the scan was
+    selected.  score: of the scan as a whole, `scan_score`.  None where a key does not apply.
+    """
+
+    dataset: str
+    title: str
+    subject: str
+    modality: str
+    role: DatasetRole
+    simulated: bool
+    file: str
+    written: bool
+    why: str | None
+    score: float | None
+    auprc: float | None
+    best_dice: float | None
+    lesion_ml: float | None
+
+
+class ViewerIndex(TypedDict):
+    """Index of a viewer's folder.
+
+    labels: of the methods.  color_map: that the page starts with.  color_maps: {name: base64 of 256 colors}.
+    """
+
+    methods: list[str]
+    labels: list[str]
+    fold: int
+    color_map: str
+    color_maps: dict[str, str]
+    scans: list[ViewerEntry]
+
+
 def write_viewer(
-    folder: str | Path, datasets: Sequence[ScoredDataset], count: int, fold: int, color_map: str
+    folder: str | Path, datasets: Sequence[ScoredDataset], *, count: int, fold: int, color_map: str
 ) -> None:
     """Write the viewer's folder: viewer.html, index.js, scans/ and thumbnails/.
 
-    count: scans of each dataset that get a file, by `chosen`; all others are in the index, and `serve` makes
-    their files on request.  fold: whose heatmaps these are.  color_map: that the page starts with.
-    Raises InputError as `scan_file`.
+    Args:
+        folder: to be written.
+        datasets: in the order of the page's list, all with the same methods.
+        count: number of scans of each dataset that get a file, by `select_scans`; all others are in the index, and
+            `serve` makes their files on request.
+        fold: of the models that scored.
+        color_map: that the page starts with.
+
+    Raises:
+        InputError: as `scan_file`.
     """
-    entries = []
+    entries: list[ViewerEntry] = []
     with replacing_folder(folder) as partial:
         for name in PAGE:
             shutil.copyfile(Path(__file__).parent / name, partial / name)
@@ -62,9 +111,9 @@ def write_viewer(
             entries += _write_dataset(partial, dataset, count, color_map)
         maps = {name: _colors(name) for name in (COLOR_MAP, COLOR_BLIND_SAFE)}
         methods = list(datasets[0].heatmaps) if datasets else []
-        index = {
+        index: ViewerIndex = {
             "methods": methods,
-            "labels": [shown(method) for method in methods],
+            "labels": [display_name(method) for method in methods],
             "fold": fold,
             "color_map": color_map,
             "color_maps": maps,
@@ -73,12 +122,11 @@ def write_viewer(
         write_text(partial / INDEX, f"patch2loc.index({json.dumps(index, indent=0, allow_nan=False)});\n")
 
 
-def read_index(folder: str | Path) -> dict[str, Any]:
-    """The index of a viewer's folder: methods, fold, and scans, one mapping each.
+def read_index(folder: str | Path) -> ViewerIndex:
+    """Read the index of a viewer's folder.
 
-    Keys of a scan: dataset, title, subject, modality, role, simulated, file (relative to the folder), written (whether
-    the file is there), why (it was chosen), score (of the scan as a whole, `scan_score`), auprc, best_dice,
-    lesion_ml; None for what does not apply. Raises InputError when there is no viewer.
+    Raises:
+        InputError: there is no viewer.
     """
     path = Path(folder, INDEX)
     try:
@@ -87,7 +135,8 @@ def read_index(folder: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: no viewer there ({error}); make the report of the run first, target report_page"
         ) from error
-    return json.loads(text[text.index("(") + 1 : text.rindex(")")])
+    index: ViewerIndex = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+    return index
 
 
 def file_of(dataset: str, subject: str) -> str:
@@ -100,64 +149,74 @@ def link_to(dataset: str, subject: str) -> str:
     return f"viewer.html#scan={quote(dataset)}/{quote(subject, safe='')}"
 
 
-def chosen(scans: pd.DataFrame, role: str, count: int) -> dict[str, str]:
-    """At most `count` subjects of a dataset that are worth a look, and why, each once.
+def select_scans(scans: pd.DataFrame, role: DatasetRole, count: int) -> dict[str, str]:
+    """Select scans of a dataset that are worth a look.
 
-    scans: columns subject, score, auprc and lesion_ml. Of a lesion dataset the median (lower of two), best and
-    worst AUPRC, then the largest lesions; of a healthy one the median, highest and lowest score, then the highest;
-    of unlabeled scans the highest scores. Equals are taken in the order of names.
+    Of a lesion dataset the median (lower of two), best and worst AUPRC, then the largest lesions; of a healthy one the
+    median, highest and lowest score, then the highest; of unlabeled scans the highest scores. Ties are broken by name.
+
+    Args:
+        scans: columns subject, score, auprc and lesion_ml.
+        role: of the dataset.
+        count: most scans.
+
+    Returns:
+        {subject: reason}.
     """
     if len(scans) == 1:
         return dict.fromkeys(scans["subject"].head(count), "only scan")
-    by = "auprc" if role == "lesion" else "score"
-    filler, word = ("lesion_ml", "large lesion") if role == "lesion" else ("score", "high score")
-    largest = _falling(scans, filler)
+    if role == "lesion":
+        falling, label = _falling(scans, "auprc"), "AUPRC"
+        largest, filler = _falling(scans, "lesion_ml"), "large lesion"
+    else:
+        falling, label = _falling(scans, "score"), "score"
+        largest, filler = falling, "high score"
     if role == "unlabeled":
         return {subject: f"rank {rank}" for rank, subject in enumerate(largest[:count], start=1)}
-    falling = _falling(scans, by)
-    label = "AUPRC" if role == "lesion" else "score"
-    wanted = []
+    examples = []
     if falling:
-        wanted = [
+        examples = [
             (falling[len(falling) // 2], f"median {label}"),
             (falling[0], f"highest {label}"),
             (falling[-1], f"lowest {label}"),
         ]
     if role == "lesion" and largest:
-        wanted.append((largest[0], "largest lesion"))
+        examples.append((largest[0], "largest lesion"))
     reasons: dict[str, list[str]] = {}
-    for subject, reason in wanted:
+    for subject, reason in examples:
         reasons.setdefault(subject, []).append(reason)
     for subject in largest:
-        reasons.setdefault(subject, [word])
-    return {subject: ", ".join(why) for subject, why in list(reasons.items())[:count]}
+        reasons.setdefault(subject, [filler])
+    return {subject: ", ".join(parts) for subject, parts in list(reasons.items())[:count]}
 
 
-def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: str) -> list[dict[str, Any]]:
-    """Write the files of a dataset's chosen scans; the entries of all its scans for the index."""
-    method, heatmaps = next(iter(dataset.heatmaps.items()))
+def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: str) -> list[ViewerEntry]:
+    """Write the files of a dataset's selected scans and return the index entries of all its scans."""
+    method, stored = next(iter(dataset.heatmaps.items()))
     truth = dataset.role == "lesion"
     rows = pd.DataFrame({"subject": [scan.subject for scan in dataset.scans]})
     # Scans with lesions are ranked by their metrics, which spares reading thousands of heatmaps.
-    rows["score"] = [np.nan if truth else scan_score(heatmaps.read(subject)) for subject in rows["subject"]]
+    rows["score"] = [np.nan if truth else scan_score(stored.read(subject)) for subject in rows["subject"]]
     if dataset.metrics is None:
         rows = rows.assign(**dict.fromkeys(SHOWN_METRICS, np.nan))
     else:
         rows = rows.merge(dataset.metrics[["subject", *SHOWN_METRICS]], on="subject", how="left")
-    why = chosen(rows, dataset.role, count)
-    entries = []
+    reasons = select_scans(rows, dataset.role, count)
+    entries: list[ViewerEntry] = []
     for scan, row in zip(dataset.scans, rows.to_dict("records"), strict=True):
-        wanted = dataset.heatmaps if scan.subject in why else {method: heatmaps}
-        if scan.subject in why or dataset.role == "unlabeled":
-            read = read_heatmaps(wanted, scan.subject)  # once, for both
-            heatmap = read[method].score
-            picture = thumbnail(scan, heatmap, truth, color_map, color_range(method, heatmap))
+        selected = scan.subject in reasons
+        if selected or dataset.role == "unlabeled":
+            # Read once, for thumbnail and file.
+            heatmaps = read_heatmaps(dataset.heatmaps if selected else {method: stored}, scan.subject)
+            heatmap = heatmaps[method].score
+            picture = thumbnail(
+                scan, heatmap, truth=truth, color_map=color_map, score_range=viewer_range(method, heatmap)
+            )
             with replacing(folder / "thumbnails" / dataset.name / f"{scan.subject}.jpg") as partial:
                 partial.write_bytes(picture)
-        if scan.subject in why:
-            text = scan_file(scan, dataset.name, read, truth)
+        if selected:
+            text = scan_file(scan, dataset.name, heatmaps, truth)
             write_text(folder / file_of(dataset.name, scan.subject), text)
-        numbers = {key: _plain(row[key]) for key in ("score", *SHOWN_METRICS)}
         entries.append(
             {
                 "dataset": dataset.name,
@@ -167,9 +226,12 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: 
                 "role": dataset.role,
                 "simulated": dataset.simulated,
                 "file": quote(file_of(dataset.name, scan.subject)),
-                "written": scan.subject in why,
-                "why": why.get(scan.subject),
-                **numbers,
+                "written": selected,
+                "why": reasons.get(scan.subject),
+                "score": _json_number(row["score"]),
+                "auprc": _json_number(row["auprc"]),
+                "best_dice": _json_number(row["best_dice"]),
+                "lesion_ml": _json_number(row["lesion_ml"]),
             }
         )
     return entries
@@ -177,11 +239,12 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: 
 
 def _falling(scans: pd.DataFrame, column: str) -> list[str]:
     """Subjects with a value, the highest first, equals in the order of names."""
-    known = scans.dropna(subset=[column])
-    return known.sort_values([column, "subject"], ascending=[False, True])["subject"].tolist()
+    ranked = scans.dropna(subset=[column]).sort_values([column, "subject"], ascending=[False, True])
+    subjects: list[str] = ranked["subject"].tolist()
+    return subjects
 
 
-def _plain(value: float) -> float | None:
+def _json_number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 

@@ -1,7 +1,7 @@
 """One scored scan as a file that the viewer's page loads, and as a thumbnail.
 
-The file is JavaScript that hands over one object, because a page opened from a disk may load scripts beside it, but
-no other files. Volumes are in it as base64 of gzip, x running fastest.
+The file is a script that passes one object to the page, because a page opened from a disk may load the scripts beside
+it, but no other files. Volumes are base64 of gzip, x running fastest.
 """
 
 import base64
@@ -19,26 +19,24 @@ from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
 from patch2loc.data.scans import Scan
-from patch2loc.data.volumes import read, read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
-from patch2loc.figures.slices import fullest_slice
-from patch2loc.figures.style import SCORE_RANGE, gray_range
+from patch2loc.figures.slices import brain_frame, fullest_slice
+from patch2loc.figures.style import VIEWER_PERCENTILES, color_range, gray_range
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 LEVELS = 4095  # of intensities and scores: 12 bits, as scanners give
-PAPER_SCALE = ("patch2loc",)  # methods whose colors run over the paper's range
-OTHER_RANGE = (1, 99.9)  # percentiles of the scan that the colors of other methods run over
-HIGH = (
-    99  # percentile of a scan's scores that stands for the scan, and where its threshold starts without truth
-)
-UNITS = {
+# Percentile of a scan's scores that stands for the scan as a whole, and at which its threshold starts without truth.
+SCAN_SCORE_PERCENTILE = 99
+UNITS = {  # of scores, by method
     "patch2loc": "log of squared % of the grid",
     "patch2loc_calibrated": "healthy SD at the place",
     "thresh": "share of the brain that is not brighter",
     "zscore": "standard deviations",
 }
-THUMBNAIL_WIDTH = 360
+THUMBNAIL_WIDTH = 360  # pixels
+THUMBNAIL_MARGIN = 2  # voxels around the brain
 
 
 class Heatmap(NamedTuple):
@@ -49,34 +47,46 @@ class Heatmap(NamedTuple):
 
 
 def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, Heatmap]:
-    """A scan's heatmap of each method; a file that several of them are seen from is read once.
+    """Read a scan's heatmap of each method; a file that several methods share is read once.
 
-    Raises InputError as `volumes.read`.
+    Args:
+        heatmaps: {method: stored heatmaps of the dataset}.
+        subject: name.
+
+    Raises:
+        InputError: as `volumes.read`.
     """
     read_once = cache(lambda path: read(path)[0])
-    found = {}
-    for method, of_dataset in heatmaps.items():
-        path = of_dataset.path(subject)
-        found[method] = Heatmap(path, of_dataset.calibrated(read_once(path)))
-    return found
+    by_method = {}
+    for method, stored in heatmaps.items():
+        path = stored.path(subject)
+        by_method[method] = Heatmap(path, stored.calibrated(read_once(path)))
+    return by_method
 
 
 def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: bool) -> str:
-    """The file of a scored scan.
+    """Content of the file of a scored scan.
 
-    dataset: its name.  heatmaps: of each method.  truth: whether the lesion mask says where lesions are.
-    Thresholds of a method are threshold_k = anchor + step * k for whole numbers k, where the anchor is the threshold of
-    the best Dice. A voxel's level is that of the highest of them which its score reaches: what the page counts from
-    levels is what metrics.py counts from scores.
-    Raises InputError when a volume is missing, does not fit, or is not upright and isotropic.
+    The thresholds of a method are anchor + step * k for whole numbers k; the anchor is the threshold of the best Dice.
+    A voxel's level is that of the highest threshold which its score reaches, so that counts over levels in the page
+    equal counts over scores in `patch2loc.metrics`.
+
+    Args:
+        scan: preprocessed scan.
+        dataset: name.
+        heatmaps: {method: heatmap}.
+        truth: true if the lesion mask is the truth; without truth it is empty.
+
+    Raises:
+        InputError: a volume is missing, does not fit the others, or its grid is oblique or not isotropic.
     """
     volume, affine = read(scan.volume)
     mask = read_mask(scan.mask)
     lesion = read_mask(scan.lesion) if truth else np.zeros(mask.shape, bool)
-    for name, found in {scan.mask: mask, scan.lesion: lesion}.items():
-        if found.shape != volume.shape:
+    for path, array in {scan.mask: mask, scan.lesion: lesion}.items():
+        if array.shape != volume.shape:
             raise InputError(
-                f"{name}: shape {found.shape} found, that of the scan {volume.shape} expected; preprocess again"
+                f"{path}: shape {array.shape} found, that of the scan {volume.shape} expected; preprocess again"
             )
     spacing = float(affine[0, 0])
     if spacing <= 0 or not np.allclose(affine[:3, :3], np.eye(3) * spacing, atol=1e-4):
@@ -86,13 +96,13 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
     if truth:
-        missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
+        missed += round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
     methods = {}
     for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
             raise InputError(f"{path}: a score at every voxel of {scan.mask} expected; score the scan again")
-        score, of_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
-        methods[method] = _method(method, score, of_lesion, missed if truth else None)
+        scores, in_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
+        methods[method] = _method_entry(method, scores, in_lesion, missed if truth else None)
     top = float(volume.max()) or 1.0
     intensity = np.round(np.clip(volume, 0, None).ravel("F") / top * LEVELS)
     content = {
@@ -117,21 +127,27 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
 
 
 def scan_score(heatmap: np.ndarray) -> float:
-    """One number for a scan: the 99th percentile of its scores; NaN for a heatmap without any.
+    """Score of a scan as a whole: the 99th percentile of its scores; NaN for a heatmap without any.
 
-    heatmap: (x, y, z), NaN outside the brain mask.
+    Args:
+        heatmap: (x, y, z), NaN outside the brain mask.
     """
-    inside = heatmap[np.isfinite(heatmap)]
-    return float(np.percentile(inside, HIGH)) if inside.size else float("nan")
+    scores = heatmap[np.isfinite(heatmap)]
+    return float(np.percentile(scores, SCAN_SCORE_PERCENTILE)) if scores.size else float("nan")
 
 
-def quantized(score: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]:
+def quantize(scores: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]:
     """Levels of scores on a scale of equal steps that has `anchor` among its thresholds.
 
-    score: (voxels,). Returns (levels, step, first): a voxel of level k, 1 at least, has a score of at least
-    anchor + step * (first + k - 1), in double precision, and below the next such threshold.
+    Args:
+        scores: (voxels,).
+        anchor: a threshold.
+
+    Returns:
+        Levels, step and first: a voxel of level k, at least 1, has a score of at least
+        anchor + step * (first + k - 1), in double precision, and below the next such threshold.
     """
-    values = score.astype(np.float64)
+    values = scores.astype(np.float64)
     low, high = values.min(), values.max()
     step = float(high - low) / (LEVELS - 3) or 1.0
     first = int(np.floor((low - anchor) / step)) - 1
@@ -140,32 +156,34 @@ def quantized(score: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]
 
 
 def thumbnail(
-    scan: Scan, heatmap: np.ndarray, truth: bool, color_map: str, score_range: tuple[float, float]
+    scan: Scan, heatmap: np.ndarray, *, truth: bool, color_map: str, score_range: tuple[float, float]
 ) -> bytes:
     """JPEG of one axial slice in radiological convention: the scan, and beside it the heatmap, lesion outlined.
 
-    heatmap: (x, y, z), NaN outside the mask.  truth: as `scan_file`. The slice is the one with the most lesion,
-    without lesion that of the highest score.
+    The slice is the one with the most lesion; without lesion, that of the highest score.
+
+    Args:
+        scan: preprocessed scan.
+        heatmap: (x, y, z) score, NaN outside the mask.
+        truth: as for `scan_file`.
+        color_map: of the heatmap, a name that matplotlib knows.
+        score_range: scores of the first and the last color.
     """
     volume = read(scan.volume)[0]
     lesion = read_mask(scan.lesion) if truth else np.zeros(heatmap.shape, bool)
     peak = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
     z = fullest_slice(lesion) if lesion.any() else int(peak[2])
-    brain = np.isfinite(heatmap).any(axis=2)
-    frame = tuple(
-        slice(max(0, where[0] - 2), where[-1] + 3)
-        for where in (np.flatnonzero(brain.any(axis=1)), np.flatnonzero(brain.any(axis=0)))
-    )
+    frame = brain_frame(heatmap, THUMBNAIL_MARGIN)
     low, high = score_range
     gray = np.clip(volume[frame][:, :, z] / gray_range(volume)["vmax"], 0, 1)[..., None].repeat(3, axis=2)
-    heat = heatmap[frame][:, :, z]
-    colored = mpl.colormaps[color_map](np.clip((heat - low) / (high - low), 0, 1))[..., :3]
-    overlay = np.where(np.isfinite(heat)[..., None], 0.45 * gray + 0.55 * colored, gray)
-    times = max(1, THUMBNAIL_WIDTH // (2 * gray.shape[0]))
-    gray, overlay, outlined = (
-        np.repeat(np.repeat(part, times, 0), times, 1) for part in (gray, overlay, lesion[frame][:, :, z])
+    scores = heatmap[frame][:, :, z]
+    colored = mpl.colormaps[color_map](np.clip((scores - low) / (high - low), 0, 1))[..., :3]
+    overlay = np.where(np.isfinite(scores)[..., None], 0.45 * gray + 0.55 * colored, gray)
+    factor = max(1, THUMBNAIL_WIDTH // (2 * gray.shape[0]))
+    gray, overlay, inside = (
+        np.repeat(np.repeat(part, factor, 0), factor, 1) for part in (gray, overlay, lesion[frame][:, :, z])
     )
-    overlay[binary_dilation(outlined) & ~outlined] = 1
+    overlay[binary_dilation(inside) & ~inside] = 1
     # Columns from the subject's right to left, rows from anterior to posterior.
     picture = np.concatenate([part[::-1, ::-1].transpose(1, 0, 2) for part in (gray, overlay)], axis=1)
     stream = io.BytesIO()
@@ -173,38 +191,33 @@ def thumbnail(
     return stream.getvalue()
 
 
-def color_range(method: str, score: np.ndarray) -> tuple[float, float]:
-    """Scores that the colors run over: the paper's 0 to 12, or for methods of another scale percentiles.
-
-    score: those of the scan, any shape, NaN left out.
-    """
-    if method in PAPER_SCALE:
-        return SCORE_RANGE
-    low, high = (float(value) for value in np.nanpercentile(score, OTHER_RANGE))
+def viewer_range(method: str, scores: np.ndarray) -> tuple[float, float]:
+    """Range of scores that the colors start with in the viewer, never empty; arguments as `style.color_range`."""
+    low, high = color_range(method, scores, VIEWER_PERCENTILES)
     return (low, high) if low < high else (low, low + 1)
 
 
-def _method(method: str, score: np.ndarray, lesion: np.ndarray, missed: int | None) -> dict[str, Any]:
+def _method_entry(method: str, scores: np.ndarray, lesion: np.ndarray, missed: int | None) -> dict[str, Any]:
     """A method's scores of the brain's voxels; the threshold starts at the best Dice, else at a high percentile."""
     start = np.nan
     if missed is not None:
-        start = evaluate_scores(score, lesion, missed)["best_threshold"]
+        start = evaluate_scores(scores, lesion, missed)["best_threshold"]
     best = bool(np.isfinite(start))
-    start = start if best else float(np.percentile(score, HIGH))
-    levels, step, first = quantized(score, start)
+    start = start if best else float(np.percentile(scores, SCAN_SCORE_PERCENTILE))
+    levels, step, first = quantize(scores, start)
     return {
         "levels": _packed(_planes(levels)),
         "anchor": start,
         "step": step,
         "first": first,
         "best": best,
-        "range": color_range(method, score),
+        "range": viewer_range(method, scores),
         "unit": UNITS.get(method, ""),
     }
 
 
 def _planes(levels: np.ndarray) -> np.ndarray:
-    """The low bytes of all levels, then the high ones, which pack a fifth smaller than pairs."""
+    """Low bytes of all levels, then the high ones, which pack a fifth smaller than pairs."""
     return levels.astype("<u2").view(np.uint8).reshape(-1, 2).T.copy()
 
 

@@ -1,15 +1,18 @@
-"""The viewer served to this machine alone, with the files of scans that the report has none of made on request."""
+"""Server of the viewer, for this machine alone; files of scans that the report did not write are made on request."""
 
 import webbrowser
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
-from patch2loc.report.viewer.folder import file_of, read_index
+from patch2loc.report.viewer.folder import ViewerEntry, ViewerIndex, file_of, read_index
 from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file
 from patch2loc.score.stored_heatmaps import heatmaps_of
 
@@ -18,10 +21,15 @@ VIEWER = "report"
 
 
 def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> None:
-    """Serve the report and the viewer of a run to this machine until interrupted, and say where.
+    """Serve the report and the viewer of a run to this machine until interrupted, and print the address.
 
-    folder: results of the run.  port: 0 takes a free one.  Raises InputError without a viewer, or when the port is
-    taken.
+    Args:
+        folder: results of the run.
+        port: of this machine; 0 takes a free one.
+        open_browser: open the page in the default browser.
+
+    Raises:
+        InputError: there is no viewer, or the port is taken.
     """
     with server_of(folder, port) as server:
         address = f"http://{ADDRESS}:{server.server_port}/"
@@ -35,32 +43,30 @@ def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> No
 
 
 def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
-    """The server of a run's report and viewer, bound to the loopback address; arguments and errors as `serve`."""
-    folder = Path(folder)
-    index = read_index(folder / VIEWER)
-    known = {file_of(scan["dataset"], scan["subject"]): scan for scan in index["scans"]}
+    """Server of a run's report and viewer, bound to the loopback address; arguments and errors as `serve`."""
+    results = Path(folder)
+    index = read_index(results / VIEWER)
+    entries = {file_of(scan["dataset"], scan["subject"]): scan for scan in index["scans"]}
 
-    class Handler(_Handler):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments, directory=str(folder))
-
-        def make(self, name: str) -> bytes | None:
-            return _made(folder, index, known[name]).encode() if name in known else None
+    def make_file(name: str) -> bytes | None:
+        return _scan_file(results, index, entries[name]).encode() if name in entries else None
 
     try:
-        return ThreadingHTTPServer((ADDRESS, port), Handler)
+        return ThreadingHTTPServer(
+            (ADDRESS, port), partial(_Handler, directory=str(results), make_file=make_file)
+        )
     except OSError as error:
         raise InputError(
             f"port {port}: cannot be served on ({error}); give another one, or 0 for a free one"
         ) from error
 
 
-def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
-    """The file of a scan, from its volumes among the results."""
+def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
+    """File of a scan, from its volumes among the results."""
     dataset, subject = entry["dataset"], entry["subject"]
-    scan = Scan(subject, folder / "preprocessed" / dataset / subject, entry["modality"])
+    scan = Scan(subject, Path(Results(str(results)).preprocessed(dataset, subject)), entry["modality"])
     heatmaps = {
-        method: heatmaps_of(folder, method, dataset, entry["modality"], fold=index["fold"])
+        method: heatmaps_of(results, method, dataset, entry["modality"], fold=index["fold"])
         for method in index["methods"]
     }
     return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
@@ -69,13 +75,26 @@ def _made(folder: Path, index: dict[str, Any], entry: dict[str, Any]) -> str:
 class _Handler(SimpleHTTPRequestHandler):
     """Answers for the report and the viewer's folder, and for nothing else of the results."""
 
+    server: ThreadingHTTPServer
+
+    def __init__(self, *arguments: Any, directory: str, make_file: Callable[[str], bytes | None]) -> None:
+        """Answer one request.
+
+        Args:
+            arguments: of the server: request, address of the client, server.
+            directory: results of the run.
+            make_file: content of a scan's file by its name in the viewer's folder; None for an unknown name.
+        """
+        self.make_file = make_file
+        super().__init__(*arguments, directory=directory)  # which answers
+
     def do_GET(self) -> None:
         """Answer a request."""
         if not self._allowed():
             return
         name = self._path().removeprefix(f"{VIEWER}/")
         if name.startswith("scans/") and not Path(self.directory, VIEWER, name).is_file():
-            self._send_made(name)
+            self._send_scan_file(name)
         else:
             super().do_GET()
 
@@ -85,26 +104,26 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_HEAD()
 
     def end_headers(self) -> None:
-        """Send headers; nothing is kept, so that a run made again is not shown from a browser's memory."""
+        """Send headers; nothing is cached, so that a browser shows a repeated run and not the one before."""
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing of single requests."""
+        """Print nothing about single requests."""
 
     def _path(self) -> str:
         return unquote(urlsplit(self.path).path).lstrip("/")
 
     def _allowed(self) -> bool:
-        """Whether to go on; a request for something else is answered here.
+        """True for a request that may be answered; any other is answered here, with an error.
 
-        The name that was asked for has to be this machine's: a page of the internet whose name has been made to
-        point here would otherwise read the scans.
+        The Host header has to name this machine: otherwise a web page whose name was pointed at this address
+        (DNS rebinding) could read the scans.
         """
         host = self.headers.get("Host", "")
         if host not in {f"{name}:{self.server.server_port}" for name in (ADDRESS, "localhost")}:
-            self.send_error(HTTPStatus.FORBIDDEN, "only names of this machine are answered to")
+            self.send_error(HTTPStatus.FORBIDDEN, "only names of this machine are answered")
             return False
         path = self._path()
         if not path:
@@ -118,9 +137,9 @@ class _Handler(SimpleHTTPRequestHandler):
             return False
         return True
 
-    def _send_made(self, name: str) -> None:
+    def _send_scan_file(self, name: str) -> None:
         try:
-            content = self.make(name)
+            content = self.make_file(name)
         except InputError as error:
             print(f"patch2loc: {error}", flush=True)
             content = None

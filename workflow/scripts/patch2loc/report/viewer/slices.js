@@ -1,5 +1,5 @@
 "use strict";
-// Drawing: the three planes, the color bar, the curve of measures.
+// Drawing: the three planes, the color bar and the curve of measures.
 
 // Every plane shows high indices on the left and on top: right, anterior, superior.
 const PLANES = [
@@ -16,7 +16,7 @@ const CROSS = "#b8ff9e";
 const CURVES = { dice: "#ffffff", sensitivity: "#5cc8ff", precision: "#ffb454" };
 const FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif";
 
-// Sizes of the canvases [CSS pixels] so that all planes have one scale and fill the room that there is.
+// Size the canvases [CSS pixels] so that all planes have the same scale and fill the space available.
 function fitPlanes(view, width, height) {
   const sizes = view.frame.map(([first, end]) => end - first);
   const right = Math.max(sizes[0], sizes[1]), tall = Math.max(sizes[1], 2 * sizes[2]);
@@ -30,18 +30,18 @@ function fitPlanes(view, width, height) {
   }
 }
 
-// How a plane's pixels lie on its canvas: pixels per voxel, and where the frame's first column and row start.
+// Placement of a plane on its canvas: pixels per voxel, and position of the frame's first column and row.
 function placement(view, plane, canvas) {
   const scale = view.scale * view.ratio * view.zoom;
   const start = (axis, length) => {
     const [first, end] = view.frame[axis];
-    const wanted = length / 2 - (end - view.at[axis] - 0.5) * scale;
-    return Math.min(0, Math.max(length - (end - first) * scale, wanted));
+    const centered = length / 2 - (end - view.at[axis] - 0.5) * scale;
+    return Math.min(0, Math.max(length - (end - first) * scale, centered));
   };
   return { scale, left: start(plane.across, canvas.width), top: start(plane.up, canvas.height) };
 }
 
-// Voxel under a point of a canvas [CSS pixels], in the plane of the cross, kept inside the frame.
+// Voxel under a point of a canvas [CSS pixels], in the plane of the crosshair, limited to the frame.
 function voxelAt(view, plane, x, y) {
   const { scale, left, top } = placement(view, plane, document.getElementById(plane.id));
   const at = [...view.at];
@@ -53,7 +53,7 @@ function voxelAt(view, plane, x, y) {
 }
 
 // view: scan, method, level, at, frame, zoom, scale, ratio, colors (256 x 3 bytes), range, window (levels), opacity,
-// onlyDetected, smooth, lines (of what is shown).
+// onlyDetected, smooth, lines (true for those that are drawn).
 function drawPlane(view, plane) {
   const { scan, method, at } = view;
   const canvas = document.getElementById(plane.id), context = canvas.getContext("2d");
@@ -121,7 +121,7 @@ function strokeOutline(context, line, width, height, inside, unit) {
   context.stroke(path);
 }
 
-// Lines that leave the voxels around the cross free.
+// Crosshair with a gap around its center.
 function drawCross(context, [x, y], [width, height], pixels) {
   const gap = Math.max(9, 2.5 * pixels);
   context.strokeStyle = CROSS;
@@ -154,15 +154,15 @@ function drawLabels(context, view, plane, [width, height], pixels) {
   context.font = `12px ${FONT}`;
   const position = positionOf(view.scan, view.at)[plane.through];
   write(`${plane.id}  ${plane.letter} = ${position.toFixed(1)} mm`, 6, 5, "left", "top");
-  // A scale of 2 cm, or of 1 cm where that would be too long.
+  // A scale bar of 2 cm, or of 1 cm if that is too long.
   const length = 20 / view.scan.spacing * pixels < width / 3 ? 20 : 10, long = length / view.scan.spacing * pixels;
   write(`${length} mm`, width - 6 - long / 2, height - 10, "center", "bottom");
   context.fillStyle = "#fff";
   context.fillRect(width - 6 - long, height - 8, long, 2);
 }
 
-// A canvas in CSS pixels: [context, width, height], cleared.
-function plain(id) {
+// Clear a canvas and set it to CSS pixels: [context, width, height].
+function clearCanvas(id) {
   const canvas = document.getElementById(id), ratio = window.devicePixelRatio || 1;
   const { width, height } = canvas.getBoundingClientRect();
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -173,18 +173,18 @@ function plain(id) {
   return [context, width, height];
 }
 
-// Numbers of even spacing, 1, 2 or 5 times a power of ten apart, about `count` of them.
+// About `count` evenly spaced ticks, 1, 2 or 5 times a power of ten apart: [number, label].
 function ticks(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find(times => times * power >= rough);
-  const places = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), found = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push([k * step, (k * step).toFixed(places)]);
-  return found;
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), marks = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) marks.push([k * step, (k * step).toFixed(digits)]);
+  return marks;
 }
 
 function drawBar(view) {
-  const [context, width] = plain("bar"), edge = 14, [low, high] = view.range;
-  const where = score => edge + (width - 2 * edge) * Math.min(1, Math.max(0, (score - low) / (high - low)));
+  const [context, width] = clearCanvas("bar"), edge = 14, [low, high] = view.range;
+  const xOf = score => edge + (width - 2 * edge) * Math.min(1, Math.max(0, (score - low) / (high - low)));
   for (let x = edge; x < width - edge; x++) {
     const color = 3 * Math.min(255, Math.floor(256 * (x - edge) / (width - 2 * edge)));
     context.fillStyle = `rgb(${view.colors[color]} ${view.colors[color + 1]} ${view.colors[color + 2]})`;
@@ -193,10 +193,10 @@ function drawBar(view) {
   context.fillStyle = "#e4e7ea";
   context.textAlign = "center";
   for (const [score, text] of ticks(low, high, 6)) {
-    context.fillRect(where(score), 24, 1, 4);
-    context.fillText(text, where(score), 40);
+    context.fillRect(xOf(score), 24, 1, 4);
+    context.fillText(text, xOf(score), 40);
   }
-  const threshold = where(thresholdOf(view.method, view.level));
+  const threshold = xOf(thresholdOf(view.method, view.level));
   context.beginPath();
   context.moveTo(threshold - 5, 1); context.lineTo(threshold + 5, 1); context.lineTo(threshold, 9);
   context.fill();
@@ -205,7 +205,7 @@ function drawBar(view) {
 
 // Measures against the threshold; without truth the share of the brain that is detected.
 function drawCurve(view) {
-  const [context, width, height] = plain("curve"), { scan, method } = view;
+  const [context, width, height] = clearCanvas("curve"), { scan, method } = view;
   const box = { left: 26, right: width - 4, top: 6, bottom: height - 18 };
   const x = level => box.left + (box.right - box.left) * (level - 1) / Math.max(1, method.top - 1);
   const y = value => box.bottom - (box.bottom - box.top) * value;

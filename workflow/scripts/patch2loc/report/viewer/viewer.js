@@ -1,24 +1,24 @@
 "use strict";
-// The page: what is shown, its controls, and the address that names it (#scan=dataset/subject&method=...&threshold=...).
+// The page: its state, its controls, and the address of that state (#scan=dataset/subject&method=...&threshold=...).
 
 const element = id => document.getElementById(id);
-const BELOW_PLANES = 275; // CSS pixels that color bar, settings and note need
+const BELOW_PLANES = 275; // CSS pixels for color bar, settings and note
 const LINE_SWITCHES = ["brain", "lesion", "detected", "cross"];
 const view = { zoom: 1, lines: {}, active: PLANES[0] };
-let index, entry, arriving;
+let index, entry, loadedFile;
 
-// Called by index.js and by the scans' files.
+// Called by index.js and by the files of scans.
 const patch2loc = {
   index(content) { index = content; },
-  scan(content) { arriving = content; },
+  scan(content) { loadedFile = content; },
 };
 
-function complain(text) {
+function showProblem(text) {
   element("problem").textContent = text;
   element("problem").hidden = !text;
 }
 
-function script(address) {
+function loadScript(address) {
   return new Promise((resolve, reject) => {
     const tag = document.createElement("script");
     tag.src = address;
@@ -28,9 +28,9 @@ function script(address) {
   });
 }
 
-function addressed() {
-  const wanted = new URLSearchParams(location.hash.slice(1));
-  return { scan: wanted.get("scan"), method: wanted.get("method"), threshold: wanted.get("threshold"), at: wanted.get("at") };
+function readAddress() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  return { scan: parts.get("scan"), method: parts.get("method"), threshold: parts.get("threshold"), at: parts.get("at") };
 }
 
 const key = scan => `${scan.dataset}/${scan.subject}`;
@@ -38,14 +38,14 @@ const goTo = name => { location.hash = new URLSearchParams({ scan: name, method:
 
 async function start() {
   try {
-    await script("index.js");
+    await loadScript("index.js");
   } catch {
-    return complain("index.js is not beside this page: make the report again, or copy the whole folder.");
+    return showProblem("index.js is not beside this page: make the report again, or copy the whole folder.");
   }
   fillLists();
   connect();
   await follow();
-  // One after the other: a scan that is slow to load does not arrive after a later one.
+  // One after the other, so that a scan that is slow to load does not replace a later one.
   let following = Promise.resolve();
   window.addEventListener("hashchange", () => { following = following.then(follow); });
 }
@@ -57,7 +57,7 @@ function fillLists() {
       groups.set(scan.dataset, document.createElement("optgroup"));
       groups.get(scan.dataset).label = `${scan.title}, ${scan.modality}${scan.simulated ? " (simulated)" : ""}`;
     }
-    // From a disk only the files that were written can be opened; the server makes the others.
+    // From a disk only files that were written can be opened; the server makes the others.
     const label = `${scan.subject}${scan.auprc === null ? "" : `, AUPRC ${scan.auprc.toFixed(3)}`}${scan.why ? ` (${scan.why})` : ""}`;
     const option = new Option(label, key(scan));
     option.disabled = !scan.written && location.protocol === "file:";
@@ -69,32 +69,32 @@ function fillLists() {
   element("colors").value = index.color_map;
 }
 
-// Show what the address asks for; what it leaves out stays as it is, or starts at the first scan that there is.
+// Show what the address names; what it leaves out stays as it is, or starts with the first scan available.
 async function follow() {
-  const wanted = addressed();
-  const found = index.scans.find(scan => key(scan) === wanted.scan);
-  if (wanted.scan && !found) return complain(`${wanted.scan}: not among the scans of this run.`);
-  const next = found || entry || index.scans.find(scan => scan.written);
-  if (!next) return complain("No scan was scored.");
+  const address = readAddress();
+  const addressed = index.scans.find(scan => key(scan) === address.scan);
+  if (address.scan && !addressed) return showProblem(`${address.scan}: not among the scans of this run.`);
+  const next = addressed || entry || index.scans.find(scan => scan.written);
+  if (!next) return showProblem("No scan was scored.");
   document.body.dataset.state = "loading";
   if (next !== entry && !(await load(next))) return;
-  await choose(index.methods.includes(wanted.method) ? wanted.method : view.name || index.methods[0]);
-  if (wanted.threshold !== null && Number.isFinite(Number(wanted.threshold))) view.level = levelOf(view.method, Number(wanted.threshold));
-  const at = (wanted.at || "").split(",").map(Number);
+  await selectMethod(index.methods.includes(address.method) ? address.method : view.name || index.methods[0]);
+  if (address.threshold !== null && Number.isFinite(Number(address.threshold))) view.level = levelOf(view.method, Number(address.threshold));
+  const at = (address.at || "").split(",").map(Number);
   if (at.length === 3 && at.every((value, axis) => value >= 0 && value < view.scan.shape[axis])) view.at = at;
   show();
 }
 
 async function load(next) {
-  complain("");
+  showProblem("");
   element("scan").value = key(next);
   try {
-    arriving = null;
-    await script(next.file);
-    view.scan = await unpackScan(arriving);
+    loadedFile = null;
+    await loadScript(next.file);
+    view.scan = await unpackScan(loadedFile);
   } catch {
     const command = "python -m patch2loc view RESULTS";
-    complain(`${key(next)}: its file is not in this folder. ${command} shows every scored scan.`);
+    showProblem(`${key(next)}: its file is not in this folder. ${command} shows every scored scan.`);
     return false;
   }
   entry = next;
@@ -106,7 +106,7 @@ async function load(next) {
   return true;
 }
 
-async function choose(name) {
+async function selectMethod(name) {
   const method = await unpackMethod(view.scan, name);
   if (method === view.method) return;
   view.name = name;
@@ -123,9 +123,9 @@ async function choose(name) {
 }
 
 const round = value => Number(value.toPrecision(4));
-const shown = (value, digits = 3) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
+const formatted = (value, digits = 3) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
 
-// Draw at the next frame, once, whatever has changed.
+// Draw once at the next frame, however many changes there are.
 let waiting = false;
 function show() {
   if (waiting || !view.method) return;
@@ -142,7 +142,7 @@ function show() {
     for (const plane of PLANES) drawPlane(view, plane);
     drawBar(view);
     drawCurve(view);
-    tell();
+    showNumbers();
     const address = new URLSearchParams({
       scan: key(entry), method: view.name, threshold: thresholdOf(view.method, view.level), at: view.at.join(","),
     });
@@ -151,30 +151,31 @@ function show() {
   });
 }
 
-function tell() {
+// Numbers at the crosshair and at the threshold, and the titles.
+function showNumbers() {
   const { scan, method, at } = view;
   const i = offset(scan, at), level = method.levels[i];
   const [x, y, z] = positionOf(scan, at).map(value => Number(value.toFixed(1)));
   element("position").textContent = `${x}, ${y}, ${z} mm`;
   element("voxel").textContent = at.join(", ");
-  element("score").textContent = level ? shown(thresholdOf(method, level)) : "outside the brain";
+  element("score").textContent = level ? formatted(thresholdOf(method, level)) : "outside the brain";
   element("intensity").textContent = round(scan.intensity[i] * scan.scan.step);
   const tissue = scan.mask[i] ? "brain" : "outside the brain";
   element("tissue").textContent = scan.lesion[i] ? `lesion, ${tissue}` : tissue;
 
-  const threshold = thresholdOf(method, view.level), found = measures(scan, method, view.level);
+  const threshold = thresholdOf(method, view.level), values = measures(scan, method, view.level);
   element("threshold").value = view.level;
   if (document.activeElement !== element("threshold-value")) element("threshold-value").value = threshold.toFixed(3);
   for (const name of ["dice", "sensitivity", "precision"]) {
-    element(name).textContent = shown(found[name]);
-    element(name).dataset.value = found[name];
+    element(name).textContent = formatted(values[name]);
+    element(name).dataset.value = values[name];
   }
-  element("volume").textContent = `${shown(found.volume, 2)} ml`;
-  element("volume").dataset.value = found.volume;
-  element("share").textContent = `${shown(100 * found.share, 2)} %`;
+  element("volume").textContent = `${formatted(values.volume, 2)} ml`;
+  element("volume").dataset.value = values.volume;
+  element("share").textContent = `${formatted(100 * values.share, 2)} %`;
   const lesion = (method.hits[0] + scan.missed) * scan.voxelMl, missed = scan.missed * scan.voxelMl;
-  element("lesion-volume").textContent = `${shown(lesion, 2)} ml`;
-  element("missed").textContent = `${shown(missed, 2)} ml`;
+  element("lesion-volume").textContent = `${formatted(lesion, 2)} ml`;
+  element("missed").textContent = `${formatted(missed, 2)} ml`;
   element("black").value = view.window[0];
   element("white").value = view.window[1];
   element("about").textContent = `${entry.title}${entry.simulated ? " (simulated)" : ""} · ${scan.modality} · ${scan.subject} · fold ${index.fold}`;
@@ -251,7 +252,7 @@ const KEYS = {
 function connect() {
   const on = (id, event, act) => element(id).addEventListener(event, act);
   on("scan", "change", () => goTo(element("scan").value));
-  on("method", "change", async () => { await choose(element("method").value); show(); });
+  on("method", "change", async () => { await selectMethod(element("method").value); show(); });
   on("previous", "click", KEYS.p);
   on("next", "click", KEYS.n);
   on("to-lesion", "click", KEYS.g);

@@ -1,8 +1,8 @@
 "use strict";
-// A scan's volumes as the page holds them, and what a threshold detects. x runs fastest, then y, then z.
+// A scan's volumes in memory, and what a threshold detects. x runs fastest, then y, then z.
 
 // Bytes from base64 of gzip.
-async function unpacked(text) {
+async function unpack(text) {
   const packed = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -23,10 +23,10 @@ function fromPlanes(planes) {
   return levels;
 }
 
-// A scan from its file: shape, spacing [mm], origin [mm], mask, lesion, intensity (levels), and what stays packed.
+// A scan from its file: shape, spacing [mm], origin [mm], mask, lesion, intensity (levels), and methods still packed.
 async function unpackScan(file) {
   const count = file.shape[0] * file.shape[1] * file.shape[2];
-  const [mask, lesion, intensity] = await Promise.all([file.mask, file.lesion, file.scan.levels].map(unpacked));
+  const [mask, lesion, intensity] = await Promise.all([file.mask, file.lesion, file.scan.levels].map(unpack));
   return {
     ...file,
     mask: fromBits(mask, count),
@@ -38,16 +38,16 @@ async function unpackScan(file) {
   };
 }
 
-// A method's heatmap: levels over the grid, 0 outside the brain, and how many voxels reach each level.
+// A method's heatmap: levels over the grid, 0 outside the brain, and the number of voxels that reach each level.
 async function unpackMethod(scan, name) {
   if (!scan.unpackedMethods.has(name)) {
     const method = scan.methods[name];
-    const ofBrain = fromPlanes(await unpacked(method.levels));
+    const brainLevels = fromPlanes(await unpack(method.levels));
     const levels = new Uint16Array(scan.mask.length);
     let top = 0;
     for (let i = 0, next = 0; i < levels.length; i++) {
       if (scan.mask[i]) {
-        levels[i] = ofBrain[next++];
+        levels[i] = brainLevels[next++];
         if (levels[i] > top) top = levels[i];
       }
     }
@@ -64,7 +64,7 @@ const thresholdOf = (method, level) => method.anchor + method.step * (method.fir
 const levelOf = (method, score) =>
   Math.min(method.top, Math.max(1, Math.round((score - method.anchor) / method.step) - method.first + 1));
 
-// What is detected at a level: voxels at or above it. Missed lesion counts as lesion that nothing detects.
+// Measures of detection at a level: voxels at or above it count as detected, missed lesion never does.
 function measures(scan, method, level) {
   const hits = method.hits[level], detected = hits + method.alarms[level];
   const positives = method.hits[0] + scan.missed, brain = method.hits[0] + method.alarms[0];
@@ -80,7 +80,7 @@ function measures(scan, method, level) {
 const offset = (scan, at) => at[0] + at[1] * scan.strides[1] + at[2] * scan.strides[2];
 const positionOf = (scan, at) => at.map((index, axis) => scan.origin[axis] + scan.spacing * index);
 
-// The smallest box with the whole brain and three voxels around it: [first, after the last] along each axis.
+// Smallest box with the whole brain and three voxels around it: [first, after the last] along each axis.
 function brainFrame(scan) {
   const frame = scan.shape.map(size => [size, 0]);
   forEachVoxel(scan, (i, at) => {
@@ -92,7 +92,7 @@ function brainFrame(scan) {
   return frame.map(([first, end], axis) => [Math.max(0, first - 3), Math.min(scan.shape[axis], end + 3)]);
 }
 
-// The voxel of the highest level.
+// Voxel of the highest level.
 function highest(scan, levels) {
   let best = 0, place = [0, 0, 0];
   forEachVoxel(scan, (i, at) => { if (levels[i] > best) { best = levels[i]; place = [...at]; } });

@@ -1,38 +1,28 @@
 # Figures that the paper does not have.
-MORE_FIGURES = ["transfer"] + (
-    ["methods", "curves", "subjects", "cost"] + ["folds"] * (len(FOLDS) > 1) if LESION else []
-)
-LESION_MODALITIES = sorted({ABOUT[name]["modality"] for name in LESION})
+from patch2loc.configuration.method_names import table_rows
 
-
-TRAININGS = expand(
-    f"{RESULTS}/models/{{method}}/{{modality}}/fold{{fold}}",
-    method=METHODS,
-    modality=LESION_MODALITIES,
-    fold=FOLDS,
-)
+LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
+TRAINED = table_rows(METHODS)  # a combination has no training of its own, whose cost could be shown
 
 
 rule methods:
     """Heatmaps of every method in one slice of each lesion dataset."""
     input:
-        heatmaps=expand(
-            f"{RESULTS}/heatmaps/{{method}}/{{dataset}}/fold{FOLD}", method=SCORED, dataset=LESION
-        ),
-        metrics=metrics_of(LESION),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), LESION, SCORED),
+        metrics=of_first_fold(RESULTS.metrics(), LESION),
     output:
         **figure("methods"),
     log:
-        f"{RESULTS}/logs/methods.log",
+        RESULTS.log("methods"),
     conda:
         STATISTICS
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        **growing(mem_mb=3000),
     params:
         code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables.table1"),
         methods=SCORED,
-        datasets={name: ABOUT[name] for name in LESION},
-        preprocessed=f"{RESULTS}/preprocessed",
+        datasets=RUN.labels(LESION),
+        preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/figure_methods.py"
@@ -41,24 +31,18 @@ rule methods:
 rule curves:
     """Precision-recall and Dice-threshold curves of every method and lesion dataset."""
     input:
-        curves=expand(
-            f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{FOLD}_curves.csv",
-            method=EVALUATED,
-            dataset=LESION,
-        ),
-        metrics=expand(
-            f"{RESULTS}/metrics/{{method}}/{{dataset}}/fold{FOLD}.csv", method=EVALUATED[0], dataset=LESION
-        ),
+        curves=of_first_fold(RESULTS.metrics(kind="curves"), LESION, EVALUATED),
+        metrics=of_first_fold(RESULTS.metrics(), LESION, EVALUATED[:1]),
     output:
         **figure("curves"),
     log:
-        f"{RESULTS}/logs/curves.log",
+        RESULTS.log("curves"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.curves", "patch2loc.tables.table1"),
         methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
     script:
         "../workflow/scripts/figure_curves.py"
 
@@ -66,18 +50,18 @@ rule curves:
 rule subjects:
     """AUPRC and best Dice of every subject against lesion volume."""
     input:
-        evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED),
     output:
         **figure("subjects"),
     log:
-        f"{RESULTS}/logs/subjects.log",
+        RESULTS.log("subjects"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables.table1"),
         figure="subjects",
         methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
         "../workflow/scripts/figure_metrics.py"
@@ -90,39 +74,35 @@ rule folds:
     output:
         **figure("folds"),
     log:
-        f"{RESULTS}/logs/folds.log",
+        RESULTS.log("folds"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.table1"),
         figure="folds",
         methods=EVALUATED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
         "../workflow/scripts/figure_metrics.py"
 
 
-# A combination has no training of its own, whose cost could be shown.
-TRAINED = method_names.evaluated(METHODS)
-
-
 rule cost:
     """AUPRC against the time of training and of scoring a scan."""
     input:
-        metrics=evaluated("metrics/{method}/{dataset}/fold{fold}.csv", LESION, TRAINED),
-        models=[f"{training}/model.safetensors" for training in TRAININGS],
-        histories=[f"{training}/history.csv" for training in TRAININGS],
+        metrics=every(RESULTS.metrics(), LESION, TRAINED),
+        models=trainings(RESULTS.model(), LESION_MODALITIES),
+        histories=trainings(RESULTS.history(), LESION_MODALITIES),
     output:
         **figure("cost"),
     log:
-        f"{RESULTS}/logs/cost.log",
+        RESULTS.log("cost"),
     conda:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.cost", "patch2loc.tables.table1"),
         methods=TRAINED,
-        datasets={name: ABOUT[name] for name in LESION},
+        datasets=RUN.labels(LESION),
         modalities=LESION_MODALITIES,
         folds=FOLDS,
         seed=config["seed"],

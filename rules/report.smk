@@ -1,0 +1,113 @@
+# The viewer, the report that opens alone, and the results as an RO-Crate.
+from patch2loc.configuration.method_names import is_as_published
+from patch2loc.configuration.jobs import rule_docstrings, run_jobs
+from patch2loc.report.viewer import PAGE
+
+# What the code's hash does not see: pages and templates.
+VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/report/viewer/{name}") for name in PAGE]
+REPORT_PAGES = [
+    workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
+    for name in ("template.html", "parts.html", "style.css")
+]
+
+
+rule viewer:
+    """The interactive viewer: its page, and the files of some scans of every dataset."""
+    input:
+        heatmaps=of_first_fold(RESULTS.heatmaps(), list(DATASETS), SCORED),
+        calibrations=[
+            RUN.calibration(method, name, FOLD)
+            for method in filter(is_calibrated, EVALUATED)
+            for name in DATASETS
+        ],
+        metrics=of_first_fold(RESULTS.metrics(), RUN.labeled),
+        cohorts=[RUN.cohort(name, FOLD, role="test") for name in DATASETS],
+        pages=VIEWER_PAGES,
+    output:
+        directory(RESULTS.viewer()),
+    log:
+        RESULTS.log("viewer"),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=2000, runtime=120),
+    params:
+        code=code_hash("patch2loc.report.viewer.folder"),
+        datasets=LABELS,
+        methods=sorted(
+            [method for method in EVALUATED if not is_as_published(method)],
+            key=lambda method: base_method(method) != "patch2loc",
+        ),
+        scans_shown=config["report"]["viewer_scans"],
+        fold=FOLD,
+        color_map=config["figures"]["color_map"],
+    script:
+        "../workflow/scripts/viewer.py"
+
+
+rule report_page:
+    """The report: one HTML page with all tables, figures, subjects and quality control, opens offline."""
+    input:
+        tables=[RESULTS.table(name, ".html") for name in MADE.tables],
+        provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in MADE.tables],
+        metrics=every(RESULTS.metrics(), RUN.labeled, EVALUATED),
+        figures=[RESULTS.figure(f"fig{number}") for number in MADE.figures],
+        captions=[
+            workflow.source_path(f"../workflow/report/{MADE.caption(number)}.rst") for number in MADE.figures
+        ],
+        more_figures=[RESULTS.figure(name) for name in MADE.further_figures],
+        more_captions=[
+            workflow.source_path(f"../workflow/report/{name}.rst") for name in MADE.further_figures
+        ],
+        domain_shift=rules.domain_shift.output.csv,
+        curves=trainings(RESULTS.learning_curve()),
+        quality=rules.quality.output,
+        viewer=rules.viewer.output,
+        pages=REPORT_PAGES,
+    output:
+        RESULTS.report(),
+    log:
+        RESULTS.log("report_page"),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=2000),
+    params:
+        code=code_hash("patch2loc.report.page"),
+        preprocessed=RESULTS.preprocessed_folder(),
+        datasets=LABELS,
+        methods=EVALUATED,
+        evaluated=RUN.labeled,
+        folds=FOLDS,
+        configuration={key: value for key, value in config.items() if key != "datasets"},
+        protocol=PROTOCOL,
+        main_figures=["fig4"] if LESION else ["fig5"],
+    script:
+        "../workflow/scripts/report_page.py"
+
+
+rule crate:
+    """RO-Crate: what every result is, what made it and from what, for machines."""
+    input:
+        report=rules.report_page.output,
+        tables=[RESULTS.table(name) for name in MADE.table_names],
+        lists=rules.subject_lists.output,
+        heatmaps=every(RESULTS.heatmaps(), UNLABELED),
+        sources=[workflow.source_path("../Snakefile"), *map(str, RULE_FILES)],
+        citation=workflow.source_path("../CITATION.cff"),
+    output:
+        metadata=RESULTS.crate(),
+        workflow=directory(RESULTS.crate_workflow()),
+    log:
+        RESULTS.log("crate"),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=1000, runtime=60),
+    params:
+        code=code_hash("patch2loc.provenance.crate"),
+        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline, rule_docstrings(RULE_FILES))),
+        datasets=LABELS,
+        configuration=config,
+    script:
+        "../workflow/scripts/crate.py"

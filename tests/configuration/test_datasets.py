@@ -1,0 +1,199 @@
+"""Whose scans are trained on and tested, which leak, which are missing: as a configuration and its lists say it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
+from repository_paths import ROOT
+
+from patch2loc.configuration.datasets import overlap_notes, plan_datasets, stop_for_trained_scans
+from patch2loc.configuration.run import plan_run
+from patch2loc.data.results import Results
+from patch2loc.errors import InputError
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Six scans that train, validate or are tested, a to f, with a list."""
+    source = scan_table(tmp_path, "scans.csv", {name: f"{name}.nii.gz" for name in "abcdef"})
+    roles = "subject,site,fold0\na,N,train\nb,N,train\nc,S,validation\nd,S,test\ne,,test\nf,S,\n"
+    return dataset("healthy", source=source, split=subject_list(tmp_path, "roles.csv", roles))
+
+
+def planned(folder, *, trained="own", **datasets):
+    return plan_datasets(
+        configuration(
+            folder, datasets, training_data={"T1": trained, "T2": "phantom_healthy_t2"}, split="clean"
+        )
+    )
+
+
+def test_a_simulated_cohort_is_divided_by_its_order(tmp_path):
+    config = configuration(tmp_path)
+    config["datasets"]["phantom_healthy_t1"]["source"] |= {"count": 12, "validation": 2, "test": 1}
+    cohort = plan_datasets(config)["phantom_healthy_t1"]
+    roles = cohort.roles(1)
+    assert [name[-3:] for name in roles["test"]] == ["011"]
+    assert [name[-3:] for name in roles["validation"]] == ["002", "003"]
+    assert len(roles["train"]) == 9
+    assert cohort.divided
+    assert cohort.cohort_name(1, "train") == "train_fold1"
+    assert cohort.members("validation_fold1") == roles["validation"]
+    assert len(cohort.members("all")) == 12
+
+
+def test_a_lesion_dataset_without_roles_is_tested_whole(tmp_path):
+    tumors = plan_datasets(configuration(tmp_path))["phantom_tumor"]
+    assert not tumors.divided
+    assert tumors.subjects(0) == tumors.subjects(0, "train") == list(tumors.scans)
+    assert tumors.cohort_name(0, "test") == "all"
+
+
+def test_a_list_gives_the_roles_of_its_scans(tmp_path, scans):
+    own = planned(tmp_path, own=scans)["own"]
+    assert own.trains
+    assert own.roles(0) == {"train": ["a", "b"], "validation": ["c"], "test": ["d", "e"]}
+    assert own.subjects("0", "validation") == ["c"]
+    assert own.sites == {"a": "N", "b": "N", "c": "S", "d": "S", "f": "S"}
+
+
+def test_subjects_that_are_left_out_have_no_role(tmp_path, scans):
+    own = planned(tmp_path, own=scans | {"leave_out": ["b", "e"]})["own"]
+    assert own.roles(0) == {"train": ["a"], "validation": ["c"], "test": ["d"]}
+    assert "b" not in own.scans
+    with pytest.raises(InputError, match=r"datasets\.own\.leave_out: .*nobody"):
+        _ = planned(tmp_path, own=scans | {"leave_out": ["nobody"]})["own"].scans
+
+
+def test_a_lesion_dataset_with_roles_validates_and_tests(tmp_path):
+    source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz"})
+    roles = subject_list(tmp_path, "lesion_roles.csv", "subject,role\nx,validation\ny,test\n")
+    lesions = planned(
+        tmp_path, trained="phantom_healthy_t1", own=dataset("lesion", source=source, split=roles)
+    )["own"]
+    assert lesions.validates_lesions
+    assert lesions.roles(3) == {"train": [], "validation": ["x"], "test": ["y"]}
+
+
+def test_training_data_without_a_list_are_refused(tmp_path, scans):
+    with pytest.raises(InputError, match=r"datasets\.own: no `split` found"):
+        planned(tmp_path, own=scans | {"split": None})["own"].roles(0)
+    with pytest.raises(InputError, match=r"0 training and 1 validation scans in fold 0"):
+        planned(tmp_path, own=scans | {"leave_out": ["a", "b"]})["own"].roles(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"role": "lesion"}, "dataset own of role lesion and modality T1 found, a healthy T1 dataset"),
+        ({"modality": "T2"}, "dataset own of role healthy and modality T2 found, a healthy T1 dataset"),
+    ],
+)
+def test_training_data_are_healthy_scans_of_their_modality(tmp_path, scans, changes, message):
+    with pytest.raises(InputError, match=f"training_data.T1: {message}"):
+        planned(tmp_path, own=scans | changes)
+
+
+def test_a_modality_without_training_data_is_refused(tmp_path):
+    config = configuration(tmp_path, training_data={"T1": "phantom_healthy_t1"})
+    with pytest.raises(InputError, match=r"datasets\.phantom_healthy_t2: no model for T2"):
+        plan_datasets(config)
+    unknown = configuration(tmp_path, training_data={"T1": "nowhere", "T2": "phantom_healthy_t2"})
+    with pytest.raises(InputError, match="dataset nowhere of role unknown"):
+        plan_datasets(unknown)
+
+
+def test_a_scan_that_trains_in_one_dataset_is_not_tested_in_another(tmp_path, scans):
+    other = dataset("lesion", source=scan_table(tmp_path, "other.csv", {"p": "a.nii.gz", "q": "f.nii.gz"}))
+    datasets = planned(tmp_path, own=scans, other=other)
+    with pytest.raises(InputError, match=r"datasets\.other: 1 test scans are .* of own in fold 0 \(p\)"):
+        stop_for_trained_scans(datasets, [0])
+    other["source"] = scan_table(tmp_path, "other.csv", {"p": "d.nii.gz", "q": "f.nii.gz"})
+    stop_for_trained_scans(planned(tmp_path, own=scans, other=other), [0])  # tested twice, trained on never
+
+
+def test_a_scan_that_strokes_are_painted_into_is_the_same_scan(tmp_path, scans):
+    rows = "subject,scan,brain,mask,mirrored,seed\np,{},d.nii.gz,d.nii.gz,0,1\n"
+    painted = dataset("lesion", source={"kind": "painted", "table": str(tmp_path / "painted.csv")})
+    (tmp_path / "painted.csv").write_text(rows.format("c.nii.gz"))
+    with pytest.raises(InputError, match=r"datasets\.strokes: 1 test scans .* of own in fold 0 \(p\)"):
+        stop_for_trained_scans(planned(tmp_path, own=scans, strokes=painted), [0])
+    (tmp_path / "painted.csv").write_text(rows.format("d.nii.gz"))
+    datasets = planned(tmp_path, own=scans, strokes=painted)
+    stop_for_trained_scans(datasets, [0])
+    painted_scan = datasets["strokes"].scans["p"]["scan"]
+    assert painted_scan == tmp_path / "results/raw/strokes/p/T1.nii.gz"
+
+
+def test_a_lesion_scan_that_validates_is_not_tested_under_another_name(tmp_path):
+    source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz", "z": "x.nii.gz"})
+    roles = subject_list(tmp_path, "lesion_roles.csv", "subject,role\nx,validation\ny,test\nz,test\n")
+    own = dataset("lesion", source=source, split=roles)
+    with pytest.raises(InputError, match=r"1 test scans .* of own in fold 0 \(z\)"):
+        stop_for_trained_scans(planned(tmp_path, trained="phantom_healthy_t1", own=own), [0])
+
+
+def test_published_lists_of_training_data_are_used_and_their_overlap_is_said(tmp_path, scans):
+    text = "subject,has_t2,test,train_fold0,val_fold0\na,1,1,1,0\nb,1,0,1,0\nc,1,0,0,1\nd,1,1,0,0\n"
+    lists = {"clean": scans["split"], "published": subject_list(tmp_path, "published.csv", text)}
+    config = configuration(
+        tmp_path,
+        {"own": scans | {"split": lists}},
+        training_data={"T1": "own", "T2": "phantom_healthy_t2"},
+        split="published",
+    )
+    datasets = plan_datasets(config)
+    stop_for_trained_scans(datasets, [0])
+    assert datasets["own"].roles(0)["test"] == ["a", "d"]
+    assert "own: published subject lists, which overlap (fold 0): 1 test subjects are training" in (
+        overlap_notes(datasets, [0])
+    )
+    assert overlap_notes(plan_datasets(config | {"split": "clean"}), [0]) == ""
+
+
+def test_what_is_missing_is_said_once_and_for_all(tmp_path, scans):
+    config = configuration(tmp_path, {"own": scans}, atlas="sri24")
+    plan_run(configuration(tmp_path, {"own": scans}), str(REGISTRY)).data.stop_for_missing()
+    (tmp_path / "a.nii.gz").unlink()
+    run = plan_run(config, str(REGISTRY))
+    with pytest.raises(InputError) as raised:
+        run.scan_parts("phantom_tumor", "phantom_tumor_000")
+    said = str(raised.value)
+    assert said.startswith("Data are missing for 2 of 6 datasets.")
+    assert re.search(r"own: 1 files missing, the first is \S+/a\.nii\.gz", said)
+    assert re.search(r"sri24: 2 files missing, the first is \S+/sri24/spgr\.nii", said)
+
+
+def test_a_dicom_series_is_read_where_it_is_converted_to(tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "t.csv").write_text("subject,modality,scan,brain,lesion\ns,T1,series,,\n")
+    own = dataset("unlabeled", source={"kind": "table", "table": "t.csv"})
+    own["source"]["table"] = str(tmp_path / "t.csv")
+    found = planned(tmp_path, trained="phantom_healthy_t1", own=own)["own"]
+    assert found.given_scans["s"]["scan"] == tmp_path / "series"
+    assert str(found.scans["s"]["scan"]) == f"{Results(f'{tmp_path}/results').raw('own', 's')}/T1.nii.gz"
+
+
+def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
+    own = planned(tmp_path, own=scans | {"registration": "affine"})["own"]
+    assert own.preprocessing_request == {
+        "modality": "T1",
+        "settings": {"median": 3, "skull_strip": "none", "registration": "affine"},
+        "lesion_labels": None,
+    }
+    assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
+
+
+def test_planning_loads_no_imaging_and_no_networks():
+    command = "import sys, patch2loc.configuration.jobs as _; print(*{n.split('.')[0] for n in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", command],
+        env={"PYTHONPATH": str(ROOT / "workflow/scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    unwanted = {"torch", "SimpleITK", "matplotlib", "nibabel", "scipy", "snakemake"}
+    assert not unwanted & set(result.stdout.split())

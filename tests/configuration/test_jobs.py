@@ -1,0 +1,97 @@
+"""What the jobs of a run do, for its crate: from outlines of rules, without the workflow's engine."""
+
+from pathlib import Path
+
+from planned_runs import REGISTRY, configuration
+from repository_paths import ROOT
+
+from patch2loc.configuration.jobs import RuleOutline, jobs_of, rule_docstrings, run_jobs, scan_jobs
+from patch2loc.configuration.run import plan_run
+
+
+def outline(name, inputs=(), outputs=("results/{method}/{fold}",), code="hash"):
+    return RuleOutline(name, code, list(inputs), list(outputs))
+
+
+def test_a_job_for_every_combination_of_wildcards():
+    jobs = list(jobs_of(outline("score", ["models/{method}"]), "Heatmaps.", method=["a", "b"], fold=[0, 1]))
+    assert [job["outputs"] for job in jobs] == [
+        ["results/a/0"],
+        ["results/a/1"],
+        ["results/b/0"],
+        ["results/b/1"],
+    ]
+    assert jobs[2] == {
+        "rule": "score",
+        "about": "Heatmaps.",
+        "code": "hash",
+        "inputs": ["models/b"],
+        "outputs": ["results/b/0"],
+    }
+
+
+def test_inputs_and_code_may_be_functions_of_the_wildcards():
+    inputs = [
+        lambda wildcards: f"one/{wildcards.method}",
+        lambda wildcards: ["two/{fold}", Path("three")],
+        lambda wildcards: [],
+    ]
+    rule = outline("score", inputs, code=lambda wildcards: f"hash of {wildcards.method}")
+    (job,) = jobs_of(rule, "", method=["a"], fold=[3])
+    assert job["inputs"] == ["one/a", "two/3", "three"]
+    assert job["code"] == "hash of a"
+
+
+def test_a_file_of_the_repository_is_named_by_its_path_there():
+    rule = outline(
+        "table1", ["/cache/tmp1/file/x/rules/../config/published/table1.csv"], ["tables/table1.csv"]
+    )
+    (job,) = jobs_of(rule, "Table 1.")
+    assert job["inputs"] == ["config/published/table1.csv"]
+
+
+def test_docstrings_are_found_in_rule_files(tmp_path):
+    (tmp_path / "a.smk").write_text(
+        'rule one:\n    """First."""\n    input:\n        "x"\n\n\nrule two:\n    input:\n        "y"\n\n\n'
+        'use rule one as three with:\n    """Third,\n    on two lines."""\n    input:\n        "z"\n'
+    )
+    assert rule_docstrings([tmp_path / "a.smk"]) == {"one": "First.", "three": "Third, on two lines."}
+
+
+def test_every_table_and_figure_of_the_workflow_has_a_docstring(tmp_path):
+    docstrings = rule_docstrings((ROOT / "rules").glob("*.smk"))
+    made = plan_run(configuration(tmp_path), str(REGISTRY)).deliverables
+    named = [f"fig{number}" for number in made.figures if number not in made.lesion_figures]
+    assert {*named, *made.table_names, *made.further_figures, "quality", "viewer"} <= docstrings.keys()
+
+
+def test_the_jobs_of_scans_are_a_dataset_at_a_time(tmp_path):
+    run = plan_run(configuration(tmp_path), str(REGISTRY))
+    jobs = [job for job in scan_jobs(run, outline) if "phantom_tumor" in "".join(job["outputs"])]
+    results = f"{tmp_path}/results"
+    assert [(job["rule"], job["inputs"], job["outputs"]) for job in jobs[:3]] == [
+        ("simulate_phantom", [], [f"{results}/raw/phantom_tumor"]),
+        ("preprocess", [f"{results}/raw/phantom_tumor"], [f"{results}/preprocessed/phantom_tumor"]),
+        (
+            "cohort_list",
+            [f"{results}/preprocessed/phantom_tumor"],
+            [f"{results}/cohorts/phantom_tumor/all.json"],
+        ),
+    ]
+
+
+def test_the_jobs_of_a_run_come_in_the_order_of_the_stages(tmp_path):
+    run = plan_run(configuration(tmp_path), str(REGISTRY))
+    asked = {"fig8": "of its rule", "table1": "Table 1."}
+    jobs = list(run_jobs(run, lambda name: outline(name, outputs=["o"]), asked))
+    rules = list(dict.fromkeys(job["rule"] for job in jobs))
+    expected = ["simulate_phantom", "preprocess", "cohort_list", "landmarks", "train", "score"]
+    expected += ["score_validation", "analyze_patches", "calibrate", "evaluate", "table1"]
+    assert rules[: len(expected)] == expected  # no combination in this run
+    assert rules[-3:] == ["learning_curve", "viewer", "report_page"]
+    assert rules.count("domain_shift") == 1  # a table and a figure of one rule
+    counts = {name: sum(job["rule"] == name for job in jobs) for name in rules}
+    assert (counts["train"], counts["score"], counts["evaluate"]) == (3 * 2, 3 * 4, 4 * 4)
+    about = {job["rule"]: job["about"] for job in jobs}
+    assert about["table1"] == "Table 1."
+    assert about["fig8"].startswith("Figures 8 and on, one for each lesion dataset")

@@ -1,0 +1,106 @@
+"""What a run is made of: methods, combinations, tables and figures, and the files that jobs take."""
+
+import pytest
+from planned_runs import REGISTRY, configuration
+
+from patch2loc.configuration.deliverables import protocol
+from patch2loc.configuration.run import plan_run
+from patch2loc.errors import InputError
+
+BOTH = {"both": {"of": ["patch2loc_calibrated", "zscore"], "by": "rank_fisher"}}
+
+
+def run_of(folder, **changes):
+    return plan_run(configuration(folder, **changes), str(REGISTRY))
+
+
+def test_a_combination_takes_what_its_parts_were_made_from(tmp_path):
+    run = run_of(tmp_path, combinations=BOTH)
+    results = f"{tmp_path}/results"
+    assert run.scored == ["patch2loc", "thresh", "zscore", "both"]
+    assert run.heatmaps_of_parts("both", "phantom_tumor", 0) == [
+        f"{results}/heatmaps/patch2loc/phantom_tumor/fold0",
+        f"{results}/heatmaps/zscore/phantom_tumor/fold0",
+    ]
+    assert run.calibrations_of_parts("both", "phantom_tumor", 0) == [
+        f"{results}/calibration/patch2loc/T2/fold0"
+    ]
+    assert run.models_behind("both", "phantom_wmh", 0) == [
+        f"{results}/models/patch2loc/T1/fold0/model.safetensors",
+        f"{results}/models/zscore/T1/fold0/model.safetensors",
+    ]
+
+
+def test_a_combination_whose_methods_do_not_all_run_is_left_out(tmp_path):
+    assert run_of(tmp_path, methods=["thresh", "zscore"], combinations=BOTH).scored == ["thresh", "zscore"]
+
+
+def test_an_evaluated_method_has_the_heatmaps_of_the_one_that_scored(tmp_path):
+    run = run_of(tmp_path)
+    made = f"{tmp_path}/results/heatmaps/patch2loc/phantom_tumor/fold0"
+    assert run.heatmaps("patch2loc_calibrated", "phantom_tumor", 0) == made
+    assert run.heatmaps("patch2loc", "phantom_tumor", 0) == made
+    assert run.healthy_validation_heatmaps("zscore", "phantom_tumor", 0) == (
+        f"{tmp_path}/results/heatmaps_validation/zscore/phantom_healthy_t2/fold0"
+    )
+
+
+def test_cohorts_of_training_data_are_by_role_and_others_whole(tmp_path):
+    run = run_of(tmp_path)
+    folder = f"{tmp_path}/results/cohorts"
+    assert run.training_cohort("T2", 0, role="train") == f"{folder}/phantom_healthy_t2/train_fold0.json"
+    assert run.cohort("phantom_healthy_t1", 0, role="test") == f"{folder}/phantom_healthy_t1/test_fold0.json"
+    assert run.cohort("phantom_tumor", 0, role="test") == f"{folder}/phantom_tumor/all.json"
+
+
+def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
+    config = configuration(tmp_path)
+    config["datasets"]["phantom_wmh"]["published_name"] = "WMH"
+    made = plan_run(config, str(REGISTRY)).deliverables
+    assert made.lesion_figures == {8: "phantom_wmh", 9: "phantom_tumor"}  # the paper's own come first
+    assert made.figures == (1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert [made.caption(number) for number in (7, 9)] == ["fig7", "lesion_scans"]
+    assert made.tumors == "phantom_tumor"
+    assert "folds" not in made.further_figures
+    assert "by_site" not in made.tables
+    assert made.table_names[-1] == "cases"
+    config["folds"] = [0, 1]
+    config["datasets"]["phantom_healthy_t1"]["source"]["count"] = 9
+    config["datasets"]["phantom_healthy_t2"]["source"]["count"] = 9
+    assert "folds" in plan_run(config, str(REGISTRY)).deliverables.further_figures
+
+
+def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_path):
+    config = configuration(tmp_path)
+    config["datasets"] = {
+        name: entry for name, entry in config["datasets"].items() if entry["role"] == "healthy"
+    }
+    made = plan_run(config, str(REGISTRY)).deliverables
+    assert made.table_names == ["thresholds", "domain_shift"]
+    assert made.figure_names == ["fig5", "fig7", "domain_shift"]
+    assert made.tumors is None
+
+
+def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(tmp_path):
+    config = configuration(tmp_path)
+    said = protocol(config, {}, "", "A note.")
+    assert "4 mm, median filter of 3 voxels in each direction, stride 1" in said
+    assert said.endswith("20,480 training patches. A note.")
+    assert "both, Fisher's statistic of patch2loc_calibrated and zscore" in protocol(config, BOTH)
+
+
+def test_a_method_whose_needed_one_does_not_run_is_refused(tmp_path):
+    run = run_of(tmp_path, methods=["fae_patch2loc", "zscore"])
+    with pytest.raises(InputError, match="fae_patch2loc found without patch2loc"):
+        run.needed_models("fae_patch2loc", "T1", 0)
+    both = run_of(tmp_path, methods=["patch2loc", "fae_patch2loc"])
+    assert both.needed_models("fae_patch2loc", "T1", 0) == [
+        f"{tmp_path}/results/models/patch2loc/T1/fold0/model.safetensors"
+    ]
+
+
+def test_downloads_have_the_columns_that_a_download_takes(tmp_path):
+    rows = run_of(tmp_path).data.downloads("vgg19_imagenet")
+    assert rows
+    assert all(list(row) == ["file", "url", "bytes", "checksum", "fetch"] for row in rows)
+    assert run_of(tmp_path).data.usable_weights(["zscore", "patch2loc"]) == []

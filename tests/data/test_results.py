@@ -1,0 +1,55 @@
+"""Paths of results: patterns without arguments, paths with them, and one of the other."""
+
+from inspect import signature
+
+import pytest
+
+from patch2loc.data.results import METRICS, Results, former_results_note
+
+RESULTS = Results("results/own")
+WILDCARDS = {"method": "zscore", "dataset": "ixi", "modality": "T1", "fold": 3, "subject": "a b"}
+OF_A_JOB = (
+    *("landmarks", "model", "history", "heatmaps", "validation_heatmaps", "native_space_heatmaps"),
+    *("calibration", "patches", "metrics", "learning_curve", "raw", "preprocessed"),
+)
+
+
+@pytest.mark.parametrize("name", OF_A_JOB)
+def test_a_pattern_filled_in_is_the_path(name):
+    path_of = getattr(RESULTS, name)
+    given = {key: WILDCARDS[key] for key in signature(path_of).parameters if key in WILDCARDS}
+    assert path_of().format(**WILDCARDS) == path_of(**given)
+    assert path_of().startswith("results/own/")
+
+
+def test_no_two_results_have_one_path():
+    patterns = [getattr(RESULTS, name)() for name in OF_A_JOB]
+    patterns += [RESULTS.metrics(kind=kind) for kind in METRICS if kind != "metrics"]
+    assert len(set(patterns)) == len(patterns)
+
+
+def test_the_folders_are_those_that_people_know():
+    assert RESULTS.model("ae", "T2", 0) == "results/own/models/ae/T2/fold0/model.safetensors"
+    assert RESULTS.heatmaps() == "results/own/heatmaps/{method}/{dataset}/fold{fold}"
+    assert RESULTS.metrics("ae", "wmh", 1, kind="released_code") == (
+        "results/own/metrics/ae/wmh/fold1_released_code.csv"
+    )
+    assert RESULTS.cohort("ixi", "train_fold0") == "results/own/cohorts/ixi/train_fold0.json"
+    assert RESULTS.raw("phantom_ms", "phantom_ms_000") == "results/own/raw/phantom_ms/phantom_ms_000"
+    assert RESULTS.preprocessed("ixi", "a") == f"{RESULTS.preprocessed_folder()}/ixi/a"
+    assert RESULTS.log("train/{method}") == "results/own/logs/train/{method}.log"
+
+
+def test_results_of_version_0_1_are_recognized_and_told_what_changed(tmp_path):
+    assert former_results_note(tmp_path / "absent") == ""
+    (tmp_path / "heatmaps/ae/phantom_ms/fold0/as_published").mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/table1.csv").touch()
+    assert former_results_note(tmp_path) == ""
+    (tmp_path / "heatmaps/ae/phantom_ms/fold0/native").mkdir()
+    (tmp_path / "tables/transfer.csv").touch()
+    note = former_results_note(tmp_path)
+    assert note.startswith(f"{tmp_path}: results of version 0.1 found")
+    assert "heatmaps/*/*/*/native is heatmaps/{method}/{dataset}/fold{fold}/as_published now" in note
+    assert "tables/transfer.csv is tables/domain_shift.csv now" in note
+    assert "scan_space" not in note

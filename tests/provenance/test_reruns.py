@@ -1,0 +1,102 @@
+"""What an edit of a module runs again: Snakemake compares the hashes of the code behind each rule."""
+
+import re
+
+import pytest
+from repository_paths import ROOT
+
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.method_interface import module_name
+from patch2loc.provenance.code import modules_behind
+
+NONE, ALL = frozenset(), frozenset(METHODS)
+LOCATION_NETWORK = frozenset(
+    {
+        "patch2loc",
+        "patch2loc_robust",
+        "patch2loc_multiscale",
+        "patch2loc_unpadded",
+        "patch2loc_robust_unpadded",
+        "fae_patch2loc",
+    }
+)
+UNPADDED_NETWORK = frozenset({"patch2loc_unpadded", "patch2loc_robust_unpadded"})
+# Module: methods that are trained again, methods that score again, whether every scan is evaluated again.
+EDITS = {
+    "configuration.check": (NONE, NONE, False),
+    "configuration.combinations": (NONE, NONE, False),
+    "configuration.method_constants": (NONE, NONE, False),
+    "configuration.method_names": (NONE, NONE, False),
+    "configuration.method_registry": (NONE, NONE, False),
+    "configuration.method_settings": (NONE, NONE, False),
+    "configuration.prerequisites": (NONE, NONE, False),
+    "data.labels": (NONE, NONE, False),
+    "data.splits": (NONE, NONE, False),
+    "tables.table1": (NONE, NONE, False),
+    "tables.layout": (NONE, NONE, False),
+    "figures.method_styles": (NONE, NONE, False),
+    "report.page": (NONE, NONE, False),
+    "provenance.crate": (NONE, NONE, False),
+    "metrics.ranking": (NONE, NONE, True),
+    "score.calibration": (NONE, NONE, True),
+    "score.scoring": (NONE, ALL, False),
+    "train": (ALL, NONE, False),
+    "standardize": (ALL, ALL, False),
+    "network.location": (LOCATION_NETWORK, LOCATION_NETWORK, False),
+    "network.inference": (LOCATION_NETWORK, LOCATION_NETWORK, False),
+    "network.unpadded": (UNPADDED_NETWORK, UNPADDED_NETWORK, False),
+    "methods.zscore": (
+        frozenset({"zscore", "zscore_bright", "zscore_dark"}),
+        frozenset({"zscore", "zscore_bright", "zscore_dark"}),
+        False,
+    ),
+    "methods.reconstruction.diffusion": (
+        frozenset({"ddpm", "pddpm", "cddpm"}),
+        frozenset({"ddpm", "pddpm", "cddpm"}),
+        False,
+    ),
+}
+
+
+def hashed_modules(rule: str, method: str | None = None) -> list[str]:
+    """Modules whose code, with all that they import, is the parameter `code` of a rule."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
+    body = re.search(rf"^rule {rule}:\n(.*?)(?=^\S)", f"{text}\nend", re.MULTILINE | re.DOTALL)[1]
+    arguments = re.search(r"code=(?:lambda wildcards: )?code_hash\((.*?)\),\n", body, re.DOTALL)[1]
+    names = re.findall(r'"(patch2loc\.[\w.]+)"', arguments)
+    return [*names, module_name(method)] if "module_name(wildcards.method)" in arguments else names
+
+
+@pytest.fixture(scope="module")
+def behind():
+    """Modules whose edit runs a job again: {rule: {method: modules}}; of evaluate, {rule: modules}."""
+    by_method = {
+        rule: {method: set(modules_behind(hashed_modules(rule, method))) for method in METHODS}
+        for rule in ("train", "score")
+    }
+    return by_method | {"evaluate": set(modules_behind(hashed_modules("evaluate")))}
+
+
+def test_the_modules_of_the_rules_are_found():
+    assert hashed_modules("train", "thresh") == ["patch2loc.train", "patch2loc.methods.thresh"]
+    assert hashed_modules("score", "thresh") == ["patch2loc.score.scoring", "patch2loc.methods.thresh"]
+    assert hashed_modules("evaluate") == ["patch2loc.evaluate.subjects"]
+
+
+@pytest.mark.parametrize("module", EDITS)
+def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(module, behind):
+    module_path = ROOT.joinpath("workflow/scripts/patch2loc", *module.split("."))
+    assert module_path.with_suffix(".py").is_file()
+    name = f"patch2loc.{module}"
+    trained, scored = (
+        frozenset(method for method, modules in behind[rule].items() if name in modules)
+        for rule in ("train", "score")
+    )
+    assert (trained, scored, name in behind["evaluate"]) == EDITS[module]
+
+
+def test_nothing_that_plans_tabulates_or_draws_is_behind_a_training_or_scoring(behind):
+    later = ("configuration", "tables", "figures", "report", "evaluate", "own_scan", "acquire")
+    for rule in ("train", "score"):
+        for method, modules in behind[rule].items():
+            assert not {name for name in modules if name.split(".")[1] in later}, (rule, method)

@@ -1,0 +1,52 @@
+"""Configurations of runs, for tests of what is planned."""
+
+import yaml
+from repository_paths import ROOT
+
+REGISTRY = ROOT / "config/registry.csv"
+# What the schema fills in.
+DEFAULTS = {
+    "data": "data",
+    "split": "clean",
+    "preprocess": {"median": 3},
+    "combinations": {},
+    "pretrained": {},
+    "budget": "smoke",
+    "method_settings": {},
+    "precision": "float32",
+}
+OF_A_DATASET = {
+    "published_name": None,
+    "simulated": False,
+    "split": None,
+    "leave_out": [],
+    "registration": None,
+}
+
+
+def configuration(folder, datasets=None, **changes):
+    """tests/tiny.yaml with its defaults filled in, the data and results in a folder; datasets besides its own."""
+    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
+    named = {**tiny["datasets"], **(datasets or {})}
+    config = {**DEFAULTS, **tiny, "data": str(folder), "results": str(folder / "results"), **changes}
+    return config | {"datasets": {name: {**OF_A_DATASET, **entry} for name, entry in named.items()}}
+
+
+def dataset(role, modality="T1", **entry):
+    """An entry of `datasets`, without its source."""
+    return {"title": "own", "modality": modality, "role": role, "skull_strip": "none", **entry}
+
+
+def scan_table(folder, name, scans):
+    """A dataset's source: a table of {subject: file} below a folder, whose files are made, empty."""
+    rows = "".join(f"{subject},T1,{file},,{file}\n" for subject, file in scans.items())
+    (folder / name).write_text(f"subject,modality,scan,brain,lesion\n{rows}")
+    for file in scans.values():
+        (folder / file).touch()
+    return {"kind": "table", "table": str(folder / name)}
+
+
+def subject_list(folder, name, text):
+    """A subject list; its path."""
+    (folder / name).write_text(text)
+    return str(folder / name)

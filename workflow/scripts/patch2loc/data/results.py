@@ -1,0 +1,176 @@
+"""Where every result of a run is, below the folder `results` of its configuration.
+
+Each method of `Results` names one kind of result.  Without arguments it gives a pattern, such as
+"results/heatmaps/{method}/{dataset}/fold{fold}", with arguments the path of one result.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Folders with one folder for each dataset, and in it one for each scan.
+RAW, PREPROCESSED = "raw", "preprocessed"
+PROVENANCE = ".provenance.json"  # of a file, beside it
+CRATE = "ro-crate-metadata.json"
+READABLE = {"markdown": ".md", "latex": ".tex", "html": ".html"}  # formats of a table for people
+METRICS = {
+    "metrics": "",
+    "at_thresholds": "_thresholds",
+    "released_code": "_released_code",
+    "curves": "_curves",
+}
+
+# Results of version 0.1, as patterns below the results, and their names since.
+FORMER_NAMES = {
+    "heatmaps_scan_space": "heatmaps_native_space",
+    "heatmaps/*/*/*/native": "heatmaps/{method}/{dataset}/fold{fold}/as_published",
+    "tables/transfer.csv": "tables/domain_shift.csv",
+    "tables/variants.csv": "tables/released_code.csv",
+    "metrics/*/*/fold*_variants.csv": "metrics/{method}/{dataset}/fold{fold}_released_code.csv",
+    "*/patch2loc_dense": "{folder}/patch2loc_unpadded",
+    "*/patch2loc_robust_dense": "{folder}/patch2loc_robust_unpadded",
+}
+
+Fold = int | str
+
+
+def former_results_note(root: str | Path) -> str:
+    """A sentence about results of version 0.1, whose names have changed; "" where there are none.
+
+    Args:
+        root: the folder of a run's results; it need not exist.
+    """
+    former = [name for name in FORMER_NAMES if any(Path(root).glob(name))]
+    if not former:
+        return ""
+    renamed = "; ".join(f"{name} is {FORMER_NAMES[name]} now" for name in former)
+    return (
+        f"{root}: results of version 0.1 found ({renamed}; CHANGELOG.md has the whole list). Every job runs again, and "
+        "nothing of what has a former name is read or removed: remove it when you need it no more, or choose another "
+        "folder as `results`."
+    )
+
+
+@dataclass(frozen=True)
+class Results:
+    """Paths of the results of a run, below the folder `root`."""
+
+    root: str
+
+    def raw_folder(self) -> str:
+        """Folder of the simulated and converted scans of every dataset."""
+        return f"{self.root}/{RAW}"
+
+    def raw_dataset(self, dataset: str = "{dataset}") -> str:
+        """Folder of a dataset's simulated or converted scans; simulated cohorts are called phantom_{cohort}."""
+        return f"{self.raw_folder()}/{dataset}"
+
+    def raw(self, dataset: str = "{dataset}", subject: str = "{subject}") -> str:
+        """Folder of a subject's simulated or converted scans."""
+        return f"{self.raw_dataset(dataset)}/{subject}"
+
+    def preprocessed_folder(self) -> str:
+        """Folder of the preprocessed scans of every dataset."""
+        return f"{self.root}/{PREPROCESSED}"
+
+    def preprocessed_dataset(self, dataset: str = "{dataset}") -> str:
+        """Folder of a dataset's preprocessed scans."""
+        return f"{self.preprocessed_folder()}/{dataset}"
+
+    def preprocessed(self, dataset: str = "{dataset}", subject: str = "{subject}") -> str:
+        """Folder of a preprocessed scan, with its masks and its quality control."""
+        return f"{self.preprocessed_dataset(dataset)}/{subject}"
+
+    def cohort(self, dataset: str = "{dataset}", cohort: str = "{cohort}") -> str:
+        """List of preprocessed scans that can be used: "all", or those of a role in a fold."""
+        return f"{self.root}/cohorts/{dataset}/{cohort}.json"
+
+    def landmarks(self, modality: str = "{modality}", fold: Fold = "{fold}") -> str:
+        """Nyul landmarks."""
+        return f"{self.root}/landmarks/{modality}/fold{fold}.json"
+
+    def training(self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}") -> str:
+        """Folder of a training: its model, its history, and checkpoints while it runs."""
+        return f"{self.root}/models/{method}/{modality}/fold{fold}"
+
+    def model(self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}") -> str:
+        """Trained model."""
+        return f"{self.training(method, modality, fold)}/model.safetensors"
+
+    def history(self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}") -> str:
+        """Losses of a training."""
+        return f"{self.training(method, modality, fold)}/history.csv"
+
+    def heatmaps(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
+        """Folder of the heatmaps of a dataset's test scans, on the grid."""
+        return f"{self.root}/heatmaps/{method}/{dataset}/fold{fold}"
+
+    def validation_heatmaps(
+        self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}"
+    ) -> str:
+        """Folder of the heatmaps of a dataset's validation scans, on the grid."""
+        return f"{self.root}/heatmaps_validation/{method}/{dataset}/fold{fold}"
+
+    def native_space_heatmaps(
+        self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}"
+    ) -> str:
+        """Folder of the heatmaps of a dataset's test scans, on the voxels of the scans as they came."""
+        return f"{self.root}/heatmaps_native_space/{method}/{dataset}/fold{fold}"
+
+    def calibration(
+        self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}"
+    ) -> str:
+        """Folder of a calibration: location and scale of a score at every place."""
+        return f"{self.root}/calibration/{method}/{modality}/fold{fold}"
+
+    def patches(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
+        """Table of a dataset's patches."""
+        return f"{self.root}/patches/{method}/{dataset}/fold{fold}.parquet"
+
+    def metrics(
+        self,
+        method: str = "{method}",
+        dataset: str = "{dataset}",
+        fold: Fold = "{fold}",
+        *,
+        kind: str = "metrics",
+    ) -> str:
+        """Table of an evaluation.  kind: a key of METRICS: of every subject, at every threshold, and so on."""
+        return f"{self.root}/metrics/{method}/{dataset}/fold{fold}{METRICS[kind]}.csv"
+
+    def table(self, name: str = "{table}", suffix: str = ".csv") -> str:
+        """A table of the report, in the format of its suffix."""
+        return f"{self.root}/tables/{name}{suffix}"
+
+    def figure(self, name: str = "{figure}", suffix: str = ".png") -> str:
+        """A figure of the report, in the format of its suffix."""
+        return f"{self.root}/figures/{name}{suffix}"
+
+    def learning_curve(
+        self, modality: str = "{modality}", fold: Fold = "{fold}", suffix: str = ".png"
+    ) -> str:
+        """Figure of the losses of a training of Patch2Loc."""
+        return self.figure(f"learning_curve_{modality}_fold{fold}", suffix)
+
+    def report(self) -> str:
+        """The report, one page."""
+        return f"{self.root}/report.html"
+
+    def viewer(self) -> str:
+        """Folder of the viewer."""
+        return f"{self.root}/report"
+
+    def crate(self) -> str:
+        """What every result is, for machines."""
+        return f"{self.root}/{CRATE}"
+
+    def crate_workflow(self) -> str:
+        """Folder of the workflow and the configuration that made the results."""
+        return f"{self.root}/workflow"
+
+    def log(self, name: str) -> str:
+        """Log of a job.  name: of the rule and of the job's wildcards."""
+        return f"{self.root}/logs/{name}.log"
+
+    def benchmark(self, name: str) -> str:
+        """Time and memory of a job.  name: of the rule and of the job's wildcards."""
+        return f"{self.root}/benchmarks/{name}.tsv"
