@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.vocabulary import Landmarks, Modality
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
@@ -40,7 +40,7 @@ class Model(TypedDict):
     preprocess: dict[str, Any]
     preprocess_code: NotRequired[str]
     state: dict[str, Any]
-    landmarks: dict[str, Any]
+    landmarks: Landmarks
     grid: ModelGrid
     training_subjects: list[str]
     validation_subjects: list[str]

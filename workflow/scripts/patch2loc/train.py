@@ -17,7 +17,7 @@ from patch2loc.engine.device import Device
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import method
 from patch2loc.models import Model, load_model, save_model
-from patch2loc.provenance.record import describe, digest, write_sidecar
+from patch2loc.provenance.record import Description, describe, digest, write_sidecar
 from patch2loc.standardize import StandardizedScans
 
 # Columns of an empty history, of a method that is not trained in steps: those of `patch2loc.network.training.train`.
@@ -159,10 +159,10 @@ def write_model(fitted: FittedModel, model_path: str | Path, history_path: str |
     """Write the history as CSV, the model, and its provenance beside it."""
     write_csv(history_path, fitted.history)
     save_model(model_path, fitted.model)
-    write_sidecar(model_path, fitted.model["provenance"])
+    write_sidecar(model_path, cast(Description, fitted.model["provenance"]))
 
 
-def _checkpoint(folder: Path, provenance: dict[str, Any], device: Device) -> Path:
+def _checkpoint(folder: Path, provenance: Description, device: Device) -> Path:
     """The checkpoint of a fit, named after all that it depends on: nothing else may go on from it.
 
     Other checkpoints in the folder are removed.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.vocabulary import Landmarks, Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork
@@ -128,15 +128,12 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     return {name: parameters[name].detach().to(value.dtype).numpy() for name, value in expected.items()}
 
 
-def read_landmarks(path: str | Path) -> dict[str, Any]:
-    """Read Nyul landmarks.
+def read_landmarks(path: str | Path) -> Landmarks:
+    """Read intensity landmarks (Nyul et al. 2000).
 
     Args:
         path: File landmarks/{modality}/fold{n}.json of the workflow, or an .npy of intensity-normalization's
             `save_standard_histogram`: two rows, the standard scale and the percentiles.
-
-    Returns:
-        percentiles (n,), standard_scale (n,), and of the workflow's file the protocol of the scans and the subjects.
 
     Raises:
         InputError: The file is neither, or its numbers do not increase.
@@ -145,7 +142,7 @@ def read_landmarks(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".npy":
             scale, percentiles = np.load(path, allow_pickle=False).astype(float).tolist()
-            landmarks: dict[str, Any] = {"percentiles": percentiles, "standard_scale": scale}
+            landmarks: Landmarks = {"percentiles": percentiles, "standard_scale": scale}
         else:
             landmarks = read_json(path)
             percentiles, scale = landmarks["percentiles"], landmarks["standard_scale"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.data import volumes
+from patch2loc.data.results import Results
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.score.calibration import calibrated_validation, read_calibration, read_heatmaps
@@ -77,9 +78,8 @@ class HeldOutHeatmaps:
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: Modality, *, fold: int) -> Heatmaps:
     """Find the heatmaps of an evaluated method in the results folder of a run."""
-    scored_method = base_method(method)
-    calibration = Path(results, "calibration", scored_method, modality, f"fold{fold}")
+    paths, scored_method = Results(str(results)), base_method(method)
     return Heatmaps(
-        Path(results, "heatmaps", scored_method, dataset, f"fold{fold}", subfolder(method)),
-        calibration if is_calibrated(method) else None,
+        Path(paths.heatmaps(scored_method, dataset, fold), subfolder(method)),
+        Path(paths.calibration(scored_method, modality, fold)) if is_calibrated(method) else None,
     )
