@@ -54,8 +54,11 @@ class ScoredDataset:
 class ViewerEntry(TypedDict):
     """A scored scan in the viewer's index.
 
-    file: path relative to the folder.  written: true if the file is there.  why: reason for which the scan was
-    selected.  score: of the scan as a whole, `scan_score`.  None where a key does not apply.
+    Attributes:
+        file: path relative to the viewer's folder.
+        written: true if the file is there.
+        why: reason for which the scan was selected, if it was.
+        score: of the scan as a whole (`scan_score`), as the next three None if it does not apply.
     """
 
     dataset: str
@@ -76,7 +79,11 @@ class ViewerEntry(TypedDict):
 class ViewerIndex(TypedDict):
     """Index of a viewer's folder.
 
-    labels: of the methods.  color_map: that the page starts with.  color_maps: {name: base64 of 256 colors}.
+    Attributes:
+        labels: of the methods.
+        fold: of the models that scored.
+        color_map: that the page starts with.
+        color_maps: {name: base64 of 256 colors, red, green and blue bytes}.
     """
 
     methods: list[str]
