@@ -52,8 +52,8 @@ def main() -> None:
     )
     parser.add_argument("--training-patches", type=int, help="train on so many, as the paper does")
     chosen = parser.parse_args()
-    where = device.choose(chosen.device, chosen.threads)
-    able = device.precision("auto", where)
+    where = device.select_device(chosen.device, chosen.threads)
+    able = device.select_precision("auto", where)
     precisions = ["float32"] if able == "float32" else ["float32", "bfloat16"]
     if where == "cuda":
         precisions.append("float16")

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from patch2loc.configuration.method_names import configured, evaluated
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data.scans import Scan, read_cohort
-from patch2loc.data.volumes import read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read_mask
 from patch2loc.evaluate.subjects import rank_scan
-from patch2loc.metrics.ranking import measures
+from patch2loc.metrics.ranking import ranking_metrics
 from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def main() -> None:
     for path in parser.parse_args().configuration:
         update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
     results, folds = Path(configuration["results"]), configuration["folds"]
-    voxel_ml = configuration["grid"]["spacing"] ** 3 / 1000
+    voxel_ml = isotropic_voxel_ml(configuration["grid"]["spacing"])
     rows = []
     for dataset, about in configuration["datasets"].items():
         if about["role"] != "lesion" or "split" in about:
@@ -48,7 +48,7 @@ def main() -> None:
         for method in tqdm(
             evaluated(configured(configuration["methods"], METHODS)), desc=dataset, unit="method"
         ):
-            of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold) for fold in folds]
+            of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold=fold) for fold in folds]
             for scan, truth in zip(scans, truths, strict=True):
                 found = [heatmaps.read(scan.subject) for heatmaps in of_folds]
                 each = [auprc(heatmap, *truth) for heatmap in found]
@@ -71,12 +71,12 @@ def main() -> None:
 
 def truth_of(scan: Scan, voxel_ml: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Brain mask and lesion of a scan, (x, y, z) boolean, and voxels of the lesion off the grid."""
-    return read_mask(scan.mask), read_mask(scan.lesion), round(scan.lost_lesion()[0] / voxel_ml)
+    return read_mask(scan.mask), read_mask(scan.lesion), round(scan.lost_lesion().ml / voxel_ml)
 
 
 def auprc(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> float:
     """AUPRC of a scan's heatmap, as in the tables."""
-    return measures(rank_scan(heatmap, mask, lesion, lost))["auprc"]
+    return ranking_metrics(rank_scan(heatmap, mask, lesion, lost))["auprc"]
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def counted(configuration: dict, method: str, fold: int, modality: str, share: f
         if (about["role"], about["modality"]) != ("healthy", modality):
             continue
         tested = f"test_fold{fold}" if dataset == cohort else "all"
-        heatmaps = heatmaps_of(results, method, dataset, modality, fold)
+        heatmaps = heatmaps_of(results, method, dataset, modality, fold=fold)
         for scan in read_cohort(results / f"cohorts/{dataset}/{tested}.json"):
             heatmap = heatmaps.read(scan.subject)
             for name, step in STEPS.items():

@@ -38,7 +38,7 @@ def main() -> None:
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
     results, datasets = Path(configuration["results"]), configuration["datasets"]
-    where = device.choose(configuration["device"], chosen.threads)
+    where = device.select_device(configuration["device"], chosen.threads)
     rows = []
     for name in chosen.datasets or [name for name, about in datasets.items() if about["role"] == "lesion"]:
         model = load_model(results / f"models/patch2loc/{datasets[name]['modality']}/fold0/model.safetensors")

@@ -25,7 +25,7 @@ from patch2loc.evaluate.subjects import evaluate_subject, rank_scan
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.metrics.ranking import Ranking
-from patch2loc.metrics.released_code import variants
+from patch2loc.metrics.released_code import released_code_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (192, 192, 100)
@@ -47,9 +47,9 @@ def main() -> None:
         ranking = rank_scan(heatmap, mask, lesion)
         tasks = {
             "main metrics": partial(evaluate_subject, heatmap, mask, lesion, SPACING**3 / 1000),
-            "variants": partial(variants, heatmap, mask, lesion),
+            "variants": partial(released_code_metrics, heatmap, mask, lesion),
             "curves": partial(curves, ranking, above_shares),
-            "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, SPACING),
+            "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, spacing=SPACING),
         }
         about = {"scores": kind, "thresholds": np.unique(heatmap[mask]).size, "brain_voxels": mask.sum()}
         rows += [{"task": task, **about, "seconds": round(seconds(run), 3)} for task, run in tasks.items()]

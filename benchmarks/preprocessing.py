@@ -41,7 +41,7 @@ def main(folder: str, pictures: str) -> None:
         subject = path.name.removesuffix("_t1.nii.gz")
         brain = path.with_name(f"{subject}_brain.nii.gz")
         begun = time.process_time()
-        qc = preprocess_scan(path, "T1", atlas, grid, brain, settings={"skull_strip": "atlas"}).qc
+        qc = preprocess_scan(path, "T1", atlas, grid, brain_path=brain, settings={"skull_strip": "atlas"}).qc
         seconds = time.process_time() - begun
         row = {
             "subject": subject,

@@ -82,7 +82,9 @@ def at_1_mm(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarr
     finer = affine.astype(float).copy()
     finer[:3, :3] = affine[:3, :3] / size
     shape = tuple(np.round(np.array(array.shape) * size).astype(int).tolist())
-    return resample_like(array, affine, shape, finer, sitk.Transform(3, sitk.sitkIdentity)), finer
+    return resample_like(
+        array, affine, sitk.Transform(3, sitk.sitkIdentity), shape=shape, target_affine=finer
+    ), finer
 
 
 def ours(scan: np.ndarray, mask: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[str, dict, float]:
@@ -90,9 +92,11 @@ def ours(scan: np.ndarray, mask: np.ndarray, affine: np.ndarray, atlas: Atlas) -
     with one_thread():
         begun = time.process_time()
         transform, _ = register(scan, mask, affine, atlas)
-        volume = resample_like(scan, affine, atlas.mask.shape, atlas.affine, transform)
+        volume = resample_like(scan, affine, transform, shape=atlas.mask.shape, target_affine=atlas.affine)
         registered = time.process_time()
-        moved = resample_like(mask, affine, atlas.mask.shape, atlas.affine, transform) > 0.5
+        moved = (
+            resample_like(mask, affine, transform, shape=atlas.mask.shape, target_affine=atlas.affine) > 0.5
+        )
         before = time.process_time()
         correct_bias(volume, moved, atlas.affine)
         after = time.process_time()

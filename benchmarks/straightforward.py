@@ -36,7 +36,7 @@ def straightforward(
         outputs = []
         for part in torch.from_numpy(voxels).split(AT_ONCE[where]):
             x, y, z = part.to(where).T
-            cut = patches.cut(padded, z, x, y, patch)
+            cut = patches.cut(padded, z, x, y, patch=patch)
             with torch.autocast(where, PRECISIONS[precision], enabled=precision != "float32"):
                 outputs.append(network(cut, patches.location(z, volume.shape[2])))
         return tuple(torch.cat(output).float().cpu().numpy() for output in zip(*outputs, strict=True))

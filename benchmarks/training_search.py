@@ -41,7 +41,7 @@ def main() -> None:
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
     results, training = Path(configuration["results"]), configuration["training"]
-    where = device.choose(configuration["device"], chosen.threads)
+    where = device.select_device(configuration["device"], chosen.threads)
     dataset = configuration["training_data"][chosen.modality]
     landmarks = read_json(results / f"landmarks/{chosen.modality}/fold0.json")
     pools = [

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from patch2loc.data.scans import read_cohort
-from patch2loc.evaluate.patch_analysis import cohort_patches
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import read_json
 from patch2loc.method_interface import method
 from patch2loc.metrics.location_error import healthy_location_errors
@@ -107,7 +107,7 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
         if about.get("simulated"):
             continue  # the same scans again
         errors = healthy_location_errors(
-            cohort_patches(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"), "cpu")
+            analyze_patches(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"), "cpu")
         )
         kind = PATIENTS if about["role"] == "lesion" else ELSEWHERE
         rows += [

@@ -30,8 +30,7 @@ from patch2loc.methods.patch2loc_unpadded import unpadded
 from patch2loc.network.inference import DenseNetwork, predict
 from patch2loc.network.location import LocationNetwork
 from patch2loc.network.sampling import PatchPool
-from patch2loc.network.training import Settings, train
-from patch2loc.network.training import published as trained_published
+from patch2loc.network.training import Settings, paper_network, train
 from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="of training that are timed")
     chosen = parser.parse_args()
-    where = device.choose(chosen.device, chosen.threads)
+    where = device.select_device(chosen.device, chosen.threads)
     torch.manual_seed(0)
     rows = []
     for (case, of_case), slices in zip(CASES.items(), chosen.slices, strict=True):
@@ -119,7 +118,7 @@ def training(of_case: tuple, repeats: int, steps: int, where: str) -> list[dict]
         validations=2,
         seed=0,
     )
-    builds = {"published": trained_published, "unpadded": unpadded}
+    builds = {"published": paper_network, "unpadded": unpadded}
     times: dict[str, list[float]] = {way: [] for way in builds}
     for _ in range(repeats):
         for way, build in builds.items():

@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--slices", type=int, default=2)
     chosen = parser.parse_args()
-    where = device.choose(chosen.device, chosen.threads)
-    precision = device.precision("auto", where)
+    where = device.select_device(chosen.device, chosen.threads)
+    precision = device.select_precision("auto", where)
     volume, mask = brain()
     lesion = np.zeros(GRID, bool)
     lesion[80:110, 80:110, 40:60] = True

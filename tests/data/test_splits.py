@@ -114,7 +114,7 @@ def test_published_lists_are_used_only_when_asked_for_and_their_overlaps_are_tol
     path = SPLITS / "ixi_published.csv"
     with pytest.raises(InputError, match="set `split: published`"):
         splits.roles(path, 3)
-    counts = splits.overlaps({fold: splits.roles(path, fold, published=True) for fold in range(5)})
+    counts = splits.overlaps({fold: splits.roles(path, fold, published_lists=True) for fold in range(5)})
     expected = published_splits.problems(published)
     for name in splits.OVERLAPS:
         assert counts[name].tolist() == expected[name]

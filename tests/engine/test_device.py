@@ -10,8 +10,8 @@ from patch2loc.errors import InputError
 
 CLAIM = """
 import sys
-from patch2loc.engine.device import claimed
-print(claimed(2, sys.argv[1]), flush=True)
+from patch2loc.engine.device import claim_gpu
+print(claim_gpu(2, sys.argv[1]), flush=True)
 sys.stdin.read()
 """
 
@@ -58,13 +58,13 @@ def test_every_process_claims_a_gpu_of_its_own_and_gives_it_back_when_killed(cla
 )
 def test_half_precision_is_chosen_where_a_processor_multiplies_it(monkeypatch, able, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert device.precision("auto", "cpu") == expected
-    assert device.precision("float32", "cpu") == "float32"
-    assert device.precision("bfloat16", "cpu") == "bfloat16"
+    assert device.select_precision("auto", "cpu") == expected
+    assert device.select_precision("float32", "cpu") == "float32"
+    assert device.select_precision("bfloat16", "cpu") == "bfloat16"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused():
-    assert device.choose("auto") == "cpu"
+    assert device.select_device("auto") == "cpu"
     with pytest.raises(InputError, match=r"cuda found, .* expected, .* device: auto or cpu"):
-        device.choose("cuda")
+        device.select_device("cuda")

@@ -25,7 +25,7 @@ from patch2loc.files import sha256, write_json
 from patch2loc.models import load_model, save_model
 from patch2loc.provenance.record import digest
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
 SHAPE = (12, 10, 4)
 # A method that says what it was given: planning must not run it, fitting does.
@@ -200,15 +200,19 @@ def fitted(tmp_path):
     def fit(folder, name, place="here", **weights):
         save_model(tmp_path / "needed.safetensors", {"state": {"place": place}})
         path = tmp_path / folder / "model.safetensors"
-        published = {
-            key: {"checksum": f"sha256:{sha256(file)}", "file": "", "url": ""}
-            for key, file in weights.items()
-        }
-        fit_model(
-            name, scans[:2], scans[2:3], tmp_path / "landmarks.json", {"seed": 1}, {"modality": "T1", "fold": 0},
-            "code", "cpu", path, path.parent / "history.csv", 1, weights, published,
-            {"patch2loc": tmp_path / "needed.safetensors"} if name == "toyneeds.method" else {},
-        )  # fmt: skip
+        fitted = fit_model(
+            FitJob(name, "T1", 0, {"seed": 1}, {}, "code", "cpu"),
+            training=scans[:2],
+            validation=scans[2:3],
+            landmarks_path=tmp_path / "landmarks.json",
+            checkpoint_folder=path.parent,
+            weights={
+                key: PretrainedWeights(file, {"checksum": f"sha256:{sha256(file)}", "file": "", "url": ""})
+                for key, file in weights.items()
+            },
+            needed_models={"patch2loc": tmp_path / "needed.safetensors"} if name == "toyneeds.method" else {},
+        )
+        write_model(fitted, path, path.parent / "history.csv")
         return path
 
     return fit

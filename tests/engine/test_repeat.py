@@ -15,7 +15,7 @@ from patch2loc.files import write_json
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 # On one GPU, as its library may add up in another order: share of the norm of the weights.
 SAME_GPU = 1e-3
@@ -42,21 +42,18 @@ test_repeat.fit(Path(sys.argv[4]), "again")
 def fit(folder, name, where="cpu", threads=1):
     """Train on scans in a folder, as the script of the rule does; the model's file, in the folder `name`."""
     before = torch.get_num_threads()
-    where = device.choose(where, threads)
+    where = device.select_device(where, threads)
     scans = [write_scan(folder, f"s{number}", number) for number in range(4)]
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
-    fit_model(
-        "patch2loc",
-        scans[:3],
-        scans[3:],
-        folder / "landmarks.json",
-        {**SETTINGS, "spacing": 2.0, "precision": "float32"},
-        {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
-        "code",
-        where,
-        folder / name / "model.safetensors",
-        folder / name / "history.csv",
+    settings = {**SETTINGS, "spacing": 2.0, "precision": "float32"}
+    fitted = fit_model(
+        FitJob("patch2loc", "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", where),
+        training=scans[:3],
+        validation=scans[3:],
+        landmarks_path=folder / "landmarks.json",
+        checkpoint_folder=folder / name,
     )
+    write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     torch.set_num_threads(before)
     return folder / name / "model.safetensors"
 
@@ -137,7 +134,7 @@ def test_a_gpu_trains_twice_to_the_same_weights_within_a_bound(tmp_path):
 
 @needs_gpu
 def test_a_gpu_scores_as_a_processor_does(first, tmp_path):
-    where = device.choose("cuda")
+    where = device.select_device("cuda")
     on_gpu = heatmap(first, tmp_path, where)
     assert off(on_gpu, heatmap(first, tmp_path)) < GPU_SCORE
     assert np.array_equal(heatmap(first, tmp_path, where), on_gpu)

@@ -11,7 +11,7 @@ from patch2loc.files import read_csv, write_csv, write_json
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.metrics.ranking import rank
-from patch2loc.metrics.released_code import variants
+from patch2loc.metrics.released_code import released_code_metrics
 from patch2loc.score.calibration import calibrated_validation, fit_calibration
 
 SHAPE = (30, 30, 10)
@@ -146,13 +146,13 @@ def test_a_name_may_look_like_a_number_or_like_nothing(scored, tmp_path):
 def test_thresholds_are_those_of_the_validation_scans_and_what_is_lost_counts(scored, scan):
     found = evaluate_scans(**scored)
     thresholds = [Threshold(HEALTHY, quantile, 2.0) for quantile in QUANTILES]
-    expected = detections(*scan, thresholds, 2.0, lost_ml=32 * 0.008, lost_lesions=1)
+    expected = detections(*scan, thresholds, spacing=2.0, lost_ml=32 * 0.008, lost_lesions=1)
     pd.testing.assert_frame_equal(found.at_thresholds.drop(columns="subject"), pd.DataFrame(expected))
     (row,) = found.at_thresholds.iloc[:1].to_dict("records")
     assert (row["subject"], row["lesions"], row["lesions_found"]) == ("sub-1", 2, 1)
     assert row["sensitivity"] == pytest.approx(16 / 64)
-    (row,) = found.variants.to_dict("records")
-    assert row == {"subject": "sub-1", **variants(*scan, lost=32)}
+    (row,) = found.released_code.to_dict("records")
+    assert row == {"subject": "sub-1", **released_code_metrics(*scan, lost=32)}
     assert row["auprc"] == found.metrics["auprc"].item()
 
 

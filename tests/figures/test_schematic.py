@@ -103,7 +103,7 @@ def test_the_maps_are_those_of_the_whole_scan_in_the_slice_with_most_lesion(
     example = inference_example("tumor", volume, mask, lesion, network=network, stride=stride)
     assert example.z == 3
     assert example.lesion.sum() == 24
-    whole = score_volume(volume, mask, location_network, PATCH, stride)
+    whole = score_volume(volume, mask, location_network, PATCH, stride=stride)
     for name, values in example.maps.items():
         np.testing.assert_allclose(values, whole[name][:, :, 3], rtol=1e-4, atol=1e-4)
     assert (np.isfinite(example.maps["score"]) == mask[:, :, 3]).all()

@@ -164,14 +164,18 @@ def lesion(array=DRAWN, affine=STRAIGHT, labels=None, read=read_lesion_of):
     def make(folder):
         path = folder / "lesion.nii.gz"
         path.write_bytes(gzip.compress(nifti(array, affine)))
-        given = [] if read is read_mask_of else [labels]
-        return lambda: read(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT, *given)
+        options = {} if read is read_mask_of else {"labels": labels}
+        return lambda: read(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT, **options)
 
     return make
 
 
-def brain_of(found, method="given"):
-    return lambda folder: lambda: brain_mask(folder / "scan.nii.gz", VOXELS, STRAIGHT, found, None, method)
+def brain_of(mask, method="given"):
+    return lambda folder: (
+        lambda: brain_mask(
+            folder / "scan.nii.gz", VOXELS, STRAIGHT, method=method, given_mask=mask, atlas=None
+        )
+    )
 
 
 def stroke(folder):
@@ -233,7 +237,11 @@ MASKS = {
         "scan.*: no brain mask found, one expected .*; give one, or set skull_strip",
     ),
     "nothing above zero in a stripped scan": (
-        lambda folder: lambda: brain_mask(folder / "scan.nii.gz", -VOXELS, STRAIGHT, None, None, "none"),
+        lambda folder: (
+            lambda: brain_mask(
+                folder / "scan.nii.gz", -VOXELS, STRAIGHT, method="none", given_mask=None, atlas=None
+            )
+        ),
         r"scan.*: brain mask of 0\.0 ml found",
     ),
     "stroke outside the brain": (

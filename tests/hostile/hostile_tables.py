@@ -116,7 +116,7 @@ TABLES = {
     "header alone": (table(HEAD), "own.csv: no scan of modality T1; add its rows"),
     "list without subjects": (
         listed("subject,fold0\n"),
-        "own.csv: no subject found, one at least expected; add a row",
+        "own.csv: no subject found, at least one expected; add a row",
     ),
     "empty table": (
         table(""),
@@ -198,7 +198,7 @@ TABLES = {
         "own.csv: no validation subject found in fold0",
     ),
     "published counts that are none": (
-        listed("subject,has_t2,test,train_fold0,val_fold0\na,1,x,1,0\n", published=True),
+        listed("subject,has_t2,test,train_fold0,val_fold0\na,1,x,1,0\n", published_lists=True),
         "own.csv: 1 subjects without a count in test .a.; write 0, 1",
     ),
     "published list unasked": (

@@ -176,14 +176,14 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
     mask[:10] = True
     drawn = np.zeros(grid.shape, bool)
     straight = sitk.AffineTransform(3)
-    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == []
     assert report["source_ml"] == 0
     drawn[8:10, 5, 5] = drawn[10:12, 5, 5] = True
-    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == []
     drawn[12, 5, 5] = True
-    _, report = carry_lesion(drawn, affine, grid, straight, mask)
+    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == [
         "0.02 of 0.04 ml of the lesion outside the brain on the grid, at most 50% expected"
     ]
@@ -198,7 +198,7 @@ def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(tmp_pat
     volumes.write(tmp_path / "lesion.nii.gz", drawn, atlas.affine)
     settings = {"skull_strip": "none", "registration": "none", "bias_correction": False}
     found = preprocess_scan(
-        tmp_path / "scan.nii.gz", "T1", atlas, grid, lesion=tmp_path / "lesion.nii.gz", settings=settings
+        tmp_path / "scan.nii.gz", "T1", atlas, grid, lesion_path=tmp_path / "lesion.nii.gz", settings=settings
     )
     assert [flag for flag in found.qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
     assert found.qc["lesion"]["source_ml"] == pytest.approx(0.125)

@@ -10,13 +10,13 @@ from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.methods import asymmetry, oracle, random, zscore
-from patch2loc.metrics.ranking import measures, rank
+from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.score.scoring import score_scans
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 CPU = "cpu"
 SETTINGS = {"patch": 4, "seed": 5, "spacing": 2.0, "precision": "float32"}
@@ -127,7 +127,9 @@ def test_a_random_score_follows_from_the_seed_and_the_scan_alone():
     np.testing.assert_array_equal(few[chosen], first[0][chosen])  # whichever voxels are asked for
     assert np.isnan(few[~chosen]).all()
     lesion = volumes_[1] > 0.9
-    assert measures(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(lesion.mean(), abs=0.02)
+    assert ranking_metrics(rank(first[0].ravel(), lesion.ravel()))["auprc"] == pytest.approx(
+        lesion.mean(), abs=0.02
+    )
 
 
 def test_the_oracle_is_the_share_of_lesion_in_the_patch_around_a_voxel():
@@ -160,10 +162,14 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
     for name in ("oracle", "thresh"):
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
-        fit_model(
-            name, scans, scans[:1], tmp_path / "landmarks.json", SETTINGS, {"modality": "T1", "fold": 0}, "code",
-            CPU, model, model.with_name("history.csv"),
-        )  # fmt: skip
+        fitted = fit_model(
+            FitJob(name, "T1", 0, SETTINGS, {}, "code", CPU),
+            training=scans,
+            validation=scans[:1],
+            landmarks_path=tmp_path / "landmarks.json",
+            checkpoint_folder=model.parent,
+        )
+        write_model(fitted, model, model.with_name("history.csv"))
         original, written = volumes.write, []
 
         def stopping(path, array, affine, original=original, written=written):
@@ -175,7 +181,15 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         with monkeypatch.context() as patched:
             patched.setattr(volumes, "write", stopping)
             with pytest.raises(KeyboardInterrupt):
-                score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+                score_scans(
+                    model,
+                    scans,
+                    tmp_path / name / "fold0",
+                    device=CPU,
+                    stride=1,
+                    median_filter=1,
+                    code="code",
+                )
         write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
         again = []
         with monkeypatch.context() as patched:
@@ -184,7 +198,9 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 "write",
                 lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
             )
-            score_scans(model, scans, tmp_path / name / "fold0", CPU, 1, 1, "code")
+            score_scans(
+                model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
+            )
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh": 0}
     found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")

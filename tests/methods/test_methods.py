@@ -16,7 +16,7 @@ from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash
 from patch2loc.score.scoring import score_scans
 from patch2loc.standardize import fit_landmarks, standardize
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 SHAPE = (12, 10, 4)
 TOY = '''
@@ -71,14 +71,20 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     name = "toypackage.method"
     model_path = tmp_path / name / "model.safetensors"
     settings = method_settings.complete(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
-    fit_model(
-        name, scans[:2], scans[2:3], tmp_path / "landmarks.json", settings, {"modality": "T1", "fold": 0},
-        code_hash(name, "patch2loc.train"), "cpu", model_path, tmp_path / name / "history.csv",
-    )  # fmt: skip
+    fitted = fit_model(
+        FitJob(name, "T1", 0, settings, {}, code_hash(name, "patch2loc.train"), "cpu"),
+        training=scans[:2],
+        validation=scans[2:3],
+        landmarks_path=tmp_path / "landmarks.json",
+        checkpoint_folder=model_path.parent,
+    )
+    write_model(fitted, model_path, tmp_path / name / "history.csv")
     model = load_model(model_path)
     assert model["method"] == name
     assert model["state"]["factor"] == 20.0  # short: 2, times the package's own weight
-    score_scans(model_path, scans[3:], tmp_path / "heatmaps", "cpu", 1, 1, "code")
+    score_scans(
+        model_path, scans[3:], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=1, code="code"
+    )
     heatmap, _ = volumes.read(tmp_path / "heatmaps" / "s3.nii.gz")
     volume, mask = scans[3].read()
     expected = 20 * np.abs(standardize(volume, mask, landmarks) - model["state"]["mean"])

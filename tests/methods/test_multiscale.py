@@ -220,9 +220,11 @@ def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
     state, _ = unbroken()
     ((volume, mask),) = scans(1, 4)
     predicted = patch2loc_multiscale.predictor(state, CPU)
-    table = patch_table(volume, mask, np.zeros_like(mask), state["patch"], predicted)
+    table = patch_table(volume, mask, np.zeros_like(mask), patch=state["patch"], predict=predicted)
     middle = state["networks"]["patch12"]
-    of_one = patch_table(volume, mask, np.zeros_like(mask), 12, patch2loc.predictor(middle, CPU))
+    of_one = patch_table(
+        volume, mask, np.zeros_like(mask), patch=12, predict=patch2loc.predictor(middle, CPU)
+    )
     places = ["x", "y", "z", "brain_fraction"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()

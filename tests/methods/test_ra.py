@@ -186,7 +186,7 @@ def test_optimizers_take_turns():
         yield (network.second - network.first.detach()).square().sum()
 
     history = train_in_steps(
-        network, steps, None, losses_of, lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
+        network, steps, None, losses_of, validate=lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
         steps=1, batch=1, validations=1, unit="slices", checkpoint=None, progress=lambda _: None,
     )  # fmt: skip
     assert network.first.item() == 1  # half of the gradient, -2, away from 0
@@ -288,7 +288,9 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
         assert maps[name].dtype == np.float32
         assert np.array_equal(np.isfinite(maps[name]), mask)
         np.testing.assert_array_equal(maps[name], again[name])
-    common, as_published = heatmaps_with(model, "cpu", 1, 1, "float32")(volume, mask)
+    common, as_published = heatmaps_with(model, "cpu", stride=1, median_filter=1, precision="float32")(
+        volume, mask
+    )
     np.testing.assert_allclose(common[mask], maps["score"][mask])
     np.testing.assert_allclose(
         as_published[mask], maps["as_published"][mask]

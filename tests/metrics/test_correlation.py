@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 from patch2loc.metrics.correlation import lesion_correlations, partial_patches, spearman
 from patch2loc.metrics.summary import resampling_counts
 from patch2loc.tables.formats import to_markdown
-from patch2loc.tables.inputs import read_published
+from patch2loc.tables.inputs import read_printed
 from patch2loc.tables.table2 import COLUMNS, table2, table2_layout
 
 DATASETS = {
@@ -16,8 +16,8 @@ DATASETS = {
 
 
 @pytest.fixture
-def published(request):
-    return read_published(request.config.rootpath / "config/published/table2.csv")
+def printed(request):
+    return read_printed(request.config.rootpath / "config/published/table2.csv")
 
 
 def patches(subjects=6, per_subject=40, seed=0, slope=1.0):
@@ -75,9 +75,9 @@ def test_correlations_of_too_few_or_incomplete_patches():
     assert lesion_correlations([table])["n_patches"].eq(7).all()
 
 
-def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(published):
+def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(printed):
     folds = [patches(seed=1), patches(seed=2)]
-    table = table2({"BraTS21": folds, "phantom_ms": [patches(seed=3, slope=0)]}, DATASETS, published)
+    table = table2({"BraTS21": folds, "phantom_ms": [patches(seed=3, slope=0)]}, DATASETS, printed)
     assert list(table.columns) == COLUMNS
     values = table.set_index(["dataset", "patches", "quantity"]).sort_index()
     row = values.loc[("BraTS21", "all", "score")]
@@ -94,17 +94,17 @@ def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(
     assert "| 40 |" in markdown
 
 
-def test_table2_without_any_partial_patch_shows_a_dash(published):
+def test_table2_without_any_partial_patch_shows_a_dash(printed):
     table = patches()
     table["lesion_fraction"] = np.where(table["lesion_fraction"] > 0.5, 0.05, 0.0)
-    found = table2({"phantom_ms": [table]}, DATASETS, published)
+    found = table2({"phantom_ms": [table]}, DATASETS, printed)
     assert found.loc[found["patches"] == "partial", "spearman"].isna().all()
     assert "| Score | – [–] |" in to_markdown(table2_layout(found, DATASETS))
     assert "0 / 0" in to_markdown(table2_layout(found, DATASETS))
 
 
-def test_published_table_is_whole(published):
-    assert len(published) == 3 * 4
+def test_published_table_is_whole(printed):
+    assert len(printed) == 3 * 4
 
 
 def test_the_interval_is_that_of_the_mean_over_folds_with_the_same_subjects_drawn():

@@ -8,7 +8,7 @@ from patch2loc.metrics.curves import (
     SHARES,
     curve_table,
     dice_above,
-    place_of_best_mean,
+    index_of_best_mean,
     precision_at_recalls,
 )
 from patch2loc.metrics.ranking import best_dice, rank
@@ -92,7 +92,7 @@ def test_healthy_scans_have_a_header_alone():
 
 def test_the_best_threshold_is_that_of_the_mean_and_the_first_of_equals():
     dice = [np.array([0.9, 0.5, 0.6]), np.array([0.1, 0.5, 0.4]), np.full(3, np.nan)]
-    assert place_of_best_mean(dice) == 0
-    assert place_of_best_mean([*dice, np.array([0.0, 0.3, 0.4])]) == 2
+    assert index_of_best_mean(dice) == 0
+    assert index_of_best_mean([*dice, np.array([0.0, 0.3, 0.4])]) == 2
     with pytest.raises(ValueError, match="no validation scan with a lesion"):
-        place_of_best_mean(dice[2:])
+        index_of_best_mean(dice[2:])

@@ -31,7 +31,7 @@ MASK = block((2, 38), (2, 28), (2, 18))
 def at(threshold, heatmap, lesion, spacing=SPACING, **lost):
     given = Threshold(HEALTHY, 0.95, threshold)
     (row,) = detections(
-        np.where(MASK, heatmap, np.nan).astype(np.float32), MASK, lesion, [given], spacing, **lost
+        np.where(MASK, heatmap, np.nan).astype(np.float32), MASK, lesion, [given], spacing=spacing, **lost
     )
     assert (row["kind"], row["quantile"], row["threshold"]) == given
     return row

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from patch2loc.metrics.ranking import average_precision, best_dice, measures, rank
-from patch2loc.metrics.released_code import STEPS, bisected_dice, variants, with_background
+from patch2loc.metrics.ranking import average_precision, best_dice, rank, ranking_metrics
+from patch2loc.metrics.released_code import STEPS, bisected_dice, released_code_metrics, with_background
 
 
 @pytest.fixture(params=[-3.0, 0.0, 2.0])
@@ -25,12 +25,12 @@ def dice(found, lesion, missed=0):
 def test_background_at_zero_is_the_grid_with_zeros(scan):
     heatmap, mask, lesion = scan
     filled = np.where(mask, heatmap, 0)
-    row = variants(heatmap, mask, lesion)
+    row = released_code_metrics(heatmap, mask, lesion)
     assert row["auprc_background_zero"] == pytest.approx(
         average_precision_score(lesion.ravel(), filled.ravel())
     )
     assert row["best_dice_background_zero"] == pytest.approx(best_dice(filled, lesion))
-    with_lost = variants(heatmap, mask, lesion, lost=9)
+    with_lost = released_code_metrics(heatmap, mask, lesion, lost=9)
     assert with_lost["auprc_background_zero"] == pytest.approx(average_precision(filled, lesion, 9))
     assert with_lost["best_dice_background_zero"] == pytest.approx(best_dice(filled, lesion, 9))
 
@@ -38,7 +38,7 @@ def test_background_at_zero_is_the_grid_with_zeros(scan):
 def test_what_is_not_varied_is_the_protocol(scan):
     heatmap, mask, lesion = scan
     missed = int((lesion & ~mask).sum()) + 9
-    row = variants(heatmap, mask, lesion, lost=9)
+    row = released_code_metrics(heatmap, mask, lesion, lost=9)
     assert row["auprc"] == average_precision(heatmap[mask], lesion[mask], missed)
     assert row["best_dice"] == best_dice(heatmap[mask], lesion[mask], missed)
 
@@ -48,10 +48,10 @@ def test_background_above_confident_brain_costs_precision():
     mask[3:7, 3:7, 3:7] = True
     lesion = np.zeros(mask.shape, bool)
     lesion[4, 4, 4] = True
-    row = variants(np.where(mask, np.where(lesion, -1.0, -2.0), np.nan), mask, lesion)
+    row = released_code_metrics(np.where(mask, np.where(lesion, -1.0, -2.0), np.nan), mask, lesion)
     assert row["auprc"] == 1
     assert row["auprc_background_zero"] == pytest.approx(1 / (1000 - 64 + 1))
-    above = variants(np.where(mask, np.where(lesion, 1.0, -2.0), np.nan), mask, lesion)
+    above = released_code_metrics(np.where(mask, np.where(lesion, 1.0, -2.0), np.nan), mask, lesion)
     assert above["auprc_background_zero"] == 1
 
 
@@ -60,7 +60,9 @@ def test_more_voxels_in_a_ranking_are_as_if_they_had_been_ranked(scan):
     before = rank(heatmap[mask], lesion[mask], missed=20)
     score = np.append(heatmap[mask], np.full(50, 0.5))
     truth = np.append(lesion[mask], np.arange(50) < 12)
-    assert measures(with_background(before, 0.5, 12, 38)) == measures(rank(score, truth, missed=8))
+    assert ranking_metrics(with_background(before, 0.5, 12, 38)) == ranking_metrics(
+        rank(score, truth, missed=8)
+    )
 
 
 def test_bisection_is_the_best_of_the_thresholds_that_it_visits(scan):
@@ -95,4 +97,4 @@ def test_bisection_finds_nothing_where_no_score_is_positive_and_nothing_is_nan()
 
 def test_a_healthy_scan_has_no_variants(scan):
     heatmap, mask, _ = scan
-    assert np.isnan(list(variants(heatmap, mask, np.zeros(mask.shape, bool)).values())).all()
+    assert np.isnan(list(released_code_metrics(heatmap, mask, np.zeros(mask.shape, bool)).values())).all()

@@ -134,8 +134,8 @@ def test_the_engine_goes_on_from_a_kill_to_the_same_weights(tmp_path, stop_after
     with monkeypatch.context() as patched:
         patched.setattr(training.PatchPool, "one_slice_each", killed)
         with pytest.raises(Killed):
-            training.train(cohort(3), cohort(2, seed=9), SETTINGS, checkpoint, said.append)
-    resumed = training.train(cohort(3), cohort(2, seed=9), SETTINGS, checkpoint, said.append)
+            training.train(cohort(3), cohort(2, seed=9), SETTINGS, checkpoint, progress=said.append)
+    resumed = training.train(cohort(3), cohort(2, seed=9), SETTINGS, checkpoint, progress=said.append)
     step = 3 * stop_after + (seconds == 0)
     assert f"going on from step {step} of {SETTINGS.steps}" in said
     same_training(resumed, whole)

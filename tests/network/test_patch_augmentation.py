@@ -91,7 +91,7 @@ def test_an_edge_loses_one_voxel_or_none():
 def test_patches_are_drawn_with_their_margin_at_the_same_places():
     rng = np.random.default_rng(1)
     scans = [(rng.uniform(0.5, 1, (40, 36, 3)).astype(np.float32), np.ones((40, 36, 3), bool))]
-    wide = PatchPool(scans, 12, "cpu", lambda cut, _: cut, margin=3)
+    wide = PatchPool(scans, 12, "cpu", change=lambda cut, _: cut, margin=3)
     usual = PatchPool(scans, 12, "cpu")
     cut, place, height = wide.draw(generator(5), 64)
     expected, same_place, same_height = usual.draw(generator(5), 64)

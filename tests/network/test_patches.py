@@ -9,7 +9,7 @@ def test_a_patch_holds_the_rows_and_columns_around_its_voxel():
     image = rng.random((2, 20, 16)).astype(np.float32)
     padded = np.pad(image, ((0, 0), (4, 4), (4, 4)))
     index, x, y = torch.tensor([0, 1, 1]), torch.tensor([0, 10, 19]), torch.tensor([0, 7, 15])
-    cut = patches.cut(patches.pad_slices(torch.from_numpy(image), 8), index, x, y, 8)
+    cut = patches.cut(patches.pad_slices(torch.from_numpy(image), 8), index, x, y, patch=8)
     for n in range(3):
         i, a, b = int(index[n]), int(x[n]), int(y[n])
         # In padded coordinates voxel a is at a + 4, so rows a - 4 .. a + 3 of the slice are a .. a + 7.

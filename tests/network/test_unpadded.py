@@ -172,7 +172,9 @@ def test_single_patches_equal_the_dense_pass():
     padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), 12)
     x, y = torch.tensor([[0, 36, 5, 18], [0, 29, 22, 7]])
     dense = ready.predict_slice(padded[1], x, y, 33.0)
-    single = ready.predict_patches(padded, torch.ones(4, dtype=torch.long), x, y, torch.full((4,), 33.0))
+    single = ready.predict_patches(
+        padded, torch.ones(4, dtype=torch.long), x, y, location=torch.full((4,), 33.0)
+    )
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 
@@ -210,8 +212,8 @@ def unpadded(settings):
     return UnpaddedNetwork(settings.patch, settings.widths)
 
 
-def trained(settings, *more, build=unpadded):
-    return training.train(cohort(3), cohort(2, seed=9), settings, *more, build=build)
+def trained(settings, *more, build=unpadded, **others):
+    return training.train(cohort(3), cohort(2, seed=9), settings, *more, build=build, **others)
 
 
 def test_training_learns_where_patches_come_from():
@@ -242,8 +244,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(training.PatchPool, "one_slice_each", killed)
         with pytest.raises(Killed):
-            trained(SETTINGS, checkpoint, said.append)
-    same_training(trained(SETTINGS, checkpoint, said.append), whole)
+            trained(SETTINGS, checkpoint, progress=said.append)
+    same_training(trained(SETTINGS, checkpoint, progress=said.append), whole)
     assert f"going on from step 6 of {SETTINGS.steps}" in said
 
 
@@ -272,7 +274,7 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
         maps["score"][mask], abnormality(*expected, voxels, shape)["score"], rtol=1e-4, atol=1e-4
     )
     assert np.isnan(maps["score"][~mask]).all()
-    table = patch_table(volume, mask, np.zeros_like(mask), 8, predicted)
+    table = patch_table(volume, mask, np.zeros_like(mask), patch=8, predict=predicted)
     places = table[["x", "y", "z"]].to_numpy()
     assert len(table) > 4
     np.testing.assert_allclose(

@@ -100,7 +100,7 @@ def test_small_lesion_survives_and_milliliters_add_up(grid):
     lesion[118:122, 118:122, 175:200] = True  # the grid ends at 182
     mask = np.ones(grid.shape, bool)
     mask[:35] = False
-    carried, report = carry_lesion(lesion, affine, grid, sitk.AffineTransform(3), mask)
+    carried, report = carry_lesion(lesion, affine, grid, transform=sitk.AffineTransform(3), mask=mask)
     parts = report["lost_to_grid_ml"] + report["lost_to_mask_ml"] + report["kept_ml"]
     assert parts == pytest.approx(report["source_ml"], abs=1e-5)
     assert report["source_ml"] == pytest.approx(lesion.sum() * 0.8**3 / 1000, abs=1e-5)
@@ -126,7 +126,7 @@ def test_a_lesion_that_shrinks_on_its_way_to_the_grid_is_accounted_for():
     )  # from the grid to the scan: a grid voxel takes more of the scan along each axis
     larger.Scale(1.25)
     grid = Grid((40, 40, 40), 1.0, (0.0, 0.0, 0.0))
-    _, report = carry_lesion(lesion, affine, grid, larger, np.ones(grid.shape, bool))
+    _, report = carry_lesion(lesion, affine, grid, transform=larger, mask=np.ones(grid.shape, bool))
     assert report["scale"] == pytest.approx(1.25**-3, abs=1e-6)
     assert report["grid_ml"] == pytest.approx(report["source_ml"] * report["scale"], rel=0.1)
     assert report["lesions_source"] == report["lesions_in_view"] == 1
@@ -179,14 +179,14 @@ def test_same_input_same_bytes_on_any_number_of_threads(result, scan, atlas, gri
 
 
 def test_folder_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("disk full")
 
     folder = tmp_path / "subject"
     folder.mkdir()
     (folder / "T1.nii.gz").write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(quality, "picture", fail)
+        patch.setattr(quality, "write_picture", fail)
         with pytest.raises(OSError, match="disk full"):
             write_preprocessed(folder, result)
     assert [path.name for path in tmp_path.iterdir()] == ["subject"]
@@ -236,9 +236,9 @@ def test_bad_masks_are_named(scan, moved, atlas, grid, tmp_path):
     for name in ("shape", "shifted"):
         for kind in ("brain", "lesion"):
             with pytest.raises(InputError, match=name):
-                preprocess_scan(scan, "T1", atlas, grid, **{kind: tmp_path / f"{name}.nii.gz"})
+                preprocess_scan(scan, "T1", atlas, grid, **{f"{kind}_path": tmp_path / f"{name}.nii.gz"})
     with pytest.raises(InputError, match="brain mask of 0"):
-        preprocess_scan(scan, "T1", atlas, grid, brain=tmp_path / "nothing.nii.gz")
+        preprocess_scan(scan, "T1", atlas, grid, brain_path=tmp_path / "nothing.nii.gz")
     with pytest.raises(InputError, match="no brain mask"):
         preprocess_scan(scan, "T1", atlas, grid)
 
@@ -278,7 +278,7 @@ def test_a_doubtful_registration_is_flagged(moved, atlas, grid, tmp_path):
 
 
 def test_an_error_of_itk_names_the_scan(scan, atlas, grid, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("ITK ERROR\nitk::ERROR: all samples map outside the moving image")
 
     monkeypatch.setattr("patch2loc.preprocess.scan.register", fail)
@@ -287,12 +287,12 @@ def test_an_error_of_itk_names_the_scan(scan, atlas, grid, monkeypatch):
 
 
 def test_the_atlas_explains_a_registered_brain_and_not_a_shuffled_one(result, atlas, grid):
-    likeness = quality.correlation_ratio(result.volume, result.mask, result.atlas, grid)
+    likeness = quality.correlation_ratio(result.volume, result.mask, result.atlas_on_grid, grid)
     assert likeness == pytest.approx(result.qc["correlation_ratio"], abs=0.02)
     assert likeness > 0.8
     shuffled = result.volume.copy()
     shuffled[result.mask] = np.random.default_rng(0).permutation(shuffled[result.mask])
-    assert quality.correlation_ratio(shuffled, result.mask, result.atlas, grid) < 0.02
+    assert quality.correlation_ratio(shuffled, result.mask, result.atlas_on_grid, grid) < 0.02
 
 
 def test_the_released_code_smooths_along_edges(scan, result, atlas, grid):

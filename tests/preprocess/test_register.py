@@ -11,7 +11,7 @@ from patch2loc.data import volumes
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.atlas import Atlas, load_atlas
 from patch2loc.preprocess.images import coarser, one_thread, read_scan
-from patch2loc.preprocess.register import as_affine, lps, matrix, pair, register, until_it_stays
+from patch2loc.preprocess.register import as_affine, climb_until_stable, lps, matrix, prepare_pair, register
 from patch2loc.preprocess.skull_strip import find_brain
 
 DATA = SHARED / "data"
@@ -36,7 +36,7 @@ def atlas():
 def error(move, kind, atlas):
     image, affine = moved_brain(atlas, move)
     with one_thread():
-        transform, _ = register(image, image > 0, affine, atlas, kind)
+        transform, _ = register(image, image > 0, affine, atlas, kind=kind)
     return distance(matrix(transform), move, atlas)
 
 
@@ -62,7 +62,7 @@ def test_random_poses_of_30_degrees_and_40_mm_come_back(kind, atlas):
         brain = scanned(atlas.mask.astype(np.float32), atlas.affine, move)[0] >= 0.5
         image = image * 3 + random.normal(0, 12, image.shape).astype(np.float32)
         with one_thread():
-            transform, _ = register(image, brain, affine, atlas, kind)
+            transform, _ = register(image, brain, affine, atlas, kind=kind)
         errors.append(distance(matrix(transform), move, atlas))
     print(f"{kind}: mean {np.mean(errors):.2f} mm, largest {np.max(errors):.2f} mm")
     assert np.max(errors) < TARGET_MM
@@ -71,21 +71,21 @@ def test_random_poses_of_30_degrees_and_40_mm_come_back(kind, atlas):
 def test_rigid_stays_rigid(atlas):
     move = rigid((-20, 5, 10), (-20, 15, 5)) @ np.diag([0.93, 0.93, 0.93, 1.0])
     image, affine = moved_brain(atlas, move)
-    transform, _ = register(image, image > 0, affine, atlas, "rigid")
+    transform, _ = register(image, image > 0, affine, atlas, kind="rigid")
     np.testing.assert_allclose(np.linalg.svd(matrix(transform)[:3, :3])[1], 1.0, atol=1e-6)
 
 
 def test_a_scan_in_atlas_space_is_left_as_it_is(atlas):
     with one_thread():
-        transform, value = register(atlas.image, atlas.mask, atlas.affine, atlas, "none")
-        _, fitted = register(atlas.image, atlas.mask, atlas.affine, atlas, "affine")
+        transform, value = register(atlas.image, atlas.mask, atlas.affine, atlas, kind="none")
+        _, fitted = register(atlas.image, atlas.mask, atlas.affine, atlas, kind="affine")
     np.testing.assert_array_equal(matrix(transform), np.eye(4))
     assert value == pytest.approx(fitted, rel=0.05)  # hardly anything fits the atlas better than itself
 
 
 def test_polar_parts_of_a_known_map():
     move = rigid((10, 0, 0), (5, 6, 7)) @ np.diag([0.8, 1.0, 1.25, 1.0])
-    rotation, scale, shear = quality.parts(move)
+    rotation, scale, shear = quality.rotation_scale_shear(move)
     np.testing.assert_allclose(rotation, (-10, 0, 0), atol=1e-6)
     np.testing.assert_allclose(scale, (1.25, 1.0, 0.8), atol=1e-6)
     np.testing.assert_allclose(shear, 0, atol=1e-6)
@@ -134,7 +134,7 @@ def test_a_moved_head_is_found_where_it_was_moved_to(name, atlas):
         with one_thread():
             brain, start = find_brain(image, grid, atlas)
             for kind, transforms in found.items():
-                transforms.append(matrix(register(image, brain, grid, atlas, kind, start)[0]))
+                transforms.append(matrix(register(image, brain, grid, atlas, kind=kind, start=start)[0]))
     for kind, (still, *moved) in found.items():
         errors = [
             distance(move @ still, transform, atlas)
@@ -186,6 +186,6 @@ def rigid_between(fixed, mask, fixed_affine, moving, moving_affine, guess):
     start.SetTranslation((flip @ ((guess @ center)[:3] - center[:3])).tolist())
     small = coarser(moving, moving_affine, 2.0)
     for spacing in (8.0, 4.0):
-        compared = pair(Atlas(image, inside, affine, "scan"), *small, spacing)
-        start, _ = until_it_stays(compared, start)
+        pair = prepare_pair(Atlas(image, inside, affine, "scan"), *small, spacing)
+        start, _ = climb_until_stable(pair, start)
     return matrix(as_affine(start))

@@ -66,7 +66,9 @@ def test_the_mask_of_another_program_is_taken(method, command, head, tmp_path, m
     install(tmp_path / "bin", command, FAKE, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     array, affine, brain = head
-    found, start = brain_mask(tmp_path / "scan.nii.gz", array, affine, None, None, method)
+    found, start = brain_mask(
+        tmp_path / "scan.nii.gz", array, affine, method=method, given_mask=None, atlas=None
+    )
     assert start is None
     np.testing.assert_array_equal(found, brain)
     assert "given -i" in capfd.readouterr().out
@@ -87,7 +89,7 @@ def test_a_program_that_fails_leaves_the_scan_out(head, tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=r"scan\.nii\.gz: hd-bet ended with status 3 and no mask.*no weights here"
     ):
-        brain_mask(tmp_path / "scan.nii.gz", *head[:2], None, None, "hd-bet")
+        brain_mask(tmp_path / "scan.nii.gz", *head[:2], method="hd-bet", given_mask=None, atlas=None)
 
 
 def test_brain_of_a_simulated_t2_head_is_found(tmp_path):
@@ -101,7 +103,7 @@ def test_brain_of_a_simulated_t2_head_is_found(tmp_path):
         "T2",
         t2,
         common_grid(t2, (96, 96, 50), 2.0),
-        tmp_path / "brain.nii.gz",
+        brain_path=tmp_path / "brain.nii.gz",
         settings={"skull_strip": "atlas"},
     )
     assert found.qc["brain_dice_with_truth"] > 0.92
@@ -124,6 +126,6 @@ def test_brain_of_a_real_head_is_found(subject, allowed):
     folder = DATA / "ixi_t1_2mm"
     scan, brain = (folder / f"{subject}_{name}.nii.gz" for name in ("t1", "brain"))
     grid = common_grid(atlas, (96, 96, 50), 2.0)
-    found = preprocess_scan(scan, "T1", atlas, grid, brain, settings={"skull_strip": "atlas"})
+    found = preprocess_scan(scan, "T1", atlas, grid, brain_path=brain, settings={"skull_strip": "atlas"})
     assert found.qc["brain_dice_with_truth"] > 0.94
     assert [flag for flag in found.qc["flags"] if not flag.startswith(allowed)] == []

@@ -91,7 +91,9 @@ def run(tmp_path):
 @pytest.fixture
 def crated(run):
     results, made, sources = run
-    write_crate(results, made, DATASETS, CONFIGURATION, sources, CITATION)
+    write_crate(
+        results, made, datasets=DATASETS, configuration=CONFIGURATION, sources=sources, citation=CITATION
+    )
     return results
 
 
@@ -173,7 +175,9 @@ def test_the_same_results_give_the_same_crate(run):
     results, made, sources = run
     texts = []
     for _ in range(2):
-        write_crate(results, made, DATASETS, CONFIGURATION, sources, CITATION)
+        write_crate(
+            results, made, datasets=DATASETS, configuration=CONFIGURATION, sources=sources, citation=CITATION
+        )
         texts.append((results / CRATE).read_bytes())
     assert texts[0] == texts[1]
 
@@ -196,7 +200,14 @@ def test_a_folder_without_provenance_is_no_run(run, tmp_path):
     _, _, sources = run
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no \*\.provenance\.json"):
-        write_crate(tmp_path / "empty", [], DATASETS, CONFIGURATION, sources, CITATION)
+        write_crate(
+            tmp_path / "empty",
+            [],
+            datasets=DATASETS,
+            configuration=CONFIGURATION,
+            sources=sources,
+            citation=CITATION,
+        )
 
 
 def test_a_run_of_the_papers_size_stays_small(tmp_path, run):
@@ -219,5 +230,5 @@ def test_a_run_of_the_papers_size_stays_small(tmp_path, run):
                 described = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00"}
                 write_json(f"{path}.provenance.json", {"inputs": inputs, **described})
                 jobs.append(job(results, "evaluate", [], [path.relative_to(results)]))
-    write_crate(results, jobs, datasets, {}, sources, CITATION)
+    write_crate(results, jobs, datasets=datasets, configuration={}, sources=sources, citation=CITATION)
     assert (results / CRATE).stat().st_size < 1.5e6  # of 1,811 scans, which the paper has twice as many of

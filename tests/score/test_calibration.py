@@ -184,8 +184,8 @@ def test_a_stored_calibration_is_the_one_that_was_fitted(tmp_path):
     fitted = fit_calibration(healthy(5), spacing=4.0)
     write_calibration(tmp_path / "calibration/patch2loc/T1/fold0", fitted, np.diag([4, 4, 4, 1.0]))
     (heatmap,) = healthy(1, seed=3)
-    shown = heatmaps_of(tmp_path, "patch2loc_calibrated", "ms", "T1", 0)
-    plain = heatmaps_of(tmp_path, "patch2loc", "ms", "T1", 0)
+    shown = heatmaps_of(tmp_path, "patch2loc_calibrated", "ms", "T1", fold=0)
+    plain = heatmaps_of(tmp_path, "patch2loc", "ms", "T1", fold=0)
     assert shown.path("a") == plain.path("a") == tmp_path / "heatmaps/patch2loc/ms/fold0/a.nii.gz"
     write(plain.path("a"), heatmap, np.diag([4, 4, 4, 1.0]))
     np.testing.assert_array_equal(shown.read("a"), fitted.apply(heatmap))

@@ -13,16 +13,17 @@ from patch2loc.configuration.method_registry import METHODS
 from patch2loc.configuration.method_settings import complete
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import cohort_patches
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model
 from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardized
-from patch2loc.train import fit_model
+from patch2loc.train import FitJob, fit_model, write_model
 
 REST = {"spacing": 2.0, "precision": "float32"}
+SCORING = {"device": CPU, "stride": 1, "median_filter": 3, "code": "code"}
 SHORTER = {
     "steps": 3,
     "batch": 2,
@@ -46,19 +47,15 @@ def scans(tmp_path):
 
 def fit(folder, scans, name="patch2loc", code="code"):
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
-    fit_model(
-        name,
-        scans[:3],
-        scans[3:4],
-        folder / "landmarks.json",
-        settings_of(name),
-        {"modality": "T1", "fold": 0, "atlas": "icbm152", "preprocess": {}},
-        code,
-        CPU,
-        folder / name / "model.safetensors",
-        folder / name / "history.csv",
-        models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
+    fitted = fit_model(
+        FitJob(name, "T1", 0, settings_of(name), {"atlas": "icbm152", "preprocess": {}}, code, CPU),
+        training=scans[:3],
+        validation=scans[3:4],
+        landmarks_path=folder / "landmarks.json",
+        checkpoint_folder=folder / name,
+        needed_models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
     )
+    write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     return folder / name / "model.safetensors"
 
 
@@ -129,7 +126,7 @@ def test_thresh_is_the_share_of_darker_brain():
 def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
     model = fit(tmp_path, scans, "zscore")
     whole, folder = tmp_path / "whole", tmp_path / "fold0"
-    score_scans(model, scans, whole, CPU, 1, 3, "code")
+    score_scans(model, scans, whole, **SCORING)
     scored = []
     original = volumes.write
 
@@ -141,12 +138,12 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
 
     monkeypatch.setattr(volumes, "write", stopping)
     with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans, folder, CPU, 1, 3, "code")
+        score_scans(model, scans, folder, **SCORING)
     assert not folder.exists()
     monkeypatch.setattr(volumes, "write", original)
     written = []
     monkeypatch.setattr(volumes, "write", lambda *given: (written.append(given[0]), original(*given)))
-    score_scans(model, scans, folder, CPU, 1, 3, "code")
+    score_scans(model, scans, folder, **SCORING)
     assert len(written) == 2  # four of six were kept
     assert {path.name for path in folder.iterdir()} == {"seconds.csv", *(f"s{n}.nii.gz" for n in range(6))}
     for path in whole.glob("*.nii.gz"):
@@ -157,7 +154,7 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
 @pytest.mark.parametrize("kills", [1, 2, 3, 4])
 def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path, scans, monkeypatch, kills):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
-    score_scans(model, scans[4:], tmp_path / "whole", CPU, 1, 3, "code")
+    score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
     original, renamed = os.replace, []
 
     def stopping(source, target):
@@ -169,9 +166,9 @@ def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path,
 
     monkeypatch.setattr(os, "replace", stopping)
     with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+        score_scans(model, scans[4:], folder, **SCORING)
     monkeypatch.setattr(os, "replace", original)
-    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    score_scans(model, scans[4:], folder, **SCORING)
     whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == whole
     for name in whole:
@@ -181,7 +178,7 @@ def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path,
 
 def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
-    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    score_scans(model, scans[4:], folder, **SCORING)
     assert {path.name for path in (folder / "as_published").iterdir()} == {
         "seconds.csv",
         "s4.nii.gz",
@@ -191,12 +188,14 @@ def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, sca
     volume, mask = read_standardized(scans[5], landmarks)
     score = method("ae").scorer(state, CPU)(volume, mask, mask)["score"]
     found, _ = volumes.read(folder / "as_published" / "s5.nii.gz")
-    np.testing.assert_allclose(found, as_published(score, mask, 2.0, 3, 5), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found, as_published(score, mask, 2.0, erosion=3, median=5), rtol=1e-4, atol=1e-6
+    )
     common, _ = volumes.read(folder / "s5.nii.gz")
     assert np.array_equal(np.isfinite(common), np.isfinite(found))
     assert not np.allclose(common[mask], found[mask])
     (folder / "as_published").rename(tmp_path / "before")
-    score_scans(model, scans[4:], folder, CPU, 1, 3, "code")
+    score_scans(model, scans[4:], folder, **SCORING)
     for path in (tmp_path / "before").glob("*.nii.gz"):
         assert (folder / "as_published" / path.name).read_bytes() == path.read_bytes()
 
@@ -205,7 +204,15 @@ def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):
     partial = tmp_path / "fold0.partial"
     partial.mkdir()
     (partial / "stale.nii.gz").write_text("from another model")
-    score_scans(fit(tmp_path, scans, "zscore"), scans, tmp_path / "fold0", CPU, 1, 3, "code")
+    score_scans(
+        fit(tmp_path, scans, "zscore"),
+        scans,
+        tmp_path / "fold0",
+        device=CPU,
+        stride=1,
+        median_filter=3,
+        code="code",
+    )
     assert not (tmp_path / "fold0" / "stale.nii.gz").exists()
 
 
@@ -220,7 +227,7 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
     volumes.write(scans[5].lesion, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
-    table = cohort_patches(model, scans[5:], CPU)
+    table = analyze_patches(model, scans[5:], CPU)
     assert set(table["x"]) <= {4, 12, 20}
     assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
     assert not table.duplicated(["x", "y", "z"]).any()

@@ -28,7 +28,7 @@ def test_the_native_score_is_the_median_of_the_masked_map():
     mask = ndimage.binary_dilation(np.pad(np.ones((1, 1, 1), bool), 9), iterations=8)
     values = rng.uniform(size=mask.shape).astype(np.float32)
     beyond = ndimage.binary_dilation(mask)
-    found = as_published(np.where(beyond, values, np.nan), mask, 2.0, 2, 5)
+    found = as_published(np.where(beyond, values, np.nan), mask, 2.0, erosion=2, median=5)
     assert np.array_equal(np.isfinite(found), mask)
     masked = np.pad(np.where(eroded(mask, 2), values, 0), 2, mode="symmetric")
     for x, y, z in np.argwhere(mask)[::50]:
@@ -42,11 +42,12 @@ def test_on_a_grid_of_1_mm_widths_are_of_2_mm(shape):
     values = np.zeros(shape, np.float32)
     values[6:8, 4:6, 2:4] = 8.0
     values[6, 4, 2] = 0.0
-    without_median = as_published(values, mask, 1.0, 1, 1)
+    without_median = as_published(values, mask, 1.0, erosion=1, median=1)
     expected = np.zeros(shape)
     expected[6:8, 4:6, 2:4] = 7.0  # the mean of a cube
     np.testing.assert_allclose(without_median, expected)
-    assert not as_published(values, mask, 1.0, 3, 1).any()  # less than 6 mm from the edge: all of it is rim
+    # Less than 6 mm from the edge: all of it is rim.
+    assert not as_published(values, mask, 1.0, erosion=3, median=1).any()
 
 
 def test_coarser_grids_are_taken_as_they_are():

@@ -41,7 +41,7 @@ def assert_golden(network: nn.Module, count: int) -> None:
     rng = np.random.default_rng(0)
     index, x, y = rng.integers(2, size=count), *rng.integers(192, size=(2, count))
     padded = patches.pad_slices(torch.from_numpy(reference["image"]), 24)
-    cut = patches.cut(padded, *map(torch.from_numpy, (index, x, y)), 24)
+    cut = patches.cut(padded, *map(torch.from_numpy, (index, x, y)), patch=24)
     place = patches.location(torch.from_numpy(reference["slice_index"])[index], int(reference["n_slices"]))
     with torch.no_grad():
         mean, log_variance = network(cut, place)

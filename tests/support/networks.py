@@ -45,7 +45,7 @@ def patch_by_patch(volume, voxels, network, patch):
     x, y, z = torch.from_numpy(voxels).T
     with torch.no_grad():
         mean, log_variance = network(
-            patches.cut(padded, z, x, y, patch), patches.location(z, volume.shape[2])
+            patches.cut(padded, z, x, y, patch=patch), patches.location(z, volume.shape[2])
         )
     return mean.numpy(), log_variance.numpy()
 

@@ -43,7 +43,7 @@ def scanned(image, affine, move):
     center = move @ affine @ np.append((np.array(image.shape) - 1) / 2, 1)
     grid = np.diag([2.0, 2.0, 2.0, 1.0])
     grid[:3, 3] = center[:3] - (size - 1)
-    return resample_like(image, affine, (size, size, size), grid, back), grid
+    return resample_like(image, affine, back, shape=(size, size, size), target_affine=grid), grid
 
 
 def distance(first, second, atlas):

@@ -57,11 +57,11 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
             {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0, "lesions_source": 1, "lesions_in_view": 1}},
         )
         for method, shown in {"patch2loc": score, "zscore": np.abs(score - 5)}.items():
-            path = heatmaps_of(folder, method, name, "T1", 0).path(scan.subject)
+            path = heatmaps_of(folder, method, name, "T1", fold=0).path(scan.subject)
             write(path, np.where(mask, shown, np.nan), GRID.affine)
         row = evaluate_scores(score[mask], lesion[mask], MISSED if role == "lesion" else 0)
         rows.append({"subject": scan.subject, **row, "lesion_ml": lesion.sum() * 0.008 + 2 * lost})
         scans.append(scan)
-    heatmaps = {method: heatmaps_of(folder, method, name, "T1", 0) for method in METHODS}
+    heatmaps = {method: heatmaps_of(folder, method, name, "T1", fold=0) for method in METHODS}
     metrics = None if role == "unlabeled" else pd.DataFrame(rows)
     return ScoredDataset(name, name.capitalize(), role, True, scans, heatmaps, metrics)

@@ -11,7 +11,7 @@ from patch2loc.tables.comparison import (
     signed_rank,
 )
 from patch2loc.tables.formats import to_latex, to_markdown
-from patch2loc.tables.released_code import VARIANT_COLUMNS, variant_layout, variant_table
+from patch2loc.tables.released_code import RELEASED_CODE_COLUMNS, released_code_layout, released_code_table
 
 DATASETS = {
     "strokes": {"title": "strokes", "modality": "T1", "simulated": True},
@@ -109,27 +109,27 @@ def test_the_comparison_reads_by_dataset_with_signs_and_marks(scores):
     assert lines[-1].startswith("At 2 mm. Mean over scans of the first method less the second")
 
 
-def variants(bisected):
+def released_code(bisected):
     fold = metrics([0.5, 0.7], [0.3, 0.4])
     return fold.assign(best_dice_bisection=bisected, best_dice_background_zero=0.6, auprc_background_zero=0.1)
 
 
-def test_variants_stand_beside_the_protocol():
-    by_fold = {("thresh", "ms"): [variants([0.4, 0.7]), variants([0.5, 0.6])]}
-    table = variant_table(by_fold, DATASETS)
-    assert list(table.columns) == VARIANT_COLUMNS
+def test_choices_of_the_released_code_stand_beside_the_protocol():
+    by_fold = {("thresh", "ms"): [released_code([0.4, 0.7]), released_code([0.5, 0.6])]}
+    table = released_code_table(by_fold, DATASETS)
+    assert list(table.columns) == RELEASED_CODE_COLUMNS
     row = table.set_index("variant").loc["best_dice_bisection"]
     assert (row["mean"], row["mean_protocol"]) == pytest.approx((0.55, 0.6))
     assert (row["difference"], row["ci_low"], row["ci_high"]) == pytest.approx((-0.05, -0.05, -0.05))
     assert table.set_index("variant").loc["auprc_background_zero", "difference"] == pytest.approx(0.1 - 0.35)
-    layout = variant_layout(table, DATASETS, "At 2 mm.")
+    layout = released_code_layout(table, DATASETS, "At 2 mm.")
     expected = "| thresh, Dice, ten steps of bisection | 60.00 | 55.00 | −5.00 | −5.00 to −5.00 |"
     assert expected in to_markdown(layout)
     assert "$-$5.00 to $-$5.00" in to_latex(layout)
     assert "**MS, T2: 2 scans**" in to_markdown(layout)
 
 
-def test_healthy_scans_have_no_variants():
-    none = variants(np.nan).assign(best_dice=np.nan, auprc=np.nan)
+def test_healthy_scans_have_no_metrics_of_the_released_code():
+    none = released_code(np.nan).assign(best_dice=np.nan, auprc=np.nan)
     none[["best_dice_background_zero", "auprc_background_zero"]] = np.nan
-    assert variant_table({("thresh", "ms"): [none]}, DATASETS).empty
+    assert released_code_table({("thresh", "ms"): [none]}, DATASETS).empty

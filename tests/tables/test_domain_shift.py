@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from patch2loc.figures.domain_shift import domain_shift_figure
-from patch2loc.tables.domain_shift import COLUMNS, transfer_layout, transfer_table, transfer_warnings
+from patch2loc.tables.domain_shift import (
+    COLUMNS,
+    domain_shift_layout,
+    domain_shift_table,
+    domain_shift_warnings,
+)
 from patch2loc.tables.formats import to_latex, to_markdown
 
 DATASETS = {
@@ -35,7 +40,7 @@ def table():
     lesion = patches({"a": [5.0, 50.0], "b": [8.0], "c": [6.0]}, {"a": [0.0, 0.2]})
     own = patches({"o": [4.0, 10.0]})
     by_dataset = {"ixi": healthy, "wmh": lesion, "own": own}
-    return transfer_table(
+    return domain_shift_table(
         {("patch2loc", name): [found] for name, found in by_dataset.items()}, DATASETS, TRAINING
     )
 
@@ -56,16 +61,16 @@ def test_errors_stand_against_the_median_healthy_test_scan():
 
 def test_errors_are_averaged_over_folds_and_scans_without_a_healthy_patch_left_out():
     folds = [patches({"h": [2.0], "i": [3.0]}), patches({"h": [4.0], "i": [9.0]}, {"i": [1.0]})]
-    rows = transfer_table({("patch2loc", "ixi"): folds}, DATASETS, TRAINING).set_index("subject")
+    rows = domain_shift_table({("patch2loc", "ixi"): folds}, DATASETS, TRAINING).set_index("subject")
     assert rows["location_error"].to_dict() == {"h": 3.0, "i": 3.0}
     all_lesion = patches({"h": [2.0], "i": [3.0]}, {"i": [0.5]})
-    assert transfer_table({("patch2loc", "ixi"): [all_lesion]}, DATASETS, TRAINING)["subject"].tolist() == [
-        "h"
-    ]
+    assert domain_shift_table({("patch2loc", "ixi"): [all_lesion]}, DATASETS, TRAINING)[
+        "subject"
+    ].tolist() == ["h"]
 
 
 def test_the_table_reads_by_dataset_and_by_site_where_there_are_several():
-    layout = transfer_layout(table(), DATASETS)
+    layout = domain_shift_layout(table(), DATASETS)
     lines = to_markdown(layout).splitlines()
     assert "| WMH, T1 | 3 | 6.3 | 5.0 to 8.0 | 1.6 | 1 of 3 |" in lines
     first = next(place for place, line in enumerate(lines) if "Amsterdam" in line)
@@ -75,12 +80,12 @@ def test_the_table_reads_by_dataset_and_by_site_where_there_are_several():
 
 
 def test_a_dataset_far_from_the_training_is_warned_of():
-    found = transfer_warnings(table(), DATASETS)
+    found = domain_shift_warnings(table(), DATASETS)
     assert [text.split(":")[0] for text in found] == ["IXI", "WMH", "Own"]
     assert "1 of 3 scans" in found[1]
     assert "2.0 times" in found[1]  # that scan, not the mean of the three
     near = table().assign(far=0)
-    assert transfer_warnings(near, DATASETS) == []
+    assert domain_shift_warnings(near, DATASETS) == []
 
 
 def test_the_figure_has_every_scan_and_the_reference():
@@ -107,11 +112,11 @@ def test_another_method_has_its_own_reference_and_rows():
         ("patch2loc_robust", "ixi"): [other],
         ("patch2loc_robust", "wmh"): [lesion],
     }
-    found = transfer_table(both, DATASETS, TRAINING)
+    found = domain_shift_table(both, DATASETS, TRAINING)
     assert found.set_index(["method", "dataset"])["ratio"].tolist() == [1.0, 2.0, 1.0, 1.0]
-    assert len(transfer_warnings(found, DATASETS)) == 1
-    assert transfer_warnings(found[::-1], DATASETS) == transfer_warnings(found, DATASETS)
-    lines = to_markdown(transfer_layout(found, DATASETS)).splitlines()
+    assert len(domain_shift_warnings(found, DATASETS)) == 1
+    assert domain_shift_warnings(found[::-1], DATASETS) == domain_shift_warnings(found, DATASETS)
+    lines = to_markdown(domain_shift_layout(found, DATASETS)).splitlines()
     assert [line for line in lines if line.startswith("| **")] == [
         "| **patch2loc** |" + "  |" * 5,
         "| **patch2loc\\_robust** |" + "  |" * 5,

@@ -6,7 +6,7 @@ from patch2loc.data.labels import dataset_heading
 from patch2loc.errors import InputError
 from patch2loc.tables.cases import CASES_COLUMNS, cases
 from patch2loc.tables.formats import escape_latex, to_html, to_latex, to_markdown, write_table
-from patch2loc.tables.inputs import read_published
+from patch2loc.tables.inputs import read_printed
 from patch2loc.tables.layout import Cell, Emphasis, Layout, interval, number, percent, signed_percent, spread
 from patch2loc.tables.table1 import TABLE1_COLUMNS, table1, table1_layout
 
@@ -18,8 +18,8 @@ DATASETS = {
 
 
 @pytest.fixture
-def published1(request):
-    return read_published(request.config.rootpath / PUBLISHED / "table1.csv")
+def printed1(request):
+    return read_printed(request.config.rootpath / PUBLISHED / "table1.csv")
 
 
 def summary(mean, sd=np.nan, subjects=5):
@@ -37,20 +37,20 @@ def summary(mean, sd=np.nan, subjects=5):
     )
 
 
-def test_published_table_is_whole(published1):
-    assert len(published1) == 12 * 4 * 2
-    chosen = published1[(published1["method"] == "Patch2Loc") & (published1["dataset"] == "ATLAS")]
+def test_published_table_is_whole(printed1):
+    assert len(printed1) == 12 * 4 * 2
+    chosen = printed1[(printed1["method"] == "Patch2Loc") & (printed1["dataset"] == "ATLAS")]
     assert chosen.set_index("metric")["mean_percent"].to_dict() == {"dice": 25.5, "auprc": 22.0}
-    assert published1["source"].str.contains("AISTATS 2026").all()
+    assert printed1["source"].str.contains("AISTATS 2026").all()
 
 
 def test_missing_published_numbers_name_the_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: no such file"):
-        read_published(tmp_path / "none.csv")
+        read_printed(tmp_path / "none.csv")
 
 
-def test_table1_sets_published_values_only_beside_the_papers_data(published1):
-    table = table1({("patch2loc", name): summary(0.5) for name in DATASETS}, DATASETS, published1)
+def test_table1_sets_published_values_only_beside_the_papers_data(printed1):
+    table = table1({("patch2loc", name): summary(0.5) for name in DATASETS}, DATASETS, printed1)
     assert list(table.columns) == TABLE1_COLUMNS
     values = table.set_index(["dataset", "metric"])
     assert values.loc[("BraTS21", "auprc"), "published_mean"] == pytest.approx(0.554)
@@ -61,15 +61,15 @@ def test_table1_sets_published_values_only_beside_the_papers_data(published1):
     assert values.loc["BraTS21", "simulated"].eq(0).all()
 
 
-def test_table1_leaves_healthy_scans_out(published1):
-    found = table1({("patch2loc", "phantom_ms"): summary(np.nan, subjects=0)}, DATASETS, published1)
+def test_table1_leaves_healthy_scans_out(printed1):
+    found = table1({("patch2loc", "phantom_ms"): summary(np.nan, subjects=0)}, DATASETS, printed1)
     assert list(found.columns) == TABLE1_COLUMNS
     assert found.empty
 
 
-def test_table1_marks_best_and_second_and_labels_simulated_data(published1):
+def test_table1_marks_best_and_second_and_labels_simulated_data(printed1):
     summaries = {(m, "phantom_ms"): summary(v, 0.012) for m, v in (("a", 0.2), ("b", 0.5), ("c", 0.4))}
-    layout = table1_layout(table1(summaries, DATASETS, published1), DATASETS, "Inside the mask.")
+    layout = table1_layout(table1(summaries, DATASETS, printed1), DATASETS, "Inside the mask.")
     markdown = to_markdown(layout)
     assert "phantom MS, T2 (simulated): Dice [%]" in markdown
     assert "| b | **60.0 ± 1.2** | **50.0 ± 1.2** |" in markdown
@@ -87,27 +87,27 @@ def test_table1_marks_best_and_second_and_labels_simulated_data(published1):
         assert rule in latex
 
 
-def test_table1_shows_what_the_paper_printed_and_marks_no_lonely_method(published1):
+def test_table1_shows_what_the_paper_printed_and_marks_no_lonely_method(printed1):
     summaries = {("Patch2Loc", name): summary(0.5) for name in DATASETS}
-    markdown = to_markdown(table1_layout(table1(summaries, DATASETS, published1), DATASETS, ""))
+    markdown = to_markdown(table1_layout(table1(summaries, DATASETS, printed1), DATASETS, ""))
     assert "| published | 59.50 ± 1.45 | 55.40 ± 1.30 | – | – |" in markdown
     assert "| Patch2Loc | 60.0 | 50.0 | 60.0 | 50.0 |" in markdown
 
 
-def test_table1_says_what_a_calibrated_score_is_and_sets_nothing_published_beside_it(published1):
+def test_table1_says_what_a_calibrated_score_is_and_sets_nothing_published_beside_it(printed1):
     summaries = {(m, "BraTS21"): summary(v) for m, v in (("patch2loc", 0.5), ("patch2loc_calibrated", 0.6))}
-    table = table1(summaries, DATASETS, published1)
+    table = table1(summaries, DATASETS, printed1)
     assert table.set_index("method").loc["patch2loc_calibrated", "published_mean"].isna().all()
     markdown = to_markdown(table1_layout(table, DATASETS, ""))
     assert "| patch2loc, calibrated | **70.0** | **60.0** |" in markdown
     assert "healthy validation scans" in markdown
-    alone = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    alone = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, printed1)
     assert "healthy validation scans" not in to_markdown(table1_layout(alone, DATASETS, ""))
 
 
-def test_table1_marks_controls_and_gives_the_truth_no_place_among_the_best(published1):
+def test_table1_marks_controls_and_gives_the_truth_no_place_among_the_best(printed1):
     means = {"patch2loc": 0.2, "oracle": 0.9, "zscore": 0.5, "random": 0.1}
-    table = table1({(m, "BraTS21"): summary(v) for m, v in means.items()}, DATASETS, published1)
+    table = table1({(m, "BraTS21"): summary(v) for m, v in means.items()}, DATASETS, printed1)
     controls = table.drop_duplicates("method").set_index("method")["control"]
     assert controls.to_dict() == {"patch2loc": 0, "oracle": 1, "zscore": 1, "random": 1}
     markdown = to_markdown(table1_layout(table, DATASETS, ""))
@@ -116,9 +116,9 @@ def test_table1_marks_controls_and_gives_the_truth_no_place_among_the_best(publi
     assert "| patch2loc | <u>30.0</u> | <u>20.0</u> |" in markdown
     assert "others must beat" in markdown
     assert "out of competition" in markdown
-    plain = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    plain = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, printed1)
     assert "others must beat" not in to_markdown(table1_layout(plain, DATASETS, ""))
-    some = table1({("random", "BraTS21"): summary(0.5)}, DATASETS, published1)
+    some = table1({("random", "BraTS21"): summary(0.5)}, DATASETS, printed1)
     assert "out of competition" not in to_markdown(table1_layout(some, DATASETS, ""))
 
 
@@ -209,14 +209,15 @@ def test_headings_name_simulated_data_and_count_scans():
     assert dataset_heading("BraTS21", DATASETS, 1) == "BraTS 21, T2: 1 scan"
 
 
-def test_written_tables_agree(tmp_path, published1):
-    table = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, published1)
-    paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-    write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
-    pd.testing.assert_frame_equal(pd.read_csv(paths[0]), table, check_dtype=False)
-    first = [path.read_bytes() for path in paths]
-    write_table(table, table1_layout(table, DATASETS, "protocol"), *paths)
-    assert first == [path.read_bytes() for path in paths]
+def test_written_tables_agree(tmp_path, printed1):
+    table = table1({("patch2loc", "BraTS21"): summary(0.5)}, DATASETS, printed1)
+    suffixes = {"csv": "csv", "markdown": "md", "latex": "tex", "html": "html"}
+    paths = {kind: tmp_path / f"table1.{suffix}" for kind, suffix in suffixes.items()}
+    write_table(table, table1_layout(table, DATASETS, "protocol"), **paths)
+    pd.testing.assert_frame_equal(pd.read_csv(paths["csv"]), table, check_dtype=False)
+    first = [path.read_bytes() for path in paths.values()]
+    write_table(table, table1_layout(table, DATASETS, "protocol"), **paths)
+    assert first == [path.read_bytes() for path in paths.values()]
 
 
 def test_cases_are_means_over_folds():

@@ -4,7 +4,7 @@ import pytest
 
 from patch2loc.metrics.detection import HEALTHY, LESION, SIZES
 from patch2loc.tables.formats import to_latex, to_markdown
-from patch2loc.tables.thresholds import COLUMNS, MEASURES, threshold_layout, threshold_table
+from patch2loc.tables.thresholds import COLUMNS, DETECTION_METRICS, threshold_layout, threshold_table
 
 DATASETS = {
     "strokes": {"title": "strokes", "modality": "T1", "simulated": True},
@@ -33,7 +33,7 @@ def test_means_over_scans_and_folds_by_hand():
     assert row["sd"] == pytest.approx(np.sqrt(0.08))  # fold means 0.3 and 0.7
     assert (row["n_subjects"], row["n_folds"], row["simulated"], row["threshold"]) == (2, 2, 1, 2.5)
     assert table.query("metric == 'dice' and quantile == 0.98")["mean"].item() == pytest.approx(0.1)
-    assert set(table["metric"]) == set(MEASURES)
+    assert set(table["metric"]) == set(DETECTION_METRICS)
 
 
 def by_lesions(threshold, quantile, dice):
@@ -76,7 +76,7 @@ def healthy_scans():
 
 def test_healthy_scans_have_false_positives_only():
     table = threshold_table({("thresh", "healthy"): [healthy_scans()]}, DATASETS)
-    assert set(table["metric"]) == {name for name in MEASURES if name.startswith("false_positive")}
+    assert set(table["metric"]) == {name for name in DETECTION_METRICS if name.startswith("false_positive")}
 
 
 def test_the_table_reads_by_dataset_with_units():

@@ -1,17 +1,17 @@
-"""Predictions for the non-overlapping patches of one dataset."""
+"""Patch analysis of one dataset: predictions for its non-overlapping patches."""
 
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration import method_registry
     from patch2loc.data.scans import read_cohort
-    from patch2loc.evaluate.patch_analysis import cohort_patches
+    from patch2loc.evaluate.patch_analysis import analyze_patches
     from patch2loc.files import replacing
     from patch2loc.models import load_model
 
     given, params = snakemake.input, snakemake.params
     method = snakemake.wildcards.method
-    where, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
-    table = cohort_patches(load_model(given.model), read_cohort(given.cohort), where, precision)
+    device, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    table = analyze_patches(load_model(given.model), read_cohort(given.cohort), device, precision)
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

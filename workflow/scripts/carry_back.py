@@ -11,14 +11,13 @@ with rule_log(snakemake.log[0]):
     from patch2loc.preprocess.atlas import common_grid, load_atlas
     from patch2loc.preprocess.scan import read_transform, to_native_space
 
-    given, params = snakemake.input, snakemake.params
-    grid = common_grid(
-        load_atlas(params.atlas, params.modality), params.grid["shape"], params.grid["spacing"]
-    )
-    originals = dict(zip(params.subjects, given.originals, strict=True))
+    inputs, params = snakemake.input, snakemake.params
+    atlas = load_atlas(params.atlas, params.modality)
+    grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
+    original_paths = dict(zip(params.subjects, map(Path, inputs.originals), strict=True))
     with replacing_folder(snakemake.output[0]) as folder:
-        for scan in read_cohort(given.cohort):
-            original = Path(originals[scan.subject])
-            heatmap, _ = read(Path(given.heatmaps, f"{scan.subject}.nii.gz"))
-            carried = to_native_space(heatmap, grid, read_transform(scan.transform), original)
-            write(folder / f"{scan.subject}.nii.gz", carried, read(original)[1])
+        for scan in read_cohort(inputs.cohort):
+            scan_path = original_paths[scan.subject]
+            heatmap, _ = read(Path(inputs.heatmaps, f"{scan.subject}.nii.gz"))
+            carried = to_native_space(heatmap, grid, read_transform(scan.transform), scan_path)
+            write(folder / f"{scan.subject}.nii.gz", carried, read(scan_path)[1])

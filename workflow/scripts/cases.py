@@ -1,4 +1,4 @@
-"""Every lesion scan by itself."""
+"""Metrics of every lesion scan by itself."""
 
 from itertools import product
 

@@ -5,6 +5,6 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.score.combination import combine_folders, parts_of
 
-    given, params = snakemake.input, snakemake.params
-    parts = parts_of(params.of, given.heatmaps, given.calibrations, params.spacing)
-    combine_folders(parts, given.heatmaps, params.by, snakemake.output[0])
+    inputs, params = snakemake.input, snakemake.params
+    parts = parts_of(params.of, inputs.heatmaps, inputs.calibrations, params.spacing)
+    combine_folders(parts, inputs.heatmaps, params.by, snakemake.output[0])

@@ -13,8 +13,8 @@ with rule_log(snakemake.log[0]):
     write_crate(
         Path(snakemake.output.metadata).parent,
         params.jobs,
-        params.datasets,
-        params.configuration,
-        [Path(path) for path in given.sources],
-        yaml.safe_load(Path(given.citation).read_text(encoding="utf-8")),
+        datasets=params.datasets,
+        configuration=params.configuration,
+        sources=[Path(path) for path in given.sources],
+        citation=yaml.safe_load(Path(given.citation).read_text(encoding="utf-8")),
     )

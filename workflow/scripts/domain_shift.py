@@ -10,15 +10,22 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.domain_shift import domain_shift_figure
     from patch2loc.figures.style import save_figure
     from patch2loc.provenance.record import describe, write_sidecar
-    from patch2loc.tables.domain_shift import transfer_layout, transfer_table
+    from patch2loc.tables.domain_shift import domain_shift_layout, domain_shift_table
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    patches = read_folds(given, product(params.methods, params.datasets), len(params.folds), pd.read_parquet)
-    table = transfer_table(patches, params.datasets, params.training)
-    layout = transfer_layout(table, params.datasets, params.seed)
-    write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    patches = read_folds(inputs, product(params.methods, params.datasets), len(params.folds), pd.read_parquet)
+    table = domain_shift_table(patches, params.datasets, params.training)
+    layout = domain_shift_layout(table, params.datasets, params.seed)
+    write_table(
+        table,
+        layout,
+        csv=output.csv,
+        markdown=output.markdown,
+        latex=output.latex,
+        html=output.html,
+    )
     save_figure(domain_shift_figure(table, params.datasets), [output.png, output.pdf])
     configuration = {"seed": params.seed, "folds": params.folds}
-    write_sidecar(output.csv, describe(params.code, given, configuration, subjects_in(patches)))
+    write_sidecar(output.csv, describe(params.code, inputs, configuration, subjects_in(patches)))

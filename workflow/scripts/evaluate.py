@@ -8,39 +8,42 @@ with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_names import subfolder
     from patch2loc.data.scans import read_cohort
     from patch2loc.evaluate.subjects import evaluate_scans
-    from patch2loc.files import read_csv, write_csv
+    from patch2loc.files import write_csv
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.score.calibration import read_calibration
+    from patch2loc.score.heatmap_folder import read_times
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(given.cohort)
-    inner = subfolder(snakemake.wildcards.method)
-    validating = read_cohort(given.lesion_cohort) if given.lesion_cohort else []
-    found = evaluate_scans(
+    folder = subfolder(snakemake.wildcards.method)
+    validation_scans = read_cohort(given.lesion_cohort) if given.lesion_cohort else []
+    evaluation = evaluate_scans(
         scans,
-        Path(given.heatmaps, inner),
-        healthy=[*Path(given.healthy, inner).glob("*.nii.gz")] if given.healthy else [],
-        validation=[*Path(given.validation, inner).glob("*.nii.gz")],
+        Path(given.heatmaps, folder),
+        healthy=[*Path(given.healthy, folder).glob("*.nii.gz")] if given.healthy else [],
+        validation=[*Path(given.validation, folder).glob("*.nii.gz")],
         patches=given.patches or None,
         spacing=params.spacing,
         patch=params.patch,
         calibration=read_calibration(given.calibration) if given.calibration else None,
         lesion_validation=[
-            (scan, Path(given.lesion_validation, inner, f"{scan.subject}.nii.gz")) for scan in validating
+            (scan, Path(given.lesion_validation, folder, f"{scan.subject}.nii.gz"))
+            for scan in validation_scans
         ],
     )
-    scoring = read_csv(Path(given.heatmaps, "seconds.csv")).iloc[0]
+    scoring = read_times(given.heatmaps).iloc[0]
     configuration = {
         "patch": params.patch,
         "score": params.score,
         "device": scoring["device"],
         "precision": scoring["precision"],
-        "lesion_validation": [scan.subject for scan in validating],
+        "lesion_validation": [scan.subject for scan in validation_scans],
         **snakemake.wildcards,
     }
-    inputs = [*params.models, *(path for scan in [*scans, *validating] for path in (scan.mask, scan.lesion))]
-    description = describe(params.code, inputs, configuration, found.metrics["subject"])
+    masks = [path for scan in [*scans, *validation_scans] for path in (scan.mask, scan.lesion)]
+    inputs = [*params.models, *masks]
+    description = describe(params.code, inputs, configuration, evaluation.metrics["subject"])
     tables = (output.metrics, output.at_thresholds, output.released_code, output.curves)
-    for path, table in zip(tables, found, strict=True):
+    for path, table in zip(tables, evaluation, strict=True):
         write_csv(path, table)
         write_sidecar(path, description)

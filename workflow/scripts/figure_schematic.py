@@ -21,7 +21,7 @@ with rule_log(snakemake.log[0]):
 
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     model = load_model(inputs.model)
-    cpu = device.choose("cpu", snakemake.threads)  # two slices: not worth a GPU
+    cpu = device.select_device("cpu", snakemake.threads)  # two slices: not worth a GPU
     network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], cpu)
     labels = {name: label_of(info) for name, info in (("healthy", params.healthy), ("lesion", params.lesion))}
     healthy = read_cohort(inputs.healthy)[0]

@@ -9,9 +9,13 @@ with rule_log(snakemake.log[0]):
     from patch2loc.preprocess.images import one_thread
     from patch2loc.preprocess.register import matrix, register
 
-    scan, brain, mask = snakemake.input
+    scan_path, brain_path, mask_path = snakemake.input
     outputs = {part: snakemake.output[part] for part in ("scan", "brain", "lesion")}
     with one_thread():
-        voxels, affine = volumes.read(scan)
-        placed, _ = register(voxels, volumes.read_mask(brain), affine, load_atlas("icbm152", "T1"))
-    print(paint_stroke(scan, brain, mask, matrix(placed), outputs=outputs, **snakemake.params.pair))
+        volume, affine = volumes.read(scan_path)
+        transform, _ = register(volume, volumes.read_mask(brain_path), affine, load_atlas("icbm152", "T1"))
+    print(
+        paint_stroke(
+            scan_path, brain_path, mask_path, matrix(transform), outputs=outputs, **snakemake.params.pair
+        )
+    )

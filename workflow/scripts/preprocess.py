@@ -11,22 +11,22 @@ with rule_log(snakemake.log[0]):
     from patch2loc.preprocess.scan import preprocess_scan, write_left_out, write_preprocessed
     from patch2loc.provenance.record import describe, write_sidecar
 
-    given = {part: Path(path) for part, path in snakemake.input.items()}
+    paths = {part: Path(path) for part, path in snakemake.input.items()}
     params, folder = snakemake.params, snakemake.output[0]
     modality, settings = params.dataset["modality"], params.dataset["settings"]
     atlas = load_atlas(params.atlas, template(modality, settings["protocol"]))
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
     try:
         result = preprocess_scan(
-            given["scan"],
+            paths["scan"],
             modality,
             atlas,
             grid,
-            given.get("brain"),
-            given.get("lesion"),
-            settings,
-            params.dataset["lesion_labels"],
-            params.device,
+            brain_path=paths.get("brain"),
+            lesion_path=paths.get("lesion"),
+            lesion_labels=params.dataset["lesion_labels"],
+            settings=settings,
+            device=params.device,
         )
         write_preprocessed(folder, result)
     except InputError as error:
@@ -34,5 +34,5 @@ with rule_log(snakemake.log[0]):
         write_left_out(folder, modality, str(error))
         print(f"left out: {error}")
     configuration = {"atlas": params.atlas, "grid": params.grid, **params.dataset}
-    description = describe(params.code, given.values(), configuration, [snakemake.wildcards.subject])
+    description = describe(params.code, paths.values(), configuration, [snakemake.wildcards.subject])
     write_sidecar(Path(folder, "qc.json"), description)

@@ -1,4 +1,4 @@
-"""Quality control of every scan of the run as one table."""
+"""Quality control of all scans of the run as one table."""
 
 from rule_log import rule_log
 

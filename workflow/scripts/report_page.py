@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_csv, read_json
     from patch2loc.provenance.record import environment
     from patch2loc.report.page import ReportFigure, ScanQuality, write_report
-    from patch2loc.tables.domain_shift import transfer_warnings
+    from patch2loc.tables.domain_shift import domain_shift_warnings
 
     inputs, params = snakemake.input, snakemake.params
     metrics = []
@@ -69,5 +69,5 @@ with rule_log(snakemake.log[0]):
         },
         viewer=inputs.viewer[0],
         more_figures=more_figures,
-        warnings=transfer_warnings(read_csv(inputs.domain_shift), params.datasets),
+        warnings=domain_shift_warnings(read_csv(inputs.domain_shift), params.datasets),
     )

@@ -8,16 +8,17 @@ with rule_log(snakemake.log[0]):
     from patch2loc.score.scoring import score_scans
 
     params = snakemake.params
-    method = snakemake.wildcards.method
-    where, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    device, precision = method_registry.for_method(
+        snakemake.wildcards.method, params.device, params.precision, snakemake.threads
+    )
     score_scans(
         snakemake.input.model,
         read_cohort(snakemake.input.cohort),
         snakemake.output[0],
-        where,
-        params.stride,
-        params.median_filter,
-        params.code,
-        precision,
-        snakemake.threads,
+        device=device,
+        stride=params.stride,
+        median_filter=params.median_filter,
+        code=params.code,
+        precision=precision,
+        threads=snakemake.threads,
     )

@@ -12,8 +12,15 @@ with rule_log(snakemake.log[0]):
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     by_fold = inputs.read_folds(given.metrics, product(params.methods, params.datasets), len(params.folds))
     summaries = {key: summarize(metrics, params.seed) for key, metrics in by_fold.items()}
-    table = table1.table1(summaries, params.datasets, inputs.read_published(given.published))
+    table = table1.table1(summaries, params.datasets, inputs.read_printed(given.published))
     layout = table1.table1_layout(table, params.datasets, params.protocol)
-    formats.write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
+    formats.write_table(
+        table,
+        layout,
+        csv=output.csv,
+        markdown=output.markdown,
+        latex=output.latex,
+        html=output.html,
+    )
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
     write_sidecar(output.csv, describe(params.code, given, configuration, inputs.subjects_in(by_fold)))

@@ -1,4 +1,4 @@
-"""Table 2: correlation of a patch's lesion share with its scores."""
+"""Table 2: correlation of a patch's lesion fraction with its scores."""
 
 from rule_log import rule_log
 
@@ -7,12 +7,19 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.tables.formats import write_table
-    from patch2loc.tables.inputs import read_folds, read_published, subjects_in
+    from patch2loc.tables.inputs import read_folds, read_printed, subjects_in
     from patch2loc.tables.table2 import table2, table2_layout
 
     given, params, output = snakemake.input, snakemake.params, snakemake.output
     patches = read_folds(given.patches, params.datasets, len(params.folds), pd.read_parquet)
-    table = table2(patches, params.datasets, read_published(given.published), params.seed)
+    table = table2(patches, params.datasets, read_printed(given.published), params.seed)
     layout = table2_layout(table, params.datasets)
-    write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
+    write_table(
+        table,
+        layout,
+        csv=output.csv,
+        markdown=output.markdown,
+        latex=output.latex,
+        html=output.html,
+    )
     write_sidecar(output.csv, describe(params.code, given, {"seed": params.seed}, subjects_in(patches)))

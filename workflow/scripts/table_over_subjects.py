@@ -14,13 +14,20 @@ with rule_log(snakemake.log[0]):
     table_of, layout_of = {
         "thresholds": (thresholds.threshold_table, thresholds.threshold_layout),
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
-        "released_code": (released_code.variant_table, released_code.variant_layout),
+        "released_code": (released_code.released_code_table, released_code.released_code_layout),
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
         "by_site": (by_site.site_table, by_site.site_layout),
     }[params.table]
     by_fold = read_folds(given, product(params.methods, params.datasets), len(params.folds))
     table = table_of(by_fold, params.datasets, params.seed)
     layout = layout_of(table, params.datasets, params.protocol)
-    write_table(table, layout, output.csv, output.markdown, output.latex, output.html)
+    write_table(
+        table,
+        layout,
+        csv=output.csv,
+        markdown=output.markdown,
+        latex=output.latex,
+        html=output.html,
+    )
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
     write_sidecar(output.csv, describe(params.code, given, configuration, subjects_in(by_fold)))

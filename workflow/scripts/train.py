@@ -1,37 +1,44 @@
 """Fit one model."""
 
+from pathlib import Path
+
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration import method_registry
     from patch2loc.configuration.method_settings import complete
     from patch2loc.data.scans import read_cohort
-    from patch2loc.train import fit_model
+    from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
-    params, given, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
-    where, precision = method_registry.for_method(
-        wildcards.method, params.device, params.precision, snakemake.threads
-    )
-    fold = int(wildcards.fold)
-    numbers = {
+    inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
+    method, fold = snakemake.wildcards.method, int(snakemake.wildcards.fold)
+    device, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    run_numbers = {
         "patch": params.patch,
         "seed": params.seed + fold,  # so that folds differ by more than their scans
         "precision": precision,
         "spacing": params.spacing,
     }
-    fit_model(
-        wildcards.method,
-        read_cohort(given.training),
-        read_cohort(given.validation),
-        given.landmarks,
-        {**complete(wildcards.method, params.settings), **numbers},
-        {"modality": wildcards.modality, "fold": fold, **params.preprocessing},
-        params.code,
-        where,
-        snakemake.output.model,
-        snakemake.output.history,
-        snakemake.threads,
-        dict(zip(params.published, given.pretrained, strict=True)),
-        params.published,
-        dict(zip(params.needed, given.models, strict=True)),
+    job = FitJob(
+        method=method,
+        modality=snakemake.wildcards.modality,
+        fold=fold,
+        settings={**complete(method, params.settings), **run_numbers},
+        preprocessing=params.preprocessing,
+        code=params.code,
+        device=device,
     )
+    fitted = fit_model(
+        job,
+        training=read_cohort(inputs.training),
+        validation=read_cohort(inputs.validation),
+        landmarks_path=inputs.landmarks,
+        checkpoint_folder=Path(outputs.model).parent,
+        weights={
+            name: PretrainedWeights(path, params.published[name])
+            for name, path in zip(params.published, inputs.pretrained, strict=True)
+        },
+        needed_models=dict(zip(params.needed, inputs.models, strict=True)),
+        threads=snakemake.threads,
+    )
+    write_model(fitted, outputs.model, outputs.history)

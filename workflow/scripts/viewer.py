@@ -23,7 +23,7 @@ with rule_log(snakemake.log[0]):
                 simulated=info["simulated"],
                 scans=read_cohort(cohort),
                 heatmaps={
-                    method: heatmaps_of(results, method, name, info["modality"], params.fold)
+                    method: heatmaps_of(results, method, name, info["modality"], fold=params.fold)
                     for method in params.methods
                 },
                 metrics=read_csv(metrics[name]) if name in metrics else None,

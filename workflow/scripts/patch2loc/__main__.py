@@ -195,8 +195,8 @@ def _score(chosen: argparse.Namespace) -> int:
     masks = chosen.mask or [None] * len(chosen.scans)
     if len(masks) != len(chosen.scans):
         raise InputError(f"--mask: {len(masks)} found for {len(chosen.scans)} scans, one for each expected")
-    where = device.choose(chosen.device)
-    precision = device.precision(chosen.precision, where)
+    where = device.select_device(chosen.device)
+    precision = device.select_precision(chosen.precision, where)
     scorer = load_scorer(chosen.model, where, chosen.atlas, chosen.modality, chosen.landmarks, precision)
     failed = 0
     with tqdm(total=len(STAGES) * len(folders), unit="stage", disable=None) as bar:

@@ -1,5 +1,5 @@
-"""The one exception that users are meant to read."""
+"""The exception that users are meant to read."""
 
 
 class InputError(Exception):
-    """Bad input: the message names the file, what was found, what was expected and what to do."""
+    """Input that cannot be used: the message names the file, what was found, what was expected and what to do."""

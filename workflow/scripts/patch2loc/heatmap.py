@@ -6,28 +6,40 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.engine.device import Device, Precision
+from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork
 
 EPSILON = 0.5  # percent squared; in patch analysis and heatmaps alike
 
 
 def true_location(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Location of voxels in the slice, percent of the grid (paper, section 2.1): (n, 3) -> (n, 2) float32."""
+    """Location of voxels in their slice, in percent of the grid (paper, section 2.1): (n, 3) -> (n, 2) float32."""
     return 100 * voxels[:, :2].astype(np.float32) / np.asarray(shape[:2], np.float32)
 
 
 def abnormality(
     mean: np.ndarray, log_variance: np.ndarray, voxels: np.ndarray, shape: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """Log-error, log-variance and score of predictions (paper, equation 5), each (n,) float32.
+    """Abnormality of patches from the locations that a network predicts for them (paper, equation 5).
 
-    mean, log_variance: (n, 2).  voxels: (n, 3), where the patches are.  shape: of the grid.
+    Args:
+        mean: predicted locations, (n, 2), percent of the grid.
+        log_variance: logarithm of their variance, (n, 2), log percent squared.
+        voxels: the centers of the patches, (n, 3).
+        shape: of the grid.
+
+    Returns:
+        log_error, log_variance and their sum, score, each (n,) float32.
     """
     error = ((true_location(voxels, shape) - mean) ** 2).sum(axis=1)
     log_error = np.log(error + EPSILON)
-    log_var = log_variance.mean(axis=1)
-    return {"log_error": log_error, "log_variance": log_var, "score": log_error + log_var}
+    mean_log_variance = log_variance.mean(axis=1)
+    return {
+        "log_error": log_error,
+        "log_variance": mean_log_variance,
+        "score": log_error + mean_log_variance,
+    }
 
 
 def score_volume(
@@ -35,35 +47,43 @@ def score_volume(
     mask: np.ndarray,
     network: LocationNetwork,
     patch: int = 24,
+    *,
     stride: int = 1,
-    device: str = "cpu",
-    precision: str = "float32",
+    device: Device = "cpu",
+    precision: Precision = "float32",
 ) -> dict[str, np.ndarray]:
     """Score every voxel of a mask, before the median filter.
 
-    volume: (x, y, z) float32, intensity over the 98th percentile, 0 outside the brain.  mask: (x, y, z) boolean.
-    stride: with more than 1 every stride-th voxel along x and y is computed and the rest interpolated linearly.
-    precision: "float32", "bfloat16" or "float16".
-    Returns log_error, log_variance and score, (x, y, z) float32, NaN outside the mask.
+    Args:
+        volume: (x, y, z) float32, intensity over the 98th percentile, 0 outside the brain.
+        mask: voxels to score, (x, y, z) boolean.
+        network: in evaluation mode.
+        patch: width of a patch, voxels.
+        stride: with more than 1, every stride-th voxel along x and y is computed and the rest interpolated linearly.
+        device: that the network computes on.
+        precision: of the network's encoder.
+
+    Returns:
+        log_error, log_variance and score (paper, equation 5), each (x, y, z) float32, NaN outside the mask.
     """
     return score_voxels(volume, mask, DenseNetwork(network, patch, device, precision), stride)
 
 
 def score_voxels(
-    volume: np.ndarray, mask: np.ndarray, network: DenseNetwork, stride: int = 1
+    volume: np.ndarray, mask: np.ndarray, network: ReadyNetwork, stride: int = 1
 ) -> dict[str, np.ndarray]:
-    """As `score_volume`, with a network that is ready for many volumes."""
-    wanted = mask if stride == 1 else _lattice(mask, stride)
-    voxels = np.argwhere(wanted)
+    """Score as `score_volume` does, with a network that was made ready once for many volumes."""
+    computed = mask if stride == 1 else _lattice(mask, stride)
+    voxels = np.argwhere(computed)
     # A bar on terminals only: a volume takes minutes on a processor.
     progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
-    maps = abnormality(*predict(volume, voxels, network, progress), voxels, volume.shape)
-    filled = {}
-    for name, values in maps.items():
-        dense = np.full(volume.shape, np.nan, np.float32)
-        dense[wanted] = values
-        filled[name] = dense if stride == 1 else _interpolated(dense, mask, stride)
-    return filled
+    mean, log_variance = predict(volume, voxels, network, progress)
+    maps = {}
+    for name, values in abnormality(mean, log_variance, voxels, volume.shape).items():
+        sparse_map = np.full(volume.shape, np.nan, np.float32)
+        sparse_map[computed] = values
+        maps[name] = sparse_map if stride == 1 else _interpolated(sparse_map, mask, stride)
+    return maps
 
 
 def _lattice(mask: np.ndarray, stride: int) -> np.ndarray:
@@ -74,12 +94,12 @@ def _lattice(mask: np.ndarray, stride: int) -> np.ndarray:
     return lattice
 
 
-def _interpolated(dense: np.ndarray, mask: np.ndarray, stride: int) -> np.ndarray:
+def _interpolated(sparse_map: np.ndarray, mask: np.ndarray, stride: int) -> np.ndarray:
     """Linear interpolation between lattice points in every slice; beyond the last point its value is kept."""
-    lattice = np.nan_to_num(dense[::stride, ::stride])
+    lattice = np.nan_to_num(sparse_map[::stride, ::stride])
     x, y, z = np.nonzero(mask)
     last = np.asarray(lattice.shape[:2]) - 1
-    places = [np.minimum(x / stride, last[0]), np.minimum(y / stride, last[1]), z]
-    filled = np.full(dense.shape, np.nan, np.float32)
-    filled[mask] = ndimage.map_coordinates(lattice, places, order=1)
+    points = [np.minimum(x / stride, last[0]), np.minimum(y / stride, last[1]), z]
+    filled = np.full(sparse_map.shape, np.nan, np.float32)
+    filled[mask] = ndimage.map_coordinates(lattice, points, order=1)
     return filled

@@ -1,14 +1,16 @@
 """Models: one safetensors file carries weights, landmarks, grid, configuration and versions."""
 
 import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
@@ -16,12 +18,38 @@ FORMAT = "patch2loc model 2"
 CHECKPOINT_SUFFIX = ".ckpt"
 
 
-def save_model(path: str | Path, model: dict[str, Any]) -> None:
-    """Write a model, whole or not at all; the same model gives the same bytes.
+class ModelGrid(TypedDict):
+    """The voxels that a model was trained on: shape, mm of a voxel, and (4, 4) affine to atlas space."""
 
-    model: method, modality, fold, state, landmarks, grid, patch, subjects, configuration, provenance: arrays, plain
-    Python values, and dictionaries of these.
+    shape: list[int]
+    spacing: float
+    affine: NotRequired[list[list[float]]]  # absent in a checkpoint of the paper's authors
+
+
+class Model(TypedDict):
+    """All that scoring a scan needs.
+
+    atlas and fold are None in a model from a checkpoint of the paper's authors.  state is the method's own: arrays,
+    plain Python values, and dictionaries of these.  healthy_threshold is a score that healthy brain stays below.
     """
+
+    method: str
+    modality: Modality
+    fold: int | None
+    atlas: str | None
+    preprocess: dict[str, Any]
+    preprocess_code: NotRequired[str]
+    state: dict[str, Any]
+    landmarks: dict[str, Any]
+    grid: ModelGrid
+    training_subjects: list[str]
+    validation_subjects: list[str]
+    provenance: dict[str, Any]
+    healthy_threshold: NotRequired[float]
+
+
+def save_model(path: str | Path, model: Model) -> None:
+    """Write a model, whole or not at all; the same model gives the same bytes."""
     plain, arrays = _split(model)
     # One entry only: safetensors gives no order to several.
     data = save(arrays, metadata={FORMAT: json.dumps(plain, sort_keys=True)})
@@ -30,17 +58,26 @@ def save_model(path: str | Path, model: dict[str, Any]) -> None:
 
 
 def load_model(
-    path: str | Path, modality: str | None = None, landmarks: str | Path | None = None
-) -> dict[str, Any]:
-    """Read a model as `save_model` was given it, arrays as numpy's, without running any code from the file.
+    path: str | Path, modality: Modality | None = None, landmarks: str | Path | None = None
+) -> Model:
+    """Read a model without running any code from the file.
 
-    A .ckpt is read as a checkpoint of the paper's authors (`patch2loc.network.lightning.load_checkpoint`); modality
-    and landmarks are given for it alone.
-    Raises InputError for anything else.
+    Args:
+        path: file of `save_model`, or a .ckpt of the paper's authors
+            (`patch2loc.network.lightning.load_checkpoint`).
+        modality: of a .ckpt, which does not store it; None for any other file.
+        landmarks: file of landmarks for a .ckpt; None for any other file.
+
+    Returns:
+        The model as it was saved, arrays as numpy's.  Its keys are not checked.
+
+    Raises:
+        InputError: the file is neither, or modality and landmarks do not go with it.
     """
     if Path(path).suffix == CHECKPOINT_SUFFIX:
-        # By name, as methods are: no rule takes this way, so none is to run again for an edit there.
-        return import_module("patch2loc.network.lightning").load_checkpoint(path, modality, landmarks)
+        # Imported by name so that code_hash does not follow it: no rule reads .ckpt files.
+        lightning = import_module("patch2loc.network.lightning")
+        return cast(Model, lightning.load_checkpoint(path, modality, landmarks))
     if modality or landmarks:
         raise InputError(
             f"{path}: a model of the workflow has its own modality and landmarks; leave them out, or give a "
@@ -57,7 +94,7 @@ def load_model(
     if FORMAT not in header:
         raise InputError(f"{path}: not a model of this workflow; expected a file with format {FORMAT!r}")
     try:
-        return _join(json.loads(header[FORMAT]), arrays)
+        return cast(Model, _join(json.loads(header[FORMAT]), arrays))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"{path}: a model whose description is damaged or does not fit its arrays found ({error}), one from the "
@@ -65,10 +102,13 @@ def load_model(
         ) from error
 
 
-def _split(model: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Plain values with their nesting, and arrays under the keys that lead to them, joined by "/"."""
-    plain, arrays = {}, {}
-    for key, value in model.items():
+def _split(
+    content: Mapping[str, object], prefix: str = ""
+) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Separate plain values, in their nesting, from arrays, by the keys that lead to them, joined by "/"."""
+    plain: dict[str, object] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for key, value in content.items():
         if isinstance(value, dict):
             plain[key], inner = _split(value, f"{prefix}{key}/")
             arrays |= inner
@@ -79,13 +119,14 @@ def _split(model: dict[str, Any], prefix: str = "") -> tuple[dict[str, Any], dic
     return plain, arrays
 
 
-def _join(plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _join(plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The inverse of `_split`; TypeError and KeyError where the two do not fit."""
     if not isinstance(plain, dict):
         raise TypeError(f"{type(plain).__name__} instead of dict")
     for name, array in arrays.items():
-        *folders, key = name.split("/")
+        *parents, key = name.split("/")
         place = plain
-        for folder in folders:
-            place = place[folder]
+        for parent in parents:
+            place = place[parent]
         place[key] = array
     return plain

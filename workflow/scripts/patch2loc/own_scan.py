@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from patch2loc.data.volumes import Grid, read, write
+from patch2loc.data.volumes import Grid, read, voxel_ml, write
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
@@ -107,7 +107,7 @@ def score_own_scan(
 ) -> dict[str, Any]:
     """Preprocess a raw scan, score it, and write everything to `folder`, which appears whole.
 
-    mask, skull_strip: as `brain` and its setting in `preprocess_scan`.  stage_done: called after each of STAGES.
+    mask, skull_strip: as `brain_path` and its setting in `preprocess_scan`.  stage_done: called after each of STAGES.
     Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid), heatmap.png, summary.json and the
     folder preprocessed.  Where the same is there already, it is kept and nothing is computed.
     Returns the content of summary.json.  Raises InputError for a scan that cannot be used, and for a folder that
@@ -121,7 +121,13 @@ def score_own_scan(
     if kept:
         return kept
     result = preprocess_scan(
-        scan, modality, scorer.atlas, scorer.grid, mask, settings=settings, device=scorer.device
+        scan,
+        modality,
+        scorer.atlas,
+        scorer.grid,
+        brain_path=mask,
+        settings=settings,
+        device=scorer.device,
     )
     if scorer.model.get("preprocess_code") not in (
         None,
@@ -162,10 +168,10 @@ def score_own_scan(
 def _numbers(heatmap: np.ndarray, affine: np.ndarray, model: dict[str, Any]) -> dict[str, Any]:
     """Size of the scored brain and quantiles of its scores; the volume above the model's threshold, if it has one."""
     scores = heatmap[np.isfinite(heatmap)].astype(float)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    ml = voxel_ml(affine)
     numbers = {
         "voxels": scores.size,
-        "brain_ml": round(scores.size * voxel_ml, 3),
+        "brain_ml": round(scores.size * ml, 3),
         "quantiles": {
             str(share): round(float(value), 4)
             for share, value in zip(QUANTILES, np.quantile(scores, QUANTILES), strict=True)
@@ -175,7 +181,7 @@ def _numbers(heatmap: np.ndarray, affine: np.ndarray, model: dict[str, Any]) -> 
     if threshold is None:
         return numbers
     above = np.count_nonzero(scores > threshold)
-    return numbers | {"healthy_threshold": threshold, "ml_above_threshold": round(above * voxel_ml, 3)}
+    return numbers | {"healthy_threshold": threshold, "ml_above_threshold": round(above * ml, 3)}
 
 
 def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[str, Any]) -> dict[str, Any]:

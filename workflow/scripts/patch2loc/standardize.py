@@ -6,12 +6,15 @@ Scans that were preprocessed by the protocol of the released code are rescaled t
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from intensity_normalization.domain.protocols import ImageProtocol
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan, check_contrast
+from patch2loc.data.vocabulary import Landmarks
 from patch2loc.files import read_json
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
@@ -20,7 +23,7 @@ RESCALED_PERCENTILES = (1, 99)
 
 @dataclass(frozen=True)
 class _Voxels:
-    """Brain voxels as the one-dimensional image that intensity-normalization takes."""
+    """Brain voxels as the one-dimensional image that intensity-normalization takes: its own would round to float32."""
 
     values: np.ndarray
 
@@ -31,40 +34,52 @@ class _Voxels:
         return _Voxels(values)
 
 
-class _Lazily(Sequence):
-    """A sequence that computes its items when asked, so that one scan at a time is in memory."""
+def _as_image(values: np.ndarray) -> ImageProtocol:
+    return cast(ImageProtocol, _Voxels(values))  # fitting and transforming use these two methods only
 
-    def __init__(self, compute: Callable[[int], _Voxels], length: int) -> None:
+
+class _LazyImages(Sequence[ImageProtocol]):
+    """Images that are computed when asked for, so that one scan at a time is in memory."""
+
+    def __init__(self, compute: Callable[[int], np.ndarray], length: int) -> None:
         self.compute, self.length = compute, length
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> _Voxels:
-        return self.compute(index)
+    def __getitem__(self, index: int) -> ImageProtocol:  # type: ignore[override]  # slices are not needed
+        return _as_image(self.compute(index))
 
-    def __iter__(self) -> Iterator[_Voxels]:
-        return (self.compute(index) for index in range(self.length))
+    def __iter__(self) -> Iterator[ImageProtocol]:
+        return (self[index] for index in range(self.length))
 
 
 def _brain_voxels(scan: Scan) -> np.ndarray:
     volume, mask = scan.read()
-    values = volume[mask].astype(np.float64)
+    values: np.ndarray = volume[mask].astype(np.float64)
     check_contrast(values, scan.volume)
     return values
 
 
-def fit_landmarks(scans: Sequence[Scan]) -> dict:
+def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
     """Fit Nyul landmarks inside the brain masks of training scans (Nyul et al. 2000).
 
-    Returns percentiles (n,), standard_scale (n,) on 0..100, the subjects used, and the protocol they were preprocessed
-    by, which says how `standardize` goes on.
+    Args:
+        scans: Preprocessed scans of one modality, all by the same protocol.
+
+    Returns:
+        Percentiles (n,) and the standard scale (n,), 0 to 100; the subjects that were used; and the protocol that
+        they were preprocessed by, which decides how `standardize` goes on.
+
+    Raises:
+        InputError: A scan cannot be read, or its intensities in the brain hardly differ.
     """
     normalizer = NyulNormalizer(*SCALE)
     normalizer.fit_population(
-        _Lazily(lambda index: _Voxels(_brain_voxels(scans[index])), len(scans)),
-        masks=_Lazily(lambda index: _Voxels(np.ones(int(scans[index].read()[1].sum()), bool)), len(scans)),
+        _LazyImages(lambda index: _brain_voxels(scans[index]), len(scans)),
+        masks=_LazyImages(lambda index: np.ones(int(scans[index].read()[1].sum()), bool), len(scans)),
     )
+    assert normalizer.standard_scale is not None  # it was fitted above
     return {
         "percentiles": normalizer.percentiles.tolist(),
         "standard_scale": normalizer.standard_scale.tolist(),
@@ -74,12 +89,23 @@ def fit_landmarks(scans: Sequence[Scan]) -> dict:
 
 
 def standardize(
-    volume: np.ndarray, mask: np.ndarray, landmarks: dict, name: Path | str = "volume"
+    volume: np.ndarray, mask: np.ndarray, landmarks: Landmarks, name: Path | str = "volume"
 ) -> np.ndarray:
-    """Map the brain's intensities onto the landmarks' scale and divide by their 98th percentile.
+    """Map the brain's intensities onto the landmarks' scale and divide them by their 98th percentile.
 
     With landmarks of the protocol released-code they are clipped to their percentiles 1 to 99, which become 0 and 1.
-    volume: (x, y, z) float32.  mask: (x, y, z) boolean.  Returns (x, y, z) float32, 0 outside the mask.
+
+    Args:
+        volume: (x, y, z) float32.
+        mask: The brain, (x, y, z) boolean.
+        landmarks: From `fit_landmarks`, or of a model.
+        name: Of the scan, for messages.
+
+    Returns:
+        (x, y, z) float32, 0 outside the mask.
+
+    Raises:
+        InputError: The intensities in the brain hardly differ.
     """
     values = volume[mask].astype(np.float64)
     check_contrast(values, name)
@@ -87,7 +113,7 @@ def standardize(
     normalizer._percentiles = np.asarray(landmarks["percentiles"])
     normalizer._standard_scale = np.asarray(landmarks["standard_scale"])
     normalizer.is_fitted = True
-    scaled = normalizer.transform(_Voxels(values), _Voxels(np.ones(len(values), bool))).get_data()
+    scaled = normalizer.transform(_as_image(values), _as_image(np.ones(len(values), bool))).get_data()
     standardized = np.zeros(volume.shape, np.float32)
     if landmarks.get("protocol") == "released-code":
         low, high = np.percentile(scaled, RESCALED_PERCENTILES)
@@ -97,7 +123,7 @@ def standardize(
     return standardized
 
 
-def read_standardized(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarray]:
+def read_standardized(scan: Scan, landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """Read a preprocessed scan, standardized: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
     return standardize(volume, mask, landmarks, scan.volume), mask
@@ -105,10 +131,16 @@ def read_standardized(scan: Scan, landmarks: dict) -> tuple[np.ndarray, np.ndarr
 
 @dataclass(frozen=True)
 class StandardizedScans:
-    """Preprocessed scans as methods are fitted to them: read and standardized anew whenever gone through."""
+    """Preprocessed scans as methods are fitted to them: read and standardized anew at every iteration.
+
+    Attributes:
+        scans: Scans on the common grid, of one modality.
+        landmarks: From `fit_landmarks`.
+        threads: Scans that are read ahead.
+    """
 
     scans: Sequence[Scan]
-    landmarks: dict
+    landmarks: Landmarks
     threads: int = 1
 
     def __len__(self) -> int:

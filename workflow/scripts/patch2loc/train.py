@@ -1,24 +1,27 @@
-"""Fit a method to healthy scans: from preprocessed scans to one self-describing model file."""
+"""Stage train: from preprocessed healthy scans to one self-describing model file."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from patch2loc.data.scans import Scan
+from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read
+from patch2loc.engine.device import Device
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import method
-from patch2loc.models import load_model, save_model
+from patch2loc.models import Model, load_model, save_model
 from patch2loc.provenance.record import describe, digest, write_sidecar
 from patch2loc.standardize import StandardizedScans
 
-# Of a method that is not trained in steps; the columns of `patch2loc.network.training.train`.
-NO_HISTORY = (
+# Columns of an empty history, of a method that is not trained in steps: those of `patch2loc.network.training.train`.
+HISTORY_COLUMNS = (
     "step",
     "patches",
     "training_loss",
@@ -31,64 +34,112 @@ NO_HISTORY = (
 )
 
 
+@dataclass(frozen=True)
+class FitJob:
+    """What is to be fitted, and how.
+
+    Attributes:
+        method: name of the method.
+        modality: of the scans.
+        fold: number of the split.
+        settings: what the method depends on (`configuration.method_settings`), and numbers of the run.
+        preprocessing: what is needed to bring another scan to the model's grid: atlas, preprocess, preprocess_code.
+        code: hash of the code behind the training.
+        device: that the method computes on.
+    """
+
+    method: str
+    modality: Modality
+    fold: int
+    settings: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    code: str
+    device: Device
+
+
+@dataclass(frozen=True)
+class PretrainedWeights:
+    """A file of weights from elsewhere, and its row of the registry: file, url, checksum."""
+
+    path: str | Path
+    registry_row: Mapping[str, str]
+
+
+class FittedModel(NamedTuple):
+    """A model and the history of its training, a row for each validation."""
+
+    model: Model
+    history: pd.DataFrame
+
+
 def fit_model(
-    name: str,
+    job: FitJob,
+    *,
     training: Sequence[Scan],
     validation: Sequence[Scan],
     landmarks_path: str | Path,
-    settings: dict[str, Any],
-    about: dict[str, Any],
-    code: str,
-    device: str,
-    model_path: str | Path,
-    history_path: str | Path,
+    checkpoint_folder: str | Path,
+    weights: Mapping[str, PretrainedWeights] | None = None,
+    needed_models: Mapping[str, str | Path] | None = None,
     threads: int = 1,
-    pretrained: Mapping[str, str | Path] | None = None,
-    published: Mapping[str, Mapping[str, str]] | None = None,
-    models: Mapping[str, str | Path] | None = None,
-) -> None:
-    """Fit a method and write its model and history.
+) -> FittedModel:
+    """Fit a method to healthy scans.
 
-    settings: what the method depends on (`methods.complete`, and numbers of the run).  about: modality and fold, and
-    what is needed to bring another scan to the model's grid: atlas and preprocess settings.
-    threads: that read scans.
-    pretrained: files of the weights that the method can use and that are given, {name: path}; the method finds in
-    settings["pretrained"] all that it can use, None where not given.  published: their rows of the registry by name.
-    models: files of the models of other methods that it needs, {method: path}; it finds their states in
-    settings["models"].  The provenance has the weights by their SHA-256, wherever they lie.
-    A killed fit goes on from the checkpoint beside the model, if code, settings and scans are still the same.
+    A killed fit goes on from its checkpoint if code, settings and scans are still the same.  The provenance records
+    pretrained weights by their SHA-256, wherever they lie.
+
+    Args:
+        job: what is to be fitted, and how.
+        training: scans to learn from.
+        validation: scans of other people, to choose by.
+        landmarks_path: file of the landmarks that scans are standardized by.
+        checkpoint_folder: folder of the checkpoint; checkpoints of other jobs there are removed.
+        weights: pretrained weights at hand, by name; the method finds the paths of all that it can use in
+            settings["pretrained"], None where there are none.
+        needed_models: files of the models of other methods that it needs, by method; it finds their states in
+            settings["models"].
+        threads: that read scans.
+
+    Raises:
+        InputError: a scan, a model or weights cannot be used.
     """
-    module, landmarks = method(name), read_json(landmarks_path)
+    module, landmarks = method(job.method), read_json(landmarks_path)
+    weights, needed_models = weights or {}, needed_models or {}
+    scans = (*training, *validation)
     inputs = [
         landmarks_path,
-        *(models or {}).values(),
-        *(path for scan in (*training, *validation) for path in (scan.volume, scan.mask)),
+        *needed_models.values(),
+        *(path for scan in scans for path in (scan.volume, scan.mask)),
     ]
-    subjects = [scan.subject for scan in (*training, *validation)]
-    known, given = dict(settings), dict(settings)
+    method_inputs, recorded_settings = dict(job.settings), dict(job.settings)
     if usable := getattr(module, "PRETRAINED", ()):
-        given["pretrained"] = {each: (pretrained or {}).get(each) for each in usable}
-        known["pretrained"] = {
-            each: path and digest(path, published[each]) for each, path in given["pretrained"].items()
+        method_inputs["pretrained"] = {
+            name: weights[name].path if name in weights else None for name in usable
         }
-    if models:
-        given["models"] = {each: load_model(path)["state"] for each, path in models.items()}
-    provenance = describe(code, inputs, {**known, "method": name, **about}, subjects)
-    folder = Path(model_path).parent
-    checkpoint = folder / f"checkpoint-{_key(provenance, device)}.pt"
-    for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
-        stale.unlink()
+        recorded_settings["pretrained"] = {
+            name: digest(weights[name].path, weights[name].registry_row) if name in weights else None
+            for name in usable
+        }
+    if needed_models:
+        method_inputs["models"] = {name: load_model(path)["state"] for name, path in needed_models.items()}
+    described = {"modality": job.modality, "fold": job.fold, **job.preprocessing}
+    provenance = describe(
+        job.code,
+        inputs,
+        {**recorded_settings, "method": job.method, **described},
+        [scan.subject for scan in scans],
+    )
     state, history = module.fit(
         StandardizedScans(training, landmarks, threads),
         StandardizedScans(validation, landmarks, threads),
-        given,
-        checkpoint,
-        device,
+        method_inputs,
+        _checkpoint(Path(checkpoint_folder), provenance, job.device),
+        device=job.device,
     )
     volume, affine = read(training[0].volume)
     model = {
-        "method": name,
-        **about,
+        "method": job.method,
+        **described,
         "state": state,
         "landmarks": landmarks,
         "grid": {
@@ -100,12 +151,24 @@ def fit_model(
         "validation_subjects": [scan.subject for scan in validation],
         "provenance": provenance,
     }
-    write_csv(history_path, pd.DataFrame(columns=NO_HISTORY) if history is None else history)
-    save_model(model_path, model)
-    write_sidecar(model_path, provenance)
+    empty = pd.DataFrame(columns=HISTORY_COLUMNS)
+    return FittedModel(cast(Model, model), empty if history is None else history)
 
 
-def _key(provenance: dict[str, Any], device: str) -> str:
-    """Names what a checkpoint depends on: nothing else may go on from it."""
+def write_model(fitted: FittedModel, model_path: str | Path, history_path: str | Path) -> None:
+    """Write the history as CSV, the model, and its provenance beside it."""
+    write_csv(history_path, fitted.history)
+    save_model(model_path, fitted.model)
+    write_sidecar(model_path, fitted.model["provenance"])
+
+
+def _checkpoint(folder: Path, provenance: dict[str, Any], device: Device) -> Path:
+    """The checkpoint of a fit, named after all that it depends on: nothing else may go on from it.
+
+    Other checkpoints in the folder are removed.
+    """
     text = json.dumps([provenance, device], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    checkpoint = folder / f"checkpoint-{hashlib.sha256(text.encode()).hexdigest()[:16]}.pt"
+    for stale in set(folder.glob("checkpoint-*.pt")) - {checkpoint}:
+        stale.unlink()
+    return checkpoint

@@ -1,15 +1,22 @@
 """Methods of the package: which there are, which run a network, which predict locations."""
 
+from typing import Literal
+
 from patch2loc.configuration.method_names import CONTROLS, VARIANTS
-from patch2loc.engine.device import choose, precision
+from patch2loc.engine.device import Device, Precision, select_device, select_precision
 
 
-def for_method(method: str, name: str, wanted: str, threads: int) -> tuple[str, str]:
-    """Device and precision of a method: as `choose` and `precision` where it has a network, else the processor."""
+def for_method(
+    method: str,
+    device: Device | Literal["auto"],
+    precision: Precision | Literal["auto"],
+    threads: int,
+) -> tuple[Device, Precision]:
+    """Select device and precision for a method; one without a network computes on the processor in float32."""
     if not runs_network(method):
         return "cpu", "float32"
-    where = choose(name, threads)
-    return where, precision(wanted, where)
+    selected = select_device(device, threads)
+    return selected, select_precision(precision, selected)
 
 
 METHODS = (

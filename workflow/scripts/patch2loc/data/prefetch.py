@@ -1,28 +1,34 @@
-"""Scans read while the one before is computed on."""
+"""Read-ahead: load the next scans while one is processed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 
 
-def prefetched(read: Callable[[Item], Read], items: Iterable[Item], threads: int = 1) -> Iterator[Read]:
-    """read(item) for each item, in order, by threads that are one item each ahead: at most threads + 1 are in memory.
+def prefetched(read: Callable[[Item], Content], items: Iterable[Item], threads: int = 1) -> Iterator[Content]:
+    """Read items in order, in threads that work ahead.
 
-    What `read` raises is raised where its item is due.
+    Args:
+        read: Reads one item. What it raises is raised where that item is due.
+        items: Items to read.
+        threads: Items that are read ahead; at most one more than these is in memory.
+
+    Yields:
+        The content of each item.
     """
     with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
+        pending: deque[Future[Content]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(read, item))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(read, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for later in waiting:
-                later.cancel()
+            for future in pending:
+                future.cancel()

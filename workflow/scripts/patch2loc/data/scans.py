@@ -1,79 +1,97 @@
-"""Preprocessed scans: one folder each, with the volume, its masks and what is known of it."""
+"""Preprocessed scans: a folder each, with the volume, its masks, its transform and its quality control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from patch2loc.data import volumes
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 
-# Those of intensity-normalization's Nyul landmarks.
+# Percentiles of intensity-normalization's Nyul landmarks.
 LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+
+
+class LostLesion(NamedTuple):
+    """The part of a scan's lesions that lies outside the grid's field of view."""
+
+    ml: float  # in atlas space
+    lesions: int  # that lie outside as a whole
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan on the grid: the folder that preprocessing wrote, and the files in it.
+    """A scan on the common grid: the folder that preprocessing wrote, and the files in it.
 
-    subject: name.  folder: of the scan.  modality: "T1" or "T2".
+    Attributes:
+        subject: Name of the subject, or of the subject and session.
+        folder: Folder of the scan.
+        modality: "T1" or "T2".
     """
 
     subject: str
     folder: Path
-    modality: str
+    modality: Modality
 
     @property
     def volume(self) -> Path:
-        """Bias-corrected volume, float32, 0 outside the brain."""
+        """File of the bias-corrected volume, float32, 0 outside the brain."""
         return self.folder / f"{self.modality}.nii.gz"
 
     @property
     def mask(self) -> Path:
-        """Brain mask."""
+        """File of the brain mask."""
         return self.folder / "mask.nii.gz"
 
     @property
     def lesion(self) -> Path:
-        """Lesion mask, empty without truth."""
+        """File of the lesion mask, which is empty for a scan without lesion truth."""
         return self.folder / "lesion.nii.gz"
 
     @property
     def transform(self) -> Path:
-        """Affine transform from atlas to scan points."""
+        """File of the affine transform from atlas to scan points."""
         return self.folder / "transform.tfm"
 
     @property
     def qc(self) -> Path:
-        """Numbers and flags of quality control, or why the scan was left out."""
+        """File with the numbers and flags of quality control, or the reason why the scan was left out."""
         return self.folder / "qc.json"
 
     @property
     def picture(self) -> Path:
-        """Picture of quality control."""
+        """File of the picture of quality control."""
         return self.folder / "qc.png"
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """The volume, (x, y, z) float32, and its mask, boolean."""
+        """Read the volume, (x, y, z) float32, and its mask, boolean."""
         return volumes.read(self.volume)[0], volumes.read_mask(self.mask)
 
-    def lost_lesion(self) -> tuple[float, int]:
-        """What the grid cut off: ml of lesion in atlas space, and how many lesions wholly."""
-        account = read_json(self.qc)["lesion"]
-        wholly = account["lesions_source"] - account["lesions_in_view"]
-        return account["lost_to_grid_ml"] * account["scale"], wholly
+    def lost_lesion(self) -> LostLesion:
+        """Read how much lesion the grid cut off."""
+        report = read_json(self.qc)["lesion"]
+        lesions = report["lesions_source"] - report["lesions_in_view"]
+        return LostLesion(report["lost_to_grid_ml"] * report["scale"], lesions)
 
     def left_out(self) -> str | None:
-        """Why the scan could not be preprocessed; None for one that was."""
-        return read_json(self.qc).get("left_out")
+        """Read why the scan could not be preprocessed; None if it could."""
+        reason: str | None = read_json(self.qc).get("left_out")
+        return reason
 
 
 def check_contrast(values: np.ndarray, name: str | Path) -> None:
-    """Raise InputError, naming the scan, unless the landmark percentiles of its brain's intensities increase.
+    """Check that the landmark percentiles of a brain's intensities increase.
 
-    values: (voxels,), intensities in the brain.
+    Args:
+        values: Intensities in the brain, (voxels,).
+        name: Of the scan, for the message.
+
+    Raises:
+        InputError: Two percentiles are equal.
     """
     landmarks = np.percentile(values, LANDMARK_PERCENTILES)
     if not np.all(np.diff(landmarks) > 0):
@@ -84,7 +102,7 @@ def check_contrast(values: np.ndarray, name: str | Path) -> None:
 
 
 def write_cohort(path: str | Path, scans: Sequence[Scan]) -> None:
-    """Write the list of a cohort: the folders of its scans, and which of them were left out and why."""
+    """Write the list of a cohort: folders of the usable scans, and the reason for each that was left out."""
     reasons = {scan.subject: scan.left_out() for scan in scans}
     cohort = {
         "modality": scans[0].modality if scans else None,
@@ -95,15 +113,16 @@ def write_cohort(path: str | Path, scans: Sequence[Scan]) -> None:
 
 
 def read_cohort(path: str | Path) -> list[Scan]:
-    """The scans of a cohort that can be used, in the order of its list.
+    """Read the usable scans of a cohort, in the order of its list.
 
-    Raises InputError when all of them were left out.
+    Raises:
+        InputError: All of them were left out.
     """
     cohort = read_json(path)
     if cohort["left_out"] and not cohort["scans"]:
         subject, reason = next(iter(cohort["left_out"].items()))
         raise InputError(
-            f"{path}: none of the {len(cohort['left_out'])} {cohort['modality']} scans could be preprocessed, one at "
-            f"least expected; {subject}: {reason}"
+            f"{path}: none of the {len(cohort['left_out'])} {cohort['modality']} scans could be preprocessed, at "
+            f"least one expected; {subject}: {reason}"
         )
     return [Scan(subject, Path(folder), cohort["modality"]) for subject, folder in cohort["scans"].items()]

@@ -1,31 +1,33 @@
-"""Subject lists: who is trained on, validated on and tested on, in each fold.
+"""Subject lists: the subjects to train, validate and test on, in each fold.
 
-A split is a table with one row per subject and a column fold0, fold1, ... each, whose values are
-train, validation, test or empty (unused in that fold). Lists of lesion datasets have no fold columns:
-their scans are all tested, or those that a column `role` says, and its validation scans choose a
-threshold. Lists may carry further columns: the site, and what a path needs (session).
+A list is a table with one row per subject and columns fold0, fold1, ..., whose values are train,
+validation, test or empty (unused in that fold). Lists of lesion datasets have no such columns: all
+their scans are tested, unless a column `role` makes some of them validation scans, which choose a
+threshold. Further columns may hold the site, or parts of paths such as the session.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from patch2loc.data.published_splits import published_roles
 from patch2loc.data.subject_tables import check_names, read_table, refuse
+from patch2loc.data.vocabulary import SubjectRole
 from patch2loc.errors import InputError
 
-ROLES = ("train", "validation", "test")
-LESION_ROLES = ("validation", "test")  # in the column `role`, the same in every fold
+ROLES: tuple[SubjectRole, ...] = get_args(SubjectRole)
+LESION_ROLES: tuple[SubjectRole, ...] = ("validation", "test")  # in the column `role`, the same in every fold
 SIMULATED_FOLDS = 5  # as the paper's
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read a subject list as text, empty cells as empty strings, and check it (`check`).
+    """Read a subject list as text, with empty cells as empty strings, and check it.
 
-    Raises InputError when the file is missing or unreadable, or fails the check.
+    Raises:
+        InputError: The file is missing, unreadable, or fails `check`.
     """
     table = read_table(path, "list of subjects")
     check(table, str(path))
@@ -34,20 +36,25 @@ def read(path: str | Path) -> pd.DataFrame:
 
 def folds(table: pd.DataFrame) -> list[str]:
     """Names of the fold columns, in the table's order."""
-    return [name for name in table.columns if re.fullmatch(r"fold\d+", name)]
+    return [column for column in table.columns if re.fullmatch(r"fold\d+", column)]
 
 
 def check(table: pd.DataFrame, name: str = "split") -> None:
-    """Hold invariant 3: nothing of a test subject reaches training or model choice.
+    """Check a subject list, so that nothing of a test subject reaches training or the choice of a model.
 
-    Raises InputError, naming the subjects, when one is listed twice, has an unknown role, is a test
-    subject in one fold and not in another, or when the validation lists of two folds overlap. Also when a column
-    `role` has anything but LESION_ROLES, lacks one of them, or stands beside fold columns.
+    Args:
+        table: The list, as text.
+        name: Of the list, for messages.
+
+    Raises:
+        InputError: A subject is listed twice, has an unknown role, or is a test subject in one fold and not in
+            another; the validation lists of two folds overlap; or a column `role` has anything but LESION_ROLES,
+            lacks one of them, or stands beside fold columns.
     """
     if "subject" not in table.columns:
         raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
     if table.empty:
-        raise InputError(f"{name}: no subject found, one at least expected; add a row for each")
+        raise InputError(f"{name}: no subject found, at least one expected; add a row for each")
     subject = table["subject"].astype(str)
     check_names(subject, name)
     refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
@@ -63,7 +70,7 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         "subjects with an unknown role",
         f"use {', '.join(ROLES)} or empty",
     )
-    tested = roles.eq("test")
+    tested = roles == "test"
     refuse(
         subject[tested.any(axis=1) & roles.isin(["train", "validation"]).any(axis=1)],
         name,
@@ -71,12 +78,12 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         "make them test in every fold",
     )
     refuse(
-        subject[roles.eq("validation").sum(axis=1) > 1],
+        subject[(roles == "validation").sum(axis=1) > 1],
         name,
         "subjects in the validation lists of several folds",
         "keep each in one fold's validation list",
     )
-    for fold in roles:
+    for fold in folds(table):
         _refuse_empty(name, fold, _by_role(table, fold))
 
 
@@ -96,15 +103,18 @@ def _check_lesion_roles(table: pd.DataFrame, name: str) -> None:
     _refuse_empty(name, "role", _by_role(table, "role"), LESION_ROLES)
 
 
-def _by_role(table: pd.DataFrame, column: str) -> dict[str, list[str]]:
+def _by_role(table: pd.DataFrame, column: str) -> dict[SubjectRole, list[str]]:
     """Subjects of each role in a column of the table."""
     return {role: list(table.loc[table[column] == role, "subject"]) for role in ROLES}
 
 
 def _refuse_empty(
-    name: str, column: str, listed: Mapping[str, Sequence[str]], expected: Sequence[str] = ROLES
+    name: str,
+    column: str,
+    lists: Mapping[SubjectRole, Sequence[str]],
+    expected: Sequence[SubjectRole] = ROLES,
 ) -> None:
-    empty = [role for role in expected if not listed[role]]
+    empty = [role for role in expected if not lists[role]]
     if empty:
         raise InputError(
             f"{name}: no {' and no '.join(empty)} subject found in {column}, each of {', '.join(expected)} expected; "
@@ -113,38 +123,50 @@ def _refuse_empty(
 
 
 def is_published(table: pd.DataFrame) -> bool:
-    """Whether a list counts listings, as the published ones do, and so may give a subject several roles."""
+    """True for a list that counts listings, as the published ones do, and so may give a subject several roles."""
     return "train_fold0" in table.columns
 
 
 def of_modality(table: pd.DataFrame, modality: str | None) -> pd.DataFrame:
-    """The rows of the subjects that have a modality: all, but those whose `has_t2` is 0 for T2."""
+    """Rows of the subjects that have a modality: for T2 only those whose `has_t2` is 1, if there is such a column."""
     return table[table["has_t2"] == "1"] if modality == "T2" and "has_t2" in table.columns else table
 
 
-def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = False) -> dict[str, list[str]]:
-    """Subjects of each role in one fold: {"train": [...], "validation": [...], "test": [...]}.
+def roles(
+    path: str | Path, fold: int, modality: str = "T1", published_lists: bool = False
+) -> dict[SubjectRole, list[str]]:
+    """Subjects of each role in one fold.
 
     Subjects whose `has_t2` is 0 are left out for modality T2. A list with a column `role` gives the same in
-    every fold, and nobody trains. One with neither is of scans that are all tested (paper, section 4), whatever part
-    the published code gave them.
-    published: take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may give
-    a subject several roles: that is their defect, which `problems` and `overlaps` count.
-    Raises InputError when the list fails `check`, does not have the fold, has nobody for a role in it, or is
-    a published one and `published` is not set.
+    every fold, and nobody trains. All scans of a list with neither `role` nor folds are tested (paper, section 4),
+    whatever role the published code gave them.
+
+    Args:
+        path: A subject list.
+        fold: One of its folds.
+        modality: "T1" or "T2".
+        published_lists: Take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may
+            give a subject several roles: that is their defect, which `problems` and `overlaps` count.
+
+    Returns:
+        {"train": [...], "validation": [...], "test": [...]}, in the order of the list.
+
+    Raises:
+        InputError: The list fails `check`, does not have the fold, has nobody for a role in it, or is a published
+            one and `published_lists` is not set.
     """
     table = of_modality(read(path), modality)
     if is_published(table):
-        if not published:
+        if not published_lists:
             raise InputError(
                 f"{path}: the form of the published lists found, which put subjects in training and test; use "
                 "the cleaned list, or set `split: published` in the configuration"
             )
         return published_roles(table, fold, path)
     if "role" in table.columns:
-        found = _by_role(table, "role")
-        _refuse_empty(f"{path}, {modality}", "role", found, LESION_ROLES)
-        return found
+        by_role = _by_role(table, "role")
+        _refuse_empty(f"{path}, {modality}", "role", by_role, LESION_ROLES)
+        return by_role
     if not folds(table):
         return {"train": [], "validation": [], "test": list(table["subject"])}
     column = f"fold{fold}"
@@ -152,62 +174,78 @@ def roles(path: str | Path, fold: int, modality: str = "T1", published: bool = F
         raise InputError(
             f"{path}: no column {column}, but {', '.join(folds(table))}; ask for one of these folds"
         )
-    found = _by_role(table, column)
-    _refuse_empty(f"{path}, {modality}", column, found)
-    return found
+    by_role = _by_role(table, column)
+    _refuse_empty(f"{path}, {modality}", column, by_role)
+    return by_role
 
 
 def without(scans: Mapping[str, Any], subjects: Sequence[str], name: str) -> dict[str, Any]:
-    """Scans by their subjects, without those of some subjects.
+    """Leave subjects out of the scans of a dataset.
 
-    Raises InputError, with the name of the list of these, when one of them has no scan.
+    Args:
+        scans: Scans by subject.
+        subjects: Subjects to leave out.
+        name: Of the list of these, for messages.
+
+    Raises:
+        InputError: A subject to be left out has no scan.
     """
     unknown = [subject for subject in subjects if subject not in scans]
-    called = ", ".join(list(scans)[:2])
+    examples = ", ".join(list(scans)[:2])
     refuse(
         unknown,
         name,
         "names that are no scan of the dataset",
-        f"they are called {called} ...: correct the names",
+        f"they are called {examples} ...: correct the names",
     )
     return {subject: scan for subject, scan in scans.items() if subject not in subjects}
 
 
-OVERLAPS = {
+OVERLAPS: dict[str, tuple[SubjectRole, SubjectRole]] = {
     "test_in_training": ("test", "train"),
     "test_in_validation": ("test", "validation"),
     "training_in_validation": ("train", "validation"),
 }
-CALLED = {"train": "training subjects", "validation": "validation subjects", "test": "test subjects"}
+ROLE_NAMES: dict[SubjectRole, str] = {
+    "train": "training subjects",
+    "validation": "validation subjects",
+    "test": "test subjects",
+}
 
 
-def overlaps(lists: Mapping[int, Mapping[str, Sequence[str]]]) -> pd.DataFrame:
-    """Count the subjects of each role and those of two roles: one row per fold.
+def overlaps(lists: Mapping[int, Mapping[SubjectRole, Sequence[str]]]) -> pd.DataFrame:
+    """Count the subjects of each role, and those of two roles.
 
-    lists: {fold: {"train": [...], "validation": [...], "test": [...]}}, as `roles` gives them.
-    Columns fold, train, validation, test, and the keys of OVERLAPS: all 0 in lists that pass `check`.
+    Args:
+        lists: {fold: {"train": [...], "validation": [...], "test": [...]}}, as `roles` gives them.
+
+    Returns:
+        A row per fold: fold, train, validation, test, and the keys of OVERLAPS, all 0 in lists that pass `check`.
     """
     return pd.DataFrame(
         [
             {"fold": fold}
-            | {role: len(set(listed[role])) for role in ROLES}
-            | {name: len(set(listed[one]) & set(listed[other])) for name, (one, other) in OVERLAPS.items()}
-            for fold, listed in lists.items()
+            | {role: len(set(subjects[role])) for role in ROLES}
+            | {
+                name: len(set(subjects[one]) & set(subjects[other]))
+                for name, (one, other) in OVERLAPS.items()
+            }
+            for fold, subjects in lists.items()
         ]
     )
 
 
 def overlap_note(name: str, counts: pd.DataFrame) -> str:
-    """One sentence for tables about the overlaps of a dataset's lists (`overlaps`); empty when there are none."""
-    said = [
-        f"{', '.join(str(count) for count in counts[column])} {CALLED[one]} are {CALLED[other]}"
+    """One sentence for tables on the overlaps of a dataset's lists (`overlaps`); empty if there are none."""
+    overlapping = [
+        f"{', '.join(str(count) for count in counts[column])} {ROLE_NAMES[one]} are {ROLE_NAMES[other]}"
         for column, (one, other) in OVERLAPS.items()
         if counts[column].any()
     ]
-    if not said:
+    if not overlapping:
         return ""
-    of = f"fold{'s' if len(counts) > 1 else ''} {', '.join(map(str, counts['fold']))}"
-    return f"{name}: published subject lists, which overlap ({of}): {'; '.join(said)}."
+    folds = f"fold{'s' if len(counts) > 1 else ''} {', '.join(map(str, counts['fold']))}"
+    return f"{name}: published subject lists, which overlap ({folds}): {'; '.join(overlapping)}."
 
 
 def divide(
@@ -215,8 +253,13 @@ def divide(
 ) -> pd.DataFrame:
     """Split a cohort by its order: the last `test` subjects are tested; fold k validates on the k-th block.
 
-    Each fold validates on its own `validation` subjects and trains on the others; no chance is involved.
-    Raises InputError when the cohort is too small for that.
+    Each fold validates on its own `validation` subjects and trains on the others. Nothing is drawn at random.
+
+    Returns:
+        Columns subject, fold0, fold1, ...
+
+    Raises:
+        InputError: The cohort is too small for that.
     """
     if len(subjects) < max(number_of_folds * validation, validation + 1) + test:
         raise InputError(
@@ -224,11 +267,11 @@ def divide(
             f"{test} for test and someone to train on; give the cohort more subjects or lower these numbers"
         )
     remaining = len(subjects) - test
-    table = {"subject": list(subjects)}
+    columns = {"subject": list(subjects)}
     for fold in range(number_of_folds):
-        validated = range(fold * validation, (fold + 1) * validation)
-        table[f"fold{fold}"] = [
-            "test" if index >= remaining else "validation" if index in validated else "train"
+        validation_block = range(fold * validation, (fold + 1) * validation)
+        columns[f"fold{fold}"] = [
+            "test" if index >= remaining else "validation" if index in validation_block else "train"
             for index in range(len(subjects))
         ]
-    return pd.DataFrame(table)
+    return pd.DataFrame(columns)

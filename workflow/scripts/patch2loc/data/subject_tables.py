@@ -13,24 +13,28 @@ from patch2loc.errors import InputError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
 
-def read_table(path: str | Path, what: str) -> pd.DataFrame:
-    """Read a CSV as text, empty cells as empty strings; Excel's mark at its start and its semicolons are understood.
+def read_table(path: str | Path, content: str) -> pd.DataFrame:
+    """Read a CSV as text, with empty cells as empty strings. A byte-order mark and Excel's semicolons are understood.
 
-    what: is expected there, for messages.
-    Raises InputError when the file is missing, is no table of text, or has two columns of one name.
+    Args:
+        path: File to read.
+        content: What the file should hold, such as "list of subjects", for messages.
+
+    Raises:
+        InputError: The file is missing, is no table of text, or has two columns of one name.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        separator = ";" if ";" in first and "," not in first else ","
-        # The first row as data: else pandas takes the first cells of longer rows for an index.
+        header = text.partition("\n")[0]
+        separator = ";" if ";" in header and "," not in header else ","
+        # The header is read as data: otherwise pandas takes the first cells of longer rows for an index.
         cells = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, sep=separator)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; the {what} was expected there") from error
+        raise InputError(f"{path}: no such file; the {content} was expected there") from error
     except (ValueError, OSError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: not a readable CSV ({said}); write it as UTF-8, comma-separated"
+            f"{path}: not a readable CSV ({reason}); write it as UTF-8, comma-separated"
         ) from error
     if "\0" in text:
         raise InputError(f"{path}: zero bytes found, text expected; write it as UTF-8, comma-separated")
@@ -41,34 +45,42 @@ def read_table(path: str | Path, what: str) -> pd.DataFrame:
             f"{path}: two columns {', '.join(repeated)} found, one of a name expected; remove one"
         )
     table = cells.iloc[1:].reset_index(drop=True)
-    table.columns = names
+    table.columns = pd.Index(names)
     return table
 
 
-def participant(scan: str) -> str:
-    """Participant of a scan: "sub-01" of "sub-01_ses-2"."""
-    return scan.split("_ses-")[0]
+def participant(scan_id: str) -> str:
+    """Participant of a BIDS scan: "sub-01" of "sub-01_ses-2"."""
+    return scan_id.split("_ses-")[0]
 
 
 def check_names(subjects: Iterable[str], name: str) -> None:
-    """Raise InputError, naming the list, for subjects without a name and for names that no folder should have."""
-    named = list(subjects)
+    """Check that every subject of a list has a name, and one that a folder can have.
+
+    Args:
+        subjects: Names of subjects.
+        name: Of the list, for messages.
+
+    Raises:
+        InputError: A name is empty, or is none for a folder.
+    """
+    subjects = list(subjects)
     refuse(
-        [subject for subject in named if not subject],
+        [subject for subject in subjects if not subject],
         name,
         "rows without a name found",
         "name each row's subject",
     )
     refuse(
-        [ascii(subject) for subject in named if not NAME.fullmatch(subject)],
+        [ascii(subject) for subject in subjects if not NAME.fullmatch(subject)],
         name,
         "subjects found whose names cannot be those of folders",
         "use letters a to z, digits and . _ + -, first a letter or digit",
     )
 
 
-def refuse(subjects: Collection[str], name: str, found: str, advice: str) -> None:
-    """Raise InputError, naming the list and the first of the subjects, if there are any."""
+def refuse(subjects: Collection[str], name: str, problem: str, advice: str) -> None:
+    """Raise InputError if there are any subjects, with the name of their list, the problem and the first of them."""
     if len(subjects):
-        some = ", ".join(list(subjects)[:5]) + (", ..." if len(subjects) > 5 else "")
-        raise InputError(f"{name}: {len(subjects)} {found} ({some}); {advice}")
+        first = ", ".join(list(subjects)[:5]) + (", ..." if len(subjects) > 5 else "")
+        raise InputError(f"{name}: {len(subjects)} {problem} ({first}); {advice}")

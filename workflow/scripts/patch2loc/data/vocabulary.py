@@ -1,4 +1,4 @@
-"""Words of a configuration as types: modality, roles, and what tables say of a dataset."""
+"""The project's words as types: modality, roles, the description of a dataset, and landmarks."""
 
 from typing import Literal, NotRequired, TypedDict
 
@@ -16,3 +16,12 @@ class DatasetInfo(TypedDict):
     simulated: bool
     published_name: str | None  # its name in the paper's tables
     sites: NotRequired[dict[str, str]]  # {subject: site}
+
+
+class Landmarks(TypedDict):
+    """Intensity landmarks (Nyul et al. 2000), as landmarks/{modality}/fold{fold}.json and models hold them."""
+
+    percentiles: list[float]  # (n,), ascending
+    standard_scale: list[float]  # (n,), 0 to 100: the intensity that each percentile is mapped to
+    subjects: NotRequired[list[str]]  # that they were fitted to; unknown for landmarks from elsewhere
+    protocol: NotRequired[str]  # "paper" or "released-code": how these subjects were preprocessed

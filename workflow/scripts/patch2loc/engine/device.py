@@ -1,70 +1,92 @@
-"""Where networks run."""
+"""The device and the precision that networks compute in."""
 
-import fcntl
+from __future__ import annotations
+
 import getpass
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from patch2loc.errors import InputError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+_claims: list[BaseFileLock] = []  # a lock object that nobody refers to is released
 
-def choose(name: str = "auto", threads: int | None = None) -> str:
-    """The device that networks compute on, "cpu" or "cuda"; "auto" takes a GPU where there is one.
 
-    Arithmetic is made repeatable.  threads: processor threads of torch.
-    InputError when "cuda" is asked for and there is none.
+def select_device(name: Device | Literal["auto"] = "auto", threads: int | None = None) -> Device:
+    """Select the device that networks compute on, and make its arithmetic repeatable.
+
+    Args:
+        name: "auto" takes a GPU if there is one.
+        threads: processor threads of torch; None leaves them as they are.
+
+    Raises:
+        InputError: "cuda" is asked for and torch finds no GPU.
     """
     import torch  # here: methods without a network do without it, and it takes seconds to import
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
+    device: Device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if device == "cuda":
         if not torch.cuda.is_available():
             raise InputError(
                 "device: cuda found, a machine with a GPU expected, but torch finds no GPU; set device: auto or cpu"
             )
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # all of it is written before it is read
+        # All memory is written before it is read.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
         if "CUDA_VISIBLE_DEVICES" not in os.environ and torch.cuda.device_count() > 1:
-            torch.cuda.set_device(claimed(torch.cuda.device_count(), tempfile.gettempdir()))
-    return name
+            torch.cuda.set_device(claim_gpu(torch.cuda.device_count(), tempfile.gettempdir()))
+    return device
 
 
-def claimed(count: int, folder: str | Path) -> int:
-    """The number of a GPU that no other process of this user has claimed; waits while all of `count` are taken.
+def claim_gpu(count: int, folder: str | Path) -> int:
+    """Claim a GPU that no other process of this user has claimed; wait while all are taken.
 
-    For machines where no scheduler says which GPU is whose.  A lock file of each GPU in `folder` is held until this
-    process ends, however it ends.
+    For machines where no scheduler assigns GPUs.  The claim ends with this process, however it ends.
+
+    Args:
+        count: GPUs of the machine.
+        folder: holds a lock file for each GPU.
+
+    Returns:
+        The number of the GPU, below `count`.
     """
+    from filelock import FileLock, Timeout  # here: it comes with torch
+
     while True:
         for number in range(count):
-            path = Path(folder, f"patch2loc-{getpass.getuser()}-gpu{number}.lock")
-            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            lock = FileLock(Path(folder, f"patch2loc-{getpass.getuser()}-gpu{number}.lock"), mode=0o600)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
+                lock.acquire(blocking=False)
+            except Timeout:
                 continue
+            _claims.append(lock)
             return number
         time.sleep(1)
 
 
-def precision(name: str, device: str) -> str:
-    """The precision of a network's encoder: "auto" is bfloat16 where the device multiplies it faster, else float32."""
+def select_precision(name: Precision | Literal["auto"], device: Device) -> Precision:
+    """Select the precision of a network's encoder.
+
+    Args:
+        name: "auto" is bfloat16 where the device multiplies it faster than float32, else float32.
+        device: from `select_device`.
+    """
     if name != "auto":
         return name
     import torch
 
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bfloat16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "float32"

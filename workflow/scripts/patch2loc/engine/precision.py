@@ -1,5 +1,11 @@
-"""Precisions that networks compute in."""
+"""Precisions that networks compute in, as number types of torch."""
 
 import torch
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from patch2loc.engine.device import Precision
+
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}

@@ -2,26 +2,33 @@
 
 import pickle
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from patch2loc.errors import InputError
 
-# What a file that is no state dict, or one of another network, ends with.
+Network = TypeVar("Network", bound=nn.Module)
+
+# Errors of reading a file that is no state dict, or one of another network.
 UNFIT = (
     *(OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError),
     *(TypeError, AttributeError),  # what was saved is no dictionary of arrays
 )
 
 
-def with_pretrained(network: nn.Module, path: str | Path, prefix: str = "") -> nn.Module:
-    """A network with the weights of a file, in evaluation mode, frozen.
+def with_pretrained(network: Network, path: str | Path, prefix: str = "") -> Network:
+    """Load pretrained weights into a network; return it frozen, in evaluation mode.
 
-    network: its parts named as in torchvision.  path: of a state dict that torch.save wrote; no code in it is run.
-    prefix: of the names in the file, such as "features." for this part of a network.  The file may hold more than the
-    network, which is not read.
-    Raises InputError when the file is no state dict, or lacks weights of the network or has them in another shape.
+    Args:
+        network: its parts are named as in torchvision.
+        path: state dict that torch.save wrote; no code in it is run.  It may hold more than the network, which is
+            not read.
+        prefix: of the names in the file, such as "features." for that part of a network.
+
+    Raises:
+        InputError: the file is no state dict, or weights of the network are missing or of another shape.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

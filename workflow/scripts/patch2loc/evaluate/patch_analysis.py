@@ -1,6 +1,6 @@
-"""Patch analysis: predictions for non-overlapping patches and how much lesion each holds (paper, section 5.2)."""
+"""Patch analysis: predictions for non-overlapping patches, and the share of lesion in each (paper, section 5.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,14 @@ import torch
 
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read_mask
+from patch2loc.engine.device import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import method
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
-# From a scan as a method sees it, (x, y, z), and voxels (n, 3) to mean and log-variance of their predicted locations,
-# (n, 2) each, percent and log percent squared.
+# From the volume (x, y, z) that a network takes, and voxels (n, 3), to the mean and the log-variance of their predicted
+# locations, (n, 2) each, percent and log of squared percent.
 Predictor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -23,14 +24,22 @@ def patch_table(
     volume: np.ndarray,
     mask: np.ndarray,
     lesion: np.ndarray,
+    *,
     patch: int,
-    predicted: Predictor,
+    predict: Predictor,
 ) -> pd.DataFrame:
-    """One row per non-overlapping patch with at least 20 % of brain, in all slices.
+    """One row per non-overlapping patch with at least 20 % of brain, in all slices of a scan.
 
-    volume: (x, y, z) float32, as the method sees it.  mask, lesion: (x, y, z) boolean.  patch: voxels.
-    Columns: x, y, z (voxel of the center), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
-    log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
+    Args:
+        volume: (x, y, z) float32, as the network takes it.
+        mask: (x, y, z) boolean, the brain.
+        lesion: (x, y, z) boolean.
+        patch: width of a patch, voxels.
+        predict: predictions of the network at voxels.
+
+    Returns:
+        Columns x, y, z (voxel of the center), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
+        log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
     """
     masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
     centers = torch.zeros_like(masks)
@@ -40,7 +49,7 @@ def patch_table(
     centers[:, :, mask.shape[1] - patch // 2 + 1 :] = False
     z, x, y = torch.nonzero(centers & patches.accepted(masks, patch), as_tuple=True)
     voxels = torch.stack([x, y, z], dim=1).numpy()
-    mean, log_variance = predicted(volume, voxels)
+    mean, log_variance = predict(volume, voxels)
     return pd.DataFrame(
         {
             "x": voxels[:, 0],
@@ -58,16 +67,24 @@ def patch_table(
     )
 
 
-def cohort_patches(
-    model: dict[str, Any], scans: Sequence[Scan], device: str, precision: str = "float32"
+def analyze_patches(
+    model: Mapping[str, Any], scans: Sequence[Scan], device: Device, precision: Precision = "float32"
 ) -> pd.DataFrame:
-    """The patch tables of preprocessed scans, with a column subject."""
+    """Patch tables of preprocessed scans, one below the other, with a column subject.
+
+    Args:
+        model: `models.load_model` of a method that predicts locations.
+        scans: on the grid of the model.
+        device: of the network.
+        precision: of its encoder.
+    """
     state, module = model["state"], method(model["method"])
-    predicted = module.predictor(state, device, precision)
+    predict = module.predictor(state, device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
         lesion = read_mask(scan.lesion)
-        table = patch_table(module.as_seen(state, volume, mask), mask, lesion, state["patch"], predicted)
+        network_input = module.as_seen(state, volume, mask)
+        table = patch_table(network_input, mask, lesion, patch=state["patch"], predict=predict)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -98,7 +98,7 @@ def training_example(
     )
     padded = patches.pad_slices(torch.from_numpy(volume[:, :, z])[None], network.patch)
     x, y = torch.from_numpy(place)[:, None]
-    cut = patches.cut(padded, torch.tensor([0]), x, y, network.patch)
+    cut = patches.cut(padded, torch.tensor([0]), x, y, patch=network.patch)
     mean, log_variance = predict(volume, np.array([[*place, z]]), network)
     return TrainingExample(
         title=title,

@@ -14,7 +14,7 @@ from patch2loc.method_interface import Volumes
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
-from patch2loc.network.training import Settings, published, train
+from patch2loc.network.training import Settings, paper_network, train
 
 FIELDS = {field.name for field in fields(Settings)}
 
@@ -32,7 +32,7 @@ def fit_network(
     validation: PatchPool,
     settings: dict,
     checkpoint: Path | None,
-    build: Callable[[Settings], PatchNetwork] = published,
+    build: Callable[[Settings], PatchNetwork] = paper_network,
 ) -> tuple[dict, pd.DataFrame]:
     """Train a location network on pools of patches: state and history, as of `fit`; build: as of `train`."""
     chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})

@@ -14,7 +14,7 @@ from patch2loc.network.leveling import LeveledScans, leveled, mean_low_pass
 from patch2loc.network.location import PatchNetwork
 from patch2loc.network.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.network.sampling import PatchPool
-from patch2loc.network.training import Settings, published
+from patch2loc.network.training import Settings, paper_network
 
 OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}
@@ -40,7 +40,7 @@ def fit_robust(
     settings: dict,
     checkpoint: Path | None,
     device: str,
-    build: Callable[[Settings], PatchNetwork] = published,
+    build: Callable[[Settings], PatchNetwork] = paper_network,
 ) -> tuple[dict, pd.DataFrame]:
     """As `fit`, any location network.  name: of the method, for errors.  build: as of `train.train`."""
     changes, patch = settings["changes"], settings["patch"]
@@ -56,7 +56,7 @@ def fit_robust(
         scans = [LeveledScans(given, **kept) for given in scans]
     change = partial(change_patches, changes=changes, patch=patch) if changes else None
     pools = [
-        PatchPool(scans[0], patch, device, change, margin(changes, patch)),
+        PatchPool(scans[0], patch, device, change=change, margin=margin(changes, patch)),
         PatchPool(scans[1], patch, device),
     ]
     state, history = patch2loc.fit_network(*pools, settings, checkpoint, build)

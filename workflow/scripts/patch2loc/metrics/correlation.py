@@ -9,19 +9,19 @@ from scipy.stats import rankdata
 from patch2loc.metrics.summary import resampling_counts
 
 QUANTITIES = ("log_error", "log_variance", "score")
-PARTIAL = (0.1, 0.9)
+PARTIAL_LESION = (0.1, 0.9)
 RESAMPLES = 500
-FEWEST = 3
+FEWEST_PATCHES = 3
 
 
 def partial_patches(patches: pd.DataFrame) -> pd.DataFrame:
-    """The patches of which 10 % to 90 % is lesion, both ends included."""
-    return patches[patches["lesion_fraction"].between(*PARTIAL)]
+    """Patches of which 10 % to 90 % is lesion, both ends included."""
+    return patches[patches["lesion_fraction"].between(*PARTIAL_LESION)]
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rho with mid-ranks for ties; NaN for fewer than three values or a constant side."""
-    if len(first) < FEWEST:
+    if len(first) < FEWEST_PATCHES:
         return float("nan")
     return _pearson(rankdata(first), rankdata(second), np.ones(len(first)))
 
@@ -31,33 +31,42 @@ def lesion_correlations(
 ) -> pd.DataFrame:
     """Correlate lesion_fraction with log_error, log_variance and score over patches, mean over folds.
 
-    folds: one table of patches per fold, with columns subject, lesion_fraction, log_error, log_variance, score;
-    patches in which one of these is missing are left out. One row per quantity: quantity, spearman (mean over folds),
-    sd (over folds, n - 1; NaN for one fold), ci_low, ci_high (95 %, percentile bootstrap of the mean over folds, that
-    draws whole subjects, the same ones in every fold), n_patches (of the first fold), n_subjects (in any fold).
-    Fewer than three patches give NaN; a single subject gives NaN as interval.
+    Args:
+        folds: one table of patches per fold, with columns subject, lesion_fraction, log_error, log_variance, score;
+            patches in which one of these is missing are left out.
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+
+    Returns:
+        One row per quantity: quantity, spearman (mean over folds), sd (over folds, n - 1; NaN for one fold), ci_low
+        and ci_high (95 %, percentile bootstrap of the mean over folds, that draws whole subjects, the same ones in
+        every fold), n_patches (of the first fold), n_subjects (in any fold). Fewer than three patches give NaN; so
+        does a single subject, as interval.
     """
-    used = [fold.dropna(subset=["lesion_fraction", *QUANTITIES]) for fold in folds]
-    names = sorted(set().union(*(fold["subject"] for fold in used)))
-    found = [
+    complete = [fold.dropna(subset=["lesion_fraction", *QUANTITIES]) for fold in folds]
+    subjects = sorted(set().union(*(fold["subject"] for fold in complete)))
+    correlations = [
         {
             quantity: spearman(fold["lesion_fraction"].to_numpy(), fold[quantity].to_numpy())
             for quantity in QUANTITIES
         }
-        for fold in used
+        for fold in complete
     ]
-    drawn = np.full((len(folds), resamples, len(QUANTITIES)), np.nan)
-    if len(names) > 1:
-        counts = resampling_counts(len(names), seed, resamples)
-        drawn = np.stack(
-            [_resampled(fold, counts, pd.Index(names).get_indexer(fold["subject"])) for fold in used]
+    resampled = np.full((len(folds), resamples, len(QUANTITIES)), np.nan)
+    if len(subjects) > 1:
+        counts = resampling_counts(len(subjects), seed, resamples)
+        resampled = np.stack(
+            [
+                _resampled_correlations(fold, counts, pd.Index(subjects).get_indexer(fold["subject"]))
+                for fold in complete
+            ]
         )
     rows = []
-    for place, quantity in enumerate(QUANTITIES):
-        by_fold = pd.Series([fold[quantity] for fold in found])
-        means = drawn[:, :, place].mean(axis=0)
-        usable = means[~np.isnan(means)]
-        low, high = np.quantile(usable, [0.025, 0.975]) if usable.size else (np.nan, np.nan)
+    for column, quantity in enumerate(QUANTITIES):
+        by_fold = pd.Series([fold[quantity] for fold in correlations])
+        means = resampled[:, :, column].mean(axis=0)
+        defined = means[~np.isnan(means)]
+        low, high = np.quantile(defined, [0.025, 0.975]) if defined.size else (np.nan, np.nan)
         rows.append(
             {
                 "quantity": quantity,
@@ -65,28 +74,28 @@ def lesion_correlations(
                 "sd": by_fold.std(ddof=1),
                 "ci_low": low,
                 "ci_high": high,
-                "n_patches": len(used[0]),
-                "n_subjects": len(names),
+                "n_patches": len(complete[0]),
+                "n_subjects": len(subjects),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _resampled(patches: pd.DataFrame, counts: np.ndarray, subject: np.ndarray) -> np.ndarray:
+def _resampled_correlations(patches: pd.DataFrame, counts: np.ndarray, subject: np.ndarray) -> np.ndarray:
     """Correlations of each resample, (resamples, quantities).
 
-    counts: (resamples, subjects), how often each subject is drawn.  subject: (patches,), whose a patch is.
+    counts: (resamples, subjects), how often each subject is drawn.  subject: (patches,), index of a patch's subject.
     """
-    drawn = np.full((len(counts), len(QUANTITIES)), np.nan)
-    if len(patches) < FEWEST:
-        return drawn
+    correlations = np.full((len(counts), len(QUANTITIES)), np.nan)
+    if len(patches) < FEWEST_PATCHES:
+        return correlations
     fraction = _TieGroups(patches["lesion_fraction"].to_numpy(np.float64))
     values = [_TieGroups(patches[quantity].to_numpy(np.float64)) for quantity in QUANTITIES]
-    for row, count in zip(drawn, counts, strict=True):
+    for row, count in zip(correlations, counts, strict=True):
         weights = count[subject].astype(np.float64)
         ranks = fraction.ranks(weights)
         row[:] = [_pearson(ranks, value.ranks(weights), weights) for value in values]
-    return drawn
+    return correlations
 
 
 class _TieGroups:

@@ -1,72 +1,133 @@
 """How well a score ranks lesion above healthy tissue: average precision, best Dice, AUROC.
 
-All three come from one ranking of the scores of a scan's brain voxels. Lesion voxels that have no
-score (outside the brain mask, or cut off by the grid) are given as `missed`: no threshold ever
-detects them, so they cap the recall instead of vanishing from the evaluation.
+All three come from one ranking of the scores of a scan's brain voxels. Lesion voxels that have no score (outside the
+brain mask, or cut off by the grid) are counted as `missed`: no threshold ever detects them, so they cap the recall
+instead of vanishing from the evaluation.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypedDict, overload
 
 import numpy as np
 
 # Bits of a float32 that the AUROC against healthy scans keeps: sign, exponent and 13 bits of the mantissa, so
 # that scores closer than about one part in 8,000 (0.001 at a score of 8..16) share a bin.
-KEPT_BITS = 22
+BIN_BITS = 22
+
+
+class RankingMetrics(TypedDict):
+    """Metrics of one scan that follow from the ranking of its scores; NaN where they are not defined.
+
+    Attributes:
+        auprc: average precision.
+        best_dice: largest Dice coefficient over all thresholds.
+        best_threshold: highest threshold that reaches it, in units of the score.
+        auroc: chance that a lesion voxel scores above a healthy one, ties half.
+        prevalence: share of lesion among brain and missed voxels, which is the average precision that a random score
+            would reach with nothing missed.
+    """
+
+    auprc: float
+    best_dice: float
+    best_threshold: float
+    auroc: float
+    prevalence: float
+
+
+class Ranking(NamedTuple):
+    """Scores of a scan in order: all that its metrics need.
+
+    Attributes:
+        scores: (voxels,) of the brain, ascending.
+        lesion_scores: (lesion voxels with a score,), those of the lesion among them, ascending.
+        missed: number of lesion voxels without a score.
+    """
+
+    scores: np.ndarray
+    lesion_scores: np.ndarray
+    missed: int
 
 
 def average_precision(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> float:
-    """Area under the precision-recall curve, as the step sum of (R_n - R_{n-1}) P_n (paper, section 5.1).
+    """Area under the precision-recall curve, the step sum of (R_n - R_{n-1}) P_n (paper, section 5.1).
 
-    score: (voxels,) of any float type; lesion: (voxels,), true in the lesion; either may be a masked
-    array, whose masked voxels are left out. missed: lesion voxels without a score; they enter the
-    recall's denominator. NaN when there is no lesion at all, 0 when all of it is missed.
-    Raises ValueError for scores that are not finite and for shapes that differ.
+    Args:
+        score: any shape and float type.
+        lesion: of the same shape, true in the lesion.  Voxels that are masked in either array are left out.
+        missed: number of lesion voxels without a score, which enter the denominator of the recall.
+
+    Returns:
+        A fraction; NaN without any lesion, 0 when all of it is missed.
+
+    Raises:
+        ValueError: when a score is not finite, or the shapes differ.
     """
     return evaluate_scores(score, lesion, missed)["auprc"]
+
+
+@overload
+def best_dice(
+    score: np.ndarray, lesion: np.ndarray, missed: int = 0, return_threshold: Literal[False] = False
+) -> float: ...
+
+
+@overload
+def best_dice(
+    score: np.ndarray, lesion: np.ndarray, missed: int = 0, *, return_threshold: Literal[True]
+) -> tuple[float, float]: ...
 
 
 def best_dice(
     score: np.ndarray, lesion: np.ndarray, missed: int = 0, return_threshold: bool = False
 ) -> float | tuple[float, float]:
-    """The largest Dice coefficient over all thresholds (score >= threshold is lesion), exactly.
+    """Largest Dice coefficient over all thresholds (score >= threshold is lesion), exactly.
 
-    Arguments and errors as for `average_precision`. With `return_threshold`, (dice, threshold): the
-    highest of the thresholds that reach the maximum. Both are NaN when there is no lesion; the
-    threshold alone is NaN when every lesion voxel is missed (Dice 0).
+    Args:
+        score: any shape and float type.
+        lesion: of the same shape, true in the lesion.  Voxels that are masked in either array are left out.
+        missed: number of lesion voxels without a score, which no threshold detects.
+        return_threshold: also return the threshold.
+
+    Returns:
+        Dice, or (Dice, the highest of the thresholds that reach it). Both are NaN without any lesion; the threshold
+        alone is NaN when every lesion voxel is missed (Dice 0).
+
+    Raises:
+        ValueError: when a score is not finite, or the shapes differ.
     """
-    found = evaluate_scores(score, lesion, missed)
-    return (found["best_dice"], found["best_threshold"]) if return_threshold else found["best_dice"]
+    metrics = evaluate_scores(score, lesion, missed)
+    return (metrics["best_dice"], metrics["best_threshold"]) if return_threshold else metrics["best_dice"]
 
 
 def auroc(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> float:
     """Area under the ROC curve: the chance that a lesion voxel scores above a healthy one, ties half.
 
-    Arguments and errors as for `average_precision`. Missed voxels rank below every brain voxel.
-    NaN when there is no lesion, or nothing but lesion.
+    Args:
+        score: any shape and float type.
+        lesion: of the same shape, true in the lesion.  Voxels that are masked in either array are left out.
+        missed: number of lesion voxels without a score, which rank below every brain voxel.
+
+    Returns:
+        A fraction; NaN without any lesion, or with nothing but lesion.
+
+    Raises:
+        ValueError: when a score is not finite, or the shapes differ.
     """
     return evaluate_scores(score, lesion, missed)["auroc"]
 
 
-def evaluate_scores(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> dict[str, float]:
-    """All measures of one scan from one ranking: auprc, best_dice, best_threshold, auroc, prevalence.
+def evaluate_scores(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> RankingMetrics:
+    """All metrics of one scan from one ranking.
 
-    Arguments and errors as for `average_precision`. prevalence is the share of lesion among brain
-    and missed voxels: the average precision that a random score would reach with nothing missed.
+    Args:
+        score: any shape and float type.
+        lesion: of the same shape, true in the lesion.  Voxels that are masked in either array are left out.
+        missed: number of lesion voxels without a score.
+
+    Raises:
+        ValueError: when a score is not finite, or the shapes differ.
     """
-    return measures(rank(score, lesion, missed))
-
-
-class Ranking(NamedTuple):
-    """The scores of a scan in order: all that its measures need.
-
-    scores: (voxels,) ascending.  of_lesion: (lesion voxels with a score,) ascending, part of scores.
-    missed: lesion voxels without a score.
-    """
-
-    scores: np.ndarray
-    of_lesion: np.ndarray
-    missed: int
+    return ranking_metrics(rank(score, lesion, missed))
 
 
 def rank(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> Ranking:
@@ -77,20 +138,25 @@ def rank(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> Ranking:
     return Ranking(np.sort(score), np.sort(score[lesion]), int(missed))
 
 
-def measures(ranking: Ranking) -> dict[str, float]:
-    """The measures of `evaluate_scores` from a ranking."""
-    scores, of_lesion, missed = ranking
-    positives, population = of_lesion.size + missed, scores.size + missed
-    healthy = scores.size - of_lesion.size
-    row = {"auprc": np.nan, "best_dice": np.nan, "best_threshold": np.nan, "auroc": np.nan}
-    row["prevalence"] = positives / population if population else np.nan
+def ranking_metrics(ranking: Ranking) -> RankingMetrics:
+    """Metrics of a ranking, as `evaluate_scores` returns them."""
+    scores, lesion_scores, missed = ranking
+    positives, population = lesion_scores.size + missed, scores.size + missed
+    healthy = scores.size - lesion_scores.size
+    metrics = RankingMetrics(
+        auprc=np.nan,
+        best_dice=np.nan,
+        best_threshold=np.nan,
+        auroc=np.nan,
+        prevalence=positives / population if population else np.nan,
+    )
     if positives == 0:
-        return row
-    if of_lesion.size == 0:
-        return row | {"auprc": 0.0, "best_dice": 0.0, "auroc": 0.0 if healthy else np.nan}
+        return metrics
+    if lesion_scores.size == 0:
+        return metrics | {"auprc": 0.0, "best_dice": 0.0, "auroc": 0.0 if healthy else np.nan}
     # A threshold at which no lesion voxel is added changes neither sum and has no better Dice than the one above it.
-    threshold = np.unique(of_lesion)[::-1]
-    hits = of_lesion.size - np.searchsorted(of_lesion, threshold)
+    threshold = np.unique(lesion_scores)[::-1]
+    hits = lesion_scores.size - np.searchsorted(lesion_scores, threshold)
     predicted = scores.size - np.searchsorted(scores, threshold)
     new_hits = np.diff(hits, prepend=0)
     dice = 2 * hits / (predicted + positives)
@@ -98,7 +164,7 @@ def measures(ranking: Ranking) -> dict[str, float]:
     not_below = predicted - hits
     above = scores.size - np.searchsorted(scores, threshold, side="right") - (hits - new_hits)
     outranked = float(np.sum(new_hits * (healthy - (not_below + above) / 2)))
-    return row | {
+    return metrics | {
         "auprc": float(np.sum(new_hits * (hits / predicted)) / positives),
         "best_dice": float(dice[best]),
         "best_threshold": float(threshold[best]),
@@ -109,14 +175,19 @@ def measures(ranking: Ranking) -> dict[str, float]:
 def auroc_against(healthy: Iterable[np.ndarray]) -> Callable[[np.ndarray], float]:
     """A function from scores to their AUROC against all voxels of healthy scans: the chance to score above one.
 
-    healthy: the scores of one scan after another, any shape, NaN left out; they are counted in 2^22 bins that follow
-    float32's own spacing (relative width 2^-13 or finer), whatever the method's scale, so that memory is bounded. Two
-    scores in one bin count as a tie. The function takes scores of any shape, NaN left out; it gives NaN when there
-    are none on either side.
+    Healthy scores are counted in 2^22 bins that follow float32's own spacing (relative width 2^-13 or finer), whatever
+    the method's scale, so that memory is bounded. Two scores in one bin count as a tie.
+
+    Args:
+        healthy: scores of one scan after another, any shape; NaN are left out.
+
+    Returns:
+        A function that takes scores of any shape, leaves NaN out, and returns a fraction; NaN when there is no score
+        on either side.
     """
-    counts = np.zeros(2**KEPT_BITS, dtype=np.int64)
-    for scan in healthy:
-        counts += np.bincount(_bins(scan), minlength=counts.size)
+    counts = np.zeros(2**BIN_BITS, dtype=np.int64)
+    for scores in healthy:
+        counts += np.bincount(_bins(scores), minlength=counts.size)
     up_to = np.cumsum(counts)
 
     def against_healthy(score: np.ndarray) -> float:
@@ -149,4 +220,5 @@ def _bins(scores: np.ndarray) -> np.ndarray:
     bits = values.view(np.int32)
     # Negative floats have falling bit patterns; flipping them makes integers order as scores do.
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-    return (ordered >> (32 - KEPT_BITS)) + 2 ** (KEPT_BITS - 1)
+    bins: np.ndarray = (ordered >> (32 - BIN_BITS)) + 2 ** (BIN_BITS - 1)
+    return bins

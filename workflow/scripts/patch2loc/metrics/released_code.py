@@ -1,50 +1,73 @@
-"""The measures as the released code computes them, to show what its choices change (docs/methods.md)."""
+"""Metrics as the released code computes them, to show what its choices change (docs/methods.md)."""
+
+from typing import TypedDict
 
 import numpy as np
 
-from patch2loc.metrics.ranking import Ranking, measures, rank
+from patch2loc.metrics.ranking import Ranking, rank, ranking_metrics
 
 STEPS = 10  # of the bisection
 
 
-def variants(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int = 0) -> dict[str, float]:
-    """Measures of one scan by the protocol of this project and with one of the released code's choices each.
+class ReleasedCodeMetrics(TypedDict):
+    """Metrics of one scan by this project's protocol, and each with one choice of the released code.
 
-    heatmap: (x, y, z) score, NaN outside the mask.  mask, lesion: (x, y, z) boolean.  lost: lesion voxels off the
-    grid, missed in every variant.
+    Attributes:
+        auprc: by the protocol, as `ranking.evaluate_scores`.
+        auprc_background_zero: with all voxels of the grid outside the mask ranked, too, at a score of 0.
+        best_dice: by the protocol, as `ranking.evaluate_scores`.
+        best_dice_background_zero: with all voxels of the grid outside the mask ranked, too, at a score of 0.
+        best_dice_bisection: `bisected_dice`.
+    """
 
-    auprc, best_dice: as `metrics.evaluate_scores`.  best_dice_bisection: `bisected_dice`.
-    auprc_background_zero, best_dice_background_zero: all voxels of the grid outside the mask are ranked, too, with
-    a score of 0. All are NaN for a healthy scan.
+    auprc: float
+    auprc_background_zero: float
+    best_dice: float
+    best_dice_background_zero: float
+    best_dice_bisection: float
+
+
+def released_code_metrics(
+    heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int = 0
+) -> ReleasedCodeMetrics:
+    """Metrics of one scan by this project's protocol and by the released code; all NaN for a healthy scan.
+
+    Args:
+        heatmap: (x, y, z) score, NaN outside the mask.
+        mask: (x, y, z) boolean, the brain.
+        lesion: (x, y, z) boolean.
+        lost: number of lesion voxels off the grid, which are always missed.
     """
     lesion_outside = int(np.count_nonzero(lesion & ~mask))
     ranking = rank(heatmap[mask], lesion[mask], lesion_outside + lost)
     background = mask.size - int(np.count_nonzero(mask)) - lesion_outside
-    exact, zero = measures(ranking), measures(with_background(ranking, 0.0, lesion_outside, background))
+    protocol = ranking_metrics(ranking)
+    background_zero = ranking_metrics(with_background(ranking, 0.0, lesion_outside, background))
     return {
-        "auprc": exact["auprc"],
-        "auprc_background_zero": zero["auprc"],
-        "best_dice": exact["best_dice"],
-        "best_dice_background_zero": zero["best_dice"],
+        "auprc": protocol["auprc"],
+        "auprc_background_zero": background_zero["auprc"],
+        "best_dice": protocol["best_dice"],
+        "best_dice_background_zero": background_zero["best_dice"],
         "best_dice_bisection": bisected_dice(ranking),
     }
 
 
 def bisected_dice(ranking: Ranking) -> float:
-    """Best Dice by bisection: of the thresholds between 0 and the highest score, or 1 where no score is positive.
+    """Best Dice by bisection of the thresholds between 0 and the highest score (1 where no score is positive).
 
     Each step compares Dice (score > threshold is lesion) at a quarter and at three quarters of the interval and
-    goes on in the half of the better one, the lower half when both are equal. The best Dice that was met is the
-    result, after STEPS steps. NaN without any lesion.
+    continues in the half of the better one, the lower half when both are equal. Returns the best Dice of STEPS steps;
+    NaN without any lesion.
     """
-    scores, of_lesion, missed = ranking
-    positives = of_lesion.size + missed
+    scores, lesion_scores, missed = ranking
+    positives = lesion_scores.size + missed
     if not positives:
         return float("nan")
-    scores, of_lesion = scores.astype(np.float64), of_lesion.astype(np.float64)  # once, not in every search
+    # Converted once, not in every search.
+    scores, lesion_scores = scores.astype(np.float64), lesion_scores.astype(np.float64)
 
     def dice(threshold: float) -> float:
-        hits = of_lesion.size - np.searchsorted(of_lesion, threshold, side="right")
+        hits = lesion_scores.size - np.searchsorted(lesion_scores, threshold, side="right")
         predicted = scores.size - np.searchsorted(scores, threshold, side="right")
         return float(2 * hits / (predicted + positives))
 
@@ -62,8 +85,15 @@ def bisected_dice(ranking: Ranking) -> float:
 
 
 def with_background(ranking: Ranking, score: float, lesion: int, healthy: int) -> Ranking:
-    """A ranking with more voxels that share one score: `lesion` of those that it misses, and `healthy` others."""
-    scores, of_lesion, missed = ranking
+    """Add voxels that share one score to a ranking.
+
+    Args:
+        ranking: of the other voxels.
+        score: of the added voxels.
+        lesion: number of missed lesion voxels that get the score.
+        healthy: number of other voxels that get it.
+    """
+    scores, lesion_scores, missed = ranking
     scores = np.insert(scores, np.searchsorted(scores, score), np.full(lesion + healthy, score))
-    of_lesion = np.insert(of_lesion, np.searchsorted(of_lesion, score), np.full(lesion, score))
-    return Ranking(scores, of_lesion, missed - lesion)
+    lesion_scores = np.insert(lesion_scores, np.searchsorted(lesion_scores, score), np.full(lesion, score))
+    return Ranking(scores, lesion_scores, missed - lesion)

@@ -14,9 +14,13 @@ FEWEST_CHANNELS = 96
 
 
 def algorithm(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Combinations of the inputs (k, size), of a kernel of 3 (k, 3), and sums of the products (size, k).
+    """Bilinear algorithm for convolving with a kernel of 3 along one axis of a map with a zero at either end.
 
-    size: 2 or 4, of a map with a zero before and after it, along one axis.
+    Args:
+        size: of the map, 2 or 4.
+
+    Returns:
+        Combinations of the inputs (k, size), combinations of the kernel (k, 3), and sums of the products (size, k).
     """
     if size == 2:  # Karatsuba
         return (
@@ -39,8 +43,15 @@ def algorithm(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 class FastConv2d(nn.Module):
     """A convolution of stride 1 and padding 1 on maps of one size, for inference in float32.
 
-    convolution: 3 x 3, with bias.  size: of the maps, one of SIZES.
+    Args:
+        convolution: 3 x 3, with bias.
+        size: of the maps, one of SIZES.
     """
+
+    weight: Tensor
+    inputs: Tensor
+    sums: Tensor
+    bias: Tensor
 
     def __init__(self, convolution: nn.Conv2d, size: int) -> None:
         super().__init__()
@@ -53,23 +64,28 @@ class FastConv2d(nn.Module):
         self.register_buffer("bias", convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, size, size), channels last -> (n, out_channels, size, size), channels last."""
-        places = x.permute(0, 2, 3, 1).flatten(1, 2)
-        combined = torch.matmul(self.inputs, places).transpose(0, 1)
+        """Convolve maps: (n, channels, size, size) -> (n, out_channels, size, size), both channels last."""
+        voxels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        combined = torch.matmul(self.inputs, voxels).transpose(0, 1)
         products = torch.bmm(combined, self.weight).transpose(0, 1)
-        found = torch.matmul(self.sums, products).add_(self.bias)
-        return found.unflatten(1, (self.size, self.size)).permute(0, 3, 1, 2)
+        outputs = torch.matmul(self.sums, products).add_(self.bias)
+        return outputs.view(len(x), self.size, self.size, outputs.shape[2]).permute(0, 3, 1, 2)
 
 
 def with_fast_convolutions(layers: nn.Module, example: Tensor) -> None:
-    """Replace, in place, the convolutions of `layers` that are faster so, by the sizes of their maps on an example."""
+    """Replace, in place, the convolutions that `FastConv2d` computes faster.
+
+    Args:
+        layers: network or part of one.
+        example: an input of the layers, which tells the sizes of their maps.
+    """
     sizes: dict[nn.Conv2d, tuple[int, ...]] = {}
 
-    def see(convolution: nn.Conv2d, given: tuple[Tensor], found: Tensor) -> None:
-        sizes[convolution] = tuple(given[0].shape[2:])
+    def record_size(convolution: nn.Conv2d, inputs: tuple[Tensor], _output: Tensor) -> None:
+        sizes[convolution] = tuple(inputs[0].shape[2:])
 
     convolutions = [module for module in layers.modules() if isinstance(module, nn.Conv2d)]
-    hooks = [module.register_forward_hook(see) for module in convolutions]
+    hooks = [module.register_forward_hook(record_size) for module in convolutions]
     with torch.inference_mode():
         layers(example)
     for hook in hooks:

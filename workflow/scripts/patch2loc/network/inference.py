@@ -5,21 +5,23 @@ slice instead of once a patch: neighboring patches share them but for the zeros 
 variants.  Convolutions on maps of 2 x 2 voxels or fewer are matrix products that leave the zeros out.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patch2loc.engine.device import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.network import patches
 from patch2loc.network.fast_convolution import with_fast_convolutions
 from patch2loc.network.location import LocationNetwork, PatchNetwork, for_inference, slice_code
 
-# Activations at once, in MB.  A processor is fastest with about what its caches hold.
-MEMORY_MB = {"cpu": 32, "cuda": 4096}
+# MB of activations at once.  A processor is fastest with about what its caches hold.
+MEMORY_MB: dict[Device, float] = {"cpu": 32, "cuda": 4096}
 MAPS = 5  # of the first layer's size that are in memory together
 SPARSE = 0.1  # share of the slices' voxels below which single patches are quicker than whole slices
 
@@ -27,11 +29,14 @@ Taps = tuple[int, ...]
 
 
 def pool_windows(patch: int) -> list[tuple[Taps | None, ...]]:
-    """What the places of a patch's pooled map see along one axis.
+    """Receptive fields of the places of a patch's pooled map, along one axis.
 
     The first convolution (kernel 3, stride 2, padding 3) gives patch/2 + 2 places; the pool (kernel 3, stride 2,
-    padding 1) takes the largest of three of them.  Returns for each pooled place the three: which of the kernel's
-    rows meet the patch; None where the pool's own padding is.
+    padding 1) takes the largest of three of them.
+
+    Returns:
+        For each pooled place its three places of the convolution: which of the kernel's rows meet the patch; None
+        where the pool's own padding is.
     """
     places = [tuple(tap for tap in range(3) if 0 <= 2 * k - 3 + tap < patch) for k in range(patch // 2 + 2)]
     padded = [None, *places, None]
@@ -41,10 +46,16 @@ def pool_windows(patch: int) -> list[tuple[Taps | None, ...]]:
 class Stem:
     """First convolution, ReLU and pool of the patches of a slice.
 
-    convolution: the first layer with its batch normalization folded in, (channels, 1, 3, 3).
+    Args:
+        convolution: the first layer with its batch normalization folded in, (channels, 1, 3, 3).
+        patch: width p of a patch, voxels.
     """
 
     def __init__(self, convolution: nn.Conv2d, patch: int) -> None:
+        if convolution.bias is None:
+            raise ValueError(
+                "a convolution without bias found, one with its normalization folded in expected"
+            )
         self.convolution = convolution
         windows = pool_windows(patch)
         self.kinds = list(dict.fromkeys(windows))
@@ -53,17 +64,21 @@ class Stem:
         rows = torch.zeros(len(self.cuts), 3)
         for row, taps in zip(rows, self.cuts, strict=True):
             row[list(taps)] = 1
-        kept = (rows[:, None, :, None] * rows[None, :, None, :]).to(convolution.weight)
-        self.kernels = (kept[:, :, None, None] * convolution.weight).flatten(0, 2)
+        masks = (rows[:, None, :, None] * rows[None, :, None, :]).to(convolution.weight)
+        self.kernels = (masks[:, :, None, None] * convolution.weight).flatten(0, 2)
         self.bias = convolution.bias.repeat(len(self.cuts) ** 2)
         self.constant = convolution.bias.relu()  # where the kernel meets nothing of the patch
         self.kind = torch.tensor([self.kinds.index(window) for window in windows], device=self.bias.device)
 
     def maps(self, window: Tensor) -> Tensor:
-        """Every kind of pooled place, for all patches of a part of a slice.
+        """Compute every kind of pooled place, for all patches of a part of a slice.
 
-        window: (x + p - 1, y + p - 1), which holds x * y patches.  Returns (kinds, kinds, x + 4 s, y + 4 s, channels),
-        s the pooled map's size less 1: the place (m, n) of the patch that begins at (x, y) is at (x + 4 m, y + 4 n).
+        Args:
+            window: (x + p - 1, y + p - 1), which holds x * y patches.
+
+        Returns:
+            (kinds, kinds, x + 4 s, y + 4 s, channels), s the pooled map's size less 1: the place (m, n) of the patch
+            that begins at (x, y) is at (x + 4 m, y + 4 n).
         """
         # The middle one of a place's three convolutions begins 3 voxels before it, its neighbors 2 more and 2 less.
         reach = 4 * (self.size - 1)
@@ -71,21 +86,24 @@ class Stem:
         padded = functional.pad(window, (5, after, 5, after))[None, None]
         kernels = self.kernels.to(memory_format=torch.channels_last)
         convolved = functional.conv2d(padded, kernels, self.bias).relu_()[0].permute(1, 2, 0)
-        cut_maps = convolved.unflatten(2, (len(self.cuts), len(self.cuts), self.channels))
+        cut_maps = torch.unflatten(convolved, 2, (len(self.cuts), len(self.cuts), self.channels))
         width, height = (size - self.patch + 1 + reach for size in window.shape)
         maps = window.new_empty((len(self.kinds), len(self.kinds), width, height, self.channels))
+
+        def part_of_rows(column_cut: int, row_cut: int, begin: int) -> Tensor:
+            return cut_maps[begin : begin + width, :, row_cut, column_cut]
+
+        def part_of_columns(pooled: list[Tensor], column_cut: int, begin: int) -> Tensor:
+            return pooled[column_cut][:, begin : begin + height]
+
         for row_maps, rows in zip(maps, self.kinds, strict=True):
-            pooled = [
-                self._largest(rows, lambda row, begin, j=j: cut_maps[begin : begin + width, :, row, j])
-                for j in range(len(self.cuts))
-            ]
-            for found, columns in zip(row_maps, self.kinds, strict=True):
-                found.copy_(
-                    self._largest(columns, lambda j, begin, of=pooled: of[j][:, begin : begin + height])
-                )
+            pooled = [self._largest(rows, partial(part_of_rows, j)) for j in range(len(self.cuts))]
+            for kind_map, columns in zip(row_maps, self.kinds, strict=True):
+                kind_map.copy_(self._largest(columns, partial(part_of_columns, pooled)))
         return maps
 
     def _largest(self, window: tuple[Taps | None, ...], part: Callable[[int, int], Tensor]) -> Tensor:
+        """The pool along one axis; part: from the index of a cut and a first place to the convolution there."""
         parts = [
             part(self.cuts.index(taps), 2 * step) if taps else self.constant
             for step, taps in enumerate(window)
@@ -94,30 +112,48 @@ class Stem:
         return reduce(torch.maximum, parts)
 
     def gather(self, maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Pooled maps of the patches that begin at (x, y): (n,), (n,) -> (n, channels, size, size), channels last."""
+        """Gather the pooled maps of the patches that begin at (x, y).
+
+        Args:
+            maps: from `maps`.
+            x: (n,) integers.
+            y: (n,) integers.
+
+        Returns:
+            (n, channels, size, size), channels last.
+        """
         _, kinds, width, height, _ = maps.shape
         step = 4 * torch.arange(self.size, device=maps.device)
         place = (self.kind[:, None] * kinds + self.kind) * width * height + step[:, None] * height + step
         rows = (x * height + y)[:, None] + place.flatten()
-        found = maps.flatten(0, 3).index_select(0, rows.flatten())
-        return found.view(len(x), self.size, self.size, self.channels).permute(0, 3, 1, 2)
+        pooled = maps.flatten(0, 3).index_select(0, rows.flatten())
+        return pooled.view(len(x), self.size, self.size, self.channels).permute(0, 3, 1, 2)
 
     def pooled(self, cut: Tensor) -> Tensor:
-        """The same for patches that were cut out: (n, 1, p, p) -> (n, channels, size, size)."""
+        """Compute the same for patches that were cut out: (n, 1, p, p) -> (n, channels, size, size)."""
         return functional.max_pool2d(self.convolution(cut).relu_(), kernel_size=3, stride=2, padding=1)
 
 
-class ReadyNetwork:
-    """What networks share that are ready to predict many places: both heads in one product, and parts that fit.
+class ReadyNetwork(ABC):
+    """Base of inference networks: fuses both heads, splits batches to fit memory.
 
-    folded: from `for_inference`, on the device.  patch: voxels, even.  precision: a key of PRECISIONS, of the encoder;
-    the heads are always float32, as a location has more digits than half precision.
-    memory_mb: bounds the activations, so how many patches are computed at once, not the result; a GPU that has less
-    gets fewer.
+    Args:
+        folded: from `for_inference`, on the device.
+        patch: width p of a patch, voxels, even.
+        device: that the network computes on.
+        precision: of the encoder; the heads are always float32, as a location has more digits than half precision.
+        memory_mb: bounds the activations, and so how many patches are computed at once, not the result; a GPU that has
+            less gets fewer.  None for MEMORY_MB.
     """
 
     def __init__(
-        self, folded: PatchNetwork, patch: int, device: str, precision: str, memory_mb: float | None
+        self,
+        folded: PatchNetwork,
+        patch: int,
+        device: Device,
+        precision: Precision,
+        *,
+        memory_mb: float | None,
     ) -> None:
         self.patch, self.device, self.dtype = patch, device, PRECISIONS[precision]
         self.latent_size = folded.widths[-1]
@@ -135,14 +171,45 @@ class ReadyNetwork:
         self.memory = (memory_mb or MEMORY_MB[device]) * 1e6
         self.batch = 1  # patches at once
 
+    @abstractmethod
+    def predict_slice(self, padded: Tensor, x: Tensor, y: Tensor, slice_location: float) -> Tensor:
+        """Predict mean and log-variance of the locations of patches of a padded slice.
+
+        Args:
+            padded: (width + p, height + p), on the network's device as the next two.
+            x: where the patches begin, (n,) integers.
+            y: (n,) integers.
+            slice_location: percent of the grid's height.
+
+        Returns:
+            (n, 4) float32: mean x, y in percent of the grid, log-variance x, y.
+        """
+
+    @abstractmethod
+    def predict_patches(
+        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, location: Tensor
+    ) -> Tensor:
+        """Predict as `predict_slice` does, for a few patches of many slices: each is cut out and computed by itself.
+
+        Args:
+            padded: (slices, width + p, height + p), on the network's device as all others.
+            index: slice of each patch, (n,) integers.
+            x: where the patches begin, (n,) integers.
+            y: (n,) integers.
+            location: of their slices, (n,), percent of the grid's height.
+
+        Returns:
+            (n, 4) float32: mean x, y in percent of the grid, log-variance x, y.
+        """
+
     def _in_parts(self, n: int, compute: Callable[[slice], Tensor], device: torch.device) -> Tensor:
         """compute(part) of n patches, as many at once as the memory holds: (n, 4)."""
-        found = torch.empty((n, 4), device=device)
+        predictions = torch.empty((n, 4), device=device)
         begin = 0
         while begin < n:
             part = slice(begin, begin + self.batch)
             try:
-                found[part] = compute(part)
+                predictions[part] = compute(part)
             except torch.OutOfMemoryError:
                 if self.batch == 1:
                     raise
@@ -150,7 +217,7 @@ class ReadyNetwork:
                 torch.cuda.empty_cache()
                 continue
             begin = part.stop
-        return found
+        return predictions
 
     def _headed(self, latent: Tensor) -> Tensor:
         """Both heads: (n, latent size), the slice's code added, -> (n, 4)."""
@@ -162,38 +229,39 @@ class ReadyNetwork:
 
 
 class DenseNetwork(ReadyNetwork):
-    """A location network ready to predict many places of a slice.
+    """A location network made ready to predict many patches of a slice.
 
-    network: in evaluation mode.  The other arguments: as of `ReadyNetwork`.
+    Args:
+        network: in evaluation mode.
+        patch: width p of a patch, voxels, even.
+        device: that the network computes on.
+        precision: of the encoder.
+        memory_mb: bounds the activations, see `ReadyNetwork`.
     """
 
     def __init__(
         self,
         network: LocationNetwork,
         patch: int = 24,
-        device: str = "cpu",
-        precision: str = "float32",
+        device: Device = "cpu",
+        precision: Precision = "float32",
+        *,
         memory_mb: float | None = None,
     ) -> None:
         folded = for_inference(network).to(device)
-        super().__init__(folded, patch, device, precision, memory_mb)
+        super().__init__(folded, patch, device, precision, memory_mb=memory_mb)
         encoder = folded.encoder.to(self.dtype)
         self.stem = Stem(encoder.conv1, patch)
         self.layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
-        if (
-            device == "cpu" and self.dtype == torch.float32
-        ):  # elsewhere multiplications are not what takes the time
+        # On other devices, or in half precision, multiplications are not what takes the time.
+        if device == "cpu" and self.dtype == torch.float32:
             with_fast_convolutions(self.layers, torch.zeros(1, self.stem.channels, *[self.stem.size] * 2))
         bytes_each = MAPS * self.stem.size**2 * self.stem.channels * self.dtype.itemsize
         self.batch = max(1, int(self.memory / bytes_each))
 
     @torch.inference_mode()
     def predict_slice(self, padded: Tensor, x: Tensor, y: Tensor, slice_location: float) -> Tensor:
-        """Mean and log-variance of the locations of the patches that begin at (x, y) of a padded slice.
-
-        padded: (width + p, height + p).  x, y: (n,) integers.  slice_location: percent.  All on the network's device.
-        Returns (n, 4) float32: mean x, y, log-variance x, y.
-        """
+        """Predict the locations of patches of a padded slice, see `ReadyNetwork.predict_slice`."""
         maps = self.stem.maps(padded.to(self.dtype))
         code = slice_code(torch.tensor([slice_location], device=padded.device), self.latent_size).float()
         return self._in_parts(
@@ -202,15 +270,12 @@ class DenseNetwork(ReadyNetwork):
 
     @torch.inference_mode()
     def predict_patches(
-        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, location: Tensor
+        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, location: Tensor
     ) -> Tensor:
-        """As `predict_slice`, for a few patches of many slices: each is cut out and computed by itself.
-
-        padded: (slices, width + p, height + p).  index, x, y: (n,) integers.  location: (n,), percent.
-        """
+        """Predict the locations of a few patches of many slices, see `ReadyNetwork.predict_patches`."""
 
         def compute(part: slice) -> Tensor:
-            cut = patches.cut(padded, index[part], x[part], y[part], self.patch).to(self.dtype)
+            cut = patches.cut(padded, index[part], x[part], y[part], patch=self.patch).to(self.dtype)
             code = slice_code(location[part], self.latent_size).float()
             return self._located(self.stem.pooled(cut), code)
 
@@ -227,11 +292,16 @@ def predict(
     network: ReadyNetwork,
     progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log-variance of the location predicted at voxels.
+    """Predict the locations of the patches around voxels.
 
-    volume: (x, y, z) float32, standardized, 0 outside the brain.  voxels: (n, 3) integers.  progress: wraps the
-    numbers of the slices that are gone through, as tqdm does.
-    Returns two arrays (n, 2) float32, percent and log percent squared.
+    Args:
+        volume: (x, y, z) float32, standardized, 0 outside the brain.
+        voxels: (n, 3) integers.
+        network: ready for inference.
+        progress: wraps the numbers of the slices in turn, as tqdm does.
+
+    Returns:
+        Mean (n, 2), percent of the grid, and log-variance (n, 2), log percent squared, both float32.
     """
     if not len(voxels):
         return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
@@ -243,8 +313,9 @@ def predict(
     x, y = torch.from_numpy(places.T.copy()).to(network.device)
     location = patches.location(torch.from_numpy(slices), volume.shape[2])
     if len(voxels) < SPARSE * padded.numel():
-        index = torch.from_numpy(index).to(network.device)
-        found = network.predict_patches(padded, index, x, y, location.to(network.device)[index])
+        slice_index = torch.from_numpy(index).to(network.device)
+        slice_location = location.to(network.device)[slice_index]
+        ordered = network.predict_patches(padded, slice_index, x, y, location=slice_location)
     else:
         parts = []
         end = [*first[1:], len(order)]
@@ -255,7 +326,7 @@ def predict(
             parts.append(
                 network.predict_slice(window, x[here] - left, y[here] - front, location[number].item())
             )
-        found = torch.cat(parts)
+        ordered = torch.cat(parts)
     predictions = np.empty((len(voxels), 4), np.float32)
-    predictions[order] = found.cpu().numpy()
+    predictions[order] = ordered.cpu().numpy()
     return predictions[:, :2], predictions[:, 2:]

@@ -17,35 +17,56 @@ DARKEST = 1e-3  # of tissue: 0 is outside the brain
 
 
 def low_pass(volume: np.ndarray, mask: np.ndarray, spacing: float) -> np.ndarray:
-    """Weighted mean of the brain around each voxel, (x, y, z) float32; 0 where no brain is within reach.
+    """Gaussian-weighted mean of the brain around each voxel.
 
-    volume: (x, y, z).  mask: (x, y, z) boolean.  spacing: mm.
+    Args:
+        volume: (x, y, z).
+        mask: (x, y, z) boolean.
+        spacing: mm.
+
+    Returns:
+        (x, y, z) float32; 0 where no brain is within reach.
     """
     total, weight = (
         gaussian_filter(part.astype(np.float32), WIDTH / spacing, mode="constant", truncate=3.0)
         for part in (np.where(mask, volume, 0), mask)
     )
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-4)
+    mean: np.ndarray = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-4)
+    return mean
 
 
 def mean_low_pass(scans: Volumes, spacing: float) -> np.ndarray:
     """Mean over training scans of their low-pass inside their masks, (x, y, z) float32.
 
     Where no scan has brain it is continued from around, so that every mask finds a value within reach of the filter.
+
+    Args:
+        scans: standardized volumes and masks, one at least.
+        spacing: mm.
     """
-    total, count = None, None
+    total: np.ndarray | None = None
+    count: np.ndarray | None = None
     for volume, mask in scans:
-        found = np.where(mask, low_pass(volume, mask, spacing), 0)
-        total = found if total is None else total + found
+        level = np.where(mask, low_pass(volume, mask, spacing), 0)
+        total = level if total is None else total + level
         count = mask.astype(np.int32) if count is None else count + mask
+    if total is None or count is None:
+        raise ValueError("no scan found, one at least expected")
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     return np.where(count > 0, mean, low_pass(mean, count > 0, spacing)).astype(np.float32)
 
 
 def leveled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing: float) -> np.ndarray:
-    """A standardized scan with the low-pass of the mean training scan, (x, y, z) float32, 0 outside the mask.
+    """Give a standardized scan the low-pass of the mean training scan.
 
-    reference: of `mean_low_pass`.  Intensities do not fall below DARKEST.
+    Args:
+        volume: (x, y, z) float32, standardized.
+        mask: (x, y, z) boolean.
+        reference: from `mean_low_pass`.
+        spacing: mm.
+
+    Returns:
+        (x, y, z) float32, at least DARKEST inside the mask and 0 outside.
     """
     level = volume - low_pass(volume, mask, spacing) + reference
     return np.where(mask, np.maximum(level, DARKEST), 0).astype(np.float32)
@@ -53,7 +74,7 @@ def leveled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing
 
 @dataclass(frozen=True)
 class LeveledScans:
-    """Scans as `methods.Volumes`, leveled whenever gone through."""
+    """Scans as `method_interface.Volumes`, leveled anew in every iteration."""
 
     scans: Volumes
     reference: np.ndarray

@@ -1,8 +1,9 @@
-"""The network that tells where a patch comes from (paper, sections 2.1 to 2.4)."""
+"""The network that predicts where a patch comes from (paper, sections 2.1 to 2.4)."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,18 @@ from torchvision.models.resnet import BasicBlock, ResNet
 PAPER_WIDTHS = (64, 128, 256, 512)
 HEAD_WIDTHS = (128, 64, 32)
 
+Network = TypeVar("Network", bound="PatchNetwork")
+
 
 class SmallConv2d(nn.Conv2d):
-    """A convolution (3 x 3 with padding 1, or 1 x 1) that is a matrix product where the map has shrunk to 2 x 2.
+    """A convolution (3 x 3 with padding 1, or 1 x 1) computed as a matrix product on maps of 2 x 2 or less.
 
-    In the late layers of a patch most of a 3 x 3 kernel meets padding, and every position that is left sees every
-    other: the same sums without the zeros, several times faster, forwards and backwards.
+    In the late layers of a patch most of a 3 x 3 kernel meets padding, and every remaining position sees every other:
+    the same sums without the zeros, several times faster, forwards and backwards.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, h, w) -> (n, out_channels, h', w')."""
+        """Convolve maps: (n, channels, h, w) -> (n, out_channels, h', w')."""
         height, width = x.shape[2:]
         if max(height, width) > 2:
             return super().forward(x)
@@ -50,7 +53,12 @@ class SmallConv2d(nn.Conv2d):
 def slice_code(slice_location: Tensor, size: int) -> Tensor:
     """Sinusoidal code of the slice's location (Vaswani et al. 2017; paper, section 2.4).
 
-    slice_location: (n,), percent of the grid's height.  Returns (n, size): sines at even, cosines at odd places.
+    Args:
+        slice_location: (n,), percent of the grid's height.
+        size: of the code, even.
+
+    Returns:
+        (n, size) float64: sines at even, cosines at odd places.
     """
     pair = torch.arange(0, size, 2, device=slice_location.device, dtype=torch.float64)
     angle = slice_location.double()[:, None] / 10000 ** (pair / size)
@@ -58,7 +66,11 @@ def slice_code(slice_location: Tensor, size: int) -> Tensor:
 
 
 def encoder(widths: Sequence[int]) -> ResNet:
-    """ResNet-18 of torchvision for one channel: first kernel 3 instead of 7, no classifier, any layer widths."""
+    """Build torchvision's ResNet-18 for one channel: first kernel 3 instead of 7, no classifier, any layer widths.
+
+    Args:
+        widths: channels of the four layers; the last is the size of the latent vector.
+    """
     network = ResNet(BasicBlock, [2, 2, 2, 2])
     network.inplanes = widths[0]
     network.conv1 = nn.Conv2d(1, widths[0], kernel_size=3, stride=2, padding=3, bias=False)
@@ -76,15 +88,17 @@ def encoder(widths: Sequence[int]) -> ResNet:
 
 
 def _small(conv: nn.Conv2d) -> SmallConv2d:
-    small = SmallConv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
+    """The same convolution, sharing its weights."""
+    kernel, stride, padding = (
+        cast(tuple[int, int], pair) for pair in (conv.kernel_size, conv.stride, conv.padding)
     )
+    small = SmallConv2d(conv.in_channels, conv.out_channels, kernel, stride, padding, bias=False)
     small.weight = conv.weight
     return small
 
 
 def head(size: int) -> nn.Sequential:
-    """Layers from the latent vector, (n, size), to two coordinates, (n, 2)."""
+    """Build the layers from the latent vector, (n, size), to two coordinates, (n, 2)."""
     layers: list[nn.Module] = []
     for width_in, width in zip((size, size, *HEAD_WIDTHS), (size, *HEAD_WIDTHS), strict=False):
         layers += [nn.Linear(width_in, width), nn.BatchNorm1d(width), nn.ReLU()]
@@ -94,7 +108,9 @@ def head(size: int) -> nn.Sequential:
 class PatchNetwork(nn.Module):
     """Maps patches and the location of their slice to a Gaussian over the location in the slice.
 
-    patch_encoder: (n, 1, p, p) to latent vectors (n, size).  widths: channels of its layers; the last is that size.
+    Args:
+        patch_encoder: from patches (n, 1, p, p) to latent vectors (n, size).
+        widths: channels of the encoder's layers; the last is the size of the latent vector.
     """
 
     def __init__(self, patch_encoder: nn.Module, widths: Sequence[int]) -> None:
@@ -107,23 +123,33 @@ class PatchNetwork(nn.Module):
     def forward(self, patches: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
         """Predict where patches come from (paper, equation 1).
 
-        patches: (n, 1, p, p), intensity over the 98th percentile.  slice_location: (n,), percent.
-        Returns the mean (n, 2), percent of the grid along x and y, and the logarithm of the variance (n, 2).
+        Args:
+            patches: (n, 1, p, p) float32, intensity over the 98th percentile, 0 outside the brain.
+            slice_location: (n,), percent of the grid's height.
+
+        Returns:
+            The mean (n, 2), percent of the grid along x and y, and the logarithm of the variance (n, 2).
         """
         return self.locate(self.encoder(patches), slice_location)
 
     def locate(self, latent: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the location, as `forward`, from the encoder's latent vectors (n, size)."""
+        """Predict mean and log-variance, as `forward` does, from the encoder's latent vectors (n, size)."""
         latent = latent + slice_code(slice_location, self.widths[-1]).to(latent.dtype)
-        return self.mean_branch(latent), self.logvariance_branch(latent)
+        mean: Tensor = self.mean_branch(latent)
+        log_variance: Tensor = self.logvariance_branch(latent)
+        return mean, log_variance
 
     @torch.no_grad()
     def rescale_output_(self, center: Tensor, scale: Tensor) -> None:
         """Turn a network that predicts (location - center) / scale into one that predicts locations, exactly.
 
-        center, scale: (2,), percent.
+        Args:
+            center: (2,), percent.
+            scale: (2,), percent.
         """
-        mean, log_variance = self.mean_branch[-1], self.logvariance_branch[-1]
+        mean, log_variance = (
+            cast(nn.Linear, branch[-1]) for branch in (self.mean_branch, self.logvariance_branch)
+        )
         mean.weight.mul_(scale[:, None])
         mean.bias.mul_(scale).add_(center)
         log_variance.bias.add_(2 * scale.log())
@@ -132,15 +158,18 @@ class PatchNetwork(nn.Module):
 class LocationNetwork(PatchNetwork):
     """The paper's network.
 
-    widths: channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
+    Args:
+        widths: channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
     """
+
+    encoder: ResNet
 
     def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
         super().__init__(encoder(widths), widths)
 
 
-def for_inference(network: PatchNetwork) -> PatchNetwork:
-    """A copy in evaluation mode with every batch normalization folded into the layer before it, channels last."""
+def for_inference(network: Network) -> Network:
+    """Copy a network for inference: every batch normalization folded into the layer before it, channels last."""
     folded = deepcopy(network)
     folded.eval().requires_grad_(False)
     for parent in list(folded.modules()):
@@ -152,4 +181,4 @@ def for_inference(network: PatchNetwork) -> PatchNetwork:
             elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
                 setattr(parent, name, fuse_linear_bn_eval(layer, norm))
                 setattr(parent, norm_name, nn.Identity())
-    return folded.to(next(network.parameters()).device, memory_format=torch.channels_last)
+    return folded.to(next(network.parameters()).device).to(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
 """Random changes of training patches, so that a network does not learn one scanner: contrast, pose, edge of the brain.
 
-The ranges were set beforehand, by what scanners, sequences of one contrast, registrations and brain masks differ in,
-not by results on lesions.  No change moves the center of a patch, so that locations stay true.
+The ranges were set in advance, from how scanners, sequences of one contrast, registrations and brain masks differ, not
+from results on lesions.  No change moves the center of a patch, so that locations stay true.
 """
 
 import math
@@ -26,16 +26,23 @@ MARGIN = (math.cos(ANGLE) + math.sin(ANGLE)) * math.exp(LOG_SIZE) / 2 - 0.5
 
 
 def margin(changes: Collection[str], patch: int) -> int:
-    """Voxels that have to be cut at each edge besides the patch, for some of CHANGES."""
+    """Voxels that have to be cut beyond each edge of a patch, of `patch` voxels, for some of CHANGES."""
     return math.ceil(MARGIN * patch) if "pose" in changes else 0
 
 
 def change_patches(
     patches: Tensor, generator: torch.Generator, changes: Collection[str], patch: int
 ) -> Tensor:
-    """Patches, each changed in its own way: (n, 1, p + 2 m, p + 2 m) float32 to (n, 1, p, p), m of `margin`.
+    """Change each patch in its own way.
 
-    changes: which of CHANGES.  Outside the brain voxels are exactly 0, before and after.
+    Args:
+        patches: (n, 1, p + 2 m, p + 2 m) float32, m from `margin`; exactly 0 outside the brain.
+        generator: on the device of the patches.
+        changes: some of CHANGES.
+        patch: p, voxels.
+
+    Returns:
+        (n, 1, p, p), exactly 0 outside the brain.
     """
     brain = patches != 0  # of the scan, whatever a change makes of its tissue
     if "pose" in changes:
@@ -48,50 +55,65 @@ def change_patches(
 def change_pose(
     patches: Tensor, brain: Tensor, generator: torch.Generator, reach: int
 ) -> tuple[Tensor, Tensor]:
-    """Patches (n, 1, q, q), half of them resized by up to a tenth along each axis and turned by up to 10 degrees.
+    """Resize half of the patches by up to a tenth along each axis and turn them by up to 10 degrees.
 
-    Their tissue turns around the voxel that the patch is centered on.  brain: boolean, of the same shape.
-    Returns patches and brain, (n, 1, q - 2 reach, q - 2 reach).
+    Their tissue turns around the voxel that the patch is centered on.
+
+    Args:
+        patches: (n, 1, q, q).
+        brain: (n, 1, q, q) boolean.
+        generator: on the device of the patches.
+        reach: voxels that are cut off at each edge afterwards.
+
+    Returns:
+        Patches and brain, (n, 1, q - 2 reach, q - 2 reach).
     """
     count, cut = len(patches), patches.shape[2]
-    kept = slice(reach, cut - reach)
+    inner = slice(reach, cut - reach)
     angle = ANGLE * _uniform(patches, generator, -1, 1)[:, 0, 0, 0]
     size = torch.stack(
         [_uniform(patches, generator, -LOG_SIZE, LOG_SIZE).exp().flatten() for _ in "xy"], dim=1
     )
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(count, 2, 2)
-    offset = torch.arange(cut, device=patches.device, dtype=patches.dtype)[kept] - cut // 2
+    offset = torch.arange(cut, device=patches.device, dtype=patches.dtype)[inner] - cut // 2
     offsets = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=2).flatten(0, 1)
     # Where each voxel's value comes from, in voxels from the center: (n, voxels, 2).
     source = (offsets @ turn) / size[:, None]
     grid = (2 * (source + cut // 2) / (cut - 1) - 1).view(count, len(offset), len(offset), 2)
 
     def sampled(maps: Tensor) -> Tensor:
-        return functional.grid_sample(
-            maps, grid.flip(3), align_corners=True
-        )  # columns come first in its grid
+        # Columns come first in the grid of grid_sample.
+        return functional.grid_sample(maps, grid.flip(3), align_corners=True)
 
     posed_brain = sampled(brain.float()) > 0.5
     posed = sampled(patches) * posed_brain
     happens = _uniform(patches, generator, 0, 1) < CHANCE
     return (
-        torch.where(happens, posed, patches[:, :, kept, kept]),
-        torch.where(happens, posed_brain, brain[:, :, kept, kept]),
+        torch.where(happens, posed, patches[:, :, inner, inner]),
+        torch.where(happens, posed_brain, brain[:, :, inner, inner]),
     )
 
 
 def change_edge(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches (n, 1, p, p), half of them without the voxels of the brain (boolean) that touch its outside."""
+    """Remove from half of the patches, (n, 1, p, p), the voxels of the brain (boolean) that touch its outside."""
     outside = functional.max_pool2d((~brain).float(), 3, stride=1, padding=1)
     happens = _uniform(patches, generator, 0, 1) < CHANCE
     return torch.where(happens & (outside > 0), 0.0, patches)
 
 
 def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
-    """Patches (n, 1, p, p); outside the brain (boolean, same shape) voxels stay 0, inside none falls below DARKEST.
+    """Change the contrast of patches.
 
     In turn, each with a chance of one half: gamma, gain, linear shading, blur by a share of a 3 x 3 binomial kernel,
     Gaussian noise.
+
+    Args:
+        patches: (n, 1, p, p).
+        brain: (n, 1, p, p) boolean.
+        generator: on the device of the patches.
+
+    Returns:
+        (n, 1, p, p), at least DARKEST in the brain and 0 outside.
     """
     device, sides = patches.device, patches.shape[2:]
 
@@ -111,13 +133,13 @@ def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) 
 
 
 def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
-    """A number for each patch, (n, 1, 1, 1)."""
+    """A random number for each patch, (n, 1, 1, 1)."""
     share = torch.rand(len(patches), 1, 1, 1, generator=generator, device=patches.device)
     return low + (high - low) * share
 
 
 def _blurred(patches: Tensor, brain: Tensor) -> Tensor:
-    """Each voxel the weighted mean of the brain among its 3 x 3 neighbors: edges of the brain do not darken."""
+    """Weighted mean of the brain among the 3 x 3 neighbors of each voxel: edges of the brain do not darken."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
     kernel = (kernel[:, None] * kernel / 16)[None, None]
     weight = functional.conv2d(brain.float(), kernel, padding=1)

@@ -12,33 +12,41 @@ MINIMUM_BRAIN_FRACTION = 0.2
 
 
 def pad_slices(slices: Tensor, patch: int) -> Tensor:
-    """Pad (slices, x, y) with patch/2 zeros on every side of x and y."""
+    """Pad slices, (slices, x, y), with patch/2 zeros on every side of x and y."""
     half = patch // 2
     return functional.pad(slices, (half, half, half, half))
 
 
-def cut(padded: Tensor, index: Tensor, x: Tensor, y: Tensor, patch: int) -> Tensor:
+def cut(padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, patch: int) -> Tensor:
     """Cut the patches centered on voxels (x, y) out of padded slices.
 
-    padded: (slices, x + p, y + p), from `pad_slices`.  index, x, y: (n,), integers.  Returns (n, 1, p, p).
+    Args:
+        padded: (slices, x + p, y + p), from `pad_slices`.
+        index: slice of each patch, (n,) integers.
+        x: (n,) integers.
+        y: (n,) integers.
+        patch: width p of a patch, voxels.
+
+    Returns:
+        The patches, (n, 1, p, p).
     """
     windows = padded.unfold(1, patch, 1).unfold(2, patch, 1)
     return windows[index, x, y].unsqueeze(1)
 
 
 def share(masks: Tensor, patch: int) -> Tensor:
-    """Share of a mask in the patch around every voxel: (slices, x, y) boolean -> (slices, x, y) float32."""
+    """Share of the mask in the patch around every voxel: (slices, x, y) boolean -> (slices, x, y) float32."""
     padded = pad_slices(masks.float(), patch)[:, None]
     total = functional.avg_pool2d(padded, patch, stride=1)[:, 0]
     return total[:, : masks.shape[1], : masks.shape[2]]
 
 
 def accepted(masks: Tensor, patch: int) -> Tensor:
-    """Where a patch holds at least 20 % of brain (paper, section 4.1): (slices, x, y) boolean."""
+    """Voxels whose patch holds at least 20 % of brain (paper, section 4.1): (slices, x, y) boolean."""
     # Half a voxel of slack: the mean of the pooling is rounded in float32.
     return share(masks, patch) >= MINIMUM_BRAIN_FRACTION - 0.5 / patch**2
 
 
 def location(index: Tensor, size: int) -> Tensor:
-    """Location in percent of the grid: 100 * index / size (paper, section 2.1)."""
+    """Location of voxels along an axis, in percent of the grid: 100 * index / size (paper, section 2.1)."""
     return 100.0 * index.to(torch.float32) / size

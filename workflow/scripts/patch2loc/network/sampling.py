@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patch2loc.engine.device import Device
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.network import patches
@@ -16,19 +17,31 @@ TRIES = 8  # draws of one slice a subject, of which the first that holds an acce
 class PatchPool:
     """All axial slices of a cohort in the memory of a device, and every place that a patch may be taken from.
 
-    volumes: (subjects, slices, x, y) float16, 2 bytes a voxel.  places: the accepted voxels, slice after slice, as
-    int32 indices into their slice, 4 bytes each; about a third of the voxels are accepted, so 3.3 bytes a voxel in all:
-    1.3 GB for 100 scans of 192 x 192 x 100.  One scan at a time is held besides.
-    change: what drawn patches go through, (n, 1, p + 2 m, p + 2 m) and a generator to (n, 1, p, p); None leaves them
-    as they are.  margin: m, voxels that are cut at each edge besides the patch, for the change.
-    Raises InputError without scans, and when no patch is accepted anywhere.
+    A third of the voxels are accepted as centers of patches, so 3.3 bytes a voxel are needed: 1.3 GB for 100 scans of
+    192 x 192 x 100.  While they are read, one scan is held besides.
+
+    Args:
+        scans: standardized volumes and masks, (x, y, z).
+        patch: width p of a patch, voxels.
+        device: that holds the slices and draws patches.
+        change: applied to drawn patches, from (n, 1, p + 2 m, p + 2 m) and a generator to (n, 1, p, p); None leaves
+            them as they are.
+        margin: m, voxels that are cut at each edge besides the patch, for the change.
+
+    Attributes:
+        volumes: (subjects, slices, x, y) float16, 2 bytes a voxel.
+        places: the accepted voxels, slice after slice, as int32 indices into their slice, 4 bytes each.
+
+    Raises:
+        InputError: there are no scans, or no patch is accepted anywhere.
     """
 
     def __init__(
         self,
         scans: Volumes,
         patch: int,
-        device: str,
+        device: Device,
+        *,
         change: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         margin: int = 0,
     ) -> None:
@@ -53,41 +66,46 @@ class PatchPool:
         self.fullest = self.count.view(subjects, depth).argmax(dim=1)
 
     def generator(self, *seed: int) -> torch.Generator:
-        """Random numbers of the pool's device that depend on the seed alone."""
+        """Random number generator on the pool's device that depends on the seed alone."""
         state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         return torch.Generator(self.volumes.device).manual_seed(int(state >> np.uint64(1)))
 
     def one_slice_each(self, generator: torch.Generator) -> Tensor:
-        """One random slice of each subject, (subjects,), as `draw` takes them: not all of them without any place."""
+        """Draw a slice of each subject, (subjects,), as `draw` takes them; one at least has an accepted place."""
         subjects, depth = self.volumes.shape[:2]
         tries = torch.randint(depth, (TRIES, subjects), generator=generator, device=self.volumes.device)
         tries = torch.cat([tries, self.fullest[None]])
         tries += depth * torch.arange(subjects, device=tries.device)
-        # The first try with a place: chosen on the device, which is never waited for.
+        # The first try with a place, selected on the device, which is never waited for.
         return tries[(self.count[tries].sum(dim=1) > 0).int().argmax()]
 
     def draw(
         self, generator: torch.Generator, n: int, slices: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw n accepted patches uniformly, with replacement: what rejection of the others would give.
+        """Draw accepted patches uniformly, with replacement: what rejection of the others would give.
 
-        slices: (k,) places of slices in all subjects' slices, to draw from; None for all.
-        Returns patches (n, 1, p, p) float32, locations (n, 2) and slice locations (n,), percent.
+        Args:
+            generator: from `generator`.
+            n: patches to draw.
+            slices: (k,) indices into all subjects' slices, to draw from; None for all.
+
+        Returns:
+            Patches (n, 1, p, p) float32, their locations (n, 2) and slice locations (n,), percent of the grid.
         """
         _, depth, width, height = self.volumes.shape
         count = self.count if slices is None else self.count[slices]
         end = count.cumsum(0)
         share = torch.rand(n, generator=generator, device=end.device, dtype=torch.float64)
-        chosen = torch.minimum((share * end[-1]).long(), end[-1] - 1)
-        which = torch.searchsorted(end, chosen, right=True)
-        slice_of = which if slices is None else slices[which]
-        place = self.places[self.first[slice_of] + chosen - (end - count)[which]].long()
+        number = torch.minimum((share * end[-1]).long(), end[-1] - 1)
+        row = torch.searchsorted(end, number, right=True)
+        slice_index = row if slices is None else slices[row]
+        place = self.places[self.first[slice_index] + number - (end - count)[row]].long()
         x, y = place // height, place % height
         if slices is None:
-            slices, which = slice_of.unique(return_inverse=True)
+            slices, row = torch.unique(slice_index, return_inverse=True)
         padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.cut)
-        cut = patches.cut(padded, which, x, y, self.cut).float()
+        cut = patches.cut(padded, row, x, y, patch=self.cut).float()
         if self.change:
             cut = self.change(cut, generator)
         location = torch.stack([patches.location(x, width), patches.location(y, height)], dim=1)
-        return cut, location, patches.location(slice_of % depth, depth)
+        return cut, location, patches.location(slice_index % depth, depth)

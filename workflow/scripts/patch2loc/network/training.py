@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from patch2loc.engine.device import Precision
 from patch2loc.engine.precision import PRECISIONS
-from patch2loc.engine.training_loop import train_in_steps
+from patch2loc.engine.training_loop import History, train_in_steps
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
@@ -24,10 +26,18 @@ SPREAD = torch.tensor([20.0, 20.0])
 class Settings:
     """What a training depends on, besides the scans.
 
-    widths: channels of the encoder's layers.  patch: voxels.  patches: budget, patches seen in all.
-    batch: patches a step.  schedule: "constant" or "one_cycle".  validation_patches: fixed patches of the validation
-    subjects.  validations: how often the network is validated.  precision: "float32" or "bfloat16", of the encoder.
-    spacing: mm of a voxel, for the history.
+    Attributes:
+        widths: channels of the encoder's layers.
+        patch: width of a patch, voxels.
+        patches: budget, patches seen in all.
+        batch: patches a step.
+        learning_rate: of Adam; with one_cycle the highest.
+        schedule: of the learning rate.
+        validation_patches: fixed patches of the validation subjects.
+        validations: how often the network is validated.
+        seed: of weights and patches.
+        precision: of the encoder.
+        spacing: mm of a voxel, for the history.
     """
 
     widths: Sequence[int]
@@ -35,11 +45,11 @@ class Settings:
     patches: int
     batch: int
     learning_rate: float
-    schedule: str
+    schedule: Literal["constant", "one_cycle"]
     validation_patches: int
     validations: int
     seed: int
-    precision: str = "float32"
+    precision: Precision = "float32"
     spacing: float = 1.0
 
     @property
@@ -49,14 +59,20 @@ class Settings:
 
 
 def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
-    """The beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates."""
+    """Beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates.
+
+    Args:
+        mean: predicted locations, (n, 2).
+        log_variance: logarithm of their variance, (n, 2).
+        target: true locations, (n, 2).
+    """
     variance = log_variance.exp()
     nll = 0.5 * ((target - mean).square() / variance + log_variance)
     return (variance.detach() ** BETA * nll).sum(dim=1).mean()
 
 
-def published(settings: Settings) -> LocationNetwork:
-    """The paper's network, as the settings say."""
+def paper_network(settings: Settings) -> LocationNetwork:
+    """Build the paper's network, untrained."""
     return LocationNetwork(settings.widths)
 
 
@@ -65,20 +81,42 @@ def train(
     validation: PatchPool,
     settings: Settings,
     checkpoint: Path | None = None,
+    *,
     progress: Callable[[str], None] = print,
-    build: Callable[[Settings], PatchNetwork] = published,
-) -> tuple[PatchNetwork, list[dict]]:
-    """Train a network; return the one with the lowest validation loss, predicting percent, and its history.
+    build: Callable[[Settings], PatchNetwork] = paper_network,
+) -> tuple[PatchNetwork, History]:
+    """Train a location network.
 
-    checkpoint: as of `training_loop.train_in_steps`.  build: makes the network that is trained.
-    history: rows of step, patches, training_loss, validation_loss, validation_error (percent of the grid),
-    validation_error_mm, validation_log_variance (log percent squared), learning_rate, patches_per_second.
     Where a batch does not fit the GPU, its activations wait in main memory until they are needed again: slower, and
     the same numbers, which parts of a batch would not give, as batch normalization takes all patches together.
+
+    Args:
+        training: patches to learn from.
+        validation: patches to validate on.
+        settings: what the training depends on besides.
+        checkpoint: file to write to and to resume from, see `train_in_steps`.
+        progress: takes lines of text.
+        build: makes the network that is trained, from the settings.
+
+    Returns:
+        The network of lowest validation loss, in evaluation mode, predicting percent of the grid; and its history, rows
+        of step, patches, training_loss, validation_loss, validation_error (percent of the grid), validation_error_mm,
+        validation_log_variance (log percent squared), learning_rate, patches_per_second.
+
+    Raises:
+        FloatingPointError: the validation loss was never finite.
     """
     for spill in (False, True):
         try:
-            return _train(training, validation, settings, checkpoint, progress, build, spill)
+            return _train(
+                training,
+                validation,
+                settings,
+                checkpoint=checkpoint,
+                progress=progress,
+                build=build,
+                spill=spill,
+            )
         except torch.OutOfMemoryError:
             if spill:
                 raise
@@ -93,14 +131,15 @@ def _train(
     training: PatchPool,
     validation: PatchPool,
     settings: Settings,
+    *,
     checkpoint: Path | None,
     progress: Callable[[str], None],
     build: Callable[[Settings], PatchNetwork],
     spill: bool,
-) -> tuple[PatchNetwork, list[dict]]:
+) -> tuple[PatchNetwork, History]:
     device = training.volumes.device
     torch.manual_seed(settings.seed)
-    network = build(settings).to(device, memory_format=torch.channels_last).train()
+    network = build(settings).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = _schedule(optimizer, settings)
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
@@ -123,7 +162,7 @@ def _train(
         [optimizer],
         schedule,
         losses_of,
-        validate,
+        validate=validate,
         steps=settings.steps,
         batch=settings.batch,
         validations=settings.validations,
@@ -136,9 +175,9 @@ def _train(
 
 
 def _predict(
-    network: PatchNetwork, patch: Tensor, slice_location: Tensor, precision: str
+    network: PatchNetwork, patch: Tensor, slice_location: Tensor, precision: Precision
 ) -> tuple[Tensor, Tensor]:
-    """The network's outputs, its encoder in the given precision: a location has more digits than half of one."""
+    """The network's outputs; only its encoder has a lower precision, as a location has more digits than that."""
     half = precision != "float32"
     with torch.autocast(patch.device.type, PRECISIONS[precision], enabled=half):
         latent = network.encoder(patch)
@@ -157,7 +196,9 @@ def _validate(
     with torch.inference_mode():
         outputs = [
             _predict(network, *part, settings.precision)
-            for part in zip(patch.split(settings.batch), slice_location.split(settings.batch), strict=True)
+            for part in zip(
+                torch.split(patch, settings.batch), torch.split(slice_location, settings.batch), strict=True
+            )
         ]
     network.train()
     mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))

@@ -1,9 +1,9 @@
 """A location network that never pads inside a patch, so that the map of a slice is one dense pass.  Not in the paper.
 
-The convolutions are valid ones and the pools do not overlap.  What a layer gives at a place then depends on the voxels
-it sees alone, not on where the patch ends, and neighboring patches share everything but the heads.  The dense pass
-computes each layer once a slice: a pool is taken at every place, and what is two places apart afterwards goes on as a
-map of its own (four of them a pool), on which the next convolution is an ordinary one.
+The convolutions are valid ones and the pools do not overlap.  The output of a layer at a place then depends only on
+the voxels in its receptive field, not on where the patch ends, and neighboring patches share everything but the heads.
+The dense pass computes each layer once a slice: a pool is taken at every place, and places that are two apart after it
+form a map of their own (four of them a pool), on which the next convolution is an ordinary one.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patch2loc.engine.device import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.network import patches
 from patch2loc.network.inference import ReadyNetwork
@@ -20,16 +21,18 @@ from patch2loc.network.location import PAPER_WIDTHS, PatchNetwork, for_inference
 
 SMALLEST = 8  # voxels of a patch
 WIDEST_LAST = 4  # voxels of a map that is not pooled any more
-HEAD_MAPS = (
-    5  # latent vectors in memory together: those that are asked for, what both heads read and what they give
-)
+# Latent vectors in memory together: those that are asked for, the inputs of both heads and their outputs.
+HEAD_MAPS = 5
 
 
 @dataclass(frozen=True)
 class Layer:
     """A convolution, normalized and rectified, and the pool after it, if any.
 
-    size: voxels of the map that it gives, along one axis, pooled.
+    Attributes:
+        kernel: width of the convolution, voxels.
+        pooled: a 2 x 2 pool follows.
+        size: voxels of the resulting map along one axis, after the pool.
     """
 
     kernel: int
@@ -38,11 +41,16 @@ class Layer:
 
 
 def layout(patch: int) -> list[Layer]:
-    """The layers from a patch to one vector.
+    """Plan the layers from a patch to one vector.
 
     While the map is wider than 4 voxels: two 3 x 3 convolutions, or one where this leaves an even half, and a pool.
     Then a 3 x 3 convolution where the map has 4 voxels, and one of 2 x 2 over all that is left.
-    Raises InputError for a patch that is not even, or below 8 voxels.
+
+    Args:
+        patch: width of a patch, voxels.
+
+    Raises:
+        InputError: the patch is not even, or below 8 voxels.
     """
     if patch < SMALLEST or patch % 2:
         raise InputError(
@@ -63,13 +71,18 @@ def layout(patch: int) -> list[Layer]:
 
 
 def layer_widths(patch: int, widths: Sequence[int]) -> list[int]:
-    """Channels of each layer of `layout`: the last ones of `widths`, and its first where there are more layers."""
+    """Channels of each layer of `layout`: the last of `widths`, preceded by its first as often as needed."""
     count = len(layout(patch))
     return [*[widths[0]] * (count - len(widths)), *widths][-count:]
 
 
 def encoder(patch: int, widths: Sequence[int]) -> nn.Sequential:
-    """Patches (n, 1, p, p) to latent vectors (n, size)."""
+    """Build the encoder, from patches (n, 1, p, p) to latent vectors (n, size).
+
+    Args:
+        patch: width p of a patch, voxels.
+        widths: channels, see `layer_widths`; the last is the size of the latent vector.
+    """
     parts: list[nn.Module] = []
     before = 1
     for layer, width in zip(layout(patch), layer_widths(patch, widths), strict=True):
@@ -85,8 +98,12 @@ def encoder(patch: int, widths: Sequence[int]) -> nn.Sequential:
 class UnpaddedNetwork(PatchNetwork):
     """Valid convolutions, with the slice's code and the heads of the paper's network.
 
-    patch: voxels.  widths: channels of the last four convolutions; the last is the size of the latent vector.
+    Args:
+        patch: width of a patch, voxels.
+        widths: channels of the last four convolutions; the last is the size of the latent vector.
     """
+
+    encoder: nn.Sequential
 
     def __init__(self, patch: int, widths: Sequence[int] = PAPER_WIDTHS) -> None:
         super().__init__(encoder(patch, widths), widths)
@@ -94,10 +111,14 @@ class UnpaddedNetwork(PatchNetwork):
 
 
 def pooled_apart(maps: Tensor) -> Tensor:
-    """The 2 x 2 pool at every place, what is two places apart in a map of its own.
+    """Take the 2 x 2 pool at every place; places that are two apart form a map of their own.
 
-    maps: (n, channels, h, w), h and w odd.  Returns (4 n, channels, (h - 1) / 2, (w - 1) / 2), channels last: the pool
-    that begins at (x, y) of map i is at (x // 2, y // 2) of map (2 (y % 2) + x % 2) n + i.
+    Args:
+        maps: (n, channels, h, w), h and w odd.
+
+    Returns:
+        (4 n, channels, (h - 1) / 2, (w - 1) / 2), channels last: the pool that begins at (x, y) of map i is at
+        (x // 2, y // 2) of map (2 (y % 2) + x % 2) n + i.
     """
     x = maps.permute(0, 2, 3, 1)
     n, height, width, channels = x.shape
@@ -105,48 +126,54 @@ def pooled_apart(maps: Tensor) -> Tensor:
     torch.maximum(x[:, :-1:2], x[:, 1::2], out=rows[0])
     torch.maximum(x[:, 1::2], x[:, 2::2], out=rows[1])
     rows = rows.flatten(0, 1)
-    found = x.new_empty((2, 2 * n, height // 2, width // 2, channels))
-    torch.maximum(rows[:, :, :-1:2], rows[:, :, 1::2], out=found[0])
-    torch.maximum(rows[:, :, 1::2], rows[:, :, 2::2], out=found[1])
-    return found.flatten(0, 1).permute(0, 3, 1, 2)
+    pooled = x.new_empty((2, 2 * n, height // 2, width // 2, channels))
+    torch.maximum(rows[:, :, :-1:2], rows[:, :, 1::2], out=pooled[0])
+    torch.maximum(rows[:, :, 1::2], rows[:, :, 2::2], out=pooled[1])
+    return pooled.flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class ReadyUnpadded(ReadyNetwork):
-    """An unpadded network ready to predict many places of a slice; its patch is the network's.
+    """An unpadded network made ready to predict many patches of a slice; its patch is the network's.
 
-    network: in evaluation mode.  The other arguments: as of `ReadyNetwork`.  A slice is computed in strips whose
-    activations memory_mb bounds, but for strips of as few rows as there are maps of places along one axis.
+    A slice is computed in strips whose activations memory_mb bounds, but for strips of as few rows as there are maps of
+    places along one axis.
+
+    Args:
+        network: in evaluation mode.
+        device: that the network computes on.
+        precision: of the encoder.
+        memory_mb: bounds the activations, see `ReadyNetwork`.
     """
 
     def __init__(
         self,
         network: UnpaddedNetwork,
-        device: str = "cpu",
-        precision: str = "float32",
+        device: Device = "cpu",
+        precision: Precision = "float32",
         memory_mb: float | None = None,
     ) -> None:
         folded = for_inference(network).to(device)
-        super().__init__(folded, network.patch, device, precision, memory_mb)
+        super().__init__(folded, network.patch, device, precision, memory_mb=memory_mb)
         self.encoder = folded.encoder.to(self.dtype)
         self.layers = layout(network.patch)
         self.convolutions = [part for part in self.encoder if isinstance(part, nn.Conv2d)]
         self.pools = sum(layer.pooled for layer in self.layers)
-        self.apart = 2**self.pools  # places of one map after all pools, along one axis
+        self.apart: int = 2**self.pools  # places of one map after all pools, along one axis
         self.batch = max(1, int(self.memory / self._bytes(1, 1)))
 
     @torch.inference_mode()
     def predict_slice(self, padded: Tensor, x: Tensor, y: Tensor, slice_location: float) -> Tensor:
-        """As `DenseNetwork.predict_slice`: (n, 4) for the patches that begin at (x, y) of a padded slice."""
+        """Predict the locations of patches of a padded slice, see `ReadyNetwork.predict_slice`."""
         padded = padded.to(self.dtype)
         code = slice_code(torch.tensor([slice_location], device=padded.device), self.latent_size).float()
-        found = torch.empty((len(x), 4), device=padded.device)
+        predictions = torch.empty((len(x), 4), device=padded.device)
         width, height = (size - self.patch + 1 for size in padded.shape)
         begin, rows = 0, self._rows(height)
         while begin < width:
             inside = ((x >= begin) & (x < begin + rows)).nonzero()[:, 0]
             strip = padded[begin : min(begin + rows, width) + self.patch - 1]
             try:
-                found[inside] = self._strip(strip, x[inside] - begin, y[inside], code)
+                predictions[inside] = self._strip(strip, x[inside] - begin, y[inside], code)
             except torch.OutOfMemoryError:
                 if rows == self.apart:
                     raise
@@ -155,23 +182,23 @@ class ReadyUnpadded(ReadyNetwork):
                 torch.cuda.empty_cache()
                 continue
             begin += rows
-        return found
+        return predictions
 
     @torch.inference_mode()
     def predict_patches(
-        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, location: Tensor
+        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, location: Tensor
     ) -> Tensor:
-        """As `DenseNetwork.predict_patches`: a few patches of many slices, each computed by itself."""
+        """Predict the locations of a few patches of many slices, see `ReadyNetwork.predict_patches`."""
 
         def compute(part: slice) -> Tensor:
-            cut = patches.cut(padded, index[part], x[part], y[part], self.patch).to(self.dtype)
+            cut = patches.cut(padded, index[part], x[part], y[part], patch=self.patch).to(self.dtype)
             code = slice_code(location[part], self.latent_size).float()
             return self._headed(self.encoder(cut).float() + code)
 
         return self._in_parts(len(x), compute, padded.device)
 
     def _strip(self, strip: Tensor, x: Tensor, y: Tensor, code: Tensor) -> Tensor:
-        """Latent vectors of all patches of a strip, and both heads of those that begin at (x, y): (n, 4)."""
+        """Encode all patches of a strip, and apply both heads to those that begin at (x, y): (n, 4)."""
         if not len(x):
             return strip.new_empty((0, 4), dtype=torch.float32)
         # Zeros after the end, for as many places as maps that are apart have together.
@@ -196,7 +223,7 @@ class ReadyUnpadded(ReadyNetwork):
         return rows
 
     def _bytes(self, width: int, height: int) -> int:
-        """Bytes of what the layer or head that needs most reads and gives, for width * height places together."""
+        """Bytes of inputs and outputs of the layer or head that needs most, for width * height places together."""
         size, channels, most = self.patch, 1, 0
         for convolution, layer in zip(self.convolutions, self.layers, strict=True):
             before = channels * (width + size - 1) * (height + size - 1)
@@ -205,8 +232,9 @@ class ReadyUnpadded(ReadyNetwork):
             # A pool at every place gives as much as it reads, by way of as much.
             most = max(most, before + after, 3 * after if layer.pooled else 0)
             size = layer.size
-        heads = HEAD_MAPS * self.latent_size * width * height * torch.float32.itemsize
-        return max(most * self.dtype.itemsize, channels * width * height * self.dtype.itemsize + heads)
+        voxel_bytes: int = self.dtype.itemsize
+        heads: int = HEAD_MAPS * self.latent_size * width * height * torch.float32.itemsize
+        return max(most * voxel_bytes, channels * width * height * voxel_bytes + heads)
 
 
 def _whole(count: int, step: int) -> int:

@@ -6,23 +6,32 @@ import SimpleITK as sitk
 from patch2loc.preprocess.images import coarser, to_array, to_image
 
 COARSE_MM = 8.0
-ITERATIONS = (20, 20, 20)  # at each of three levels; without the third a field that falls to all sides stays
+LEAST_VOXELS = 1000
+# At each of three levels; without the third, a field that falls off to all sides stays.
+ITERATIONS = (20, 20, 20)
 CONVERGENCE = 1e-4
 
 
 def correct_bias(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide a volume by its smooth bias field: (corrected volume, log field), both (x, y, z) float32.
+    """Divide a volume by its smooth bias field.
 
-    volume: (x, y, z) float32.  mask: where the field is estimated.  affine: voxel to mm, for the spacing.
-    The field is fitted to means over 8 mm blocks, few iterations being enough for a field that is smooth, and
-    evaluated on every voxel. Its mean logarithm in the mask is 0, so that the brain keeps its brightness.
-    With less than 1000 positive voxels in the mask the volume stays as it is.
+    The field is fitted to means over 8 mm blocks, where few iterations are enough as it is smooth, and evaluated on
+    every voxel. Its mean logarithm in the mask is 0, so that the brain keeps its brightness. With fewer than 1000
+    positive voxels in the mask the volume stays as it is.
+
+    Args:
+        volume: (x, y, z) float32.
+        mask: Where the field is estimated, (x, y, z) bool.
+        affine: 4 x 4, voxel indices to mm, for the spacing.
+
+    Returns:
+        The corrected volume and the logarithm of the field, both (x, y, z) float32.
     """
-    seen = mask & (volume > 0)
-    if seen.sum() < 1000:
+    positive = mask & (volume > 0)
+    if positive.sum() < LEAST_VOXELS:
         return volume, np.zeros_like(volume)
-    share, coarse = coarser(seen.astype(np.float32), affine, COARSE_MM)
-    total, _ = coarser(volume * seen, affine, COARSE_MM)
+    share, coarse = coarser(positive.astype(np.float32), affine, COARSE_MM)
+    total, _ = coarser(volume * positive, affine, COARSE_MM)
     inside = share > 0.25
     means = np.where(inside, total / np.maximum(share, 0.25), 0).astype(np.float32)
     correction = sitk.N4BiasFieldCorrectionImageFilter()
@@ -30,5 +39,5 @@ def correct_bias(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> tu
     correction.SetConvergenceThreshold(CONVERGENCE)
     correction.Execute(to_image(means, coarse), to_image(inside, coarse))
     field = to_array(correction.GetLogBiasFieldAsImage(to_image(volume, affine))).astype(np.float32)
-    field -= field[seen].mean()
+    field -= field[positive].mean()
     return (volume / np.exp(field)).astype(np.float32), field

@@ -19,54 +19,68 @@ SMALLEST_BRAIN_ML = 50.0
 
 
 def brain_mask(
-    scan: Path,
-    array: np.ndarray,
+    scan_path: Path,
+    volume: np.ndarray,
     affine: np.ndarray,
-    given: np.ndarray | None,
-    atlas: Atlas,
+    *,
     method: str,
+    given_mask: np.ndarray | None,
+    atlas: Atlas,
     device: str = "cpu",
 ) -> tuple[np.ndarray, sitk.AffineTransform | None]:
-    """The brain mask on the scan's voxels, and a start for the registration where the method has one.
+    """Find the brain in a scan.
 
-    array, affine: of the scan, which messages name.  given: its mask, if there is one.  method: of SKULL_STRIP.
-    device: where HD-BET and SynthStrip run, as in the configuration.
-    Raises InputError when there is no brain in the mask, or a program is not installed or fails.
+    Args:
+        scan_path: File of the scan, for messages.
+        volume: The scan as stored, (x, y, z) float32.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        method: One of SKULL_STRIP.
+        given_mask: The mask that came with the scan, (x, y, z) bool, if there is one; taken by the method "given".
+        atlas: Of the scan's contrast; used by the method "atlas".
+        device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
+
+    Returns:
+        The mask, (x, y, z) bool on the scan's voxels, and a start for the registration if the method has one.
+
+    Raises:
+        InputError: There is no mask, or no brain in it, or a program is not installed or fails.
     """
     start = None
     if method == "atlas":
-        found, start = find_brain(array, affine, atlas)
+        mask, start = find_brain(volume, affine, atlas)
     elif method == "none":
-        found = stripped_mask(array)
+        mask = stripped_mask(volume)
     elif method in TOOLS:
-        found = mask_by_tool(method, scan, array, affine, device)
-    elif given is not None:
-        found = given
+        mask = mask_by_tool(method, scan_path, volume, affine, device=device)
+    elif given_mask is not None:
+        mask = given_mask
     else:
         raise InputError(
-            f"{scan}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
+            f"{scan_path}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
             "to none (already stripped) or atlas"
         )
-    volume = found.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
-    if volume < SMALLEST_BRAIN_ML:
+    brain_ml = volumes.mask_ml(mask, affine)
+    if brain_ml < SMALLEST_BRAIN_ML:
         raise InputError(
-            f"{scan}: brain mask of {volume:.1f} ml found (skull_strip: {method}), a brain expected; "
+            f"{scan_path}: brain mask of {brain_ml:.1f} ml found (skull_strip: {method}), a brain expected; "
             "check the mask or leave the subject out"
         )
-    return found, start
+    return mask, start
 
 
-def mask_by_tool(tool: str, scan: Path, array: np.ndarray, affine: np.ndarray, device: str) -> np.ndarray:
-    """The mask that HD-BET or SynthStrip gives: (x, y, z) bool on the voxels as stored.
+def mask_by_tool(
+    tool: str, scan_path: Path, volume: np.ndarray, affine: np.ndarray, *, device: str
+) -> np.ndarray:
+    """The mask of HD-BET or SynthStrip: (x, y, z) bool on the voxels as stored.
 
-    The program sees the scan in the orientation that it knows: right, anterior, superior.
+    The program sees the scan in the orientation that it was trained on: right, anterior, superior.
     """
-    canonical = nib.as_closest_canonical(nib.Nifti1Image(array, affine))
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
     with TemporaryDirectory() as folder:
-        copy = Path(folder) / "head.nii.gz"
-        volumes.write(copy, np.asarray(canonical.dataobj), canonical.affine)
-        path = extract_brain(tool, copy, Path(folder), device, str(scan))
-        mask = read_mask_of(path, scan, canonical.shape, canonical.affine)
+        copy_path = Path(folder) / "head.nii.gz"
+        volumes.write(copy_path, np.asarray(canonical.dataobj), canonical.affine)
+        mask_path = extract_brain(tool, copy_path, Path(folder), device=device, name=str(scan_path))
+        mask = read_mask_of(mask_path, scan_path, canonical.shape, canonical.affine)
     stored = nib.orientations.io_orientation(affine)
     turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored)
     return np.ascontiguousarray(nib.orientations.apply_orientation(mask, turn))

@@ -1,6 +1,6 @@
 """Brain masks by other programs: HD-BET (Isensee et al. 2019) and SynthStrip (Hoopes et al. 2022).
 
-Both are trained networks with an environment of their own. They are used when their command is installed.
+Both are trained networks, each with an environment of its own, and are used through their installed command.
 """
 
 import os
@@ -17,8 +17,10 @@ from patch2loc.errors import InputError
 class Tool:
     """A program for brain masks.
 
-    commands: names it may be installed under, the first found is taken.  arguments: of a scan, the place of its mask
-    and whether there is a GPU.  install: what to do when it is not there.
+    Attributes:
+        commands: Names that it may be installed under; the first that is found is run.
+        arguments: Gives its arguments for a scan, the path of the mask to write, and whether to use a GPU.
+        install: Advice on how to install it.
     """
 
     commands: tuple[str, ...]
@@ -26,15 +28,15 @@ class Tool:
     install: str
 
 
-def _hd_bet(scan: Path, mask: Path, gpu: bool) -> list[str]:
-    # Of an output NAME.nii.gz the mask is NAME_bet.nii.gz.
-    output = mask.with_name(mask.name.replace("_bet.nii.gz", ".nii.gz"))
+def _hd_bet(scan_path: Path, mask_path: Path, gpu: bool) -> list[str]:
+    # HD-BET names the mask of an output NAME.nii.gz NAME_bet.nii.gz.
+    output = mask_path.with_name(mask_path.name.replace("_bet.nii.gz", ".nii.gz"))
     device = ["-device", "cuda"] if gpu else ["-device", "cpu", "--disable_tta"]
-    return ["-i", str(scan), "-o", str(output), "--save_bet_mask", "--no_bet_image", *device]
+    return ["-i", str(scan_path), "-o", str(output), "--save_bet_mask", "--no_bet_image", *device]
 
 
-def _synthstrip(scan: Path, mask: Path, gpu: bool) -> list[str]:
-    return ["-i", str(scan), "-m", str(mask), *(["-g"] if gpu else [])]
+def _synthstrip(scan_path: Path, mask_path: Path, gpu: bool) -> list[str]:
+    return ["-i", str(scan_path), "-m", str(mask_path), *(["-g"] if gpu else [])]
 
 
 TOOLS = {
@@ -53,7 +55,14 @@ TOOLS = {
 
 
 def find_command(tool: str) -> str:
-    """Path of the command of a tool, "hd-bet" or "synthstrip". Raises InputError saying how to install it."""
+    """Path of the command of a tool.
+
+    Args:
+        tool: "hd-bet" or "synthstrip".
+
+    Raises:
+        InputError: It is not installed; the message says how to install it.
+    """
     for name in TOOLS[tool].commands:
         if path := shutil.which(name):
             return path
@@ -64,26 +73,36 @@ def find_command(tool: str) -> str:
 
 
 def has_gpu(device: str) -> bool:
-    """Whether tools run on a GPU, for a device of the configuration: auto takes one where the driver is installed."""
+    """True if tools run on a GPU: for the device cuda, and for auto where the driver is installed."""
     return device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None)
 
 
-def extract_brain(tool: str, scan: Path, folder: Path, device: str, name: str) -> Path:
-    """Run a tool on a scan, a .nii.gz in standard orientation: path of the mask, which is written to `folder`.
+def extract_brain(tool: str, scan_path: Path, folder: Path, *, device: str, name: str) -> Path:
+    """Run a tool on a scan.
 
-    device: as in the configuration.  name: of the scan, for messages.
-    Raises InputError when the tool is not installed, fails, or leaves no mask.
+    Args:
+        tool: "hd-bet" or "synthstrip".
+        scan_path: A .nii.gz in standard orientation.
+        folder: Folder that the mask is written to.
+        device: "auto", "cpu" or "cuda".
+        name: Of the scan, for messages.
+
+    Returns:
+        Path of the mask.
+
+    Raises:
+        InputError: The tool is not installed, fails, or leaves no mask.
     """
-    mask = folder / "brain_bet.nii.gz"
-    command = [find_command(tool), *TOOLS[tool].arguments(scan, mask, has_gpu(device))]
-    # The tool lives in an environment of its own, in which this one's modules are out of place.
+    mask_path = folder / "brain_bet.nii.gz"
+    command = [find_command(tool), *TOOLS[tool].arguments(scan_path, mask_path, has_gpu(device))]
+    # The tool has an environment of its own, in which this one's modules do not belong.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout, done.stderr, sep="\n")
-    if done.returncode or not mask.is_file():
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print(completed.stdout, completed.stderr, sep="\n")
+    if completed.returncode or not mask_path.is_file():
+        last_line = (completed.stderr.strip() or completed.stdout.strip() or "nothing").splitlines()[-1]
         raise InputError(
-            f"{name}: {tool} ended with status {done.returncode} and {'a' if mask.is_file() else 'no'} mask, saying: "
-            f"{said}; a brain mask was expected; try {command[0]} on the scan by hand, or leave it out"
+            f"{name}: {tool} ended with status {completed.returncode} and {'a' if mask_path.is_file() else 'no'} mask, "
+            f"saying: {last_line}; a brain mask was expected; try {command[0]} on the scan by hand, or leave it out"
         )
-    return mask
+    return mask_path

@@ -1,7 +1,7 @@
 """Scans as physical images: checks, SimpleITK in and out, coarser copies, one thread.
 
-SimpleITK counts millimeters to the left and the posterior (LPS) and its arrays are (z, y, x); everything
-else here is RAS and (x, y, z). The change happens in this module and nowhere else.
+SimpleITK counts millimeters to the left and the posterior (LPS), and its arrays are (z, y, x); everything
+else here is RAS and (x, y, z). Images are converted in this module only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-VOXEL_MM = (0.1, 15.0)
+VOXEL_MM = (0.1, 15.0)  # smallest and largest edge of a voxel that is believed
 LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let SimpleITK compute with one thread: sums over threads would depend on their number."""
+    """Let SimpleITK compute in one thread: sums over threads would depend on the number of these."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -35,23 +35,27 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def itk_errors(scan: Path) -> Iterator[None]:
+def itk_errors(scan_path: Path) -> Iterator[None]:
     """Turn an error of SimpleITK, such as a registration without overlap, into an InputError that names the scan."""
     try:
         yield
     except RuntimeError as error:
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         raise InputError(
-            f"{scan}: SimpleITK stopped ({said[-1].strip() if said else error}), an image of a head expected; look at "
-            "the scan and its mask, or leave it out"
+            f"{scan_path}: SimpleITK stopped ({lines[-1].strip() if lines else error}), an image of a head expected; "
+            "look at the scan and its mask, or leave it out"
         ) from error
 
 
 def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a raw scan as stored: (float32 array, affine), after checking that it can be processed.
+    """Read a raw scan as stored, and check that it can be processed.
 
-    Raises InputError when the file cannot be read, its affine is no map from voxels to millimeters, its header does
-    not tell where it lies (`check_pose`), a voxel is not finite, or no two voxels differ.
+    Returns:
+        The scan, (x, y, z) float32, and its 4 x 4 affine from voxel indices to mm (RAS).
+
+    Raises:
+        InputError: The file cannot be read, its affine does not map voxels to millimeters, its header does not tell
+            where it lies (`check_pose`), a voxel is not finite, or all voxels are equal.
     """
     array, affine = volumes.read(path)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
@@ -63,14 +67,13 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if voxel.min() < VOXEL_MM[0] or voxel.max() > VOXEL_MM[1]:
         raise InputError(
             f"{path}: voxels of {voxel.round(4).tolist()} mm found, {VOXEL_MM[0]} to {VOXEL_MM[1]} mm "
-            "expected; "
-            "check the units in the header"
+            "expected; check the units in the header"
         )
     check_pose(path)
-    bad = array.size - np.count_nonzero(np.isfinite(array))
-    if bad:
+    not_finite = array.size - np.count_nonzero(np.isfinite(array))
+    if not_finite:
         raise InputError(
-            f"{path}: {bad} voxels are not finite, numbers expected; replace them or leave the subject out"
+            f"{path}: {not_finite} voxels are not finite, numbers expected; replace them or leave the subject out"
         )
     if array.max() <= 0 or array.min() == array.max():
         raise InputError(
@@ -80,16 +83,19 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_pose(path: Path) -> None:
-    """Raise InputError unless the header of a NIfTI scan tells where its voxels lie, and tells one place only.
+    """Check that the header of a NIfTI scan tells one place of its voxels.
 
     nibabel guesses an orientation where there is neither sform nor qform, replaces voxel sizes that are not above 0,
-    and takes the sform where the two disagree. They may, if their codes say that they are of different spaces.
+    and takes the sform where the two disagree. They may disagree if their codes name different spaces.
+
+    Raises:
+        InputError: The header tells no place, or two.
     """
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
         return
-    with ImageOpener(path) as stream:
-        stored = image.header_class.from_fileobj(stream, check=False)  # before nibabel's repairs
+    with ImageOpener(str(path)) as stream:
+        stored = image.header_class.from_fileobj(stream, check=False)  # as it is, without nibabel's repairs
     sform, qform = int(stored["sform_code"]), int(stored["qform_code"])
     repair = "write its orientation into the header or leave it out"
     if sform == qform == 0:
@@ -103,74 +109,96 @@ def check_pose(path: Path) -> None:
     if sform == qform:
         try:
             expected = image.header.copy()
-            expected.set_qform(image.affine)  # of an affine with shears, what a qform can say
-            apart = corners_apart(expected.get_qform(), image.header.get_qform(), image.shape[:3])
+            expected.set_qform(image.affine)  # a qform cannot hold the shears of an affine
+            distance = corner_distance(expected.get_qform(), image.header.get_qform(), image.shape[:3])
         except (HeaderDataError, ValueError):
-            apart = np.inf
-        if not apart <= voxel_size(image.affine).min() / 2:
+            distance = np.inf
+        if not distance <= voxel_size(image.affine).min() / 2:
             raise InputError(
-                f"{path}: sform and qform of the same code ({sform}) found whose corners are {apart:.2f} mm apart, one "
-                "place expected; set the code of the wrong one to 0 or leave it out"
+                f"{path}: sform and qform of the same code ({sform}) found whose corners are {distance:.2f} mm apart, "
+                "one place expected; set the code of the wrong one to 0 or leave it out"
             )
 
 
-def corners_apart(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
+def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
     """Largest distance along an axis, mm, between the corners of a volume of `shape` under two affines."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
     return float(np.abs((first - second)[:3] @ np.vstack([corners, np.ones(8)])).max())
 
 
-def read_mask_of(path: Path, scan: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Read a mask drawn on the voxels of `scan`, which has `shape` and `affine`: (x, y, z) bool, true above 0.
+def read_mask_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Read a mask that was drawn on the voxels of a scan.
 
-    Raises InputError when the mask's grid is another one: corners more than half a voxel apart, or other shape.
+    Args:
+        path: The mask.
+        scan_path: The scan, for messages.
+        shape: Of the scan.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+
+    Returns:
+        (x, y, z) bool, true where the mask is above 0.
+
+    Raises:
+        InputError: The mask cannot be read, has another shape, or its corners lie more than half a voxel away.
     """
-    return _read_on_voxels_of(path, scan, shape, affine) > 0
+    return _read_on_voxels_of(path, scan_path, shape, affine) > 0
 
 
 def read_lesion_of(
     path: Path,
-    scan: Path,
+    scan_path: Path,
     shape: tuple[int, ...],
     affine: np.ndarray,
+    *,
     labels: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Read a lesion mask, or a map of whole labels, drawn on the voxels of `scan`: (x, y, z) bool.
+    """Read a lesion mask, or a map of whole labels, that was drawn on the voxels of a scan.
 
-    labels: the labels that are lesion; None for all above 0.
-    Raises InputError as `read_mask_of` does, and for values that are no labels, such as probabilities: where a lesion
-    ends in them is a choice, and not one to be made here.
+    Args:
+        path: The mask or map.
+        scan_path: The scan, for messages.
+        shape: Of the scan.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        labels: The labels that are lesion; None for all above 0.
+
+    Returns:
+        (x, y, z) bool.
+
+    Raises:
+        InputError: As for `read_mask_of`, and for values that are no labels, such as probabilities: their threshold
+            is a choice that is not made here.
     """
-    array = _read_on_voxels_of(path, scan, shape, affine)
+    array = _read_on_voxels_of(path, scan_path, shape, affine)
     whole = np.rint(array)
-    wrong = ~((np.abs(array - whole) <= LABEL_TOLERANCE) & (whole >= 0))
-    if wrong.any():
+    no_label = ~((np.abs(array - whole) <= LABEL_TOLERANCE) & (whole >= 0))
+    if no_label.any():
         raise InputError(
-            f"{path}: {np.count_nonzero(wrong)} voxels such as {array[wrong][0]:g} found, 0 and 1 or whole labels "
-            "expected; save a mask, by a threshold where these are probabilities"
+            f"{path}: {np.count_nonzero(no_label)} voxels such as {array[no_label][0]:g} found, 0 and 1 or whole "
+            "labels expected; save a mask, by a threshold where these are probabilities"
         )
     return whole > 0 if labels is None else np.isin(whole, labels)
 
 
-def _read_on_voxels_of(path: Path, scan: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+def _read_on_voxels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     array, mask_affine = volumes.read(path)
     if array.shape != tuple(shape):
         raise InputError(
-            f"{path}: shape {array.shape} found, {tuple(shape)} of {scan} expected; a mask must be on "
+            f"{path}: shape {array.shape} found, {tuple(shape)} of {scan_path} expected; a mask must be on "
             "its scan's voxels"
         )
-    apart = corners_apart(mask_affine, affine, shape)
-    if not apart <= voxel_size(affine).min() / 2:
+    distance = corner_distance(mask_affine, affine, shape)
+    if not distance <= voxel_size(affine).min() / 2:
         raise InputError(
-            f"{path}: corners {apart:.2f} mm away from those of {scan}, the same grid expected; resample "
+            f"{path}: corners {distance:.2f} mm away from those of {scan_path}, the same grid expected; resample "
             "the mask to the scan"
         )
     return array
 
 
 def voxel_size(affine: np.ndarray) -> np.ndarray:
-    """Voxel size along the three array axes in mm."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
+    """Edges of a voxel along the three array axes, mm."""
+    size: np.ndarray = np.linalg.norm(affine[:3, :3], axis=0)
+    return size
 
 
 def to_image(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
@@ -192,13 +220,16 @@ def to_array(image: sitk.Image) -> np.ndarray:
 
 
 def coarser(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Means over blocks of voxels, as many along each axis as fit into `spacing` mm: (array, affine).
+    """Average over blocks of voxels, as many along each axis as fit into `spacing` mm.
 
-    Voxels that fill no whole block at the end of an axis are left out. Coarser axes stay as they are.
+    Voxels that fill no whole block at the end of an axis are left out. Axes that are coarser stay as they are.
+
+    Returns:
+        The means, (x, y, z) float32, and their affine.
     """
     factors = np.clip(np.round(spacing / voxel_size(affine)).astype(int), 1, np.array(array.shape) // 2)
-    kept = np.array(array.shape) // factors * factors
-    blocks = array[tuple(slice(size) for size in kept)].astype(np.float32)
+    sizes = np.array(array.shape) // factors * factors
+    blocks = array[tuple(slice(size) for size in sizes)].astype(np.float32)
     for axis, factor in enumerate(factors):
         shape = (*blocks.shape[:axis], blocks.shape[axis] // factor, factor, *blocks.shape[axis + 1 :])
         blocks = blocks.reshape(shape).mean(axis=axis + 1)
@@ -208,25 +239,32 @@ def coarser(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.n
     return blocks, scaled
 
 
-def resample(
-    array: np.ndarray, affine: np.ndarray, grid: Grid, transform: sitk.Transform, outside: float = 0.0
-) -> np.ndarray:
-    """Bring a volume to `grid` through `transform` (atlas to scan points), linearly: (x, y, z) float32.
+def resample(array: np.ndarray, affine: np.ndarray, grid: Grid, transform: sitk.Transform) -> np.ndarray:
+    """Bring a volume to a grid by linear interpolation.
 
     Linear interpolation never leaves the range of its neighbors: no ringing at the edge of a stripped brain.
+
+    Args:
+        array: (x, y, z).
+        affine: Of the array, 4 x 4, voxel indices to mm.
+        grid: Grid in atlas space.
+        transform: Maps atlas to scan points.
+
+    Returns:
+        (x, y, z) float32, 0 outside the array.
     """
-    return resample_like(array, affine, grid.shape, grid.affine, transform, outside)
+    return resample_like(array, affine, transform, shape=grid.shape, target_affine=grid.affine)
 
 
 def resample_like(
     array: np.ndarray,
     affine: np.ndarray,
-    shape: tuple[int, ...],
-    target: np.ndarray,
     transform: sitk.Transform,
-    outside: float = 0.0,
+    *,
+    shape: tuple[int, ...],
+    target_affine: np.ndarray,
 ) -> np.ndarray:
-    """Bring a volume to voxels of `shape` and affine `target`; `transform` maps target to source points."""
+    """Bring a volume to voxels of a shape and affine, as `resample` does; `transform` maps target to source points."""
     image = to_image(array.astype(np.float32, copy=False), affine)
-    reference = to_image(np.zeros(shape, np.uint8), target)
-    return to_array(sitk.Resample(image, reference, transform, sitk.sitkLinear, outside, sitk.sitkFloat32))
+    reference = to_image(np.zeros(shape, np.uint8), target_affine)
+    return to_array(sitk.Resample(image, reference, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32))

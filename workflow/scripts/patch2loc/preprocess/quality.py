@@ -1,6 +1,7 @@
 """Quality control of a preprocessed scan: numbers, flags and one picture."""
 
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from patch2loc.data.volumes import Grid
+from patch2loc.data.volumes import Grid, mask_ml
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 from patch2loc.preprocess.atlas import Atlas
@@ -35,90 +36,142 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return float(2 * (first & second).sum() / total) if total else 1.0
 
 
+class Measurements(TypedDict):
+    """Numbers of quality control, rounded to 4 digits, and what is doubtful about them."""
+
+    voxel_mm: list[float]  # edges of a voxel of the scan
+    brain_source_ml: float  # brain in the scan
+    brain_grid_ml: float  # brain on the grid, in atlas space
+    brain_outside_grid: float  # share of the brain
+    mutual_information: float  # nats
+    scale: list[float]  # size of the brain on the grid over that in the scan, along x, y, z
+    shear: list[float]  # xy, xz, yz
+    rotation_degrees: list[float]  # about x, y, z
+    atlas_dice: float  # overlap of the brain with the atlas's
+    correlation_ratio: float  # see `correlation_ratio`
+    bias_field_ratio: float  # 99th over 1st percentile of the bias field in the mask
+    flags: list[str]
+    brain_dice_with_truth: NotRequired[float]  # overlap of the brain mask found with the given one
+
+
 def measure(
     brain: np.ndarray,
     affine: np.ndarray,
+    *,
     volume: np.ndarray,
     mask: np.ndarray,
+    log_field: np.ndarray,
     grid: Grid,
     atlas: Atlas,
     atlas_on_grid: np.ndarray,
     transform: sitk.AffineTransform,
     mutual_information: float,
-    log_field: np.ndarray,
-) -> dict:
-    """Numbers on one scan: brain volumes, the transform's parts, overlap with the atlas, bias field, flags.
+) -> Measurements:
+    """Measure the quality of a preprocessed scan, and flag what is doubtful.
 
-    brain: the mask on the scan's voxels, with `affine`.  volume, mask, log_field: the corrected scan, its mask and
-    the field of N4 on the grid.  atlas_on_grid: the atlas image there.
-    scale: how much larger than the scan's the brain is on the grid, along x, y, z.
-    bias_field_ratio: 99th over 1st percentile of the field in the mask.
+    Args:
+        brain: Brain mask on the scan's voxels, (x, y, z) bool.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        volume: The corrected scan on the grid, (x, y, z) float32.
+        mask: Its brain mask on the grid, (x, y, z) bool.
+        log_field: Logarithm of its bias field on the grid, (x, y, z) float32.
+        grid: The common grid.
+        atlas: The atlas that the scan was registered to.
+        atlas_on_grid: Image of the atlas on the grid, (x, y, z) float32.
+        transform: Maps atlas to scan points.
+        mutual_information: Of scan and atlas, nats.
     """
-    source_ml = brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
-    rotation, scale, shear = parts(matrix(transform))
-    place = indices_on_grid(np.argwhere(brain), affine, grid, transform)
-    outside = ((place < -0.5) | (place > np.array(grid.shape) - 0.5)).any(axis=1).mean()
+    source_ml = mask_ml(brain, affine)
+    rotation, scale, shear = rotation_scale_shear(matrix(transform))
+    places = indices_on_grid(np.argwhere(brain), affine, grid, transform)
+    outside = ((places < -0.5) | (places > np.array(grid.shape) - 0.5)).any(axis=1).mean()
     share, coarse = coarser(atlas.mask.astype(np.float32), atlas.affine, 4.0)
-    carried = resample_like(brain, affine, share.shape, coarse, transform) > 0.5
+    carried = resample_like(brain, affine, transform, shape=share.shape, target_affine=coarse) > 0.5
     overlap = dice(carried, share > 0.5)
-    alike = correlation_ratio(volume, mask, atlas_on_grid, grid)
+    likeness = correlation_ratio(volume, mask, atlas_on_grid, grid)
     low, high = np.exp(np.percentile(log_field[mask], (1, 99))) if mask.any() else (1.0, 1.0)
-    numbers = {
-        "voxel_mm": voxel_size(affine),
-        "brain_source_ml": source_ml,
-        "brain_grid_ml": mask.sum() * grid.voxel_ml,
-        "brain_outside_grid": outside,
-        "mutual_information": mutual_information,
-        "scale": scale,
-        "shear": shear,
-        "rotation_degrees": rotation,
-        "atlas_dice": overlap,
-        "correlation_ratio": alike,
-        "bias_field_ratio": high / low,
+    bias_ratio = high / low
+    checks = (
+        (
+            not BRAIN_ML[0] <= source_ml <= BRAIN_ML[1],
+            f"brain of {source_ml:.0f} ml, {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} expected",
+        ),
+        (
+            abs(scale - 1).max() > SCALE_OFF,
+            f"scale {scale.round(2).tolist()}, within {SCALE_OFF:.0%} of 1 expected",
+        ),
+        (
+            abs(rotation).max() > ROTATION_DEGREES,
+            f"rotation {rotation.round(0).tolist()} degrees, at most {ROTATION_DEGREES:.0f} expected",
+        ),
+        (
+            overlap < ATLAS_DICE,
+            f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected",
+        ),
+        (
+            likeness < LIKENESS,
+            f"the atlas explains {likeness:.2f} of the brightness, at least {LIKENESS} expected",
+        ),
+        (
+            bias_ratio > BIAS_RATIO,
+            f"bias field varies by a factor of {bias_ratio:.1f}, at most {BIAS_RATIO} expected",
+        ),
+    )
+    return {
+        "voxel_mm": _rounded(voxel_size(affine)),
+        "brain_source_ml": _rounded(source_ml),
+        "brain_grid_ml": _rounded(mask.sum() * grid.voxel_ml),
+        "brain_outside_grid": _rounded(outside),
+        "mutual_information": _rounded(mutual_information),
+        "scale": _rounded(scale),
+        "shear": _rounded(shear),
+        "rotation_degrees": _rounded(rotation),
+        "atlas_dice": _rounded(overlap),
+        "correlation_ratio": _rounded(likeness),
+        "bias_field_ratio": _rounded(bias_ratio),
+        "flags": [flag for doubtful, flag in checks if doubtful],
     }
-    checks = {
-        f"brain of {source_ml:.0f} ml, {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} expected": not BRAIN_ML[0]
-        <= source_ml
-        <= BRAIN_ML[1],
-        f"scale {scale.round(2).tolist()}, within {SCALE_OFF:.0%} of 1 expected": abs(scale - 1).max()
-        > SCALE_OFF,
-        f"rotation {rotation.round(0).tolist()} degrees, at most {ROTATION_DEGREES:.0f} expected": abs(
-            rotation
-        ).max()
-        > ROTATION_DEGREES,
-        f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected": overlap < ATLAS_DICE,
-        f"the atlas explains {alike:.2f} of the brightness, at least {LIKENESS} expected": alike < LIKENESS,
-        f"bias field varies by a factor of {high / low:.1f}, at most {BIAS_RATIO} expected": high / low
-        > BIAS_RATIO,
-    }
-    flags = [text for text, wrong in checks.items() if wrong]
-    return {name: np.round(value, 4).tolist() for name, value in numbers.items()} | {"flags": flags}
 
 
-def stop_if_registration_failed(numbers: dict, scan: Path) -> None:
-    """Raise InputError, naming the scan, when the numbers of `measure` show that it does not lie on the atlas."""
-    wrong = []
-    if numbers["atlas_dice"] < FAILED_DICE:
-        wrong.append(f"overlap of {numbers['atlas_dice']:.2f} (Dice), {FAILED_DICE} expected at least")
-    if numbers["correlation_ratio"] < FAILED_LIKENESS:
-        wrong.append(
-            f"{numbers['correlation_ratio']:.3f} of its brightness explained by the atlas, {FAILED_LIKENESS} "
+def _rounded(value: np.ndarray | float) -> Any:
+    """A number, or a list of them, as JSON holds them."""
+    return np.round(value, 4).tolist()
+
+
+def stop_if_registration_failed(measurements: Measurements, scan_path: Path) -> None:
+    """Raise InputError, naming the scan, if it does not lie on the atlas by its measurements."""
+    failures = []
+    if measurements["atlas_dice"] < FAILED_DICE:
+        failures.append(
+            f"overlap of {measurements['atlas_dice']:.2f} (Dice), {FAILED_DICE} expected at least"
+        )
+    if measurements["correlation_ratio"] < FAILED_LIKENESS:
+        failures.append(
+            f"{measurements['correlation_ratio']:.3f} of its brightness explained by the atlas, {FAILED_LIKENESS} "
             "expected at least"
         )
-    if min(numbers["scale"]) < FAILED_SCALE[0] or max(numbers["scale"]) > FAILED_SCALE[1]:
-        wrong.append(f"scale {np.round(numbers['scale'], 2).tolist()}, {FAILED_SCALE} expected")
-    if wrong:
+    if min(measurements["scale"]) < FAILED_SCALE[0] or max(measurements["scale"]) > FAILED_SCALE[1]:
+        failures.append(f"scale {np.round(measurements['scale'], 2).tolist()}, {FAILED_SCALE} expected")
+    if failures:
         raise InputError(
-            f"{scan}: registration to the atlas failed: {'; '.join(wrong)}; check the orientation and the voxel size "
-            "in its header, its modality and its brain mask, or leave it out"
+            f"{scan_path}: registration to the atlas failed: {'; '.join(failures)}; check the orientation and the "
+            "voxel size in its header, its modality and its brain mask, or leave it out"
         )
 
 
 def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.ndarray, grid: Grid) -> float:
     """Share of the variance of a registered scan in the brain that the atlas explains (Roche et al. 1998).
 
-    At 4 mm, in 16 classes of the atlas's brightness: 1 if each class has one brightness in the scan, near 0 if the
-    scan is no brain or lies in another pose. Unlike mutual information it does not see the edge of the brain.
+    At 4 mm, in 16 classes of the atlas's brightness. Unlike mutual information it does not see the edge of the brain.
+
+    Args:
+        volume: The scan on the grid, (x, y, z) float32.
+        mask: Its brain mask, (x, y, z) bool.
+        atlas_on_grid: Image of the atlas, (x, y, z) float32, 0 outside the brain.
+        grid: The common grid.
+
+    Returns:
+        0 to 1: 1 if each class has one brightness in the scan, near 0 if the scan is no brain or lies in another pose.
     """
     brain = mask & (atlas_on_grid > 0)
     share, _ = coarser(brain.astype(np.float32), grid.affine, 4.0)
@@ -137,21 +190,28 @@ def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.nd
     return float(np.mean((means[classes] - values.mean()) ** 2) / max(values.var(), 1e-12))
 
 
-def parts(transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rotation (degrees about x, y, z), scale (x, y, z), shear (xy, xz, yz) of an atlas-to-scan map.
+def rotation_scale_shear(transform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decompose a map from atlas to scan points by polar decomposition of its inverse.
 
-    By polar decomposition of its inverse: the scan is rotated, then stretched along the atlas axes.
+    The scan is rotated, then stretched along the atlas axes.
+
+    Args:
+        transform: 4 x 4, RAS mm.
+
+    Returns:
+        Rotation (degrees about x, y, z), scale (along x, y, z) and shear (xy, xz, yz).
     """
     forward = np.linalg.inv(transform)[:3, :3]
     left, stretch, right = np.linalg.svd(forward)
-    turned = Rotation.from_matrix(left @ right).as_euler("xyz", degrees=True)
+    rotation = Rotation.from_matrix(left @ right).as_euler("xyz", degrees=True)
     stretched = left @ np.diag(stretch) @ left.T
-    return turned, np.diag(stretched), stretched[[0, 0, 1], [1, 2, 2]]
+    return rotation, np.diag(stretched), stretched[[0, 0, 1], [1, 2, 2]]
 
 
-def picture(
+def write_picture(
     path: str | Path,
     volume: np.ndarray,
+    *,
     mask: np.ndarray,
     lesion: np.ndarray,
     atlas_on_grid: np.ndarray,
@@ -159,24 +219,29 @@ def picture(
 ) -> None:
     """Draw three axial, a coronal and two sagittal slices with outlines of atlas, mask and lesion.
 
-    In radiological convention: on the left is the subject's right (R), in sagittal slices anterior (A).
-    volume: (x, y, z), the scan on the grid, not cut by the mask, so that what was left out can be seen.
-    atlas_on_grid: the atlas image there; its outlines are its brain and its dark or bright inner borders.
+    In radiological convention: on the left is the subject's right (R), in sagittal slices anterior (A). The outlines
+    of the atlas are its brain and its dark or bright inner borders.
+
+    Args:
+        path: Picture to write, .png.
+        volume: The scan on the grid, (x, y, z), not cut by the mask, so that what the mask misses is visible.
+        mask: Brain mask, (x, y, z) bool.
+        lesion: Lesion mask, (x, y, z) bool.
+        atlas_on_grid: Image of the atlas, (x, y, z) float32.
+        title: Text above the slices.
     """
-    center = np.array(volume.shape) // 2
-    most = [
-        lesion.sum(axis=tuple({0, 1, 2} - {axis})).argmax() if lesion.any() else None for axis in range(3)
-    ]
-    axial = [volume.shape[2] // 5, most[2] if lesion.any() else center[2], volume.shape[2] * 4 // 5]
-    beside = most[0] if lesion.any() else volume.shape[0] // 3
+    # Along each axis the slice with most lesion, or else one that shows much of the brain.
+    x, y, z = volume.shape[0] // 3, volume.shape[1] // 2, volume.shape[2] // 2
+    if lesion.any():
+        x, y, z = (lesion.sum(axis=tuple({0, 1, 2} - {axis})).argmax() for axis in range(3))
     views = [
-        (2, axial[0]),
-        (2, axial[1]),
-        (2, axial[2]),
-        (1, most[1] if lesion.any() else center[1]),
-        (0, center[0]),
+        (2, volume.shape[2] // 5),
+        (2, z),
+        (2, volume.shape[2] * 4 // 5),
+        (1, y),
+        (0, volume.shape[0] // 2),
+        (0, x),
     ]
-    views.append((0, beside))
     top = np.percentile(volume[mask], 99.5) if mask.any() else max(float(volume.max()), 1.0)
     smooth = ndimage.gaussian_filter(atlas_on_grid, 1.0)
     brain = atlas_on_grid > 0
@@ -185,15 +250,18 @@ def picture(
     FigureCanvasAgg(figure)
     for number, (axis, index) in enumerate(views):
         axes = figure.add_axes((number % 3 / 3 + 0.005, 0.47 - 0.455 * (number // 3), 0.323, 0.45))
-        cut = [np.take(array, index, axis=axis).T for array in (volume, smooth, mask, lesion, brain)]
-        axes.imshow(cut[0], cmap="gray", origin="lower", vmin=0, vmax=top, interpolation="bilinear")
-        if cut[4].any():
-            axes.contour(cut[1], [level], colors=COLORS["atlas"], linewidths=0.5)
-        for outline, name in ((cut[2], "mask"), (cut[3], "lesion")):
+        scan_slice, atlas_slice, mask_slice, lesion_slice, brain_slice = (
+            np.take(array, index, axis=axis).T for array in (volume, smooth, mask, lesion, brain)
+        )
+        axes.imshow(scan_slice, cmap="gray", origin="lower", vmin=0, vmax=top, interpolation="bilinear")
+        if brain_slice.any():
+            axes.contour(atlas_slice, [level], colors=COLORS["atlas"], linewidths=0.5)
+        for outline, name in ((mask_slice, "mask"), (lesion_slice, "lesion")):
             if outline.any() and not outline.all():
                 axes.contour(outline, [0.5], colors=COLORS[name], linewidths=1.0)
         axes.text(0.02, 0.02, f"{'xyz'[axis]} = {index}", color="white", fontsize=8, transform=axes.transAxes)
-        axes.set_xlim(sorted(axes.get_xlim(), reverse=True))
+        left, right = sorted(axes.get_xlim())
+        axes.set_xlim(right, left)
         axes.text(0.02, 0.5, "R" if axis > 0 else "A", color="white", fontsize=8, transform=axes.transAxes)
         axes.set_axis_off()
     figure.text(0.01, 0.965, title, color="white", fontsize=10)

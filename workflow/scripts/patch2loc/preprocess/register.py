@@ -1,6 +1,7 @@
 """Affine registration of a brain to the atlas by mutual information (paper, section 4)."""
 
 from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import SimpleITK as sitk
@@ -9,91 +10,129 @@ from scipy import ndimage
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, to_image, voxel_size
 
+Registration = Literal["affine", "rigid", "none"]
+REGISTRATIONS: tuple[Registration, ...] = get_args(Registration)
+
 BINS = 32
 PEDESTAL = 0.3  # overlap of masks against likeness inside the brain: more helps the one and costs the other
 # Of more voxels than this, a fixed share is sampled, regularly and with a fixed seed.
 FINE_VOXELS, FINE_SHARE, SEED = 8000, 0.5, 20625
-# Nodding is the pose that differs most between scanners and the one that mutual information forgives least.
+# Nodding differs most between scanners, and mutual information forgives it least.
 PITCHES = (0.0, 20.0, -20.0)
-# A climb begins again with long steps, so many times at most, while mutual information gains that much.
+# A climb is restarted with long steps, at most so many times, while mutual information gains that much.
 ROUNDS, GAIN = 8, 0.004
 FINE_MM, SEARCH_MM = 4.0, 8.0
 
+PoseTransform = sitk.Euler3DTransform | sitk.Similarity3DTransform | sitk.AffineTransform
+AnyTransform = TypeVar("AnyTransform", bound=PoseTransform)
+
+
+class _MatrixTransform(Protocol):
+    """A transform with center, matrix and translation, in LPS mm."""
+
+    def GetCenter(self) -> tuple[float, ...]: ...
+    def GetMatrix(self) -> tuple[float, ...]: ...
+    def GetTranslation(self) -> tuple[float, ...]: ...
+
 
 def register(
-    scan: np.ndarray,
+    volume: np.ndarray,
     brain: np.ndarray,
     affine: np.ndarray,
     atlas: Atlas,
-    kind: str = "affine",
+    *,
+    kind: Registration = "affine",
     start: sitk.AffineTransform | None = None,
 ) -> tuple[sitk.AffineTransform, float]:
-    """Register the brain in a scan to the atlas: (transform from atlas to scan points, mutual information).
+    """Register the brain in a scan to the atlas.
 
-    scan: (x, y, z) float32 as stored.  brain: its mask, same shape.  affine: voxel to mm.  kind: "affine",
-    "rigid", or "none" for a scan that is in atlas space: the identity.  start: an affine transform that is nearly
-    right; without it, and for "rigid", the pose is found at 8 mm from the center and the volume of the brain and
-    three nods. The transform is then fitted at 4 mm, inside the atlas brain and its rim, on samples that are the same
-    every time.
-    The value is Mattes mutual information in nats, higher is better.
+    Without `start`, and for "rigid", the pose is found at 8 mm from the center and the volume of the brain and three
+    nods. The transform is then fitted at 4 mm, inside the atlas brain and its rim, on samples that are the same every
+    time.
+
+    Args:
+        volume: The scan as stored, (x, y, z) float32.
+        brain: Its brain mask, (x, y, z) bool.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        atlas: Of the scan's contrast.
+        kind: "affine", "rigid", or "none" for a scan that is in atlas space: the identity.
+        start: A transform that is nearly right.
+
+    Returns:
+        The transform from atlas to scan points, LPS mm, and the Mattes mutual information, nats; higher is better.
     """
-    atlas = Atlas(raised(atlas.image, atlas.mask), atlas.mask, atlas.affine, atlas.name)
-    stripped, coarse = coarser(raised(scan, brain), affine, FINE_MM)
+    atlas = Atlas(with_pedestal(atlas.image, atlas.mask), atlas.mask, atlas.affine, atlas.name)
+    stripped, coarse = coarser(with_pedestal(volume, brain), affine, FINE_MM)
     if kind == "none":
-        near = pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, coarse, FINE_MM)
-        method, identity = information(near), sitk.AffineTransform(3)
+        near = prepare_pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, coarse, FINE_MM)
+        method, identity = mutual_information(near), sitk.AffineTransform(3)
         method.SetInitialTransform(identity)
         return identity, -method.MetricEvaluate(near.atlas, near.scan)
     if start is not None and kind == "affine":
-        return fit(stripped, coarse, atlas, start, iterations=40)
+        return fit(stripped, coarse, atlas, start=start, iterations=40)
     weight, _ = coarser(brain.astype(np.float32), affine, FINE_MM)
-    far = pair(with_rim(atlas, FINE_MM, rim=8.0), stripped, coarse, SEARCH_MM)
-    poses = [climb(far, moments(atlas, weight, coarse, kind, pitch), iterations=40) for pitch in PITCHES]
-    best, _ = max(poses, key=lambda found: found[1])
-    pose, _ = until_it_stays(far, best)
-    return fit(stripped, coarse, atlas, pose if kind == "rigid" else as_affine(pose), iterations=80)
+    far = prepare_pair(with_rim(atlas, FINE_MM, rim=8.0), stripped, coarse, SEARCH_MM)
+    poses = [
+        climb(
+            far, pose_from_moments(atlas, weight, coarse, pitch=pitch, rigid=kind == "rigid"), iterations=40
+        )
+        for pitch in PITCHES
+    ]
+    best, _ = max(poses, key=lambda result: result[1])
+    pose, _ = climb_until_stable(far, best)
+    fit_start = pose if kind == "rigid" else as_affine(pose)
+    return fit(stripped, coarse, atlas, start=fit_start, iterations=80)
 
 
 def fit(
-    stripped: np.ndarray, affine: np.ndarray, atlas: Atlas, start: sitk.Transform, iterations: int
+    stripped: np.ndarray, affine: np.ndarray, atlas: Atlas, *, start: PoseTransform, iterations: int
 ) -> tuple[sitk.AffineTransform, float]:
     """Fit a transform of the type of `start` at 4 mm to a stripped scan: (affine transform, mutual information)."""
-    near = pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, affine, FINE_MM)
+    near = prepare_pair(with_rim(atlas, FINE_MM, rim=6.0), stripped, affine, FINE_MM)
     final, value = climb(near, start, iterations)
     return as_affine(final), value
 
 
-def raised(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """The stripped image, all brain brighter by a part of its median: so fluid at its edge is not background."""
+def with_pedestal(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Strip an image and brighten all of the brain by a part of its median, so that fluid is not background."""
     pedestal = PEDESTAL * np.median(image[brain]) if brain.any() else 0.0
-    return (image + np.float32(pedestal)) * brain
+    raised: np.ndarray = (image + np.float32(pedestal)) * brain
+    return raised
 
 
-def moments(atlas: Atlas, weight: np.ndarray, affine: np.ndarray, kind: str, pitch: float) -> sitk.Transform:
-    """The transform that lays the center of the atlas brain on that of the scan's, at the scan's size.
+def pose_from_moments(
+    atlas: Atlas, weight: np.ndarray, affine: np.ndarray, *, pitch: float, rigid: bool
+) -> sitk.Euler3DTransform | sitk.Similarity3DTransform:
+    """The transform that lays the center of the atlas brain on that of the scan's.
 
-    weight: share of brain in each voxel.  Rigid: an Euler transform. Affine: a similarity, whose scale is
-    the cube root of the volumes' ratio, at most a quarter off, as a cut field of view would give nonsense.
-    pitch: degrees about the left-right axis.
+    Args:
+        atlas: The atlas.
+        weight: Share of brain in each voxel of the scan, (x, y, z) float32.
+        affine: Of these voxels, 4 x 4, voxel indices to mm.
+        pitch: Degrees about the left-right axis.
+        rigid: Keep the size. Otherwise the scale is the cube root of the volumes' ratio, at most a quarter off, as a
+            cut field of view would give nonsense.
     """
     center = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
     target = lps(np.array(ndimage.center_of_mass(weight)), affine)
-    transform = sitk.Euler3DTransform() if kind == "rigid" else sitk.Similarity3DTransform()
-    transform.SetCenter(center.tolist())
-    transform.SetTranslation((target - center).tolist())
-    if kind == "rigid":
-        transform.SetRotation(np.deg2rad(pitch), 0.0, 0.0)
-    else:
-        transform.SetRotation((1.0, 0.0, 0.0), np.deg2rad(pitch))
-    if kind != "rigid":
-        volume = weight.sum() * voxel_size(affine).prod()
-        ratio = volume / (atlas.mask.sum() * voxel_size(atlas.affine).prod())
-        transform.SetScale(float(np.clip(np.cbrt(ratio), 0.8, 1.25)))
-    return transform
+    if rigid:
+        turned = sitk.Euler3DTransform()
+        turned.SetCenter(center.tolist())
+        turned.SetTranslation((target - center).tolist())
+        turned.SetRotation(np.deg2rad(pitch), 0.0, 0.0)
+        return turned
+    scaled = sitk.Similarity3DTransform()
+    scaled.SetCenter(center.tolist())
+    scaled.SetTranslation((target - center).tolist())
+    scaled.SetRotation((1.0, 0.0, 0.0), np.deg2rad(pitch))
+    volume = weight.sum() * voxel_size(affine).prod()
+    ratio = volume / (atlas.mask.sum() * voxel_size(atlas.affine).prod())
+    scaled.SetScale(float(np.clip(np.cbrt(ratio), 0.8, 1.25)))
+    return scaled
 
 
 def with_rim(atlas: Atlas, spacing: float, rim: float) -> Atlas:
-    """The atlas at `spacing` mm, `rim` mm of background around its brain in the mask as well."""
+    """The atlas at `spacing` mm, with `rim` mm of background around the brain in its mask."""
     image, affine = coarser(atlas.image, atlas.affine, spacing)
     share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)
     margin = int(np.ceil(rim / spacing))
@@ -104,7 +143,14 @@ def with_rim(atlas: Atlas, spacing: float, rim: float) -> Atlas:
 
 @dataclass(frozen=True)
 class Pair:
-    """An atlas and a scan as they are compared: the atlas, the voxels of it that count, the scan, and mm a voxel."""
+    """An atlas and a scan, ready to be compared.
+
+    Attributes:
+        atlas: Image of the atlas.
+        inside: Its voxels that are compared.
+        scan: Image of the scan.
+        spacing: Edge of a voxel of the atlas, mm.
+    """
 
     atlas: sitk.Image
     inside: sitk.Image
@@ -112,25 +158,31 @@ class Pair:
     spacing: float
 
 
-def pair(atlas: Atlas, scan: np.ndarray, affine: np.ndarray, spacing: float) -> Pair:
-    """Prepare an atlas, whose mask says which voxels are compared, and a scan (x, y, z) with its affine.
+def prepare_pair(atlas: Atlas, volume: np.ndarray, affine: np.ndarray, spacing: float) -> Pair:
+    """Prepare an atlas and a scan for comparison.
 
-    spacing: mm of the atlas voxels that are compared.  The scan is smoothed: at the last stages as much as the mean
-    over such voxels smooths the atlas, at the first twice as much, so that the way there is longer and without holes.
+    The scan is smoothed: at the last stages as much as the mean over the atlas's voxels smooths the atlas, at the
+    first twice as much, so that the way to the optimum is longer and without holes.
+
+    Args:
+        atlas: The atlas; its mask says which voxels are compared.
+        volume: The scan, (x, y, z) float32.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        spacing: Edge of the atlas voxels that are compared, mm.
     """
     image, coarse = coarser(atlas.image, atlas.affine, spacing)
     inside = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)[0] > 0.5
     blur = spacing / 2 if spacing >= SEARCH_MM else spacing / 4
-    smooth = sitk.SmoothingRecursiveGaussian(to_image(scan, affine), blur)
+    smooth = sitk.SmoothingRecursiveGaussian(to_image(volume, affine), blur)
     return Pair(to_image(image, coarse), to_image(inside, coarse), smooth, spacing)
 
 
-def information(compared: Pair) -> sitk.ImageRegistrationMethod:
-    """Mutual information of atlas and scan, as a method that has no optimizer yet."""
+def mutual_information(pair: Pair) -> sitk.ImageRegistrationMethod:
+    """Mutual information of atlas and scan, as a registration method without an optimizer."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricFixedMask(compared.inside)
-    if np.count_nonzero(sitk.GetArrayViewFromImage(compared.inside)) > FINE_VOXELS:
+    method.SetMetricFixedMask(pair.inside)
+    if np.count_nonzero(sitk.GetArrayViewFromImage(pair.inside)) > FINE_VOXELS:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(FINE_SHARE, SEED)
     else:
@@ -139,10 +191,10 @@ def information(compared: Pair) -> sitk.ImageRegistrationMethod:
     return method
 
 
-def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.Transform, float]:
+def climb(pair: Pair, start: AnyTransform, iterations: int) -> tuple[AnyTransform, float]:
     """Climb the mutual information of atlas and scan from `start`: (transform of its type, value in nats)."""
     transform = type(start)(start)
-    method = information(compared)
+    method = mutual_information(pair)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0,
         minStep=0.002,
@@ -150,26 +202,26 @@ def climb(compared: Pair, start: sitk.Transform, iterations: int) -> tuple[sitk.
         relaxationFactor=0.6,
         gradientMagnitudeTolerance=1e-8,
         estimateLearningRate=method.Once,
-        maximumStepSizeInPhysicalUnits=compared.spacing,
+        maximumStepSizeInPhysicalUnits=pair.spacing,
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(transform, inPlace=True)
-    method.Execute(compared.atlas, compared.scan)
+    method.Execute(pair.atlas, pair.scan)
     return transform, -method.GetMetricValue()
 
 
-def until_it_stays(compared: Pair, start: sitk.Transform) -> tuple[sitk.Transform, float]:
-    """Climb, and climb on with long steps again, while that gains something: what `climb` gives."""
-    transform, value = climb(compared, start, iterations=30)
+def climb_until_stable(pair: Pair, start: AnyTransform) -> tuple[AnyTransform, float]:
+    """Climb, and climb again with long steps for as long as that gains something; returns what `climb` does."""
+    transform, value = climb(pair, start, iterations=30)
     for _ in range(ROUNDS):
-        further, reached = climb(compared, transform, iterations=30)
-        if reached < value + GAIN:
+        next_transform, next_value = climb(pair, transform, iterations=30)
+        if next_value < value + GAIN:
             break
-        transform, value = further, reached
+        transform, value = next_transform, next_value
     return transform, value
 
 
-def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:
+def as_affine(transform: _MatrixTransform) -> sitk.AffineTransform:
     """The same map as an affine transform with the same center."""
     affine = sitk.AffineTransform(3)
     affine.SetCenter(transform.GetCenter())
@@ -191,12 +243,12 @@ def matrix(transform: sitk.AffineTransform) -> np.ndarray:
 
 def lps(index: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Physical point, in SimpleITK's LPS mm, of a voxel index."""
-    point = affine[:3, :3] @ index + affine[:3, 3]
+    point: np.ndarray = affine[:3, :3] @ index + affine[:3, 3]
     return point * (-1, -1, 1)
 
 
 def with_margin(image: np.ndarray, affine: np.ndarray, voxels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Add `voxels` zeros on every side, for an atlas brain that touches the end of its array."""
+    """Add `voxels` zeros on every side, since the atlas brain may touch the end of its array: (image, affine)."""
     moved = affine.copy()
     moved[:3, 3] -= affine[:3, :3].sum(axis=1) * voxels
     return np.pad(image, voxels), moved

@@ -1,14 +1,16 @@
 """One raw scan to the common grid, and maps on the grid back to the scan (paper, section 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import SimpleITK as sitk
 
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan, check_contrast
+from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
@@ -26,18 +28,30 @@ from patch2loc.preprocess.images import (
     resample_like,
 )
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
-from patch2loc.preprocess.register import register
-from patch2loc.preprocess.released_code import PROTOCOLS, curvature_flow
+from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
+from patch2loc.preprocess.released_code import PROTOCOLS, Protocol, curvature_flow
 
-DEFAULTS = {
+
+class Settings(TypedDict):
+    """Settings of preprocessing."""
+
+    # given: the mask that comes with the scan; none: the scan is stripped, and the brain is what is above 0; atlas: no
+    # trained weights; hd-bet, synthstrip: programs that have to be installed.
+    skull_strip: str
+    registration: Registration  # none: the scan is in atlas space
+    bias_correction: bool
+    protocol: Protocol
+
+
+DEFAULTS: Settings = {
     "skull_strip": "given",
     "registration": "affine",
     "bias_correction": True,
     "protocol": "paper",
 }
-CHOICES = {
+CHOICES: dict[str, tuple[str | bool, ...]] = {
     "skull_strip": SKULL_STRIP,
-    "registration": ("affine", "rigid", "none"),
+    "registration": REGISTRATIONS,
     "bias_correction": (True, False),
     "protocol": PROTOCOLS,
 }
@@ -45,91 +59,137 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """A scan on the grid.
+    """A scan on the common grid.
 
-    volume: (x, y, z) float32, bias-corrected, 0 outside the mask.  mask, lesion: (x, y, z) bool.
-    transform: from atlas to scan points, LPS mm.  qc: numbers and flags.  grid: of the arrays.
-    unmasked: the volume with what is around the brain, and atlas: the atlas image on the grid, for the
-    picture.
+    Attributes:
+        modality: "T1" or "T2".
+        volume: The scan, (x, y, z) float32, bias-corrected, 0 outside the mask.
+        mask: The brain, (x, y, z) bool.
+        lesion: The lesion mask, (x, y, z) bool.
+        transform: Maps atlas to scan points, LPS mm.
+        qc: Settings, numbers and flags, as qc.json holds them.
+        grid: Of the arrays.
+        unmasked: The volume with what is around the brain, for the picture.
+        atlas_on_grid: Image of the atlas, for the picture.
     """
 
-    modality: str
+    modality: Modality
     volume: np.ndarray
     mask: np.ndarray
     lesion: np.ndarray
     transform: sitk.AffineTransform
-    qc: dict
+    qc: dict[str, Any]
     grid: Grid
     unmasked: np.ndarray
-    atlas: np.ndarray
+    atlas_on_grid: np.ndarray
 
 
 def preprocess_scan(
-    scan: Path,
-    modality: str,
+    scan_path: Path,
+    modality: Modality,
     atlas: Atlas,
     grid: Grid,
-    brain: Path | None = None,
-    lesion: Path | None = None,
-    settings: dict | None = None,
+    *,
+    brain_path: Path | None = None,
+    lesion_path: Path | None = None,
     lesion_labels: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> Preprocessed:
-    """Skull-strip, register, resample once to `grid`, correct the bias field, and measure.
+    """Skull-strip a scan, register it, resample it once to the grid, correct its bias field, and measure its quality.
 
-    scan: raw NIfTI of any orientation, voxel size and pose; its affine is believed.  atlas: of the contrast
-    that `template` names.
-    brain, lesion: masks on the scan's voxels, where there are any.  lesion_labels: the labels of a label map
-    that are lesion; None for all above 0.
-    settings: skull_strip "given" (use `brain`), "none" (the scan is stripped: brain is what is above 0), "atlas" (no
-    trained weights), "hd-bet" or "synthstrip" (programs that have to be installed; with these and "atlas", `brain`
-    is only the truth that the mask is compared with); registration "affine", "rigid", or "none" for scans that are
-    in atlas space; bias_correction true or false; protocol "paper" or "released-code". What is left
-    out is as in DEFAULTS.
-    device: where HD-BET and SynthStrip run: auto, cpu or cuda.
-    Deterministic, but for those two: the same input gives the same numbers, on any number of cores.
-    Raises InputError for an unreadable, empty or non-finite scan, a bad affine, a mask on another grid, no brain,
-    a registration that failed, or a setting that is not one of these.
+    Deterministic but for HD-BET and SynthStrip: the same input gives the same numbers, on any number of cores.
+
+    Args:
+        scan_path: Raw NIfTI of any orientation, voxel size and pose; its affine is believed.
+        modality: "T1" or "T2".
+        atlas: Of the contrast that `released_code.template` names.
+        grid: The common grid.
+        brain_path: Brain mask on the scan's voxels, if there is one. With `skull_strip` other than "given" it is only
+            the truth that the mask is compared with.
+        lesion_path: Lesion mask on the scan's voxels, if there is one.
+        lesion_labels: The labels of a label map that are lesion; None for all above 0.
+        settings: Any of the keys of `Settings`; DEFAULTS for the others.
+        device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, or no brain;
+            its registration failed; or a setting is unknown.
     """
-    chosen = checked(settings or {})
-    array, affine = read_scan(Path(scan))
-    given = read_mask_of(Path(brain), scan, array.shape, affine) if brain else None
-    drawn = np.zeros(array.shape, bool)
-    if lesion:
-        drawn = read_lesion_of(Path(lesion), scan, array.shape, affine, lesion_labels)
-    with one_thread(), itk_errors(Path(scan)):
-        found, start = brain_mask(scan, array, affine, given, atlas, chosen["skull_strip"], device)
-        transform, value = register(array, found, affine, atlas, chosen["registration"], start)
+    validated = validated_settings(settings or {})
+    array, affine = read_scan(Path(scan_path))
+    given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
+    drawn_lesion = np.zeros(array.shape, bool)
+    if lesion_path:
+        drawn_lesion = read_lesion_of(Path(lesion_path), scan_path, array.shape, affine, labels=lesion_labels)
+    with one_thread(), itk_errors(Path(scan_path)):
+        brain, start = brain_mask(
+            scan_path,
+            array,
+            affine,
+            method=validated["skull_strip"],
+            given_mask=given_mask,
+            atlas=atlas,
+            device=device,
+        )
+        transform, mutual_information = register(
+            array, brain, affine, atlas, kind=validated["registration"], start=start
+        )
         unmasked = np.maximum(resample(array, affine, grid, transform), 0)
-        mask = resample(found, affine, grid, transform) >= 0.5
+        mask = resample(brain, affine, grid, transform) >= 0.5
         if not mask.any():
             raise InputError(
-                f"{scan}: no brain on the grid after registration, brain expected; check the scan "
+                f"{scan_path}: no brain on the grid after registration, brain expected; check the scan "
                 "and its mask"
             )
-        carried, report = carry_lesion(drawn, affine, grid, transform, mask)
-        field = np.zeros(grid.shape, np.float32)
-        if chosen["bias_correction"]:
-            unmasked, field = correct_bias(unmasked, mask, grid.affine)
-        outline = resample(atlas.image, atlas.affine, grid, sitk.AffineTransform(3))
-        numbers = quality.measure(
-            found, affine, unmasked, mask, grid, atlas, outline, transform, value, field
+        lesion, lesion_report = carry_lesion(drawn_lesion, affine, grid, transform=transform, mask=mask)
+        log_field = np.zeros(grid.shape, np.float32)
+        if validated["bias_correction"]:
+            unmasked, log_field = correct_bias(unmasked, mask, grid.affine)
+        atlas_on_grid = resample(atlas.image, atlas.affine, grid, sitk.AffineTransform(3))
+        measurements = quality.measure(
+            brain,
+            affine,
+            volume=unmasked,
+            mask=mask,
+            log_field=log_field,
+            grid=grid,
+            atlas=atlas,
+            atlas_on_grid=atlas_on_grid,
+            transform=transform,
+            mutual_information=mutual_information,
         )
-        quality.stop_if_registration_failed(numbers, scan)
-    numbers["flags"] += lesion_flags(report)
-    if given is not None and chosen["skull_strip"] != "given":
-        numbers["brain_dice_with_truth"] = round(quality.dice(found, given), 4)
-    check_contrast(unmasked[mask], scan)
-    qc = {"modality": modality, "atlas": atlas.name, **chosen, **numbers, "lesion": report}
+        quality.stop_if_registration_failed(measurements, scan_path)
+    measurements["flags"] += lesion_flags(lesion_report)
+    if given_mask is not None and validated["skull_strip"] != "given":
+        measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
+    check_contrast(unmasked[mask], scan_path)
+    qc = {
+        "modality": modality,
+        "atlas": atlas.name,
+        **validated,
+        **measurements,
+        "lesion": lesion_report,
+    }
     volume = np.where(mask, unmasked, 0).astype(np.float32)
-    if chosen["protocol"] == "released-code":
+    if validated["protocol"] == "released-code":
         with one_thread():
             volume = curvature_flow(volume, mask, grid.affine)
-    return Preprocessed(modality, volume, mask, carried, transform, qc, grid, unmasked, outline)
+    return Preprocessed(
+        modality=modality,
+        volume=volume,
+        mask=mask,
+        lesion=lesion,
+        transform=transform,
+        qc=qc,
+        grid=grid,
+        unmasked=unmasked,
+        atlas_on_grid=atlas_on_grid,
+    )
 
 
 def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
-    """Write the folder of a scan, the files of `data.scans.Scan`: it appears whole and replaces an older one."""
+    """Write the folder of a scan (`data.scans.Scan`), which appears as a whole and replaces an older one."""
     affine = result.grid.affine
     with replacing_folder(folder) as partial:
         scan = Scan("", partial, result.modality)
@@ -142,12 +202,18 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
         title = f"{result.modality}, {result.qc['atlas']}" + (
             f": {count} flag{'s' * (count > 1)}, see qc.json" if count else ""
         )
-        shown = (result.unmasked, result.mask, result.lesion, result.atlas)
-        quality.picture(scan.picture, *shown, title)
+        quality.write_picture(
+            scan.picture,
+            result.unmasked,
+            mask=result.mask,
+            lesion=result.lesion,
+            atlas_on_grid=result.atlas_on_grid,
+            title=title,
+        )
 
 
-def write_left_out(folder: str | Path, modality: str, reason: str) -> None:
-    """Write the folder of a scan that could not be preprocessed: qc.json says why, and nothing else is there."""
+def write_left_out(folder: str | Path, modality: Modality, reason: str) -> None:
+    """Write the folder of a scan that could not be preprocessed: it holds nothing but qc.json, with the reason."""
     with replacing_folder(folder) as partial:
         write_json(
             Scan("", partial, modality).qc, {"modality": modality, "left_out": reason, "flags": [reason]}
@@ -161,7 +227,11 @@ def write_transform(path: str | Path, transform: sitk.AffineTransform) -> None:
 
 
 def read_transform(path: str | Path) -> sitk.AffineTransform:
-    """Read a transform written by `write_transform`. Raises InputError when it is none."""
+    """Read a transform written by `write_transform`.
+
+    Raises:
+        InputError: The file holds no affine transform.
+    """
     try:
         return sitk.AffineTransform(sitk.ReadTransform(str(path)))
     except RuntimeError as error:
@@ -169,24 +239,39 @@ def read_transform(path: str | Path) -> sitk.AffineTransform:
 
 
 def to_native_space(
-    map_on_grid: np.ndarray, grid: Grid, transform: sitk.AffineTransform, scan: Path
+    map_on_grid: np.ndarray, grid: Grid, transform: sitk.AffineTransform, scan_path: Path
 ) -> np.ndarray:
-    """Carry a map on the grid, such as a heatmap, to the raw scan: float32 on its voxels as stored.
+    """Carry a map on the grid, such as a heatmap, to the voxels of the raw scan.
 
-    map_on_grid: (x, y, z), NaN where it is undefined.  transform: the one the scan was brought to the grid
-    with. One linear interpolation among the defined voxels; NaN where less than half the weight is defined.
+    One linear interpolation among the defined voxels; NaN where less than half the weight is defined.
+
+    Args:
+        map_on_grid: (x, y, z), NaN where it is undefined.
+        grid: The common grid.
+        transform: The one that brought the scan to the grid: atlas to scan points.
+        scan_path: The raw scan.
+
+    Returns:
+        (x, y, z) float32 on the scan's voxels as stored.
     """
-    array, affine = read_scan(Path(scan))
+    array, affine = read_scan(Path(scan_path))
     defined = np.isfinite(map_on_grid)
-    back = transform.GetInverse()
+    filled = np.where(defined, map_on_grid, 0)
+    inverse = transform.GetInverse()
     with one_thread():
-        total = resample_like(np.where(defined, map_on_grid, 0), grid.affine, array.shape, affine, back)
-        weight = resample_like(defined, grid.affine, array.shape, affine, back)
+        total, weight = (
+            resample_like(part, grid.affine, inverse, shape=array.shape, target_affine=affine)
+            for part in (filled, defined)
+        )
     return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
 
-def checked(settings: dict) -> dict:
-    """Settings with defaults filled in. Raises InputError for an unknown name or value."""
+def validated_settings(settings: Mapping[str, Any]) -> Settings:
+    """Check settings and fill in the defaults.
+
+    Raises:
+        InputError: A name or value is unknown.
+    """
     for name, value in settings.items():
         if name not in CHOICES:
             raise InputError(
@@ -196,4 +281,4 @@ def checked(settings: dict) -> dict:
             raise InputError(
                 f"preprocess {name}: {value!r} found, one of {CHOICES[name]} expected; correct the config"
             )
-    return DEFAULTS | settings
+    return cast(Settings, {**DEFAULTS, **settings})

@@ -1,11 +1,13 @@
-"""The brain mask: given, read off a stripped scan, or found with the atlas and no trained weights."""
+"""The brain mask of a stripped scan, or of a whole head with the help of the atlas and no trained weights."""
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from patch2loc.data.volumes import mask_ml
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
+from patch2loc.preprocess.masks import largest_part, largest_part_filled
 from patch2loc.preprocess.register import (
     FINE_MM,
     PITCHES,
@@ -13,10 +15,10 @@ from patch2loc.preprocess.register import (
     Pair,
     as_affine,
     climb,
+    climb_until_stable,
     fit,
     lps,
-    pair,
-    until_it_stays,
+    prepare_pair,
     with_margin,
 )
 
@@ -28,13 +30,13 @@ RIM_MM = 5.0  # below the orbits only this much around the brain is compared: fa
 # information asks for no more than that bone is dark and scalp is not.
 BONE, SCALP = 0.1, 0.75
 SHIFTS_MM = (0.0, -25.0)
-FURTHER, FURTHEST = 20.0, 60.0  # degrees: steps and end of nods beyond PITCHES
+FURTHER, FURTHEST = 20.0, 60.0  # degrees: step and end of nods beyond PITCHES
 HEAD_MM = 6.0
 CLIP_PERCENTILE = 80.0
 BRAIN_ML = (900.0, 2000.0)
 
 # Fitting of the placed atlas mask to the tissue, in mm; the darkest tissue relative to the median, the
-# brightest to the bright end of what is certainly brain.
+# brightest relative to the bright end, of what is certainly brain.
 WORK_MM = 2.0
 CORE_MM = 6.0
 OUT_MM, IN_MM = 3.0, 3.0
@@ -43,118 +45,142 @@ STRICT, DARKEST = 0.6, 0.35
 BRIGHTEST = 1.2
 
 
-def stripped_mask(scan: np.ndarray) -> np.ndarray:
+def stripped_mask(volume: np.ndarray) -> np.ndarray:
     """Brain mask of a scan that is already skull-stripped: the largest part above 0, its holes filled.
 
     Values below 0 are the ringing of earlier interpolation at the edge of such brains, not brain.
     """
-    return ndimage.binary_fill_holes(largest_part(scan > 0))
+    return largest_part_filled(volume > 0)
 
 
-def find_brain(scan: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, sitk.AffineTransform]:
-    """Find the brain in a whole head, T1 or T2, without trained weights: (mask, atlas-to-scan transform).
+def find_brain(
+    volume: np.ndarray, affine: np.ndarray, atlas: Atlas
+) -> tuple[np.ndarray, sitk.AffineTransform]:
+    """Find the brain in a whole head, T1 or T2, without trained weights.
 
-    scan: (x, y, z) float32 as stored, with skull.  affine: voxel to mm.  atlas: of the same contrast.
-    The mask is (x, y, z) bool on the scan's voxels, the transform a start for `register`.
+    The atlas brain gets a simulated skull and scalp, which hold it in place, and is registered to the head by mutual
+    information from several poses. Its mask, so placed, is fitted to the tissue of the scan, the atlas is registered
+    to the tissue in it, and the mask is placed and fitted again.
 
-    The atlas brain is given a simulated skull and scalp, which hold its place, and registered to the head by mutual
-    information from several poses. Its mask, so placed, is fitted to the tissue of the scan, the atlas registered to
-    what it holds, and the mask placed and fitted again.
+    Args:
+        volume: The scan as stored, with skull, (x, y, z) float32.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        atlas: Of the scan's contrast.
+
+    Returns:
+        The mask, (x, y, z) bool on the scan's voxels, and a transform from atlas to scan points, to start `register`.
     """
-    head, coarse = coarser(np.maximum(scan, 0), affine, 4.0)
+    head, coarse = coarser(np.maximum(volume, 0), affine, 4.0)
     # Fat can be many times brighter than brain: clipped, it leaves the histogram to the brain.
     head = np.minimum(head, np.percentile(head[head > head.mean()], CLIP_PERCENTILE))
     model = with_simulated_head(atlas)
-    far = pair(model, head, coarse, SEARCH_MM)
-    found = climbs(far, atlas, head, coarse)
-    volume = atlas.mask.sum() * abs(np.linalg.det(atlas.affine[:3, :3])) / 1000
+    far = prepare_pair(model, head, coarse, SEARCH_MM)
+    candidates = climb_from_poses(far, atlas, head, coarse)
+    atlas_ml = mask_ml(atlas.mask, atlas.affine)
     # A brain drawn out to the scalp can beat the true one in mutual information, not in size.
     plausible = [
-        result for result in found if BRAIN_ML[0] <= volume * result[0].GetScale() ** 3 <= BRAIN_ML[1]
+        candidate
+        for candidate in candidates
+        if BRAIN_ML[0] <= atlas_ml * candidate[0].GetScale() ** 3 <= BRAIN_ML[1]
     ]
-    pose, _ = max(plausible or found, key=lambda result: result[1])
-    transform, _ = until_it_stays(far, as_affine(pose))
-    transform, _ = until_it_stays(pair(model, head, coarse, HEAD_MM), transform)
-    work, finer = coarser(scan, affine, WORK_MM)
+    pose, _ = max(plausible or candidates, key=lambda candidate: candidate[1])
+    transform, _ = climb_until_stable(far, as_affine(pose))
+    transform, _ = climb_until_stable(prepare_pair(model, head, coarse, HEAD_MM), transform)
+    work, finer = coarser(volume, affine, WORK_MM)
     # Skulls differ in thickness: the head gives the brain's place, the tissue in it the brain's size.
-    first = closed(*tissue(work, finer, atlas, transform, STRICT), voxel_size(finer))
-    transform, _ = fit(*coarser(work * first, finer, FINE_MM), atlas, transform, iterations=30)
-    brain = closed(*tissue(work, finer, atlas, transform, DARKEST), voxel_size(finer))
+    first = close_brain(
+        *find_tissue(work, finer, atlas, transform=transform, darkest=STRICT), voxel_size(finer)
+    )
+    transform, _ = fit(*coarser(work * first, finer, FINE_MM), atlas, start=transform, iterations=30)
+    brain = close_brain(
+        *find_tissue(work, finer, atlas, transform=transform, darkest=DARKEST), voxel_size(finer)
+    )
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    mask = resample_like(brain.astype(np.float32), finer, scan.shape, affine, identity) >= 0.5
-    return mask, transform
+    share = resample_like(brain.astype(np.float32), finer, identity, shape=volume.shape, target_affine=affine)
+    return share >= 0.5, transform
 
 
-def placed(
+def place_atlas_mask(
     atlas: Atlas, shape: tuple[int, ...], affine: np.ndarray, transform: sitk.AffineTransform
 ) -> np.ndarray:
     """The atlas mask on a scan's voxels: (x, y, z) bool, with the scan's shape and affine."""
     share = atlas.mask.astype(np.float32)
-    return resample_like(share, atlas.affine, shape, affine, transform.GetInverse()) > 0.5
+    inverse = transform.GetInverse()
+    return resample_like(share, atlas.affine, inverse, shape=shape, target_affine=affine) > 0.5
 
 
-def tissue(
-    scan: np.ndarray, affine: np.ndarray, atlas: Atlas, transform: sitk.AffineTransform, darkest: float
+def find_tissue(
+    volume: np.ndarray,
+    affine: np.ndarray,
+    atlas: Atlas,
+    *,
+    transform: sitk.AffineTransform,
+    darkest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Brain tissue near the atlas mask placed by `transform`: (tissue bool, depth in the placed mask in mm).
+    """Find brain tissue near the atlas mask placed by `transform`.
 
-    scan: (x, y, z) float32 of about 2 mm with its affine.  What is as bright as brain is eroded until scalp and dura
-    come off, and the largest part is grown back. Further than OUT_MM from the placed mask there is no tissue.
+    Voxels as bright as brain are eroded until scalp and dura come off, and the largest part is grown back. Further
+    than OUT_MM from the placed mask there is no tissue.
+
+    Args:
+        volume: The scan at about 2 mm, (x, y, z) float32.
+        affine: Of these voxels, 4 x 4, voxel indices to mm.
+        atlas: The atlas.
+        transform: Maps atlas to scan points.
+        darkest: Brightness of the darkest tissue, relative to the median of what is certainly brain.
+
+    Returns:
+        The tissue, (x, y, z) bool, and the depth in the placed mask, (x, y, z) float32, mm.
     """
     spacing = voxel_size(affine)
-    start = placed(atlas, scan.shape, affine, transform)
-    found, inner = np.zeros(scan.shape, bool), np.zeros(scan.shape, np.float32)
-    if not start.any():
-        return found, inner
+    atlas_mask = place_atlas_mask(atlas, volume.shape, affine, transform)
+    tissue, mask_depth = np.zeros(volume.shape, bool), np.zeros(volume.shape, np.float32)
+    if not atlas_mask.any():
+        return tissue, mask_depth
     margin = np.ceil(OUT_MM / spacing).astype(int) + 1
     box = tuple(
         slice(max(edge.start - extra, 0), edge.stop + extra)
-        for edge, extra in zip(ndimage.find_objects(start.astype(np.uint8))[0], margin, strict=True)
+        for edge, extra in zip(ndimage.find_objects(atlas_mask.astype(np.uint8))[0], margin, strict=True)
     )
-    inner[box] = depth(start[box], spacing)
-    near = depth(~start[box], spacing) <= OUT_MM
-    head = ndimage.gaussian_filter(scan[box], 0.7 / spacing)
-    core = inner[box] > CORE_MM
-    certain = head[core if core.any() else start[box]]
-    # Fat is brighter than all brain in T1; in T2 fluid, which is certain brain too, is the brightest.
+    mask_depth[box] = depth(atlas_mask[box], spacing)
+    near = depth(~atlas_mask[box], spacing) <= OUT_MM
+    head = ndimage.gaussian_filter(volume[box], 0.7 / spacing)
+    core = mask_depth[box] > CORE_MM
+    certain = head[core if core.any() else atlas_mask[box]]
+    # In T1 fat is brighter than all brain; in T2 fluid, which is certainly brain too, is the brightest.
     bright = near & (head > darkest * np.median(certain)) & (head < BRIGHTEST * np.percentile(certain, 99.5))
-    bright |= inner[box] > IN_MM + ERODE_MM + 1
-    kept = largest_part(depth(bright, spacing) > ERODE_MM)
-    found[box] = bright & (depth(~kept, spacing) <= ERODE_MM + GROW_MM)
-    return found, inner
+    bright |= mask_depth[box] > IN_MM + ERODE_MM + 1
+    eroded = largest_part(depth(bright, spacing) > ERODE_MM)
+    tissue[box] = bright & (depth(~eroded, spacing) <= ERODE_MM + GROW_MM)
+    return tissue, mask_depth
 
 
-def closed(found: np.ndarray, inner: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """The brain of its tissue: sulci closed, and all that is deeper than IN_MM in the placed mask: lesions stay in."""
-    if not found.any():
-        return found
+def close_brain(tissue: np.ndarray, mask_depth: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """The brain from its tissue: sulci are closed, and all that is deep in the placed mask is kept, lesions too."""
+    if not tissue.any():
+        return tissue
     # Room for the closing; an edge that is the end of the scan must not erode what touches it.
     margin = np.ceil(CLOSE_MM / spacing).astype(int) + 1
-    box = ndimage.find_objects((found | (inner > IN_MM)).astype(np.uint8))[0]
-    padded = np.pad(found[box], [(extra, extra) for extra in margin])
+    box = ndimage.find_objects((tissue | (mask_depth > IN_MM)).astype(np.uint8))[0]
+    padded = np.pad(tissue[box], [(extra, extra) for extra in margin])
     filled = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
     inside = tuple(slice(extra, -extra) for extra in margin)
-    brain = np.zeros(found.shape, bool)
-    brain[box] = ndimage.binary_fill_holes(filled[inside] | (inner[box] > IN_MM))
+    brain = np.zeros(tissue.shape, bool)
+    brain[box] = ndimage.binary_fill_holes(filled[inside] | (mask_depth[box] > IN_MM))
     return brain
 
 
 def depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance in mm of every true voxel to the nearest false one; 0 in false voxels, and if there is none."""
+    """Distance of every true voxel to the nearest false one, mm; 0 in false voxels, and if there are none."""
     if mask.all():
         return np.zeros(mask.shape, np.float32)
     outside = to_image(~mask, np.diag([*spacing, 1.0]))
-    return np.maximum(to_array(sitk.SignedMaurerDistanceMap(outside, False, False, True)), 0)
-
-
-def largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask; an empty mask stays empty."""
-    labels, count = ndimage.label(mask)
-    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1 if count else mask
+    distance: np.ndarray = np.maximum(to_array(sitk.SignedMaurerDistanceMap(outside, False, False, True)), 0)
+    return distance
 
 
 def with_simulated_head(atlas: Atlas) -> Atlas:
-    """The atlas at 2 mm with simulated bone, scalp and air around the brain; its mask is what is compared."""
+    """The atlas at 2 mm with simulated bone, scalp and air around the brain; its mask says what is compared."""
     image, affine = coarser(atlas.image, atlas.affine, 2.0)
     share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, 2.0)
     margin = int(np.ceil(AIR_MM / 2))
@@ -173,22 +199,19 @@ def with_simulated_head(atlas: Atlas) -> Atlas:
     return Atlas(np.where(brain, image, around).astype(np.float32), compared, affine, atlas.name)
 
 
-def climbs(
+def climb_from_poses(
     far: Pair, atlas: Atlas, head: np.ndarray, affine: np.ndarray
 ) -> list[tuple[sitk.Similarity3DTransform, float]]:
-    """Where climbs from all poses end, with their mutual information.
-
-    While the furthest nod gives the most, a further one is tried.
-    """
-    found: dict[float, list] = {}
-    pitches = PITCHES
+    """Climb from all poses; while the furthest nod is the best, try a further one: transforms and their values."""
+    ends: dict[float, list[tuple[sitk.Similarity3DTransform, float]]] = {}
+    pitches: tuple[float, ...] = PITCHES
     while pitches:
         for pitch in pitches:
-            found[pitch] = [climb(far, start, iterations=25) for start in poses(atlas, head, affine, pitch)]
-        best = max(found, key=lambda pitch: max(value for _, value in found[pitch]))
-        further = best + np.sign(best) * FURTHER
-        pitches = () if further in found or abs(further) > FURTHEST else (further,)
-    return [end for ends in found.values() for end in ends]
+            ends[pitch] = [climb(far, start, iterations=25) for start in poses(atlas, head, affine, pitch)]
+        best = max(ends, key=lambda pitch: max(value for _, value in ends[pitch]))
+        further = float(best + np.sign(best) * FURTHER)
+        pitches = () if further in ends or abs(further) > FURTHEST else (further,)
+    return [end for ends_at_pitch in ends.values() for end in ends_at_pitch]
 
 
 def poses(

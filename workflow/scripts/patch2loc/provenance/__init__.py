@@ -1,1 +1,1 @@
-"""What made a file: code, record, trace, and the RO-Crate of a run."""
+"""Provenance of files: hash of the code, record beside a file, trace, and the RO-Crate of a run."""

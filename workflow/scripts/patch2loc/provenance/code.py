@@ -1,4 +1,4 @@
-"""Hash of the code behind a result: a module and all that it imports."""
+"""Hash of the code behind a result: a module and all modules that it imports."""
 
 import ast
 import hashlib
@@ -15,9 +15,9 @@ PACKAGE = Path(__file__).parents[1]
 
 @cache
 def module_file(name: str) -> Path | None:
-    """File of a module of this package, or of any other that Python finds, without importing it."""
-    inside = name.partition(".")[0] == "patch2loc"
-    for folder in [PACKAGE.parent] if inside else [Path(entry) for entry in sys.path]:
+    """File of a module of this package, or of any other that Python finds, without importing it; None without any."""
+    of_package = name.partition(".")[0] == "patch2loc"
+    for folder in [PACKAGE.parent] if of_package else [Path(entry) for entry in sys.path]:
         base = folder.joinpath(*name.split("."))
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             if candidate.is_file():
@@ -26,7 +26,11 @@ def module_file(name: str) -> Path | None:
 
 
 def syntax_tree(path: Path) -> ast.Module:
-    """The statements of a file of Python; InputError, naming the line, for one that is none."""
+    """Statements of a Python file.
+
+    Raises:
+        InputError: naming the line, when the file is not Python.
+    """
     try:
         return ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
@@ -35,47 +39,53 @@ def syntax_tree(path: Path) -> ast.Module:
         ) from error
 
 
-@cache
-def _imported(name: str) -> frozenset[str]:
-    """Modules of this package, and of the module's own, that a module names in its import statements."""
-    found = set()
+def _source_file(name: str) -> Path:
+    """File of a module; InputError when there is none."""
     path = module_file(name)
     if path is None:
         raise InputError(f"{name}: no such module found; install it, or name its folder in PYTHONPATH")
+    return path
+
+
+@cache
+def _imported(name: str) -> frozenset[str]:
+    """Modules of this package, and of the module's own package, that the import statements of a module name."""
+    path = _source_file(name)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    modules: set[str] = set()
     for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = resolve_name("." * node.level + (node.module or ""), package)
-            found.add(source)
-            found.update(f"{source}.{alias.name}" for alias in node.names)
-    followed = ("patch2loc.", f"{name.partition('.')[0]}.")
-    return frozenset(module for module in found if module.startswith(followed) and module_file(module))
+            modules.add(source)
+            modules.update(f"{source}.{alias.name}" for alias in node.names)
+    packages = ("patch2loc.", f"{name.partition('.')[0]}.")
+    return frozenset(module for module in modules if module.startswith(packages) and module_file(module))
 
 
 def modules_behind(names: Iterable[str]) -> list[str]:
-    """The modules and all that they import of this package and of their own, directly or not, sorted."""
-    waiting, seen = list(names), set()
+    """The modules and all that they import from this package and from their own, directly or not, sorted."""
+    waiting, visited = list(names), set()
     while waiting:
         name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
+        if name not in visited:
+            visited.add(name)
             waiting.extend(_imported(name))
-    return sorted(seen)
+    return sorted(visited)
 
 
-# Modules behind a preprocessed scan.
+# Modules that make a preprocessed scan.
 PREPROCESSING = tuple(f"patch2loc.preprocess.{name}" for name in ("atlas", "released_code", "scan"))
 
 
 def code_hash(*names: str) -> str:
-    """Hash of the contents of modules and of all they import from this package and from their own.
+    """Hash of the contents of modules and of all that they import from this package and from their own.
 
-    Snakemake looks at scripts, not at what they import: as a parameter of a rule this makes it run again when the
-    code behind it has changed, and only then.
+    Snakemake compares scripts, not what they import. As a parameter of a rule, the hash makes the rule run again when
+    the code behind it has changed, and only then.
     """
     digest = hashlib.sha256()
     for name in modules_behind(names):
-        digest.update(name.encode() + b"\0" + module_file(name).read_bytes() + b"\0")
+        digest.update(name.encode() + b"\0" + _source_file(name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]

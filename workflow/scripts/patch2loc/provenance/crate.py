@@ -1,4 +1,4 @@
-"""The results of a run as an RO-Crate: ro-crate-metadata.json says what each of them is and what made it.
+"""RO-Crate of the results of a run: ro-crate-metadata.json says what each of them is and what made it.
 
 RO-Crate 1.1 with the profile Workflow Run Crate 0.5 (https://w3id.org/ro/wfrun/workflow/0.5).  The metadata is one
 JSON-LD file about files that are in place already, so it is written with the json module.
@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from patch2loc.data.labels import Datasets
 from patch2loc.files import replacing_folder, write_json
 from patch2loc.provenance.crate_actions import add_action, add_run
 from patch2loc.provenance.crate_entities import (
     PROFILES,
     WORKFLOW,
     Entities,
+    Entity,
+    Job,
     add_license,
     add_scans,
     add_workflow,
@@ -29,19 +32,27 @@ CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/w
 
 def write_crate(
     results: Path,
-    jobs: Sequence[Mapping[str, Any]],
-    datasets: Mapping[str, Mapping[str, Any]],
+    jobs: Sequence[Job],
+    *,
+    datasets: Datasets,
     configuration: Mapping[str, Any],
     sources: Sequence[Path],
     citation: Mapping[str, Any],
 ) -> None:
-    """Make the folder `results` of a finished run an RO-Crate: write its ro-crate-metadata.json, and workflow/.
+    """Make the folder of a finished run an RO-Crate: write its ro-crate-metadata.json, and workflow/.
 
-    jobs: what rules did, each {rule, about, code, inputs, outputs}; outputs that are not there are left out.
-    datasets: title, modality, role and simulated of each.  configuration: of the run, as JSON.
-    sources: the Snakefile, then its rules.  citation: the content of CITATION.cff.
-    workflow/ receives the sources and the configuration.  Absolute paths are cut down to their last part.
-    InputError when `results` holds no provenance, that is, when nothing was made there yet.
+    The folder workflow/ receives the sources and the configuration. Absolute paths are cut down to their last part.
+
+    Args:
+        results: folder of the run.
+        jobs: of its rules; outputs that are not there are left out.
+        datasets: as tables describe them.
+        configuration: of the run, as JSON.
+        sources: the Snakefile, then its rules.
+        citation: content of CITATION.cff.
+
+    Raises:
+        InputError: when `results` holds no provenance, that is, when nothing was made there yet.
     """
     with replacing_folder(results / "workflow") as folder:
         (folder / "rules").mkdir()
@@ -62,8 +73,8 @@ def write_crate(
     write_json(results / CRATE, {"@context": CONTEXT, "@graph": graph})
 
 
-def _descriptor() -> dict[str, Any]:
-    """The file of the crate itself."""
+def _descriptor() -> Entity:
+    """Entity of the crate's own file."""
     return {
         "@id": CRATE,
         "@type": "CreativeWork",
@@ -72,10 +83,10 @@ def _descriptor() -> dict[str, Any]:
     }
 
 
-def _root(entities: Entities, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The folder of the results, with all that is in no other folder; it may add its license to the entities."""
+def _root(entities: Entities, run: Entity) -> Entity:
+    """Entity of the folder of the results, with all that is in no other folder; may add its license to the entities."""
     data = entities.of_type("File", "Dataset")
-    nested = {part["@id"] for each in entities.of_type("Dataset") for part in each.get("hasPart", [])}
+    nested = {part["@id"] for folder in entities.of_type("Dataset") for part in folder.get("hasPart", [])}
     simulated = entities.simulated(entities.datasets)
     keywords = ["brain", "lesion detection", "MRI", *(["simulated data"] if simulated else [])]
     return {
@@ -90,6 +101,6 @@ def _root(entities: Entities, run: Mapping[str, Any]) -> dict[str, Any]:
         "author": entities.by_id[WORKFLOW]["author"],
         "conformsTo": links(PROFILES),
         "mainEntity": {"@id": WORKFLOW},
-        "hasPart": links(each["@id"] for each in data if each["@id"] not in nested),
-        "mentions": links(each["@id"] for each in entities.of_type("CreateAction")),
+        "hasPart": links(entity["@id"] for entity in data if entity["@id"] not in nested),
+        "mentions": links(action["@id"] for action in entities.of_type("CreateAction")),
     }

@@ -1,4 +1,4 @@
-"""What was done in a run, as actions of a crate: what each job did, with which code, and from what; the whole run."""
+"""Actions of a crate: every job with its code, its inputs and its outputs, and the run as a whole."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,45 +14,49 @@ from patch2loc.provenance.crate_entities import (
     CONFIGURATION,
     WORKFLOW,
     Entities,
+    Entity,
+    Job,
+    content_id,
     links,
-    named,
     without_absolute_paths,
 )
-from patch2loc.provenance.record import sidecar
+from patch2loc.provenance.record import SUFFIX, sidecar
 from patch2loc.provenance.trace import RUN
 
 
-def add_action(entities: Entities, job: Mapping[str, Any]) -> None:
-    """What a job did, as `crate.write_crate` has it; nothing where none of its outputs is there."""
-    made = [path for path in job["outputs"] if Path(path).exists() and not path.endswith(".provenance.json")]
-    if not made:
+def add_action(entities: Entities, job: Job) -> None:
+    """Add the action of a job, unless none of its outputs is there."""
+    outputs = [path for path in job["outputs"] if Path(path).exists() and not path.endswith(SUFFIX)]
+    if not outputs:
         return
-    records = [read_json(sidecar(path)) for path in made if sidecar(path).is_file()]
-    told = records[0] if records else {}
-    instrument = _add_instrument(entities, job, told.get("environment", {}))
-    given = _add_inputs(entities, job["inputs"], told.get("inputs", {}))
-    given += _add_configuration(entities, told.get("configuration", {}))
-    where = told.get("environment", {}) | told
+    records = [read_json(sidecar(path)) for path in outputs if sidecar(path).is_file()]
+    provenance: dict[str, Any] = records[0] if records else {}
+    environment = provenance.get("environment", {})
+    instrument = _add_instrument(entities, job, environment)
+    objects = _add_inputs(entities, job["inputs"], provenance.get("inputs", {}))
+    objects += _add_configuration(entities, provenance.get("configuration", {}))
+    machine_and_device = {name: {**environment, **provenance}.get(name) for name in ("machine", "device")}
     entities.add(
-        f"#{job['rule']}/{quote(entities.relative(made[0]) or Path(made[0]).name)}",
+        f"#{job['rule']}/{quote(entities.relative(outputs[0]) or Path(outputs[0]).name)}",
         "CreateAction",
         name=job["rule"],
         description=job["about"],
         instrument={"@id": instrument},
-        object=links(given),
-        result=links(map(entities.data, made)),
-        startTime=told.get("started"),
-        endTime=told.get("finished"),
+        object=links(objects),
+        result=links(map(entities.data, outputs)),
+        startTime=provenance.get("started"),
+        endTime=provenance.get("finished"),
         environment=links(
-            entities.value(name, where[name]) for name in ("machine", "device") if name in where
+            entities.value(name, value) for name, value in machine_and_device.items() if value is not None
         ),
     )
 
 
-def add_run(entities: Entities) -> dict[str, Any]:
-    """The run as a whole, from what was given to all that was made; its entity.
+def add_run(entities: Entities) -> Entity:
+    """Add the action of the run as a whole, from its inputs to all that it made, and return its entity.
 
-    Raises InputError when no file tells when it was made.
+    Raises:
+        InputError: when no file has the time at which it was made.
     """
     times = _times(entities)
     if not times:
@@ -60,30 +64,30 @@ def add_run(entities: Entities) -> dict[str, Any]:
             f"{entities.results}: no *.provenance.json with times found, those of a finished run expected; run the "
             "workflow to its end first"
         )
-    made = [each["@id"] for action in entities.of_type("CreateAction") for each in action["result"]]
-    given = [identifier for identifier in entities.by_id if identifier.startswith("raw/")]
+    results = [link["@id"] for action in entities.of_type("CreateAction") for link in action["result"]]
+    raw_data = [identifier for identifier in entities.by_id if identifier.startswith("raw/")]
     entities.add(
         RUN,
         "CreateAction",
         name=f"Run of the Patch2Loc workflow {__version__}",
         instrument={"@id": WORKFLOW},
-        object=links([CONFIGURATION, *given]),
-        result=links(made),
+        object=links([CONFIGURATION, *raw_data]),
+        result=links(results),
         startTime=times[0],
         endTime=times[-1],
     )
     return entities.by_id[RUN]
 
 
-def _add_instrument(entities: Entities, job: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """The rule as a program: its code, and the packages that it ran with."""
+def _add_instrument(entities: Entities, job: Job, environment: Mapping[str, str]) -> str:
+    """Add the rule of a job as a program, with its code and packages; returns its identifier."""
     packages = [
         entities.add(f"#{name}-{version}", "SoftwareApplication", name=name, softwareVersion=version)
         for name, version in environment.items()
         if name != "machine"
     ]
     return entities.add(
-        named(job["rule"], [job["code"], environment]),
+        content_id(job["rule"], [job["code"], environment]),
         "SoftwareApplication",
         name=f"rule {job['rule']} of the Patch2Loc workflow {__version__}",
         description="softwareVersion is the hash of the code behind the rule",
@@ -94,30 +98,32 @@ def _add_instrument(entities: Entities, job: Mapping[str, Any], environment: Map
 
 
 def _add_inputs(entities: Entities, inputs: Iterable[str], digests: Mapping[str, str]) -> list[str]:
-    """What a job read.
+    """Add the files that a job read; returns their identifiers.
 
-    inputs: of the rule.  digests: what the job says that it read, and the checksums; scans are one collection, which
-    jobs that read the same ones share.
+    inputs: of the rule.  digests: {path: SHA-256} of the files that the job's provenance lists. Scans become one
+    collection, which jobs that read the same scans share.
     """
-    scans = {path: scan for path in digests if (scan := _scan_of(entities, path))}
-    given = [entities.data(path, digest) for path, digest in digests.items() if path not in scans]
-    given += map(entities.data, inputs)
+    scans = {path: scan for path in digests if (scan := _dataset_and_subject(entities, path))}
+    identifiers = [entities.data(path, digest) for path, digest in digests.items() if path not in scans]
+    identifiers += map(entities.data, inputs)
     if scans:
-        given.append(_add_collection(entities, list(dict.fromkeys(scans.values()))))
-    return given
+        identifiers.append(_add_collection(entities, list(dict.fromkeys(scans.values()))))
+    return identifiers
 
 
-def _scan_of(entities: Entities, path: str) -> tuple[str, str] | None:
+def _dataset_and_subject(entities: Entities, path: str) -> tuple[str, str] | None:
     """Dataset and subject of a file of a preprocessed scan; None for another file."""
-    parts = Path(entities.relative(path) or "").parts
-    found = len(parts) == 4 and parts[0] == PREPROCESSED and parts[1] in entities.datasets
-    return parts[1:3] if found else None
+    match Path(entities.relative(path) or "").parts:
+        case (folder, dataset, subject, _) if folder == PREPROCESSED and dataset in entities.datasets:
+            return dataset, subject
+    return None
 
 
 def _add_collection(entities: Entities, scans: list[tuple[str, str]]) -> str:
+    """Add a collection of scans, each (dataset, subject); returns its identifier."""
     names = " and ".join(dict.fromkeys(entities.label(dataset) for dataset, _ in scans))
     return entities.add(
-        named("scans", scans),
+        content_id("scans", scans),
         "Collection",
         name=f"{len(scans)} scans of {names}",
         hasPart=links(entities.scan(*scan) for scan in scans),
@@ -125,17 +131,17 @@ def _add_collection(entities: Entities, scans: list[tuple[str, str]]) -> str:
 
 
 def _add_configuration(entities: Entities, configuration: Mapping[str, Any]) -> list[str]:
-    """What a job was told by the configuration, and the seed once more by itself."""
-    given = []
+    """Add the configuration of a job, and its seed once more by itself; returns their identifiers."""
+    identifiers = []
     if configuration:
         text = json.dumps(without_absolute_paths(configuration))
-        given.append(entities.value("configuration", text))
+        identifiers.append(entities.value("configuration", text))
     if "seed" in configuration:
-        given.append(entities.value("seed", configuration["seed"]))
-    return given
+        identifiers.append(entities.value("seed", configuration["seed"]))
+    return identifiers
 
 
 def _times(entities: Entities) -> list[str]:
-    """When the processes began and ended that the results' files tell of, in UTC, sorted."""
+    """Times at which the processes that made the results started and finished, UTC, sorted."""
     records = [read_json(path) for path in sorted(map(sidecar, entities.maker)) if path.is_file()]
     return sorted(record[key] for record in records for key in ("started", "finished") if key in record)

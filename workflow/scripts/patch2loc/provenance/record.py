@@ -1,4 +1,4 @@
-"""Provenance: what made a file, so that every number can be traced (files named *.provenance.json)."""
+"""Provenance of a file, in the file *.provenance.json beside it, so that every number can be traced."""
 
 import platform
 import sys
@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from patch2loc import __version__
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_json
 
-STARTED = datetime.now(UTC)  # of this process: each job is one
+SUFFIX = ".provenance.json"
+STARTED = datetime.now(UTC)  # time at which this process, which is one job, started
 PACKAGES = (
     "numpy",
     "scipy",
@@ -24,6 +25,43 @@ PACKAGES = (
     "torch",
     "torchvision",
 )
+
+
+class Description(TypedDict):
+    """How a file was made, as far as it is known before the file is finished.
+
+    Attributes:
+        code: hash of the code, `code.code_hash`.
+        environment: {package: version}.
+        configuration: settings that the file depends on, with seeds.
+        subjects: whose scans the file depends on.
+        inputs: {path: SHA-256} of the files that it was made from.
+    """
+
+    code: str
+    environment: dict[str, str]
+    configuration: Mapping[str, Any]
+    subjects: list[str]
+    inputs: dict[str, str]
+
+
+class Provenance(Description):
+    """Content of a file *.provenance.json.
+
+    Attributes:
+        file: path of the file that was made.
+        sha256: of that file.
+        device: that it was made on; absent in what `trace.trace` reads from a crate.
+        started: time at which the process started, UTC; of a training that was continued from a checkpoint, the last
+            process.
+        finished: time at which the file was finished, UTC.
+    """
+
+    file: str
+    sha256: str
+    device: NotRequired[str]
+    started: NotRequired[str]
+    finished: NotRequired[str]
 
 
 def environment() -> dict[str, str]:
@@ -38,9 +76,16 @@ def environment() -> dict[str, str]:
 
 
 def describe(
-    code: str, inputs: Iterable[str | Path], configuration: dict[str, Any], subjects: Iterable[str]
-) -> dict[str, Any]:
-    """What made a file: code, environment, configuration (with seeds), subjects, and its inputs' hashes."""
+    code: str, inputs: Iterable[str | Path], configuration: Mapping[str, Any], subjects: Iterable[str]
+) -> Description:
+    """Describe how files are made, in this environment.
+
+    Args:
+        code: hash of the code, `code.code_hash`.
+        inputs: files that they are made from.
+        configuration: settings that they depend on, with seeds.
+        subjects: whose scans they depend on.
+    """
     return {
         "code": code,
         "environment": environment(),
@@ -50,45 +95,55 @@ def describe(
     }
 
 
-def device() -> str:
-    """The GPU that this process has used, else the processor, with the threads of torch where it is loaded."""
+def device_name() -> str:
+    """Name of the GPU that this process has used, else of the processor, with torch's threads if it is loaded."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     name = next(models, platform.processor() or platform.machine())
     return name if torch is None else f"{name}, {torch.get_num_threads()} thread(s)"
 
 
 def sidecar(path: str | Path) -> Path:
-    """Where the provenance of a file stands."""
-    return Path(f"{path}.provenance.json")
+    """Path of the provenance of a file, or of a folder."""
+    return Path(f"{path}{SUFFIX}")
 
 
-def write_sidecar(path: str | Path, description: dict[str, Any]) -> None:
-    """Write the provenance of the finished file `path` beside it: with its hash, the device, and when it was made.
+def write_sidecar(path: str | Path, description: Description) -> None:
+    """Write the provenance of the finished file `path` beside it.
 
-    started: when the process was, in UTC; of a training that went on from a checkpoint, the last one.
+    Args:
+        path: of the file.
+        description: as of `describe`; the file's hash, the device and the time are added.
     """
-    made = {
-        "device": device(),
+    provenance: Provenance = {
+        "file": str(path),
+        "sha256": sha256(path),
+        "device": device_name(),
         "started": STARTED.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **description,
     }
-    write_json(sidecar(path), {"file": str(path), "sha256": sha256(path), **made, **description})
+    write_json(sidecar(path), provenance)
 
 
-def digest(path: str | Path, published: Mapping[str, str]) -> str:
-    """SHA-256 of a file of weights, held against that of its row of the registry (file, url, checksum), where known.
+def digest(path: str | Path, registry_row: Mapping[str, str]) -> str:
+    """SHA-256 of a file of weights, checked against that of the registry, where the registry has one.
 
-    Raises InputError when it is another one than expected.
+    Args:
+        path: of the file.
+        registry_row: its row of the registry: file, url, checksum.
+
+    Raises:
+        InputError: when the registry has another checksum.
     """
-    found = sha256(path)
-    if published["checksum"] not in ("", f"sha256:{found}"):
+    checksum = sha256(path)
+    if registry_row["checksum"] not in ("", f"sha256:{checksum}"):
         raise InputError(
-            f"{path}: sha256:{found} found, {published['checksum']} expected, that of {published['file']}; get it "
-            f"from {published['url']}"
+            f"{path}: sha256:{checksum} found, {registry_row['checksum']} expected, that of {registry_row['file']}; "
+            f"get it from {registry_row['url']}"
         )
-    return found
+    return checksum

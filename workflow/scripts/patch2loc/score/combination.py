@@ -1,6 +1,6 @@
-"""Combinations of methods: one score from the ranks that several give to the voxels of a scan.
+"""Combinations of methods: one score from the ranks that several assign to the voxels of a scan.
 
-The ranks bring scores of different scales together without a weight that would have to be chosen on lesions.  A
+Ranks bring scores of different scales together without a weight that would have to be chosen on lesions.  A
 combination is made of finished heatmaps, so it has no model and no training of its own.
 """
 
@@ -16,23 +16,29 @@ from scipy.stats import rankdata
 from patch2loc.configuration.method_names import is_calibrated, subfolder
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.files import read_csv, replacing_folder, write_csv
+from patch2loc.files import replacing_folder
+from patch2loc.score.heatmap_folder import read_times, write_times
 from patch2loc.score.stored_heatmaps import Heatmaps, HeldOutHeatmaps
-
-TIMES = "seconds.csv"  # in the folder of a method's heatmaps
 
 
 def fisher(ranks: np.ndarray) -> np.ndarray:
-    """Fisher's statistic of the shares of a scan's voxels that score higher, or the same (half of these), and itself.
+    """Fisher's statistic of the share of a scan's voxels that score at least as high (ties count half).
 
     A voxel that one method finds very rare is lifted more than by the mean of ranks; where ranks are low the two are
-    nearly the same.  ranks: (methods, voxels), as of `ranks`.  Returns the sum of -log(share), (voxels,).
+    nearly the same.
+
+    Args:
+        ranks: (methods, voxels), from `ranks`.
+
+    Returns:
+        The sum over methods of -log(share), (voxels,).
     """
     count = ranks.shape[1]
-    return -np.log1p(-ranks * (count - 1) / count).sum(axis=0)
+    statistic: np.ndarray = -np.log1p(-ranks * (count - 1) / count).sum(axis=0)
+    return statistic
 
 
-# What is made of the ranks of a voxel, (methods, voxels) from 0 to 1.
+# Rules by name: from ranks, (methods, voxels) from 0 to 1, to a score, (voxels,).
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rank_average": lambda ranks: ranks.mean(axis=0),
     "rank_product": lambda ranks: ranks.prod(axis=0),
@@ -41,27 +47,39 @@ RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def ranks(heatmap: np.ndarray) -> np.ndarray:
-    """The rank of each score among those of its scan, 0 the lowest, 1 the highest; ties have the mean of theirs.
+    """Rank each score among those of its scan, from 0, the lowest, to 1; ties share the mean of their ranks.
 
-    heatmap: (x, y, z) score, NaN outside the mask.  Returns (voxels of the mask,) float64.
+    Args:
+        heatmap: (x, y, z) score, NaN outside the mask.
+
+    Returns:
+        (voxels of the mask,) float64.
     """
     scores = heatmap[~np.isnan(heatmap)]
-    return (rankdata(scores) - 1) / max(scores.size - 1, 1)
+    relative: np.ndarray = (rankdata(scores) - 1) / max(scores.size - 1, 1)
+    return relative
 
 
 def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
-    """One heatmap from those of several methods of the same scan.
+    """Combine the heatmaps of several methods of the same scan.
 
-    heatmaps: (x, y, z) scores, NaN outside the same mask.  by: a name of RULES.
-    Returns (x, y, z) float32, NaN outside the mask.  Raises ValueError when shapes or masks differ.
+    Args:
+        heatmaps: (x, y, z) scores, NaN outside the same mask.
+        by: a name of RULES.
+
+    Returns:
+        (x, y, z) float32, NaN outside the mask.
+
+    Raises:
+        ValueError: shapes or masks differ.
     """
-    known = ~np.isnan(heatmaps[0])
-    if not all(np.array_equal(known, ~np.isnan(heatmap)) for heatmap in heatmaps):
+    mask = ~np.isnan(heatmaps[0])
+    if not all(np.array_equal(mask, ~np.isnan(heatmap)) for heatmap in heatmaps):
         raise ValueError(
             "scores of other voxels than those of the first method found, of the same ones expected"
         )
-    combined = np.full(known.shape, np.nan, np.float32)
-    combined[known] = RULES[by](np.stack([ranks(heatmap) for heatmap in heatmaps]))
+    combined = np.full(mask.shape, np.nan, np.float32)
+    combined[mask] = RULES[by](np.stack([ranks(heatmap) for heatmap in heatmaps]))
     return combined
 
 
@@ -71,53 +89,67 @@ def parts_of(
     calibrations: Sequence[str | Path],
     spacing: float,
 ) -> list[Heatmaps | HeldOutHeatmaps]:
-    """The heatmaps of evaluated methods.
+    """The heatmaps of the evaluated methods that a combination is made of.
 
-    rows: their names.  folders: of heatmaps, as `score.score_scans` writes them, one for each.  calibrations: folders,
-    one for each calibrated row, in turn; none where the scans are those that calibrations are made of, each of which
-    is then calibrated by the others.  spacing: mm.  Raises ValueError for too few or too many.
+    Args:
+        rows: names of evaluated methods.
+        folders: of heatmaps, as `scoring.score_scans` writes them, one for each row.
+        calibrations: folders, one for each calibrated row, in turn; none where the scans are those that calibrations
+            are made of, each of which is then calibrated by the others.
+        spacing: mm.
+
+    Raises:
+        ValueError: there are too few or too many folders.
     """
-    calibrated = list(filter(is_calibrated, rows))
-    through = dict(zip(calibrated, map(Path, calibrations), strict=True)) if calibrations else {}
+    calibrated_rows = list(filter(is_calibrated, rows))
+    calibration_of = dict(zip(calibrated_rows, map(Path, calibrations), strict=True)) if calibrations else {}
     return [
         HeldOutHeatmaps(Path(folder), spacing)
-        if row in calibrated and not through
-        else Heatmaps(Path(folder, subfolder(row)), through.get(row))
+        if row in calibrated_rows and not calibration_of
+        else Heatmaps(Path(folder, subfolder(row)), calibration_of.get(row))
         for row, folder in zip(rows, folders, strict=True)
     ]
 
 
 def combine_folders(
     parts: Sequence[Heatmaps | HeldOutHeatmaps],
-    scored: Sequence[str | Path],
+    scored_folders: Sequence[str | Path],
     by: str,
     folder: str | Path,
 ) -> None:
     """Write the combination of every scan to `folder`/{subject}.nii.gz, and seconds.csv; the folder appears whole.
 
-    parts: heatmaps of the same scans.  scored: the folders that `score.score_scans` wrote, of each part.  by: a name
-    of RULES.
-    seconds: those of all parts together, a folder that two of them share once.  device, precision: those of the
-    parts, each once.
-    Raises InputError, naming the heatmap, when parts do not have the same scans or voxels.
+    In seconds.csv, seconds are those of all parts together, a folder that two of them share counted once; device and
+    precision are those of the parts, each once.
+
+    Args:
+        parts: heatmaps of the same scans.
+        scored_folders: the folder that `scoring.score_scans` wrote, of each part.
+        by: a name of RULES.
+        folder: to write to; an older one is replaced.
+
+    Raises:
+        InputError: parts do not have the same scans or voxels; the message names the heatmap.
     """
-    times = {made: read_csv(Path(made, TIMES)) for made in scored}
-    first = times[scored[0]]["subject"].tolist()
-    for made, table in times.items():
-        if table["subject"].tolist() != first:
+    times = {scored_folder: read_times(scored_folder) for scored_folder in scored_folders}
+    first_folder = scored_folders[0]
+    subjects = times[first_folder]["subject"].tolist()
+    for scored_folder, table in times.items():
+        if table["subject"].tolist() != subjects:
             raise InputError(
-                f"{made}: other scans found than in {scored[0]}, the same ones expected; remove both and run again"
+                f"{scored_folder}: other scans found than in {first_folder}, the same ones expected; remove both and "
+                "run again"
             )
     with replacing_folder(folder) as partial:
-        for subject in first:
+        for subject in subjects:
             try:
                 combined = combine([part.read(subject) for part in parts], by)
             except ValueError as problem:
                 names = ", ".join(str(part.path(subject)) for part in parts)
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
-            affine = nib.load(parts[0].path(subject)).affine
+            affine = nib.load(parts[0].path(subject)).affine  # type: ignore[attr-defined]  # NIfTI has it
             volumes.write(partial / f"{subject}.nii.gz", combined, affine)
-        write_csv(partial / TIMES, _together([*times.values()]))
+        write_times(partial, _together([*times.values()]))
 
 
 def _together(times: Sequence[pd.DataFrame]) -> pd.DataFrame:

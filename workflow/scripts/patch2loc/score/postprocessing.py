@@ -1,4 +1,4 @@
-"""What is done to a heatmap after a method has made it: the same for every method, and as a row's authors do it."""
+"""Post-processing of heatmaps: the common median filter, and that of each method's authors."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,30 @@ import numpy as np
 from scipy import ndimage
 
 from patch2loc.data.volumes import block
+from patch2loc.engine.device import Device
 
 
 def median_filtered(
     score: Callable[[np.ndarray], np.ndarray],
     mask: np.ndarray,
     size: int,
-    device: str = "cpu",
+    device: Device = "cpu",
+    *,
     chunk: int = 65536,
 ) -> np.ndarray:
-    """Median filter over a cube of size^3 voxels that equals, inside the mask, the filter of the unmasked map.
+    """Median-filter a map so that, inside the mask, the result equals the filter of the unmasked map.
 
-    score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
-    The edge of the grid is reflected.  device: where the medians are taken.  chunk: voxels at once, of size^3 values.
-    Returns (x, y, z) float32, NaN outside the mask.
+    The edge of the grid is reflected.
+
+    Args:
+        score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
+        mask: (x, y, z) boolean.
+        size: width of the filter's cube, voxels.
+        device: that the medians are computed on.
+        chunk: voxels at once, of size^3 values.
+
+    Returns:
+        (x, y, z) float32, NaN outside the mask.
     """
     widened = ndimage.maximum_filter(mask, size=size)
     padded = np.pad(score(widened), size // 2, mode="symmetric")
@@ -32,16 +42,16 @@ def median_filtered(
 
 def _medians(padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size,) * 3)
-    found = np.empty(len(voxels), padded.dtype)
+    medians = np.empty(len(voxels), padded.dtype)
     for start in range(0, len(voxels), chunk):
         x, y, z = voxels[start : start + chunk].T
         cube = windows[x, y, z].reshape(len(x), -1)
-        found[start : start + chunk] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
-    return found
+        medians[start : start + chunk] = np.partition(cube, size**3 // 2, axis=1)[:, size**3 // 2]
+    return medians
 
 
 def _medians_on_gpu(
-    padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int, device: str = "cuda"
+    padded: np.ndarray, voxels: np.ndarray, size: int, chunk: int, *, device: Device = "cuda"
 ) -> np.ndarray:
     import torch  # here: methods without a network do without it
 
@@ -49,25 +59,33 @@ def _medians_on_gpu(
     for axis in range(3):
         windows = windows.unfold(axis, size, 1)
     places = torch.from_numpy(voxels).to(device)
-    found = [windows[tuple(part.T)].flatten(1).median(dim=1).values for part in places.split(chunk)]
-    return torch.cat(found).cpu().numpy()
+    medians = [windows[tuple(part.T)].flatten(1).median(dim=1).values for part in torch.split(places, chunk)]
+    return torch.cat(medians).cpu().numpy()
 
 
 def eroded(mask: np.ndarray, voxels: int) -> np.ndarray:
-    """A mask, (x, y, z), without its outermost voxels in every axial slice: so many steps to one of four neighbors."""
+    """Remove the outermost voxels of a mask, (x, y, z), in every axial slice, by steps to one of four neighbors."""
+    if not voxels:
+        return mask
     cross = ndimage.generate_binary_structure(2, 1)[:, :, None]
-    return ndimage.binary_erosion(mask, cross, iterations=voxels) if voxels else mask
+    smaller: np.ndarray = ndimage.binary_erosion(mask, cross, iterations=voxels)
+    return smaller
 
 
 def as_published(
-    score: np.ndarray, mask: np.ndarray, spacing: float, erosion: int, median: int
+    score: np.ndarray, mask: np.ndarray, spacing: float, *, erosion: int, median: int
 ) -> np.ndarray:
-    """Post-processing of the rows of Table 1 that come from Behrendt et al.: eroded brain mask, then a median filter.
+    """Post-process as for the rows of Table 1 that come from Behrendt et al.: eroded brain mask, then a median filter.
 
-    score: (x, y, z), known inside the mask at least.  spacing: of the grid, mm; a finer one than 2 mm is averaged to
-    2 mm first, which the widths refer to.  erosion: voxels that the mask loses in each slice; the score is 0 there and
-    outside.  median: width of the cubic filter; the edge of the grid is reflected.
-    Returns (x, y, z) float32 on the grid, NaN outside the mask.
+    Args:
+        score: (x, y, z), defined inside the mask at least.
+        mask: (x, y, z) boolean.
+        spacing: of the grid, mm; a grid finer than 2 mm is averaged to 2 mm first, which the widths refer to.
+        erosion: voxels that the mask loses in each slice; the score is 0 there and outside.
+        median: width of the cubic filter, voxels; the edge of the grid is reflected.
+
+    Returns:
+        (x, y, z) float32 on the grid, NaN outside the mask.
     """
     factor = block(spacing)
     coarse = _block_mean(np.where(mask, score, 0), factor)
@@ -83,4 +101,5 @@ def _block_mean(volume: np.ndarray, factor: int) -> np.ndarray:
     """Means of cubes of factor^3 voxels, zeros beyond the end of the grid."""
     padded = np.pad(volume.astype(np.float32), [(0, -size % factor) for size in volume.shape])
     x, y, z = (size // factor for size in padded.shape)
-    return padded.reshape(x, factor, y, factor, z, factor).mean(axis=(1, 3, 5))
+    means: np.ndarray = padded.reshape(x, factor, y, factor, z, factor).mean(axis=(1, 3, 5))
+    return means

@@ -5,10 +5,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,43 +17,86 @@ from tqdm import tqdm
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan
+from patch2loc.engine.device import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.files import sha256, write_csv, write_text
+from patch2loc.files import sha256, write_text
 from patch2loc.method_interface import method, needs_lesion
-from patch2loc.models import load_model
+from patch2loc.models import Model, load_model
+from patch2loc.score.heatmap_folder import AS_PUBLISHED, write_times
 from patch2loc.score.postprocessing import as_published, median_filtered
 from patch2loc.standardize import standardize
 
-TIMES = "seconds.csv"
-AS_PUBLISHED = "as_published"  # folder of a second heatmap of each scan, among those of the method
+
+class HeatmapOf(Protocol):
+    """Makes the heatmap of a preprocessed scan."""
+
+    def __call__(
+        self, volume: np.ndarray, mask: np.ndarray, name: str, lesion: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Score a scan.
+
+        Args:
+            volume: (x, y, z) float32, as preprocessed.
+            mask: brain, (x, y, z) boolean.
+            name: of the scan, for messages.
+            lesion: (x, y, z) boolean, for a method that needs it (`method_interface.needs_lesion`).
+
+        Returns:
+            (x, y, z) float32, NaN outside the mask, after the median filter.
+
+        Raises:
+            InputError: the scan is not on the model's grid.
+        """
+
+
+class HeatmapsOf(Protocol):
+    """Makes both heatmaps of a standardized scan."""
+
+    def __call__(
+        self, standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the heatmap after the common median filter, and that with the authors' post-processing or None."""
+
+
+class _LoadedScan(NamedTuple):
+    """A scan in memory; seconds: taken to read and standardize it."""
+
+    standardized: np.ndarray
+    mask: np.ndarray
+    lesion: np.ndarray | None
+    affine: np.ndarray
+    seconds: float
 
 
 def heatmap_of(
-    model: dict[str, Any],
-    device: str,
+    model: Model,
+    device: Device,
+    *,
     stride: int = 1,
     median_filter: int = 7,
-    precision: str = "float32",
-) -> Callable[..., np.ndarray]:
-    """A function (volume, mask, name, lesion=None) from a preprocessed scan to the heatmap of a model.
+    precision: Precision = "float32",
+) -> HeatmapOf:
+    """Make a model ready to score preprocessed scans.
 
-    volume: (x, y, z) float32 as preprocessed.  mask: (x, y, z) boolean.  name: of the scan, for messages.
-    lesion: (x, y, z) boolean, for a method that needs it (`methods.needs_lesion`).
-    The heatmap is (x, y, z) float32, NaN outside the mask, after the median filter.
-    Raises InputError when the scan is not on the model's grid.
+    Args:
+        model: from `load_model`.
+        device: that the method computes on.
+        stride: voxels from one computed score to the next along x and y; the rest is interpolated.
+        median_filter: width of the median filter, voxels.
+        precision: of the method's network.
     """
-    maps = heatmaps_with(model, device, stride, median_filter, precision)
+    heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
 
     def heatmap(
         volume: np.ndarray, mask: np.ndarray, name: str, lesion: np.ndarray | None = None
     ) -> np.ndarray:
-        return maps(standardized_for(model, volume, mask, name), mask, lesion)[0]
+        return heatmaps(standardized_for(model, volume, mask, name), mask, lesion)[0]
 
     return heatmap
 
 
-def standardized_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
-    """A preprocessed volume as the model was trained on; arguments and errors as for `heatmap_of`."""
+def standardized_for(model: Model, volume: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
+    """Standardize a preprocessed volume as the model's training scans were; see `HeatmapOf`."""
     shape = tuple(model["grid"]["shape"])
     if volume.shape != shape:
         raise InputError(
@@ -64,31 +107,35 @@ def standardized_for(model: dict[str, Any], volume: np.ndarray, mask: np.ndarray
 
 
 def heatmaps_with(
-    model: dict[str, Any], device: str, stride: int, median_filter: int, precision: str
-) -> Callable[..., tuple[np.ndarray, np.ndarray | None]]:
-    """A function (standardized, mask, lesion=None) to the heatmap of a model, as `heatmap_of` gives it.
+    model: Model, device: Device, *, stride: int, median_filter: int, precision: Precision
+) -> HeatmapsOf:
+    """Make a model ready to score standardized scans; arguments as for `heatmap_of`.
 
-    With it comes the heatmap with the post-processing of the method's authors, or None: from the same scores, or from
-    the map "as_published" where the method makes one.
+    Also returns the heatmap with the authors' post-processing, or None: from the same scores, or from the map
+    "as_published" where the method makes one.
     """
     module = method(model["method"])
     score = module.scorer(model["state"], device, stride, precision)
-    own = getattr(module, "AS_PUBLISHED", None)
+    published_widths = getattr(module, "AS_PUBLISHED", None)
     with_lesion = needs_lesion(model["method"])
 
     def heatmaps(
         standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        scores = []
+        computed_maps = []
         truth = (lesion,) if with_lesion else ()
 
-        def scored(wanted: np.ndarray) -> np.ndarray:
-            scores.append(score(standardized, mask, wanted, *truth))
-            return scores[-1]["score"]
+        def scores_at(region: np.ndarray) -> np.ndarray:
+            maps: dict[str, np.ndarray] = score(standardized, mask, region, *truth)
+            computed_maps.append(maps)
+            return maps["score"]
 
-        common = median_filtered(scored, mask, median_filter, device)
-        theirs = scores[-1].get("as_published", scores[-1]["score"])
-        return common, as_published(theirs, mask, model["grid"]["spacing"], **own) if own else None
+        common = median_filtered(scores_at, mask, median_filter, device)
+        if not published_widths:
+            return common, None
+        maps = computed_maps[-1]
+        published_score = maps.get("as_published", maps["score"])
+        return common, as_published(published_score, mask, model["grid"]["spacing"], **published_widths)
 
     return heatmaps
 
@@ -97,32 +144,43 @@ def score_scans(
     model_path: str | Path,
     scans: Sequence[Scan],
     folder: str | Path,
-    device: str,
+    *,
+    device: Device,
     stride: int,
     median_filter: int,
     code: str,
-    precision: str = "float32",
+    precision: Precision = "float32",
     threads: int = 1,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
-    The heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/as_published.
+    Heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/as_published.
     Scans are read by `threads` and heatmaps written by one more while the device computes.
-    Heatmaps that are done are kept beside the folder meanwhile, so that a killed run goes on: each is named after
-    the model, the code, the settings and its scan, and taken again only where all of these are the same. The lesion
-    mask is part of a scan where the method needs it.
+    Finished heatmaps are kept beside the folder meanwhile, so that a killed run goes on: each is named after the model,
+    the code, the settings and its scan, and taken again only where all of these are the same.  The lesion mask is part
+    of a scan where the method needs it.
+
+    Args:
+        model_path: file of the model.
+        scans: preprocessed scans.
+        folder: to write to; an older one is replaced.
+        device: that the method computes on.
+        stride: see `heatmap_of`.
+        median_filter: width of the median filter, voxels.
+        code: hash of the code behind the scores.
+        precision: of the method's network.
+        threads: that read scans.
     """
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path)
-    heatmaps = heatmaps_with(model, device, stride, median_filter, precision)
+    heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
     with_lesion = needs_lesion(model["method"])
 
-    def read(
-        scan: Scan,
-    ) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray, float] | None]:
+    def load(scan: Scan) -> tuple[Path, _LoadedScan | None]:
+        """The file of a scan's heatmap, and the scan unless that is done."""
         files = [scan.volume, scan.mask, *([scan.lesion] if with_lesion else [])]
         key = json.dumps([*run, scan.subject, *map(sha256, files)])
         path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
@@ -133,51 +191,55 @@ def score_scans(
         mask = volumes.read_mask(scan.mask)
         lesion = volumes.read_mask(scan.lesion) if with_lesion else None
         standardized = standardized_for(model, volume, mask, str(scan.volume))
-        return path, (standardized, mask, lesion, affine, time.perf_counter() - start)
+        return path, _LoadedScan(standardized, mask, lesion, affine, time.perf_counter() - start)
 
-    kept = {}
+    subjects: dict[Path, str] = {}
     with ThreadPoolExecutor(1) as writer:
-        written = None
-        for scan, (path, given) in zip(
+        writing: Future[None] | None = None
+        for scan, (path, loaded) in zip(
             tqdm(scans, desc=folder.name, unit="scan", mininterval=5),
-            prefetched(read, scans, threads),
+            prefetched(load, scans, threads),
             strict=True,
         ):
-            kept[path] = scan.subject
-            if given is not None:
-                standardized, mask, lesion, affine, seconds = given
+            subjects[path] = scan.subject
+            if loaded is not None:
                 start = time.perf_counter()
-                made = heatmaps(standardized, mask, lesion)
-                seconds += time.perf_counter() - start
-                if written:
-                    written.result()  # one heatmap at most waits to be written
+                common, published = heatmaps(loaded.standardized, loaded.mask, loaded.lesion)
+                seconds = loaded.seconds + (time.perf_counter() - start)
+                if writing:
+                    writing.result()  # one heatmap at most waits to be written
                 write_text(_timing(path), f"{seconds:.2f}")
-                written = writer.submit(_write, path, *made, affine)
-        if written:
-            written.result()
-    wanted = {file for path in kept for file in (path, _timing(path), _as_published(path))}
-    for path in {path for path in partial.rglob("*") if path.is_file()} - wanted:
-        path.unlink()
-    seconds = [float(_timing(path).read_text()) for path in kept]
-    times = pd.DataFrame({"subject": kept.values(), "seconds": seconds})
-    times = times.assign(device=device, precision=precision)
-    for place in {path.parent for path in partial.rglob("*.nii.gz")}:
-        write_csv(place / TIMES, times)
-    for path, subject in kept.items():
-        for file in (path, _as_published(path)):  # in turn: what is at `path` is done, with both
-            if file.exists():
-                os.replace(file, file.with_name(f"{subject}.nii.gz"))
-    for path in kept:
-        _timing(path).unlink()
+                writing = writer.submit(_write, path, common, published, loaded.affine)
+        if writing:
+            writing.result()
+    _finish(partial, subjects, device, precision)
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)
 
 
-def _write(path: Path, heatmap: np.ndarray, second: np.ndarray | None, affine: np.ndarray) -> None:
-    if second is not None:
-        volumes.write(_as_published(path), second, affine)  # first: what is at `path` is done
-    volumes.write(path, heatmap, affine)
+def _finish(partial: Path, subjects: dict[Path, str], device: Device, precision: Precision) -> None:
+    """Name the heatmaps in a folder after their subjects, write the table of times, and remove all else."""
+    expected = {file for path in subjects for file in (path, _timing(path), _as_published(path))}
+    for path in {path for path in partial.rglob("*") if path.is_file()} - expected:
+        path.unlink()
+    seconds = [float(_timing(path).read_text()) for path in subjects]
+    times = pd.DataFrame({"subject": subjects.values(), "seconds": seconds})
+    times = times.assign(device=device, precision=precision)
+    for heatmap_folder in {path.parent for path in partial.rglob("*.nii.gz")}:
+        write_times(heatmap_folder, times)
+    for path, subject in subjects.items():
+        for file in (path, _as_published(path)):  # in turn: what is at `path` is done, with both
+            if file.exists():
+                os.replace(file, file.with_name(f"{subject}.nii.gz"))
+    for path in subjects:
+        _timing(path).unlink()
+
+
+def _write(path: Path, common: np.ndarray, published: np.ndarray | None, affine: np.ndarray) -> None:
+    if published is not None:
+        volumes.write(_as_published(path), published, affine)  # first: what is at `path` is done
+    volumes.write(path, common, affine)
 
 
 def _as_published(path: Path) -> Path:

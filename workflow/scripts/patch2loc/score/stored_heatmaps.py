@@ -1,4 +1,4 @@
-"""Heatmaps as they are stored, and as seen through a calibration."""
+"""Stored heatmaps, read as a method is evaluated: as they are, or calibrated."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +9,7 @@ import numpy as np
 
 from patch2loc.configuration.method_names import is_calibrated, scored_by, subfolder
 from patch2loc.data import volumes
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.score.calibration import calibrated_validation, read_calibration, read_heatmaps
 
@@ -16,7 +17,9 @@ from patch2loc.score.calibration import calibrated_validation, read_calibration,
 class Heatmaps(NamedTuple):
     """Heatmaps of one evaluated method for the scans of a dataset.
 
-    folder: holds {subject}.nii.gz.  calibration: folder of the calibration that they are seen through, if any.
+    Attributes:
+        folder: holds {subject}.nii.gz.
+        calibration: folder of the calibration that is applied to them, if any.
     """
 
     folder: Path
@@ -27,11 +30,15 @@ class Heatmaps(NamedTuple):
         return self.folder / f"{subject}.nii.gz"
 
     def read(self, subject: str) -> np.ndarray:
-        """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
-        return self.seen(volumes.read(self.path(subject))[0])
+        """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
 
-    def seen(self, heatmap: np.ndarray) -> np.ndarray:
-        """A heatmap of the folder as the method is evaluated: through the calibration, if there is one."""
+        Raises:
+            InputError: there is no such file, or it is no image.
+        """
+        return self.calibrated(volumes.read(self.path(subject))[0])
+
+    def calibrated(self, heatmap: np.ndarray) -> np.ndarray:
+        """Apply the calibration, if there is one, to a heatmap of the folder."""
         return read_calibration(self.calibration).apply(heatmap) if self.calibration else heatmap
 
 
@@ -39,7 +46,11 @@ class Heatmaps(NamedTuple):
 class HeldOutHeatmaps:
     """Heatmaps of one method for the healthy validation scans, each calibrated by those of other people.
 
-    folder: holds {subject}.nii.gz.  spacing: mm.  All of them are in memory once one is read.
+    All of them are in memory once one is read.
+
+    Attributes:
+        folder: holds {subject}.nii.gz.
+        spacing: mm.
     """
 
     folder: Path
@@ -50,7 +61,11 @@ class HeldOutHeatmaps:
         return self.folder / f"{subject}.nii.gz"
 
     def read(self, subject: str) -> np.ndarray:
-        """The heatmap of a scan, (x, y, z) score, NaN outside the mask; InputError as `volumes.read`."""
+        """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
+
+        Raises:
+            InputError: there is no such file, or it is no image.
+        """
         if subject not in self._calibrated:
             raise InputError(f"{self.path(subject)}: no such file; a NIfTI image was expected there")
         return self._calibrated[subject]
@@ -60,11 +75,11 @@ class HeldOutHeatmaps:
         return calibrated_validation(read_heatmaps(self.folder.glob("*.nii.gz")), self.spacing)
 
 
-def heatmaps_of(results: str | Path, method: str, dataset: str, modality: str, fold: int) -> Heatmaps:
-    """Heatmaps of an evaluated method among the results of a run."""
-    scored = scored_by(method)
-    calibration = Path(results, "calibration", scored, modality, f"fold{fold}")
+def heatmaps_of(results: str | Path, method: str, dataset: str, modality: Modality, *, fold: int) -> Heatmaps:
+    """Find the heatmaps of an evaluated method in the results folder of a run."""
+    base_method = scored_by(method)
+    calibration = Path(results, "calibration", base_method, modality, f"fold{fold}")
     return Heatmaps(
-        Path(results, "heatmaps", scored, dataset, f"fold{fold}", subfolder(method)),
+        Path(results, "heatmaps", base_method, dataset, f"fold{fold}", subfolder(method)),
         calibration if is_calibrated(method) else None,
     )

@@ -1,1 +1,1 @@
-"""The tables: what each holds, how it is laid out, the formats it is written in."""
+"""Tables of the report: their contents, their layout, and the formats that they are written in."""

@@ -1,15 +1,18 @@
 """Results by the site that a scan comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
-from patch2loc.tables.layout import METRIC_NAMES, Cell, Layout, interval, percent
+from patch2loc.metrics.names import METRICS, PAPER_METRICS
+from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, interval, parts_by, percent, table_rows
 
-MEASURES = ("best_dice", "auprc", "location_error")
+SITE_METRICS = (*PAPER_METRICS, "location_error")
 COLUMNS = [
     "method",
     "dataset",
@@ -26,50 +29,55 @@ NOTE = (
 )
 
 
-def site_table(
-    metrics: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets, seed: int = 0
-) -> pd.DataFrame:
-    """Every method, dataset, site and measure in long form (columns: COLUMNS).
+def site_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) -> pd.DataFrame:
+    """Summary of every method, dataset, site and metric, in long form.
 
-    metrics: {(method, dataset): one table of metrics, as of `evaluate.evaluate_scans`, per fold}.  datasets: as for
-    all tables, and `sites` of each: {subject: site}. Sites in sorted order. Fractions; location_error is in percent of
-    the grid. Measures that no subject of a site has, as Dice of healthy scans, give no row.
+    Args:
+        metrics: of each method and dataset, as `evaluate.subjects.Evaluation.metrics`.
+        datasets: with the `sites` of each, {subject: site}.
+        seed: of the bootstrap.
+
+    Returns:
+        Table with the columns COLUMNS, sites in sorted order. Fractions; location_error is in percent of the grid. A
+        metric that no subject of a site has, such as Dice of healthy scans, has no row.
     """
     rows = []
     for (method, dataset), folds in metrics.items():
-        located = [fold.assign(site=fold["subject"].map(datasets[dataset]["sites"])) for fold in folds]
-        for site in sorted(set(pd.concat(located)["site"].dropna())):
-            chosen = [fold[fold["site"] == site] for fold in located]
-            named = {"method": method, "site": site} | about_row(dataset, datasets)
-            rows += [named | row for row in summary.measure_rows(chosen, MEASURES, seed)]
+        site_of = datasets[dataset]["sites"]
+        with_site = [fold.assign(site=fold["subject"].map(site_of)) for fold in folds]
+        for site in sorted(set(pd.concat(with_site)["site"].dropna())):
+            of_site = [fold[fold["site"] == site] for fold in with_site]
+            keys = {"method": method, "site": site, **about_row(dataset, datasets)}
+            rows += [{**keys, **row} for row in summary.metric_summaries(of_site, SITE_METRICS, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def site_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
-    """The table to be read: methods under each dataset and site. protocol: how the numbers were computed."""
-    rows = []
-    for (dataset, site), part in table.groupby(["dataset", "site"], sort=False):
-        named = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
-        rows.append((dataset_heading(dataset, {dataset: named}, part["n_subjects"].max()), []))
-        for method, found in part.groupby("method", sort=False):
-            records = found.set_index("metric").to_dict("index")
-            cells = [cell for metric in MEASURES for cell in _cells(records.get(metric), metric)]
+    """Layout of a `site_table`: methods under each dataset and site. protocol: how the numbers were computed."""
+    rows: list[Row] = []
+    for keys, part in table.groupby(["dataset", "site"], sort=False):
+        dataset, site = map(str, keys)
+        about = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
+        rows.append((dataset_heading(dataset, {dataset: about}, part["n_subjects"].max()), []))
+        for method, summaries in parts_by(part, "method"):
+            by_metric = {row["metric"]: row for row in table_rows(summaries)}
+            cells = [cell for metric in SITE_METRICS for cell in _cells(by_metric.get(metric), metric)]
             rows.append((f"  {shown(method)}", cells))
     return Layout(
         number="By site",
         title="Results by site",
         stub="Method",
-        groups=[(METRIC_NAMES.get(metric, "Location error"), 2) for metric in MEASURES],
-        columns=["mean [%]", "95 % interval"] * len(MEASURES),
+        groups=[(METRICS[metric].column_heading, 2) for metric in SITE_METRICS],
+        columns=["mean [%]", "95 % interval"] * len(SITE_METRICS),
         rows=rows,
         note=f"{protocol} {NOTE}",
     )
 
 
-def _cells(record: Mapping[str, float] | None, metric: str) -> list[Cell]:
-    """Mean and interval of a measure in percent."""
+def _cells(record: Mapping[str, Any] | None, metric: str) -> list[Cell]:
+    """Mean and interval of a metric, in percent."""
     if record is None:
-        return [Cell("–"), Cell("–")]
-    scale = 0.01 if metric == "location_error" else 1.0  # that is in percent already
+        return [Cell(NO_VALUE), Cell(NO_VALUE)]
+    scale = 1.0 if METRICS[metric].unit == "fraction" else 0.01  # location errors are in percent already
     fractions = {name: scale * record[name] for name in ("mean", "ci_low", "ci_high")}
     return [Cell(percent(fractions["mean"])), Cell(interval(fractions))]

@@ -1,11 +1,10 @@
-"""Every lesion scan by itself."""
-
-from collections.abc import Mapping, Sequence
+"""Metrics of every lesion scan by itself."""
 
 import pandas as pd
 
 from patch2loc.configuration.method_names import is_control
 from patch2loc.data.labels import Datasets
+from patch2loc.tables.inputs import FoldTables
 
 CASES_COLUMNS = [
     "method",
@@ -24,23 +23,24 @@ CASES_COLUMNS = [
 ]
 
 
-def cases(metrics: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets) -> pd.DataFrame:
-    """Every lesion scan by itself, one row per method, dataset and subject, means over folds (columns: CASES_COLUMNS).
+def cases(metrics: FoldTables, datasets: Datasets) -> pd.DataFrame:
+    """One row per method, dataset and subject, means over folds (columns: CASES_COLUMNS).
 
-    metrics: {(method, dataset): one table of metrics, as of `evaluate.evaluate_scans`, per fold}.
+    Args:
+        metrics: of each method and dataset, as `evaluate.subjects.Evaluation.metrics`.
+        datasets: as tables describe them.
     """
-    rows = []
+    tables = []
     for (method, dataset), folds in metrics.items():
         means = pd.concat(folds).groupby("subject", sort=False).mean(numeric_only=True).reset_index()
         about = datasets[dataset]
-        simulated = int(about["simulated"])
-        rows.append(
+        tables.append(
             means.assign(
                 method=method,
                 dataset=dataset,
                 modality=about["modality"],
                 control=int(is_control(method)),
-                simulated=simulated,
+                simulated=int(about["simulated"]),
             )
         )
-    return pd.concat(rows, ignore_index=True)[CASES_COLUMNS]
+    return pd.concat(tables, ignore_index=True)[CASES_COLUMNS]

@@ -1,7 +1,7 @@
-"""Transfer: how well healthy tissue is placed in scans of other cohorts and scanners than those of the training.
+"""Domain shift: location error in healthy tissue of cohorts and scanners other than those of the training.
 
-A patch that is hard to place is called abnormal, so a model that misplaces the healthy tissue of a scanner it has never
-seen calls all of it abnormal.
+A patch that is hard to locate is called abnormal. So a model that misplaces the healthy tissue of a scanner that it was
+not trained on calls all of that tissue abnormal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,10 @@ from patch2loc.configuration.method_names import shown
 from patch2loc.data.labels import Datasets, about_row, label_of
 from patch2loc.metrics import summary
 from patch2loc.metrics.location_error import healthy_location_errors
-from patch2loc.tables.layout import Cell, Layout
+from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, parts_by
 
-FAR = 1.5  # times the reference: a scan that is misplaced more is far from the training scans
+FAR = 1.5  # times the reference, above which a scan is far from the training scans
 COLUMNS = [
     "method",
     "dataset",
@@ -36,50 +37,61 @@ NOTE = (
 )
 
 
-def transfer_table(
-    patches: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets, training: Mapping[str, str]
-) -> pd.DataFrame:
-    """Every scan by itself, methods and datasets in the order given, scans in sorted order (columns: COLUMNS).
+def domain_shift_table(patches: FoldTables, datasets: Datasets, training: Mapping[str, str]) -> pd.DataFrame:
+    """Location error of every scan by itself, beside that of healthy test scans of the training cohort.
 
-    patches: {(method, dataset): one table per fold, columns subject, lesion_fraction and location_error (percent of the
-    grid)}, of methods that predict locations.
-    datasets: as for all tables, and `role` ("healthy", "lesion" or "unlabeled") and `sites` ({subject: site}) of each.
-    training: {modality: the dataset that its models learn from}; patches of its test scans are the reference.
-    location_error: mean over the patches without lesion of a scan, then over folds.  reference: median of it over the
-    healthy test scans of the modality.  ratio: of both.  far: 1 where the ratio is above FAR, else 0.
-    A scan without such a patch has no row.
+    Args:
+        patches: tables of patches of methods that predict locations (columns subject, lesion_fraction, and
+            location_error in percent of the grid).
+        datasets: with the `role` and the `sites` of each, {subject: site}.
+        training: {modality: the dataset that its models are trained on}; its test scans are the reference.
+
+    Returns:
+        Table with the columns COLUMNS, methods and datasets in the order given, scans in sorted order.
+        location_error: mean over the patches of a scan without lesion, then over folds. reference: median of it over
+        the healthy test scans of the modality. ratio: of both. far: 1 where the ratio is above FAR, else 0. A scan
+        without such a patch has no row.
     """
-    errors = {key: _errors(folds) for key, folds in patches.items()}
+    errors = {key: _location_errors(folds) for key, folds in patches.items()}
     rows = []
-    for (method, name), of_scans in errors.items():
-        about = datasets[name]
+    for (method, dataset), by_subject in errors.items():
+        about = datasets[dataset]
         reference = errors[method, training[about["modality"]]].median()
-        for subject, error in of_scans.items():
+        for subject, error in by_subject.items():
             ratio = error / reference
-            measured = {"location_error": error, "reference": reference, "ratio": ratio}
-            site = about["sites"].get(subject, "")
-            named = {"method": method, "role": about["role"], "site": site, "subject": subject}
-            rows.append(named | about_row(name, datasets) | measured | {"far": int(ratio > FAR)})
+            rows.append(
+                {
+                    "method": method,
+                    **about_row(dataset, datasets),
+                    "role": about["role"],
+                    "site": about["sites"].get(subject, ""),
+                    "subject": subject,
+                    "location_error": error,
+                    "reference": reference,
+                    "ratio": ratio,
+                    "far": int(ratio > FAR),
+                }
+            )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _errors(patches_by_fold: Sequence[pd.DataFrame]) -> pd.Series:
+def _location_errors(patches_by_fold: Sequence[pd.DataFrame]) -> pd.Series:
     """Mean location error of each subject's patches without lesion, averaged over folds, by subject."""
     return pd.concat(map(healthy_location_errors, patches_by_fold), axis=1).mean(axis=1).sort_index()
 
 
-def transfer_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> Layout:
-    """The table to be read: under each method its datasets, and their sites where there are several."""
-    rows = []
-    for method, of_method in table.groupby("method", sort=False):
+def domain_shift_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> Layout:
+    """Layout of a `domain_shift_table`: datasets under each method, and sites where a dataset has several."""
+    rows: list[Row] = []
+    for method, of_method in parts_by(table, "method"):
         rows.append((shown(method), []))
-        for dataset, of_dataset in of_method.groupby("dataset", sort=False):
-            rows.append((f"  {label_of(datasets[dataset])}", _cells(of_dataset, seed)))
-            sites = of_dataset[of_dataset["site"] != ""].groupby("site")
+        for dataset, scans in parts_by(of_method, "dataset"):
+            rows.append((f"  {label_of(datasets[dataset])}", _cells(scans, seed)))
+            sites = scans[scans["site"] != ""].groupby("site")
             if len(sites) > 1:
                 rows += [(f"    {site}", _cells(of_site, seed)) for site, of_site in sites]
     return Layout(
-        number="Transfer",
+        number="Domain shift",
         title="Healthy tissue of other cohorts and scanners",
         stub="Dataset",
         groups=[("Scans", 1), ("Location error [% of the grid]", 2), ("Against the training cohort", 2)],
@@ -89,31 +101,33 @@ def transfer_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> L
     )
 
 
-def _cells(rows: pd.DataFrame, seed: int) -> list[Cell]:
-    low, high = summary.bootstrap_interval(rows["location_error"].to_numpy(), seed)
-    said = f"{low:.1f} to {high:.1f}" if len(rows) > 1 else "–"
+def _cells(scans: pd.DataFrame, seed: int) -> list[Cell]:
+    """Cells of one row: number of scans, location error with its interval, ratio, and number of scans that are far."""
+    low, high = summary.bootstrap_interval(scans["location_error"].to_numpy(), seed)
     return [
-        Cell(str(len(rows))),
-        Cell(f"{rows['location_error'].mean():.1f}"),
-        Cell(said),
-        Cell(f"{rows['ratio'].mean():.1f}"),
-        Cell(f"{rows['far'].sum()} of {len(rows)}"),
+        Cell(str(len(scans))),
+        Cell(f"{scans['location_error'].mean():.1f}"),
+        Cell(f"{low:.1f} to {high:.1f}" if len(scans) > 1 else NO_VALUE),
+        Cell(f"{scans['ratio'].mean():.1f}"),
+        Cell(f"{scans['far'].sum()} of {len(scans)}"),
     ]
 
 
-def transfer_warnings(table: pd.DataFrame, datasets: Datasets) -> list[str]:
-    """What a reader has to know before the numbers: a sentence for each dataset with scans far from the training.
+def domain_shift_warnings(table: pd.DataFrame, datasets: Datasets) -> list[str]:
+    """Warnings for readers of the numbers, one for each dataset with scans that are far from the training scans.
 
-    table: of `transfer_table`, of which the rows of patch2loc count, the paper's recipe.
+    Args:
+        table: of `domain_shift_table`, of which only the rows of patch2loc count, the paper's recipe.
+        datasets: as tables describe them.
     """
-    found = []
-    for dataset, rows in table[table["method"] == "patch2loc"].groupby("dataset", sort=False):
-        far = rows[rows["far"] == 1]
+    warnings = []
+    for dataset, scans in parts_by(table[table["method"] == "patch2loc"], "dataset"):
+        far = scans[scans["far"] == 1]
         if len(far):
-            found.append(
-                f"{datasets[dataset]['title']}: {len(far)} of {len(rows)} scans are far from the training scans. Their "
-                f"healthy tissue is misplaced {far['ratio'].mean():.1f} times as much as that of the median healthy "
-                "test scan, so high scores may come from the scanner or the preprocessing, not from lesions (table "
-                "Transfer)."
+            warnings.append(
+                f"{datasets[dataset]['title']}: {len(far)} of {len(scans)} scans are far from the training scans. "
+                f"Their healthy tissue is misplaced {far['ratio'].mean():.1f} times as much as that of the median "
+                "healthy test scan, so high scores may come from the scanner or the preprocessing, not from lesions "
+                "(table Domain shift)."
             )
-    return found
+    return warnings

@@ -1,4 +1,4 @@
-"""One table layout, written as Markdown, LaTeX (booktabs) and HTML."""
+"""A table layout as Markdown, LaTeX (booktabs) and HTML."""
 
 import html
 from itertools import pairwise
@@ -9,7 +9,7 @@ import pandas as pd
 from patch2loc.files import write_csv, write_text
 from patch2loc.tables.layout import Emphasis, Layout, Row
 
-PAGE_ROWS = 45  # that a page of LaTeX holds, with a caption
+PAGE_ROWS = 45  # rows that a page of LaTeX holds, with a caption
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -52,9 +52,9 @@ def to_markdown(layout: Layout) -> str:
 
 
 def to_latex(layout: Layout) -> str:
-    """The table as LaTeX table environments, one for a page; needs the packages booktabs and graphicx.
+    """The table as LaTeX table environments, one per page; needs the packages booktabs and graphicx.
 
-    A table of more rows than a page holds goes on in another one, from the last heading on that fits.
+    A table with more rows than a page holds continues in another environment, which starts at a heading.
     """
     pages = _pages(layout.rows)
     lines = [r"% needs \usepackage{booktabs,graphicx}"]
@@ -73,9 +73,9 @@ def to_latex(layout: Layout) -> str:
 
 
 def _pages(rows: list[Row]) -> list[list[Row]]:
-    """Rows in parts of at most PAGE_ROWS, if headings allow it; parts after the first begin with a heading."""
+    """Rows in parts of at most PAGE_ROWS, where headings allow it; parts after the first start with a heading."""
     pages: list[list[Row]] = [[]]
-    starts = [0, *(place for place, (_, cells) in enumerate(rows) if place and not cells), len(rows)]
+    starts = [0, *(index for index, (_, cells) in enumerate(rows) if index and not cells), len(rows)]
     for start, end in pairwise(starts):
         if pages[-1] and len(pages[-1]) + end - start > PAGE_ROWS:
             pages.append([])
@@ -84,7 +84,7 @@ def _pages(rows: list[Row]) -> list[list[Row]]:
 
 
 def _latex_tabular(layout: Layout, parts: list[list[Row]]) -> list[str]:
-    """Lines of a tabular as wide as the page at most, its parts set off by rules."""
+    """Lines of a tabular that is at most as wide as the page, its parts set off by rules."""
     marks = {Emphasis.NONE: "{}", Emphasis.BEST: r"\textbf{{{}}}", Emphasis.SECOND: r"\underline{{{}}}"}
     lines = [
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -114,14 +114,14 @@ def _latex_tabular(layout: Layout, parts: list[list[Row]]) -> list[str]:
 def to_html(layout: Layout) -> str:
     """The table as an HTML fragment with a caption; emphasis as <b> and <u>."""
     marks = {Emphasis.NONE: "{}", Emphasis.BEST: "<b>{}</b>", Emphasis.SECOND: "<u>{}</u>"}
-    heads = "".join(
+    groups = "".join(
         f'<th scope="colgroup" colspan="{span}">{html.escape(label)}</th>' for label, span in layout.groups
     )
     columns = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in layout.columns)
     parts = [
         "<table>",
         f"<caption>{html.escape(layout.number)}: {html.escape(layout.title)}</caption>",
-        f'<thead><tr><th rowspan="2" scope="col">{html.escape(layout.stub)}</th>{heads}</tr>',
+        f'<thead><tr><th rowspan="2" scope="col">{html.escape(layout.stub)}</th>{groups}</tr>',
         f"<tr>{columns}</tr></thead>",
     ]
     for tag, rows in (("tbody", layout.rows), ("tfoot", layout.footer)):
@@ -155,9 +155,15 @@ def _markdown_row(texts: list[str]) -> str:
 
 
 def write_table(
-    table: pd.DataFrame, layout: Layout, csv: Path, markdown: Path, latex: Path, html: Path
+    table: pd.DataFrame,
+    layout: Layout,
+    *,
+    csv: str | Path,
+    markdown: str | Path,
+    latex: str | Path,
+    html: str | Path,
 ) -> None:
-    """Write the long table as CSV and its layout as Markdown, LaTeX and a fragment of HTML."""
+    """Write a long table as CSV, and its layout as Markdown, LaTeX and a fragment of HTML."""
     write_csv(csv, table)
     write_text(markdown, to_markdown(layout))
     write_text(latex, to_latex(layout))

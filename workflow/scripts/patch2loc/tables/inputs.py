@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import pandas as pd
 
@@ -10,17 +10,30 @@ from patch2loc.errors import InputError
 from patch2loc.files import read_csv
 
 Key = TypeVar("Key", bound=Hashable)
+Content = TypeVar("Content")
+FoldTables = Mapping[tuple[str, str], Sequence[pd.DataFrame]]  # {(method, dataset): one table per fold}
+
+
+@overload
+def read_folds(paths: Sequence[str], keys: Iterable[Key], folds: int) -> dict[Key, list[pd.DataFrame]]: ...
+
+
+@overload
+def read_folds(
+    paths: Sequence[str], keys: Iterable[Key], folds: int, read: Callable[[str], Content]
+) -> dict[Key, list[Content]]: ...
 
 
 def read_folds(
-    paths: Sequence[str],
-    keys: Iterable[Key],
-    folds: int,
-    read: Callable[[str], pd.DataFrame] = read_csv,
-) -> dict[Key, list[pd.DataFrame]]:
-    """The tables of every key, such as (method, dataset), one per fold.
+    paths: Sequence[str], keys: Iterable[Key], folds: int, read: Callable[[str], Any] = read_csv
+) -> dict[Key, list[Any]]:
+    """Read the files of every key, one per fold.
 
-    paths: in the order of keys, folds running fastest, as rules list them.
+    Args:
+        paths: of the files, in the order of keys, folds running fastest, as rules list them.
+        keys: such as (method, dataset).
+        folds: number of folds.
+        read: a file.
     """
     return {
         key: [read(path) for path in paths[place * folds : (place + 1) * folds]]
@@ -29,22 +42,23 @@ def read_folds(
 
 
 def subjects_in(tables: Mapping[Any, Sequence[pd.DataFrame]]) -> list[str]:
-    """Every subject of `read_folds`, once, in sorted order."""
+    """Subjects of the tables of `read_folds`, each once, in sorted order."""
     return sorted({subject for folds in tables.values() for fold in folds for subject in fold["subject"]})
 
 
-def read_published(path: str | Path) -> pd.DataFrame:
+def read_printed(path: str | Path) -> pd.DataFrame:
     """Read the numbers that the paper printed (config/published/table1.csv or table2.csv), in percent.
 
-    Raises InputError when the file is missing or lacks a column.
+    Raises:
+        InputError: when the file is missing or lacks a column.
     """
     try:
-        published = pd.read_csv(path)
+        printed = pd.read_csv(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; the published numbers were expected there") from error
-    needed = {"dataset", "mean_percent" if "metric" in published else "spearman_percent"}
-    if not needed <= set(published):
+    columns = {"dataset", "mean_percent" if "metric" in printed else "spearman_percent"}
+    if not columns <= set(printed):
         raise InputError(
-            f"{path}: columns {list(published)} found, {sorted(needed)} expected; restore the file"
+            f"{path}: columns {list(printed)} found, {sorted(columns)} expected; restore the file"
         )
-    return published
+    return printed

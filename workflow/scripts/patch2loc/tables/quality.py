@@ -1,4 +1,4 @@
-"""Quality control of all scans as one table, and the scans that were left out."""
+"""Quality control of all scans as one table, and the check that no scan was left out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,17 +9,23 @@ from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 
-FIRST = ("dataset", "subject", "modality", "left_out", "flags", "outlier")
-# A dataset of so many scans is a cohort to compare a scan with; lesions differ in size by their nature.
-COHORT, DEVIATIONS, NOT_COMPARED = 10, 5.0, "lesion_"
+FIRST_COLUMNS = ("dataset", "subject", "modality", "left_out", "flags", "outlier")
+SMALLEST_COHORT = 10  # scans of a dataset, to compare each of them with
+DEVIATIONS = 5.0  # robust standard deviations from the median, above which a number is an outlier
+NOT_COMPARED = "lesion_"  # start of columns on lesions, which differ in size by their nature
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
-    """One row per scan: FIRST, then the numbers of its qc.json, nested names joined by "_".
+    """Quality control of scans, one row per scan.
 
-    scans: pairs of dataset and scan.  left_out: why the scan could not be preprocessed, or empty.  flags: what is
-    suspicious, joined by "; ".  outlier: see `outliers`.  Numbers along x, y, z are columns of their own.
+    Args:
+        scans: pairs of dataset and scan.
+
+    Returns:
+        Table with the columns FIRST_COLUMNS, then the numbers of the scan's qc.json, nested names joined by "_";
+        numbers along x, y, z are columns of their own. left_out: why the scan could not be preprocessed, or empty.
+        flags: what is suspicious, joined by "; ". outlier: see `outliers`.
     """
     rows = []
     for dataset, scan in scans:
@@ -29,30 +35,37 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
         rows.append(row | _flat(report))
     table = pd.DataFrame(rows)
     table["outlier"] = outliers(table)
-    return table[[*FIRST, *table.columns.drop(list(FIRST))]]
+    return table[[*FIRST_COLUMNS, *table.columns.drop(list(FIRST_COLUMNS))]]
 
 
 def outliers(table: pd.DataFrame) -> pd.Series:
-    """For each scan of a quality table the names of numbers that are far from those of its dataset, joined by "; ".
+    """Columns of a quality table in which a scan is far from the others of its dataset, joined by "; ", of each scan.
 
     Far is more than DEVIATIONS robust standard deviations (1.4826 times the median absolute deviation) from the
-    median. Datasets of fewer than COHORT scans, numbers that most scans share, and those on lesions are not compared.
+    median. Not compared are datasets of fewer than SMALLEST_COHORT scans, numbers that most scans share, and those on
+    lesions.
     """
     numbers = table.select_dtypes("number")
-    numbers = numbers[[name for name in numbers if not name.startswith(NOT_COMPARED)]]
-    found = pd.Series("", index=table.index)
+    numbers = numbers[[name for name in numbers.columns if not name.startswith(NOT_COMPARED)]]
+    columns = pd.Series("", index=table.index)
     for _, cohort in numbers.groupby(table["dataset"]):
-        away = (cohort - cohort.median()).abs()
-        deviation = MAD_TO_DEVIATION * away.median()
-        far = (away > DEVIATIONS * deviation) & (deviation > 0) & (cohort.notna().sum() >= COHORT)
-        found.update(far.apply(lambda row: "; ".join(row.index[row]), axis=1))
-    return found
+        distance = (cohort - cohort.median()).abs()
+        deviation = MAD_TO_DEVIATION * distance.median()
+        compared = (deviation > 0) & (cohort.notna().sum() >= SMALLEST_COHORT)
+        far = (distance > DEVIATIONS * deviation) & compared
+        columns.update(far.apply(lambda row: "; ".join(row.index[row]), axis=1))
+    return columns
 
 
 def check_every_scan_is_used(table: pd.DataFrame, path: str) -> None:
-    """Raise InputError naming the scans of a quality table that were left out, if there are any.
+    """Check that a quality table has no scan that was left out.
 
-    path: of the table, for the message.
+    Args:
+        table: of `quality_table`.
+        path: of the table, for the message.
+
+    Raises:
+        InputError: naming the scans that were left out.
     """
     left_out = table[table["left_out"] != ""]
     if len(left_out):
@@ -67,7 +80,8 @@ def check_every_scan_is_used(table: pd.DataFrame, path: str) -> None:
 
 
 def _flat(report: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    """Numbers of a nested report by one name each."""
+    flat: dict[str, Any] = {}
     for name, value in report.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}_")

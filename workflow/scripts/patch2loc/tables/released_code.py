@@ -1,25 +1,46 @@
-"""What the choices of the released code change: bisected best Dice, background at 0."""
+"""Differences that the choices of the released code make: bisected best Dice, background at 0."""
+
+from typing import NamedTuple
 
 import pandas as pd
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
+from patch2loc.metrics.names import METRICS
 from patch2loc.metrics.summary import subject_means
-from patch2loc.tables.comparison import ByFold, mean_difference, paired_differences
-from patch2loc.tables.layout import METRIC_NAMES, Cell, Layout, interval, percent, signed_percent
+from patch2loc.tables.comparison import mean_difference, paired_differences
+from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.layout import (
+    Cell,
+    Layout,
+    Row,
+    interval,
+    parts_by,
+    percent,
+    signed_percent,
+    table_rows,
+)
 
-# Column of a variant and the measure that it varies.
-VARIANTS = {
-    "best_dice_bisection": "best_dice",
-    "best_dice_background_zero": "best_dice",
-    "auprc_background_zero": "auprc",
+
+class Choice(NamedTuple):
+    """A choice of the released code.
+
+    Attributes:
+        metric: column of the metric by this project's protocol.
+        label: of the choice.
+    """
+
+    metric: str
+    label: str
+
+
+# By the column of the metric with the choice, see `metrics.released_code`.
+CHOICES = {
+    "best_dice_bisection": Choice("best_dice", "ten steps of bisection"),
+    "best_dice_background_zero": Choice("best_dice", "background at 0"),
+    "auprc_background_zero": Choice("auprc", "background at 0"),
 }
-VARIANT_NAMES = {
-    "best_dice_bisection": "ten steps of bisection",
-    "best_dice_background_zero": "background at 0",
-    "auprc_background_zero": "background at 0",
-}
-VARIANT_COLUMNS = [
+RELEASED_CODE_COLUMNS = [
     "method",
     "dataset",
     "modality",
@@ -34,47 +55,61 @@ VARIANT_COLUMNS = [
     "n_folds",
     "simulated",
 ]
-VARIANT_NOTE = (
+RELEASED_CODE_NOTE = (
     "What the released code's choices change, one at a time. Ten steps of bisection: best Dice searched between 0 and "
     "the highest score. Background at 0: all of the grid outside the brain is ranked, too, with score 0. Difference: "
     "variant less protocol, in percentage points, mean over scans, with its 95 % bootstrap interval."
 )
 
 
-def variant_table(variants: ByFold, datasets: Datasets, seed: int = 0) -> pd.DataFrame:
-    """The released code's choices beside the protocol, in long form, fractions (columns: VARIANT_COLUMNS).
+def released_code_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) -> pd.DataFrame:
+    """The released code's choices beside the protocol, in long form.
 
-    variants: {(method, dataset): one table per fold, as `evaluate.Evaluation.variants`}.
-    mean, mean_protocol: over subjects, each averaged over folds. difference: of variant less protocol.
+    Args:
+        metrics: of each method and dataset, as `evaluate.subjects.Evaluation.released_code`.
+        datasets: as tables describe them.
+        seed: of the bootstrap.
+
+    Returns:
+        Table of fractions with the columns RELEASED_CODE_COLUMNS. variant: a key of CHOICES. mean, mean_protocol:
+        over subjects, each averaged over folds. difference: of variant less protocol.
     """
     rows = []
-    for (method, dataset), folds in variants.items():
-        for variant, metric in VARIANTS.items():
-            varied, protocol = subject_means(folds, variant), subject_means(folds, metric)
-            if len(varied):
-                row = {"method": method, "metric": metric, "variant": variant, "n_folds": len(folds)}
-                row |= {"mean": varied.mean(), "mean_protocol": protocol.mean()}
-                row |= mean_difference(paired_differences(varied, protocol), seed)
-                rows.append(row | about_row(dataset, datasets))
-    return pd.DataFrame(rows, columns=VARIANT_COLUMNS)
+    for (method, dataset), folds in metrics.items():
+        for column, choice in CHOICES.items():
+            variant, protocol = subject_means(folds, column), subject_means(folds, choice.metric)
+            if len(variant):
+                rows.append(
+                    {
+                        **about_row(dataset, datasets),
+                        "method": method,
+                        "metric": choice.metric,
+                        "variant": column,
+                        "mean": variant.mean(),
+                        "mean_protocol": protocol.mean(),
+                        **mean_difference(paired_differences(variant, protocol), seed),
+                        "n_folds": len(folds),
+                    }
+                )
+    return pd.DataFrame(rows, columns=RELEASED_CODE_COLUMNS)
 
 
-def variant_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
-    """The variants to be read: methods and variants under each dataset. protocol: how the numbers were computed."""
-    rows = []
-    for dataset, part in table.groupby("dataset", sort=False):
+def released_code_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
+    """Layout of a `released_code_table`: methods and choices under each dataset. protocol: how it was computed."""
+    rows: list[Row] = []
+    for dataset, part in parts_by(table, "dataset"):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
-        for r in part.to_dict("records"):
-            cells = [percent(r["mean_protocol"], 2), percent(r["mean"], 2)]
-            cells += [signed_percent(r["difference"], 2), interval(r, 2)]
-            label = f"  {shown(r['method'])}, {METRIC_NAMES[r['metric']]}, {VARIANT_NAMES[r['variant']]}"
-            rows.append((label, [Cell(text) for text in cells]))
+        for row in table_rows(part):
+            texts = [percent(row["mean_protocol"], 2), percent(row["mean"], 2)]
+            texts += [signed_percent(row["difference"], 2), interval(row, 2)]
+            metric, choice = METRICS[row["metric"]].column_heading, CHOICES[row["variant"]].label
+            rows.append((f"  {shown(row['method'])}, {metric}, {choice}", [Cell(text) for text in texts]))
     return Layout(
-        number="Variants",
+        number="Released code",
         title="What the released code's choices change",
         stub="Method, measure, variant",
         groups=[("Mean [%]", 2), ("Difference", 2)],
         columns=["protocol", "variant", "mean", "95 % interval"],
         rows=rows,
-        note=f"{protocol} {VARIANT_NOTE}",
+        note=f"{protocol} {RELEASED_CODE_NOTE}",
     )

@@ -1,8 +1,4 @@
-"""Table 1 (segmentation) beside what the paper printed, every case by itself, and what all tables share.
-
-Datasets are described by a mapping: title (shown), modality ("T1" or "T2"), simulated (bool) and published_name
-(BraTS21, MSLUB, ATLAS, WMH, or None when the data are not the paper's: nothing published is shown).
-"""
+"""Table 1: segmentation of lesions, beside the numbers that the paper printed."""
 
 from collections.abc import Mapping
 
@@ -12,7 +8,20 @@ import pandas as pd
 from patch2loc.configuration.method_names import TRUTH, is_as_published, is_calibrated, is_control, shown
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics import summary
-from patch2loc.tables.layout import METRIC_NAMES, Cell, Emphasis, Layout, dataset_groups, interval, spread
+from patch2loc.metrics.names import METRICS, PAPER_METRICS
+from patch2loc.tables.layout import (
+    NO_VALUE,
+    Cell,
+    Emphasis,
+    Layout,
+    Row,
+    dataset_groups,
+    interval,
+    parts_by,
+    percent_heading,
+    spread,
+    table_rows,
+)
 
 TABLE1_COLUMNS = [
     "method",
@@ -26,8 +35,6 @@ TABLE1_COLUMNS = [
     "published_mean",
     "published_sd",
 ]
-PUBLISHED_METRIC = {"best_dice": "dice", "auprc": "auprc"}
-METRIC_LABELS = {name: f"{METRIC_NAMES[name]} [%]" for name in ("best_dice", "auprc")}
 TABLE1_NOTE = "Mean ± standard deviation over folds. A random score's AUPRC is the lesion prevalence."
 CALIBRATED_NOTE = (
     "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
@@ -46,30 +53,31 @@ TRUTH_NOTE = (
 
 
 def table1(
-    summaries: Mapping[tuple[str, str], pd.DataFrame], datasets: Datasets, published: pd.DataFrame
+    summaries: Mapping[tuple[str, str], pd.DataFrame], datasets: Datasets, printed: pd.DataFrame
 ) -> pd.DataFrame:
-    """All methods and datasets in long form, fractions (columns: TABLE1_COLUMNS).
+    """All methods and datasets in long form.
 
-    summaries: {(method, dataset): table of `summary.summarize`}, in the order to be shown.
-    datasets: see the module. published: `read_published` of table1.csv.
-    Measures that no subject has (healthy scans) give no row.
+    Args:
+        summaries: {(method, dataset): table of `summary.summarize`}, in the order of the table.
+        datasets: as tables describe them; published_name says which printed numbers are of the same data, if any.
+        printed: `inputs.read_printed` of table1.csv.
+
+    Returns:
+        Table of fractions with the columns TABLE1_COLUMNS. A metric that no subject has (healthy scans) has no row.
     """
     rows = []
-    for (method, dataset), measures in summaries.items():
-        about = datasets[dataset]
-        for record in measures[measures["n_subjects"] > 0].to_dict("records"):
-            printed = published[
-                (published["method"].str.casefold() == method.casefold())
-                & (published["dataset"] == about["published_name"])
-                & (published["metric"] == PUBLISHED_METRIC.get(record["metric"]))
-            ]
-            mean, sd = (
-                printed[["mean_percent", "std_percent"]].to_numpy()[0] if len(printed) else (np.nan,) * 2
-            )
+    for (method, dataset), by_metric in summaries.items():
+        printed_here = printed[
+            (printed["method"].str.casefold() == method.casefold())
+            & (printed["dataset"] == datasets[dataset]["published_name"])
+        ]
+        for row in table_rows(by_metric[by_metric["n_subjects"] > 0]):
+            match = printed_here[printed_here["metric"] == METRICS[row["metric"]].printed_name]
+            mean, sd = match[["mean_percent", "std_percent"]].to_numpy()[0] if len(match) else (np.nan,) * 2
             rows.append(
-                record
-                | about_row(dataset, datasets)
-                | {
+                {
+                    **row,
+                    **about_row(dataset, datasets),
                     "method": method,
                     "control": int(is_control(method)),
                     "published_mean": mean / 100,
@@ -82,49 +90,60 @@ def table1(
 def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
     """Table 1 as the paper shows it: methods down, datasets across, percent.
 
-    Under each method stand its 95 % interval and, for the paper's datasets, what the paper printed.
-    The best of two or more methods is bold, the second best underlined; the control that is given the truth has no
-    place among them. protocol: one line saying how the numbers were computed.
+    Below each method are its 95 % interval and, for the paper's datasets, the numbers that the paper printed. The best
+    of two or more methods is bold, the second best underlined; the control that is given the truth does not compete.
+
+    Args:
+        table: of `table1`.
+        datasets: as tables describe them.
+        protocol: one line that says how the numbers were computed.
     """
-    columns = [(dataset, metric) for dataset in table["dataset"].unique() for metric in METRIC_LABELS]
-    cells = {(r["method"], r["dataset"], r["metric"]): r for r in table.to_dict("records")}
+    columns = [(dataset, metric) for dataset in table["dataset"].unique() for metric in PAPER_METRICS]
+    by_column = {(row["method"], row["dataset"], row["metric"]): row for row in table_rows(table)}
     emphasis = _emphasis(table)
-    rows = []
+    rows: list[Row] = []
     for method in table["method"].unique():
-        found = [cells.get((method, *column)) for column in columns]
+        results = [by_column.get((method, *column)) for column in columns]
         rows.append(
             (
                 shown(method),
                 [
-                    Cell(spread(r["mean"], r["sd"]), emphasis.get((method, *column), Emphasis.NONE))
-                    if r
-                    else Cell("–")
-                    for r, column in zip(found, columns, strict=True)
+                    Cell(
+                        spread(result["mean"], result["sd"]),
+                        emphasis.get((method, *column), Emphasis.NONE),
+                    )
+                    if result
+                    else Cell(NO_VALUE)
+                    for result, column in zip(results, columns, strict=True)
                 ],
             )
         )
-        rows.append(("  95 % interval", [Cell(interval(r) if r else "–") for r in found]))
-        if any(r and not np.isnan(r["published_mean"]) for r in found):
-            printed = [spread(r["published_mean"], r["published_sd"], 2) if r else "–" for r in found]
+        intervals = [interval(result) if result else NO_VALUE for result in results]
+        rows.append(("  95 % interval", [Cell(text) for text in intervals]))
+        if any(result and not np.isnan(result["published_mean"]) for result in results):
+            printed = [
+                spread(result["published_mean"], result["published_sd"], 2) if result else NO_VALUE
+                for result in results
+            ]
             rows.append(("  published", [Cell(text) for text in printed]))
-    of_some = {
+    concerned_methods = {
         CALIBRATED_NOTE: is_calibrated,
         AS_PUBLISHED_NOTE: is_as_published,
         CONTROL_NOTE: is_control,
         TRUTH_NOTE: TRUTH.__eq__,
     }
-    notes = [note for note, concerns in of_some.items() if any(map(concerns, table["method"]))]
-    first = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
+    notes = [note for note, concerns in concerned_methods.items() if any(map(concerns, table["method"]))]
+    first_rows = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
     footer = [
-        ("Subjects × folds", [Cell(f"{r['n_subjects']} × {r['n_folds']}") for r in first]),
-        ("Lesion prevalence [%]", [Cell(f"{100 * r['prevalence']:.2f}") for r in first]),
+        ("Subjects × folds", [Cell(f"{row['n_subjects']} × {row['n_folds']}") for row in first_rows]),
+        ("Lesion prevalence [%]", [Cell(f"{100 * row['prevalence']:.2f}") for row in first_rows]),
     ]
     return Layout(
         number="Table 1",
         title="Segmentation of lesions without supervision",
         stub="Method",
-        groups=dataset_groups(table, datasets, len(METRIC_LABELS)),
-        columns=[METRIC_LABELS[metric] for _, metric in columns],
+        groups=dataset_groups(table, datasets, len(PAPER_METRICS)),
+        columns=[percent_heading(metric) for _, metric in columns],
         rows=rows,
         footer=footer,
         note=" ".join([protocol, TABLE1_NOTE, *notes]),
@@ -132,13 +151,19 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
 
 
 def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
-    """Best and second best of each column; equal values share a place, one method alone has none, nor has the truth."""
-    marks, competing = {}, table[table["method"] != TRUTH].dropna(subset="mean")
-    for (dataset, metric), column in competing.groupby(["dataset", "metric"], sort=False):
-        if len(column) < 2:
-            continue
-        places = column["mean"].round(4).rank(method="min", ascending=False)
-        for method, place in zip(column["method"], places, strict=True):
-            if place <= 2:
-                marks[method, dataset, metric] = Emphasis.BEST if place == 1 else Emphasis.SECOND
-    return marks
+    """Best and second best of each column: {(method, dataset, metric): emphasis}.
+
+    Equal values share a rank; one method alone has none, nor has the truth.
+    """
+    emphasis = {}
+    competing = table[table["method"] != TRUTH].dropna(subset="mean")
+    for dataset, of_dataset in parts_by(competing, "dataset"):
+        for metric, column in parts_by(of_dataset, "metric"):
+            if len(column) < 2:
+                continue
+            ascending = not METRICS[metric].higher_is_better
+            ranks = column["mean"].round(4).rank(method="min", ascending=ascending)
+            for method, rank in zip(column["method"], ranks, strict=True):
+                if rank <= 2:
+                    emphasis[method, dataset, metric] = Emphasis.BEST if rank == 1 else Emphasis.SECOND
+    return emphasis

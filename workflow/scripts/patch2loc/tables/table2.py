@@ -1,4 +1,4 @@
-"""Table 2: correlation of a patch's lesion fraction with its scores, beside what the paper printed."""
+"""Table 2: correlation of a patch's lesion fraction with its scores, beside the numbers that the paper printed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,16 @@ import pandas as pd
 
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics.correlation import QUANTITIES, lesion_correlations, partial_patches
-from patch2loc.tables.layout import Cell, Layout, dataset_groups, interval, percent
+from patch2loc.tables.layout import (
+    NO_VALUE,
+    Cell,
+    Layout,
+    Row,
+    dataset_groups,
+    interval,
+    percent,
+    table_rows,
+)
 
 COLUMNS = [
     "dataset",
@@ -33,66 +42,79 @@ PROTOCOL = (
 
 
 def table2(
-    patches: Mapping[str, Sequence[pd.DataFrame]], datasets: Datasets, published: pd.DataFrame, seed: int = 0
+    patches: Mapping[str, Sequence[pd.DataFrame]], datasets: Datasets, printed: pd.DataFrame, seed: int = 0
 ) -> pd.DataFrame:
-    """Correlations of lesion fraction and scores, in long form, fractions (columns: COLUMNS).
+    """Correlations of lesion fraction and scores (`correlation.lesion_correlations`), in long form.
 
-    patches: {dataset: one patch table per fold}. The numbers are those of `correlation.lesion_correlations`.
-    patches column: "partial" (10-90 % lesion) or "all".
+    Args:
+        patches: {dataset: one patch table per fold}.
+        datasets: as tables describe them; published_name says which printed numbers are of the same data, if any.
+        printed: `inputs.read_printed` of table2.csv.
+        seed: of the bootstrap.
+
+    Returns:
+        Table of fractions with the columns COLUMNS. patches: "partial" (10-90 % lesion) or "all".
     """
     rows = []
     for dataset, folds in patches.items():
-        printed = published[published["dataset"] == datasets[dataset]["published_name"]]
-        printed = printed.set_index("quantity")["spearman_percent"] / 100
-        for chosen in ("partial", "all"):
-            used = [partial_patches(fold) if chosen == "partial" else fold for fold in folds]
-            beside = printed if chosen == "partial" else {}
-            rows += [
-                found
-                | about_row(dataset, datasets)
-                | {"patches": chosen, "n_folds": len(folds)}
-                | {"published_spearman": beside.get(found["quantity"], np.nan)}
-                for found in lesion_correlations(used, seed).to_dict("records")
-            ]
+        printed_here = printed[printed["dataset"] == datasets[dataset]["published_name"]]
+        printed_spearman = printed_here.set_index("quantity")["spearman_percent"] / 100
+        selections = {"partial": [partial_patches(fold) for fold in folds], "all": folds}
+        for selection, selected in selections.items():
+            for row in table_rows(lesion_correlations(selected, seed)):
+                of_paper = printed_spearman.get(row["quantity"], np.nan)  # the paper's choice is "partial"
+                rows.append(
+                    {
+                        **row,
+                        **about_row(dataset, datasets),
+                        "patches": selection,
+                        "n_folds": len(folds),
+                        "published_spearman": of_paper if selection == "partial" else np.nan,
+                    }
+                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def table2_layout(table: pd.DataFrame, datasets: Datasets) -> Layout:
     """Table 2 as the paper shows it: quantities down, datasets across, percent."""
     names = list(table["dataset"].unique())
-    shown = {name: ["partial", "all"] for name in names}
-    for name in names:
-        if table.loc[table["dataset"] == name, "published_spearman"].notna().any():
-            shown[name].insert(1, "published")
-    records = {(r["quantity"], r["dataset"], r["patches"]): r for r in table.to_dict("records")}
-    rows = []
+    columns = [(name, column) for name in names for column in _columns(table[table["dataset"] == name])]
+    results = {(row["quantity"], row["dataset"], row["patches"]): row for row in table_rows(table)}
+    rows: list[Row] = []
     for quantity in QUANTITIES:
-        cells = []
-        for name in names:
-            for column in shown[name]:
-                if column == "published":
-                    cells.append(Cell(percent(records[quantity, name, "partial"]["published_spearman"], 0)))
-                else:
-                    r = records[quantity, name, column]
-                    cells.append(Cell(f"{percent(r['spearman'])} [{interval(r)}]"))
-        rows.append((QUANTITY_LABELS[quantity], cells))
+        texts = []
+        for name, column in columns:
+            if column == "published":
+                texts.append(percent(results[quantity, name, "partial"]["published_spearman"], 0))
+            else:
+                result = results[quantity, name, column]
+                texts.append(f"{percent(result['spearman'])} [{interval(result)}]")
+        rows.append((QUANTITY_LABELS[quantity], [Cell(text) for text in texts]))
     counts = []
-    for name in names:
-        for column in shown[name]:
-            r = records["score", name, "partial" if column == "published" else column]
-            counts.append(Cell("–" if column == "published" else f"{r['n_patches']} / {r['n_subjects']}"))
+    for name, column in columns:
+        if column == "published":
+            counts.append(NO_VALUE)
+        else:
+            result = results["score", name, column]
+            counts.append(f"{result['n_patches']} / {result['n_subjects']}")
+    names_of_columns = [name for name, _ in columns]
     groups = [
-        (label, len(shown[name]))
+        (label, names_of_columns.count(name))
         for (label, _), name in zip(dataset_groups(table, datasets, 2), names, strict=True)
     ]
-    columns = [column for name in names for column in shown[name]]
     return Layout(
         number="Table 2",
         title="Spearman correlation of lesion fraction and patch scores",
         stub="Quantity",
         groups=groups,
-        columns=columns,
+        columns=[column for _, column in columns],
         rows=rows,
-        footer=[("Patches / subjects", counts)],
+        footer=[("Patches / subjects", [Cell(text) for text in counts])],
         note=PROTOCOL,
     )
+
+
+def _columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a dataset, with the printed numbers where it has any."""
+    has_printed = table["published_spearman"].notna().any()
+    return ["partial", "published", "all"] if has_printed else ["partial", "all"]

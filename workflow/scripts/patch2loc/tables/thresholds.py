@@ -1,6 +1,6 @@
-"""Table of what is found at thresholds that no tested scan has a part in, over subjects and folds."""
+"""Detection at thresholds that do not depend on tested scans, over subjects and folds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +10,10 @@ from patch2loc.configuration.method_names import shown
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.metrics.detection import HEALTHY, SIZES
-from patch2loc.tables.layout import Cell, Layout, number, percent
+from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.layout import Cell, Layout, Row, number, parts_by, percent
 
-MEASURES = (
+DETECTION_METRICS = (
     "dice",
     "sensitivity",
     "precision",
@@ -34,7 +35,7 @@ COLUMNS = [
     *summary.COLUMNS,
     "simulated",
 ]
-KEYS = ["method", "kind", "quantile"]  # of a row to be read
+KEYS = ["method", "kind", "quantile"]  # of a row of the layout
 NOTE = (
     "A voxel is called lesion when its score is above the threshold: the 95, 98 or 99 % quantile of the scores of "
     "the healthy validation scans, which no lesion has a part in; or, where a dataset's list has validation subjects, "
@@ -46,36 +47,42 @@ NOTE = (
 )
 
 
-def threshold_table(
-    at_thresholds: Mapping[tuple[str, str], Sequence[pd.DataFrame]], datasets: Datasets, seed: int = 0
-) -> pd.DataFrame:
-    """Every measure of every method, dataset and threshold in long form (columns: COLUMNS).
+def threshold_table(at_thresholds: FoldTables, datasets: Datasets, seed: int = 0) -> pd.DataFrame:
+    """Summary of every metric of every method, dataset and threshold, in long form.
 
-    at_thresholds: {(method, dataset): one table per fold, as `evaluate.Evaluation.at_thresholds`}, in the order to
-    be shown. kind: as of `detection.Threshold`. threshold: mean over folds; so is the quantile of one that validation
-    scans with lesions chose, which differs between folds. lesion_recall: lesions_found over lesions, per scan.
-    Measures that no scan has, as Dice of healthy scans, give no row.
+    Args:
+        at_thresholds: of each method and dataset, as `evaluate.subjects.Evaluation.at_thresholds`, in the order of the
+            table.
+        datasets: as tables describe them.
+        seed: of the bootstrap.
+
+    Returns:
+        Table with the columns COLUMNS. kind: as of `detection.Threshold`. threshold: mean over folds; so is the
+        quantile of one that validation scans with lesions chose, which differs between folds. lesion_recall:
+        lesions_found over lesions, per scan. A metric that no scan has, such as Dice of healthy scans, has no row.
     """
     rows = []
     for (method, dataset), folds in at_thresholds.items():
-        for chosen in _thresholds(folds):
-            named = {"method": method, "kind": chosen[0]["kind"].iloc[0]} | about_row(dataset, datasets)
+        for of_threshold in _by_threshold(folds):
+            keys = {"method": method, "kind": of_threshold[0]["kind"].iloc[0], **about_row(dataset, datasets)}
             for column in ("quantile", "threshold"):
-                named[column] = np.mean([fold[column].iloc[0] for fold in chosen])
-            rows += [named | row for row in summary.measure_rows(chosen, MEASURES, seed)]
+                keys[column] = np.mean([fold[column].iloc[0] for fold in of_threshold])
+            rows += [
+                {**keys, **row} for row in summary.metric_summaries(of_threshold, DETECTION_METRICS, seed)
+            ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
-    """The table to be read: methods and thresholds under each dataset. protocol: how the scores were computed."""
+    """Layout of a `threshold_table`: methods and thresholds under each dataset. protocol: how it was computed."""
     values = table.set_index(["dataset", *KEYS, "metric"])["mean"].to_dict()
-    rows = []
-    for dataset, part in table.groupby("dataset", sort=False):
+    rows: list[Row] = []
+    for dataset, part in parts_by(table, "dataset"):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
         for method, kind, quantile in part[KEYS].drop_duplicates().itertuples(index=False):
             cells = [
-                Cell(_text(values.get((dataset, method, kind, quantile, measure), np.nan), measure))
-                for measure in MEASURES
+                Cell(_text(values.get((dataset, method, kind, quantile, metric), np.nan), metric))
+                for metric in DETECTION_METRICS
             ]
             label = f"{100 * quantile:g} %" if kind == HEALTHY else kind
             rows.append((f"  {shown(method)}, {label}", cells))
@@ -104,19 +111,19 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
     )
 
 
-def _thresholds(folds: Sequence[pd.DataFrame]) -> list[list[pd.DataFrame]]:
-    """The rows of each threshold in every fold, with recalls: first the quantiles, then what lesions chose."""
+def _by_threshold(folds: Sequence[pd.DataFrame]) -> list[list[pd.DataFrame]]:
+    """Rows of each threshold in every fold, with recalls: the quantiles first, the one that lesions chose last."""
     healthy = [fold[fold["kind"] == HEALTHY] for fold in folds]
     quantiles = sorted(healthy[0]["quantile"].unique())
-    chosen = [[fold[fold["quantile"] == quantile] for fold in healthy] for quantile in quantiles]
+    by_threshold = [[fold[fold["quantile"] == quantile] for fold in healthy] for quantile in quantiles]
     by_lesions = [fold[fold["kind"] != HEALTHY] for fold in folds]
     if all(map(len, by_lesions)):
-        chosen.append(by_lesions)
-    return [[_with_recall(fold) for fold in of_threshold] for of_threshold in chosen]
+        by_threshold.append(by_lesions)
+    return [[_with_recall(fold) for fold in of_threshold] for of_threshold in by_threshold]
 
 
 def _with_recall(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the share of lesions found, of all and of each size, NaN where there are none."""
+    """Add the share of lesions found, of all and of each size, NaN where there are none."""
     shares = {}
     for ending in ("", *(f"_{size}" for size in SIZES)):
         lesions = table[f"lesions{ending}"]
@@ -125,13 +132,13 @@ def _with_recall(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _size_labels() -> list[str]:
-    """The sizes as volumes: below the first bound, between bounds, from the last one on."""
+    """Sizes as volumes: below the first bound, between bounds, from the last one on."""
     *bounds, _ = SIZES.values()
     between = [f"{low:g}–{high:g} ml" for low, high in pairwise(bounds)]
     return [f"<{bounds[0]:g} ml", *between, f"≥{bounds[-1]:g} ml"]
 
 
-def _text(value: float, measure: str) -> str:
-    """A mean: fractions in percent, volumes, distances and counts as they are."""
-    as_is = measure.endswith(("_ml", "_mm")) or measure.startswith("false_positives")
+def _text(value: float, metric: str) -> str:
+    """A mean: fractions in percent; volumes, distances and counts as they are."""
+    as_is = metric.endswith(("_ml", "_mm")) or metric.startswith("false_positives")
     return number(value, 1) if as_is else percent(value)

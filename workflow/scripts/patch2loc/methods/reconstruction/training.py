@@ -74,7 +74,7 @@ def train(
         optimizer if several else [optimizer],
         schedule,
         losses_of,
-        validate,
+        validate=validate,
         steps=settings["steps"],
         batch=settings["batch"] * training.slices_each,
         validations=settings["validations"],

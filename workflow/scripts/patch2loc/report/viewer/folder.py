@@ -16,7 +16,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import shown
 from patch2loc.data.scans import Scan
-from patch2loc.data.vocabulary import DatasetRole
+from patch2loc.data.vocabulary import DatasetRole, Modality
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
@@ -64,7 +64,7 @@ class ViewerEntry(TypedDict):
     dataset: str
     title: str
     subject: str
-    modality: str
+    modality: Modality
     role: DatasetRole
     simulated: bool
     file: str

@@ -19,7 +19,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
 from patch2loc.data.scans import Scan
-from patch2loc.data.volumes import read, read_mask
+from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import brain_frame, fullest_slice
 from patch2loc.figures.style import VIEWER_PERCENTILES, color_range, gray_range
@@ -60,7 +60,7 @@ def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, H
     by_method = {}
     for method, stored in heatmaps.items():
         path = stored.path(subject)
-        by_method[method] = Heatmap(path, stored.seen(read_once(path)))
+        by_method[method] = Heatmap(path, stored.calibrated(read_once(path)))
     return by_method
 
 
@@ -96,7 +96,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
     if truth:
-        missed += round(scan.lost_lesion()[0] / (spacing**3 / 1000))
+        missed += round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
     methods = {}
     for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():

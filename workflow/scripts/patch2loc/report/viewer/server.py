@@ -66,7 +66,7 @@ def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
     dataset, subject = entry["dataset"], entry["subject"]
     scan = Scan(subject, Path(Results(str(results)).preprocessed(dataset, subject)), entry["modality"])
     heatmaps = {
-        method: heatmaps_of(results, method, dataset, entry["modality"], index["fold"])
+        method: heatmaps_of(results, method, dataset, entry["modality"], fold=index["fold"])
         for method in index["methods"]
     }
     return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
