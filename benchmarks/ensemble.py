@@ -19,8 +19,7 @@ import yaml
 from snakemake.utils import update_config
 from tqdm import tqdm
 
-from patch2loc.configuration.method_names import configured, evaluated
-from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_names import configured, table_rows
 from patch2loc.data.scans import Scan, read_cohort
 from patch2loc.data.volumes import isotropic_voxel_ml, read_mask
 from patch2loc.evaluate.subjects import rank_scan
@@ -45,9 +44,7 @@ def main() -> None:
             continue
         scans = read_cohort(results / f"cohorts/{dataset}/all.json")
         truths = [truth_of(scan, voxel_ml) for scan in scans]
-        for method in tqdm(
-            evaluated(configured(configuration["methods"], METHODS)), desc=dataset, unit="method"
-        ):
+        for method in tqdm(table_rows(configured(configuration["methods"])), desc=dataset, unit="method"):
             of_folds = [heatmaps_of(results, method, dataset, about["modality"], fold=fold) for fold in folds]
             for scan, truth in zip(scans, truths, strict=True):
                 found = [heatmaps.read(scan.subject) for heatmaps in of_folds]

@@ -20,7 +20,7 @@ import yaml
 from snakemake.utils import update_config
 from tqdm import tqdm
 
-from patch2loc.configuration.method_names import CALIBRATED
+from patch2loc.configuration.method_registry import CALIBRATED
 from patch2loc.data.scans import read_cohort
 from patch2loc.metrics.detection import healthy_quantiles
 from patch2loc.score.calibration import Calibration, fit_calibration, held_out_calibrations, read_heatmaps

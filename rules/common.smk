@@ -12,16 +12,15 @@ from snakemake.utils import validate
 # First, so that no other version of the package is taken, installed or named in PYTHONPATH.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc.configuration.check import check_schema
 from patch2loc.configuration.combinations import left_out_note
 from patch2loc.errors import InputError
-from patch2loc.configuration.method_names import configured, is_calibrated, scored_by
-from patch2loc.configuration.method_registry import METHODS as PACKAGED_METHODS
+from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network
 from patch2loc.method_interface import module_name
 from patch2loc.configuration.datasets import names_of
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.run import plan_run
+from patch2loc.configuration.schema import check_schema
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.data.results import PROVENANCE, READABLE, former_results_note
 
@@ -40,7 +39,7 @@ def input_errors():
 with input_errors():
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     validate(config, str(SCHEMA))  # for the defaults that it fills in
-    config["methods"] = configured(config["methods"], PACKAGED_METHODS)
+    config["methods"] = configured(config["methods"])
     RUN = plan_run(config, workflow.source_path("../config/registry.csv"))
     PROTOCOL = RUN.protocol
 

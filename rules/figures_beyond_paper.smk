@@ -1,8 +1,8 @@
 # Figures that the paper does not have.
-from patch2loc.configuration.method_names import evaluated
+from patch2loc.configuration.method_names import table_rows
 
 LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
-TRAINED = evaluated(METHODS)  # a combination has no training of its own, whose cost could be shown
+TRAINED = table_rows(METHODS)  # a combination has no training of its own, whose cost could be shown
 
 
 rule methods:

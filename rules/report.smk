@@ -36,7 +36,7 @@ rule viewer:
         datasets=LABELS,
         methods=sorted(
             [method for method in EVALUATED if not is_as_published(method)],
-            key=lambda method: scored_by(method) != "patch2loc",
+            key=lambda method: base_method(method) != "patch2loc",
         ),
         scans_shown=config["report"]["viewer_scans"],
         fold=FOLD,

@@ -1,5 +1,4 @@
 # Heatmaps: one job scores one dataset with one model.
-from patch2loc.configuration.method_names import CALIBRATED
 
 
 rule score:
@@ -90,7 +89,7 @@ rule calibrate:
     log:
         RESULTS.log("calibrate/{method}_{modality}_fold{fold}"),
     wildcard_constraints:
-        method=any_of(CALIBRATED),
+        method=any_of(RUN.calibrated),
     conda:
         STATISTICS
     resources:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
-from patch2loc.configuration.check import check_schema
+from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
 from patch2loc.files import remove_partial, storage_message
 

@@ -8,7 +8,7 @@ from edited_modules import forget_modules
 from patch2loc import method_interface
 from patch2loc.configuration import method_registry
 from patch2loc.configuration.check import check_method_settings
-from patch2loc.configuration.method_constants import Unreadable, constant, declared
+from patch2loc.configuration.method_constants import Unreadable, constant, declared_names
 from patch2loc.errors import InputError
 
 TOY = """
@@ -125,4 +125,4 @@ def test_an_error_of_syntax_is_named_with_its_file_and_line(toy):
     with pytest.raises(
         InputError, match=rf"^{toy}/method\.py: line 3: invalid syntax found, Python expected; correct"
     ):
-        declared("toysettings.method", "PRETRAINED")
+        declared_names("toysettings.method", "PRETRAINED")

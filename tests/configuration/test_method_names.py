@@ -1,29 +1,27 @@
 from patch2loc import method_interface
 from patch2loc.configuration import method_registry
 from patch2loc.configuration.method_names import (
-    AS_PUBLISHED,
-    CONTROLS,
-    TRUTH,
-    VARIANTS,
+    base_method,
     competing,
     configured,
-    evaluated,
+    display_name,
     is_as_published,
     is_calibrated,
     is_control,
-    scored_by,
-    shown,
+    needs_truth,
     subfolder,
+    table_rows,
 )
+from patch2loc.configuration.method_registry import AS_PUBLISHED, CONTROLS, VARIANTS
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
-    names = evaluated(["thresh", "patch2loc", "zscore", "mypackage.ae_calibrated"])
+    names = table_rows(["thresh", "patch2loc", "zscore", "mypackage.ae_calibrated"])
     assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore", "mypackage.ae_calibrated"]
     assert [is_calibrated(name) for name in names] == [False, False, True, False, False]
-    methods_of = [scored_by(name) for name in names]
+    methods_of = [base_method(name) for name in names]
     assert methods_of == ["thresh", "patch2loc", "patch2loc", "zscore", "mypackage.ae_calibrated"]
-    assert [shown(name) for name in names] == [
+    assert [display_name(name) for name in names] == [
         "thresh",
         "patch2loc",
         "patch2loc, calibrated",
@@ -33,16 +31,16 @@ def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
 
 
 def test_methods_without_patch2loc_stay_as_they_are():
-    assert evaluated(["zscore"]) == ["zscore"]
+    assert table_rows(["zscore"]) == ["zscore"]
 
 
 def test_a_native_score_follows_its_method_and_is_told_from_it():
-    names = evaluated(["ae", "thresh", "mypackage.ae_as_published"])
+    names = table_rows(["ae", "thresh", "mypackage.ae_as_published"])
     assert names == ["ae", "ae_as_published", "thresh", "mypackage.ae_as_published"]
     assert [is_as_published(name) for name in names] == [False, True, False, False]
-    assert [scored_by(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_as_published"]
+    assert [base_method(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_as_published"]
     assert [subfolder(name) for name in names] == ["", "as_published", "", ""]
-    assert [shown(name) for name in names] == [
+    assert [display_name(name) for name in names] == [
         "ae",
         "ae, as published",
         "thresh",
@@ -60,16 +58,17 @@ def test_native_scores_are_of_the_methods_that_have_them():
 def test_controls_are_methods_and_are_told_from_the_rows_of_the_paper():
     assert set(CONTROLS) <= set(method_registry.METHODS)
     assert [name for name in method_registry.METHODS if is_control(name)] == list(CONTROLS)
-    assert shown("random") == "random, control"
+    assert display_name("random") == "random, control"
     assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_as_published", "mypackage.zscore"]))
-    assert method_interface.needs_lesion(TRUTH)
+    assert method_interface.needs_lesion("oracle")
+    assert [name for name in method_registry.METHODS if needs_truth(name)] == ["oracle"]
     assert competing(["patch2loc", "oracle", "random"]) == ["patch2loc", "random"]
 
 
 def test_all_stands_for_every_method_of_the_package():
-    everything = configured("all", method_registry.METHODS)
+    everything = configured("all")
     assert [name for name in method_registry.METHODS if name not in everything] == list(VARIANTS)
-    assert configured(["patch2loc", "mypackage.own"], method_registry.METHODS) == [
+    assert configured(["patch2loc", "mypackage.own"]) == [
         "patch2loc",
         "mypackage.own",
     ]

@@ -16,9 +16,9 @@ from scans import save_noise_scan
 from torch import nn
 
 from patch2loc.acquire import registry
-from patch2loc.configuration.method_constants import declared
+from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS
-from patch2loc.configuration.prerequisites import WEIGHTS, fallbacks, methods_needed, weights_given
+from patch2loc.configuration.prerequisites import WEIGHTS, available_weights, fallback_note, methods_needed
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_json
@@ -72,21 +72,21 @@ def rows():
 
 def test_what_a_method_asks_for_is_read_without_running_it(toy):
     toy.write_text(TOY + '\nraise RuntimeError("run")\n')
-    assert declared("toyneeds.method", "PRETRAINED") == ("resnet18_imagenet", "vgg19_imagenet")
-    assert declared("toyneeds.method", "NEEDS") == ("patch2loc",)
-    assert declared("thresh", "PRETRAINED") == declared("thresh", "NEEDS") == ()
+    assert declared_names("toyneeds.method", "PRETRAINED") == ("resnet18_imagenet", "vgg19_imagenet")
+    assert declared_names("toyneeds.method", "NEEDS") == ("patch2loc",)
+    assert declared_names("thresh", "PRETRAINED") == declared_names("thresh", "NEEDS") == ()
 
 
 def test_what_is_not_written_out_is_refused(toy):
     for value in ("OTHER", '("a", 1)', '"resnet18_imagenet"', '["resnet18_imagenet"]'):
         toy.write_text(f"PRETRAINED = {value}\n")
         with pytest.raises(InputError, match=r"PRETRAINED = .* found, a tuple of text expected"):
-            declared("toyneeds.method", "PRETRAINED")
+            declared_names("toyneeds.method", "PRETRAINED")
 
 
 def test_every_method_of_the_package_asks_for_what_there_is(rows):
     for name in METHODS:
-        weights_given(name, {}, rows)
+        available_weights(name, {}, rows)
         assert set(methods_needed(name, METHODS)) <= set(METHODS)
 
 
@@ -108,14 +108,14 @@ def test_only_weights_that_are_configured_and_asked_for_are_given(toy, tmp_path,
     file = tmp_path / "weights.pth"
     file.write_bytes(b"1")
     configured = {"resnet18_imagenet": None, "vgg19_imagenet": str(file), "squeezenet1_1_imagenet": str(file)}
-    assert weights_given("toyneeds.method", configured, rows) == {"vgg19_imagenet": str(file)}
-    assert weights_given("thresh", configured, rows) == {}
+    assert available_weights("toyneeds.method", configured, rows) == {"vgg19_imagenet": str(file)}
+    assert available_weights("thresh", configured, rows) == {}
 
 
 def test_weights_that_are_not_there_are_asked_for_with_their_address(toy, tmp_path, rows):
     configured = {"vgg19_imagenet": str(tmp_path / "none.pth")}
     with pytest.raises(InputError) as raised:
-        weights_given("toyneeds.method", configured, rows)
+        available_weights("toyneeds.method", configured, rows)
     for said in (
         f"pretrained.vgg19_imagenet: {tmp_path}/none.pth found",
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
@@ -124,16 +124,16 @@ def test_weights_that_are_not_there_are_asked_for_with_their_address(toy, tmp_pa
         assert said in str(raised.value)
     toy.write_text('PRETRAINED = ("resnet18",)\n')
     with pytest.raises(InputError, match="PRETRAINED names resnet18, one of resnet18_imagenet"):
-        weights_given("toyneeds.method", {}, rows)
+        available_weights("toyneeds.method", {}, rows)
 
 
 def test_fallbacks_are_said(toy):
     methods = ["thresh", "toyneeds.method"]
-    assert fallbacks(methods, {"resnet18_imagenet": "x", "vgg19_imagenet": None}) == (
+    assert fallback_note(methods, {"resnet18_imagenet": "x", "vgg19_imagenet": None}) == (
         "Without weights that they could use, in their fallback: toyneeds.method: vgg19_imagenet."
     )
-    assert fallbacks(methods, {"resnet18_imagenet": "x", "vgg19_imagenet": "y"}) == ""
-    assert fallbacks(["thresh"], {}) == ""
+    assert fallback_note(methods, {"resnet18_imagenet": "x", "vgg19_imagenet": "y"}) == ""
+    assert fallback_note(["thresh"], {}) == ""
 
 
 def test_a_needed_method_has_to_be_configured(toy):

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from patch2loc.configuration.method_names import VARIANTS, scored_by
+from patch2loc.configuration.method_names import base_method
+from patch2loc.configuration.method_registry import VARIANTS
 from patch2loc.figures.cost import cost_figure, cost_table, devices_line, training_seconds
 from patch2loc.figures.curves import DatasetCurves, curves_figure
 from patch2loc.figures.fold_spread import fold_means, folds_figure
@@ -60,7 +61,7 @@ def every_figure(methods, scans):
     }
     title = "Tumors, T2 (simulated)"
     tables = {method: curves(scans, seed) for seed, method in enumerate(methods)}
-    costs = cost_table(by_method, {scored_by(method): [30.0, 40.0] for method in methods})
+    costs = cost_table(by_method, {base_method(method): [30.0, 40.0] for method in methods})
     return {
         "curves": curves_figure([DatasetCurves(title, tables, 0.05)], methods),
         "subjects": subjects_figure([(title, by_method)], methods),

@@ -5,7 +5,8 @@ import yaml
 from repository_paths import ROOT
 from snakemake.utils import validate
 
-from patch2loc.configuration.check import check_configuration, check_paths, check_schema
+from patch2loc.configuration.check import check_configuration, check_paths
+from patch2loc.configuration.schema import check_schema
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))

@@ -17,7 +17,8 @@ from snakemake.utils import validate
 
 from patch2loc import models
 from patch2loc.acquire import sources
-from patch2loc.configuration.check import check_configuration, check_schema
+from patch2loc.configuration.check import check_configuration
+from patch2loc.configuration.schema import check_schema
 from patch2loc.data import splits
 from patch2loc.data.subject_tables import NAME
 from patch2loc.errors import InputError

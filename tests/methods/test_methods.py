@@ -8,6 +8,7 @@ from scans import save_noise_scan
 from patch2loc import method_interface
 from patch2loc.configuration import method_registry, method_settings
 from patch2loc.configuration.check import check_configuration
+from patch2loc.configuration.method_device import device_and_precision
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
@@ -70,7 +71,7 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     write_json(tmp_path / "landmarks.json", landmarks)
     name = "toypackage.method"
     model_path = tmp_path / name / "model.safetensors"
-    settings = method_settings.complete(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
+    settings = method_settings.resolve_settings(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
     fitted = fit_model(
         FitJob(name, "T1", 0, settings, {}, code_hash(name, "patch2loc.train"), "cpu"),
         training=scans[:2],
@@ -132,13 +133,16 @@ def test_every_named_method_has_the_interface(name):
 
 
 def test_settings_are_those_of_the_budget_changed_by_the_configuration(toy):
-    assert method_settings.complete("toypackage.method", {"budget": "smoke"})["factor"] == 1
-    assert method_settings.complete("toypackage.method", {"budget": "paper", "factor": 0.5})["factor"] == 0.5
-    assert method_settings.complete("patch2loc", {"patches": 7}) == {"patches": 7}
+    assert method_settings.resolve_settings("toypackage.method", {"budget": "smoke"})["factor"] == 1
+    assert (
+        method_settings.resolve_settings("toypackage.method", {"budget": "paper", "factor": 0.5})["factor"]
+        == 0.5
+    )
+    assert method_settings.resolve_settings("patch2loc", {"patches": 7}) == {"patches": 7}
     with pytest.raises(
         InputError, match=r"method_settings\.toypackage\.method: fctor found, of factor expected"
     ):
-        method_settings.complete("toypackage.method", {"budget": "paper", "fctor": 0.5})
+        method_settings.resolve_settings("toypackage.method", {"budget": "paper", "fctor": 0.5})
 
 
 def test_settings_of_a_method_that_does_not_run_are_refused():
@@ -161,8 +165,8 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
 def test_methods_from_outside_compute_where_networks_do():
     assert method_registry.runs_network("toypackage.method")
     assert not method_registry.runs_network("thresh_dark")
-    assert method_registry.for_method("thresh_dark", "cuda", "bfloat16", 1) == ("cpu", "float32")
-    assert method_registry.for_method("toypackage.method", "cpu", "float32", 1) == ("cpu", "float32")
+    assert device_and_precision("thresh_dark", "cuda", "bfloat16", 1) == ("cpu", "float32")
+    assert device_and_precision("toypackage.method", "cpu", "float32", 1) == ("cpu", "float32")
 
 
 def test_the_two_signs_of_thresh_rank_voxels_the_other_way_round():

@@ -8,7 +8,7 @@ import pytest
 from scans import located_scans
 
 from patch2loc.configuration.check import check_configuration, training_settings
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import patch_table
 from patch2loc.figures.cost import training_seconds
@@ -256,7 +256,7 @@ def configuration(**changed):
 def settings_of(name, **changed):
     config = configuration(**changed)
     check_configuration(config)
-    return complete(name, training_settings(name, config))
+    return resolve_settings(name, training_settings(name, config))
 
 
 def test_a_line_of_configuration_is_an_ablation():
@@ -270,7 +270,7 @@ def test_a_line_of_configuration_is_an_ablation():
     assert settings_of("patch2loc_robust", **changed) == TRAINING | robust | {"changes": []}
     assert settings_of("patch2loc_multiscale", **changed) == TRAINING | {"sizes": [1, 2]}
     assert settings_of("patch2loc_robust") == TRAINING | robust  # the defaults are left as they are
-    assert settings_of("ae", **changed) == complete("ae", {"budget": "smoke", "steps": 7})
+    assert settings_of("ae", **changed) == resolve_settings("ae", {"budget": "smoke", "steps": 7})
     assert settings_of("zscore") == {}
 
 

@@ -10,7 +10,7 @@ from stand_in_vgg import parameters, stand_in
 
 pytest.importorskip("kornia", reason="kornia is not installed: phanes is not tested here")
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
 from patch2loc.errors import InputError
 from patch2loc.methods import phanes
@@ -87,7 +87,7 @@ def test_an_anomaly_is_the_clipped_share_of_the_residual_times_the_saliency(monk
 
 
 def test_the_paper_budget_is_the_full_networks():
-    chosen = complete("phanes", {"budget": "paper"})
+    chosen = resolve_settings("phanes", {"budget": "paper"})
     names = ("widths", "latent", "painter_widths", "painter_blocks")
     with torch.device("meta"):
         network = Phanes(shape=[128, 128], **{name: chosen[name] for name in names})

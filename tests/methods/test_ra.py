@@ -6,7 +6,7 @@ import torch
 from scans import noise_scan
 from torch import nn
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.methods import ra
 from patch2loc.methods.reconstruction import reversed_autoencoder as module
@@ -44,7 +44,7 @@ def tiny_network():
     ("size", "encoder", "decoder"), [(128, 16_360_896, 13_069_889), (96, 15_443_392, 12_607_553)]
 )
 def test_the_networks_have_the_parameters_of_the_paper(size, encoder, decoder):
-    chosen = complete("ra", {"budget": "paper"})
+    chosen = resolve_settings("ra", {"budget": "paper"})
     with torch.device("meta"):
         network = ReversedAutoencoder((size, size), chosen["widths"], chosen["latent"])
     assert (parameters(network.encoder), parameters(network.decoder)) == (encoder, decoder)
@@ -232,7 +232,7 @@ def test_moved_slices_stay_within_their_ranges():
 
 def fitted(checkpoint=None, **changed):
     scans = [noise_scan(1), noise_scan(2)]
-    settings = complete("ra", {"budget": "smoke", **TINY, **changed}) | REST
+    settings = resolve_settings("ra", {"budget": "smoke", **TINY, **changed}) | REST
     return ra.fit(scans, scans[:1], settings, checkpoint, "cpu")
 
 

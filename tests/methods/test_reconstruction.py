@@ -6,7 +6,7 @@ import torch
 from scans import noise_scan
 from torch import nn
 
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.methods import ae, dae, vae
 from patch2loc.methods.dae import UNet, coarse_noise, learning_rate_share
@@ -215,7 +215,7 @@ def test_the_autoencoders_have_the_parameters_that_their_description_gives(size,
 
 
 def test_the_paper_budget_is_the_full_network():
-    assert complete("ae", {"budget": "paper"})["steps"] == 1600 * 12
+    assert resolve_settings("ae", {"budget": "paper"})["steps"] == 1600 * 12
     for module, expected in ((ae, 1_512_113), (vae, 1_585_969)):
         chosen = module.SETTINGS["paper"]
         network = Autoencoder((96, 96), chosen["widths"], chosen["latent"], variational=module is vae)
@@ -293,7 +293,7 @@ def test_a_method_learns_and_its_state_is_all_that_scoring_needs(module, precisi
     scans = [noise_scan(1), noise_scan(2)]
     name = module.__name__.rpartition(".")[2]
     tiny = {"steps": 30, "batch": 4, "validations": 3, "validation_slices": 8, "learning_rate": 0.01}
-    settings = complete(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
+    settings = resolve_settings(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
     state, history = module.fit(scans, scans[:1], settings, None, "cpu")
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
     volume, mask = scans[0]

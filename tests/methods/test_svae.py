@@ -16,7 +16,9 @@ from patch2loc.methods.reconstruction.slice_pools import ScanPool, slices_of
 from patch2loc.methods.svae import ScanAutoencoder
 
 NETWORK = {"widths": [4, 8], "latent": 8, "layers": 2, "heads": 2, "feedforward": 16, "dropout": 0.1}
-SETTINGS = method_settings.complete("svae", {"budget": "smoke", **NETWORK, "steps": 6, "batch": 2}) | {
+SETTINGS = method_settings.resolve_settings(
+    "svae", {"budget": "smoke", **NETWORK, "steps": 6, "batch": 2}
+) | {
     "learning_rate": 1e-3,
     "validations": 3,
     "validation_slices": 12,

@@ -10,7 +10,13 @@ import yaml
 from scipy.stats import chi2, kstest
 from workflow_runs import TINY, snakemake
 
-from patch2loc.configuration.combinations import SAID, check_combinations, described, left_out_note, possible
+from patch2loc.configuration.combinations import (
+    RULE_NAMES,
+    available_combinations,
+    check_combinations,
+    combinations_note,
+    left_out_note,
+)
 from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
@@ -214,24 +220,28 @@ def test_names_that_cannot_be_are_refused(name, parts, message):
 
 def test_a_combination_whose_methods_do_not_run_is_left_out_and_said():
     more = BOTH | {"third": {"of": ["thresh", "zscore", "patch2loc"], "by": "rank_average"}}
-    assert list(possible(more, ["patch2loc", "thresh", "zscore"])) == ["third"]
+    assert list(available_combinations(more, ["patch2loc", "thresh", "zscore"])) == ["third"]
     note = left_out_note(more, ["patch2loc", "thresh", "zscore"])
     assert note.endswith("not all among `methods`: average needs dae; product needs dae.")
     more |= CALIBRATED
-    assert possible(more, METHODS) == more
-    assert list(possible(more, ["patch2loc", "thresh", "dae"])) == ["average", "product", "fisher"]
+    assert available_combinations(more, METHODS) == more
+    assert list(available_combinations(more, ["patch2loc", "thresh", "dae"])) == [
+        "average",
+        "product",
+        "fisher",
+    ]
     assert left_out_note(CALIBRATED, ["patch2loc", "thresh"]).endswith("fisher needs dae_as_published.")
     assert left_out_note(more, METHODS) == ""
 
 
 def test_tables_are_told_what_a_combination_is_made_of():
-    assert described(BOTH | CALIBRATED) == (
+    assert combinations_note(BOTH | CALIBRATED) == (
         "Combinations, of a voxel's ranks within its scan: average, average of patch2loc and dae; "
         "product, product of patch2loc and dae; "
         "fisher, Fisher's statistic of patch2loc_calibrated and dae_as_published and thresh."
     )
-    assert set(SAID) == set(RULES)
-    assert described({}) == ""
+    assert set(RULE_NAMES) == set(RULES)
+    assert combinations_note({}) == ""
 
 
 @pytest.mark.workflow
@@ -243,7 +253,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     jobs = Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))
-    everything = configured("all", METHODS)
+    everything = configured("all")
     assert jobs["train"] == 2 * len(everything)
     assert jobs["score"] == 4 * len(everything)
     assert (jobs["combine"], jobs["combine_validation"]) == (3 * 4, 3 * 2)

@@ -8,9 +8,9 @@ from safetensors.numpy import save_file
 from scipy import ndimage
 from small_training import CPU, SETTINGS, SHAPE, write_scan
 
-from patch2loc.configuration.method_constants import declared
+from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS
-from patch2loc.configuration.method_settings import complete
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import analyze_patches
@@ -36,7 +36,7 @@ SHORTER = {
 
 def settings_of(name):
     """Settings of a method for a few steps."""
-    own = complete(name, {"budget": "smoke"})
+    own = resolve_settings(name, {"budget": "smoke"})
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 
@@ -53,7 +53,7 @@ def fit(folder, scans, name="patch2loc", code="code"):
         validation=scans[3:4],
         landmarks_path=folder / "landmarks.json",
         checkpoint_folder=folder / name,
-        needed_models={needed: fit(folder, scans, needed) for needed in declared(name, "NEEDS")},
+        needed_models={needed: fit(folder, scans, needed) for needed in declared_names(name, "NEEDS")},
     )
     write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     return folder / name / "model.safetensors"

@@ -2,12 +2,17 @@
 
 import sys
 
+from patch2loc.configuration import method_registry
 from patch2loc.provenance import code
 
 
 def forget_modules(package=None):
-    """Forget what hashes of code know of modules, and a package; a job is a process of its own and starts without."""
+    """Forget what hashes of code and the registry know of modules, and a package.
+
+    A job is a process of its own and starts without.
+    """
     code.module_file.cache_clear()
     code._imported.cache_clear()
+    method_registry.declaration.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]

@@ -225,7 +225,7 @@ def test_a_canceled_job_is_submitted_again_and_asks_for_more(finished):
     _, _, jobs, faults = finished
     first, second = (job for job in jobs if job["Comment"] == faults["canceled"]["Comment"])
     assert first["JobId"] == faults["canceled"]["JobId"]
-    assert (first["JobState"], second["JobState"]) == ("CANCELED", "COMPLETED")
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert (first["TimeLimit"], second["TimeLimit"]) == ("12:00:00", "1-00:00:00")
 
 

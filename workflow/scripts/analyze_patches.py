@@ -3,7 +3,7 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration import method_registry
+    from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
     from patch2loc.evaluate.patch_analysis import analyze_patches
     from patch2loc.files import replacing
@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
 
     given, params = snakemake.input, snakemake.params
     method = snakemake.wildcards.method
-    device, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     table = analyze_patches(load_model(given.model), read_cohort(given.cohort), device, precision)
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

@@ -5,7 +5,7 @@ from itertools import product
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration.method_names import scored_by
+    from patch2loc.configuration.method_names import base_method
     from patch2loc.data.labels import label_of
     from patch2loc.figures.cost import cost_figure, cost_table, devices_line, training_seconds
     from patch2loc.figures.style import save_figure
@@ -16,7 +16,7 @@ with rule_log(snakemake.log[0]):
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     folds = len(params.folds)
     metrics = read_folds(inputs.metrics, product(params.methods, params.datasets), folds)
-    trained_methods = list(dict.fromkeys(map(scored_by, params.methods)))
+    trained_methods = list(dict.fromkeys(map(base_method, params.methods)))
     models = list(product(trained_methods, params.modalities))
     records = read_folds(inputs.models, models, folds, lambda path: read_json(sidecar(path)))
     histories = read_folds(inputs.histories, models, folds)

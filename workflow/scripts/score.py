@@ -3,12 +3,12 @@
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration import method_registry
+    from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
     from patch2loc.score.scoring import score_scans
 
     params = snakemake.params
-    device, precision = method_registry.for_method(
+    device, precision = device_and_precision(
         snakemake.wildcards.method, params.device, params.precision, snakemake.threads
     )
     score_scans(

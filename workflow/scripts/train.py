@@ -5,14 +5,14 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration import method_registry
-    from patch2loc.configuration.method_settings import complete
+    from patch2loc.configuration.method_device import device_and_precision
+    from patch2loc.configuration.method_settings import resolve_settings
     from patch2loc.data.scans import read_cohort
     from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
     method, fold = snakemake.wildcards.method, int(snakemake.wildcards.fold)
-    device, precision = method_registry.for_method(method, params.device, params.precision, snakemake.threads)
+    device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     run_numbers = {
         "patch": params.patch,
         "seed": params.seed + fold,  # so that folds differ by more than their scans
@@ -23,7 +23,7 @@ with rule_log(snakemake.log[0]):
         method=method,
         modality=snakemake.wildcards.modality,
         fold=fold,
-        settings={**complete(method, params.settings), **run_numbers},
+        settings={**resolve_settings(method, params.settings), **run_numbers},
         preprocessing=params.preprocessing,
         code=params.code,
         device=device,

@@ -1,16 +1,109 @@
-"""What a method of lesion detection offers, and how it is loaded by name."""
+"""The interface of methods of lesion detection, and how one is loaded by its name.
 
-from collections.abc import Collection
+A method is a module with two functions, `fit` and `scorer`, as `Method` has them. One that predicts locations (LOCATES)
+has two more, of `LocatingMethod`. Constants declare what else there is to know of it: those that planning and tables
+read are described in `configuration.method_registry`, SETTINGS, OWN_SETTINGS and CHOICES in
+`configuration.method_settings`, PRETRAINED and NEEDS in `configuration.prerequisites`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from types import ModuleType
+from typing import Any, Protocol, cast
 
 import numpy as np
+import pandas as pd
 
 from patch2loc.errors import InputError
 
-Volumes = Collection[tuple[np.ndarray, np.ndarray]]  # training and validation above
+# Standardized scans and their brain masks, one after another, read anew each time they are gone through: (x, y, z)
+# float32, 0 outside the brain, and (x, y, z) boolean.
+Volumes = Collection[tuple[np.ndarray, np.ndarray]]
+# What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
+State = dict[str, Any]
+# Settings of a training by name: the method's own (`configuration.method_settings.resolve_settings`), and of the run:
+# patch (voxels), seed, spacing (mm), precision; for methods that name them, pretrained {name: path or None} and models
+# {method: state}.
+MethodSettings = Mapping[str, Any]
+# Maps of a scan by name, (x, y, z) float32 each, NaN where they were not asked for. "score" is higher where a voxel is
+# more abnormal; "as_published", where there is one, is the score of the method's authors before their post-processing.
+Maps = dict[str, np.ndarray]
+
+
+class Score(Protocol):
+    """Scores one scan."""
+
+    def __call__(self, volume: np.ndarray, mask: np.ndarray, region: np.ndarray, /) -> Maps:
+        """Maps of a scan.
+
+        Args:
+            volume: (x, y, z) float32, standardized, 0 outside the brain.
+            mask: (x, y, z) boolean, the brain.
+            region: (x, y, z) boolean, the voxels to score: the brain and what the median filter reaches around it.
+        """
+
+
+class LesionScore(Protocol):
+    """Scores one scan for a method that needs its lesion (NEEDS_LESION)."""
+
+    def __call__(
+        self, volume: np.ndarray, mask: np.ndarray, region: np.ndarray, lesion: np.ndarray, /
+    ) -> Maps:
+        """Maps of a scan; as `Score`, with the lesion mask, (x, y, z) boolean."""
+
+
+# Predicts the locations of patches: from a scan as the network sees it, (x, y, z) float32, and voxels (n, 3) to means
+# (n, 2), percent, and log-variances (n, 2) of log percent squared.
+Predictor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Method(Protocol):
+    """A module that detects lesions."""
+
+    def fit(
+        self,
+        training: Volumes,
+        validation: Volumes,
+        settings: MethodSettings,
+        checkpoint: Path | None,
+        *,
+        device: str,
+    ) -> tuple[State, pd.DataFrame | None]:
+        """Learn from healthy scans.
+
+        Args:
+            training: Scans to learn from.
+            validation: Scans of other people, to choose by.
+            settings: Settings of the training by name.
+            checkpoint: File to write now and then, and to go on from where it is there; may be ignored.
+            device: "cpu" or "cuda".
+
+        Returns:
+            State, all that scoring needs, and history, a table for history.csv, or None.
+        """
+
+    def scorer(
+        self, state: State, device: str, stride: int = 1, precision: str = "float32"
+    ) -> Score | LesionScore:
+        """Get ready to score scans.
+
+        Args:
+            state: Result of `fit`.
+            device: "cpu" or "cuda".
+            stride: Voxels between those that are scored, where a method can leave some out.
+            precision: "float32" or "bfloat16", of a network.
+        """
+
+
+class LocatingMethod(Method, Protocol):
+    """A module that detects lesions by predicting the locations of patches."""
+
+    def network_input(self, state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """A standardized scan as the network sees it, (x, y, z) float32."""
+
+    def predictor(self, state: State, device: str, precision: str = "float32") -> Predictor:
+        """Get ready to predict locations, for the patch analysis."""
 
 
 def module_name(name: str) -> str:
@@ -18,11 +111,12 @@ def module_name(name: str) -> str:
     return name if "." in name else f"patch2loc.methods.{name}"
 
 
-def method(name: str) -> ModuleType:
+def method(name: str) -> Method:
     """The imported module of a method.
 
-    Raises InputError for a name that is no method of the package, and for a dotted name that cannot be imported, or
-    has no `fit` and `scorer`.
+    Raises:
+        InputError: For a name that is no method of the package, and for a dotted name that cannot be imported, or has
+            no `fit` and `scorer`.
     """
     path = module_name(name)
     try:
@@ -43,7 +137,7 @@ def method(name: str) -> ModuleType:
         raise InputError(
             f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/add-a-method.md"
         )
-    return module
+    return cast(Method, module)
 
 
 def methods_of_the_package() -> list[str]:
@@ -54,5 +148,5 @@ def methods_of_the_package() -> list[str]:
 
 
 def needs_lesion(name: str) -> bool:
-    """Whether a method scores by the lesion mask, which no scan of one's own has."""
-    return getattr(method(name), "NEEDS_LESION", False)
+    """True for controls that need the ground-truth lesion mask, which no scan of one's own has."""
+    return bool(getattr(method(name), "NEEDS_LESION", False))

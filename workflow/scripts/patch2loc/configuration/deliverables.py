@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from patch2loc.configuration.combinations import described
+from patch2loc.configuration.combinations import combinations_note
 from patch2loc.configuration.datasets import Datasets, names_of
 
 PAPERS_ORDER = ("BraTS21", "MSLUB", "ATLAS", "WMH", None)  # published names of lesion datasets
@@ -87,6 +87,6 @@ def protocol(config: Mapping[str, Any], combinations: Mapping[str, Mapping[str, 
         f"{len(config['folds'])} fold(s); network {config['training']['network']}, "
         f"{config['training']['patches']:,} training patches.",
         *notes,
-        described(combinations),
+        combinations_note(combinations),
     )
     return " ".join(sentence for sentence in sentences if sentence)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, TypedDict
 
 from patch2loc.configuration.datasets import ALL
-from patch2loc.configuration.method_names import CALIBRATED
 from patch2loc.configuration.run import Run
 from patch2loc.data.splits import ROLES
 
@@ -93,8 +92,7 @@ def run_jobs(
         "combine_validation", f"Heatmaps of validation scans, {combined}", method=run.combinations, **every
     )
     yield from jobs("analyze_patches", "One row a patch.", method=run.locating, **every)
-    calibrated = [method for method in run.methods if method in CALIBRATED]
-    yield from jobs("calibrate", method=calibrated, **trained)
+    yield from jobs("calibrate", method=run.calibrated, **trained)
     yield from jobs("evaluate", "One row a scan.", method=run.evaluated, dataset=run.labeled, fold=run.folds)
     for name in [*made.table_names, "quality", "subject_lists"]:
         yield from jobs(name)

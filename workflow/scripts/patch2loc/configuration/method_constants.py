@@ -1,7 +1,9 @@
-"""Settings that the modules of methods declare, read without running them: planning needs no torch."""
+"""Constants that the modules of methods declare, read without running them: planning needs no torch."""
 
 import ast
+from functools import lru_cache
 from importlib.util import resolve_name
+from pathlib import Path
 from typing import Any
 
 from patch2loc.errors import InputError
@@ -14,14 +16,55 @@ class Unreadable(Exception):
 
 
 def constant(module: str, name: str, default: Any) -> Any:
-    """What a module's constant is, made of literals and of other constants, imported ones too; without it, default.
+    """Value of a module's constant, made of literals and of other constants, imported ones too.
 
-    Raises Unreadable where this takes more than expressions of such constants: calls of functions, conditions, changes.
+    Args:
+        module: Dotted name of the module.
+        name: Name of the constant.
+        default: Returned for a module without it.
+
+    Raises:
+        Unreadable: Where this takes more than expressions of such constants: calls of functions, conditions, changes.
     """
     try:
         return _value(module, name) if _is_bound(module, name) else default
     except Exception as error:  # whatever the expressions of others do
         raise Unreadable(f"{module}.{name}") from error
+
+
+def is_named(module: str, name: str) -> bool:
+    """True for a constant that a module binds by its name, whatever it imports by a star."""
+    return any(name in _names(statement) for statement in _body(module))
+
+
+def declared_names(method: str, name: str) -> tuple[str, ...]:
+    """A tuple of names, PRETRAINED or NEEDS, that the module of a method writes out; () without it.
+
+    Raises:
+        InputError: For a module that there is not, and for anything but a tuple of text written out.
+    """
+    module = module_name(method)
+    path = module_file(module)
+    if path is None:
+        raise InputError(f"methods: {method} found, no such module; name its folder in PYTHONPATH")
+    for statement in _body(module):
+        match statement:
+            case ast.Assign(targets=[ast.Name(target)], value=value) if target == name:
+                names = _literal(value)
+                if isinstance(names, tuple) and all(isinstance(each, str) for each in names):
+                    return names
+                raise InputError(
+                    f"{path}: {name} = {ast.unparse(value)} found, a tuple of text expected, written out like "
+                    '("one", "two"); write it so'
+                )
+    return ()
+
+
+def _literal(expression: ast.expr) -> object:
+    try:
+        return ast.literal_eval(expression)
+    except ValueError:
+        return None
 
 
 class _Module:
@@ -43,6 +86,12 @@ def _body(module: str) -> list[ast.stmt]:
     path = module_file(module)
     if path is None:
         raise Unreadable(module)
+    return _statements(path, path.read_bytes())
+
+
+@lru_cache(maxsize=128)
+def _statements(path: Path, _content: bytes) -> list[ast.stmt]:
+    """Statements of a file, parsed once for each content."""
     return syntax_tree(path).body
 
 
@@ -58,12 +107,16 @@ def _names(statement: ast.stmt) -> set[str]:
         case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
             return {name}
         case ast.Assign(targets=[ast.Tuple(targets)]) if all(isinstance(each, ast.Name) for each in targets):
-            return {each.id for each in targets}
+            return set(_identifiers(targets))
     parts = list(ast.walk(statement))
     used = {part.id for part in parts if isinstance(part, ast.Name)}
     return used | {
         (part.asname or part.name).partition(".")[0] for part in parts if isinstance(part, ast.alias)
     }
+
+
+def _identifiers(targets: list[ast.expr]) -> list[str]:
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _value(module: str, name: str) -> Any:
@@ -76,42 +129,20 @@ def _value(module: str, name: str) -> Any:
                 if name == (alias.asname or alias.name.partition(".")[0])
             )
         case [ast.ImportFrom(source, names, level)]:
-            is_package = module_file(module).name == "__init__.py"
+            path = module_file(module)
+            is_package = path is not None and path.name == "__init__.py"
             package = module if is_package else module.rpartition(".")[0]
             original = next(alias.name for alias in names if name == (alias.asname or alias.name))
             return getattr(_Module(resolve_name("." * level + (source or ""), package)), original)
         case [ast.Assign([ast.Name()], value) | ast.AnnAssign(value=ast.expr() as value)]:
             return _evaluated(module, value)
         case [ast.Assign([ast.Tuple(targets)], ast.Tuple(values))] if len(targets) == len(values):
-            return _evaluated(module, values[[target.id for target in targets].index(name)])
+            return _evaluated(module, values[_identifiers(targets).index(name)])
     raise Unreadable(f"{module}.{name}")
 
 
 def _evaluated(module: str, expression: ast.expr) -> Any:
     """The value of an expression that knows the module's constants, and no function."""
     used = {part.id for part in ast.walk(expression) if isinstance(part, ast.Name)}
-    known = {name: _value(module, name) for name in used if _is_bound(module, name)}
-    return eval(compile(ast.Expression(expression), module, "eval"), {"__builtins__": {}} | known)
-
-
-def declared(method: str, constant: str) -> tuple[str, ...]:
-    """A tuple of names, PRETRAINED or NEEDS, that the module of a method writes out; () without it.
-
-    Raises InputError when it is anything but text written out.
-    """
-    path = module_file(module_name(method))
-    if path is None:
-        raise InputError(f"methods: {method} found, no such module; name its folder in PYTHONPATH")
-    for node in syntax_tree(path).body:
-        if isinstance(node, ast.Assign) and constant in [ast.unparse(target) for target in node.targets]:
-            try:
-                names = ast.literal_eval(node.value)
-            except ValueError:
-                names = None
-            if isinstance(names, tuple) and all(isinstance(name, str) for name in names):
-                return names
-            raise InputError(
-                f"{path}: {constant} = {ast.unparse(node.value)} found, a tuple of text expected, written out like "
-                '("one", "two"); write it so'
-            )
-    return ()
+    constants = {name: _value(module, name) for name in used if _is_bound(module, name)}
+    return eval(compile(ast.Expression(expression), module, "eval"), {"__builtins__": {}} | constants)

@@ -1,73 +1,81 @@
-"""Names of methods: as they are configured, as they are evaluated, as they are shown."""
+"""Names of methods: as they are configured, as rows of tables, as they are displayed.
+
+A method has a row of its name, and a second one where it is CALIBRATED or has its authors' post-processing
+(AS_PUBLISHED): "patch2loc_calibrated", "ae_as_published".
+"""
 
 from collections.abc import Sequence
 
-# Patch2Loc done otherwise, not in the paper.
-VARIANTS = ("patch2loc_robust", "patch2loc_multiscale", "patch2loc_unpadded", "patch2loc_robust_unpadded")
-# Methods whose score is evaluated twice: as it is, and calibrated, or with the post-processing of their authors.
-CALIBRATED = ("patch2loc", *VARIANTS)
-AS_PUBLISHED = ("ae", "vae", "svae", "dae", "fae", "fae_patch2loc", "ra", "phanes", "ddpm", "pddpm", "cddpm")
-SUFFIX, AS_PUBLISHED_SUFFIX = "_calibrated", "_as_published"
-# Built from an abstract alone: a row of the same name in another table is another network.
-REDESIGNED = ("svae",)
-# Simple scores that others must beat to claim anything; no rows of the paper.
-CONTROLS = ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
-# The control that is given the truth: it has rows, and no method is held against it.
-TRUTH = "oracle"
+from patch2loc.configuration.method_registry import METHODS, declaration
+
+CALIBRATED_SUFFIX, AS_PUBLISHED_SUFFIX = "_calibrated", "_as_published"
 ALL = "all"  # instead of a list: every method of the package but the variants
 
 
-def configured(methods: Sequence[str] | str, known: Sequence[str]) -> list[str]:
-    """The methods that the configuration's key `methods` names.  known: every method of the package."""
-    return [name for name in known if name not in VARIANTS] if methods == ALL else list(methods)
+def configured(methods: Sequence[str] | str) -> list[str]:
+    """The methods that the configuration's key `methods` names."""
+    if methods == ALL:
+        return [name for name in METHODS if declaration(name).role != "variant"]
+    return list(methods)
 
 
-def evaluated(methods: Sequence[str]) -> list[str]:
-    """The configured methods, each of CALIBRATED and AS_PUBLISHED followed by the name of its second score."""
-    suffixes = {name: SUFFIX for name in CALIBRATED} | {name: AS_PUBLISHED_SUFFIX for name in AS_PUBLISHED}
-    both = [[name, f"{name}{suffixes[name]}"] if name in suffixes else [name] for name in methods]
-    return [name for names in both for name in names]
+def table_rows(methods: Sequence[str]) -> list[str]:
+    """The rows of configured methods, each followed by its second ones."""
+    return [row for method in methods for row in (method, *_second_rows(method))]
 
 
-def is_calibrated(name: str) -> bool:
-    """Whether an evaluated method is a calibrated score."""
-    return name in [f"{method}{SUFFIX}" for method in CALIBRATED]
+def _second_rows(method: str) -> list[str]:
+    declared = declaration(method)
+    suffixes = {CALIBRATED_SUFFIX: declared.calibrated, AS_PUBLISHED_SUFFIX: declared.as_published}
+    return [f"{method}{suffix}" for suffix, declares in suffixes.items() if declares]
 
 
-def is_as_published(name: str) -> bool:
-    """Whether an evaluated method is a score with the post-processing of its authors."""
-    return name in [f"{method}{AS_PUBLISHED_SUFFIX}" for method in AS_PUBLISHED]
+def is_calibrated(row: str) -> bool:
+    """True for a row of a calibrated score."""
+    return row.endswith(CALIBRATED_SUFFIX) and declaration(row.removesuffix(CALIBRATED_SUFFIX)).calibrated
 
 
-def scored_by(name: str) -> str:
-    """The configured method whose heatmaps are those of an evaluated method."""
-    if is_as_published(name):
-        return name.removesuffix(AS_PUBLISHED_SUFFIX)
-    return name.removesuffix(SUFFIX) if is_calibrated(name) else name
+def is_as_published(row: str) -> bool:
+    """True for a row with the post-processing of the method's authors."""
+    return (
+        row.endswith(AS_PUBLISHED_SUFFIX) and declaration(row.removesuffix(AS_PUBLISHED_SUFFIX)).as_published
+    )
 
 
-def subfolder(name: str) -> str:
-    """Where in a folder of the method's heatmaps those of an evaluated method are; "" for the folder itself."""
-    return "as_published" if is_as_published(name) else ""
+def base_method(row: str) -> str:
+    """The configured method whose heatmaps are those of a row."""
+    if is_as_published(row):
+        return row.removesuffix(AS_PUBLISHED_SUFFIX)
+    return row.removesuffix(CALIBRATED_SUFFIX) if is_calibrated(row) else row
 
 
-def is_control(name: str) -> bool:
-    """Whether an evaluated method is a control."""
-    return name in CONTROLS
+def subfolder(row: str) -> str:
+    """Folder of a row's heatmaps within those of its method; "" for the folder itself."""
+    return "as_published" if is_as_published(row) else ""
 
 
-def competing(names: Sequence[str]) -> list[str]:
-    """The evaluated methods that are compared with each other: all but the one that is given the truth."""
-    return [name for name in names if name != TRUTH]
+def is_control(row: str) -> bool:
+    """True for a row of a control."""
+    return declaration(base_method(row)).role == "control"
 
 
-def shown(name: str) -> str:
-    """An evaluated method in a table: "patch2loc, calibrated", "svae, re-design, as published", "zscore, control"."""
-    method = scored_by(name)
-    words = {
-        "re-design": method in REDESIGNED,
-        "as published": is_as_published(name),
-        "calibrated": is_calibrated(name),
-        "control": is_control(name),
+def needs_truth(row: str) -> bool:
+    """True for a row of a method that is given the lesions: it has rows, and no method is held against it."""
+    return declaration(base_method(row)).needs_lesion
+
+
+def competing(rows: Sequence[str]) -> list[str]:
+    """The rows that are compared with each other: all but those of methods that are given the lesions."""
+    return [row for row in rows if not needs_truth(row)]
+
+
+def display_name(row: str) -> str:
+    """A row as tables show it: "patch2loc, calibrated", "svae, re-design, as published", "zscore, control"."""
+    declared = declaration(base_method(row))
+    remarks = {
+        "re-design": declared.redesigned,
+        "as published": is_as_published(row),
+        "calibrated": is_calibrated(row),
+        "control": is_control(row),
     }
-    return ", ".join([method, *(word for word, so in words.items() if so)])
+    return ", ".join([declared.title, *(remark for remark, applies in remarks.items() if applies)])

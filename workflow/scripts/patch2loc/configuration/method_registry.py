@@ -1,57 +1,124 @@
-"""Methods of the package: which there are, which run a network, which predict locations."""
+"""The methods there are, and what each declares of itself, read from their modules without running them.
 
-from typing import Literal
+A method's module says what it is in constants that are written out; the registry, the check of names in a
+configuration, titles, colors and rows of tables follow from these. One from outside the package ("mypackage.method")
+may declare the same.
 
-from patch2loc.configuration.method_names import CONTROLS, VARIANTS
-from patch2loc.engine.device import Device, Precision, select_device, select_precision
+    ROLE = "control"      its place among the others, of `Role`; an addition where nothing is said
+    ORDER = 210           its place in tables; those of the package that say nothing are last
+    TITLE = "Distance"    what tables and figures call it; its name where nothing is said
+    LOCATES = True        it predicts locations: trained by the configuration's `training`, seen by the patch analysis
+    NETWORK = True        it runs a network: on a GPU where there is one, with several threads, by the budget;
+                          a method from outside that says nothing may
+    NEEDS_LESION = True   it is given the lesion mask, and compared with no other method
+    CALIBRATED = True     it has a second row: its score calibrated by healthy scans
+    AS_PUBLISHED = {...}  it has a second row: with the post-processing of its authors
+    REDESIGNED = True     built from an abstract alone: a row of the same name in another table is another network
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeVar, get_args
+
+from patch2loc.configuration.method_constants import Unreadable, constant, is_named
+from patch2loc.errors import InputError
+from patch2loc.method_interface import methods_of_the_package, module_name
+from patch2loc.provenance.code import module_file
+
+# Row of the paper's Table 1; compared beside these, not in the paper; Patch2Loc done otherwise, not in the paper;
+# a simple score that others must beat to claim anything.
+Role = Literal["table1", "addition", "variant", "control"]
+Value = TypeVar("Value")
+KINDS = {str: "text", bool: "True or False", float: "a number"}
 
 
-def for_method(
-    method: str,
-    device: Device | Literal["auto"],
-    precision: Precision | Literal["auto"],
-    threads: int,
-) -> tuple[Device, Precision]:
-    """Select device and precision for a method; one without a network computes on the processor in float32."""
-    if not runs_network(method):
-        return "cpu", "float32"
-    selected = select_device(device, threads)
-    return selected, select_precision(precision, selected)
+@dataclass(frozen=True)
+class Declaration:
+    """What a method declares of itself; the constants of its module, in the words of this module's docstring."""
+
+    name: str
+    title: str
+    role: Role = "addition"
+    order: float = math.inf
+    locates: bool = False
+    network: bool = False
+    needs_lesion: bool = False
+    calibrated: bool = False
+    as_published: bool = False
+    redesigned: bool = False
 
 
-METHODS = (
-    "patch2loc",
-    "patch2loc_robust",
-    "patch2loc_multiscale",
-    "patch2loc_unpadded",
-    "patch2loc_robust_unpadded",
-    "thresh",
-    "thresh_dark",
-    "ae",
-    "vae",
-    "svae",
-    "dae",
-    "fae",
-    "fae_patch2loc",
-    "ra",
-    "phanes",
-    "ddpm",
-    "pddpm",
-    "cddpm",
-    "zscore",
-    "zscore_bright",
-    "zscore_dark",
-    "asymmetry",
-    "random",
-    "oracle",
-)
-# Methods that run a network: on a GPU where there is one, with several threads, by the config's budget.
-NETWORKS = tuple(name for name in METHODS if name not in ("thresh", "thresh_dark", *CONTROLS))
-# Methods that predict locations: trained by the configuration's `training`, and seen by the patch analysis.
-LOCATING = ("patch2loc", *VARIANTS)
+@cache
+def declaration(name: str) -> Declaration:
+    """What a method of the package, or a module from outside, declares; the defaults for any other name.
+
+    Raises InputError, naming the file and the constant, for a value that is of another kind or not written out.
+    """
+    module = module_name(name)
+    outside = "." in name
+    if module_file(module) is None:
+        return Declaration(name, title=name, network=outside)
+    role = _declared(module, "ROLE", "addition")
+    if role not in get_args(Role):
+        raise InputError(
+            f"{module_file(module)}: ROLE = {role!r} found, one of {', '.join(get_args(Role))} expected; correct it"
+        )
+    return Declaration(
+        name=name,
+        title=_declared(module, "TITLE", name),
+        role=role,
+        order=_declared(module, "ORDER", math.inf),
+        locates=_declared(module, "LOCATES", False),
+        network=_declared(module, "NETWORK", outside),
+        needs_lesion=_declared(module, "NEEDS_LESION", False),
+        calibrated=_declared(module, "CALIBRATED", False),
+        as_published=is_named(module, "AS_PUBLISHED"),
+        redesigned=_declared(module, "REDESIGNED", False),
+    )
+
+
+def _declared(module: str, name: str, default: Value) -> Value:
+    """A constant of a module, of the kind of its default."""
+    if not is_named(module, name):
+        return default
+    kind = type(default)
+    try:
+        value = constant(module, name, default)
+    except Unreadable as error:
+        raise InputError(
+            f"{module_file(module)}: {name} found, which cannot be read without running the module, "
+            f"{KINDS[kind]} expected, written out; write it so"
+        ) from error
+    if isinstance(value, bool) != (kind is bool) or not isinstance(
+        value, (int, float) if kind is float else kind
+    ):
+        raise InputError(
+            f"{module_file(module)}: {name} = {value!r} found, {KINDS[kind]} expected; correct it"
+        )
+    return value
+
+
+def _in_order(name: str) -> tuple[float, str]:
+    return declaration(name).order, name
+
+
+# Methods of the package, as tables list them.
+METHODS = tuple(sorted(methods_of_the_package(), key=_in_order))
+VARIANTS = tuple(name for name in METHODS if declaration(name).role == "variant")
+CONTROLS = tuple(name for name in METHODS if declaration(name).role == "control")
+NETWORKS = tuple(name for name in METHODS if declaration(name).network)
+LOCATING = tuple(name for name in METHODS if declaration(name).locates)
+CALIBRATED = tuple(name for name in METHODS if declaration(name).calibrated)
+AS_PUBLISHED = tuple(name for name in METHODS if declaration(name).as_published)
 BUDGETS = ("smoke", "short", "paper")
 
 
+def locates(name: str) -> bool:
+    """True for a method that predicts locations, of the package or from outside."""
+    return declaration(name).locates
+
+
 def runs_network(name: str) -> bool:
-    """Whether a method computes where networks do; a method from outside may."""
-    return name in NETWORKS or "." in name
+    """True for a method that computes where networks do."""
+    return declaration(name).network

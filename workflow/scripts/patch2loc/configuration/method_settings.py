@@ -1,14 +1,38 @@
-"""What the configuration's `method_settings` may say of a method: names, kinds of values, choices."""
+"""Settings of methods: those of their modules, changed by the configuration's `method_settings`."""
 
 from collections.abc import Collection, Mapping
-from types import ModuleType
 from typing import Any
 
-from patch2loc.configuration.method_registry import LOCATING
+from patch2loc.configuration.method_registry import locates
 from patch2loc.errors import InputError
-from patch2loc.method_interface import method
+from patch2loc.method_interface import Method, method
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+
+
+def resolve_settings(name: str, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a method is trained by: its module's, changed by the configured ones.
+
+    Args:
+        name: The method's.
+        configured: Result of `check.training_settings`. {"budget": "smoke" | "short" | "paper", ...single settings}
+            changes the module's SETTINGS of this budget; without a budget, or for a module without SETTINGS, it is
+            returned as it is. For a method that predicts locations, settings of the training, returned as they are,
+            and under "own" single ones that change its OWN_SETTINGS.
+
+    Raises:
+        InputError: For settings that the method does not have, and for values of another kind.
+    """
+    module = method(name)
+    if locates(name):
+        training = {key: value for key, value in configured.items() if key != "own"}
+        own_settings = getattr(module, "OWN_SETTINGS", {})
+        return training | _changed(name, module, own_settings, configured.get("own", {}))
+    budgets = getattr(module, "SETTINGS", None)
+    if budgets is None or "budget" not in configured:
+        return dict(configured)
+    changes = {key: value for key, value in configured.items() if key != "budget"}
+    return {"budget": configured["budget"], **_changed(name, module, budgets[configured["budget"]], changes)}
 
 
 def check_changes(
@@ -17,10 +41,17 @@ def check_changes(
     changes: Mapping[str, Any],
     choices: Mapping[str, Collection[Any]],
 ) -> None:
-    """Raise InputError for changes of what a method does not have, and for values that cannot replace its own.
+    """Hold changes of a method's settings against these.
 
-    settings: the method's own.  changes: those of the configuration.  choices: {setting: values that it may have, or
-    that its list may hold}.
+    Args:
+        name: The method's, for messages.
+        settings: The method's own.
+        changes: The configured ones.
+        choices: {setting: values that it may have, or that its list may hold}.
+
+    Raises:
+        InputError: For a change of a setting that the method does not have, and for a value that cannot replace its
+            own.
     """
     unknown = sorted(map(str, set(changes) - set(settings)))
     if unknown:
@@ -37,8 +68,8 @@ def check_changes(
                 f"method_settings.{name}.{key}: {value!r} found, {_expected(settings[key])} expected"
                 f"{_as_text(value, settings[key])}; correct it"
             )
-        given = value if isinstance(value, (list, tuple)) else [value]
-        wrong = [str(each) for each in given if key in choices and each not in choices[key]]
+        values = value if isinstance(value, (list, tuple)) else [value]
+        wrong = [str(each) for each in values if key in choices and each not in choices[key]]
         if wrong:
             raise InputError(
                 f"method_settings.{name}.{key}: {', '.join(wrong)} found, of {', '.join(map(str, choices[key]))} "
@@ -46,8 +77,16 @@ def check_changes(
             )
 
 
+def _changed(
+    name: str, module: Method, settings: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a method, single ones changed; InputError for a change that it cannot take."""
+    check_changes(name, settings, changes, getattr(module, "CHOICES", {}))
+    return {**settings, **changes}
+
+
 def _fits(value: Any, default: Any, whole: bool) -> bool:
-    """Whether a value is of the kind of another one.  whole: whether 2.5 cannot stand for 2."""
+    """True for a value of the kind of another one.  whole: 2.5 cannot stand for 2."""
     if default is None:
         return True
     if isinstance(default, (list, tuple)):
@@ -63,8 +102,8 @@ def _fits(value: Any, default: Any, whole: bool) -> bool:
 
 def _expected(default: Any) -> str:
     kind = list if isinstance(default, tuple) else type(default)
-    said = KINDS.get(kind, "a mapping")
-    return said if kind in (bool, str) else f"{said} such as {default}"
+    words = KINDS.get(kind, "a mapping")
+    return words if kind in (bool, str) else f"{words} such as {default}"
 
 
 def _as_text(value: Any, default: Any) -> str:
@@ -74,30 +113,3 @@ def _as_text(value: Any, default: Any) -> str:
     except ValueError:
         return ""
     return " (YAML takes 1e-4 for text; 1.0e-4 is a number)"
-
-
-def complete(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a method: those of its budget, changed by the given ones.
-
-    given: {"budget": "smoke" | "short" | "paper", ...single settings}; without a budget, or for a method without
-    SETTINGS, as they are.  For a method of LOCATING: those of the training, and under "own" the single ones that
-    change its OWN_SETTINGS.  Raises InputError for settings that the method does not have, and for values of another
-    kind.
-    """
-    module = method(name)
-    if name in LOCATING:
-        training = {key: value for key, value in given.items() if key != "own"}
-        return training | _changed(name, module, getattr(module, "OWN_SETTINGS", {}), given.get("own", {}))
-    budgets = getattr(module, "SETTINGS", None)
-    if budgets is None or "budget" not in given:
-        return dict(given)
-    changes = {key: value for key, value in given.items() if key != "budget"}
-    return {"budget": given["budget"], **_changed(name, module, budgets[given["budget"]], changes)}
-
-
-def _changed(
-    name: str, module: ModuleType, settings: Mapping[str, Any], changes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of a method, single ones changed; InputError for a change that it cannot take."""
-    check_changes(name, settings, changes, getattr(module, "CHOICES", {}))
-    return {**settings, **changes}

@@ -10,8 +10,8 @@ import pandas as pd
 
 from patch2loc.acquire import registry, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
-from patch2loc.configuration.method_constants import declared
-from patch2loc.configuration.prerequisites import WEIGHTS, weights_given
+from patch2loc.configuration.method_constants import declared_names
+from patch2loc.configuration.prerequisites import WEIGHTS, available_weights
 from patch2loc.errors import InputError
 
 DOWNLOADED = ("file", "url", "bytes", "checksum", "fetch")  # columns of the registry that a download takes
@@ -74,7 +74,7 @@ class NeededData:
 
     def usable_weights(self, methods: Iterable[str]) -> list[str]:
         """Names of the weights from elsewhere that methods can use."""
-        usable = {name for method in methods for name in declared(method, "PRETRAINED")}
+        usable = {name for method in methods for name in declared_names(method, "PRETRAINED")}
         return [name for name in WEIGHTS if name in usable]
 
     @cached_property
@@ -89,4 +89,4 @@ class NeededData:
     def _read_published_weights(self, method: str) -> dict[str, Mapping[str, str]]:
         rows = self.registry.set_index("dataset", drop=False).loc[list(WEIGHTS), ["file", "url", "checksum"]]
         by_name = rows.to_dict("index")
-        return {name: by_name[name] for name in weights_given(method, self.pretrained, by_name)}
+        return {name: by_name[name] for name in available_weights(method, self.pretrained, by_name)}

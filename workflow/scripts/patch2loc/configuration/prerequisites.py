@@ -1,4 +1,4 @@
-"""What the training of a method takes beside scans: weights from elsewhere, models of other methods.
+"""Prerequisites of a method's training beside scans: weights from elsewhere, models of other methods.
 
 A method's module names them in two tuples, written out, since they are read without running the module (planning
 needs no torch):
@@ -9,22 +9,27 @@ needs no torch):
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from patch2loc.configuration.method_constants import declared
+from patch2loc.configuration.method_constants import declared_names
 from patch2loc.errors import InputError
 
 WEIGHTS = ("resnet18_imagenet", "vgg19_imagenet", "squeezenet1_1_imagenet")  # also names in the registry
 
 
-def weights_given(
-    method: str, configured: Mapping[str, str | None], published: Mapping[str, Mapping[str, str]]
+def available_weights(
+    method: str, configured: Mapping[str, str | None], registry_rows: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
     """Files of the weights that a method can use and the configuration has: {name: path}.
 
-    configured: {name: path or None}, the configuration's `pretrained`.  published: rows of the registry by name.
-    Raises InputError for a name that there is not, and for a file that is not there.
+    Args:
+        method: Its name.
+        configured: The configuration's `pretrained`, {name: path or None}.
+        registry_rows: Rows of the registry, with file and url, by the name of the weights.
+
+    Raises:
+        InputError: For the name of weights that there are not, and for a file that is not there.
     """
-    found = {}
-    for name in declared(method, "PRETRAINED"):
+    paths = {}
+    for name in declared_names(method, "PRETRAINED"):
         if name not in WEIGHTS:
             raise InputError(
                 f"methods.{method}: PRETRAINED names {name}, one of {', '.join(WEIGHTS)} expected; correct it"
@@ -33,35 +38,34 @@ def weights_given(
         if path is None:
             continue
         if not Path(path).is_file():
-            row = published[name]
+            row = registry_rows[name]
             raise InputError(
                 f"pretrained.{name}: {path} found, which is no file, the weights {row['file']} expected; get them "
                 f"from {row['url']} (`snakemake --cores 1 pretrained` does it), or leave the key out: {method} then "
                 "runs without them, and says so"
             )
-        found[name] = str(path)
-    return found
+        paths[name] = str(path)
+    return paths
 
 
-def fallbacks(methods: Sequence[str], configured: Mapping[str, str | None]) -> str:
+def fallback_note(methods: Sequence[str], configured: Mapping[str, str | None]) -> str:
     """A sentence on the methods that run without weights that they could use, for tables; "" when none does.
 
-    configured: {name: path or None}, the configuration's `pretrained`.
+    Args:
+        methods: Names of the methods that run.
+        configured: The configuration's `pretrained`, {name: path or None}.
     """
-    without = {
-        method: [name for name in declared(method, "PRETRAINED") if configured.get(name) is None]
+    absent = {
+        method: [name for name in declared_names(method, "PRETRAINED") if configured.get(name) is None]
         for method in methods
     }
-    found = "; ".join(f"{method}: {', '.join(names)}" for method, names in without.items() if names)
-    return f"Without weights that they could use, in their fallback: {found}." if found else ""
+    without = "; ".join(f"{method}: {', '.join(names)}" for method, names in absent.items() if names)
+    return f"Without weights that they could use, in their fallback: {without}." if without else ""
 
 
 def methods_needed(method: str, configured: Sequence[str]) -> tuple[str, ...]:
-    """Methods whose models the training of a method takes.
-
-    configured: the methods of the run.  Raises InputError when one is not among them.
-    """
-    needed = declared(method, "NEEDS")
+    """Methods whose models the training of a method takes; InputError when one is not among the configured."""
+    needed = declared_names(method, "NEEDS")
     absent = [name for name in needed if name not in configured]
     if absent:
         raise InputError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from patch2loc.configuration.check import check_configuration, check_paths
-from patch2loc.configuration.combinations import check_combinations, possible
+from patch2loc.configuration.combinations import available_combinations, check_combinations
 from patch2loc.configuration.datasets import (
     PlannedDataset,
     names_of,
@@ -20,10 +20,10 @@ from patch2loc.configuration.datasets import (
     stop_for_trained_scans,
 )
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
-from patch2loc.configuration.method_names import evaluated, is_calibrated, scored_by
-from patch2loc.configuration.method_registry import LOCATING
+from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
+from patch2loc.configuration.method_registry import declaration, locates
 from patch2loc.configuration.needed_data import NeededData
-from patch2loc.configuration.prerequisites import fallbacks, methods_needed
+from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.data.results import Fold, Results
 
 ICBM152 = (
@@ -68,12 +68,17 @@ class Run:
     @cached_property
     def combinations(self) -> dict[str, Mapping[str, Any]]:
         """The combinations whose parts are all of methods of the run."""
-        return possible(self.config["combinations"], self.methods)
+        return available_combinations(self.config["combinations"], self.methods)
 
     @property
     def locating(self) -> list[str]:
         """The methods that predict locations."""
-        return [name for name in self.methods if name in LOCATING]
+        return [name for name in self.methods if locates(name)]
+
+    @property
+    def calibrated(self) -> list[str]:
+        """The methods whose score is also evaluated calibrated."""
+        return [name for name in self.methods if declaration(name).calibrated]
 
     @property
     def scored(self) -> list[str]:
@@ -83,7 +88,7 @@ class Run:
     @property
     def evaluated(self) -> list[str]:
         """What is evaluated: scores, some also calibrated, some with the post-processing of their authors."""
-        return evaluated(self.scored)
+        return table_rows(self.scored)
 
     @property
     def labeled(self) -> list[str]:
@@ -123,7 +128,7 @@ class Run:
     @cached_property
     def protocol(self) -> str:
         """How the numbers of its tables were computed."""
-        without_weights = fallbacks(self.methods, self.config["pretrained"])
+        without_weights = fallback_note(self.methods, self.config["pretrained"])
         return protocol(self.config, self.combinations, self.overlap_notes, without_weights)
 
     @property
@@ -182,7 +187,7 @@ class Run:
 
     def models_behind(self, method: str, dataset: str, fold: Fold) -> list[str]:
         """The models that made the heatmaps of an evaluated method: of a combination, those of its parts."""
-        parts = map(scored_by, self.parts(scored_by(method)))
+        parts = map(base_method, self.parts(base_method(method)))
         return [self.model(part, dataset, fold) for part in parts]
 
     def parts(self, method: str) -> list[str]:
@@ -191,11 +196,11 @@ class Run:
 
     def heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of a dataset's test scans by an evaluated method."""
-        return self.results.heatmaps(scored_by(method), dataset, fold)
+        return self.results.heatmaps(base_method(method), dataset, fold)
 
     def validation_heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of a dataset's validation scans by an evaluated method."""
-        return self.results.validation_heatmaps(scored_by(method), dataset, fold)
+        return self.results.validation_heatmaps(base_method(method), dataset, fold)
 
     def healthy_heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of the healthy test scans that go with a dataset."""
@@ -219,7 +224,7 @@ class Run:
 
     def calibration(self, method: str, dataset: str, fold: Fold) -> str:
         """The calibration that an evaluated method's heatmaps of a dataset are seen through."""
-        return self.results.calibration(scored_by(method), self.datasets[dataset].modality, fold)
+        return self.results.calibration(base_method(method), self.datasets[dataset].modality, fold)
 
     def calibrations_of_parts(self, method: str, dataset: str, fold: Fold) -> list[str]:
         """What the calibrated parts of a combination are seen through, in turn."""

@@ -1,7 +1,7 @@
 """Patch analysis: predictions for non-overlapping patches, and the share of lesion in each (paper, section 5.2)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read_mask
 from patch2loc.engine.device import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
-from patch2loc.method_interface import method
+from patch2loc.method_interface import LocatingMethod, method
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
@@ -78,13 +78,13 @@ def analyze_patches(
         device: of the network.
         precision: of its encoder.
     """
-    state, module = model["state"], method(model["method"])
+    state, module = model["state"], cast(LocatingMethod, method(model["method"]))
     predict = module.predictor(state, device, precision)
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
         lesion = read_mask(scan.lesion)
-        network_input = module.as_seen(state, volume, mask)
+        network_input = module.network_input(state, volume, mask)
         table = patch_table(network_input, mask, lesion, patch=state["patch"], predict=predict)
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from patch2loc.configuration.method_names import scored_by
+from patch2loc.configuration.method_names import base_method
 from patch2loc.figures.method_styles import (
     MethodStyle,
     marker_handle,
@@ -79,7 +79,7 @@ def cost_table(
             {
                 "method": method,
                 **{key: auprc[key] for key in ("mean", "ci_low", "ci_high")},
-                "training_seconds": float(np.mean(training[scored_by(method)])),
+                "training_seconds": float(np.mean(training[base_method(method)])),
                 "scoring_seconds": float(np.mean([fold["seconds"].mean() for fold in folds])),
             }
         )

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, dataset_heading
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 from patch2loc.tables.domain_shift import FAR
@@ -89,4 +89,4 @@ def _row_label(key: tuple[Hashable, ...], scans: int, datasets: Datasets, with_m
     if site:
         info["title"] = f"{info['title']}, {site}"
     label = dataset_heading(dataset, {dataset: info}, scans)
-    return f"{label}, {shown(method)}" if with_method else label
+    return f"{label}, {display_name(method)}" if with_method else label

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.slices import OUTSIDE, brain_frame
 from patch2loc.figures.style import (
     COLOR_MAP,
@@ -82,7 +82,7 @@ def method_maps_figure(
             show_slice(panel, scores, cmap=colors, vmin=low, vmax=max(high, low + 1e-6))
         title = textwrap.fill(scan.title, TITLE_WIDTH)
         column[0].set_title(f"{title}\n{scan.subject}\nslice z {scan.z}", fontsize=6)
-    for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(shown, methods)], strict=True):
+    for panel, name in zip(panels[:, 0], ["scan", "ground truth", *map(display_name, methods)], strict=True):
         panel.set_ylabel(row_label(name), rotation=0, ha="right", va="center", fontsize=6)
     figure.supxlabel(textwrap.fill(ORIENTATION, 22 * len(scans) + 12), fontsize=5.5)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.style import PAGE_WIDTH, RC
 
 EMPHASIZED = "patch2loc"
@@ -37,7 +37,7 @@ def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     """The style of every evaluated method, by its place in the list; Patch2Loc is drawn larger, behind the others."""
     return {
         method: MethodStyle(
-            shown(method),
+            display_name(method),
             COLORS[place % len(COLORS)],
             LINES[place % len(LINES)],
             MARKERS[place % len(MARKERS)],

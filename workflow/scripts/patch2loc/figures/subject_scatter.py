@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.figures.method_styles import (
     EMPHASIZED,
     MethodStyle,
@@ -125,7 +125,7 @@ def _subtitle(points_by_method: Mapping[str, pd.DataFrame], measure: str) -> str
     text = f"{count} scan{'s' if count != 1 else ''} with lesion"
     points = points_by_method.get(EMPHASIZED)
     rho = float("nan") if points is None else rank_correlation(points, measure)
-    return text if np.isnan(rho) else f"{text}; {shown(EMPHASIZED)}: ρ = {rho:.2f}"
+    return text if np.isnan(rho) else f"{text}; {display_name(EMPHASIZED)}: ρ = {rho:.2f}"
 
 
 def _scatter(panel: Axes, points: pd.DataFrame, measure: str, style: MethodStyle) -> None:

@@ -7,6 +7,9 @@ import pandas as pd
 from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
+ROLE = "table1"
+ORDER = 80
+NETWORK = True
 AS_PUBLISHED, SETTINGS = autoencoder.AS_PUBLISHED, autoencoder.SETTINGS
 
 

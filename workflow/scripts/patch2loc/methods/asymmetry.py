@@ -12,6 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from patch2loc.method_interface import Volumes
 
+ROLE = "control"
+ORDER = 220
 SMOOTHING_MM = 2.0  # standard deviation of the Gaussian: gyri have no exact counterpart
 SEARCH_MM = 10.0  # how far from the middle of the grid the plane may be
 

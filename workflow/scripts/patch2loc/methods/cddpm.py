@@ -11,6 +11,10 @@ from patch2loc.methods import ddpm
 from patch2loc.methods.ddpm import AS_PUBLISHED
 from patch2loc.methods.reconstruction import diffusion
 
+ROLE = "table1"
+ORDER = 180
+NETWORK = True
+
 __all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
 
 TIME_STEPS = (249, 499, 749)  # of 1,000

@@ -17,6 +17,9 @@ from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, slice_spacing
 from patch2loc.methods.reconstruction.training import train
 
+ROLE = "table1"
+ORDER = 110
+NETWORK = True
 CELL = 16.0  # mm between the noise's random values
 NOISE = 0.2  # standard deviation of these
 FOREGROUND = 0.01  # intensity above which a voxel gets noise

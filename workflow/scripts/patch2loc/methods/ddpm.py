@@ -9,6 +9,9 @@ import pandas as pd
 from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import diffusion
 
+ROLE = "table1"
+ORDER = 160
+NETWORK = True
 STEP = 499  # of 1,000: half of the slice's variance is left
 PAPER = {
     "widths": [128, 256, 256],

@@ -16,6 +16,9 @@ from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import feature_autoencoder
 from patch2loc.methods.reconstruction.slice_features import imagenet_features
 
+ROLE = "table1"
+ORDER = 120
+NETWORK = True
 PRETRAINED = ("resnet18_imagenet",)
 AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
 IMAGENET, RANDOM = "ResNet-18 of ImageNet", "random ResNet-18"

@@ -14,6 +14,9 @@ from patch2loc.methods.reconstruction import feature_autoencoder
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures
 from patch2loc.network import location
 
+ROLE = "addition"
+ORDER = 130
+NETWORK = True
 NEEDS = ("patch2loc",)
 AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
 

@@ -11,6 +11,8 @@ from scipy.ndimage import correlate1d
 
 from patch2loc.method_interface import Volumes
 
+ROLE = "control"
+ORDER = 240
 NEEDS_LESION = True
 
 

@@ -16,6 +16,11 @@ from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, paper_network, train
 
+ROLE = "table1"
+ORDER = 10
+LOCATES = True
+NETWORK = True
+CALIBRATED = True
 FIELDS = {field.name for field in fields(Settings)}
 
 
@@ -44,7 +49,7 @@ def fit_network(
     }, pd.DataFrame(history)
 
 
-def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def network_input(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A standardized scan as the network sees it, (x, y, z) float32: as it is."""
     return volume
 

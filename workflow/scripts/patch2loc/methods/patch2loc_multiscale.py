@@ -14,10 +14,15 @@ from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.methods import patch2loc
 
+ROLE = "variant"
+ORDER = 30
+LOCATES = True
+NETWORK = True
+CALIBRATED = True
 OWN_SETTINGS = {"sizes": [2 / 3, 1, 4 / 3]}  # widths of the patches as shares of the configuration's `patch`
 SMALLEST = 8  # voxels, as of the configuration's `patch`
 
-as_seen = patch2loc.as_seen
+network_input = patch2loc.network_input
 
 
 def patch_sizes(patch: int, sizes: Sequence[float]) -> list[int]:

@@ -16,6 +16,11 @@ from patch2loc.network.patch_augmentation import CHANGES, change_patches, margin
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, paper_network
 
+ROLE = "variant"
+ORDER = 20
+LOCATES = True
+NETWORK = True
+CALIBRATED = True
 OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}
 
@@ -63,7 +68,7 @@ def fit_robust(
     return state | kept, history
 
 
-def as_seen(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def network_input(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A standardized scan as the network sees it, (x, y, z) float32: leveled, if those of the training were."""
     if "reference" not in state:
         return volume
@@ -83,6 +88,6 @@ def scoring_seen(
     """A function as `scorer` returns, from one that takes scans as the network sees them."""
 
     def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return score_seen(as_seen(state, volume, mask), mask, wanted)
+        return score_seen(network_input(state, volume, mask), mask, wanted)
 
     return score

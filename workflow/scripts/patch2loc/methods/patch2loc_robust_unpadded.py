@@ -9,9 +9,14 @@ import pandas as pd
 from patch2loc.method_interface import Volumes
 from patch2loc.methods import patch2loc_robust, patch2loc_unpadded
 
+ROLE = "variant"
+ORDER = 50
+LOCATES = True
+NETWORK = True
+CALIBRATED = True
 OWN_SETTINGS, CHOICES = patch2loc_robust.OWN_SETTINGS, patch2loc_robust.CHOICES
 
-as_seen = patch2loc_robust.as_seen
+network_input = patch2loc_robust.network_input
 predictor = patch2loc_unpadded.predictor
 
 

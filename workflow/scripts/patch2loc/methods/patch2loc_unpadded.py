@@ -15,7 +15,13 @@ from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings
 from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 
-as_seen = patch2loc.as_seen
+ROLE = "variant"
+ORDER = 40
+LOCATES = True
+NETWORK = True
+CALIBRATED = True
+
+network_input = patch2loc.network_input
 
 
 def unpadded(settings: Settings) -> UnpaddedNetwork:

@@ -10,6 +10,10 @@ from patch2loc.method_interface import Volumes
 from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STEP
 from patch2loc.methods.reconstruction import diffusion
 
+ROLE = "table1"
+ORDER = 170
+NETWORK = True
+
 __all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
 
 

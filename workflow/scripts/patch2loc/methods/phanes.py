@@ -45,6 +45,9 @@ from patch2loc.methods.reconstruction.saliency import (
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
 
+ROLE = "table1"
+ORDER = 150
+NETWORK = True
 TRAINING_THRESHOLD = 0.1  # of the anomaly map
 # Of residuals, where it becomes 1; of anomaly maps of healthy brains, where it becomes the threshold.
 PERCENTILE = 95

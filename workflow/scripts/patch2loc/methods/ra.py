@@ -31,6 +31,9 @@ from patch2loc.methods.reconstruction.saliency import (
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
 
+ROLE = "table1"
+ORDER = 140
+NETWORK = True
 PRETRAINED = ("squeezenet1_1_imagenet",)
 PAPER = {
     "steps": 72000,

@@ -11,6 +11,9 @@ import numpy as np
 
 from patch2loc.method_interface import Volumes
 
+ROLE = "control"
+ORDER = 230
+
 
 def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str

@@ -30,6 +30,10 @@ from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import ScanPool
 from patch2loc.methods.reconstruction.training import train
 
+ROLE = "table1"
+ORDER = 100
+NETWORK = True
+REDESIGNED = True  # after its abstract: no code of the authors is public
 POSITION = 0.02  # standard deviation of the code of a slice's place before it is learned
 PAPER = {
     "steps": 10000,

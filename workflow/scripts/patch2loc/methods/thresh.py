@@ -11,6 +11,9 @@ import numpy as np
 
 from patch2loc.method_interface import Volumes
 
+ROLE = "table1"
+ORDER = 60
+
 
 def fit(
     training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str

@@ -9,6 +9,9 @@ import numpy as np
 
 from patch2loc.methods import thresh
 
+ROLE = "addition"
+ORDER = 70
+
 fit = thresh.fit
 
 

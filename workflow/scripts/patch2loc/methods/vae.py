@@ -7,6 +7,9 @@ import pandas as pd
 from patch2loc.method_interface import Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
+ROLE = "table1"
+ORDER = 90
+NETWORK = True
 SETTINGS = {budget: chosen | {"dropout": 0.1} for budget, chosen in autoencoder.SETTINGS.items()}
 AS_PUBLISHED = autoencoder.AS_PUBLISHED
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from patch2loc.method_interface import Volumes
 
+ROLE = "control"
+ORDER = 190
 MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training brains reach from dominating
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from patch2loc.methods import zscore
 
+ROLE = "control"
+ORDER = 200
+
 fit = zscore.fit
 
 

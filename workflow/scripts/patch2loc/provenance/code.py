@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import resolve_name
@@ -11,6 +12,11 @@ from pathlib import Path
 from patch2loc.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
+# What a method declares for planning and display alone: no number of its own depends on it.
+DISPLAY_CONSTANTS = ("ROLE", "ORDER", "TITLE", "CALIBRATED", "REDESIGNED")
+METHODS_PACKAGE = "patch2loc.methods"
+# What imports this shows methods as they declare themselves.
+METHOD_REGISTRY = "patch2loc.configuration.method_registry"
 
 
 @cache
@@ -83,9 +89,50 @@ def code_hash(*names: str) -> str:
     """Hash of the contents of modules and of all that they import from this package and from their own.
 
     Snakemake compares scripts, not what they import. As a parameter of a rule, the hash makes the rule run again when
-    the code behind it has changed, and only then.
+    the code behind it has changed, and only then. What a method declares for display alone is not part of its own hash,
+    but of that of modules that show methods, such as tables.
     """
     digest = hashlib.sha256()
-    for name in modules_behind(names):
-        digest.update(name.encode() + b"\0" + _source_file(name).read_bytes() + b"\0")
+    behind = modules_behind(names)
+    for name in behind:
+        path = _source_file(name)
+        source = _split_display(path)[0] if _is_method(name, names) else path.read_bytes()
+        digest.update(name.encode() + b"\0" + source + b"\0")
+    if METHOD_REGISTRY in behind:
+        for path in sorted(PACKAGE.joinpath("methods").glob("*.py")):
+            digest.update(path.stem.encode() + b"\0" + _split_display(path)[1] + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _is_method(name: str, hashed: Iterable[str]) -> bool:
+    """True for a method of the package, or from outside when it is itself what is hashed."""
+    package = name.rpartition(".")[0]
+    return package == METHODS_PACKAGE or (name in hashed and not name.startswith("patch2loc."))
+
+
+def _split_display(path: Path) -> tuple[bytes, bytes]:
+    """The source of a method without its DISPLAY_CONSTANTS, and the lines of these; one that it uses is code."""
+    statements = syntax_tree(path)
+    used = {
+        node.id
+        for node in ast.walk(statements)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    occupied = Counter(
+        line for node in statements.body for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    )
+    display: set[int] = set()
+    for node in statements.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                if (
+                    name in DISPLAY_CONSTANTS
+                    and name not in used
+                    and all(occupied[line] == 1 for line in lines)
+                ):
+                    display.update(lines)
+    code, declared = bytearray(), bytearray()
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        (declared if number in display else code).extend(line)
+    return bytes(code), bytes(declared)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.errors import InputError
 from patch2loc.report.viewer.folder import ViewerEntry, link_to
 
@@ -122,7 +122,7 @@ def _table(table: pd.DataFrame, links: Mapping[str, str]) -> dict[str, Any]:
         "rows": [
             [
                 (
-                    *_cell(shown(value) if name == "method" else value),
+                    *_cell(display_name(value) if name == "method" else value),
                     _viewer_link(links, row) if name == "subject" else None,
                 )
                 for name, value in row.items()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from patch2loc.configuration.method_names import is_calibrated, scored_by, subfolder
+from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.data import volumes
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
@@ -77,9 +77,9 @@ class HeldOutHeatmaps:
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: Modality, *, fold: int) -> Heatmaps:
     """Find the heatmaps of an evaluated method in the results folder of a run."""
-    base_method = scored_by(method)
-    calibration = Path(results, "calibration", base_method, modality, f"fold{fold}")
+    scored_method = base_method(method)
+    calibration = Path(results, "calibration", scored_method, modality, f"fold{fold}")
     return Heatmaps(
-        Path(results, "heatmaps", base_method, dataset, f"fold{fold}", subfolder(method)),
+        Path(results, "heatmaps", scored_method, dataset, f"fold{fold}", subfolder(method)),
         calibration if is_calibrated(method) else None,
     )

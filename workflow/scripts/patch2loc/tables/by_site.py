@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
@@ -62,7 +62,7 @@ def site_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
         for method, summaries in parts_by(part, "method"):
             by_metric = {row["metric"]: row for row in table_rows(summaries)}
             cells = [cell for metric in SITE_METRICS for cell in _cells(by_metric.get(metric), metric)]
-            rows.append((f"  {shown(method)}", cells))
+            rows.append((f"  {display_name(method)}", cells))
     return Layout(
         number="By site",
         title="Results by site",

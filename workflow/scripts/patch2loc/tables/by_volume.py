@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import PAPER_METRICS
@@ -59,7 +59,7 @@ def volume_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         rows.append(("  Scans", [Cell(f"{count:.0f}") for count in scans]))
         for method, summaries in parts_by(part, "method"):
             means = summaries.set_index(["lesion_volume", "metric"])["mean"].reindex(columns)
-            rows.append((f"  {shown(method)}", [Cell(percent(mean)) for mean in means]))
+            rows.append((f"  {display_name(method)}", [Cell(percent(mean)) for mean in means]))
     return Layout(
         number="By volume",
         title="Results by the volume of lesion",

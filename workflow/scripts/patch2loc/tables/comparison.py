@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
 from patch2loc.metrics.summary import bootstrap_interval, subject_means
@@ -134,7 +134,7 @@ def comparison_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
             method, other = map(str, methods)
             by_metric = {row["metric"]: row for row in table_rows(pair)}
             cells = [cell for metric in PAPER_METRICS for cell in _cells(by_metric.get(metric))]
-            rows.append((f"  {shown(method)} − {shown(other)}", cells))
+            rows.append((f"  {display_name(method)} − {display_name(other)}", cells))
     return Layout(
         number="Comparison",
         title="Methods with each other, on the same scans",

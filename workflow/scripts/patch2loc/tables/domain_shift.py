@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, label_of
 from patch2loc.metrics import summary
 from patch2loc.metrics.location_error import healthy_location_errors
@@ -84,7 +84,7 @@ def domain_shift_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) 
     """Layout of a `domain_shift_table`: datasets under each method, and sites where a dataset has several."""
     rows: list[Row] = []
     for method, of_method in parts_by(table, "method"):
-        rows.append((shown(method), []))
+        rows.append((display_name(method), []))
         for dataset, scans in parts_by(of_method, "dataset"):
             rows.append((f"  {label_of(datasets[dataset])}", _cells(scans, seed)))
             sites = scans[scans["site"] != ""].groupby("site")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.names import METRICS
 from patch2loc.metrics.summary import subject_means
@@ -103,7 +103,9 @@ def released_code_layout(table: pd.DataFrame, datasets: Datasets, protocol: str)
             texts = [percent(row["mean_protocol"], 2), percent(row["mean"], 2)]
             texts += [signed_percent(row["difference"], 2), interval(row, 2)]
             metric, choice = METRICS[row["metric"]].column_heading, CHOICES[row["variant"]].label
-            rows.append((f"  {shown(row['method'])}, {metric}, {choice}", [Cell(text) for text in texts]))
+            rows.append(
+                (f"  {display_name(row['method'])}, {metric}, {choice}", [Cell(text) for text in texts])
+            )
     return Layout(
         number="Released code",
         title="What the released code's choices change",

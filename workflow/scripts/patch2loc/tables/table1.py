@@ -5,7 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import TRUTH, is_as_published, is_calibrated, is_control, shown
+from patch2loc.configuration.method_names import (
+    display_name,
+    is_as_published,
+    is_calibrated,
+    is_control,
+    needs_truth,
+)
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
@@ -47,7 +53,7 @@ AS_PUBLISHED_NOTE = (
 )
 CONTROL_NOTE = "Control: a simple score that others must beat, no row of the paper."
 TRUTH_NOTE = (
-    f"{TRUTH.capitalize()}: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
+    "Oracle: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
     "competition."
 )
 
@@ -106,7 +112,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         results = [by_column.get((method, *column)) for column in columns]
         rows.append(
             (
-                shown(method),
+                display_name(method),
                 [
                     Cell(
                         spread(result["mean"], result["sd"]),
@@ -130,7 +136,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         CALIBRATED_NOTE: is_calibrated,
         AS_PUBLISHED_NOTE: is_as_published,
         CONTROL_NOTE: is_control,
-        TRUTH_NOTE: TRUTH.__eq__,
+        TRUTH_NOTE: needs_truth,
     }
     notes = [note for note, concerns in concerned_methods.items() if any(map(concerns, table["method"]))]
     first_rows = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
@@ -156,7 +162,7 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
     Equal values share a rank; one method alone has none, nor has the truth.
     """
     emphasis = {}
-    competing = table[table["method"] != TRUTH].dropna(subset="mean")
+    competing = table[~table["method"].map(needs_truth)].dropna(subset="mean")
     for dataset, of_dataset in parts_by(competing, "dataset"):
         for metric, column in parts_by(of_dataset, "metric"):
             if len(column) < 2:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
 from patch2loc.metrics.detection import HEALTHY, SIZES
@@ -85,7 +85,7 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
                 for metric in DETECTION_METRICS
             ]
             label = f"{100 * quantile:g} %" if kind == HEALTHY else kind
-            rows.append((f"  {shown(method)}, {label}", cells))
+            rows.append((f"  {display_name(method)}, {label}", cells))
     sizes = ["all", *_size_labels()]
     return Layout(
         number="Thresholds",

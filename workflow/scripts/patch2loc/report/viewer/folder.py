@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from patch2loc.configuration.method_names import shown
+from patch2loc.configuration.method_names import display_name
 from patch2loc.data.scans import Scan
 from patch2loc.data.vocabulary import DatasetRole, Modality
 from patch2loc.errors import InputError
@@ -120,7 +120,7 @@ def write_viewer(
         methods = list(datasets[0].heatmaps) if datasets else []
         index: ViewerIndex = {
             "methods": methods,
-            "labels": [shown(method) for method in methods],
+            "labels": [display_name(method) for method in methods],
             "fold": fold,
             "color_map": color_map,
             "color_maps": maps,
