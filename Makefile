@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real test test-run test-plans test-slow chaos slurm-test bench lint format clean
+.PHONY: help demo real test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,29 +42,44 @@ test-plans: $(VENV)/.complete
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
 
+coverage: export OMP_NUM_THREADS := 1
+coverage: $(VENV)/.complete  ## Share of the library's code that the tests without Snakemake reach, line by line.
+	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm and not chaos" -n 2 \
+		--cov --cov-report=term-missing
+
 chaos: export OMP_NUM_THREADS := 1
 chaos: $(VENV)/.complete  ## Kills at random in every rule, same tables at the end: make chaos KILLS=100 SEED=3
 	KILLS=$(KILLS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
 
 slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faults: make slurm-test CONFIG=config/demo.yaml
 	SLURM_TEST_CONFIG="$(CONFIG)" SLURM_TEST_LOCAL="$(LOCAL)" SLURM_TEST_TARGETS="$(TARGETS)" \
-		$(BIN)/python -m pytest tests/test_slurm.py -rs --durations=5
+		$(BIN)/python -m pytest tests/workflow/test_slurm.py -rs --durations=5
 
 bench: $(VENV)/.complete  ## Speed on this machine: the engine, the path of a scan, the metrics.
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/whole_path.py
 	$(BIN)/python benchmarks/metrics.py
 
-lint: $(VENV)/.complete  ## Style of the code and of the rules.
+lint: $(VENV)/.complete  ## Style, types and spelling of the code, the rules and the documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
+	$(BIN)/codespell
+	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 format: $(VENV)/.complete  ## Rewrite code and rules in the common style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+$(VENV)/.docs: $(VENV)/.complete docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+docs: $(VENV)/.docs  ## The documentation as a site that opens offline: site/index.html.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 clean:  ## Remove the demo's results.
 	rm -rf results/demo

@@ -246,7 +246,7 @@ def test_simulated_sources_are_declared_simulated(name):
 
 
 def test_the_examples_of_own_data_are_valid_and_name_every_kind_of_source():
-    text = (ROOT / "docs/own-data.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to/own-data.md").read_text(encoding="utf-8")
     examples = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)]
     whole = {key: value for key, value in examples[0].items() if key not in ("datasets", "training_data")}
     kinds = set()

@@ -1,4 +1,4 @@
-"""The same seed and the same numbers: bit by bit on a CPU, within stated bounds elsewhere (docs/provenance.md)."""
+"""The same seed, the same numbers: bit by bit on a CPU, within bounds elsewhere (docs/explanation/provenance.md)."""
 
 import subprocess
 import sys

@@ -203,7 +203,7 @@ def test_a_model_levels_what_it_scores_and_saw_changed_patches(methods, head, sc
     np.testing.assert_array_equal(found, plainly.scorer(state, "cpu")(seen, mask, wanted)["score"])
     assert np.isfinite(found[wanted]).all()
     assert np.isnan(found[~wanted]).all()
-    np.testing.assert_array_equal(robust.as_seen(state, shaded, mask), seen)
+    np.testing.assert_array_equal(robust.network_input(state, shaded, mask), seen)
 
 
 def test_without_leveling_a_scan_is_seen_as_it_is(methods, head, scans):
@@ -215,7 +215,7 @@ def test_without_leveling_a_scan_is_seen_as_it_is(methods, head, scans):
     assert state.keys() == plain.keys()  # no reference
     assert not same_weights(state, plain)  # its patches were changed
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
-    np.testing.assert_array_equal(robust.as_seen(state, shaded, mask), shaded)
+    np.testing.assert_array_equal(robust.network_input(state, shaded, mask), shaded)
     wanted = mask & (np.arange(24) == 12)
     found, expected = (
         method.scorer(state, "cpu")(shaded, mask, wanted)["score"] for method in (robust, plainly)

@@ -7,11 +7,12 @@ from crates import check_files, entities_of, linked, training_scans
 from rocrate.rocrate import ROCrate
 
 from patch2loc.__main__ import main
+from patch2loc.data.results import CRATE
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, sha256, write_json, write_text
 from patch2loc.provenance.crate import without_absolute_paths, write_crate
 from patch2loc.provenance.record import describe, write_sidecar
-from patch2loc.provenance.trace import CRATE, trace
+from patch2loc.provenance.trace import trace
 
 DATASETS = {
     "healthy": {"title": "Healthy", "modality": "T1", "role": "healthy", "simulated": False},

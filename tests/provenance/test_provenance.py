@@ -4,9 +4,10 @@ import pytest
 from edited_modules import forget_modules
 
 from patch2loc.__main__ import main
+from patch2loc.data.results import PROVENANCE
 from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash, modules_behind
-from patch2loc.provenance.record import describe, write_sidecar
+from patch2loc.provenance.record import SUFFIX, describe, write_sidecar
 from patch2loc.provenance.trace import trace
 
 
@@ -76,6 +77,10 @@ def test_a_table_is_traced_to_its_model_and_scans(results):
     assert any(path.endswith("scan.nii.gz") for path in model["inputs"])
     assert {"python", "numpy", "torch"} <= set(model["environment"])
     assert not table["changed"]
+
+
+def test_rules_and_library_agree_on_the_name_of_a_provenance():
+    assert SUFFIX == PROVENANCE  # two constants, so that a new path of a result trains nothing again
 
 
 def test_an_edited_table_is_noticed(results, capsys):

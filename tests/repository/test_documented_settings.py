@@ -9,7 +9,7 @@ from patch2loc.configuration.method_registry import BUDGETS, LOCATING, NETWORKS
 from patch2loc.method_interface import method
 from patch2loc.preprocess import scan
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "reference"
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 # Of methods whose page is another one's, or refers to another one for what its own table does not change.
 PAGES = {

@@ -3,8 +3,8 @@
 import re
 from urllib.parse import unquote
 
+from patch2loc.data.results import CRATE
 from patch2loc.files import read_json, sha256
-from patch2loc.provenance.trace import CRATE
 
 
 def entities_of(results):

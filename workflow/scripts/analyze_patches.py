@@ -9,9 +9,11 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import replacing
     from patch2loc.models import load_model
 
-    given, params = snakemake.input, snakemake.params
+    params = snakemake.params
     method = snakemake.wildcards.method
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
-    table = analyze_patches(load_model(given.model), read_cohort(given.cohort), device, precision)
+    table = analyze_patches(
+        load_model(snakemake.input.model), read_cohort(snakemake.input.cohort), device, precision
+    )
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

@@ -9,12 +9,12 @@ with rule_log(snakemake.log[0]):
 
     from patch2loc.provenance.crate import write_crate
 
-    given, params = snakemake.input, snakemake.params
+    params = snakemake.params
     write_crate(
         Path(snakemake.output.metadata).parent,
         params.jobs,
         datasets=params.datasets,
         configuration=params.configuration,
-        sources=[Path(path) for path in given.sources],
-        citation=yaml.safe_load(Path(given.citation).read_text(encoding="utf-8")),
+        sources=[Path(path) for path in snakemake.input.sources],
+        citation=yaml.safe_load(Path(snakemake.input.citation).read_text(encoding="utf-8")),
     )

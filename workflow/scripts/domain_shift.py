@@ -14,8 +14,10 @@ with rule_log(snakemake.log[0]):
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
 
-    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
-    patches = read_folds(inputs, product(params.methods, params.datasets), len(params.folds), pd.read_parquet)
+    params, output = snakemake.params, snakemake.output
+    patches = read_folds(
+        snakemake.input, product(params.methods, params.datasets), len(params.folds), pd.read_parquet
+    )
     table = domain_shift_table(patches, params.datasets, params.training)
     layout = domain_shift_layout(table, params.datasets, params.seed)
     write_table(
@@ -28,4 +30,4 @@ with rule_log(snakemake.log[0]):
     )
     save_figure(domain_shift_figure(table, params.datasets), [output.png, output.pdf])
     configuration = {"seed": params.seed, "folds": params.folds}
-    write_sidecar(output.csv, describe(params.code, inputs, configuration, subjects_in(patches)))
+    write_sidecar(output.csv, describe(params.code, snakemake.input, configuration, subjects_in(patches)))

@@ -13,25 +13,25 @@ with rule_log(snakemake.log[0]):
     from patch2loc.score.calibration import read_calibration
     from patch2loc.score.heatmap_folder import read_times
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    scans = read_cohort(given.cohort)
+    files, params, output = snakemake.input, snakemake.params, snakemake.output
+    scans = read_cohort(files.cohort)
     folder = subfolder(snakemake.wildcards.method)
-    validation_scans = read_cohort(given.lesion_cohort) if given.lesion_cohort else []
+    validation_scans = read_cohort(files.lesion_cohort) if files.lesion_cohort else []
     evaluation = evaluate_scans(
         scans,
-        Path(given.heatmaps, folder),
-        healthy=[*Path(given.healthy, folder).glob("*.nii.gz")] if given.healthy else [],
-        validation=[*Path(given.validation, folder).glob("*.nii.gz")],
-        patches=given.patches or None,
+        Path(files.heatmaps, folder),
+        healthy=[*Path(files.healthy, folder).glob("*.nii.gz")] if files.healthy else [],
+        validation=[*Path(files.validation, folder).glob("*.nii.gz")],
+        patches=files.patches or None,
         spacing=params.spacing,
         patch=params.patch,
-        calibration=read_calibration(given.calibration) if given.calibration else None,
+        calibration=read_calibration(files.calibration) if files.calibration else None,
         lesion_validation=[
-            (scan, Path(given.lesion_validation, folder, f"{scan.subject}.nii.gz"))
+            (scan, Path(files.lesion_validation, folder, f"{scan.subject}.nii.gz"))
             for scan in validation_scans
         ],
     )
-    scoring = read_times(given.heatmaps).iloc[0]
+    scoring = read_times(files.heatmaps).iloc[0]
     configuration = {
         "patch": params.patch,
         "score": params.score,

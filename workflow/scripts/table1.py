@@ -9,10 +9,12 @@ with rule_log(snakemake.log[0]):
     from patch2loc.provenance.record import describe, write_sidecar
     from patch2loc.tables import formats, inputs, table1
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    by_fold = inputs.read_folds(given.metrics, product(params.methods, params.datasets), len(params.folds))
+    params, output = snakemake.params, snakemake.output
+    by_fold = inputs.read_folds(
+        snakemake.input.metrics, product(params.methods, params.datasets), len(params.folds)
+    )
     summaries = {key: summarize(metrics, params.seed) for key, metrics in by_fold.items()}
-    table = table1.table1(summaries, params.datasets, inputs.read_printed(given.published))
+    table = table1.table1(summaries, params.datasets, inputs.read_printed(snakemake.input.published))
     layout = table1.table1_layout(table, params.datasets, params.protocol)
     formats.write_table(
         table,
@@ -23,4 +25,6 @@ with rule_log(snakemake.log[0]):
         html=output.html,
     )
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
-    write_sidecar(output.csv, describe(params.code, given, configuration, inputs.subjects_in(by_fold)))
+    write_sidecar(
+        output.csv, describe(params.code, snakemake.input, configuration, inputs.subjects_in(by_fold))
+    )

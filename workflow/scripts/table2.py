@@ -10,9 +10,9 @@ with rule_log(snakemake.log[0]):
     from patch2loc.tables.inputs import read_folds, read_printed, subjects_in
     from patch2loc.tables.table2 import table2, table2_layout
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
-    patches = read_folds(given.patches, params.datasets, len(params.folds), pd.read_parquet)
-    table = table2(patches, params.datasets, read_printed(given.published), params.seed)
+    params, output = snakemake.params, snakemake.output
+    patches = read_folds(snakemake.input.patches, params.datasets, len(params.folds), pd.read_parquet)
+    table = table2(patches, params.datasets, read_printed(snakemake.input.published), params.seed)
     layout = table2_layout(table, params.datasets)
     write_table(
         table,
@@ -22,4 +22,6 @@ with rule_log(snakemake.log[0]):
         latex=output.latex,
         html=output.html,
     )
-    write_sidecar(output.csv, describe(params.code, given, {"seed": params.seed}, subjects_in(patches)))
+    write_sidecar(
+        output.csv, describe(params.code, snakemake.input, {"seed": params.seed}, subjects_in(patches))
+    )

@@ -10,7 +10,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
 
-    given, params, output = snakemake.input, snakemake.params, snakemake.output
+    params, output = snakemake.params, snakemake.output
     table_of, layout_of = {
         "thresholds": (thresholds.threshold_table, thresholds.threshold_layout),
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
@@ -18,7 +18,7 @@ with rule_log(snakemake.log[0]):
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
         "by_site": (by_site.site_table, by_site.site_layout),
     }[params.table]
-    by_fold = read_folds(given, product(params.methods, params.datasets), len(params.folds))
+    by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))
     table = table_of(by_fold, params.datasets, params.seed)
     layout = layout_of(table, params.datasets, params.protocol)
     write_table(
@@ -30,4 +30,4 @@ with rule_log(snakemake.log[0]):
         html=output.html,
     )
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
-    write_sidecar(output.csv, describe(params.code, given, configuration, subjects_in(by_fold)))
+    write_sidecar(output.csv, describe(params.code, snakemake.input, configuration, subjects_in(by_fold)))

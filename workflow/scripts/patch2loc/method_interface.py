@@ -135,7 +135,7 @@ def method(name: str) -> Method:
     absent = [function for function in ("fit", "scorer") if not callable(getattr(module, function, None))]
     if absent:
         raise InputError(
-            f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/add-a-method.md"
+            f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/how-to/add-a-method.md"
         )
     return cast(Method, module)
 

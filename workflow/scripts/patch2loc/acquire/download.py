@@ -228,7 +228,7 @@ def _dataverse(opened, row, folder: Path, mirror: str | None, wanted, progress) 
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{url}: no list of the files of {row['file']} found ({type(error).__name__}); run again later, or get "
-            f"them from {row['url']} and unpack them yourself, where docs/data.md says"
+            f"them from {row['url']} and unpack them yourself, where docs/how-to/data.md says"
         ) from error
     paths = []
     for entry in listed:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from patch2loc.configuration.datasets import ALL
 from patch2loc.configuration.run import Run
 from patch2loc.data.splits import ROLES
+from patch2loc.provenance.crate_entities import Job
 
 # A rule with its docstring, whether written out or made of another one (`use rule score as combine with:`).
 RULE = re.compile(r'^(?:use rule \w+ as (\w+) with|rule (\w+)):\n +"""(.+?)"""', re.MULTILINE | re.DOTALL)
@@ -18,16 +19,6 @@ LESION_FIGURE = "Figures 8 and on, one for each lesion dataset: scan, heatmap an
 REPOSITORY = "/rules/../"  # before the path, in the repository, of a file that a rule takes from there
 
 Pattern = str | Callable[[Any], str | Sequence[str]]
-
-
-class Job(TypedDict):
-    """What a job did, as `crate.write_crate` takes it."""
-
-    rule: str
-    about: str
-    code: str
-    inputs: list[str]
-    outputs: list[str]
 
 
 class RuleOutline(NamedTuple):

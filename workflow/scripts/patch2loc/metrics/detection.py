@@ -154,5 +154,5 @@ def _is_of_size(volume_ml: np.ndarray, size: str) -> np.ndarray:
     """True for volumes that belong to a size of SIZES."""
     sizes = list(SIZES)
     bounds = [0.0, *SIZES.values()]
-    place = sizes.index(size)
-    return (volume_ml >= bounds[place]) & (volume_ml < bounds[place + 1])
+    index = sizes.index(size)
+    return (volume_ml >= bounds[index]) & (volume_ml < bounds[index + 1])

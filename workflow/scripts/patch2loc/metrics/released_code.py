@@ -1,4 +1,4 @@
-"""Metrics as the released code computes them, to show what its choices change (docs/methods.md)."""
+"""Metrics as the released code computes them, to show what its choices change (docs/explanation/protocol.md)."""
 
 from typing import TypedDict
 

@@ -22,8 +22,8 @@ METHOD_REGISTRY = "patch2loc.configuration.method_registry"
 @cache
 def module_file(name: str) -> Path | None:
     """File of a module of this package, or of any other that Python finds, without importing it; None without any."""
-    of_package = name.partition(".")[0] == "patch2loc"
-    for folder in [PACKAGE.parent] if of_package else [Path(entry) for entry in sys.path]:
+    in_package = name.partition(".")[0] == "patch2loc"
+    for folder in [PACKAGE.parent] if in_package else [Path(entry) for entry in sys.path]:
         base = folder.joinpath(*name.split("."))
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):
             if candidate.is_file():

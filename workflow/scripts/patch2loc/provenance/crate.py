@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from patch2loc.data.labels import Datasets
+from patch2loc.data.results import CRATE
 from patch2loc.files import replacing_folder, write_json
 from patch2loc.provenance.crate_actions import add_action, add_run
 from patch2loc.provenance.crate_entities import (
@@ -24,7 +25,6 @@ from patch2loc.provenance.crate_entities import (
     links,
     without_absolute_paths,
 )
-from patch2loc.provenance.trace import CRATE
 
 ROOT = "./"
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]

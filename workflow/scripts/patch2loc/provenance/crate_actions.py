@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from patch2loc import __version__
-from patch2loc.data.results import PREPROCESSED
+from patch2loc.data.results import PREPROCESSED, RAW
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.provenance.crate_entities import (
@@ -65,7 +65,7 @@ def add_run(entities: Entities) -> Entity:
             "workflow to its end first"
         )
     results = [link["@id"] for action in entities.of_type("CreateAction") for link in action["result"]]
-    raw_data = [identifier for identifier in entities.by_id if identifier.startswith("raw/")]
+    raw_data = [identifier for identifier in entities.by_id if identifier.startswith(f"{RAW}/")]
     entities.add(
         RUN,
         "CreateAction",

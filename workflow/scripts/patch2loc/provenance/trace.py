@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from patch2loc.data.results import CRATE
 from patch2loc.files import read_json, sha256
 from patch2loc.provenance.record import Provenance, sidecar
 
-CRATE = "ro-crate-metadata.json"  # in the folder of a run, see patch2loc.provenance.crate
-RUN = "#run"  # its action for the whole run
+RUN = "#run"  # the action of a crate for the whole run
 
 
 class TraceEntry(Provenance):

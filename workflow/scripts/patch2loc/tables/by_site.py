@@ -7,10 +7,11 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
+from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
 from patch2loc.tables.inputs import FoldTables
-from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, interval, parts_by, percent, table_rows
+from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, interval, parts_by, percent, row_records
 
 SITE_METRICS = (*PAPER_METRICS, "location_error")
 COLUMNS = [
@@ -46,9 +47,9 @@ def site_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) -> pd.Dat
         site_of = datasets[dataset]["sites"]
         with_site = [fold.assign(site=fold["subject"].map(site_of)) for fold in folds]
         for site in sorted(set(pd.concat(with_site)["site"].dropna())):
-            of_site = [fold[fold["site"] == site] for fold in with_site]
+            site_folds = [fold[fold["site"] == site] for fold in with_site]
             keys = {"method": method, "site": site, **about_row(dataset, datasets)}
-            rows += [{**keys, **row} for row in summary.metric_summaries(of_site, SITE_METRICS, seed)]
+            rows += [{**keys, **row} for row in summary.metric_summaries(site_folds, SITE_METRICS, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -57,10 +58,10 @@ def site_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
     rows: list[Row] = []
     for keys, part in table.groupby(["dataset", "site"], sort=False):
         dataset, site = map(str, keys)
-        about = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
-        rows.append((dataset_heading(dataset, {dataset: about}, part["n_subjects"].max()), []))
+        info: DatasetInfo = {**datasets[dataset], "title": f"{datasets[dataset]['title']}, {site}"}
+        rows.append((dataset_heading(dataset, {dataset: info}, part["n_subjects"].max()), []))
         for method, summaries in parts_by(part, "method"):
-            by_metric = {row["metric"]: row for row in table_rows(summaries)}
+            by_metric = {row["metric"]: row for row in row_records(summaries)}
             cells = [cell for metric in SITE_METRICS for cell in _cells(by_metric.get(metric), metric)]
             rows.append((f"  {display_name(method)}", cells))
     return Layout(

@@ -42,9 +42,9 @@ def volume_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) -> pd.D
     rows = []
     for (method, dataset), folds in metrics.items():
         for name, (low, high) in CLASSES.items():
-            of_class = [fold[fold["lesion_ml"].between(low, high, inclusive="left")] for fold in folds]
+            class_folds = [fold[fold["lesion_ml"].between(low, high, inclusive="left")] for fold in folds]
             keys = {"method": method, "lesion_volume": name, **about_row(dataset, datasets)}
-            rows += [{**keys, **row} for row in summary.metric_summaries(of_class, PAPER_METRICS, seed)]
+            rows += [{**keys, **row} for row in summary.metric_summaries(class_folds, PAPER_METRICS, seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -33,14 +33,14 @@ def cases(metrics: FoldTables, datasets: Datasets) -> pd.DataFrame:
     tables = []
     for (method, dataset), folds in metrics.items():
         means = pd.concat(folds).groupby("subject", sort=False).mean(numeric_only=True).reset_index()
-        about = datasets[dataset]
+        info = datasets[dataset]
         tables.append(
             means.assign(
                 method=method,
                 dataset=dataset,
-                modality=about["modality"],
+                modality=info["modality"],
                 control=int(is_control(method)),
-                simulated=int(about["simulated"]),
+                simulated=int(info["simulated"]),
             )
         )
     return pd.concat(tables, ignore_index=True)[CASES_COLUMNS]

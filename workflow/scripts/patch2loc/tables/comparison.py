@@ -22,8 +22,8 @@ from patch2loc.tables.layout import (
     interval,
     number,
     parts_by,
+    row_records,
     signed_percent,
-    table_rows,
 )
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -132,7 +132,7 @@ def comparison_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
         for methods, pair in part.groupby(["method", "other"], sort=False):
             method, other = map(str, methods)
-            by_metric = {row["metric"]: row for row in table_rows(pair)}
+            by_metric = {row["metric"]: row for row in row_records(pair)}
             cells = [cell for metric in PAPER_METRICS for cell in _cells(by_metric.get(metric))]
             rows.append((f"  {display_name(method)} − {display_name(other)}", cells))
     return Layout(

@@ -55,16 +55,16 @@ def domain_shift_table(patches: FoldTables, datasets: Datasets, training: Mappin
     errors = {key: _location_errors(folds) for key, folds in patches.items()}
     rows = []
     for (method, dataset), by_subject in errors.items():
-        about = datasets[dataset]
-        reference = errors[method, training[about["modality"]]].median()
+        info = datasets[dataset]
+        reference = errors[method, training[info["modality"]]].median()
         for subject, error in by_subject.items():
             ratio = error / reference
             rows.append(
                 {
                     "method": method,
                     **about_row(dataset, datasets),
-                    "role": about["role"],
-                    "site": about["sites"].get(subject, ""),
+                    "role": info["role"],
+                    "site": info["sites"].get(str(subject), ""),
                     "subject": subject,
                     "location_error": error,
                     "reference": reference,
@@ -83,13 +83,13 @@ def _location_errors(patches_by_fold: Sequence[pd.DataFrame]) -> pd.Series:
 def domain_shift_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) -> Layout:
     """Layout of a `domain_shift_table`: datasets under each method, and sites where a dataset has several."""
     rows: list[Row] = []
-    for method, of_method in parts_by(table, "method"):
+    for method, method_rows in parts_by(table, "method"):
         rows.append((display_name(method), []))
-        for dataset, scans in parts_by(of_method, "dataset"):
+        for dataset, scans in parts_by(method_rows, "dataset"):
             rows.append((f"  {label_of(datasets[dataset])}", _cells(scans, seed)))
             sites = scans[scans["site"] != ""].groupby("site")
             if len(sites) > 1:
-                rows += [(f"    {site}", _cells(of_site, seed)) for site, of_site in sites]
+                rows += [(f"    {site}", _cells(site_scans, seed)) for site, site_scans in sites]
     return Layout(
         number="Domain shift",
         title="Healthy tissue of other cohorts and scanners",

@@ -36,8 +36,8 @@ def read_folds(
         read: a file.
     """
     return {
-        key: [read(path) for path in paths[place * folds : (place + 1) * folds]]
-        for place, key in enumerate(keys)
+        key: [read(path) for path in paths[index * folds : (index + 1) * folds]]
+        for index, key in enumerate(keys)
     }
 
 

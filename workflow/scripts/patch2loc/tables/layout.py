@@ -104,11 +104,11 @@ def dataset_groups(table: pd.DataFrame, datasets: Datasets, span: int) -> list[t
             dataset_label(datasets[row["dataset"]]["title"], bool(row["simulated"]), row["modality"]),
             span,
         )
-        for row in table_rows(table.drop_duplicates("dataset"))
+        for row in row_records(table.drop_duplicates("dataset"))
     ]
 
 
-def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def row_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a table, {column: value}."""
     return cast(list[dict[str, Any]], table.to_dict("records"))
 

@@ -17,8 +17,8 @@ from patch2loc.tables.layout import (
     interval,
     parts_by,
     percent,
+    row_records,
     signed_percent,
-    table_rows,
 )
 
 
@@ -99,7 +99,7 @@ def released_code_layout(table: pd.DataFrame, datasets: Datasets, protocol: str)
     rows: list[Row] = []
     for dataset, part in parts_by(table, "dataset"):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
-        for row in table_rows(part):
+        for row in row_records(part):
             texts = [percent(row["mean_protocol"], 2), percent(row["mean"], 2)]
             texts += [signed_percent(row["difference"], 2), interval(row, 2)]
             metric, choice = METRICS[row["metric"]].column_heading, CHOICES[row["variant"]].label

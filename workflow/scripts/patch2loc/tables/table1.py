@@ -25,8 +25,8 @@ from patch2loc.tables.layout import (
     interval,
     parts_by,
     percent_heading,
+    row_records,
     spread,
-    table_rows,
 )
 
 TABLE1_COLUMNS = [
@@ -77,7 +77,7 @@ def table1(
             (printed["method"].str.casefold() == method.casefold())
             & (printed["dataset"] == datasets[dataset]["published_name"])
         ]
-        for row in table_rows(by_metric[by_metric["n_subjects"] > 0]):
+        for row in row_records(by_metric[by_metric["n_subjects"] > 0]):
             match = printed_here[printed_here["metric"] == METRICS[row["metric"]].printed_name]
             mean, sd = match[["mean_percent", "std_percent"]].to_numpy()[0] if len(match) else (np.nan,) * 2
             rows.append(
@@ -105,7 +105,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         protocol: one line that says how the numbers were computed.
     """
     columns = [(dataset, metric) for dataset in table["dataset"].unique() for metric in PAPER_METRICS]
-    by_column = {(row["method"], row["dataset"], row["metric"]): row for row in table_rows(table)}
+    by_column = {(row["method"], row["dataset"], row["metric"]): row for row in row_records(table)}
     emphasis = _emphasis(table)
     rows: list[Row] = []
     for method in table["method"].unique():
@@ -163,8 +163,8 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
     """
     emphasis = {}
     competing = table[~table["method"].map(needs_truth)].dropna(subset="mean")
-    for dataset, of_dataset in parts_by(competing, "dataset"):
-        for metric, column in parts_by(of_dataset, "metric"):
+    for dataset, dataset_rows in parts_by(competing, "dataset"):
+        for metric, column in parts_by(dataset_rows, "metric"):
             if len(column) < 2:
                 continue
             ascending = not METRICS[metric].higher_is_better

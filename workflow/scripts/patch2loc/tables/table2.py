@@ -15,7 +15,7 @@ from patch2loc.tables.layout import (
     dataset_groups,
     interval,
     percent,
-    table_rows,
+    row_records,
 )
 
 COLUMNS = [
@@ -61,15 +61,17 @@ def table2(
         printed_spearman = printed_here.set_index("quantity")["spearman_percent"] / 100
         selections = {"partial": [partial_patches(fold) for fold in folds], "all": folds}
         for selection, selected in selections.items():
-            for row in table_rows(lesion_correlations(selected, seed)):
-                of_paper = printed_spearman.get(row["quantity"], np.nan)  # the paper's choice is "partial"
+            for row in row_records(lesion_correlations(selected, seed)):
+                printed_value = printed_spearman.get(
+                    row["quantity"], np.nan
+                )  # the paper's choice is "partial"
                 rows.append(
                     {
                         **row,
                         **about_row(dataset, datasets),
                         "patches": selection,
                         "n_folds": len(folds),
-                        "published_spearman": of_paper if selection == "partial" else np.nan,
+                        "published_spearman": printed_value if selection == "partial" else np.nan,
                     }
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -79,7 +81,7 @@ def table2_layout(table: pd.DataFrame, datasets: Datasets) -> Layout:
     """Table 2 as the paper shows it: quantities down, datasets across, percent."""
     names = list(table["dataset"].unique())
     columns = [(name, column) for name in names for column in _columns(table[table["dataset"] == name])]
-    results = {(row["quantity"], row["dataset"], row["patches"]): row for row in table_rows(table)}
+    results = {(row["quantity"], row["dataset"], row["patches"]): row for row in row_records(table)}
     rows: list[Row] = []
     for quantity in QUANTITIES:
         texts = []

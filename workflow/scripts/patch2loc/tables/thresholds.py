@@ -63,12 +63,16 @@ def threshold_table(at_thresholds: FoldTables, datasets: Datasets, seed: int = 0
     """
     rows = []
     for (method, dataset), folds in at_thresholds.items():
-        for of_threshold in _by_threshold(folds):
-            keys = {"method": method, "kind": of_threshold[0]["kind"].iloc[0], **about_row(dataset, datasets)}
+        for threshold_folds in _by_threshold(folds):
+            keys = {
+                "method": method,
+                "kind": threshold_folds[0]["kind"].iloc[0],
+                **about_row(dataset, datasets),
+            }
             for column in ("quantile", "threshold"):
-                keys[column] = np.mean([fold[column].iloc[0] for fold in of_threshold])
+                keys[column] = np.mean([fold[column].iloc[0] for fold in threshold_folds])
             rows += [
-                {**keys, **row} for row in summary.metric_summaries(of_threshold, DETECTION_METRICS, seed)
+                {**keys, **row} for row in summary.metric_summaries(threshold_folds, DETECTION_METRICS, seed)
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -119,7 +123,7 @@ def _by_threshold(folds: Sequence[pd.DataFrame]) -> list[list[pd.DataFrame]]:
     by_lesions = [fold[fold["kind"] != HEALTHY] for fold in folds]
     if all(map(len, by_lesions)):
         by_threshold.append(by_lesions)
-    return [[_with_recall(fold) for fold in of_threshold] for of_threshold in by_threshold]
+    return [[_with_recall(fold) for fold in threshold_folds] for threshold_folds in by_threshold]
 
 
 def _with_recall(table: pd.DataFrame) -> pd.DataFrame:
