@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from edited_modules import forget_modules
+from repository_paths import ROOT
 
 from patch2loc.configuration import method_registry
 from patch2loc.configuration.method_names import (
@@ -23,7 +24,6 @@ from patch2loc.method_interface import method
 from patch2loc.provenance import code
 from patch2loc.provenance.code import DISPLAY_CONSTANTS, METHOD_REGISTRY, code_hash, modules_behind
 
-ROOT = Path(__file__).parents[2]
 TOY = '''
 """Toy: a score that every method beats."""
 

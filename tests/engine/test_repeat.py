@@ -2,20 +2,17 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fitted import SETTINGS, write_scan
+from repository_paths import ROOT
+from small_training import train_small, write_scan
 
 from patch2loc.engine import device
-from patch2loc.files import write_json
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of
-from patch2loc.standardize import fit_landmarks
-from patch2loc.train import FitJob, fit_model, write_model
 
 # On one GPU, as its library may add up in another order: share of the norm of the weights.
 SAME_GPU = 1e-3
@@ -33,29 +30,10 @@ needs_gpu = pytest.mark.skipif(
 PROGRAM = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[1:4]
-import test_repeat
-test_repeat.fit(Path(sys.argv[4]), "again")
+sys.path[:0] = sys.argv[1:3]
+from small_training import train_small
+train_small(Path(sys.argv[3]), "again")
 """
-
-
-def fit(folder, name, where="cpu", threads=1):
-    """Train on scans in a folder, as the script of the rule does; the model's file, in the folder `name`."""
-    before = torch.get_num_threads()
-    where = device.select_device(where, threads)
-    scans = [write_scan(folder, f"s{number}", number) for number in range(4)]
-    write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
-    settings = {**SETTINGS, "spacing": 2.0, "precision": "float32"}
-    fitted = fit_model(
-        FitJob("patch2loc", "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", where),
-        training=scans[:3],
-        validation=scans[3:],
-        landmarks_path=folder / "landmarks.json",
-        checkpoint_folder=folder / name,
-    )
-    write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
-    torch.set_num_threads(before)
-    return folder / name / "model.safetensors"
 
 
 def off(found, expected):
@@ -91,7 +69,7 @@ def validation(path):
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """A model that was trained with one thread."""
-    return fit(tmp_path_factory.mktemp("repeat"), "first")
+    return train_small(tmp_path_factory.mktemp("repeat"), "first")
 
 
 @pytest.fixture
@@ -103,17 +81,16 @@ def threads():
 
 
 def test_training_again_in_another_process_gives_the_same_bytes(first):
-    tests = Path(__file__).parent
-    folders = [tests, tests.parent / "support", tests.parents[1] / "workflow/scripts"]
-    given = [sys.executable, "-c", PROGRAM, *folders, first.parents[1]]
-    result = subprocess.run(list(map(str, given)), capture_output=True, text=True)
+    folders = [ROOT / "tests/support", ROOT / "workflow/scripts"]
+    command = [sys.executable, "-c", PROGRAM, *folders, first.parents[1]]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     again = first.parents[1] / "again" / first.name
     assert again.read_bytes() == first.read_bytes()
 
 
 def test_training_with_more_threads_ends_where_one_thread_does(first):
-    more = fit(first.parents[1], "more", threads=2)
+    more = train_small(first.parents[1], "more", threads=2)
     assert off(validation(more), validation(first)) < THREADS_TRAINING
 
 
@@ -128,7 +105,7 @@ def test_scores_do_not_depend_on_the_threads(first, tmp_path, threads):
 
 @needs_gpu
 def test_a_gpu_trains_twice_to_the_same_weights_within_a_bound(tmp_path):
-    one, two = (weights(fit(tmp_path, name, "cuda")) for name in ("one", "two"))
+    one, two = (weights(train_small(tmp_path, name, "cuda")) for name in ("one", "two"))
     assert off(two, one) < SAME_GPU
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fitted import CPU, SETTINGS, SHAPE, write_scan
 from safetensors.numpy import save_file
 from scipy import ndimage
+from small_training import CPU, SETTINGS, SHAPE, write_scan
 
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS

@@ -85,7 +85,8 @@ def domain_shift_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
 def _row_label(key: tuple[Hashable, ...], scans: int, datasets: Datasets, with_method: bool) -> str:
     """Label of a row: dataset, site, number of scans and, on request, method."""
     dataset, site, method = map(str, key)
-    title = datasets[dataset]["title"]
-    named = {**datasets[dataset], "title": f"{title}, {site}" if site else title}
-    label = dataset_heading(dataset, {dataset: named}, scans)
+    info = datasets[dataset].copy()
+    if site:
+        info["title"] = f"{info['title']}, {site}"
+    label = dataset_heading(dataset, {dataset: info}, scans)
     return f"{label}, {display_name(method)}" if with_method else label

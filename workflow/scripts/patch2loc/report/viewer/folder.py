@@ -16,7 +16,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.scans import Scan
-from patch2loc.data.vocabulary import DatasetRole
+from patch2loc.data.vocabulary import DatasetRole, Modality
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
@@ -54,14 +54,17 @@ class ScoredDataset:
 class ViewerEntry(TypedDict):
     """A scored scan in the viewer's index.
 
-    file: path relative to the folder.  written: true if the file is there.  why: reason for which the scan was
-    selected.  score: of the scan as a whole, `scan_score`.  None where a key does not apply.
+    Attributes:
+        file: path relative to the viewer's folder.
+        written: true if the file is there.
+        why: reason for which the scan was selected, if it was.
+        score: of the scan as a whole (`scan_score`), as the next three None if it does not apply.
     """
 
     dataset: str
     title: str
     subject: str
-    modality: str
+    modality: Modality
     role: DatasetRole
     simulated: bool
     file: str
@@ -76,7 +79,11 @@ class ViewerEntry(TypedDict):
 class ViewerIndex(TypedDict):
     """Index of a viewer's folder.
 
-    labels: of the methods.  color_map: that the page starts with.  color_maps: {name: base64 of 256 colors}.
+    Attributes:
+        labels: of the methods.
+        fold: of the models that scored.
+        color_map: that the page starts with.
+        color_maps: {name: base64 of 256 colors, red, green and blue bytes}.
     """
 
     methods: list[str]
