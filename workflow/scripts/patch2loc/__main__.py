@@ -233,15 +233,21 @@ def _folders(scans: list[str], output: Path) -> list[Path]:
 
 
 def _simulate(chosen: argparse.Namespace) -> int:
+    from patch2loc.acquire.phantom import Settings
     from patch2loc.acquire.phantom.cohort import write_cohort
 
-    settings = {
+    settings: Settings = {
         "anatomy_spacing": chosen.spacing,
         "voxel_size": [chosen.spacing] * 3,
         "noise": chosen.noise,
     }
     write_cohort(
-        Path(chosen.folder), chosen.cohort, range(chosen.subjects), chosen.seed, settings, chosen.workers
+        Path(chosen.folder),
+        chosen.cohort,
+        range(chosen.subjects),
+        seed=chosen.seed,
+        settings=settings,
+        workers=chosen.workers,
     )
     print(chosen.folder)
     return 0
