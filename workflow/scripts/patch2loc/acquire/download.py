@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TextIO
-from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -20,8 +19,8 @@ from requests_file import FileAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
-from patch2loc.acquire import registry
-from patch2loc.acquire.archives import is_web_page, safe_path
+from patch2loc.acquire import dataverse, registry
+from patch2loc.acquire.archives import is_web_page
 from patch2loc.errors import InputError
 
 MIRROR_VARIABLE = "PATCH2LOC_MIRROR"
@@ -80,9 +79,17 @@ def fetch(
     """
     with open_session() as session:
         if row["fetch"] == "dataverse":
-            return _dataverse(
-                session, row, Path(folder), mirror=mirror, is_needed=is_needed, progress=progress
-            )
+            listing = dataverse.list_files(session, row, mirror, timeout=TIMEOUT)
+            paths = []
+            for relative, file_row in listing:
+                if is_needed(relative):
+                    paths.append(Path(folder) / relative)
+                    download(file_row["url"], paths[-1], file_row, session=session, progress=progress)
+            if not paths:
+                raise InputError(
+                    f"{row['file']}: {len(listing)} files listed, none of them a scan or an archive; see {row['url']}"
+                )
+            return paths
         if row["fetch"] != "file":
             raise InputError(f"{row['file']}: cannot be downloaded without a person; see {row['url']}")
         url = f"{mirror.rstrip('/')}/{row['file']}" if mirror else row["url"]
@@ -256,48 +263,3 @@ def _forget(part: Path) -> None:
 def _title(page: bytes) -> str:
     match = re.search(rb"<title[^>]*>([^<]{1,120})", page, re.IGNORECASE)
     return f" (its title: {match[1].decode(errors='replace').strip()})" if match else ""
-
-
-def _dataverse(
-    session: requests.Session,
-    row: Mapping[str, str],
-    folder: Path,
-    *,
-    mirror: str | None,
-    is_needed: Callable[[PurePosixPath], bool],
-    progress: TextIO | None,
-) -> list[Path]:
-    """Download files of a Dataverse dataset (native API and data access API, guides.dataverse.org), by its listing."""
-    address = urlsplit(row["url"])
-    base = mirror.rstrip("/") if mirror else f"{address.scheme}://{address.netloc}"
-    url = f"{base}/api/datasets/:persistentId"
-    try:
-        response = session.get(url, params={"persistentId": row["file"]}, timeout=TIMEOUT)
-        entries = response.json()["data"]["latestVersion"]["files"]
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{url}: no list of the files of {row['file']} found ({type(error).__name__}); run again later, or get "
-            f"them from {row['url']} and unpack them yourself, where docs/data.md says"
-        ) from error
-    paths = []
-    for entry in entries:
-        stored = entry["dataFile"]
-        name = f"{entry.get('directoryLabel', '')}/{entry['label']}".lstrip("/")
-        relative = safe_path(name, url)
-        if not is_needed(relative):
-            continue
-        checksum = stored.get("checksum") or {"type": "MD5", "value": stored.get("md5", "")}
-        algorithm = checksum["type"].lower().replace("-", "")
-        file_row = {
-            "file": name,
-            "url": f"{base}/api/access/datafile/{stored['id']}",
-            "bytes": str(stored.get("filesize", "")),
-            "checksum": f"{algorithm}:{checksum['value']}" if checksum["value"] else "",
-        }
-        paths.append(folder / relative)
-        download(file_row["url"], paths[-1], file_row, session=session, progress=progress)
-    if not paths:
-        raise InputError(
-            f"{url}: {len(entries)} files listed, none of them a scan or an archive; see {row['url']}"
-        )
-    return paths

@@ -28,6 +28,7 @@ from typing import Any, TypedDict, cast
 import pandas as pd
 
 from patch2loc.acquire import bids
+from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
 from patch2loc.data.subject_tables import check_names, participant, read_table
 from patch2loc.errors import InputError
@@ -193,14 +194,14 @@ def _from_folder(dataset: Dataset) -> Sources:
     root = Path(_key(dataset, "root"))
     pattern = _key(dataset, "scan")
     name = _name(dataset)
-    rows = _listed_rows(dataset) if dataset.get("subjects") else _matching_rows(root, pattern, name)
+    rows = _listed_rows(dataset) if dataset.get("subjects") else find_subjects(root, pattern, name)
 
     def mask(part: str, row: dict[str, str]) -> Path | None:
-        return _one_file(root, dataset[part], row, name) if dataset.get(part) else None
+        return find_file(root, dataset[part], row, name) if dataset.get(part) else None
 
     return {
         row["subject"]: ScanPaths(
-            scan=_one_file(root, pattern, row, name), brain=mask("brain", row), lesion=mask("lesion", row)
+            scan=find_file(root, pattern, row, name), brain=mask("brain", row), lesion=mask("lesion", row)
         )
         for row in rows
     }
@@ -210,61 +211,6 @@ def _listed_rows(dataset: Dataset) -> list[dict[str, str]]:
     """Rows of the dataset's list of subjects that have its modality."""
     table = splits.of_modality(splits.read(dataset["subjects"]), dataset.get("modality"))
     return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
-
-
-def _matching_rows(root: Path, pattern: str, name: str) -> list[dict[str, str]]:
-    """Subjects of the paths that match a pattern with {subject}, sorted: [{"subject": ...}]."""
-    fields = set(re.findall(r"{([^{}]*)}", pattern))
-    if fields != {"subject"}:
-        raise InputError(
-            f"{name}: pattern {pattern!r} asks for {', '.join(sorted(fields)) or 'no field'}, but without a list "
-            "of subjects (`split`) only {subject} can be filled in; add it, give the list, or use * for the rest"
-        )
-    paths = _matching(root, pattern.replace("{subject}", "*"), name)
-    form = re.compile(_expression(pattern))
-    matches = [form.fullmatch(path.relative_to(root).as_posix()) for path in paths]
-    subjects = sorted({match["subject"] for match in matches if match})
-    if not subjects:
-        raise InputError(
-            f"{root / pattern}: no such scan found, one for each subject expected ({name}); put the scans there "
-            "or correct `root` or `scan`"
-        )
-    return [{"subject": subject} for subject in subjects]
-
-
-def _expression(pattern: str) -> str:
-    """Regular expression for a path pattern: {subject} is the same everywhere, `*` anything within a folder."""
-    first, *others = pattern.split("{subject}")
-    parts = ["[^/]*".join(map(re.escape, part.split("*"))) for part in (first, *others)]
-    return parts[0] + "(?P<subject>[^/]+)" + "(?P=subject)".join(parts[1:])
-
-
-def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
-    try:
-        relative = re.sub(r"{([^{}]*)}", lambda field: row[field[1]], pattern)
-    except KeyError as error:
-        raise InputError(
-            f"{name}: pattern {pattern!r} asks for {error}, but the subjects CSV has {', '.join(row)}; "
-            "add the column"
-        ) from error
-    if "*" not in relative:
-        return root / relative
-    matches = sorted(_matching(root, relative, name))
-    if len(matches) > 1:
-        raise InputError(
-            f"{root / relative}: {len(matches)} files match ({matches[0].name}, {matches[1].name}, ...), "
-            "exactly one expected; make the pattern stricter"
-        )
-    return matches[0] if matches else root / relative
-
-
-def _matching(root: Path, pattern: str, name: str) -> list[Path]:
-    try:
-        return list(root.glob(pattern)) if root.is_dir() else []
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{name}: pattern {pattern!r} found ({error}), a path below `root` expected; correct it"
-        ) from error
 
 
 def _from_bids(dataset: Dataset) -> Sources:
