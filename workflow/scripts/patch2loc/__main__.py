@@ -251,9 +251,10 @@ def _folders(scans: list[str], output: Path) -> list[Path]:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
+    from patch2loc.acquire.phantom import Settings
     from patch2loc.acquire.phantom.cohort import write_cohort
 
-    settings = {
+    settings: Settings = {
         "anatomy_spacing": arguments.spacing,
         "voxel_size": [arguments.spacing] * 3,
         "noise": arguments.noise,
@@ -262,9 +263,9 @@ def _simulate(arguments: argparse.Namespace) -> int:
         Path(arguments.folder),
         arguments.cohort,
         range(arguments.subjects),
-        arguments.seed,
-        settings,
-        arguments.workers,
+        seed=arguments.seed,
+        settings=settings,
+        workers=arguments.workers,
     )
     print(arguments.folder)
     return 0
