@@ -77,12 +77,12 @@ def test_noise_is_in_the_box_only_and_so_is_the_loss():
         seen.append(noisy)
         return clean + 1
 
-    loss = diffusion.l1_loss(one_too_bright, clean, noise, box, step, rates)
+    loss = diffusion.l1_loss(one_too_bright, clean, noise, box, step=step, rates=rates)
     assert loss.item() == pytest.approx(0.25)  # 1 in a quarter of the voxels
     assert torch.equal(seen[0][~box], clean[~box])
     expected = rates[499].sqrt() * clean[1] + (1 - rates[499]).sqrt() * noise[1]
     torch.testing.assert_close(seen[0][1][box[1]], expected[box[1]])
-    assert diffusion.l1_loss(lambda noisy, step, clean: clean, clean, noise, box, step, rates) == 0
+    assert diffusion.l1_loss(lambda noisy, step, clean: clean, clean, noise, box, step=step, rates=rates) == 0
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,9 @@ def test_noise_is_in_the_box_only_and_so_is_the_loss():
 )
 def test_a_perfect_network_leaves_no_residual(masks):
     clean, noise, rates = torch.rand(5, 1, 8, 8), torch.rand(5, 1, 8, 8), diffusion.signal_rates()
-    found = diffusion.reconstruction(lambda noisy, step, clean: clean, clean, noise, masks, (499,), rates)
+    found = diffusion.reconstruction(
+        lambda noisy, step, clean: clean, clean, noise, masks, steps=(499,), rates=rates
+    )
     assert torch.equal(found, clean)
 
 
@@ -104,7 +106,9 @@ def test_the_mosaic_takes_each_quarter_from_the_pass_with_noise_in_it():
         share.append((noisy != 0).float().mean().item())
         return noisy
 
-    found = diffusion.reconstruction(as_it_is, clean, noise, diffusion.quarters((8, 8)), (499,), rates)
+    found = diffusion.reconstruction(
+        as_it_is, clean, noise, diffusion.quarters((8, 8)), steps=(499,), rates=rates
+    )
     assert share == [0.25] * 4
     torch.testing.assert_close(found, level.expand(2, 1, 8, 8))
 
@@ -113,7 +117,9 @@ def test_the_ensemble_is_the_mean_over_time_steps():
     clean, noise = torch.rand(2, 2, 1, 8, 8)
     rates, masks = diffusion.signal_rates(), diffusion.whole((8, 8))
     of = {
-        steps: diffusion.reconstruction(lambda noisy, *_: noisy, clean, noise, masks, steps, rates)
+        steps: diffusion.reconstruction(
+            lambda noisy, *_: noisy, clean, noise, masks, steps=steps, rates=rates
+        )
         for steps in (cddpm.TIME_STEPS, *((step,) for step in cddpm.TIME_STEPS))
     }
     torch.testing.assert_close(of[cddpm.TIME_STEPS], sum(of[step,] for step in cddpm.TIME_STEPS) / 3)
@@ -121,8 +127,8 @@ def test_the_ensemble_is_the_mean_over_time_steps():
 
 def test_a_slice_has_the_same_noise_whatever_is_scored_with_it():
     slices = torch.rand(200, 1, 16, 16)
-    chosen = diffusion.field_of(slices, 64)
-    assert torch.equal(diffusion.field_of(slices[7:9], 64), chosen[7:9])
+    chosen = diffusion.noise_index(slices, 64)
+    assert torch.equal(diffusion.noise_index(slices[7:9], 64), chosen[7:9])
     assert len(chosen.unique()) > 50  # of 64; 61 expected
     assert chosen.min() >= 0
     assert chosen.max() < 64

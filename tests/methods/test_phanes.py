@@ -61,7 +61,7 @@ def volumes(count, seed=0):
 
 
 def fitted(checkpoint=None, **changed):
-    return phanes.fit(volumes(3), volumes(2, 9), TINY | changed, checkpoint, "cpu")
+    return phanes.fit(volumes(3), volumes(2, 9), TINY | changed, checkpoint, device="cpu")
 
 
 @cache

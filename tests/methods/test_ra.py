@@ -239,7 +239,7 @@ def test_moved_slices_stay_within_their_ranges():
 def fitted(checkpoint=None, **changed):
     scans = [scan(1), scan(2)]
     settings = resolve_settings("ra", {"budget": "smoke", **TINY, **changed}) | REST
-    return ra.fit(scans, scans[:1], settings, checkpoint, "cpu")
+    return ra.fit(scans, scans[:1], settings, checkpoint, device="cpu")
 
 
 def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):

@@ -259,7 +259,9 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
     mask = np.zeros(shape, bool)
     mask[3:21, 3:17, 1:4] = True
     volume = np.where(mask, np.random.default_rng(3).random(shape), 0).astype(np.float32)
-    state, history = patch2loc_unpadded.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
+    state, history = patch2loc_unpadded.fit(
+        [(volume, mask)] * 2, [(volume, mask)], settings, None, device="cpu"
+    )
     assert len(history) == 1
     assert state["patch"] == 8
     network = patch2loc_unpadded.location_network(state)

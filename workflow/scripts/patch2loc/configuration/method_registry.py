@@ -19,7 +19,7 @@ may declare the same.
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.errors import InputError
@@ -59,7 +59,7 @@ def declaration(name: str) -> Declaration:
     outside = "." in name
     if module_file(module) is None:
         return Declaration(name, title=name, network=outside)
-    role = _declared(module, "ROLE", "addition")
+    role = cast(Role, _declared(module, "ROLE", "addition"))
     if role not in get_args(Role):
         raise InputError(
             f"{module_file(module)}: ROLE = {role!r} found, one of {', '.join(get_args(Role))} expected; correct it"
@@ -82,7 +82,7 @@ def _declared(module: str, name: str, default: Value) -> Value:
     """A constant of a module, of the kind of its default."""
     if not is_named(module, name):
         return default
-    kind = type(default)
+    kind: type = type(default)
     try:
         value = constant(module, name, default)
     except Unreadable as error:
@@ -96,7 +96,7 @@ def _declared(module: str, name: str, default: Value) -> Value:
         raise InputError(
             f"{module_file(module)}: {name} = {value!r} found, {KINDS[kind]} expected; correct it"
         )
-    return value
+    return cast(Value, value)
 
 
 def _in_order(name: str) -> tuple[float, str]:

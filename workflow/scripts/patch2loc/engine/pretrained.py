@@ -2,12 +2,14 @@
 
 import pickle
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from patch2loc.errors import InputError
 
+Network = TypeVar("Network", bound=nn.Module)
 # What a file that is no state dict, or one of another network, ends with.
 UNFIT = (
     *(OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError),
@@ -15,7 +17,7 @@ UNFIT = (
 )
 
 
-def with_pretrained(network: nn.Module, path: str | Path, prefix: str = "") -> nn.Module:
+def with_pretrained(network: Network, path: str | Path, prefix: str = "") -> Network:
     """A network with the weights of a file, in evaluation mode, frozen.
 
     network: its parts named as in torchvision.  path: of a state dict that torch.save wrote; no code in it is run.

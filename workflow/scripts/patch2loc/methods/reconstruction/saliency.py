@@ -1,4 +1,4 @@
-"""Where a slice looks unlike its reconstruction: what ra and phanes score by (Bercea et al. 2023).
+"""Saliency of the difference between a slice and its reconstruction, for ra and phanes (Bercea et al. 2023).
 
     perceived = perception(weights, device)             once; weights: of `perception_weights`, from a model's state
     residual_of_contrast(slices, reconstructed, brain)  |CLAHE of the slices - CLAHE of the reconstructions|
@@ -31,7 +31,7 @@ REACH = 4  # standard deviations at which a Gaussian ends
 # tile is with 256 bins, the default of scikit-image, which the authors use.
 TILES, LIMIT = (8, 8), 2.56
 BACKBONE = "squeezenet1_1_imagenet"  # in settings["pretrained"]
-SEEN = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS looks at
+COMPARED = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS compares
 CENTER, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colors in -1..1 that LPIPS puts in
 
 
@@ -49,7 +49,8 @@ def clahe(slices: Tensor, brain: Tensor) -> Tensor:
             "kornia) or leave these methods out"
         ) from error
     with torch.no_grad():
-        return enhance.equalize_clahe(slices.clamp(0, 1) * brain, LIMIT, TILES) * brain
+        equalized: Tensor = enhance.equalize_clahe(slices.clamp(0, 1) * brain, LIMIT, TILES) * brain
+    return equalized
 
 
 def residual_of_contrast(slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
@@ -60,7 +61,8 @@ def residual_of_contrast(slices: Tensor, reconstructed: Tensor, brain: Tensor) -
 def smoothed(maps: Tensor, deviation: float = SMOOTHING) -> Tensor:
     """Maps (n, 1, x, y) after a Gaussian of a standard deviation in voxels; their edges are reflected."""
     reach = min(round(REACH * deviation), *(side - 1 for side in maps.shape[2:]))
-    return gaussian_blur(maps, 2 * reach + 1, deviation)
+    blurred: Tensor = gaussian_blur(maps, 2 * reach + 1, deviation)
+    return blurred
 
 
 class Perception(nn.Module):
@@ -70,37 +72,40 @@ class Perception(nn.Module):
     to the size of the slice.
     """
 
+    center: Tensor
+    spread: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self.features = squeezenet1_1(weights=None).features
+        self.features: nn.Sequential = squeezenet1_1(weights=None).features
         self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in _widths(self.features))
         self.register_buffer("center", torch.tensor(CENTER)[None, :, None, None], persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD)[None, :, None, None], persistent=False)
 
     def forward(self, slices: Tensor, others: Tensor) -> Tensor:
         """Distances (n, 1, x, y) of slices in 0..1."""
-        found = torch.zeros_like(slices)
-        for head, one, other in zip(self.heads, self._seen(slices), self._seen(others), strict=True):
+        total = torch.zeros_like(slices)
+        for head, one, other in zip(self.heads, self._compared(slices), self._compared(others), strict=True):
             distance = (head * (one - other).square()).sum(dim=1, keepdim=True)
-            found = found + functional.interpolate(distance, slices.shape[2:], mode="bilinear")
-        return found
+            total = total + functional.interpolate(distance, slices.shape[2:], mode="bilinear")
+        return total
 
-    def _seen(self, slices: Tensor) -> list[Tensor]:
-        """Features of each depth, of length 1 at every place; slices are seen as gray in -1..1."""
-        maps, seen = (2 * slices - 1 - self.center) / self.spread, []
+    def _compared(self, slices: Tensor) -> list[Tensor]:
+        """Features of each depth, of length 1 at every place; slices enter as gray in -1..1."""
+        maps, features = (2 * slices - 1 - self.center) / self.spread, []
         for number, layer in enumerate(self.features):
             maps = layer(maps)
-            if number in SEEN:
-                seen.append(maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
-        return seen
+            if number in COMPARED:
+                features.append(maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
+        return features
 
 
 def _widths(features: nn.Sequential) -> list[int]:
-    """Channels of the layers that LPIPS looks at."""
+    """Channels of the layers that LPIPS compares."""
     maps, widths = torch.zeros(1, 3, 32, 32), []
     for number, layer in enumerate(features):
         maps = layer(maps)
-        if number in SEEN:
+        if number in COMPARED:
             widths.append(maps.shape[1])
     return widths
 
@@ -108,9 +113,13 @@ def _widths(features: nn.Sequential) -> list[int]:
 def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
     """Weights of `Perception`, for a model's state; None where the file of SqueezeNet is not named.
 
-    pretrained: settings["pretrained"]; the file is torchvision's.  The heads are those that the package lpips brings,
-    which need not be there when a model scores.
-    Raises InputError when the package is missing and when the file has no weights of SqueezeNet 1.1.
+    The heads are those that the package lpips brings, which need not be there when a model scores.
+
+    Args:
+        pretrained: settings["pretrained"]; the file is torchvision's.
+
+    Raises:
+        InputError: When the package is missing, and when the file has no weights of SqueezeNet 1.1.
     """
     path = pretrained.get(BACKBONE)
     if path is None:
@@ -127,13 +136,13 @@ def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str,
 
 def _heads() -> Path:
     """The file of heads in the package lpips, which is not imported."""
-    found = find_spec("lpips")
-    if found is None:
+    package = find_spec("lpips")
+    if package is None or package.origin is None:
         raise InputError(
             f"pretrained.{BACKBONE}: given, but the package lpips was not found, whose heads belong to it; install it "
             "(pip install lpips), or leave the key out"
         )
-    return Path(found.origin).parent / "weights" / "v0.1" / "squeeze.pth"
+    return Path(package.origin).parent / "weights" / "v0.1" / "squeeze.pth"
 
 
 def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Perception | None:
@@ -145,13 +154,13 @@ def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Percept
 
 @torch.no_grad()
 def saliency(perceived: Perception | None, slices: Tensor, others: Tensor) -> Tensor:
-    """How unlike slices and others, (n, 1, x, y) both, are around every voxel, >= 0: a smoothed perceptual distance.
+    """Smoothed perceptual distance of slices and others around every voxel, (n, 1, x, y) as both are, >= 0.
 
     perceived: of `perception`; with None the absolute difference takes the place of the perceptual distance.
     """
     return smoothed((slices - others).abs() if perceived is None else perceived(slices, others))
 
 
-def kind_of(weights: Mapping[str, np.ndarray] | None) -> str:
-    """What a saliency is made of, for a state, a history and a table."""
+def saliency_kind(weights: Mapping[str, np.ndarray] | None) -> str:
+    """Name of a saliency, for a state, a history and a table."""
     return "absolute difference" if weights is None else "LPIPS SqueezeNet"
