@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from patch2loc.methods import cddpm, ddpm, pddpm
-from patch2loc.methods.reconstruction import diffusion
+from patch2loc.methods.reconstruction import denoiser, diffusion
 from patch2loc.methods.reconstruction.slice_encoder import MaskedModel
 
 pytest.importorskip("diffusers", reason="diffusers is not installed: its networks are not tested here")
@@ -14,8 +14,8 @@ METHODS = {"ddpm": ddpm, "pddpm": pddpm, "cddpm": cddpm}
 
 def test_networks_have_the_parameters_of_the_references():
     with torch.device("meta"):
-        plain = diffusion.Denoiser()
-        conditioned = diffusion.Denoiser(encoder_widths=diffusion.ENCODER_WIDTHS)
+        plain = denoiser.Denoiser()
+        conditioned = denoiser.Denoiser(encoder_widths=denoiser.ENCODER_WIDTHS)
         masked = MaskedModel(conditioned.encoder)
     count = {
         name: sum(value.numel() for value in network.parameters())
@@ -32,15 +32,13 @@ def test_networks_have_the_parameters_of_the_references():
 
 def test_networks_of_the_paper_budget_are_those():
     paper = {name: module.SETTINGS["paper"] for name, module in METHODS.items()}
-    assert all(
-        tuple(given["widths"]) == diffusion.WIDTHS and given["blocks"] == 3 for given in paper.values()
-    )
-    assert tuple(paper["cddpm"]["encoder_widths"]) == diffusion.ENCODER_WIDTHS
+    assert all(tuple(given["widths"]) == denoiser.WIDTHS and given["blocks"] == 3 for given in paper.values())
+    assert tuple(paper["cddpm"]["encoder_widths"]) == denoiser.ENCODER_WIDTHS
     assert (paper["ddpm"]["steps"], paper["pddpm"]["steps"], paper["cddpm"]["steps"]) == (19200, 19200, 14400)
 
 
 def test_attention_is_normalized_and_in_the_middle_only():
-    for network in (diffusion.unet([32, 32, 32], 1), diffusion.conditioned_unet([32, 32, 32], 1)):
+    for network in (denoiser.unet([32, 32, 32], 1), denoiser.conditioned_unet([32, 32, 32], 1)):
         where = {
             name: module for name, module in network.named_modules() if type(module).__name__ == "Attention"
         }
@@ -138,7 +136,7 @@ def test_only_the_network_of_cddpm_is_told_of_the_clean_slice():
     torch.manual_seed(0)
     noisy, step, dark, bright = torch.rand(2, 1, 32, 32), torch.tensor([3, 700]), *torch.rand(2, 2, 1, 32, 32)
     for encoder, told in ((None, False), ([4, 4, 4, 4], True)):
-        network = diffusion.Denoiser([8, 8, 8], 1, encoder).eval()
+        network = denoiser.Denoiser([8, 8, 8], 1, encoder).eval()
         assert not network(noisy, step, dark).any()  # a new network predicts 0
         nn.init.normal_(network.unet.conv_out.weight)
         assert torch.equal(network(noisy, step, dark), network(noisy, step, bright)) is not told

@@ -9,5 +9,5 @@ def device_and_precision(method: str, device: str, precision: str, threads: int)
     """Device and precision of a method that runs a network, of the configured ones; "cpu", "float32" of any other."""
     if not runs_network(method):
         return "cpu", "float32"
-    chosen = choose(device, threads)
-    return chosen, choose_precision(precision, chosen)
+    network_device = choose(device, threads)
+    return network_device, choose_precision(precision, network_device)

@@ -35,7 +35,7 @@ KINDS = {str: "text", bool: "True or False", float: "a number"}
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a method declares of itself; the constants of its module, in the words of this module's docstring."""
+    """Declaration of a method; fields are the constants that this module's docstring explains."""
 
     name: str
     title: str
@@ -51,9 +51,10 @@ class Declaration:
 
 @cache
 def declaration(name: str) -> Declaration:
-    """What a method of the package, or a module from outside, declares; the defaults for any other name.
+    """Declaration of a method of the package, or of a module from outside; the defaults for any other name.
 
-    Raises InputError, naming the file and the constant, for a value that is of another kind or not written out.
+    Raises:
+        InputError: For a constant of another kind, or one that is not written out, naming the file.
     """
     module = module_name(name)
     outside = "." in name
