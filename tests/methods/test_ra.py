@@ -27,7 +27,12 @@ TINY = {"steps": 6, "batch": 3, "validations": 3, "validation_slices": 4, "learn
     "widths": [4, 4, 8, 8, 8],
     "latent": 6,
 }
-REST = {"spacing": 2.0, "seed": 1, "precision": "float32", "pretrained": {"squeezenet1_1_imagenet": None}}
+REST = {
+    "spacing": 2.0,
+    "seed": 1,
+    "precision": "float32",
+    "pretrained": {name: None for name in ra.PRETRAINED},
+}
 
 
 def scan(seed, shape=(32, 28, 6)):

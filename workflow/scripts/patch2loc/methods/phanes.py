@@ -51,7 +51,7 @@ NETWORK = True
 TRAINING_THRESHOLD = 0.1  # of the anomaly map
 # Of residuals, where it becomes 1; of anomaly maps of healthy brains, where it becomes the threshold.
 PERCENTILE = 95
-PRETRAINED = ("squeezenet1_1_imagenet", "vgg19_imagenet")
+PRETRAINED = ("squeezenet1_1_imagenet", "lpips_squeezenet", "vgg19_imagenet")
 PAINTER = {"painter_widths": [64, 128, 256], "painter_blocks": 8}
 SETTINGS = {
     "smoke": ra.SETTINGS["smoke"]

@@ -33,7 +33,7 @@ from patch2loc.methods.reconstruction.training import train_in_turns
 ROLE = "table1"
 ORDER = 140
 NETWORK = True
-PRETRAINED = ("squeezenet1_1_imagenet",)
+PRETRAINED = ("squeezenet1_1_imagenet", "lpips_squeezenet")
 PAPER = {
     "steps": 72000,
     "batch": 8,

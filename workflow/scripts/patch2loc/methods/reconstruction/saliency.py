@@ -5,13 +5,12 @@
     saliency(perceived, slices, reconstructed)          their perceptual distance, smoothed
 
 Slices and maps are (n, 1, x, y) float32, slices in 0..1, brain boolean; nothing here has a gradient.
-Perceptual distances need a SqueezeNet that was trained on ImageNet.  Without, the absolute difference takes their
-place, which knows nothing of what a network sees.
+Perceptual distances need a SqueezeNet that was trained on ImageNet, and the heads of LPIPS.  Without, the absolute
+difference takes their place, which knows nothing of what a network sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ REACH = 4  # standard deviations at which a Gaussian ends
 # Of CLAHE: tiles along each side, and how many times the mean of a tile's histogram a bin may hold: what 0.01 of the
 # tile is with 256 bins, the default of scikit-image, which the authors use.
 TILES, LIMIT = (8, 8), 2.56
-BACKBONE = "squeezenet1_1_imagenet"  # in settings["pretrained"]
+BACKBONE, HEADS = "squeezenet1_1_imagenet", "lpips_squeezenet"  # in settings["pretrained"]
 COMPARED = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS compares
 CENTER, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colors in -1..1 that LPIPS puts in
 
@@ -110,39 +109,44 @@ def _widths(features: nn.Sequential) -> list[int]:
     return widths
 
 
-def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
-    """Weights of `Perception`, for a model's state; None where the file of SqueezeNet is not named.
+class SqueezeNetHeads(nn.Module):
+    """Weights of the seven depths that LPIPS was trained to, named as in its authors' file.  widths: of the depths."""
 
-    The heads are those that the package lpips brings, which need not be there when a model scores.
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        for number, width in enumerate(widths):
+            model = nn.Sequential(nn.Dropout(), nn.Conv2d(width, 1, 1, bias=False))
+            self.add_module(f"lin{number}", nn.ModuleDict({"model": model}))
+
+
+def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
+    """Weights of `Perception`, for a model's state; None where its two files are not named.
 
     Args:
-        pretrained: settings["pretrained"]; the file is torchvision's.
+        pretrained: settings["pretrained"]; the backbone's file is torchvision's, the heads' that of LPIPS's authors.
 
     Raises:
-        InputError: When the package is missing, and when the file has no weights of SqueezeNet 1.1.
+        InputError: When one file is named without the other, and when a file has not the weights expected.
     """
-    path = pretrained.get(BACKBONE)
-    if path is None:
+    paths = {name: pretrained.get(name) for name in (BACKBONE, HEADS)}
+    absent = [name for name, path in paths.items() if path is None]
+    if len(absent) == 1:
+        (present,) = set(paths) - set(absent)
+        raise InputError(
+            f"pretrained.{present}: {paths[present]} found without {absent[0]}, both expected, or none; add "
+            f"{absent[0]} (`snakemake --cores 1 pretrained` gets it), or leave {present} out"
+        )
+    backbone_path, heads_path = paths[BACKBONE], paths[HEADS]
+    if backbone_path is None or heads_path is None:
         return None
-    backbone = with_pretrained(squeezenet1_1(weights=None), path)
+    backbone = with_pretrained(squeezenet1_1(weights=None), backbone_path)
     network = Perception()
     network.features.load_state_dict(backbone.features.state_dict())
-    heads = torch.load(_heads(), map_location="cpu", weights_only=True)
+    heads = with_pretrained(SqueezeNetHeads(_widths(network.features)), heads_path)
     with torch.no_grad():
-        for number, head in enumerate(network.heads):
-            head.copy_(heads[f"lin{number}.model.1.weight"])
+        for head, weight in zip(network.heads, heads.state_dict().values(), strict=True):
+            head.copy_(weight)
     return weights_of(network)
-
-
-def _heads() -> Path:
-    """The file of heads in the package lpips, which is not imported."""
-    package = find_spec("lpips")
-    if package is None or package.origin is None:
-        raise InputError(
-            f"pretrained.{BACKBONE}: given, but the package lpips was not found, whose heads belong to it; install it "
-            "(pip install lpips), or leave the key out"
-        )
-    return Path(package.origin).parent / "weights" / "v0.1" / "squeeze.pth"
 
 
 def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Perception | None:
