@@ -1,4 +1,4 @@
-"""Networks with weights from elsewhere, read from files as torchvision publishes them."""
+"""Networks with weights from elsewhere, read from files as they are published."""
 
 import pickle
 from pathlib import Path
@@ -37,6 +37,6 @@ def with_pretrained(network: Network, path: str | Path, prefix: str = "") -> Net
     except UNFIT as error:
         raise InputError(
             f"{path}: {' '.join(str(error).split())[:300]} found, weights of {type(network).__name__} expected, as "
-            "torchvision publishes them; get the file again (docs/how-to/data.md)"
+            "published; get the file again (docs/how-to/data.md)"
         ) from error
     return network.eval().requires_grad_(False)
