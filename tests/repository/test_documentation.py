@@ -3,12 +3,11 @@
 import re
 import runpy
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
+from repository_paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (".github", "benchmarks", "config", "docs", "profiles", "splits", "tests", "workflow")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/**/*.md"))])
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
