@@ -98,7 +98,7 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
         **own,
     }
     begin = time.process_time()
-    state, _ = method(name).fit(*scans, settings, None, "cpu")
+    state, _ = method(name).fit(*scans, settings, None, device="cpu")
     seconds = time.process_time() - begin
     model = {"method": name, "state": state, "landmarks": landmarks}
     rows = []

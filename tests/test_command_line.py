@@ -18,14 +18,17 @@ def calls(monkeypatch):
     """What score_own_scan is called with; scans named bad fail, scans named odd are flagged."""
     seen = []
 
-    def scored(scorer, scan, folder, mask, skull_strip, stage_done):
-        seen.append((scan, str(folder), mask, skull_strip))
+    def scored(scorer, scan, folder, *, mask_path, skull_strip, stage_done):
+        seen.append((scan, str(folder), mask_path, skull_strip))
         stage_done(STAGES[0])
         if "bad" in scan:
             raise InputError(f"{scan}: not a scan")
         return {"flags": ["brain of 9 ml"] if "odd" in scan else []}
 
-    monkeypatch.setattr(own_scan, "load_scorer", lambda *given: seen.append(given))
+    def loaded(model, device, *, atlas, modality, landmarks_path, precision):
+        seen.append((model, device, atlas, modality, landmarks_path, precision))
+
+    monkeypatch.setattr(own_scan, "load_scorer", loaded)
     monkeypatch.setattr(own_scan, "score_own_scan", scored)
     return seen
 

@@ -199,7 +199,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path, landmarks, share):
 )
 def test_parameters_that_do_not_fit_are_named(tmp_path, landmarks, change, said):
     state = {name: value for name, value in (light_weights() | change).items() if value is not None}
-    with pytest.raises(InputError, match=rf"other\.ckpt: not the weights of the published network .*{said}"):
+    with pytest.raises(InputError, match=rf"other\.ckpt: not the weights of the paper's network .*{said}"):
         load_model(checkpoint(tmp_path / "other.ckpt", state), "T1", landmarks)
 
 

@@ -57,7 +57,7 @@ def scorer(model):
 def scored(scorer, scan, tmp_path_factory):
     """Folder, summary and the stages that were told."""
     stages, folder = [], tmp_path_factory.mktemp("out") / "head"
-    summary = score_own_scan(scorer, scan, folder, None, "none", stages.append)
+    summary = score_own_scan(scorer, scan, folder, skull_strip="none", stage_done=stages.append)
     return folder, summary, stages
 
 
@@ -124,8 +124,8 @@ def test_the_same_is_kept_and_not_computed_again(scored, scorer, scan, tmp_path,
     copy = tmp_path / "other_name.nii.gz"
     copy.write_bytes(scan.read_bytes())
     monkeypatch.setattr(own_scan, "preprocess_scan", None)
-    assert score_own_scan(scorer, scan, folder, None, "none") == summary
-    assert score_own_scan(scorer, copy, folder, None, "none") == summary
+    assert score_own_scan(scorer, scan, folder, skull_strip="none") == summary
+    assert score_own_scan(scorer, copy, folder, skull_strip="none") == summary
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -137,18 +137,19 @@ def test_a_folder_of_anything_else_is_left_alone(scored, scorer, scan, atlas, tm
     volumes.write(tmp_path / "mask.nii.gz", image > 0, affine)
     another = load_scorer(write_model(tmp_path / "model.safetensors", atlas))
     for arguments, said in (
-        ((scorer, tmp_path / "other.nii.gz", folder, None, "none"), "differs in scan is"),
-        ((scorer, scan, folder, tmp_path / "mask.nii.gz", "given"), "differs in mask, settings is"),
-        ((another, scan, folder, None, "none"), "differs in model is"),
-        ((scorer, scan, folder, None, "atlas"), "differs in settings is"),
+        ((scorer, tmp_path / "other.nii.gz", None, "none"), "differs in scan is"),
+        ((scorer, scan, tmp_path / "mask.nii.gz", "given"), "differs in mask, settings is"),
+        ((another, scan, None, "none"), "differs in model is"),
+        ((scorer, scan, None, "atlas"), "differs in settings is"),
     ):
+        *files, mask_path, skull_strip = arguments
         with pytest.raises(InputError, match=said):
-            score_own_scan(*arguments)
+            score_own_scan(*files, folder, mask_path=mask_path, skull_strip=skull_strip)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("text")
     with pytest.raises(InputError, match=r"mine: it is not empty and no result"):
-        score_own_scan(scorer, scan, tmp_path / "mine", None, "none")
+        score_own_scan(scorer, scan, tmp_path / "mine", skull_strip="none")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
@@ -159,7 +160,7 @@ def test_nothing_is_left_of_a_failure(scorer, scan, tmp_path, monkeypatch):
     (tmp_path / "head").mkdir()  # an empty folder is taken
     monkeypatch.setattr(own_scan, "save_figure", fail)
     with pytest.raises(OSError, match="no space left"):
-        score_own_scan(scorer, scan, tmp_path / "head", None, "none")
+        score_own_scan(scorer, scan, tmp_path / "head", skull_strip="none")
     assert [path.name for path in tmp_path.rglob("*")] == ["head"]
 
 
@@ -167,7 +168,9 @@ def test_missing_files_are_named(scorer, scan, tmp_path):
     with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file; the scan was expected"):
         score_own_scan(scorer, tmp_path / "absent.nii.gz", tmp_path / "out")
     with pytest.raises(InputError, match=r"absent\.nii\.gz: no such file; the mask was expected"):
-        score_own_scan(scorer, scan, tmp_path / "out", tmp_path / "absent.nii.gz", "given")
+        score_own_scan(
+            scorer, scan, tmp_path / "out", mask_path=tmp_path / "absent.nii.gz", skull_strip="given"
+        )
 
 
 def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
@@ -176,7 +179,7 @@ def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
     for others, said in (
         ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
         ({"grid": grid}, "its grid is not that of the atlas icbm152"),
-        ({"atlas": None}, r"tells no atlas; give the folder of SRI24 \(--atlas\)"),
+        ({"atlas": None}, r"stores no atlas; give the folder of SRI24 \(--atlas\)"),
         ({"grid": {"spacing": SPACING}}, "the model lacks 'shape'"),
     ):
         with pytest.raises(InputError, match=said):
@@ -198,7 +201,7 @@ def test_a_network_scores_a_scan(atlas, scan, tmp_path):
     weights = {name: value.numpy() for name, value in LocationNetwork((4, 4, 8, 8)).state_dict().items()}
     state = {"weights": weights, "widths": [4, 4, 8, 8], "patch": 6}
     path = write_model(tmp_path / "model.safetensors", atlas, method="patch2loc", state=state)
-    summary = score_own_scan(load_scorer(path), scan, tmp_path / "out", None, "none")
+    summary = score_own_scan(load_scorer(path), scan, tmp_path / "out", skull_strip="none")
     mask = volumes.read_mask(tmp_path / "out" / "preprocessed" / "mask.nii.gz")
     assert summary["heatmap_atlas"]["voxels"] == mask.sum()
     assert "healthy_threshold" not in summary["heatmap"]

@@ -4,10 +4,14 @@
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
+
+In the results folder `.run.lock` is locked as long as a run is at work, and `.run.json` holds the number of the process
+group of its jobs until these have ended.
 """
 
+from __future__ import annotations
+
 import argparse
-import fcntl
 import json
 import os
 import re
@@ -16,30 +20,33 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TextIO
 
 import psutil
 import yaml
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
-from patch2loc.files import remove_partial, storage_message
+from patch2loc.files import remove_partial, storage_message, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
-# What Snakemake itself meets, and what it says of inputs that are gone, or dated after the results made from them, and
-# of a job's process.
+# Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and
+# of a job's process that was killed.
 STORAGE = re.compile(r"^\s*\w*Error: \[Errno (\d+)\] ([^:]+): '(.+)'$")
 GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
 SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
 KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
 ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
-SHOWN = 60  # lines of the output of a run that failed
+REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
@@ -63,15 +70,17 @@ def main() -> int:
     results = _results(arguments.configfile, dict(pair.split("=", 1) for pair in arguments.config))
     try:
         results.mkdir(parents=True, exist_ok=True)
-        with open(results / ".run.lock", "a+", encoding="utf-8") as lock:
-            _take(lock, results)
-            return _run(arguments, results, lock)
+        with FileLock(results / ".run.lock", timeout=0):  # ends with this process, however it ends
+            _clean_up(results)
+            return _run(arguments, results)
+    except Timeout:
+        sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
     except OSError as error:
-        sys.exit(storage_message(error, results) or error)
+        sys.exit(storage_message(error, results) or str(error))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("configfile", type=Path, help="configuration of the run")
     parser.add_argument("targets", nargs="*", help="targets; everything without them")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
@@ -91,13 +100,13 @@ def _pair(text: str) -> str:
 
 
 def _results(path: Path, overruled: dict[str, str]) -> Path:
-    """Folder of the results of a configuration with some keys overruled."""
+    """The results folder of a configuration with some keys overruled."""
     configuration = _read(path)
     if "results" in overruled:
         configuration["results"] = overruled["results"] or None
-    known = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
+    schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
     # The values of the other keys are Snakemake's to check: it may add those of config/config.yaml.
-    keys = {name: {} for name in known} | {"results": known["results"]}
+    keys = {name: {} for name in schema_keys} | {"results": schema_keys["results"]}
     try:
         check_schema(
             configuration, {"properties": keys, "additionalProperties": False, "required": ["results"]}
@@ -107,8 +116,8 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
     return Path(configuration["results"])
 
 
-def _read(path: Path) -> dict:
-    """Keys and values of a configuration; ends the run where the file has none."""
+def _read(path: Path) -> dict[str, Any]:
+    """Read a configuration; exit if the file holds none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -116,47 +125,46 @@ def _read(path: Path) -> dict:
             f"{path}: {error.strerror} found, a configuration expected; give its path, e.g. config/demo.yaml"
         )
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
         start = f", {error.context} from line {error.context_mark.line + 1}" if error.context_mark else ""
         sys.exit(f"{path}: line {line}: no YAML found ({error.problem}{start}); correct the file there")
     except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split()).replace('"<unicode string>"', "the file")
         sys.exit(f"{path}: no YAML in UTF-8 found ({problem}); correct the file")
     if not isinstance(content, dict):
-        found = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
-        sys.exit(
-            f"{path}: {found} found, keys with values expected, as in config/demo.yaml; correct the file"
-        )
+        kind = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
+        sys.exit(f"{path}: {kind} found, keys with values expected, as in config/demo.yaml; correct the file")
     return content
 
 
-def _take(lock, results: Path) -> None:
-    """Take the lock of a results folder and end what a killed run left behind."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
-    lock.seek(0)
-    text = lock.read()
-    if text:
-        _end_group(json.loads(text)["group"])
+def _clean_up(results: Path) -> None:
+    """End the jobs of a killed run and remove what they had begun to write."""
+    group_path = _group_path(results)
+    if group_path.exists():
+        _end_group(json.loads(group_path.read_text(encoding="utf-8"))["group"])
         remove_partial(results)
+        group_path.unlink()
+
+
+def _group_path(results: Path) -> Path:
+    return results / ".run.json"
 
 
 def _end_group(group: int) -> None:
     """Kill the processes of a process group that work in this folder."""
-    ended = []
+    killed = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == group and Path(process.cwd()) == Path.cwd():
                 process.kill()
-                ended.append(process)
+                killed.append(process)
         except (psutil.Error, ProcessLookupError):
             continue
-    psutil.wait_procs(ended, timeout=10)
+    psutil.wait_procs(killed, timeout=10)
 
 
-def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
+def _run(arguments: argparse.Namespace, results: Path) -> int:
+    """Run Snakemake and report on it; the exit status."""
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
@@ -180,23 +188,21 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
         env=environment,
         start_new_session=True,
     )
+    assert process.stdout is not None  # a pipe
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
     try:
-        lock.seek(0)
-        lock.truncate()
-        json.dump({"group": process.pid}, lock)
-        lock.flush()
+        write_json(_group_path(results), {"group": process.pid})
         with open(log_path, "w", encoding="utf-8") as log:
             nothing_to_do, problems = _show_progress(process.stdout, log)
         status = process.wait()
     finally:
         _end_group(process.pid)
-    lock.truncate(0)
+    _group_path(results).unlink()
     if status:
         remove_partial(results)
-        said = log_path.read_text(encoding="utf-8").splitlines()
-        print("\n".join(problems or _reason(said)), file=sys.stderr)
+        lines = log_path.read_text(encoding="utf-8").splitlines()
+        print("\n".join(problems or _reason(lines)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
     else:
         report = results / "report.html"
@@ -205,14 +211,14 @@ def _run(arguments: argparse.Namespace, results: Path, lock) -> int:
     return status
 
 
-def _reason(said: list[str]) -> list[str]:
-    """What Snakemake said of a failure: the error that ended its planning, from its beginning, else the end."""
-    for number, line in enumerate(said):
+def _reason(lines: list[str]) -> list[str]:
+    """Lines of Snakemake's output on a failure: the error that ended its planning, from its beginning, else the end."""
+    for number, line in enumerate(lines):
         if RULE.match(line) or line.startswith("Traceback"):
             break
         if ERROR.match(line):
-            return said[number : number + SHOWN]
-    return said[-SHOWN:]
+            return lines[number : number + REASON_LINES]
+    return lines[-REASON_LINES:]
 
 
 def _end_with_parent(group: int, parent: int) -> None:
@@ -223,17 +229,19 @@ def _end_with_parent(group: int, parent: int) -> None:
     os._exit(1)
 
 
-def _show_progress(lines, log) -> tuple[bool, list[str]]:
+def _show_progress(lines: Iterable[str], log: TextIO) -> tuple[bool, list[str]]:
     """Copy Snakemake's output to the log and its progress to the terminal.
 
-    Returns whether there was nothing to do, and what the rules said that a person can mend: lines, each once.
+    Returns:
+        True if there was nothing to do; and the problems that a person can mend, lines of the output, each once.
     """
-    nothing, problems, in_problem = False, [], False
+    nothing_to_do, in_problem = False, False
+    problems: list[str] = []
     with tqdm(desc="planning", unit="step", mininterval=1 if sys.stderr.isatty() else 15) as bar:
         for line in lines:
             log.write(line)
             log.flush()
-            nothing = nothing or line.startswith("Nothing to be done")
+            nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line
             in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))
             if in_problem and line.rstrip() not in problems:
@@ -243,11 +251,11 @@ def _show_progress(lines, log) -> tuple[bool, list[str]]:
             elif match := STEPS.match(line):
                 bar.total = int(match[2])
                 bar.update(int(match[1]) - bar.n)
-    return nothing, problems
+    return nothing_to_do, problems
 
 
 def _problem(line: str) -> str | None:
-    """A problem in the words of rule_log.py, of a line in which Snakemake says it in its own."""
+    """A problem in the words of rule_log.py, from a line in Snakemake's own words; None for any other line."""
     if match := STORAGE.match(line):
         message = storage_message(OSError(int(match[1]), match[2], match[3]), match[3])
         return message and f"StorageError: {message}"

@@ -116,7 +116,7 @@ def test_a_dataset_of_kind_bids_takes_its_modality_and_its_list(root):
     assert [paths["scan"].name for paths in found.values()] == [f"{key}_T2w.nii.gz" for key in found]
     assert sources.missing(dataset) == []
     (root / "list.csv").write_text("subject\nsub-01\n")
-    assert sources.list_subjects({**dataset, "subjects": str(root / "list.csv")}) == [
+    assert list(sources.sources({**dataset, "subjects": str(root / "list.csv")})) == [
         "sub-01_ses-a",
         "sub-01_ses-b",
     ]

@@ -232,14 +232,14 @@ def listing():
 
 
 def wanted(path):
-    return unpack.wanted("wmh", path)
+    return unpack.is_needed("wmh", path)
 
 
 def test_a_dataverse_dataset_is_downloaded_by_its_own_list(tmp_path, listing):
     files = replica.wmh()
     with replica.serve(replica.dataverse(files)) as server:
         server.faults["/api/access/datafile/1001"] = ["drop", "corrupt"]
-        paths = download.fetch(listing, tmp_path, server.address, wanted)
+        paths = download.fetch(listing, tmp_path, server.address, is_needed=wanted)
         asked = {path for path, _, _, _ in server.requests}
     training = {path for path in files if path.startswith("training/")}
     assert {path.relative_to(tmp_path).as_posix() for path in paths} == training
@@ -255,7 +255,7 @@ def test_a_dataverse_may_be_mirrored_in_a_folder(tmp_path, listing):
         file = tmp_path / "mirror" / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    paths = download.fetch(listing, tmp_path / "out", (tmp_path / "mirror").as_uri(), wanted)
+    paths = download.fetch(listing, tmp_path / "out", (tmp_path / "mirror").as_uri(), is_needed=wanted)
     assert len(paths) == 15
 
 
@@ -265,7 +265,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path, listing):
         replica.serve(harmful) as server,
         pytest.raises(InputError, match="leads out of the target folder"),
     ):
-        download.fetch(listing, tmp_path / "out", server.address, lambda path: True)
+        download.fetch(listing, tmp_path / "out", server.address, is_needed=lambda path: True)
     assert not (tmp_path / "training").exists()
 
 
@@ -280,7 +280,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path, listing):
 )
 def test_no_list_of_files_is_an_input_error(tmp_path, listing, served, said):
     with replica.serve(served) as server, pytest.raises(InputError, match=said):
-        download.fetch(listing, tmp_path, server.address, wanted)
+        download.fetch(listing, tmp_path, server.address, is_needed=wanted)
 
 
 def test_only_scans_of_the_training_and_archives_are_wanted():

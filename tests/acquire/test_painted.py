@@ -45,7 +45,7 @@ def paint(folder, name="out", seed=3, to_scan=None, **options):
     outputs = {part: folder / name / f"{part}.nii.gz" for part in ("scan", "brain", "lesion")}
     inputs = [folder / f"{part}.nii.gz" for part in ("scan", "brain", "mask")]
     numbers = painted.paint_stroke(
-        *inputs, np.eye(4) if to_scan is None else to_scan, seed, outputs, **options
+        *inputs, np.eye(4) if to_scan is None else to_scan, seed=seed, outputs=outputs, **options
     )
     return outputs, numbers
 
@@ -137,14 +137,16 @@ def test_outline_that_misses_the_brain_is_refused(pair):
 
 def test_pairs_spread_volumes_and_use_no_outline_twice_on_a_side():
     mask_ml = {f"m{index}": float(ml) for index, ml in enumerate([3, 6, 9, 14, 22, 40, 70, 95, 200])}
-    table = painted.pair([f"s{index}" for index in range(30)], mask_ml, 10, 7, (5, 100))
+    table = painted.choose_pairs(
+        [f"s{index}" for index in range(30)], mask_ml, count=10, seed=7, volumes_ml=(5, 100)
+    )
     assert not table.duplicated(["mask", "mirrored"]).any()
     assert table["subject"].is_unique
     assert not table["mask"].isin(["m0", "m8"]).any()
     logs = np.sort(np.log(table["mask"].map(mask_ml)))
     np.testing.assert_allclose(logs, np.log(np.geomspace(5, 100, 10)), atol=0.5)
     with pytest.raises(InputError, match="ask for fewer pairs"):
-        painted.pair(["s0"], mask_ml, 2, 7, (5, 100))
+        painted.choose_pairs(["s0"], mask_ml, count=2, seed=7, volumes_ml=(5, 100))
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real scans are not here: no ../shared/data")
@@ -154,7 +156,7 @@ def test_shipped_pairs_are_the_chosen_ones():
         mask_ml[f"stroke_masks_mni/{path.name}"] = float(volumes.read_mask(path).sum() / 1000)
     split = pd.read_csv(ROOT / "splits" / "ixi2mm.csv")
     tested = split.loc[split["fold0"] == "test", "subject"]
-    chosen = painted.pair(list(tested), mask_ml, 20, 1, (5, 100))
+    chosen = painted.choose_pairs(list(tested), mask_ml, count=20, seed=1, volumes_ml=(5, 100))
     shipped = pd.read_csv(ROOT / "config" / "ixi2mm" / "painted.csv")
     shipped["subject"] = shipped["subject"].str.removeprefix("painted_")
     pd.testing.assert_frame_equal(shipped[chosen.columns], chosen, check_dtype=False)
@@ -175,7 +177,13 @@ def test_stroke_in_a_real_scan(tmp_path):
     brain = volumes.read_mask(pair["brain"])
     transform, _ = register(scan, brain, affine, atlas.load_atlas("icbm152", "T1"))
     numbers = painted.paint_stroke(
-        pair["scan"], pair["brain"], pair["mask"], matrix(transform), pair["seed"], outputs, pair["mirrored"]
+        pair["scan"],
+        pair["brain"],
+        pair["mask"],
+        matrix(transform),
+        seed=pair["seed"],
+        outputs=outputs,
+        mirrored=pair["mirrored"],
     )
     after, _ = volumes.read(outputs["scan"])
     lesion = volumes.read_mask(outputs["lesion"])

@@ -17,7 +17,7 @@ def test_same_subject_same_bytes_whatever_came_before(tmp_path):
     for folder, warm_up in (("a", []), ("b", [("stroke", 4), ("healthy", 1)])):
         for name, index in warm_up:
             phantom.simulate_subject(name, index, 3, COARSE)
-        phantom.write_subject(tmp_path / folder, "tumor", 2, 3, COARSE)
+        phantom.write_subject(tmp_path / folder, "tumor", 2, seed=3, settings=COARSE)
     names = phantom.subject_files()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(names)
     for name in names:
@@ -117,15 +117,15 @@ def test_scalp_is_bright_in_t1_and_eyes_in_t2(subjects):
 
 
 def test_cohort_resumes_and_equals_single_subjects(tmp_path):
-    folders = cohort.write_cohort(tmp_path / "c", "ms", range(2), 9, COARSE, workers=2)
+    folders = cohort.write_cohort(tmp_path / "c", "ms", range(2), seed=9, settings=COARSE, workers=2)
     assert [folder.name for folder in folders] == ["phantom_ms_000", "phantom_ms_001"]
-    phantom.write_subject(tmp_path / "single", "ms", 1, 9, COARSE)
+    phantom.write_subject(tmp_path / "single", "ms", 1, seed=9, settings=COARSE)
     for name in phantom.subject_files():
         assert (folders[1] / name).read_bytes() == (tmp_path / "single" / name).read_bytes(), name
 
     stamp = (folders[0] / "T1.nii.gz").stat().st_mtime_ns
     (folders[1] / "T2_lesion.nii.gz").unlink()
-    cohort.write_cohort(tmp_path / "c", "ms", range(2), 9, COARSE)
+    cohort.write_cohort(tmp_path / "c", "ms", range(2), seed=9, settings=COARSE)
     assert (folders[0] / "T1.nii.gz").stat().st_mtime_ns == stamp, "a whole subject was made again"
     assert (folders[1] / "T2_lesion.nii.gz").read_bytes() == (
         tmp_path / "single" / "T2_lesion.nii.gz"
@@ -133,11 +133,11 @@ def test_cohort_resumes_and_equals_single_subjects(tmp_path):
 
 
 def test_cohort_with_other_settings_is_made_again(tmp_path):
-    (folder,) = cohort.write_cohort(tmp_path, "healthy", [0], 9, COARSE)
+    (folder,) = cohort.write_cohort(tmp_path, "healthy", [0], seed=9, settings=COARSE)
     before = (folder / "T1.nii.gz").read_bytes()
-    assert cohort.is_whole(folder, "healthy", 0, 9, COARSE)
-    assert not cohort.is_whole(folder, "healthy", 0, 10, COARSE)
-    cohort.write_cohort(tmp_path, "healthy", [0], 9, COARSE | {"noise": 0.1})
+    assert cohort.is_whole(folder, "healthy", 0, seed=9, settings=COARSE)
+    assert not cohort.is_whole(folder, "healthy", 0, seed=10, settings=COARSE)
+    cohort.write_cohort(tmp_path, "healthy", [0], seed=9, settings=COARSE | {"noise": 0.1})
     assert (folder / "T1.nii.gz").read_bytes() != before
 
 
@@ -147,7 +147,7 @@ def test_a_cohort_from_the_command_line(tmp_path):
     chosen = ["--cohort", "ms", "--subjects", "1", "--seed", "5", "--spacing", "3", "--workers", "1"]
     assert main(["simulate", str(tmp_path / "cohort"), *chosen]) == 0
     settings = {"anatomy_spacing": 3.0, "voxel_size": [3.0, 3.0, 3.0], "noise": 0.03}
-    phantom.write_subject(tmp_path / "alone", "ms", 0, 5, settings)
+    phantom.write_subject(tmp_path / "alone", "ms", 0, seed=5, settings=settings)
     for name in ("T1.nii.gz", "T2_lesion.nii.gz"):
         made = (tmp_path / "cohort/phantom_ms_000" / name).read_bytes()
         assert made == (tmp_path / "alone" / name).read_bytes()

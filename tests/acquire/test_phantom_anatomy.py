@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from patch2loc.acquire import phantom
 from patch2loc.acquire.phantom import anatomy, contrast, fields, lesions
+from patch2loc.acquire.phantom.template import load_template, sample_depth
 
 LESION_COHORTS = [name for name in phantom.COHORTS if name != "healthy"]
 # The modality in which the cohort is scored, and the sign of its contrast with healthy tissue.
@@ -17,7 +18,7 @@ VOLUME_ML = {"tumor": (14, 268), "ms": (0.4, 15), "stroke": (9, 85), "wmh": (3, 
 
 def built(name, index=0, spacing=2.0):
     """A head and its lesion on the anatomy's grid."""
-    template = anatomy.load_template(spacing)
+    template = load_template(spacing)
     rng = np.random.default_rng([5, index])
     points = anatomy.deform(rng, template)
     mass = None
@@ -25,7 +26,7 @@ def built(name, index=0, spacing=2.0):
         mass = lesions.draw_mass(rng, template, points)
     head = anatomy.build_anatomy(rng, template, points, spacing)
     tissues = contrast.draw_contrast(rng)
-    return head, lesions.grow(rng, name, head, tissues, mass)
+    return head, lesions.grow(rng, name, head, contrast=tissues, mass=mass)
 
 
 # --- tissue ---
@@ -52,21 +53,21 @@ def test_tissue_fractions_and_contrast_order():
 
 
 def test_deformation_does_not_fold():
-    template = anatomy.load_template(3.0)
+    template = load_template(3.0)
     for index in range(6):
         points = anatomy.deform(np.random.default_rng(index), template)
         gradients = np.stack([np.stack(np.gradient(p, anatomy.COARSE)) for p in points])
         determinant = np.linalg.det(np.moveaxis(gradients, (0, 1), (-2, -1)))
-        inside = anatomy.sample_depth(template, points) > 0
+        inside = sample_depth(template, points) > 0
         assert (determinant[inside] > 0).mean() > 0.999
         assert np.median(determinant[inside]) == pytest.approx(anatomy.MEAN_SIZE**-3, rel=0.3)
 
 
 def test_anatomy_varies_but_less_than_locations_differ():
     """The same atlas point lies within centimeters in all subjects, else there is nothing to learn."""
-    template = anatomy.load_template(3.0)
+    template = load_template(3.0)
     points = np.stack([anatomy.deform(np.random.default_rng(index), template) for index in range(12)])
-    inside = (anatomy.sample_depth(template, points.mean(0))) > 5
+    inside = (sample_depth(template, points.mean(0))) > 5
     spread = points.std(0)[:, inside]
     assert 2 < np.median(np.sqrt((spread**2).sum(0))) < 9
 

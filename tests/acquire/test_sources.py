@@ -58,10 +58,10 @@ def test_table_without_a_root_starts_from_its_own_folder(table, tmp_path):
 def test_table_restricted_to_subjects(table, tmp_path):
     (tmp_path / "subjects.csv").write_text("subject\nb\n")
     table["subjects"] = str(tmp_path / "subjects.csv")
-    assert sources.list_subjects(table) == ["b"]
+    assert list(sources.sources(table)) == ["b"]
     (tmp_path / "subjects.csv").write_text("subject\nb\nc\n")
     with pytest.raises(InputError, match=r"1 subjects .* have no row \(c\)"):
-        sources.list_subjects(table)
+        list(sources.sources(table))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_folder_fills_patterns_from_the_columns_of_the_list(tmp_path):
         "s2_run-*_T2.nii.gz",
         "lesion.nii.gz",
     ]
-    assert sources.list_subjects({**dataset, "modality": "T2"}) == ["s1"]
+    assert list(sources.sources({**dataset, "modality": "T2"})) == ["s1"]
     write_volume(tmp_path / "R001/s1/s1_run-8_T2.nii.gz", np.zeros((2, 2, 2), np.int16))
     with pytest.raises(InputError, match="2 files match"):
         sources.sources(dataset)
@@ -129,7 +129,7 @@ def test_characters_of_a_pattern_stand_for_themselves(tmp_path):
     for name in ("a+b.1.nii", "a+bx1.nii", "c+b.1.nii"):
         (tmp_path / name).touch()
     dataset = {"kind": "folder", "root": str(tmp_path), "scan": "{subject}+b.1.nii"}
-    assert sources.list_subjects(dataset) == ["a", "c"]
+    assert list(sources.sources(dataset)) == ["a", "c"]
 
 
 def test_a_scan_may_be_a_folder_and_a_mask_may_not(table, tmp_path):
@@ -188,7 +188,7 @@ def test_tables_of_the_real_scans_name_files_that_exist(name, count):
         "table": str(ROOT / "config" / "ixi2mm" / f"{name}.csv"),
         "root": str(DATA),
     }
-    assert len(sources.list_subjects(dataset)) == count
+    assert len(list(sources.sources(dataset))) == count
     assert sources.missing(dataset) == []
 
 

@@ -11,6 +11,7 @@ from edited_modules import forget_modules
 from repository_paths import ROOT
 
 from patch2loc.configuration import method_registry
+from patch2loc.configuration.check import check_configuration
 from patch2loc.configuration.method_names import (
     base_method,
     configured,
@@ -55,6 +56,7 @@ from pathlib import Path
 import yaml
 
 from patch2loc.configuration import check, method_names, method_registry, method_settings, prerequisites, schema
+from patch2loc.configuration.method_table import method_table
 from patch2loc.figures.method_styles import method_styles
 from patch2loc.provenance.code import PACKAGE, code_hash, modules_behind
 
@@ -80,6 +82,8 @@ check.check_method_settings(checked)
 assert method_settings.resolve_settings(name, {"budget": "short", "power": 3.0})["power"] == 3.0
 assert prerequisites.fallback_note([name], {}) == ""
 assert prerequisites.methods_needed(name, [name]) == ()
+row = "| `toy` | Toy, control; Toy, calibrated, control; Toy, as published, control | control | yes | Toy: a score that"
+assert (row in method_table()) == ("." not in name)
 print("used")
 """
 DATASET = '''
@@ -225,6 +229,17 @@ def test_a_method_from_outside_that_declares_nothing_is_an_addition_and_may_run_
         declaration("toydeclares.absent").title == display_name("toydeclares.absent") == "toydeclares.absent"
     )
     assert base_method("toydeclares.method_calibrated") == "toydeclares.method_calibrated"
+
+
+def test_methods_with_a_row_of_the_same_name_are_refused(outside):
+    name = outside("CALIBRATED = True")
+    config = {"patch": 8, "grid": {"shape": [48, 48, 25]}, "training": {"patches": 10, "batch": 2}}
+    config |= {"method_settings": {}, "budget": "smoke", "datasets": {}, "training_data": {}}
+    check_configuration(config | {"methods": ["patch2loc", name]})
+    with pytest.raises(
+        InputError, match=r"^methods: toydeclares\.method_calibrated found, .* different names expected"
+    ):
+        check_configuration(config | {"methods": ["patch2loc", name, f"{name}_calibrated"]})
 
 
 @pytest.mark.parametrize(

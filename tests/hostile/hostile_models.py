@@ -119,7 +119,7 @@ MODELS = {
     ),
     "checkpoint of no modality": (
         model(use=lambda path: models.load_model(path, "FLAIR", path), name="own.ckpt"),
-        r"own.ckpt: a checkpoint tells neither its modality nor its landmarks; give both",
+        r"own.ckpt: a checkpoint stores neither its modality nor its landmarks; give both",
     ),
     "atlas of no modality": (
         lambda _: lambda: load_atlas("icbm152", "FLAIR"),

@@ -188,7 +188,7 @@ def stroke(folder):
         (folder / f"{name}.nii.gz").write_bytes(gzip.compress(nifti(array, affine)))
     outputs = {part: folder / f"out/{part}.nii.gz" for part in ("scan", "brain", "lesion")}
     given = [folder / f"{name}.nii.gz" for name in ("scan", "brain", "stroke")]
-    return lambda: painted.paint_stroke(*given, np.eye(4), 1, outputs)
+    return lambda: painted.paint_stroke(*given, np.eye(4), seed=1, outputs=outputs)
 
 
 MASKS = {

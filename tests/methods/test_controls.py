@@ -23,7 +23,7 @@ SETTINGS = {"patch": 4, "seed": 5, "spacing": 2.0, "precision": "float32"}
 
 
 def fitted(module, training):
-    return module.fit(training, training[:1], SETTINGS, None, CPU)[0]
+    return module.fit(training, training[:1], SETTINGS, None, device=CPU)[0]
 
 
 def ball(shape, center, radius):
@@ -114,7 +114,7 @@ def test_a_random_score_follows_from_the_seed_and_the_scan_alone():
     volumes_ = [np.random.default_rng(seed).random(mask.shape).astype(np.float32) for seed in range(2)]
 
     def scores(order, seed=5):
-        score = random.scorer(random.fit([], [], SETTINGS | {"seed": seed}, None, CPU)[0], CPU)
+        score = random.scorer(random.fit([], [], SETTINGS | {"seed": seed}, None, device=CPU)[0], CPU)
         return {place: score(volumes_[place], mask, mask)["score"] for place in order}
 
     first, turned = scores([0, 1]), scores([1, 0])

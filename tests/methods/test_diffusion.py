@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from patch2loc.methods import cddpm, ddpm, pddpm
-from patch2loc.methods.reconstruction import diffusion
+from patch2loc.methods.reconstruction import denoiser, diffusion
 from patch2loc.methods.reconstruction.slice_encoder import MaskedModel
 
 pytest.importorskip("diffusers", reason="diffusers is not installed: its networks are not tested here")
@@ -14,8 +14,8 @@ METHODS = {"ddpm": ddpm, "pddpm": pddpm, "cddpm": cddpm}
 
 def test_networks_have_the_parameters_of_the_references():
     with torch.device("meta"):
-        plain = diffusion.Denoiser()
-        conditioned = diffusion.Denoiser(encoder_widths=diffusion.ENCODER_WIDTHS)
+        plain = denoiser.Denoiser()
+        conditioned = denoiser.Denoiser(encoder_widths=denoiser.ENCODER_WIDTHS)
         masked = MaskedModel(conditioned.encoder)
     count = {
         name: sum(value.numel() for value in network.parameters())
@@ -32,15 +32,13 @@ def test_networks_have_the_parameters_of_the_references():
 
 def test_networks_of_the_paper_budget_are_those():
     paper = {name: module.SETTINGS["paper"] for name, module in METHODS.items()}
-    assert all(
-        tuple(given["widths"]) == diffusion.WIDTHS and given["blocks"] == 3 for given in paper.values()
-    )
-    assert tuple(paper["cddpm"]["encoder_widths"]) == diffusion.ENCODER_WIDTHS
+    assert all(tuple(given["widths"]) == denoiser.WIDTHS and given["blocks"] == 3 for given in paper.values())
+    assert tuple(paper["cddpm"]["encoder_widths"]) == denoiser.ENCODER_WIDTHS
     assert (paper["ddpm"]["steps"], paper["pddpm"]["steps"], paper["cddpm"]["steps"]) == (19200, 19200, 14400)
 
 
 def test_attention_is_normalized_and_in_the_middle_only():
-    for network in (diffusion.unet([32, 32, 32], 1), diffusion.conditioned_unet([32, 32, 32], 1)):
+    for network in (denoiser.unet([32, 32, 32], 1), denoiser.conditioned_unet([32, 32, 32], 1)):
         where = {
             name: module for name, module in network.named_modules() if type(module).__name__ == "Attention"
         }
@@ -77,12 +75,12 @@ def test_noise_is_in_the_box_only_and_so_is_the_loss():
         seen.append(noisy)
         return clean + 1
 
-    loss = diffusion.l1_loss(one_too_bright, clean, noise, box, step, rates)
+    loss = diffusion.l1_loss(one_too_bright, clean, noise, box, step=step, rates=rates)
     assert loss.item() == pytest.approx(0.25)  # 1 in a quarter of the voxels
     assert torch.equal(seen[0][~box], clean[~box])
     expected = rates[499].sqrt() * clean[1] + (1 - rates[499]).sqrt() * noise[1]
     torch.testing.assert_close(seen[0][1][box[1]], expected[box[1]])
-    assert diffusion.l1_loss(lambda noisy, step, clean: clean, clean, noise, box, step, rates) == 0
+    assert diffusion.l1_loss(lambda noisy, step, clean: clean, clean, noise, box, step=step, rates=rates) == 0
 
 
 @pytest.mark.parametrize(
@@ -90,7 +88,9 @@ def test_noise_is_in_the_box_only_and_so_is_the_loss():
 )
 def test_a_perfect_network_leaves_no_residual(masks):
     clean, noise, rates = torch.rand(5, 1, 8, 8), torch.rand(5, 1, 8, 8), diffusion.signal_rates()
-    found = diffusion.reconstruction(lambda noisy, step, clean: clean, clean, noise, masks, (499,), rates)
+    found = diffusion.reconstruction(
+        lambda noisy, step, clean: clean, clean, noise, masks, steps=(499,), rates=rates
+    )
     assert torch.equal(found, clean)
 
 
@@ -104,7 +104,9 @@ def test_the_mosaic_takes_each_quarter_from_the_pass_with_noise_in_it():
         share.append((noisy != 0).float().mean().item())
         return noisy
 
-    found = diffusion.reconstruction(as_it_is, clean, noise, diffusion.quarters((8, 8)), (499,), rates)
+    found = diffusion.reconstruction(
+        as_it_is, clean, noise, diffusion.quarters((8, 8)), steps=(499,), rates=rates
+    )
     assert share == [0.25] * 4
     torch.testing.assert_close(found, level.expand(2, 1, 8, 8))
 
@@ -113,7 +115,9 @@ def test_the_ensemble_is_the_mean_over_time_steps():
     clean, noise = torch.rand(2, 2, 1, 8, 8)
     rates, masks = diffusion.signal_rates(), diffusion.whole((8, 8))
     of = {
-        steps: diffusion.reconstruction(lambda noisy, *_: noisy, clean, noise, masks, steps, rates)
+        steps: diffusion.reconstruction(
+            lambda noisy, *_: noisy, clean, noise, masks, steps=steps, rates=rates
+        )
         for steps in (cddpm.TIME_STEPS, *((step,) for step in cddpm.TIME_STEPS))
     }
     torch.testing.assert_close(of[cddpm.TIME_STEPS], sum(of[step,] for step in cddpm.TIME_STEPS) / 3)
@@ -121,8 +125,8 @@ def test_the_ensemble_is_the_mean_over_time_steps():
 
 def test_a_slice_has_the_same_noise_whatever_is_scored_with_it():
     slices = torch.rand(200, 1, 16, 16)
-    chosen = diffusion.field_of(slices, 64)
-    assert torch.equal(diffusion.field_of(slices[7:9], 64), chosen[7:9])
+    chosen = diffusion.noise_index(slices, 64)
+    assert torch.equal(diffusion.noise_index(slices[7:9], 64), chosen[7:9])
     assert len(chosen.unique()) > 50  # of 64; 61 expected
     assert chosen.min() >= 0
     assert chosen.max() < 64
@@ -132,7 +136,7 @@ def test_only_the_network_of_cddpm_is_told_of_the_clean_slice():
     torch.manual_seed(0)
     noisy, step, dark, bright = torch.rand(2, 1, 32, 32), torch.tensor([3, 700]), *torch.rand(2, 2, 1, 32, 32)
     for encoder, told in ((None, False), ([4, 4, 4, 4], True)):
-        network = diffusion.Denoiser([8, 8, 8], 1, encoder).eval()
+        network = denoiser.Denoiser([8, 8, 8], 1, encoder).eval()
         assert not network(noisy, step, dark).any()  # a new network predicts 0
         nn.init.normal_(network.unet.conv_out.weight)
         assert torch.equal(network(noisy, step, dark), network(noisy, step, bright)) is not told

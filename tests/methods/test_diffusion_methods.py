@@ -40,7 +40,7 @@ def fitted(name, checkpoint=None, **changed):
     # Two patches of the pre-training.
     shape = (40, 16, 4) if name == "cddpm" else (16, 16, 6)
     both = disc_scans(3, 0, shape), disc_scans(2, 9, shape)
-    return METHODS[name].fit(*both, settings(name, **changed), checkpoint, "cpu")
+    return METHODS[name].fit(*both, settings(name, **changed), checkpoint, device="cpu")
 
 
 @cache
@@ -62,11 +62,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path, monkeypat
     state, history = unbroken(name)
     loss, calls = diffusion.l1_loss, []
 
-    def killed(*given):
+    def killed(*given, **named):
         calls.append(1)
         if len(calls) == 7:  # in step 5, after two steps and a validation, twice
             raise KeyboardInterrupt
-        return loss(*given)
+        return loss(*given, **named)
 
     monkeypatch.setattr(diffusion, "l1_loss", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -95,7 +95,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch)
     state, _ = unbroken("cddpm")
     loss, calls = slice_encoder.completion_loss, []
 
-    def killed(*given):
+    def killed(*given, **named):
         calls.append(1)
         if len(calls) == 3:  # in step 2, after step 1 and its validation
             raise KeyboardInterrupt

@@ -215,7 +215,7 @@ def test_a_state_scores_without_any_file_and_the_extractor_is_as_it_was(
     method, scans, weights, located, tmp_path
 ):
     given = settings(weights, located)
-    state, history = method.fit(*scans, given, None, "cpu")
+    state, history = method.fit(*scans, given, None, device="cpu")
     kept = state["extractor"]["weights"]
     if method is fae:
         before = torch.load(weights)
@@ -243,7 +243,7 @@ def test_a_state_scores_without_any_file_and_the_extractor_is_as_it_was(
 
 
 def test_the_score_is_the_interpolated_dissimilarity(scans, weights):
-    state, _ = fae.fit(*scans, settings(weights), None, "cpu")
+    state, _ = fae.fit(*scans, settings(weights), None, device="cpu")
     volume, mask = noise_scan(5, SHAPE)
     found = fae.scorer(state, "cpu")(volume, mask, np.ones_like(mask))["score"]
     network = FeatureAutoencoder(**state["network"]).eval()
@@ -259,7 +259,7 @@ def test_the_score_is_the_interpolated_dissimilarity(scans, weights):
 
 
 def test_without_the_weights_the_extractor_is_random_seeded_and_declared(scans):
-    states = [fae.fit(*scans, settings(seed=seed), None, "cpu") for seed in (1, 1, 2)]
+    states = [fae.fit(*scans, settings(seed=seed), None, device="cpu") for seed in (1, 1, 2)]
     for state, history in states:
         assert state["extractor"]["of"] == "random ResNet-18"
         assert set(history["extractor"]) == {"random ResNet-18"}
@@ -273,13 +273,13 @@ def test_without_the_weights_the_extractor_is_random_seeded_and_declared(scans):
 def test_weights_of_another_network_are_refused(scans, tmp_path):
     torch.save(nn.Conv2d(3, 64, 7).state_dict(), tmp_path / "wrong.pth")
     with pytest.raises(InputError, match=r"wrong\.pth: .*Missing key.* found, weights of SliceFeatures"):
-        fae.fit(*scans, settings(tmp_path / "wrong.pth"), None, "cpu")
+        fae.fit(*scans, settings(tmp_path / "wrong.pth"), None, device="cpu")
 
 
 @pytest.mark.parametrize("method", [fae, fae_patch2loc])
 def test_a_killed_training_goes_on_to_the_same_model(method, scans, located, tmp_path, monkeypatch):
     given = settings(None, located)
-    whole, history = method.fit(*scans, given, None, "cpu")
+    whole, history = method.fit(*scans, given, None, device="cpu")
     calls = []
 
     def dies(network, features):
@@ -292,9 +292,9 @@ def test_a_killed_training_goes_on_to_the_same_model(method, scans, located, tmp
     with monkeypatch.context() as patch:
         patch.setattr("patch2loc.methods.reconstruction.feature_autoencoder.dissimilarity", dies)
         with pytest.raises(KeyboardInterrupt):
-            method.fit(*scans, given, checkpoint, "cpu")
+            method.fit(*scans, given, checkpoint, device="cpu")
     assert checkpoint.exists()
-    resumed, again = method.fit(*scans, given, checkpoint, "cpu")
+    resumed, again = method.fit(*scans, given, checkpoint, device="cpu")
     assert list(again["validation_loss"]) == list(history["validation_loss"])
     for name, value in whole["weights"].items():
         np.testing.assert_array_equal(resumed["weights"][name], value)
@@ -303,5 +303,5 @@ def test_a_killed_training_goes_on_to_the_same_model(method, scans, located, tmp
 
 
 def test_training_lowers_the_loss(scans):
-    _, history = fae.fit(*scans, settings(steps=40, validations=4, learning_rate=3e-3), None, "cpu")
+    _, history = fae.fit(*scans, settings(steps=40, validations=4, learning_rate=3e-3), None, device="cpu")
     assert history["validation_loss"].min() < 0.9 * history["validation_loss"].iloc[0]

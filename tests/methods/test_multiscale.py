@@ -39,7 +39,7 @@ def scans(subjects=3, seed=0):
 
 
 def fitted(checkpoint=None, **changed):
-    return patch2loc_multiscale.fit(scans(), scans(2, 9), SETTINGS | changed, checkpoint, CPU)
+    return patch2loc_multiscale.fit(scans(), scans(2, 9), SETTINGS | changed, checkpoint, device=CPU)
 
 
 @cache
@@ -103,8 +103,9 @@ def test_the_budget_is_shared_out_equally_and_seeds_differ():
         for own in patch2loc_multiscale.network_settings(given | {"seed": seed})
     ]
     assert len(set(of_two_runs)) == 6
-    kept = set(given) - {"patch", "patches", "validations", "seed"}
-    assert all(own[name] == given[name] for own in networks for name in kept)
+    same = set(given) - {"patch", "patches", "validations", "seed", "sizes"}
+    assert all(own[name] == given[name] for own in networks for name in same)
+    assert all(set(own) == set(given) - {"sizes"} for own in networks)  # each is trained as Patch2Loc is
 
 
 def test_the_history_counts_all_networks_patches():
@@ -121,7 +122,7 @@ def test_the_history_counts_all_networks_patches():
 def test_each_network_is_the_one_that_patch2loc_trains_with_its_settings():
     state, history = unbroken()
     for own in patch2loc_multiscale.network_settings(SETTINGS):
-        alone, its_history = patch2loc.fit(scans(), scans(2, 9), own, None, CPU)
+        alone, its_history = patch2loc.fit(scans(), scans(2, 9), own, None, device=CPU)
         fused = state["networks"][f"patch{own['patch']}"]
         assert_same({"networks": {"one": fused}}, {"networks": {"one": alone}})
         losses = history.loc[history["patch"] == own["patch"], "validation_loss"]

@@ -33,7 +33,7 @@ TINY = {
     "seed": 5,
     "precision": "float32",
     "spacing": 2.0,
-    "pretrained": {"squeezenet1_1_imagenet": None, "vgg19_imagenet": None},
+    "pretrained": {name: None for name in phanes.PRETRAINED},
 }
 SHAPE = (40, 40, 5)
 
@@ -49,7 +49,7 @@ volumes = partial(disc_scans, shape=SHAPE, noise=0.05)
 
 
 def fitted(checkpoint=None, **changed):
-    return phanes.fit(volumes(3), volumes(2, 9), TINY | changed, checkpoint, "cpu")
+    return phanes.fit(volumes(3), volumes(2, 9), TINY | changed, checkpoint, device="cpu")
 
 
 @cache
@@ -219,7 +219,7 @@ def test_what_it_was_trained_with_is_said(tmp_path, monkeypatch):
     assert set(history["painting"]) == {"structural similarity"}
     monkeypatch.setattr(phanes, "Vgg19", lambda: Vgg19((2,) * 5))
     path = saved(stand_in(), tmp_path / "vgg19.pth")
-    other, history = fitted(pretrained={"squeezenet1_1_imagenet": None, "vgg19_imagenet": path})
+    other, history = fitted(pretrained={**TINY["pretrained"], "vgg19_imagenet": path})
     assert other["painting"] == "VGG-19 of ImageNet"
     assert set(history["painting"]) == {"VGG-19 of ImageNet"}
     assert not weights_equal(state, other)
@@ -228,4 +228,4 @@ def test_what_it_was_trained_with_is_said(tmp_path, monkeypatch):
 def test_a_file_that_is_no_vgg_19_is_refused(tmp_path):
     path = saved(stand_in(), tmp_path / "vgg19.pth")  # with few channels
     with pytest.raises(InputError, match=r"vgg19\.pth: .*Vgg19 expected"):
-        fitted(pretrained={"squeezenet1_1_imagenet": None, "vgg19_imagenet": path})
+        fitted(pretrained={**TINY["pretrained"], "vgg19_imagenet": path})

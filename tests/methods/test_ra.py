@@ -28,7 +28,12 @@ TINY = {"steps": 6, "batch": 3, "validations": 3, "validation_slices": 4, "learn
     "widths": [4, 4, 8, 8, 8],
     "latent": 6,
 }
-REST = {"spacing": 2.0, "seed": 1, "precision": "float32", "pretrained": {"squeezenet1_1_imagenet": None}}
+REST = {
+    "spacing": 2.0,
+    "seed": 1,
+    "precision": "float32",
+    "pretrained": {name: None for name in ra.PRETRAINED},
+}
 
 
 def parameters(network):
@@ -233,7 +238,7 @@ def test_moved_slices_stay_within_their_ranges():
 def fitted(checkpoint=None, **changed):
     scans = [noise_scan(1), noise_scan(2)]
     settings = resolve_settings("ra", {"budget": "smoke", **TINY, **changed}) | REST
-    return ra.fit(scans, scans[:1], settings, checkpoint, "cpu")
+    return ra.fit(scans, scans[:1], settings, checkpoint, device="cpu")
 
 
 def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, monkeypatch):

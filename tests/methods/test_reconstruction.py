@@ -150,7 +150,15 @@ def trained(checkpoint=None, loss=noisy_loss, **changed):
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     settings = SETTINGS | changed
     history = train(
-        network, loss, *pools, settings, checkpoint, optimizer, schedule, 1.0, progress=lambda _: None
+        network,
+        loss,
+        *pools,
+        settings=settings,
+        checkpoint=checkpoint,
+        optimizer=optimizer,
+        schedule=schedule,
+        clip=1.0,
+        progress=lambda _: None,
     )
     return network, history
 
@@ -188,7 +196,7 @@ def test_the_weights_of_least_validation_loss_are_kept(monkeypatch):
     values = iter([3.0, 1.0, 2.0])
     states = []
 
-    def validate(network, *rest):
+    def validate(network, *rest, **named):
         states.append({name: value.clone() for name, value in network.state_dict().items()})
         return next(values)
 
@@ -294,7 +302,7 @@ def test_a_method_learns_and_its_state_is_all_that_scoring_needs(module, precisi
     name = module.__name__.rpartition(".")[2]
     tiny = {"steps": 30, "batch": 4, "validations": 3, "validation_slices": 8, "learning_rate": 0.01}
     settings = resolve_settings(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
-    state, history = module.fit(scans, scans[:1], settings, None, "cpu")
+    state, history = module.fit(scans, scans[:1], settings, None, device="cpu")
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
     volume, mask = scans[0]
     score = module.scorer(state, "cpu", precision=precision)(volume, mask, mask)["score"]

@@ -158,6 +158,7 @@ SETTINGS = {
     "leveled": True,
     "changes": ["contrast"],
 }
+PLAIN = {name: value for name, value in SETTINGS.items() if name not in patch2loc_robust.OWN_SETTINGS}
 
 
 @pytest.fixture
@@ -179,20 +180,20 @@ def same_weights(first, second):
 def test_a_model_levels_what_it_scores_and_saw_changed_patches(methods, head, scans):
     plainly, robust = methods
     volume, mask, (x, _, _) = head
-    state, history = robust.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, history = robust.fit(scans[:2], scans[2:], SETTINGS, None, device="cpu")
     assert len(history) == 2
     np.testing.assert_array_equal(state["reference"], mean_low_pass(scans[:2], 2.0))
-    plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    plain, _ = plainly.fit(scans[:2], scans[2:], PLAIN, None, device="cpu")
     leveled_alone, _ = plainly.fit(
         *(LeveledScans(part, state["reference"], 2.0) for part in (scans[:2], scans[2:])),
-        SETTINGS,
+        PLAIN,
         None,
-        "cpu",
+        device="cpu",
     )
     assert not same_weights(state, leveled_alone)  # the patches were changed
     assert not same_weights(plain, leveled_alone)  # and the scans leveled
     # Without augmentation that is all.
-    unchanged, _ = robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, "cpu")
+    unchanged, _ = robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": []}, None, device="cpu")
     assert same_weights(unchanged, leveled_alone)
     np.testing.assert_array_equal(unchanged["reference"], state["reference"])
 
@@ -210,8 +211,8 @@ def test_without_leveling_a_scan_is_seen_as_it_is(methods, head, scans):
     plainly, robust = methods
     volume, mask, (x, _, _) = head
     settings = SETTINGS | {"leveled": False}
-    state, _ = robust.fit(scans[:2], scans[2:], settings, None, "cpu")
-    plain, _ = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, _ = robust.fit(scans[:2], scans[2:], settings, None, device="cpu")
+    plain, _ = plainly.fit(scans[:2], scans[2:], PLAIN, None, device="cpu")
     assert state.keys() == plain.keys()  # no reference
     assert not same_weights(state, plain)  # its patches were changed
     shaded = np.where(mask, volume + 0.2 * x, 0).astype(np.float32)
@@ -226,8 +227,8 @@ def test_without_leveling_a_scan_is_seen_as_it_is(methods, head, scans):
 def test_without_both_it_is_the_plain_method(methods, scans):
     plainly, robust = methods
     neither = SETTINGS | {"leveled": False, "changes": []}
-    state, history = robust.fit(scans[:2], scans[2:], neither, None, "cpu")
-    plain, its_history = plainly.fit(scans[:2], scans[2:], SETTINGS, None, "cpu")
+    state, history = robust.fit(scans[:2], scans[2:], neither, None, device="cpu")
+    plain, its_history = plainly.fit(scans[:2], scans[2:], PLAIN, None, device="cpu")
     assert same_weights(state, plain)
     assert history["validation_loss"].tolist() == its_history["validation_loss"].tolist()
 
@@ -235,7 +236,7 @@ def test_without_both_it_is_the_plain_method(methods, scans):
 def test_each_change_alone_makes_another_network(scans):
     states = [
         patch2loc_robust.fit(
-            scans[:2], scans[2:], SETTINGS | {"leveled": False, "changes": changes}, None, "cpu"
+            scans[:2], scans[2:], SETTINGS | {"leveled": False, "changes": changes}, None, device="cpu"
         )[0]
         for changes in ([], *([change] for change in CHANGES))
     ]
@@ -248,4 +249,15 @@ def test_changes_that_there_are_not_are_refused(methods, scans, changes):
     name = robust.__name__.rpartition(".")[2]
     message = rf"method_settings\.{name}\.changes: .* found, a list of some of pose, contrast, edge expected"
     with pytest.raises(InputError, match=message):
-        robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": changes}, None, "cpu")
+        robust.fit(scans[:2], scans[2:], SETTINGS | {"changes": changes}, None, device="cpu")
+
+
+def test_settings_that_the_training_does_not_have_are_refused(methods, scans):
+    plainly, robust = methods
+    for method, settings in ((plainly, PLAIN), (robust, SETTINGS)):
+        with pytest.raises(
+            InputError, match=r"^training: learning_rte found, of batch, learning_rate, .* expected"
+        ):
+            method.fit(scans[:2], scans[2:], settings | {"learning_rte": 0.1}, None, device="cpu")
+    with pytest.raises(InputError, match=r"^training: changes, leveled found"):
+        plainly.fit(scans[:2], scans[2:], SETTINGS, None, device="cpu")

@@ -1,17 +1,20 @@
 """Where slices look unlike their reconstructions: equalized contrast, perceptual distance, smoothing."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet18, squeezenet1_1
 
+from patch2loc.acquire import registry
 from patch2loc.errors import InputError
 from patch2loc.methods.ra import anomaly
 from patch2loc.methods.reconstruction import saliency as module
 from patch2loc.methods.reconstruction.saliency import (
     BACKBONE,
+    HEADS,
     Perception,
     clahe,
     perception,
@@ -21,7 +24,9 @@ from patch2loc.methods.reconstruction.saliency import (
     smoothed,
 )
 
+ROOT = Path(__file__).parents[2]
 SHAPE = (2, 1, 48, 40)
+WIDTHS = [64, 128, 256, 384, 384, 512, 512]
 
 
 def slices(seed=1):
@@ -44,9 +49,26 @@ def backbone(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def perceived(backbone):
-    pytest.importorskip("lpips", reason="the package lpips is not installed: its heads are not read")
-    return perception(perception_weights({BACKBONE: backbone}), "cpu")
+def heads(tmp_path_factory):
+    """A file as LPIPS's authors publish it, with random weights, which are never negative."""
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("heads") / "squeeze.pth"
+    weights = {
+        f"lin{number}.model.1.weight": torch.rand(1, width, 1, 1) for number, width in enumerate(WIDTHS)
+    }
+    torch.save(weights, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def perceived(backbone, heads):
+    return perception(perception_weights({BACKBONE: backbone, HEADS: heads}), "cpu")
+
+
+def file_of_the_package():
+    """The heads in the package of LPIPS's authors."""
+    lpips = pytest.importorskip("lpips")
+    return Path(lpips.__file__).parent / "weights/v0.1/squeeze.pth"
 
 
 def test_a_gaussian_has_its_width_and_keeps_the_sum():
@@ -100,8 +122,9 @@ def test_the_residual_is_where_the_change_is():
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated since 0.13:UserWarning")  # of torchvision, at lpips
-def test_the_perceptual_distance_is_that_of_its_authors_package(perceived):
+def test_the_perceptual_distance_is_that_of_its_authors_package(backbone):
     lpips = pytest.importorskip("lpips")
+    perceived = perception(perception_weights({BACKBONE: backbone, HEADS: file_of_the_package()}), "cpu")
     reference = lpips.LPIPS(net="squeeze", pnet_rand=True, spatial=True, verbose=False)
     state = reference.state_dict()
     for name in state:
@@ -121,7 +144,7 @@ def test_the_perceptual_distance_is_the_weighted_sum_of_its_depths():
     torch.manual_seed(1)
     network = Perception()
     one, other = slices(1)[:1], slices(2)[:1]
-    assert [head.shape[1] for head in network.heads] == [64, 128, 256, 384, 384, 512, 512]
+    assert [head.shape[1] for head in network.heads] == WIDTHS
     assert not network(one, other).any()  # all heads are 0
     with torch.no_grad():
         network.heads[0].fill_(1)
@@ -133,9 +156,13 @@ def test_the_perceptual_distance_is_the_weighted_sum_of_its_depths():
         assert first.max() <= 2
 
 
-def test_scoring_needs_neither_the_file_nor_the_package(perceived, backbone, monkeypatch):
-    weights = perception_weights({BACKBONE: backbone})
-    monkeypatch.setattr(module, "find_spec", None)
+def test_the_registry_knows_the_heads_of_the_authors_package():
+    row = registry.read(ROOT / "config/registry.csv").set_index("dataset").loc[HEADS]
+    registry.verify(file_of_the_package(), row)
+
+
+def test_scoring_needs_no_file(perceived, backbone, heads, monkeypatch):
+    weights = perception_weights({BACKBONE: backbone, HEADS: heads})
     monkeypatch.setattr(module, "with_pretrained", None)
     again = perception(weights, "cpu")
     one, other = slices(1), slices(2)
@@ -144,7 +171,7 @@ def test_scoring_needs_neither_the_file_nor_the_package(perceived, backbone, mon
 
 
 def test_without_weights_the_difference_takes_their_place():
-    assert perception_weights({BACKBONE: None}) is None
+    assert perception_weights({BACKBONE: None, HEADS: None}) is None
     assert perception(None, "cpu") is None
     one, other = slices(1), slices(2)
     torch.testing.assert_close(saliency(None, one, other), smoothed((one - other).abs()))
@@ -164,11 +191,11 @@ def test_the_score_of_the_authors_is_a_product_of_three(perceived):
     assert (found[brain] > 0).float().mean() > 0.9
 
 
-def test_what_is_missing_is_said(backbone, tmp_path, monkeypatch):
-    with monkeypatch.context() as without:
-        without.setattr(module, "find_spec", lambda name: None)
-        with pytest.raises(InputError, match=r"squeezenet1_1_imagenet.*pip install lpips"):
-            perception_weights({BACKBONE: backbone})
+def test_what_is_missing_is_said(backbone, heads, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"squeezenet1_1_imagenet: .* found without lpips_squeezenet, both"):
+        perception_weights({BACKBONE: backbone, HEADS: None})
+    with pytest.raises(InputError, match=r"lpips_squeezenet: .* found without squeezenet1_1_imagenet, both"):
+        perception_weights({BACKBONE: None, HEADS: heads})
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "kornia.enhance", None)
         with pytest.raises(InputError, match="pip install kornia"):
@@ -176,4 +203,6 @@ def test_what_is_missing_is_said(backbone, tmp_path, monkeypatch):
     other = tmp_path / "resnet.pth"
     torch.save(resnet18(weights=None).state_dict(), other)
     with pytest.raises(InputError, match=r"resnet\.pth.*SqueezeNet"):
-        perception_weights({BACKBONE: other})
+        perception_weights({BACKBONE: other, HEADS: heads})
+    with pytest.raises(InputError, match=r"resnet\.pth.*SqueezeNetHeads"):
+        perception_weights({BACKBONE: backbone, HEADS: other})

@@ -42,7 +42,7 @@ def stacked(count=3, seed=1):
 
 
 def fitted(checkpoint=None, **changed):
-    return svae.fit(scans(3), scans(2, 9), SETTINGS | changed, checkpoint, "cpu")
+    return svae.fit(scans(3), scans(2, 9), SETTINGS | changed, checkpoint, device="cpu")
 
 
 @cache
@@ -245,7 +245,7 @@ def test_a_network_of_whole_scans_gets_all_slices_and_others_what_is_needed():
 def test_it_learns(precision):
     given = scans(3)
     settings = SETTINGS | {"steps": 40, "learning_rate": 1e-2, "precision": precision}
-    state, history = svae.fit(given, given[:2], settings, None, "cpu")
+    state, history = svae.fit(given, given[:2], settings, None, device="cpu")
     losses = history["validation_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
     volume, mask = given[0]

@@ -15,8 +15,9 @@ from scipy.stats import spearmanr
 from patch2loc.engine import training_loop
 from patch2loc.heatmap import abnormality
 from patch2loc.network import inference, training
-from patch2loc.network.inference import DenseNetwork, pool_windows, predict
+from patch2loc.network.inference import DenseNetwork, predict
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.stem import pool_windows
 
 WIDTHS = (8, 8, 16, 16)
 

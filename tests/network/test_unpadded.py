@@ -260,7 +260,9 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
     settings = {**SETTINGS.__dict__, "patches": 128, "validations": 1}
     shape = (24, 20, 5)
     volume, mask = noise_scan(3, shape, np.s_[3:21, 3:17, 1:4], low=0, high=1)
-    state, history = patch2loc_unpadded.fit([(volume, mask)] * 2, [(volume, mask)], settings, None, "cpu")
+    state, history = patch2loc_unpadded.fit(
+        [(volume, mask)] * 2, [(volume, mask)], settings, None, device="cpu"
+    )
     assert len(history) == 1
     assert state["patch"] == 8
     network = patch2loc_unpadded.location_network(state)

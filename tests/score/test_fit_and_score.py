@@ -9,7 +9,7 @@ from scipy import ndimage
 from small_training import CPU, SETTINGS, SHAPE, write_scan
 
 from patch2loc.configuration.method_constants import declared_names
-from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_registry import METHODS, locates
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
@@ -36,7 +36,7 @@ SHORTER = {
 
 def settings_of(name):
     """Settings of a method for a few steps."""
-    own = resolve_settings(name, {"budget": "smoke"})
+    own = resolve_settings(name, {} if locates(name) else {"budget": "smoke"})
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 

@@ -199,7 +199,7 @@ def place(folder, cohort, count, names):
     """Simulated scans under names of one's own: {part: pattern with {index}}."""
     for index in range(count):
         made = folder / f"{cohort}_{index}"
-        write_subject(made, cohort, index, 7, TINY["phantom"])
+        write_subject(made, cohort, index, seed=7, settings=TINY["phantom"])
         for part, pattern in names.items():
             path = folder / "data" / pattern.format(index=index)
             path.parent.mkdir(parents=True, exist_ok=True)

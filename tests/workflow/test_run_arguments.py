@@ -107,13 +107,13 @@ def test_targets_go_before_or_after_the_keys(arguments, runner, monkeypatch):
 )
 def test_an_error_in_planning_is_shown_from_its_beginning(first, runner):
     error = [first, "the reason", *map(str, range(1000))]
-    assert runner._reason([*BANNER, *error]) == error[: runner.SHOWN]
+    assert runner._reason([*BANNER, *error]) == error[: runner.REASON_LINES]
 
 
 @pytest.mark.parametrize("first", ["Traceback (most recent call last):", "rule train:"])
 def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
     lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
-    assert runner._reason(lines) == lines[-runner.SHOWN :]
+    assert runner._reason(lines) == lines[-runner.REASON_LINES :]
 
 
 @pytest.mark.workflow

@@ -19,7 +19,7 @@ with rule_log(snakemake.log[0]):
             row,
             folder,
             os.environ.get(download.MIRROR_VARIABLE),
-            lambda path: unpack.wanted(name, path),
+            is_needed=lambda path: unpack.is_needed(name, path),
             progress=sys.__stderr__,
         )
     write_json(snakemake.output[0], [path.relative_to(folder).as_posix() for path in paths])

@@ -11,6 +11,6 @@ with rule_log(snakemake.log[0]):
         Path(snakemake.output[0]).parent,
         snakemake.wildcards.cohort,
         snakemake.params.index,
-        snakemake.params.seed,
-        snakemake.params.settings,
+        seed=snakemake.params.seed,
+        settings=snakemake.params.settings,
     )

@@ -1,4 +1,4 @@
-"""How many subjects train, validate and are tested, and how many do so at once."""
+"""Count the subjects that train, validate and are tested, and those that do two of these."""
 
 from rule_log import rule_log
 

@@ -1,4 +1,4 @@
-"""Unpack, and decrypt, the archives of a name in the registry; say who is missing or unknown."""
+"""Unpack, and decrypt, the archives of a name in the registry; say which subjects are missing or unknown."""
 
 import os
 import sys
@@ -11,8 +11,8 @@ with rule_log(snakemake.log[0]):
 
     name, params = snakemake.wildcards.registered, snakemake.params
     passphrase = os.environ.get(decrypt.PASSPHRASE_VARIABLE)
-    found = unpack.unpack(name, params.downloads, params.target, passphrase)
-    compared = unpack.compare(found["subjects"], params.datasets)
-    write_json(snakemake.output[0], {**found, **compared})
-    for dataset, missing in compared["missing"].items():
-        print(f"{dataset}: {len(missing)} missing, {len(compared['unknown'])} unknown", file=sys.__stderr__)
+    unpacked = unpack.unpack(name, params.downloads, params.target, passphrase)
+    comparison = unpack.compare(unpacked["subjects"], params.datasets)
+    write_json(snakemake.output[0], {**unpacked, **comparison})
+    for dataset, missing in comparison["missing"].items():
+        print(f"{dataset}: {len(missing)} missing, {len(comparison['unknown'])} unknown", file=sys.__stderr__)

@@ -1,5 +1,7 @@
 """python -m patch2loc: score one's own scan, trace a number to what made it, simulate a cohort."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
@@ -24,8 +26,8 @@ Preprocess scans as the model's training scans were, score every voxel of the br
 What is in DIR already is kept if it would come out the same; anything else there is refused."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status is 1 for bad input."""
+def main(words: list[str] | None = None) -> int:
+    """Run a command of the command line, sys.argv when None; the exit status is 1 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m patch2loc",
         description="Find brain lesions by localizing patches.",
@@ -34,42 +36,43 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for add in (_add_score, _add_view, _add_trace, _add_simulate):
         add(commands)
-    chosen = parser.parse_args(arguments)
+    arguments = parser.parse_args(words)
+    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return chosen.run(chosen)
+        return run(arguments)
     except (InputError, OSError) as error:
         print(f"patch2loc: {error}", file=sys.stderr)
         return 1
 
 
 def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """For argparse: a whole number from `least` to `most`."""
+    """A type for argparse: whole numbers from `least` to `most`."""
     expected = f"at least {least}" if most == math.inf else f"{least} to {most}"
 
-    def checked(given: str) -> int:
+    def parse(text: str) -> int:
         try:
-            value = int(given)
+            value: int | None = int(text)
         except ValueError:
             value = None
         if value is None or not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{given} found, a whole number expected, {expected}")
+            raise argparse.ArgumentTypeError(f"{text} found, a whole number expected, {expected}")
         return value
 
-    return checked
+    return parse
 
 
-def finite_number(given: str) -> float:
-    """For argparse: a number that is not infinite and not NaN."""
+def finite_number(text: str) -> float:
+    """A type for argparse: numbers that are neither infinite nor NaN."""
     try:
-        value = float(given)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{given} found, a finite number expected")
+        raise argparse.ArgumentTypeError(f"{text} found, a finite number expected")
     return value
 
 
-def _add_score(commands: argparse._SubParsersAction) -> None:
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     score = commands.add_parser(
         "score",
         help="score scans of your own with a trained model",
@@ -105,11 +108,11 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     score.add_argument(
         "--atlas", help="icbm152, or the folder of SRI24, if it is not where the training had it"
     )
-    published = score.add_argument_group(
-        "for a .ckpt", "It tells neither modality nor landmarks; --atlas has to be the folder of SRI24."
+    checkpoint_options = score.add_argument_group(
+        "for a .ckpt", "It stores neither modality nor landmarks; --atlas has to be the folder of SRI24."
     )
-    published.add_argument("--modality", choices=["T1", "T2"])
-    published.add_argument(
+    checkpoint_options.add_argument("--modality", choices=["T1", "T2"])
+    checkpoint_options.add_argument(
         "--landmarks",
         metavar="FILE",
         help="landmarks/T1/fold0.json of the workflow (preprocess.protocol: released-code), or the .npy of "
@@ -118,7 +121,7 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     score.set_defaults(run=_score)
 
 
-def _add_view(commands: argparse._SubParsersAction) -> None:
+def _add_view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     view = commands.add_parser(
         "view",
         help="look at scored scans in a browser",
@@ -132,14 +135,14 @@ def _add_view(commands: argparse._SubParsersAction) -> None:
     view.set_defaults(run=_view)
 
 
-def _view(chosen: argparse.Namespace) -> int:
+def _view(arguments: argparse.Namespace) -> int:
     from patch2loc.report.viewer.server import serve
 
-    serve(chosen.results, chosen.port, not chosen.no_browser)
+    serve(arguments.results, arguments.port, not arguments.no_browser)
     return 0
 
 
-def _add_trace(commands: argparse._SubParsersAction) -> None:
+def _add_trace(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     trace = commands.add_parser(
         "trace",
         help="what made a result, back to the scans",
@@ -151,7 +154,7 @@ def _add_trace(commands: argparse._SubParsersAction) -> None:
     trace.set_defaults(run=_trace)
 
 
-def _add_simulate(commands: argparse._SubParsersAction) -> None:
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     simulate = commands.add_parser(
         "simulate",
         help="make a simulated cohort of any size",
@@ -185,28 +188,43 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate.set_defaults(run=_simulate)
 
 
-def _score(chosen: argparse.Namespace) -> int:
+def _score(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from patch2loc.engine import device
+    from patch2loc.engine.device import select_device, select_precision
     from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
 
-    folders = _folders(chosen.scans, Path(chosen.output))
-    masks = chosen.mask or [None] * len(chosen.scans)
-    if len(masks) != len(chosen.scans):
-        raise InputError(f"--mask: {len(masks)} found for {len(chosen.scans)} scans, one for each expected")
-    where = device.select_device(chosen.device)
-    precision = device.select_precision(chosen.precision, where)
-    scorer = load_scorer(chosen.model, where, chosen.atlas, chosen.modality, chosen.landmarks, precision)
+    folders = _folders(arguments.scans, Path(arguments.output))
+    masks = arguments.mask or [None] * len(arguments.scans)
+    if len(masks) != len(arguments.scans):
+        raise InputError(
+            f"--mask: {len(masks)} found for {len(arguments.scans)} scans, one for each expected"
+        )
+    device = select_device(arguments.device)
+    scorer = load_scorer(
+        arguments.model,
+        device,
+        atlas=arguments.atlas,
+        modality=arguments.modality,
+        landmarks_path=arguments.landmarks,
+        precision=select_precision(arguments.precision, device),
+    )
     failed = 0
     with tqdm(total=len(STAGES) * len(folders), unit="stage", disable=None) as bar:
         for number, (scan, mask, folder) in enumerate(
-            zip(chosen.scans, masks, folders, strict=True), start=1
+            zip(arguments.scans, masks, folders, strict=True), start=1
         ):
             bar.set_description(Path(scan).name)
-            method = chosen.skull_strip or ("given" if mask else "atlas")
+            skull_strip = arguments.skull_strip or ("given" if mask else "atlas")
             try:
-                summary = score_own_scan(scorer, scan, folder, mask, method, lambda stage: bar.update())
+                summary = score_own_scan(
+                    scorer,
+                    scan,
+                    folder,
+                    mask_path=mask,
+                    skull_strip=skull_strip,
+                    stage_done=lambda stage: bar.update(),
+                )
             except InputError as error:
                 failed += 1
                 bar.write(f"patch2loc: {error}", file=sys.stderr)
@@ -219,43 +237,49 @@ def _score(chosen: argparse.Namespace) -> int:
 
 
 def _folders(scans: list[str], output: Path) -> list[Path]:
-    """Where each scan's results go: the folder itself for one scan, else a folder in it by the scan's name."""
+    """The folder of each scan's results: the output itself for one scan, else a folder in it by the scan's name."""
     if len(scans) == 1:
         return [output]
     folders = [output / Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
-    twice = {folder.name for folder in folders if folders.count(folder) > 1}
-    if twice:
+    repeated = {folder.name for folder in folders if folders.count(folder) > 1}
+    if repeated:
         raise InputError(
-            f"{output}: several scans are named {', '.join(sorted(twice))}, which would share a folder; "
+            f"{output}: several scans are named {', '.join(sorted(repeated))}, which would share a folder; "
             "score them in calls of their own"
         )
     return folders
 
 
-def _simulate(chosen: argparse.Namespace) -> int:
+def _simulate(arguments: argparse.Namespace) -> int:
+    from patch2loc.acquire.phantom import Settings
     from patch2loc.acquire.phantom.cohort import write_cohort
 
-    settings = {
-        "anatomy_spacing": chosen.spacing,
-        "voxel_size": [chosen.spacing] * 3,
-        "noise": chosen.noise,
+    settings: Settings = {
+        "anatomy_spacing": arguments.spacing,
+        "voxel_size": [arguments.spacing] * 3,
+        "noise": arguments.noise,
     }
     write_cohort(
-        Path(chosen.folder), chosen.cohort, range(chosen.subjects), chosen.seed, settings, chosen.workers
+        Path(arguments.folder),
+        arguments.cohort,
+        range(arguments.subjects),
+        seed=arguments.seed,
+        settings=settings,
+        workers=arguments.workers,
     )
-    print(chosen.folder)
+    print(arguments.folder)
     return 0
 
 
-def _trace(chosen: argparse.Namespace) -> int:
+def _trace(arguments: argparse.Namespace) -> int:
     from patch2loc.provenance.trace import trace
 
-    chain = trace(chosen.file)
+    chain = trace(arguments.file)
     if not chain:
         raise InputError(
-            f"{chosen.file}: no {chosen.file}.provenance.json beside it; give a result of the workflow"
+            f"{arguments.file}: no {arguments.file}.provenance.json beside it; give a result of the workflow"
         )
-    if chosen.json:
+    if arguments.json:
         print(json.dumps(chain, indent=1))
         return 0
     for entry in chain:

@@ -24,10 +24,10 @@ def abnormality(
     """Abnormality of patches from the locations that a network predicts for them (paper, equation 5).
 
     Args:
-        mean: predicted locations, (n, 2), percent of the grid.
-        log_variance: logarithm of their variance, (n, 2), log percent squared.
-        voxels: the centers of the patches, (n, 3).
-        shape: of the grid.
+        mean: Predicted locations, (n, 2), percent of the grid.
+        log_variance: Logarithm of their variance, (n, 2), log percent squared.
+        voxels: The centers of the patches, (n, 3).
+        shape: Shape of the grid.
 
     Returns:
         log_error, log_variance and their sum, score, each (n,) float32.
@@ -56,12 +56,12 @@ def score_volume(
 
     Args:
         volume: (x, y, z) float32, intensity over the 98th percentile, 0 outside the brain.
-        mask: voxels to score, (x, y, z) boolean.
-        network: in evaluation mode.
-        patch: width of a patch, voxels.
-        stride: with more than 1, every stride-th voxel along x and y is computed and the rest interpolated linearly.
-        device: that the network computes on.
-        precision: of the network's encoder.
+        mask: Voxels to score, (x, y, z) boolean.
+        network: Network in evaluation mode.
+        patch: Width of a patch, voxels.
+        stride: With more than 1, every stride-th voxel along x and y is computed and the rest interpolated linearly.
+        device: Device that the network computes on.
+        precision: Precision of the network's encoder.
 
     Returns:
         log_error, log_variance and score (paper, equation 5), each (x, y, z) float32, NaN outside the mask.

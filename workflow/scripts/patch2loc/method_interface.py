@@ -6,7 +6,7 @@ read are described in `configuration.method_registry`, SETTINGS, OWN_SETTINGS an
 `configuration.method_settings`, PRETRAINED and NEEDS in `configuration.prerequisites`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -17,9 +17,6 @@ import pandas as pd
 
 from patch2loc.errors import InputError
 
-# Standardized scans and their brain masks, one after another, read anew each time they are gone through: (x, y, z)
-# float32, 0 outside the brain, and (x, y, z) boolean.
-Volumes = Collection[tuple[np.ndarray, np.ndarray]]
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
 State = dict[str, Any]
 # Settings of a training by name: the method's own (`configuration.method_settings.resolve_settings`), and of the run:
@@ -29,6 +26,16 @@ MethodSettings = Mapping[str, Any]
 # Maps of a scan by name, (x, y, z) float32 each, NaN where they were not asked for. "score" is higher where a voxel is
 # more abnormal; "as_published", where there is one, is the score of the method's authors before their post-processing.
 Maps = dict[str, np.ndarray]
+
+
+class Volumes(Protocol):
+    """Standardized scans with their brain masks, read anew each time they are gone through."""
+
+    def __len__(self) -> int:
+        """Number of scans."""
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Volumes, (x, y, z) float32, 0 outside the brain, and masks, (x, y, z) boolean, one scan after another."""
 
 
 class Score(Protocol):

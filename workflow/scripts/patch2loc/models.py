@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.vocabulary import Landmarks, Modality
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
@@ -40,7 +40,7 @@ class Model(TypedDict):
     preprocess: dict[str, Any]
     preprocess_code: NotRequired[str]
     state: dict[str, Any]
-    landmarks: dict[str, Any]
+    landmarks: Landmarks
     grid: ModelGrid
     training_subjects: list[str]
     validation_subjects: list[str]
@@ -58,27 +58,27 @@ def save_model(path: str | Path, model: Model) -> None:
 
 
 def load_model(
-    path: str | Path, modality: Modality | None = None, landmarks: str | Path | None = None
+    path: str | Path, modality: Modality | None = None, landmarks_path: str | Path | None = None
 ) -> Model:
     """Read a model without running any code from the file.
 
     Args:
-        path: file of `save_model`, or a .ckpt of the paper's authors
+        path: File of `save_model`, or a .ckpt of the paper's authors
             (`patch2loc.network.lightning.load_checkpoint`).
-        modality: of a .ckpt, which does not store it; None for any other file.
-        landmarks: file of landmarks for a .ckpt; None for any other file.
+        modality: Modality of a .ckpt, which does not store it; None for any other file.
+        landmarks_path: File of landmarks for a .ckpt; None for any other file.
 
     Returns:
         The model as it was saved, arrays as numpy's.  Its keys are not checked.
 
     Raises:
-        InputError: the file is neither, or modality and landmarks do not go with it.
+        InputError: The file is neither, or modality and landmarks do not go with it.
     """
     if Path(path).suffix == CHECKPOINT_SUFFIX:
         # Imported by name so that code_hash does not follow it: no rule reads .ckpt files.
         lightning = import_module("patch2loc.network.lightning")
-        return cast(Model, lightning.load_checkpoint(path, modality, landmarks))
-    if modality or landmarks:
+        return cast(Model, lightning.load_checkpoint(path, modality, landmarks_path))
+    if modality or landmarks_path:
         raise InputError(
             f"{path}: a model of the workflow has its own modality and landmarks; leave them out, or give a "
             f"{CHECKPOINT_SUFFIX} of the paper's authors"

@@ -17,7 +17,7 @@ from patch2loc.engine.device import Device
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import method
 from patch2loc.models import Model, load_model, save_model
-from patch2loc.provenance.record import describe, digest, write_sidecar
+from patch2loc.provenance.record import Description, describe, digest, write_sidecar
 from patch2loc.standardize import StandardizedScans
 
 # Columns of an empty history, of a method that is not trained in steps: those of `patch2loc.network.training.train`.
@@ -36,16 +36,16 @@ HISTORY_COLUMNS = (
 
 @dataclass(frozen=True)
 class FitJob:
-    """What is to be fitted, and how.
+    """A method to fit, and all that the fit depends on besides the scans.
 
     Attributes:
-        method: name of the method.
-        modality: of the scans.
-        fold: number of the split.
-        settings: what the method depends on (`configuration.method_settings`), and numbers of the run.
-        preprocessing: what is needed to bring another scan to the model's grid: atlas, preprocess, preprocess_code.
-        code: hash of the code behind the training.
-        device: that the method computes on.
+        method: Name of the method.
+        modality: Modality of the scans.
+        fold: Number of the split.
+        settings: What the method depends on (`configuration.method_settings`), and numbers of the run.
+        preprocessing: What is needed to bring another scan to the model's grid: atlas, preprocess, preprocess_code.
+        code: Hash of the code behind the training.
+        device: Device that the method computes on.
     """
 
     method: str
@@ -89,19 +89,19 @@ def fit_model(
     pretrained weights by their SHA-256, wherever they lie.
 
     Args:
-        job: what is to be fitted, and how.
-        training: scans to learn from.
-        validation: scans of other people, to choose by.
-        landmarks_path: file of the landmarks that scans are standardized by.
-        checkpoint_folder: folder of the checkpoint; checkpoints of other jobs there are removed.
-        weights: pretrained weights at hand, by name; the method finds the paths of all that it can use in
+        job: Method to fit, and its settings.
+        training: Scans to learn from.
+        validation: Scans of other people, to choose by.
+        landmarks_path: File of the landmarks that scans are standardized by.
+        checkpoint_folder: Folder of the checkpoint; checkpoints of other jobs there are removed.
+        weights: Pretrained weights at hand, by name; the method finds the paths of all that it can use in
             settings["pretrained"], None where there are none.
-        needed_models: files of the models of other methods that it needs, by method; it finds their states in
+        needed_models: Files of the models of other methods that it needs, by method; it finds their states in
             settings["models"].
-        threads: that read scans.
+        threads: Threads that read scans.
 
     Raises:
-        InputError: a scan, a model or weights cannot be used.
+        InputError: A scan, a model or weights cannot be used.
     """
     module, landmarks = method(job.method), read_json(landmarks_path)
     weights, needed_models = weights or {}, needed_models or {}
@@ -159,10 +159,10 @@ def write_model(fitted: FittedModel, model_path: str | Path, history_path: str |
     """Write the history as CSV, the model, and its provenance beside it."""
     write_csv(history_path, fitted.history)
     save_model(model_path, fitted.model)
-    write_sidecar(model_path, fitted.model["provenance"])
+    write_sidecar(model_path, cast(Description, fitted.model["provenance"]))
 
 
-def _checkpoint(folder: Path, provenance: dict[str, Any], device: Device) -> Path:
+def _checkpoint(folder: Path, provenance: Description, device: Device) -> Path:
     """The checkpoint of a fit, named after all that it depends on: nothing else may go on from it.
 
     Other checkpoints in the folder are removed.

@@ -1,18 +1,19 @@
 """Archives, unpacked safely: tar, tar.gz and zip, and tar.gz as `openssl enc` encrypts it.
 
-An archive from the net may be made to harm. Refused, whole: a path that leaves the target, links, devices, pipes,
-sparse files, and more content or files than an archive of scans can have.
+An archive from the internet may be made to do harm. It is refused as a whole if it holds a path that leaves the target,
+links, devices, pipes, sparse files, or more content or files than an archive of scans can have.
 """
 
 import gzip
+import io
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO, Literal
 
 from patch2loc.acquire import decrypt
 from patch2loc.errors import InputError
@@ -25,11 +26,13 @@ CHUNK = 1 << 20
 TAR_MAGIC_AT = 257
 GZIP_MAGIC = b"\x1f\x8b"
 
+Kind = Literal["tar", "gzip", "zip", "encrypted", "web page", "other"]
 Place = Callable[[PurePosixPath], PurePosixPath | None]
+Members = Generator[tuple[PurePosixPath, int, IO[bytes]], None, None]  # path, size in bytes, content
 
 
-def kind(path: str | Path) -> str:
-    """What a file is, by its first bytes: tar, gzip, zip, encrypted, web page, or other."""
+def kind(path: str | Path) -> Kind:
+    """Kind of a file, by its first bytes."""
     with open(path, "rb") as stream:
         start = stream.read(1024)
     if start.startswith(b"PK\x03\x04"):
@@ -44,16 +47,17 @@ def kind(path: str | Path) -> str:
 
 
 def is_web_page(start: bytes) -> bool:
-    """Whether a file's first bytes are those of HTML."""
+    """True if a file's first bytes are those of HTML."""
     return (
         start.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower().startswith((b"<!doctype html", b"<html", b"<head"))
     )
 
 
 def safe_path(name: str, archive: str | Path) -> PurePosixPath:
-    """A member's path, which stays below the folder that it is put into.
+    """Path of a member, which stays below the folder that it is put into.
 
-    Raises InputError when it is absolute, empty or contains `..`.
+    Raises:
+        InputError: It is absolute, empty or contains `..`.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0].endswith(":"):
@@ -64,12 +68,23 @@ def safe_path(name: str, archive: str | Path) -> PurePosixPath:
 def extract(
     archive: str | Path, folder: str | Path, place: Place, passphrase: str | None = None
 ) -> list[Path]:
-    """Unpack the members that `place` gives a path to, below `folder`; returns these paths.
+    """Unpack the members that `place` gives a path to.
 
-    `place` gets a member's path and returns where it goes, or None. Every member is read and checked, wanted or not.
-    Files keep their content; owner, rights and times of the archive are not taken over.
-    Raises InputError when the archive is damaged, is none, or is refused (see above), or when the passphrase of an
-    encrypted one is missing or wrong. What was written until then is the caller's to remove.
+    Every member is read and checked, unpacked or not. Files keep their content; owner, rights and times are not taken
+    over.
+
+    Args:
+        archive: A tar, tar.gz or zip, or a tar.gz encrypted by `openssl enc`.
+        folder: Folder to unpack to.
+        place: Gives the path below `folder` for a member's path, or None to pass it over.
+        passphrase: Of an encrypted archive.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: The archive is damaged, is none, or is refused (see above), or the passphrase is missing or wrong.
+            Files written until then are the caller's to remove.
     """
     archive, folder = Path(archive), Path(folder)
     allowed = max(ALWAYS_ALLOWED, EXPANSION * archive.stat().st_size)
@@ -115,21 +130,21 @@ def _create(target: Path, archive: Path) -> BinaryIO:
         ) from error
 
 
-def _members(archive: Path, passphrase: str | None) -> Iterator[tuple[PurePosixPath, int, BinaryIO]]:
-    """Path, size in bytes and content of every file of an archive, in its order."""
-    found = kind(archive)
-    if found == "web page":
+def _members(archive: Path, passphrase: str | None) -> Members:
+    """All files of an archive, in its order."""
+    archive_kind = kind(archive)
+    if archive_kind == "web page":
         raise InputError(
             f"{archive}: a web page, not an archive; sign in where it comes from and download it again"
         )
-    if found == "other":
+    if archive_kind == "other":
         raise InputError(
             f"{archive}: no archive; tar, tar.gz or zip expected; download it again or remove it"
         )
-    return _zip_members(archive) if found == "zip" else _tar_members(archive, found, passphrase)
+    return _zip_members(archive) if archive_kind == "zip" else _tar_members(archive, archive_kind, passphrase)
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[PurePosixPath, int, BinaryIO]]:
+def _zip_members(archive: Path) -> Members:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             path = safe_path(member.filename, archive)
@@ -143,16 +158,18 @@ def _zip_members(archive: Path) -> Iterator[tuple[PurePosixPath, int, BinaryIO]]
                     yield path, member.file_size, content
 
 
-def _tar_members(archive: Path, found: str, passphrase: str | None):
+def _tar_members(archive: Path, archive_kind: Kind, passphrase: str | None) -> Members:
     with ExitStack() as stack:
-        if found == "encrypted":
-            stream = stack.enter_context(_open_encrypted(archive, passphrase))
-            compressed = stream.peek(2).startswith(GZIP_MAGIC)
-            if not compressed and stream.peek(TAR_MAGIC_AT + 5)[TAR_MAGIC_AT:][:5] != b"ustar":
+        stream: BinaryIO | io.BufferedReader | gzip.GzipFile
+        if archive_kind == "encrypted":
+            decrypted = stack.enter_context(_open_encrypted(archive, passphrase))
+            compressed = decrypted.peek(2).startswith(GZIP_MAGIC)
+            if not compressed and decrypted.peek(TAR_MAGIC_AT + 5)[TAR_MAGIC_AT:][:5] != b"ustar":
                 raise decrypt.wrong_passphrase(archive)
+            stream = decrypted
         else:
             stream = stack.enter_context(open(archive, "rb"))
-            compressed = found == "gzip"
+            compressed = archive_kind == "gzip"
         if compressed:
             stream = stack.enter_context(gzip.open(stream))
         opened = stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
@@ -162,10 +179,12 @@ def _tar_members(archive: Path, found: str, passphrase: str | None):
                 continue
             if not member.isreg() or member.issparse():
                 raise _refused(archive, f"{path}, a link, a device or a sparse file")
-            yield path, member.size, opened.extractfile(member)
+            content = opened.extractfile(member)
+            assert content is not None  # the member is a regular file
+            yield path, member.size, content
 
 
-def _open_encrypted(archive: Path, passphrase: str | None):
+def _open_encrypted(archive: Path, passphrase: str | None) -> io.BufferedReader:
     if not passphrase:
         raise InputError(
             f"{archive}: encrypted; set {decrypt.PASSPHRASE_VARIABLE} to the passphrase that came after the form"
@@ -173,12 +192,12 @@ def _open_encrypted(archive: Path, passphrase: str | None):
     return decrypt.open_decrypted(archive, passphrase)
 
 
-def _refused(archive: str | Path, what: str) -> InputError:
+def _refused(archive: str | Path, content: str) -> InputError:
     return InputError(
-        f"{archive}: refused, nothing was unpacked: it holds {what}; archives of the datasets have none of this: "
+        f"{archive}: refused, nothing was unpacked: it holds {content}; archives of the datasets have none of this: "
         "check where the file came from and download it again"
     )
 
 
-def _damaged(archive: Path, what: str) -> InputError:
-    return InputError(f"{archive}: damaged or cut off ({what}); download it again")
+def _damaged(archive: Path, problem: str) -> InputError:
+    return InputError(f"{archive}: damaged or cut off ({problem}); download it again")

@@ -1,4 +1,4 @@
-"""Decryption of files made by `openssl enc -aes-256-cbc -md sha256 -a`, the form that ATLAS v2.0 comes in.
+"""Decryption of files made by `openssl enc -aes-256-cbc -md sha256 -a`, as ATLAS v2.0 is.
 
 The file is base64 in lines, or its bytes: "Salted__", 8 bytes of salt, then AES-256-CBC with PKCS7 padding. Key and
 initial vector come from the passphrase by OpenSSL's EVP_BytesToKey with SHA-256 and one round (man page openssl-enc,
@@ -9,11 +9,14 @@ import base64
 import binascii
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from patch2loc.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PASSPHRASE_VARIABLE = "PATCH2LOC_ATLAS_PASSPHRASE"
 MAGIC = b"Salted__"
@@ -23,21 +26,22 @@ CHUNK = 1 << 20
 
 
 def is_encrypted(start: bytes) -> bool:
-    """Whether a file's first bytes are those of `openssl enc`, with or without -a."""
+    """True if a file's first bytes are those of `openssl enc`, with or without -a."""
     return start.startswith(MAGIC) or start.lstrip().startswith(MAGIC_BASE64)
 
 
 def open_decrypted(path: str | Path, passphrase: str) -> io.BufferedReader:
-    """Open an encrypted file for reading its plain content from beginning to end.
+    """Open an encrypted file to read its plain content from beginning to end.
 
-    Raises InputError, at once or while reading, when the file is not one of `openssl enc` or is cut off, or when the
-    passphrase is wrong. A wrong passphrase is noticed for certain only at the end: look at the first bytes, too.
+    Raises:
+        InputError: At once or while reading: the file is not one of `openssl enc` or is cut off, or the passphrase is
+            wrong. A wrong passphrase is noticed for certain at the end only: look at the first bytes, too.
     """
     return io.BufferedReader(_Readable(_plain(Path(path), passphrase)), CHUNK)
 
 
 def wrong_passphrase(path: str | Path) -> InputError:
-    """The error that says so."""
+    """InputError for a wrong passphrase."""
     return InputError(
         f"{path}: the passphrase does not open this file, or the file is damaged; set {PASSPHRASE_VARIABLE} to "
         "the passphrase that came after the form, in quotes, or download the file again"
@@ -53,8 +57,8 @@ def _key_and_vector(passphrase: bytes, salt: bytes) -> tuple[bytes, bytes]:
     return derived[:32], derived[32:48]
 
 
-def _plain(path: Path, passphrase: str) -> Iterator[bytes]:
-    # Here, because every job of the workflow loads this module for its names.
+def _plain(path: Path, passphrase: str) -> Generator[bytes, None, None]:
+    # Imported late: every job of the workflow loads this module for its names.
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.padding import PKCS7
 
@@ -80,7 +84,7 @@ def _plain(path: Path, passphrase: str) -> Iterator[bytes]:
             raise wrong_passphrase(path) from None
 
 
-def _bytes(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+def _bytes(stream: BinaryIO, path: Path) -> Generator[bytes, None, None]:
     """Content of the file without its base64 layer, if it has one."""
     start = stream.read(CHUNK)
     if start.startswith(MAGIC):
@@ -88,15 +92,15 @@ def _bytes(stream: BinaryIO, path: Path) -> Iterator[bytes]:
         while chunk := stream.read(CHUNK):
             yield chunk
         return
-    waiting = b""
+    pending = b""
     chunk = start
     while chunk:
-        waiting += chunk.translate(None, b" \t\r\n")
-        usable = len(waiting) - len(waiting) % 4
-        yield _decoded(waiting[:usable], path)
-        waiting = waiting[usable:]
+        pending += chunk.translate(None, b" \t\r\n")
+        usable = len(pending) - len(pending) % 4
+        yield _decoded(pending[:usable], path)
+        pending = pending[usable:]
         chunk = stream.read(CHUNK)
-    if waiting:
+    if pending:
         raise InputError(f"{path}: the base64 text is cut off; download it again")
 
 
@@ -108,23 +112,24 @@ def _decoded(text: bytes, path: Path) -> bytes:
 
 
 class _Readable(io.RawIOBase):
-    """An iterator of bytes as a file to read."""
+    """A generator of bytes as a file to read."""
 
-    def __init__(self, chunks: Iterator[bytes]):
+    def __init__(self, chunks: Generator[bytes, None, None]) -> None:
         self._chunks = chunks
         self._left = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         while not self._left:
             try:
                 self._left = memoryview(next(self._chunks))
             except StopIteration:
                 return 0
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), len(self._left))
+        view[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
 

@@ -1,4 +1,4 @@
-"""A folder with one DICOM series to one NIfTI file, by dcm2niix (github.com/rordenlab/dcm2niix)."""
+"""Conversion of a DICOM series to NIfTI, by dcm2niix (github.com/rordenlab/dcm2niix)."""
 
 import shutil
 import subprocess
@@ -14,19 +14,31 @@ INSTALL = "install it (`pip install dcm2niix`, or conda-forge's dcm2niix) or con
 
 
 def find_converter() -> str:
-    """Path of dcm2niix, in PATH or beside this Python. Raises InputError, with how to install it."""
-    beside = Path(sys.executable).parent
-    found = shutil.which(TOOL) or shutil.which(TOOL, path=str(beside))
-    if found is None:
-        raise InputError(f"{TOOL}: not found in PATH or in {beside}, but scans are DICOM series; {INSTALL}")
-    return found
+    """Path of dcm2niix, in PATH or beside this Python.
+
+    Raises:
+        InputError: It is not installed; the message says how to install it.
+    """
+    python_folder = Path(sys.executable).parent
+    path = shutil.which(TOOL) or shutil.which(TOOL, path=str(python_folder))
+    if path is None:
+        raise InputError(
+            f"{TOOL}: not found in PATH or in {python_folder}, but scans are DICOM series; {INSTALL}"
+        )
+    return path
 
 
 def convert(series: str | Path, output: str | Path) -> None:
-    """Convert the DICOM series in a folder to `output` (.nii.gz), the voxels and geometry as dcm2niix gives them.
+    """Convert the DICOM series in a folder, with the voxels and the geometry that dcm2niix gives them.
 
     No sidecar is written: it may hold what identifies a patient.
-    Raises InputError when dcm2niix is not installed or fails, and when the folder gives no image or several.
+
+    Args:
+        series: Folder with the files of one series.
+        output: File to write, .nii.gz.
+
+    Raises:
+        InputError: dcm2niix is not installed or fails, or the folder gives no image or several.
     """
     series, output = Path(series), Path(output)
     tool = find_converter()
@@ -41,9 +53,9 @@ def convert(series: str | Path, output: str | Path) -> None:
                 "expected; leave the files of one series in the folder, or convert by hand and name the NIfTI"
             )
         if result.returncode or not images:
-            said = " ".join((result.stdout + result.stderr).split())[-400:]
+            report = " ".join((result.stdout + result.stderr).split())[-400:]
             raise InputError(
-                f"{series}: no DICOM series that {TOOL} can convert (exit code {result.returncode}: {said}); "
+                f"{series}: no DICOM series that {TOOL} can convert (exit code {result.returncode}: {report}); "
                 "check the files in the folder"
             )
         with replacing(output) as partial:

@@ -8,9 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TextIO
-from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -19,8 +19,8 @@ from requests_file import FileAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
-from patch2loc.acquire import registry
-from patch2loc.acquire.archives import is_web_page, safe_path
+from patch2loc.acquire import dataverse, registry
+from patch2loc.acquire.archives import is_web_page
 from patch2loc.errors import InputError
 
 MIRROR_VARIABLE = "PATCH2LOC_MIRROR"
@@ -28,16 +28,16 @@ ATTEMPTS = 6  # at a connection, and at a file whose transfer breaks off
 PAUSE = 1.0  # seconds before the second attempt; doubled each time
 LONGEST_PAUSE = 60.0
 TIMEOUT = (30, 60)  # seconds: to connect, between two pieces
-CHUNK = 1 << 16  # bytes; what is lost when a connection breaks off
+CHUNK = 1 << 16  # bytes; lost when a connection breaks off
 BUSY = (408, 429, 500, 502, 503, 504)
 BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
-def session() -> requests.Session:
-    """HTTP with retries and exponential back-off for servers that say they are busy; and file://."""
+def open_session() -> requests.Session:
+    """HTTP, with retries and exponential back-off for servers that say they are busy, and file://."""
     retry = Retry(
         total=ATTEMPTS - 1,
-        connect=0,  # broken connections are for `_transfer`
+        connect=0,  # broken connections are retried by `_transfer`
         read=0,
         backoff_factor=PAUSE,
         backoff_max=LONGEST_PAUSE,
@@ -45,35 +45,56 @@ def session() -> requests.Session:
         allowed_methods=["GET"],
         raise_on_status=False,
     )
-    opened = requests.Session()
-    opened.headers["Accept-Encoding"] = "identity"  # the bytes of the file, as its checksum counts them
+    session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # the bytes of the file, as its checksum counts them
     for scheme in ("http://", "https://"):
-        opened.mount(scheme, HTTPAdapter(max_retries=retry))
-    opened.mount("file://", FileAdapter())
-    return opened
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    session.mount("file://", FileAdapter())
+    return session
 
 
 def fetch(
     row: Mapping[str, str],
     folder: str | Path,
     mirror: str | None = None,
-    wanted: Callable[[PurePosixPath], bool] = lambda path: True,
+    *,
+    is_needed: Callable[[PurePosixPath], bool] = lambda path: True,
     progress: TextIO | None = None,
 ) -> list[Path]:
-    """Download what a row of the registry names into `folder`; returns the files, all verified.
+    """Download what a row of the registry names. Files that are there are verified and kept.
 
-    `mirror`: address of a folder that has the files under their names in the registry and, of a Dataverse, its API
-    below api/. `wanted`: which files of a Dataverse dataset, by their paths in it. Files that are there are verified
-    and kept. Raises InputError, see `download`.
+    Args:
+        row: Of the registry: file, url, bytes, checksum, fetch.
+        folder: Folder to download to.
+        mirror: Address of a folder that has the files under their names in the registry and, of a Dataverse, its API
+            below api/.
+        is_needed: Chooses files of a Dataverse dataset by their paths in it.
+        progress: Where to draw a bar, if that is a terminal.
+
+    Returns:
+        The files, all verified.
+
+    Raises:
+        InputError: As for `download`, and for data that cannot be downloaded without a person.
     """
-    with session() as opened:
+    with open_session() as session:
         if row["fetch"] == "dataverse":
-            return _dataverse(opened, row, Path(folder), mirror, wanted, progress)
+            listing = dataverse.list_files(session, row, mirror, timeout=TIMEOUT)
+            paths = []
+            for relative, file_row in listing:
+                if is_needed(relative):
+                    paths.append(Path(folder) / relative)
+                    download(file_row["url"], paths[-1], file_row, session=session, progress=progress)
+            if not paths:
+                raise InputError(
+                    f"{row['file']}: {len(listing)} files listed, none of them a scan or an archive; see {row['url']}"
+                )
+            return paths
         if row["fetch"] != "file":
             raise InputError(f"{row['file']}: cannot be downloaded without a person; see {row['url']}")
         url = f"{mirror.rstrip('/')}/{row['file']}" if mirror else row["url"]
         path = Path(folder, row["file"])
-        download(url, path, row, opened, progress)
+        download(url, path, row, session=session, progress=progress)
         return [path]
 
 
@@ -81,16 +102,25 @@ def download(
     url: str,
     path: str | Path,
     row: Mapping[str, str],
-    opened: requests.Session | None = None,
+    *,
+    session: requests.Session | None = None,
     progress: TextIO | None = None,
 ) -> None:
-    """Download `url` to `path`, by way of {path}.part, which a later call goes on with.
+    """Download a file by way of {path}.part, which a later call goes on with.
 
-    `row`: file, url, bytes and checksum as in the registry; size and checksum are verified, where known, before the
-    file gets its name; after a wrong one it is fetched once more from the start. `progress`: where to draw a bar, if
-    that is a terminal.
-    Raises InputError when the server has no such file, gives a web page in its place, breaks off again and again, or
-    gives a file with another size or checksum.
+    Size and checksum are verified, where they are known, before the file gets its name. After a wrong one it is
+    downloaded once more from the start.
+
+    Args:
+        url: Address of the file.
+        path: File to write.
+        row: Of the registry: file, url, bytes, checksum.
+        session: From `open_session`.
+        progress: Where to draw a bar, if that is a terminal.
+
+    Raises:
+        InputError: The server has no such file, gives a web page in its place, breaks off again and again, or gives a
+            file with another size or checksum.
     """
     path = Path(path)
     if path.exists():
@@ -98,9 +128,9 @@ def download(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    opened = opened or session()
+    transfer = _Transfer(session or open_session(), url, path, part, bool(row["checksum"]), progress)
     for last in (False, True):
-        _transfer(opened, url, path, part, bool(row["checksum"]), progress)
+        _transfer(transfer)
         try:
             registry.verify(part, row)
             break
@@ -114,66 +144,84 @@ def download(
     print(f"{path}: {path.stat().st_size:,} bytes from {url}")
 
 
-def _transfer(opened, url: str, path: Path, part: Path, checked: bool, progress: TextIO | None) -> None:
-    """Bring a file to `part`, going on where the connection broke off."""
-    trying = tenacity.Retrying(
+@dataclass(frozen=True)
+class _Transfer:
+    """A download: from where, by way of which part, to where, and whether a checksum will verify it."""
+
+    session: requests.Session
+    url: str
+    path: Path
+    part: Path
+    has_checksum: bool
+    progress: TextIO | None
+
+
+def _transfer(transfer: _Transfer) -> None:
+    """Bring a file to its part, going on where the connection broke off."""
+    url, path, part = transfer.url, transfer.path, transfer.part
+
+    def announce(state: tenacity.RetryCallState) -> None:
+        reason = state.outcome.exception() if state.outcome else None
+        print(f"{url}: broke off ({reason}); going on")
+
+    retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(BROKEN_OFF),
         wait=tenacity.wait_exponential(multiplier=PAUSE, max=LONGEST_PAUSE),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
-        before_sleep=lambda state: print(f"{url}: broke off ({state.outcome.exception()}); going on"),
+        before_sleep=announce,
         reraise=True,
     )
     try:
-        trying(_receive, opened, url, path, part, checked, progress)
+        retrying(_receive, transfer)
     except (requests.RequestException, ValueError) as error:
-        kept = (
+        advice = (
             f"{part.stat().st_size:,} bytes are kept, run again to go on"
             if part.exists()
             else "run again later"
         )
         raise InputError(
-            f"{url}: could not be downloaded ({error}); {kept}, or put the file at {path}"
+            f"{url}: could not be downloaded ({error}); {advice}, or put the file at {path}"
         ) from error
 
 
-def _receive(opened, url: str, path: Path, part: Path, checked: bool, progress: TextIO | None) -> None:
-    """One request: the rest of the file, or all of it where the server cannot or may not go on."""
-    validator = _validator_file(part)
-    known = validator.read_text(encoding="utf-8") if validator.exists() else ""
+def _receive(transfer: _Transfer) -> None:
+    """Send one request: for the rest of the file, or for all of it where the server cannot or must not go on."""
+    url, path, part = transfer.url, transfer.path, transfer.part
+    validator_file = _validator_file(part)
+    validator = validator_file.read_text(encoding="utf-8") if validator_file.exists() else ""
     # Without a validator only a checksum would notice that the file has changed in between.
-    start = part.stat().st_size if part.exists() and (known or checked) else 0
+    start = part.stat().st_size if part.exists() and (validator or transfer.has_checksum) else 0
     headers = {"Range": f"bytes={start}-"} if start else {}
-    if start and known:
-        headers["If-Range"] = known
-    with opened.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        said = response.headers.get("Content-Range", "")
+    if start and validator:
+        headers["If-Range"] = validator
+    with transfer.session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        content_range = response.headers.get("Content-Range", "")
         if response.status_code == 416:
-            if said == f"bytes */{start}":
+            if content_range == f"bytes */{start}":
                 return
             _forget(part)
             raise requests.ConnectionError("the part that was kept is longer than the file")
         if response.status_code >= 400:
             raise InputError(
                 f"{url}: {response.status_code} {response.reason} found, a file expected; it may have moved or "
-                f"be out of order: "
-                f"look for it there and put it at {path}"
+                f"be out of order: look for it there and put it at {path}"
             )
-        if response.status_code == 206 and not said.startswith(f"bytes {start}-"):
+        if response.status_code == 206 and not content_range.startswith(f"bytes {start}-"):
             _forget(part)
-            raise requests.ConnectionError(f"asked for bytes from {start} on, got {said!r}")
+            raise requests.ConnectionError(f"asked for bytes from {start} on, got {content_range!r}")
         if response.status_code == 200:
             start = 0
-        pieces = response.iter_content(CHUNK)
-        first = next(pieces, b"")
-        page = response.headers.get("Content-Type", "").startswith("text/html")
-        if page or (start == 0 and is_web_page(first)):
+        chunks = response.iter_content(CHUNK)
+        chunk = next(chunks, b"")
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if is_page or (start == 0 and is_web_page(chunk)):
             _forget(part)
             raise InputError(
-                f"{url}: a web page found, {path.name} expected{_title(first)}; open the address in a browser (it may "
+                f"{url}: a web page found, {path.name} expected{_title(chunk)}; open the address in a browser (it may "
                 f"ask to sign in, or have moved) and put the file at {path}, or run again later"
             )
         if start == 0:
-            _keep_validator(validator, response.headers)
+            _keep_validator(validator_file, response.headers)
         length = int(response.headers.get("Content-Length") or 0)
         # A bar needs a terminal; in a log it would be noise.
         with (
@@ -184,14 +232,14 @@ def _receive(opened, url: str, path: Path, part: Path, checked: bool, progress: 
                 total=start + length if length else None,
                 unit="B",
                 unit_scale=True,
-                file=progress or sys.stderr,
+                file=transfer.progress or sys.stderr,
                 disable=None,
             ) as bar,
         ):
-            while first:
-                output.write(first)
-                bar.update(len(first))
-                first = next(pieces, b"")
+            while chunk:
+                output.write(chunk)
+                bar.update(len(chunk))
+                chunk = next(chunks, b"")
 
 
 def _validator_file(part: Path) -> Path:
@@ -199,7 +247,7 @@ def _validator_file(part: Path) -> Path:
 
 
 def _keep_validator(file: Path, headers: Mapping[str, str]) -> None:
-    """What tells this version of a file from others: its ETag, or the date of its last change."""
+    """Keep what tells this version of a file from others: its ETag, or the date of its last change."""
     etag = headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     file.unlink(missing_ok=True)
@@ -215,40 +263,3 @@ def _forget(part: Path) -> None:
 def _title(page: bytes) -> str:
     match = re.search(rb"<title[^>]*>([^<]{1,120})", page, re.IGNORECASE)
     return f" (its title: {match[1].decode(errors='replace').strip()})" if match else ""
-
-
-def _dataverse(opened, row, folder: Path, mirror: str | None, wanted, progress) -> list[Path]:
-    """Files of a Dataverse dataset (native API and data access API, guides.dataverse.org), by its own listing."""
-    address = urlsplit(row["url"])
-    base = mirror.rstrip("/") if mirror else f"{address.scheme}://{address.netloc}"
-    url = f"{base}/api/datasets/:persistentId"
-    try:
-        answer = opened.get(url, params={"persistentId": row["file"]}, timeout=TIMEOUT)
-        listed = answer.json()["data"]["latestVersion"]["files"]
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{url}: no list of the files of {row['file']} found ({type(error).__name__}); run again later, or get "
-            f"them from {row['url']} and unpack them yourself, where docs/how-to/data.md says"
-        ) from error
-    paths = []
-    for entry in listed:
-        stored = entry["dataFile"]
-        name = f"{entry.get('directoryLabel', '')}/{entry['label']}".lstrip("/")
-        relative = safe_path(name, url)
-        if not wanted(relative):
-            continue
-        checksum = stored.get("checksum") or {"type": "MD5", "value": stored.get("md5", "")}
-        algorithm = checksum["type"].lower().replace("-", "")
-        expected = {
-            "file": name,
-            "url": f"{base}/api/access/datafile/{stored['id']}",
-            "bytes": str(stored.get("filesize", "")),
-            "checksum": f"{algorithm}:{checksum['value']}" if checksum["value"] else "",
-        }
-        paths.append(folder / relative)
-        download(expected["url"], paths[-1], expected, opened, progress)
-    if not paths:
-        raise InputError(
-            f"{url}: {len(listed)} files listed, none of them a scan or an archive; see {row['url']}"
-        )
-    return paths

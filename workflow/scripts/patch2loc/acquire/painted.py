@@ -2,11 +2,13 @@
 
 The outline of a real stroke, drawn on the MNI grid, is carried to a healthy T1 scan and the tissue inside is
 darkened towards cerebrospinal fluid, as in chronic stroke. The scan is real, the lesion is simulated, and the
-truth is known exactly. What comes out is named painted_* and has to be called simulated wherever it is shown.
+truth is known exactly. The scans that result are named painted_* and have to be called simulated wherever they
+are shown.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -34,56 +36,85 @@ def paint_stroke(
     brain_path: str | Path,
     mask_path: str | Path,
     mni_to_scan: np.ndarray,
+    *,
     seed: int,
     outputs: Mapping[str, str | Path],
     mirrored: bool = False,
 ) -> dict[str, float]:
-    """Paint a stroke into a healthy T1 scan and write outputs["scan"], ["brain"] and ["lesion"] (.nii.gz).
+    """Paint a stroke into a healthy T1 scan.
 
-    mask_path: the outline, in MNI space.  mni_to_scan: 4 x 4, MNI mm to the scan's mm (RAS), from the
-    registration of the atlas brain to the scan's.  mirrored: swap left and right of the outline.
     The scan keeps its data type, scaling and header; the masks are uint8 on the scan's voxels. Voxels that
     were fluid before (ventricles) are not in the lesion mask, and no voxel gets brighter.
-    Returns lesion_ml (in the scan), mask_ml (in MNI space), strength and texture.
-    Raises InputError when a file cannot be read, scan and brain differ in shape, or the lesion misses it.
+
+    Args:
+        scan_path: The healthy scan.
+        brain_path: Its brain mask.
+        mask_path: The outline of a stroke, in MNI space.
+        mni_to_scan: 4 x 4, MNI mm to the scan's mm (RAS), from the registration of the atlas brain to the scan's.
+        seed: Seed of what is drawn at random.
+        outputs: Files to write, .nii.gz: "scan", "brain" and "lesion".
+        mirrored: Swap left and right of the outline.
+
+    Returns:
+        lesion_ml (in the scan), mask_ml (in MNI space), strength and texture.
+
+    Raises:
+        InputError: A file cannot be read, scan and brain differ in shape, or the lesion misses the brain.
     """
     image, stored, slope, intercept = _read_stored(scan_path)
-    scan = (stored * slope + intercept).astype(np.float32)
+    volume = (stored * slope + intercept).astype(np.float32)
     brain, _ = volumes.read(brain_path)
-    if brain.shape != scan.shape:
-        raise InputError(f"{brain_path}: shape {brain.shape} found, {scan.shape} of {scan_path} expected")
+    if brain.shape != volume.shape:
+        raise InputError(f"{brain_path}: shape {brain.shape} found, {volume.shape} of {scan_path} expected")
     brain = brain > 0
     outline, outline_affine = volumes.read(mask_path)
-    share = share_inside(outline > 0, outline_affine, mni_to_scan, image.affine, scan.shape, mirrored) * brain
+    share = share_inside(
+        outline > 0,
+        outline_affine,
+        mni_to_scan=mni_to_scan,
+        scan_affine=image.affine,
+        shape=volume.shape,
+        mirrored=mirrored,
+    )
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
-    painted, lesion, numbers = darken(scan, brain, share, voxel, seed)
+    painted, lesion, drawn = darken(volume, brain, share * brain, voxel=voxel, seed=seed)
     lesion_ml = lesion.sum() * voxel.prod() / 1000
     if lesion_ml < SMALLEST_ML:
         raise InputError(
             f"{mask_path}: {lesion_ml:.2f} ml of it lie in the brain tissue of {scan_path}, at least "
             f"{SMALLEST_ML} ml expected; look at the brain mask or take another pair"
         )
-    _write_like(outputs["scan"], painted, image, stored.dtype, slope, intercept)
+    _write_like(outputs["scan"], painted, image, dtype=stored.dtype, slope=slope, intercept=intercept)
     for part, mask in (("brain", brain), ("lesion", lesion)):
-        _write_like(outputs[part], mask, image, np.dtype(np.uint8), 1.0, 0.0)
+        _write_like(outputs[part], mask, image, dtype=np.dtype(np.uint8), slope=1.0, intercept=0.0)
     return {
         "lesion_ml": float(lesion_ml),
-        "mask_ml": float((outline > 0).sum() * abs(np.linalg.det(outline_affine[:3, :3])) / 1000),
-        **numbers,
+        "mask_ml": volumes.mask_ml(outline > 0, outline_affine),
+        **drawn,
     }
 
 
 def share_inside(
     outline: np.ndarray,
     outline_affine: np.ndarray,
+    *,
     mni_to_scan: np.ndarray,
     scan_affine: np.ndarray,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     mirrored: bool = False,
 ) -> np.ndarray:
-    """Share of each scan voxel that is inside an outline: (x, y, z) float32 of `shape`, 0 to 1, edges soft.
+    """Share of each scan voxel that is inside an outline, with soft edges.
 
-    outline: bool, on a grid in MNI space with `outline_affine`.  mirrored: swap left and right (x = 0).
+    Args:
+        outline: (x, y, z) bool, on a grid in MNI space.
+        outline_affine: Of this grid, 4 x 4, voxel indices to mm.
+        mni_to_scan: 4 x 4, MNI mm to the scan's mm.
+        scan_affine: Of the scan, 4 x 4, voxel indices to mm.
+        shape: Of the scan.
+        mirrored: Swap left and right (x = 0).
+
+    Returns:
+        (x, y, z) float32 of `shape`, 0 to 1.
     """
     # Blurred by the edge and by the scan's voxel, so that sampling at voxel centers is a mean over the voxel.
     scan_voxel = np.linalg.norm(scan_affine[:3, :3], axis=0).mean()
@@ -92,45 +123,72 @@ def share_inside(
     soft = ndimage.gaussian_filter(outline.astype(np.float32), sigma)
     mirror = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0, 1.0])
     to_outline = np.linalg.inv(outline_affine) @ mirror @ np.linalg.inv(mni_to_scan) @ scan_affine
-    return ndimage.affine_transform(soft, to_outline, output_shape=shape, order=1, output=np.float32)
+    share: np.ndarray = ndimage.affine_transform(
+        soft, to_outline, output_shape=shape, order=1, output=np.float32
+    )
+    return share
 
 
 def darken(
-    scan: np.ndarray, brain: np.ndarray, share: np.ndarray, voxel: np.ndarray, seed: int
+    volume: np.ndarray, brain: np.ndarray, share: np.ndarray, *, voxel: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Darken a T1 scan's brain where `share` is above 0: (scan, lesion mask, what was drawn by the seed).
+    """Darken a T1 scan's brain inside an outline.
 
-    scan: (x, y, z) float32.  brain: bool.  share: 0 to 1.  voxel: mm along the axes.  Lesion mask: bool,
-    at least half of the voxel inside the outline, and tissue before.
+    Args:
+        volume: The scan, (x, y, z) float32.
+        brain: Its brain mask, (x, y, z) bool.
+        share: Share of each voxel inside the outline, (x, y, z), 0 to 1.
+        voxel: Edges of a voxel, mm, (3,).
+        seed: Seed of what is drawn at random.
+
+    Returns:
+        The darkened scan, float32; the lesion mask, bool: at least half of the voxel inside the outline, and tissue
+        before; and the strength and the texture that were drawn.
     """
     random = np.random.default_rng([seed, 1])
     strength, texture = random.uniform(*STRENGTH), random.uniform(*TEXTURE)
-    fluid, tissue = np.percentile(scan[brain], [CSF_PERCENTILE, TISSUE_PERCENTILE])
+    fluid, tissue = np.percentile(volume[brain], [CSF_PERCENTILE, TISSUE_PERCENTILE])
     uneven = ndimage.gaussian_filter(
-        random.standard_normal(scan.shape).astype(np.float32), UNEVENNESS_MM / voxel
+        random.standard_normal(volume.shape).astype(np.float32), UNEVENNESS_MM / voxel
     )
     uneven *= UNEVENNESS / uneven.std()
     # The local mean is of brain only: the skull and the air beside it are no part of a lesion's surroundings.
     sigma = TEXTURE_MM / voxel
-    local = ndimage.gaussian_filter(scan * brain, sigma)
+    local = ndimage.gaussian_filter(volume * brain, sigma)
     local /= np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), sigma), 1e-3)
-    cavity = np.maximum(fluid + texture * (scan - local), scan[brain].min())
+    cavity = np.maximum(fluid + texture * (volume - local), volume[brain].min())
     weight = np.clip(share * np.clip(strength + uneven, 0, 1), 0, 1)
-    painted = np.where(brain, np.minimum(scan, scan + weight * (cavity - scan)), scan)
-    solid = ndimage.gaussian_filter(scan, 1.0 / voxel) > (fluid + tissue) / 2
+    painted = np.where(brain, np.minimum(volume, volume + weight * (cavity - volume)), volume)
+    solid = ndimage.gaussian_filter(volume, 1.0 / voxel) > (fluid + tissue) / 2
     lesion = brain & solid & (share >= 0.5)
     return painted.astype(np.float32), lesion, {"strength": float(strength), "texture": float(texture)}
 
 
-def pair(
-    subjects: Sequence[str], mask_ml: Mapping[str, float], count: int, seed: int, volumes_ml: Sequence[float]
+def choose_pairs(
+    subjects: Sequence[str],
+    mask_ml: Mapping[str, float],
+    *,
+    count: int,
+    seed: int,
+    volumes_ml: tuple[float, float],
 ) -> pd.DataFrame:
-    """Choose which outline goes into which healthy scan: columns subject, mask, mirrored (0/1), seed.
+    """Choose which outline goes into which healthy scan.
 
-    mask_ml: volume of each outline in ml.  The volumes are spread evenly on a logarithmic scale between the
-    two `volumes_ml`, since strokes differ by orders of magnitude; a mask is used twice at most, then once as
-    it is and once mirrored, since the outlines may all lie in one hemisphere.
-    Raises InputError when there are too few scans or masks.
+    The volumes are spread evenly on a logarithmic scale, since strokes differ by orders of magnitude. A mask is used
+    twice at most, then once as it is and once mirrored, since the outlines may all lie in one hemisphere.
+
+    Args:
+        subjects: Subjects with healthy scans.
+        mask_ml: Volume of each outline, ml.
+        count: Number of pairs.
+        seed: Seed of what is drawn at random, and the first of the pairs' own seeds.
+        volumes_ml: Smallest and largest volume, ml.
+
+    Returns:
+        Columns subject, mask, mirrored (0 or 1) and seed.
+
+    Raises:
+        InputError: There are too few scans or masks.
     """
     inside = {name: ml for name, ml in sorted(mask_ml.items()) if volumes_ml[0] <= ml <= volumes_ml[1]}
     if count > min(len(subjects), 2 * len(inside)):
@@ -142,16 +200,16 @@ def pair(
     first = random.integers(0, 2, len(inside))
     uses = [(name, int(side)) for name, side in zip(inside, first, strict=True)]
     uses += [(name, 1 - side) for name, side in uses]
-    wanted = np.log(np.geomspace(*volumes_ml, count))
-    offered = np.log([inside[name] for name, _ in uses])
-    second_use = 0.05 * (
-        np.arange(len(uses)) >= len(inside)
-    )  # a fresh outline first, where it is about as near
-    _, chosen = linear_sum_assignment(np.abs(wanted[:, None] - offered[None]) + second_use[None])
+    smallest, largest = volumes_ml
+    targets = np.log(np.geomspace(smallest, largest, count))
+    available = np.log([inside[name] for name, _ in uses])
+    # A fresh outline first, where it is about as near.
+    second_use = 0.05 * (np.arange(len(uses)) >= len(inside))
+    _, choices = linear_sum_assignment(np.abs(targets[:, None] - available[None]) + second_use[None])
     scans = random.permutation(sorted(subjects))[:count]
     rows = [
         {"subject": str(scan), "mask": uses[use][0], "mirrored": uses[use][1]}
-        for scan, use in zip(scans, chosen, strict=True)
+        for scan, use in zip(scans, choices, strict=True)
     ]
     table = pd.DataFrame(rows).sort_values("subject", ignore_index=True)
     table["seed"] = np.arange(count) + seed
@@ -159,8 +217,9 @@ def pair(
 
 
 def _read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, float]:
+    """An image, its voxels as stored, and their slope and intercept."""
     volumes.read(path)  # for its checks and messages
-    image = nib.load(path)
+    image: Any = nib.load(path)  # Any: the types of nibabel do not tell slope, intercept and voxels as stored
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     return image, np.asarray(image.dataobj.get_unscaled()), float(slope), float(intercept)
 
@@ -169,16 +228,18 @@ def _write_like(
     path: str | Path,
     array: np.ndarray,
     image: nib.Nifti1Image,
-    dtype: np.dtype,
+    *,
+    dtype: np.dtype[Any],
     slope: float,
     intercept: float,
 ) -> None:
+    """Write an array with the header of an image, stored as a type with a slope and intercept."""
     stored = (array.astype(np.float64) - intercept) / slope
     if np.issubdtype(dtype, np.integer):
         stored = np.rint(stored).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
     header = image.header.copy()
     header.set_data_dtype(dtype)
-    written = nib.Nifti1Image(stored.astype(dtype), image.affine, header)
-    written.header.set_slope_inter(slope, intercept)  # after the image is made, which forgets it
+    output = nib.Nifti1Image(stored.astype(dtype), image.affine, header)
+    output.header.set_slope_inter(slope, intercept)  # after the image is made, which forgets it
     with replacing(path) as partial:
-        written.to_filename(partial)
+        output.to_filename(partial)

@@ -1,4 +1,4 @@
-"""The registry of public data: where they come from, whether they arrived whole, what to put where."""
+"""The registry of public data: their sources and checksums, and advice on missing ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,7 +19,12 @@ PER_DATASET = 3  # rows of the registry shown for one missing dataset: T1, T2 an
 def read(path: str | Path, schema: str | Path | None = None) -> pd.DataFrame:
     """Read the registry (columns as in registry.schema.yaml), all values as text, empty where unknown.
 
-    With `schema`, each row is held against it. Raises InputError naming the row and the value.
+    Args:
+        path: The registry, a CSV.
+        schema: JSON schema (YAML) that each row has to follow, if given.
+
+    Raises:
+        InputError: The registry cannot be read, or a value is wrong; the message names its line.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -28,9 +33,9 @@ def read(path: str | Path, schema: str | Path | None = None) -> pd.DataFrame:
     if schema is not None:
         validator = jsonschema.Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
         for number, row in enumerate(table.to_dict("records"), start=2):
-            for error in validator.iter_errors(row):
-                column = ".".join(str(part) for part in error.absolute_path)
-                raise InputError(f"{path}: line {number}, {column}: {error.message}; see {schema}")
+            for problem in validator.iter_errors(row):
+                column = ".".join(str(part) for part in problem.absolute_path)
+                raise InputError(f"{path}: line {number}, {column}: {problem.message}; see {schema}")
     repeated = table.loc[table["file"].duplicated(), "file"]
     if len(repeated):
         raise InputError(f"{path}: {repeated.iloc[0]} is listed twice; keep one row")
@@ -38,9 +43,10 @@ def read(path: str | Path, schema: str | Path | None = None) -> pd.DataFrame:
 
 
 def verify(path: str | Path, row: Mapping[str, str]) -> None:
-    """Hold a downloaded file against its row of the registry: size and checksum, where they are known.
+    """Check the size and checksum of a downloaded file against its row of the registry, where they are known.
 
-    Raises InputError with what was found and what was expected.
+    Raises:
+        InputError: The file is not there, or differs.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,17 +59,17 @@ def verify(path: str | Path, row: Mapping[str, str]) -> None:
     if row["checksum"]:
         algorithm, expected = row["checksum"].split(":")
         with open(path, "rb") as stream:
-            found = hashlib.file_digest(stream, algorithm).hexdigest()
-        if found != expected:
+            digest = hashlib.file_digest(stream, algorithm).hexdigest()
+        if digest != expected:
             raise InputError(
-                f"{path}: {algorithm} {found} found, {expected} expected; download it again from {row['url']}"
+                f"{path}: {algorithm} {digest} found, {expected} expected; download it again from {row['url']}"
             )
 
 
 def rows_of(dataset: Mapping[str, Any], registry: pd.DataFrame) -> pd.DataFrame:
     """Rows of the registry that a dataset (with its key `registry`) comes from.
 
-    Those that name its modality (IXI-T1.tar), where there are such rows; otherwise all of the name.
+    If some rows name its modality (IXI-T1.tar), only these.
     """
     rows = registry[registry["dataset"] == dataset.get("registry")]
     specific = rows[rows["file"].str.contains(str(dataset.get("modality")), regex=False)]
@@ -81,61 +87,85 @@ def downloadable(
     """Rows of a name in the registry that datasets need and that can be downloaded without a person."""
     rows = [rows_of(dataset, registry) for dataset in datasets.values() if dataset.get("registry") == name]
     needed = pd.concat(rows).drop_duplicates("file")
-    return needed[needed["fetch"] != "hand"].to_dict("records")
+    return _records(needed[needed["fetch"] != "hand"])
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, str]]:
+    return [{str(column): value for column, value in row.items()} for row in rows.to_dict("records")]
 
 
 def obtainable(
     datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path, passphrase: bool
 ) -> tuple[list[str], str]:
-    """What `snakemake data` can do now for {name: dataset}: names in the registry, and a message on the others.
+    """Find out what `snakemake data` can do now.
 
-    A name is obtained when a file of its datasets is missing and its archives can be downloaded or lie in
-    `downloads`. The message says of each other incomplete dataset where to ask, what to put where, and how it is
-    recognized; it is empty when there is none. `passphrase`: whether that of ATLAS is given.
+    A name in the registry is obtained when a file of its datasets is missing and its archives can be downloaded or lie
+    in `downloads`.
+
+    Args:
+        datasets: {name: dataset}.
+        registry: From `read`.
+        data: Folder of all data.
+        passphrase: True if that of ATLAS is set.
+
+    Returns:
+        Names in the registry to obtain; and a message that says, for each other incomplete dataset, where to ask, what
+        to put where, and how it is recognized; empty if there is none.
     """
-    obtained, parts = [], []
-    for name, dataset in datasets.items():
-        known = dataset.get("registry")
+    names: list[str] = []
+    parts = []
+    for dataset_name, dataset in datasets.items():
+        name = dataset.get("registry")
         absent = sources.missing(dataset)
-        if not absent or known in obtained:
+        if not absent or name in names:
             continue
-        given = unpack.waiting(downloads(data, known)) if known else []
-        locked = not passphrase and any(archives.kind(path) == "encrypted" for path in given)
-        opened = known in unpack.NAMES and downloadable(datasets, registry, known)
+        files = unpack.waiting(downloads(data, name)) if name else []
+        locked = not passphrase and any(archives.kind(path) == "encrypted" for path in files)
         # Archives that were unpacked and then removed are not fetched again for a subject that they never had.
-        spent = not given and summary(data, known).exists()
-        if known in unpack.NAMES and (given or opened) and not locked and not spent:
-            obtained.append(known)
+        spent = not files and name is not None and summary(data, name).exists()
+        if (
+            name in unpack.NAMES
+            and not locked
+            and not spent
+            and (files or downloadable(datasets, registry, name))
+        ):
+            names.append(name)
             continue
-        part = _about({**dataset, "name": name}, absent, registry, data)
+        part = _advice({**dataset, "name": dataset_name}, absent, registry, data)
         if locked:
             part += f"\n  open:  it is encrypted: set {PASSPHRASE_VARIABLE} and run again"
         parts.append(part)
     if not parts:
-        return obtained, ""
-    return obtained, "Waiting for what cannot be downloaded without you:\n\n" + "\n\n".join(parts) + "\n"
+        return names, ""
+    return names, "Waiting for what cannot be downloaded without you:\n\n" + "\n\n".join(parts) + "\n"
 
 
 def summary(data: str | Path, name: str) -> Path:
-    """JSON file beside the data of a name in the registry: what was unpacked, who is missing or unknown."""
+    """JSON file beside the data of a name in the registry: files unpacked, subjects missing, subjects unknown."""
     return Path(data, f"{name}.unpacked.json")
 
 
 def missing_data_message(
     datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path = "data"
 ) -> str:
-    """One message for all datasets ({name: dataset}) that have missing files; empty if there are none.
+    """One message for all datasets that have missing files.
 
-    For each it says how many files are missing, the first of them, where to get the dataset and where to put
-    it; then what can be run without. A dataset points to its rows of the registry by its key `registry`.
-    `data` is the folder that archives are put below (see `downloads`).
+    For each it says how many files are missing, the first of them, where to get the dataset and where to put it; then
+    what can be run without.
+
+    Args:
+        datasets: {name: dataset}; the key `registry` of a dataset points to its rows of the registry.
+        registry: From `read`.
+        data: Folder that archives are put below (see `downloads`).
+
+    Returns:
+        The message, empty if no file is missing.
     """
     parts, present = [], []
-    named = {name: {**dataset, "name": name} for name, dataset in datasets.items()}
-    for name, dataset in named.items():
-        absent = sources.missing(dataset)
+    for name, dataset in datasets.items():
+        absent = sources.missing({**dataset, "name": name})
         if absent:
-            parts.append(_about(dataset, absent, registry, data))
+            parts.append(_advice({**dataset, "name": name}, absent, registry, data))
         elif dataset["kind"] != "phantom":
             present.append(name)
     if not parts:
@@ -157,7 +187,8 @@ def missing_data_message(
     )
 
 
-def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
+def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
+    """What is missing of a dataset, where to get it and where to put it."""
     lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
     if dataset["kind"] == "atlas":
         lines.append(
@@ -169,7 +200,7 @@ def _about(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFram
         if dataset["kind"] == "painted"
         else dataset.get("root") or Path(dataset["table"]).parent
     )
-    for row in rows.to_dict("records"):
+    for row in _records(rows):
         access = {"open": "open", "form": "after a form", "registration": "after registration"}[row["access"]]
         by_hand = row["fetch"] == "hand"
         lines += [

@@ -1,13 +1,13 @@
-"""Where the scans of a dataset are: every kind of dataset behind one interface.
+"""Paths of a dataset's scans: every kind of dataset behind one interface.
 
-A dataset is an entry of the configuration, one modality each. What the kinds read of it:
+A dataset is an entry of the configuration, one modality each. The keys that each kind reads:
 
     kind      keys
     table     table: CSV of subject, modality, scan, brain, lesion; root: folder that its paths start from
               (without it, the CSV's own); subjects: CSV, to take only these
     folder    root; scan, brain, lesion: patterns such as "{subject}/{subject}_t1.nii.gz", whose `*` stands
-              for exactly one file; subjects: CSV whose columns fill the fields of the patterns; without
-              it the subjects are those that the scan's pattern finds
+              for exactly one file; subjects: CSV whose columns fill the fields of the patterns; without it,
+              all subjects whose scan matches the pattern
     bids      root; scan, brain, lesion: ends of BIDS names such as "acq-mprage_T1w", "label-lesion_mask";
               derivatives: folder of the masks; subjects: CSV, to take only these participants.
               Every participant and session is a scan
@@ -17,85 +17,112 @@ A dataset is an entry of the configuration, one modality each. What the kinds re
 
 A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
 A scan of a table or folder may be a folder: a DICOM series, which a rule converts.
-A further kind is one function of a dataset in `KINDS`.
+To add a kind, add a function to `KINDS`.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import pandas as pd
 
 from patch2loc.acquire import bids
+from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
 from patch2loc.data.subject_tables import check_names, participant, read_table
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
-URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # also as a Path has it, with one slash
+URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
 Dataset = Mapping[str, Any]
-Sources = dict[str, dict[str, Path | None]]
+
+
+class ScanPaths(TypedDict):
+    """Files of a subject; the masks are None if the dataset has none."""
+
+    scan: Path
+    brain: Path | None
+    lesion: Path | None
+
+
+class PaintedPair(TypedDict):
+    """A stroke mask and the healthy scan that it is painted into."""
+
+    scan: Path
+    brain: Path
+    mask: Path
+    seed: int
+    mirrored: bool
+
+
+Sources = dict[str, ScanPaths]
 
 
 def sources(dataset: Dataset) -> Sources:
-    """Paths of each subject's scan, brain mask and lesion mask: None where the dataset has none.
+    """Paths of each subject's scan, brain mask and lesion mask, in the order of the dataset's list.
 
     The files need not exist: `missing` lists those that do not.
-    Raises InputError when the dataset's kind, keys or subject lists cannot be used, a subject's name cannot be that of
-    a folder, or a path is a URL.
+
+    Raises:
+        InputError: The dataset's kind, keys or subject lists cannot be used, a subject's name cannot be that of a
+            folder, or a path is a URL.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
         raise InputError(f"{_name(dataset)}: kind {kind!r} found, one of {', '.join(KINDS)} expected")
-    found = KINDS[kind](dataset)
-    check_names(found, _name(dataset))
-    for subject, paths in found.items():
+    paths_by_subject = KINDS[kind](dataset)
+    check_names(paths_by_subject, _name(dataset))
+    for subject, paths in paths_by_subject.items():
         for part, path in paths.items():
             if path and URL.search(str(path)):
                 raise InputError(
                     f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
                     "and give its path"
                 )
-    return found
+    return paths_by_subject
 
 
-def list_subjects(dataset: Dataset) -> list[str]:
-    """Subjects of a dataset, in the order of its list."""
-    return list(sources(dataset))
+def files_of(paths: ScanPaths) -> list[Path]:
+    """The files of a subject: its scan, and the masks that it has."""
+    return [path for path in (paths["scan"], paths["brain"], paths["lesion"]) if path]
 
 
 def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) -> list[str]:
-    """Scans of the listed subjects, in the list's order: a BIDS participant stands for all its sessions."""
+    """Names of the listed subjects' scans, in the list's order; a BIDS participant stands for all its sessions."""
     if dataset["kind"] != "bids":
-        known = set(scans)
-        return [subject for subject in subjects if subject in known]
+        scan_ids = set(scans)
+        return [subject for subject in subjects if subject in scan_ids]
     sessions: dict[str, list[str]] = {}
-    for scan in scans:
-        sessions.setdefault(participant(scan), []).append(scan)
-    return [scan for subject in subjects for scan in sessions.get(subject, [])]
+    for scan_id in scans:
+        sessions.setdefault(participant(scan_id), []).append(scan_id)
+    return [scan_id for subject in subjects for scan_id in sessions.get(subject, [])]
 
 
 def is_series(path: Path) -> bool:
-    """Whether a scan is a folder with a DICOM series."""
+    """True if a scan is a folder with a DICOM series."""
     return path.is_dir()
 
 
 def missing(dataset: Dataset) -> list[Path]:
-    """Files that are needed and not there; of simulated scans, those that they are made from."""
+    """Files that are needed and not there; for simulated strokes, those that they are made from."""
     if dataset["kind"] == "phantom":
         return []
     if dataset["kind"] == "atlas":
-        stored = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
-        needed = [path for path in stored if not Path(f"{path}.gz").is_file()]
+        images = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
+        needed = [path for path in images if not Path(f"{path}.gz").is_file()]
     elif dataset["kind"] == "painted":
-        needed = [pair[part] for pair in pairs(dataset).values() for part in ("scan", "brain", "mask")]
+        needed = [
+            path for pair in pairs(dataset).values() for path in (pair["scan"], pair["brain"], pair["mask"])
+        ]
     else:
-        found = sources(dataset)
-        if dataset["kind"] == "bids":  # what is there was listed, and listing again costs seconds
+        paths_by_subject = sources(dataset)
+        if (
+            dataset["kind"] == "bids"
+        ):  # these are files that were listed, and listing them again takes seconds
             return []
-        needed = [path for paths in found.values() for path in paths.values() if path]
-        scans = {paths["scan"] for paths in found.values()}
+        needed = [path for paths in paths_by_subject.values() for path in files_of(paths)]
+        scans = {paths["scan"] for paths in paths_by_subject.values()}
         return [
             path
             for path in dict.fromkeys(needed)
@@ -104,10 +131,11 @@ def missing(dataset: Dataset) -> list[Path]:
     return [path for path in dict.fromkeys(needed) if not path.is_file()]
 
 
-def pairs(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Which stroke mask is painted into which healthy scan: {subject: {scan, brain, mask, seed, mirrored}}.
+def pairs(dataset: Dataset) -> dict[str, PaintedPair]:
+    """Stroke masks and the healthy scans that they are painted into, by the subject that this makes.
 
-    Raises InputError when the table lacks a column or a row lacks a value.
+    Raises:
+        InputError: The table lacks a column, or a row lacks a value.
     """
     path = Path(_key(dataset, "table"))
     table = _read_table(path, ("subject", "scan", "brain", "mask", "mirrored", "seed"), _name(dataset))
@@ -122,8 +150,13 @@ def pairs(dataset: Dataset) -> dict[str, dict[str, Any]]:
                 f"{path}: subject {row['subject']}: seed {row['seed']!r} and mirrored {row['mirrored']!r} found, a "
                 "whole number and 0 or 1 expected; correct the row"
             )
-        result[row["subject"]] = {part: data / row[part] for part in ("scan", "brain", "mask")}
-        result[row["subject"]] |= {"seed": int(row["seed"]), "mirrored": row["mirrored"] == "1"}
+        result[row["subject"]] = PaintedPair(
+            scan=data / row["scan"],
+            brain=data / row["brain"],
+            mask=data / row["mask"],
+            seed=int(row["seed"]),
+            mirrored=row["mirrored"] == "1",
+        )
     return result
 
 
@@ -136,105 +169,59 @@ def _from_table(dataset: Dataset) -> Sources:
             f"{path}: no scan of modality {dataset['modality']}; add its rows or change the modality"
         )
     root = Path(dataset.get("root") or path.parent)
-    found = {}
+    paths_by_subject = {}
     for row in table.to_dict("records"):
         if not row["scan"]:
             raise InputError(f"{path}: subject {row['subject']} has no scan; fill the cell or remove the row")
-        found[row["subject"]] = {part: root / row[part] if row[part] else None for part in PARTS}
+        paths_by_subject[row["subject"]] = ScanPaths(
+            scan=root / row["scan"],
+            brain=root / row["brain"] if row["brain"] else None,
+            lesion=root / row["lesion"] if row["lesion"] else None,
+        )
     if dataset.get("subjects"):
-        wanted = [row["subject"] for row in _listed(dataset)]
-        absent = [subject for subject in wanted if subject not in found]
+        listed = [row["subject"] for row in _listed_rows(dataset)]
+        absent = [subject for subject in listed if subject not in paths_by_subject]
         if absent:
             raise InputError(
                 f"{path}: {len(absent)} subjects of {dataset['subjects']} have no row "
                 f"({', '.join(absent[:5])}); add their rows or take them off the list"
             )
-        found = {subject: found[subject] for subject in wanted}
-    return found
+        return {subject: paths_by_subject[subject] for subject in listed}
+    return paths_by_subject
 
 
 def _from_folder(dataset: Dataset) -> Sources:
     root = Path(_key(dataset, "root"))
     pattern = _key(dataset, "scan")
-    rows = _listed(dataset) if dataset.get("subjects") else _found(root, pattern, _name(dataset))
+    name = _name(dataset)
+    rows = _listed_rows(dataset) if dataset.get("subjects") else find_subjects(root, pattern, name)
+
+    def mask(part: str, row: dict[str, str]) -> Path | None:
+        return find_file(root, dataset[part], row, name) if dataset.get(part) else None
+
     return {
-        row["subject"]: {
-            part: _one_file(root, dataset[part], row, _name(dataset)) if dataset.get(part) else None
-            for part in PARTS
-        }
+        row["subject"]: ScanPaths(
+            scan=find_file(root, pattern, row, name), brain=mask("brain", row), lesion=mask("lesion", row)
+        )
         for row in rows
     }
 
 
-def _listed(dataset: Dataset) -> list[dict[str, str]]:
-    """Rows of the dataset's list of subjects, of those that have its modality."""
-    return splits.of_modality(splits.read(dataset["subjects"]), dataset.get("modality")).to_dict("records")
-
-
-def _found(root: Path, pattern: str, name: str) -> list[dict[str, str]]:
-    """The subjects of the paths that match a pattern with {subject}: [{"subject": ...}], sorted."""
-    fields = set(re.findall(r"{([^{}]*)}", pattern))
-    if fields != {"subject"}:
-        raise InputError(
-            f"{name}: pattern {pattern!r} asks for {', '.join(sorted(fields)) or 'no field'}, but without a list "
-            "of subjects (`split`) only {subject} can be filled in; add it, give the list, or use * for the rest"
-        )
-    paths = _matching(root, pattern.replace("{subject}", "*"), name)
-    form = re.compile(_expression(pattern))
-    matches = [form.fullmatch(path.relative_to(root).as_posix()) for path in paths]
-    subjects = sorted({match["subject"] for match in matches if match})
-    if not subjects:
-        raise InputError(
-            f"{root / pattern}: no such scan found, one for each subject expected ({name}); put the scans there "
-            "or correct `root` or `scan`"
-        )
-    return [{"subject": subject} for subject in subjects]
-
-
-def _expression(pattern: str) -> str:
-    """Regular expression of a path pattern: {subject} the same everywhere, `*` anything within a folder."""
-    first, *others = pattern.split("{subject}")
-    parts = ["[^/]*".join(map(re.escape, part.split("*"))) for part in (first, *others)]
-    return parts[0] + "(?P<subject>[^/]+)" + "(?P=subject)".join(parts[1:])
-
-
-def _one_file(root: Path, pattern: str, row: dict[str, str], name: str) -> Path:
-    try:
-        relative = re.sub(r"{([^{}]*)}", lambda field: row[field[1]], pattern)
-    except KeyError as error:
-        raise InputError(
-            f"{name}: pattern {pattern!r} asks for {error}, but the subjects CSV has {', '.join(row)}; "
-            "add the column"
-        ) from error
-    if "*" not in relative:
-        return root / relative
-    matches = sorted(_matching(root, relative, name))
-    if len(matches) > 1:
-        raise InputError(
-            f"{root / relative}: {len(matches)} files match ({matches[0].name}, {matches[1].name}, ...), "
-            "exactly one expected; make the pattern stricter"
-        )
-    return matches[0] if matches else root / relative
-
-
-def _matching(root: Path, pattern: str, name: str) -> list[Path]:
-    try:
-        return list(root.glob(pattern)) if root.is_dir() else []
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{name}: pattern {pattern!r} found ({error}), a path below `root` expected; correct it"
-        ) from error
+def _listed_rows(dataset: Dataset) -> list[dict[str, str]]:
+    """Rows of the dataset's list of subjects that have its modality."""
+    table = splits.of_modality(splits.read(dataset["subjects"]), dataset.get("modality"))
+    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
 
 
 def _from_bids(dataset: Dataset) -> Sources:
-    found = bids.find_scans(
+    parts = bids.find_scans(
         _key(dataset, "root"),
         dataset.get("scan") or f"{_key(dataset, 'modality')}w",
         {part: dataset.get(part) for part in ("brain", "lesion")},
         dataset.get("derivatives"),
-        [row["subject"] for row in _listed(dataset)] if dataset.get("subjects") else None,
+        participants=[row["subject"] for row in _listed_rows(dataset)] if dataset.get("subjects") else None,
     )
-    return {scan: dict(paths) for scan, paths in found.items()}
+    return {scan_id: cast(ScanPaths, dict(paths)) for scan_id, paths in parts.items()}
 
 
 def _from_phantom(dataset: Dataset) -> Sources:
@@ -278,7 +265,7 @@ def _key(dataset: Dataset, key: str) -> Any:
 
 
 def _read_table(
-    path: Path, columns: Collection[str], name: str, unique: tuple = ("subject",)
+    path: Path, columns: Collection[str], name: str, unique: Sequence[str] = ("subject",)
 ) -> pd.DataFrame:
     table = read_table(path, f"table of {name}")
     absent = [column for column in columns if column not in table.columns]

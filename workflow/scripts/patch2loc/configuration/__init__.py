@@ -1,1 +1,1 @@
-"""What planning checks and knows, without torch: configuration, datasets, methods, combinations."""
+"""Planning without torch: checks of the configuration, methods and their settings, combinations."""

@@ -19,7 +19,7 @@ may declare the same.
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.errors import InputError
@@ -35,7 +35,7 @@ KINDS = {str: "text", bool: "True or False", float: "a number"}
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a method declares of itself; the constants of its module, in the words of this module's docstring."""
+    """Declaration of a method; fields are the constants that this module's docstring explains."""
 
     name: str
     title: str
@@ -51,15 +51,16 @@ class Declaration:
 
 @cache
 def declaration(name: str) -> Declaration:
-    """What a method of the package, or a module from outside, declares; the defaults for any other name.
+    """Declaration of a method of the package, or of a module from outside; the defaults for any other name.
 
-    Raises InputError, naming the file and the constant, for a value that is of another kind or not written out.
+    Raises:
+        InputError: For a constant of another kind, or one that is not written out, naming the file.
     """
     module = module_name(name)
     outside = "." in name
     if module_file(module) is None:
         return Declaration(name, title=name, network=outside)
-    role = _declared(module, "ROLE", "addition")
+    role = cast(Role, _declared(module, "ROLE", "addition"))
     if role not in get_args(Role):
         raise InputError(
             f"{module_file(module)}: ROLE = {role!r} found, one of {', '.join(get_args(Role))} expected; correct it"
@@ -82,7 +83,7 @@ def _declared(module: str, name: str, default: Value) -> Value:
     """A constant of a module, of the kind of its default."""
     if not is_named(module, name):
         return default
-    kind = type(default)
+    kind: type = type(default)
     try:
         value = constant(module, name, default)
     except Unreadable as error:
@@ -96,7 +97,7 @@ def _declared(module: str, name: str, default: Value) -> Value:
         raise InputError(
             f"{module_file(module)}: {name} = {value!r} found, {KINDS[kind]} expected; correct it"
         )
-    return value
+    return cast(Value, value)
 
 
 def _in_order(name: str) -> tuple[float, str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.errors import InputError
 
-WEIGHTS = ("resnet18_imagenet", "vgg19_imagenet", "squeezenet1_1_imagenet")  # also names in the registry
+# Also names in the registry.
+WEIGHTS = ("resnet18_imagenet", "vgg19_imagenet", "squeezenet1_1_imagenet", "lpips_squeezenet")
 
 
 def available_weights(

@@ -46,7 +46,9 @@ def _is_method(
         yield ValidationError(f"{name!r} is no method of the package")
 
 
-ConfigurationValidator = extend(Draft202012Validator, {METHOD: _is_method})
+ConfigurationValidator = extend(  # type: ignore[no-untyped-call]  # jsonschema has no types here
+    Draft202012Validator, {METHOD: _is_method}
+)
 
 
 def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -71,6 +73,16 @@ def _rules(error: ValidationError) -> Mapping[str, Any]:
     return cast(Mapping[str, Any], error.schema)
 
 
+def _value(error: ValidationError) -> Any:
+    """The part of the configuration that breaks it."""
+    return error.instance
+
+
+def _broken(error: ValidationError) -> Any:
+    """The value of the keyword that is broken, such as the keys that are required."""
+    return error.validator_value
+
+
 def _message(error: ValidationError, schema: Mapping[str, Any]) -> str:
     rules = _rules(error)
     groups = [name for name in error.absolute_path if isinstance(name, str)]
@@ -82,9 +94,9 @@ def _message(error: ValidationError, schema: Mapping[str, Any]) -> str:
     if error.validator == "dependentRequired":
         present, absent = next(
             (name, needed)
-            for name, all_needed in error.validator_value.items()
+            for name, all_needed in _broken(error).items()
             for needed in all_needed
-            if name in error.instance and needed not in error.instance
+            if name in _value(error) and needed not in _value(error)
         )
         return f"{key}: {present} found without {absent}, both expected, or none; add {absent}, or leave {present} out"
     if "propertyNames" in error.absolute_schema_path:
@@ -97,7 +109,7 @@ def _message(error: ValidationError, schema: Mapping[str, Any]) -> str:
 
 def _unknown_key(error: ValidationError, groups: list[str], schema: Mapping[str, Any]) -> str:
     keys = list(_rules(error)["properties"])
-    name = str(next(name for name in error.instance if name not in keys))
+    name = str(next(name for name in _value(error) if name not in keys))
     near = difflib.get_close_matches(name, keys, 1, NEAR) or _elsewhere(name, schema)
     expected = f"{near[0]} or another key of config/README.md" if near else f"one of {', '.join(keys)}"
     return f"{'.'.join([*groups, name])}: unknown key found, {expected} expected; correct the name, or leave it out"
@@ -119,7 +131,7 @@ def _paths(schema: Mapping[str, Any], group: str = "") -> Iterator[str]:
 
 
 def _missing_key(error: ValidationError, groups: list[str], schema: Mapping[str, Any]) -> str:
-    name = next(name for name in error.validator_value if name not in error.instance)
+    name = next(name for name in _broken(error) if name not in _value(error))
     entry = {**_entry(schema, [*groups, name]), **_rules(error).get("properties", {}).get(name, {})}
     meaning = f" ({entry['description'].rstrip('.')})" if "description" in entry else ""
     return f"{'.'.join([*groups, name])}: no such key found, {_expected(entry)} expected{meaning}; add it"

@@ -1,1 +1,1 @@
-"""What every network needs: device, precision, training loop, weights."""
+"""Device, precision, training loop and weights, which every network needs."""

@@ -25,7 +25,7 @@ def select_device(name: Device | Literal["auto"] = "auto", threads: int | None =
 
     Args:
         name: "auto" takes a GPU if there is one.
-        threads: processor threads of torch; None leaves them as they are.
+        threads: Processor threads of torch; None leaves them as they are.
 
     Raises:
         InputError: "cuda" is asked for and torch finds no GPU.
@@ -56,7 +56,7 @@ def claim_gpu(count: int, folder: str | Path) -> int:
 
     Args:
         count: GPUs of the machine.
-        folder: holds a lock file for each GPU.
+        folder: Folder with a lock file for each GPU.
 
     Returns:
         The number of the GPU, below `count`.
@@ -80,7 +80,7 @@ def select_precision(name: Precision | Literal["auto"], device: Device) -> Preci
 
     Args:
         name: "auto" is bfloat16 where the device multiplies it faster than float32, else float32.
-        device: from `select_device`.
+        device: From `select_device`.
     """
     if name != "auto":
         return name

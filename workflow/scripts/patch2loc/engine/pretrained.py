@@ -1,4 +1,4 @@
-"""Networks with weights from elsewhere, read from files as torchvision publishes them."""
+"""Networks with weights from elsewhere, read from files as they are published."""
 
 import pickle
 from pathlib import Path
@@ -22,13 +22,13 @@ def with_pretrained(network: Network, path: str | Path, prefix: str = "") -> Net
     """Load pretrained weights into a network; return it frozen, in evaluation mode.
 
     Args:
-        network: its parts are named as in torchvision.
-        path: state dict that torch.save wrote; no code in it is run.  It may hold more than the network, which is
+        network: Network whose parts are named as in torchvision.
+        path: State dict that torch.save wrote; no code in it is run.  It may hold more than the network, which is
             not read.
-        prefix: of the names in the file, such as "features." for that part of a network.
+        prefix: Prefix of the names in the file, such as "features." for that part of a network.
 
     Raises:
-        InputError: the file is no state dict, or weights of the network are missing or of another shape.
+        InputError: The file is no state dict, or weights of the network are missing or of another shape.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
@@ -37,6 +37,6 @@ def with_pretrained(network: Network, path: str | Path, prefix: str = "") -> Net
     except UNFIT as error:
         raise InputError(
             f"{path}: {' '.join(str(error).split())[:300]} found, weights of {type(network).__name__} expected, as "
-            "torchvision publishes them; get the file again (docs/how-to/data.md)"
+            "published; get the file again (docs/how-to/data.md)"
         ) from error
     return network.eval().requires_grad_(False)

@@ -42,29 +42,29 @@ def train_in_steps(
     """Train a network in place, to the weights of least validation loss.
 
     Args:
-        network: on the device that it is trained on.
-        optimizers: each of parameters of its own.
-        schedule: of the first optimizer's learning rate.
-        losses_of: from a step, 1 to `steps`, to its losses, one for each optimizer; each is asked for after the
+        network: Network, on the device that it is trained on.
+        optimizers: Optimizers, each of parameters of its own.
+        schedule: Schedule of the first optimizer's learning rate.
+        losses_of: From a step, 1 to `steps`, to its losses, one for each optimizer; each is asked for after the
             optimizer before has updated its parameters.  They depend on the number of the step and the network only,
             so that training can go on anywhere.
-        validate: from the first learning rate of the step to columns of a row of the history, validation_loss and
+        validate: From the first learning rate of the step to columns of a row of the history, validation_loss and
             learning_rate among them.
-        steps: number of batches.
-        batch: size of a batch, in units.
-        validations: how many, evenly spread.
-        unit: what a batch consists of, e.g. "patches".
-        checkpoint: file that is written at every validation and every five minutes, and resumed from if it exists: a
+        steps: Number of batches.
+        batch: Size of a batch, in units.
+        validations: How many, evenly spread.
+        unit: What a batch consists of, e.g. "patches".
+        checkpoint: File that is written at every validation and every five minutes, and resumed from if it exists: a
             training that was killed and goes on gives the numbers of one that was not.
-        progress: takes a line for each validation.
-        clip: greatest norm of the gradient of an optimizer's parameters.
+        progress: Takes a line for each validation.
+        clip: Greatest norm of the gradient of an optimizer's parameters.
 
     Returns:
         The history, a row for each validation: step, {unit} (seen so far), training_loss (sum over the optimizers,
         mean since the last row), what `validate` returned, and {unit}_per_second.
 
     Raises:
-        FloatingPointError: the validation loss was never finite.
+        FloatingPointError: The validation loss was never finite.
     """
     device = next(network.parameters()).device
     done = 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, State, Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
 ROLE = "table1"
@@ -14,10 +14,15 @@ AS_PUBLISHED, SETTINGS = autoencoder.AS_PUBLISHED, autoencoder.SETTINGS
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a dense autoencoder on healthy slices."""
-    return autoencoder.fit(training, validation, settings, checkpoint, device, variational=False)
+    return autoencoder.fit(training, validation, settings, checkpoint, device=device, variational=False)
 
 
 scorer = autoencoder.scorer

@@ -1,12 +1,10 @@
 """cDDPM (Behrendt et al. 2025): as ddpm, with a description of the clean slice as a hint."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods import ddpm
 from patch2loc.methods.ddpm import AS_PUBLISHED
 from patch2loc.methods.reconstruction import diffusion
@@ -27,14 +25,17 @@ SETTINGS = {
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a network that takes noise off healthy slices, and an encoder that tells it what they look like."""
-    return diffusion.fit(training, validation, settings, checkpoint, device)
+    return diffusion.fit(training, validation, settings, checkpoint, device=device)
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the residual of the mean of three reconstructions, each one step from another time step."""
     return diffusion.scorer(state, device, precision, steps=TIME_STEPS)

@@ -1,18 +1,17 @@
 """DAE (Kascenas et al. 2022): a U-Net that takes coarse noise off; what it changes without noise is abnormal."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, slice_spacing
 from patch2loc.methods.reconstruction.training import train
@@ -61,7 +60,7 @@ class StandardizedConv(nn.Conv2d):
 
 
 def _block(before: int, after: int, groups: int) -> nn.Sequential:
-    layers = []
+    layers: list[nn.Module] = []
     for width in (before, after):
         layers += [StandardizedConv(width, after), nn.SiLU(), nn.GroupNorm(groups, after)]
     return nn.Sequential(*layers)
@@ -86,14 +85,15 @@ class UNet(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         """Slices without their noise."""
-        levels = []
+        levels: list[Tensor] = []
         for block in self.down:
             slices = block(functional.avg_pool2d(slices, 2) if levels else slices)
             levels.append(slices)
         maps = levels.pop()
         for widen, block in zip(reversed(self.widen), reversed(self.up), strict=True):
             maps = block(torch.cat([levels.pop(), widen(maps)], dim=1))
-        return self.last(maps)
+        clean: Tensor = self.last(maps)
+        return clean
 
 
 def coarse_noise(slices: Tensor, cell: float, generator: torch.Generator) -> Tensor:
@@ -117,15 +117,21 @@ def learning_rate_share(step: int, half_period: int) -> float:
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a U-Net to take noise off healthy slices."""
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
     cell = CELL / slice_spacing(settings["spacing"])
 
     def loss(network: nn.Module, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
         restored = network(slices + coarse_noise(slices, cell, generator)).float()
-        return ((slices > FOREGROUND) * (restored - slices).square()).mean()
+        squared: Tensor = (slices > FOREGROUND) * (restored - slices).square()
+        return squared.mean()
 
     torch.manual_seed(settings["seed"])
     network = UNet(settings["widths"]).to(device)
@@ -135,15 +141,22 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_share(step, settings["half_period"])
     )
-    history = train(network, loss, *pools, settings, checkpoint, optimizer, schedule, CLIP)
+    history = train(
+        network,
+        loss,
+        *pools,
+        settings=settings,
+        checkpoint=checkpoint,
+        optimizer=optimizer,
+        schedule=schedule,
+        clip=CLIP,
+    )
     state = {"weights": weights_of(network), "widths": list(settings["widths"])}
     return state | {"spacing": settings["spacing"]}, history
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
-    """Score by the absolute difference of a slice, without noise, and what the network makes of its foreground."""
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+    """Score by the absolute difference of a slice, without noise, and its foreground as the network restores it."""
     network = with_weights(UNet(state["widths"]), state["weights"], device)
 
     def reconstruct(slices: Tensor) -> Tensor:

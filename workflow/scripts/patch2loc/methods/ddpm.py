@@ -1,12 +1,10 @@
 """DDPM (Wyatt et al. 2022, as in Behrendt et al. 2024): what one step of denoising does not give back is abnormal."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction import diffusion
 
 ROLE = "table1"
@@ -42,14 +40,17 @@ AS_PUBLISHED = {"erosion": 3, "median": 5}
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a network that takes noise off healthy slices."""
-    return diffusion.fit(training, validation, settings, checkpoint, device)
+    return diffusion.fit(training, validation, settings, checkpoint, device=device)
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the residual after one step from the middle of the schedule."""
     return diffusion.scorer(state, device, precision, steps=(STEP,))

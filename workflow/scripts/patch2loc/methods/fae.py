@@ -4,15 +4,13 @@ Without the weights of ImageNet the ResNet-18 keeps random ones, an ablation of 
 history say which it is.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
 from patch2loc.engine.pretrained import with_pretrained
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction import feature_autoencoder
 from patch2loc.methods.reconstruction.slice_features import imagenet_features
 
@@ -25,19 +23,29 @@ IMAGENET, RANDOM = "ResNet-18 of ImageNet", "random ResNet-18"
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on features of healthy slices."""
     torch.manual_seed(settings["seed"])
     extractor, path = imagenet_features(), settings["pretrained"]["resnet18_imagenet"]
     if path is not None:
         with_pretrained(extractor, path)
-    kind = {"of": RANDOM if path is None else IMAGENET}
-    return feature_autoencoder.fit(training, validation, settings, checkpoint, device, extractor, kind)
+    return feature_autoencoder.fit(
+        training,
+        validation,
+        settings,
+        checkpoint,
+        device=device,
+        extractor=extractor,
+        kind={"of": RANDOM if path is None else IMAGENET},
+    )
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
-    """Score by the dissimilarity of features and what the autoencoder makes of them."""
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+    """Score by the dissimilarity of features and their reconstructions."""
     return feature_autoencoder.scorer(state, device, precision, imagenet_features())

@@ -3,13 +3,12 @@
 How far below 1 it stays is what patches and the median filter cost.  It is never a competitor.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import LesionScore, Maps, MethodSettings, State, Volumes
 
 ROLE = "control"
 ORDER = 240
@@ -17,24 +16,25 @@ NEEDS_LESION = True
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, None]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, None]:
     """Nothing is learnt; the patch is the run's."""
     return {"patch": settings["patch"]}, None
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> LesionScore:
     """Score by the share of lesion in the patch around a voxel; 0 everywhere in a scan without lesion."""
 
-    def score(
-        volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray, lesion: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray, lesion: np.ndarray) -> Maps:
         # The patches of `patch2loc.network.patches`, without torch, whose import takes longer than a scan.
         ones, counts = np.ones(state["patch"], np.float32), lesion.astype(np.float32)
         for axis in (0, 1):
             counts = correlate1d(counts, ones, axis, mode="constant")
-        return {"score": np.where(wanted, counts / state["patch"] ** 2, np.nan).astype(np.float32)}
+        return {"score": np.where(region, counts / state["patch"] ** 2, np.nan).astype(np.float32)}
 
     return score

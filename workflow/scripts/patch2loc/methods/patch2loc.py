@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.errors import InputError
 from patch2loc.heatmap import score_voxels
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
@@ -21,62 +22,88 @@ ORDER = 10
 LOCATES = True
 NETWORK = True
 CALIBRATED = True
-FIELDS = {field.name for field in fields(Settings)}
+SETTINGS_OF_TRAINING = {field.name for field in fields(Settings)}
+NAME_OF_NETWORK = "network"  # in the configuration's `training`, for tables and figures
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train the location network on healthy scans."""
     pools = [PatchPool(scans, settings["patch"], device) for scans in (training, validation)]
-    return fit_network(*pools, settings, checkpoint)
+    return fit_network(*pools, settings=settings, checkpoint=checkpoint)
 
 
 def fit_network(
     training: PatchPool,
     validation: PatchPool,
-    settings: dict,
+    *,
+    settings: MethodSettings,
     checkpoint: Path | None,
     build: Callable[[Settings], PatchNetwork] = paper_network,
-) -> tuple[dict, pd.DataFrame]:
-    """Train a location network on pools of patches: state and history, as of `fit`; build: as of `train`."""
-    chosen = Settings(**{name: value for name, value in settings.items() if name in FIELDS})
-    network, history = train(training, validation, chosen, checkpoint, build=build)
+) -> tuple[State, pd.DataFrame]:
+    """Train a location network on pools of patches; return state and history, as of `fit`.
+
+    Args:
+        training: Patches to learn from.
+        validation: Patches to choose by.
+        settings: Those of `network.training.Settings`.
+        checkpoint: As of `fit`.
+        build: Makes the network that is trained.
+
+    Raises:
+        InputError: For a setting that the training does not have.
+    """
+    unknown = sorted(set(settings) - SETTINGS_OF_TRAINING - {NAME_OF_NETWORK})
+    if unknown:
+        raise InputError(
+            f"training: {', '.join(unknown)} found, of {', '.join(sorted(SETTINGS_OF_TRAINING))} expected; correct "
+            "the names"
+        )
+    training_settings = Settings(
+        **{name: value for name, value in settings.items() if name != NAME_OF_NETWORK}
+    )
+    network, history = train(training, validation, training_settings, checkpoint, build=build)
     return {
         "weights": weights_of(network),
-        "widths": list(chosen.widths),
-        "patch": chosen.patch,
+        "widths": list(training_settings.widths),
+        "patch": training_settings.patch,
     }, pd.DataFrame(history)
 
 
-def network_input(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A standardized scan as the network sees it, (x, y, z) float32: as it is."""
+def network_input(state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A standardized scan as the network sees it, (x, y, z) float32: unchanged."""
     return volume
 
 
-def location_network(state: dict) -> LocationNetwork:
+def location_network(state: State) -> LocationNetwork:
     """The network of a model's state, in evaluation mode."""
     return with_weights(LocationNetwork(state["widths"]), state["weights"], "cpu")
 
 
-def predictor(
-    state: dict, device: str, precision: str = "float32"
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
     """Predictions at voxels of a scan as the network sees it, for the patch analysis."""
-    return partial(predict, network=DenseNetwork(location_network(state), state["patch"], device, precision))
+    return partial(predict, network=_ready(state, device, precision))
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
-    return scorer_of(DenseNetwork(location_network(state), state["patch"], device, precision), stride)
+    return network_score(_ready(state, device, precision), stride)
 
 
-def scorer_of(network: ReadyNetwork, stride: int) -> Callable[..., dict[str, np.ndarray]]:
-    """The function that `scorer` returns, of a network that is ready."""
+def network_score(network: ReadyNetwork, stride: int) -> Score:
+    """The score of a location network that is ready to predict."""
 
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return score_voxels(volume, wanted, network, stride)
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return score_voxels(volume, region, network, stride)
 
     return score
+
+
+def _ready(state: State, device: str, precision: str) -> DenseNetwork:
+    return DenseNetwork(location_network(state), state["patch"], device, precision)

@@ -4,14 +4,15 @@ A lesion fills more of a small patch; a large one shows more of what tells where
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
 
 ROLE = "variant"
@@ -28,7 +29,8 @@ network_input = patch2loc.network_input
 def patch_sizes(patch: int, sizes: Sequence[float]) -> list[int]:
     """Widths of the patches in voxels: the nearest even numbers to sizes * patch, of two the greater.
 
-    Raises InputError unless these are different widths of 8 voxels at least.
+    Raises:
+        InputError: Unless these are different widths of 8 voxels at least.
     """
     try:
         widths = [2 * math.floor(patch * share / 2 + 0.5) for share in sizes]
@@ -43,74 +45,79 @@ def patch_sizes(patch: int, sizes: Sequence[float]) -> list[int]:
     return widths
 
 
-def network_settings(settings: dict) -> list[dict]:
-    """What each network is trained by: settings with a width, a share of the budget and a seed of its own.
+def network_settings(settings: MethodSettings) -> list[dict[str, Any]]:
+    """Settings that each network is trained by: a width, a share of the budget and a seed of its own.
 
     settings: as of `fit`.  `patches` and `validations` are shared out equally, each share rounded up.
     """
     widths = patch_sizes(settings["patch"], settings["sizes"])
     shares = {name: math.ceil(settings[name] / len(widths)) for name in ("patches", "validations")}
     seeds = [np.random.SeedSequence((settings["seed"], number)) for number in range(len(widths))]
+    common = {key: value for key, value in settings.items() if key not in OWN_SETTINGS}
     return [
-        settings | shares | {"patch": width, "seed": int(seed.generate_state(1)[0])}
+        common | shares | {"patch": width, "seed": int(seed.generate_state(1)[0])}
         for width, seed in zip(widths, seeds, strict=True)
     ]
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train the location networks one after the other, each with a checkpoint of its own beside the given path.
 
     The scans are read for each network, so that the patches of one alone are in memory.  A training that goes on
     finds the networks that are done in their last checkpoints.  The history has a column patch (voxels); its steps
     and patches count on from one network to the next.
     """
-    of_networks = network_settings(settings)
-    files = [
-        checkpoint and checkpoint.with_name(f"patch{own['patch']}-{checkpoint.name}") for own in of_networks
+    settings_of_networks = network_settings(settings)
+    checkpoints = [
+        checkpoint and checkpoint.with_name(f"patch{each['patch']}-{checkpoint.name}")
+        for each in settings_of_networks
     ]
     if checkpoint:
-        for stale in set(checkpoint.parent.glob("patch*-checkpoint*")) - set(files):
+        for stale in set(checkpoint.parent.glob("patch*-checkpoint*")) - set(checkpoints):
             stale.unlink()
     networks, histories, done = {}, [], {"step": 0, "patches": 0}
-    for number, (own, file) in enumerate(zip(of_networks, files, strict=True), start=1):
-        print(f"network {number} of {len(files)}: patches of {own['patch']} voxels")
-        state, history = patch2loc.fit(training, validation, own, file, device)
-        networks[f"patch{own['patch']}"] = state
+    for number, (each, its_checkpoint) in enumerate(
+        zip(settings_of_networks, checkpoints, strict=True), start=1
+    ):
+        print(f"network {number} of {len(checkpoints)}: patches of {each['patch']} voxels")
+        state, history = patch2loc.fit(training, validation, each, its_checkpoint, device=device)
+        networks[f"patch{each['patch']}"] = state
         for name, before in done.items():
             history[name] += before
             done[name] = int(history[name].iloc[-1])
-        histories.append(history.assign(patch=own["patch"]))
+        histories.append(history.assign(patch=each["patch"]))
     return {"networks": networks, "patch": settings["patch"]}, pd.concat(histories, ignore_index=True)
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the mean of the networks' maps: of scores, log-errors and log-variances (paper, equation 5)."""
     scores = [patch2loc.scorer(network, device, stride, precision) for network in _by_width(state)]
 
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        maps = [score_one(volume, mask, wanted) for score_one in scores]
-        return {name: np.mean([of_one[name] for of_one in maps], axis=0) for name in maps[0]}
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        maps = [score_one(volume, mask, region) for score_one in scores]
+        return {name: np.mean([each[name] for each in maps], axis=0) for name in maps[0]}
 
     return score
 
 
-def predictor(
-    state: dict, device: str, precision: str = "float32"
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
     """For the patch analysis: the mean over the networks of the predicted means, and of the log-variances."""
     predictors = [patch2loc.predictor(network, device, precision) for network in _by_width(state)]
 
-    def predicted(volume: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        means, log_variances = zip(*(one(volume, voxels) for one in predictors), strict=True)
+    def predict(volume: np.ndarray, voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, log_variances = zip(*(predict_one(volume, voxels) for predict_one in predictors), strict=True)
         return np.mean(means, axis=0), np.mean(log_variances, axis=0)
 
-    return predicted
+    return predict
 
 
-def _by_width(state: dict) -> list[dict]:
+def _by_width(state: State) -> list[State]:
     """States of the networks, narrowest patch first: a model's file has them in another order."""
     return sorted(state["networks"].values(), key=lambda network: network["patch"])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 from patch2loc.methods import patch2loc
 from patch2loc.network.leveling import LeveledScans, leveled, mean_low_pass
 from patch2loc.network.location import PatchNetwork
@@ -28,66 +28,80 @@ predictor = patch2loc.predictor
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train the location network on leveled scans; training patches are changed at random, validation's are not.
 
-    settings: leveled, whether scans are; changes, which of `patch_augmentation.CHANGES` training patches go through;
-    and those of Patch2Loc.  Raises InputError for changes that there are not.
+    Args:
+        training: As of a method.
+        validation: As of a method.
+        settings: leveled, True to level the scans; changes, those of `patch_augmentation.CHANGES` that training patches
+            go through; and those of Patch2Loc.
+        checkpoint: As of a method.
+        device: As of a method.
+
+    Raises:
+        InputError: For changes that there are not.
     """
-    return fit_robust("patch2loc_robust", training, validation, settings, checkpoint, device)
+    return fit_robust(
+        "patch2loc_robust", training, validation, settings=settings, checkpoint=checkpoint, device=device
+    )
 
 
 def fit_robust(
     name: str,
     training: Volumes,
     validation: Volumes,
-    settings: dict,
+    *,
+    settings: MethodSettings,
     checkpoint: Path | None,
     device: str,
     build: Callable[[Settings], PatchNetwork] = paper_network,
-) -> tuple[dict, pd.DataFrame]:
-    """As `fit`, any location network.  name: of the method, for errors.  build: as of `train.train`."""
+) -> tuple[State, pd.DataFrame]:
+    """Like `fit`, for any location network.  name: of the method, for errors.  build: makes the network."""
     changes, patch = settings["changes"], settings["patch"]
     if not isinstance(changes, (list, tuple)) or not all(change in CHANGES for change in changes):
         raise InputError(
             f"method_settings.{name}.changes: {changes} found, a list of some of {', '.join(CHANGES)} expected, [] for "
             "none; correct it"
         )
-    spacing, scans, kept = settings["spacing"], (training, validation), {}
+    spacing, leveling = settings["spacing"], {}
     if settings["leveled"]:
         # The training scans are read twice, for the mean and for the patches: kept, they would fill the memory.
-        kept = {"reference": mean_low_pass(training, spacing), "spacing": spacing}
-        scans = [LeveledScans(given, **kept) for given in scans]
+        leveling = {"reference": mean_low_pass(training, spacing), "spacing": spacing}
+        training, validation = (LeveledScans(scans, **leveling) for scans in (training, validation))
     change = partial(change_patches, changes=changes, patch=patch) if changes else None
-    pools = [
-        PatchPool(scans[0], patch, device, change=change, margin=margin(changes, patch)),
-        PatchPool(scans[1], patch, device),
-    ]
-    state, history = patch2loc.fit_network(*pools, settings, checkpoint, build)
-    return state | kept, history
+    state, history = patch2loc.fit_network(
+        PatchPool(training, patch, device, change=change, margin=margin(changes, patch)),
+        PatchPool(validation, patch, device),
+        settings={key: value for key, value in settings.items() if key not in OWN_SETTINGS},
+        checkpoint=checkpoint,
+        build=build,
+    )
+    return state | leveling, history
 
 
-def network_input(state: dict, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def network_input(state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A standardized scan as the network sees it, (x, y, z) float32: leveled, if those of the training were."""
     if "reference" not in state:
         return volume
     return leveled(volume, mask, state["reference"], state["spacing"])
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score scans as the network sees them, as Patch2Loc does."""
-    return scoring_seen(patch2loc.scorer(state, device, stride, precision), state)
+    return with_network_input(patch2loc.scorer(state, device, stride, precision), state)
 
 
-def scoring_seen(
-    score_seen: Callable[..., dict[str, np.ndarray]], state: dict
-) -> Callable[..., dict[str, np.ndarray]]:
-    """A function as `scorer` returns, from one that takes scans as the network sees them."""
+def with_network_input(score_input: Score, state: State) -> Score:
+    """A score of standardized scans, from one of scans as the network sees them."""
 
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return score_seen(network_input(state, volume, mask), mask, wanted)
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return score_input(network_input(state, volume, mask), mask, region)
 
     return score

@@ -1,12 +1,10 @@
 """Patch2Loc for other scanners by the network of patch2loc_unpadded, not the paper's."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods import patch2loc_robust, patch2loc_unpadded
 
 ROLE = "variant"
@@ -21,22 +19,27 @@ predictor = patch2loc_unpadded.predictor
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
-    """Train the unpadded network as patch2loc_robust trains the published one."""
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
+    """Train the unpadded network as patch2loc_robust trains the paper's."""
     return patch2loc_robust.fit_robust(
         "patch2loc_robust_unpadded",
         training,
         validation,
-        settings,
-        checkpoint,
-        device,
-        patch2loc_unpadded.unpadded,
+        settings=settings,
+        checkpoint=checkpoint,
+        device=device,
+        build=patch2loc_unpadded.unpadded,
     )
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score scans as the network sees them, as patch2loc_unpadded does."""
-    return patch2loc_robust.scoring_seen(patch2loc_unpadded.scorer(state, device, stride, precision), state)
+    return patch2loc_robust.with_network_input(
+        patch2loc_unpadded.scorer(state, device, stride, precision), state
+    )

@@ -1,14 +1,12 @@
 """Patch2Loc by a network that never pads inside a patch, not the paper's: a slice is one dense pass."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from patch2loc.engine.weights import with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
 from patch2loc.network.inference import predict
 from patch2loc.network.sampling import PatchPool
@@ -30,27 +28,28 @@ def unpadded(settings: Settings) -> UnpaddedNetwork:
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
-    """Train the unpadded network as Patch2Loc trains the published one."""
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
+    """Train the unpadded network like Patch2Loc's."""
     pools = [PatchPool(scans, settings["patch"], device) for scans in (training, validation)]
-    return patch2loc.fit_network(*pools, settings, checkpoint, unpadded)
+    return patch2loc.fit_network(*pools, settings=settings, checkpoint=checkpoint, build=unpadded)
 
 
-def location_network(state: dict) -> UnpaddedNetwork:
+def location_network(state: State) -> UnpaddedNetwork:
     """The network of a model's state, in evaluation mode."""
     return with_weights(UnpaddedNetwork(state["patch"], state["widths"]), state["weights"], "cpu")
 
 
-def predictor(
-    state: dict, device: str, precision: str = "float32"
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
     """Predictions at voxels of a scan as the network sees it."""
     return partial(predict, network=ReadyUnpadded(location_network(state), device, precision))
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
-    return patch2loc.scorer_of(ReadyUnpadded(location_network(state), device, precision), stride)
+    return patch2loc.network_score(ReadyUnpadded(location_network(state), device, precision), stride)

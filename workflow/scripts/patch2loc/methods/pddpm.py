@@ -1,12 +1,10 @@
 """pDDPM (Behrendt et al. 2024): as ddpm, with noise in one quarter of a slice at a time, so that the rest is a hint."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STEP
 from patch2loc.methods.reconstruction import diffusion
 
@@ -18,14 +16,19 @@ __all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a network that takes noise off a quarter of a healthy slice."""
-    return diffusion.fit(training, validation, settings, checkpoint, device, diffusion.quarters)
+    return diffusion.fit(
+        training, validation, settings, checkpoint, device=device, masks_of=diffusion.quarters
+    )
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the residual of a mosaic of the four quarters, each after one step with noise in it alone."""
     return diffusion.scorer(state, device, precision, steps=(STEP,), masks_of=diffusion.quarters)

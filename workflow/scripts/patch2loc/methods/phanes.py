@@ -4,7 +4,7 @@ Two stages: a reversed autoencoder (ra) marks a slice where its coarse reconstru
 marked part with what fits the rest.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods import ra
 from patch2loc.methods.reconstruction.inpainting import (
     Inpainter,
@@ -36,14 +36,14 @@ from patch2loc.methods.reconstruction.reversed_autoencoder import (
 )
 from patch2loc.methods.reconstruction.saliency import (
     Perception,
-    kind_of,
     perception,
     perception_weights,
     residual_of_contrast,
     saliency,
+    saliency_kind,
 )
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
-from patch2loc.methods.reconstruction.training import train
+from patch2loc.methods.reconstruction.training import train_in_turns
 
 ROLE = "table1"
 ORDER = 150
@@ -51,7 +51,7 @@ NETWORK = True
 TRAINING_THRESHOLD = 0.1  # of the anomaly map
 # Of residuals, where it becomes 1; of anomaly maps of healthy brains, where it becomes the threshold.
 PERCENTILE = 95
-PRETRAINED = ("squeezenet1_1_imagenet", "vgg19_imagenet")
+PRETRAINED = ("squeezenet1_1_imagenet", "lpips_squeezenet", "vgg19_imagenet")
 PAINTER = {"painter_widths": [64, 128, 256], "painter_blocks": 8}
 SETTINGS = {
     "smoke": ra.SETTINGS["smoke"]
@@ -66,7 +66,12 @@ FEATURES, SIMILARITY = "VGG-19 of ImageNet", "structural similarity"  # what the
 class Phanes(nn.Module):
     """A reversed autoencoder and an inpainter.
 
-    shape, widths, latent: of `ReversedAutoencoder`.  painter_widths, painter_blocks: of `Inpainter`.
+    Args:
+        shape: Of `ReversedAutoencoder`.
+        widths: Of `ReversedAutoencoder`.
+        latent: Of `ReversedAutoencoder`.
+        painter_widths: Of `Inpainter`.
+        painter_blocks: Of `Inpainter`.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Phanes(nn.Module):
         shape: list[int],
         widths: list[int],
         latent: int,
+        *,
         painter_widths: list[int],
         painter_blocks: int,
     ) -> None:
@@ -83,11 +89,19 @@ class Phanes(nn.Module):
 
 
 def anomaly(perceived: Perception | None, slices: Tensor, coarse: Tensor, brain: Tensor) -> Tensor:
-    """How unlike slices and their coarse reconstructions are: (n, 1, x, y) float32, 0 outside the brain.
+    """Anomaly map of slices and their coarse reconstructions.
 
     The absolute difference after equalized contrast, of which the 95th percentile of each slice's brain becomes 1 and
     what is above it, too; times the saliency.
-    perceived: of `saliency.perception`.  slices, coarse, brain (boolean): (n, 1, x, y).
+
+    Args:
+        perceived: Network of `saliency.perception`, or None.
+        slices: (n, 1, x, y).
+        coarse: (n, 1, x, y), reconstructions.
+        brain: (n, 1, x, y) boolean.
+
+    Returns:
+        (n, 1, x, y) float32, 0 outside the brain.
     """
     residual = residual_of_contrast(slices, coarse, brain)
     highest = torch.where(brain, residual, torch.nan).flatten(1).nanquantile(PERCENTILE / 100, dim=1)
@@ -96,18 +110,24 @@ def anomaly(perceived: Perception | None, slices: Tensor, coarse: Tensor, brain:
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train both networks on healthy slices, in turn in every step."""
-    weights, layers = perception_weights(settings["pretrained"]), settings["pretrained"]["vgg19_imagenet"]
-    perceived = perception(weights, device)
-    vgg = None if layers is None else with_pretrained(Vgg19(), layers, "features.").to(device)
+    saliency_weights = perception_weights(settings["pretrained"])
+    vgg_path = settings["pretrained"]["vgg19_imagenet"]
+    perceived = perception(saliency_weights, device)
+    vgg = None if vgg_path is None else with_pretrained(Vgg19(), vgg_path, "features.").to(device)
     multiple = ra.multiple_of(settings)
     pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
-    built = {name: settings[name] for name in ("widths", "latent", "painter_widths", "painter_blocks")}
-    built["shape"] = list(pools[0].shape)
+    arguments = {name: settings[name] for name in ("widths", "latent", "painter_widths", "painter_blocks")}
+    arguments["shape"] = list(pools[0].shape)
     torch.manual_seed(settings["seed"])
-    network = Phanes(**built).to(device)
+    network = Phanes(**arguments).to(device)
 
     def turns(network: Phanes, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         slices = moved(slices, generator)
@@ -122,22 +142,29 @@ def fit(
 
     def measure(network: Phanes, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
         holes = ellipses(len(slices), slices.shape[2:], generator)
-        painted = (network.painter(slices, holes).float() - slices).abs().mean()
-        return mean_squared_error(network.autoencoder, slices, masks, generator) + painted
+        painted: Tensor = network.painter(slices, holes)
+        painting_error = (painted.float() - slices).abs().mean()
+        return mean_squared_error(network.autoencoder, slices, masks, generator) + painting_error
 
-    own = {**settings, "precision": "float32"}  # the exponentials of the encoder's loss need it
     rate = settings["learning_rate"]
-    painters = torch.optim.Adam(network.painter.parameters(), rate, fused=True)
-    adams = [*optimizers(network.autoencoder, rate), painters]
-    history = train(network, turns, *pools, own, checkpoint, adams, measure=measure)
+    painter_optimizer = torch.optim.Adam(network.painter.parameters(), rate, fused=True)
+    history = train_in_turns(
+        network,
+        turns,
+        *pools,
+        settings={**settings, "precision": "float32"},  # the exponentials of the encoder's loss need it
+        checkpoint=checkpoint,
+        optimizers=[*optimizers(network.autoencoder, rate), painter_optimizer],
+        measure=measure,
+    )
     state = {
         "weights": weights_of(network),
-        "network": built,
+        "network": arguments,
         "threshold": threshold_of(network.autoencoder, perceived, pools[1], settings),
-        "perception": weights,
+        "perception": saliency_weights,
         "spacing": settings["spacing"],
     }
-    kinds = {"saliency": kind_of(weights), "painting": SIMILARITY if vgg is None else FEATURES}
+    kinds = {"saliency": saliency_kind(saliency_weights), "painting": SIMILARITY if vgg is None else FEATURES}
     return state | kinds, history.assign(**kinds)
 
 
@@ -146,15 +173,16 @@ def threshold_of(
     autoencoder: nn.Module, perceived: Perception | None, healthy: SlicePool, settings: Mapping[str, Any]
 ) -> float:
     """The 95th percentile of the anomaly maps of healthy brains: of those slices that training is validated by."""
-    drawn = healthy.draw(healthy.generator(settings["seed"], 2), settings["validation_slices"])
-    parts = zip(*(each.split(settings["batch"]) for each in drawn), strict=True)
-    found = [anomaly(perceived, slices, autoencoder(slices), brain)[brain] for slices, brain in parts]
-    return float(np.percentile(torch.cat(found).cpu().numpy(), PERCENTILE))
+    drawn, masks = healthy.draw(healthy.generator(settings["seed"], 2), settings["validation_slices"])
+    batch = settings["batch"]
+    anomalies = [
+        anomaly(perceived, slices, autoencoder(slices), brain)[brain]
+        for slices, brain in zip(torch.split(drawn, batch), torch.split(masks, batch), strict=True)
+    ]
+    return float(np.percentile(torch.cat(anomalies).cpu().numpy(), PERCENTILE))
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the absolute difference of slices and what is painted; as published times their saliency.
 
     Both are 0 outside the mask that the painting fills.
@@ -163,11 +191,13 @@ def scorer(
     perceived = perception(state["perception"], device)
 
     def maps_of(slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
-        half = torch.autocast(slices.device.type, PRECISIONS[precision], enabled=precision != "float32")
-        with half:
+        in_precision = torch.autocast(
+            slices.device.type, PRECISIONS[precision], enabled=precision != "float32"
+        )
+        with in_precision:
             coarse = network.autoencoder(slices).float()
         masks = mask_of(anomaly(perceived, slices, coarse, brain), state["threshold"])
-        with half:
+        with in_precision:
             painted = inpainted(network.painter, slices, masks)
         residual = (slices - painted).abs()
         return {"score": residual, "as_published": residual * saliency(perceived, painted, slices)}

@@ -1,16 +1,15 @@
 """RA (Bercea et al. 2023): reversed autoencoders; what they do not reconstruct, and networks see, is abnormal."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.reversed_autoencoder import (
     ReversedAutoencoder,
@@ -22,19 +21,19 @@ from patch2loc.methods.reconstruction.reversed_autoencoder import (
 from patch2loc.methods.reconstruction.saliency import (
     Perception,
     clahe,
-    kind_of,
     perception,
     perception_weights,
     saliency,
+    saliency_kind,
     smoothed,
 )
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
-from patch2loc.methods.reconstruction.training import train
+from patch2loc.methods.reconstruction.training import train_in_turns
 
 ROLE = "table1"
 ORDER = 140
 NETWORK = True
-PRETRAINED = ("squeezenet1_1_imagenet",)
+PRETRAINED = ("squeezenet1_1_imagenet", "lpips_squeezenet")
 PAPER = {
     "steps": 72000,
     "batch": 8,
@@ -57,8 +56,15 @@ AS_PUBLISHED = {"erosion": 0, "median": 1}  # the authors' score, as it is
 def anomaly(perceived: Perception | None, slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
     """The authors' score: the absolute difference after equalized contrast, times the saliency of before and after it.
 
-    All (n, 1, x, y); 0 outside the brain (boolean).  perceived: of `saliency.perception`; with None, where there are no
-    perceptual distances, the difference times itself smoothed.
+    Args:
+        perceived: Network of `saliency.perception`; with None, where there are no perceptual distances, the difference
+            is multiplied with itself smoothed.
+        slices: (n, 1, x, y).
+        reconstructed: (n, 1, x, y).
+        brain: (n, 1, x, y) boolean.
+
+    Returns:
+        (n, 1, x, y), 0 outside the brain.
     """
     equalized, others = clahe(slices, brain), clahe(reconstructed, brain)
     residual = (equalized - others).abs()
@@ -68,36 +74,49 @@ def anomaly(perceived: Perception | None, slices: Tensor, reconstructed: Tensor,
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a reversed autoencoder on healthy slices."""
-    perceived = perception_weights(settings["pretrained"])
+    saliency_weights = perception_weights(settings["pretrained"])
     multiple = multiple_of(settings)
     pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
-    built = {"shape": list(pools[0].shape), "widths": list(settings["widths"]), "latent": settings["latent"]}
+    arguments = {
+        "shape": list(pools[0].shape),
+        "widths": list(settings["widths"]),
+        "latent": settings["latent"],
+    }
     torch.manual_seed(settings["seed"])
-    network = ReversedAutoencoder(**built).to(device)
+    network = ReversedAutoencoder(**arguments).to(device)
 
     def turns(
-        network: nn.Module, slices: Tensor, masks: Tensor, generator: torch.Generator
+        network: ReversedAutoencoder, slices: Tensor, masks: Tensor, generator: torch.Generator
     ) -> Iterator[Tensor]:
         return losses(network, moved(slices, generator), masks, generator)
 
-    own = {**settings, "precision": "float32"}  # the exponentials of the encoder's loss need it
-    adams = optimizers(network, settings["learning_rate"])
-    history = train(network, turns, *pools, own, checkpoint, adams, measure=mean_squared_error)
+    history = train_in_turns(
+        network,
+        turns,
+        *pools,
+        settings={**settings, "precision": "float32"},  # the exponentials of the encoder's loss need it
+        checkpoint=checkpoint,
+        optimizers=optimizers(network, settings["learning_rate"]),
+        measure=mean_squared_error,
+    )
     state = {
         "weights": weights_of(network),
-        "network": built,
-        "perception": perceived,
+        "network": arguments,
+        "perception": saliency_weights,
         "spacing": settings["spacing"],
     }
-    return state, history.assign(saliency=kind_of(perceived))
+    return state, history.assign(saliency=saliency_kind(saliency_weights))
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the absolute residual of reconstructions by the mean code; as published by `anomaly`."""
     network = with_weights(ReversedAutoencoder(**state["network"]), state["weights"], device)
     perceived = perception(state["perception"], device)
@@ -106,9 +125,11 @@ def scorer(
         return anomaly(perceived, slices, reconstructed, brain)
 
     multiple = multiple_of(state["network"])
-    return residual_score(network, device, state["spacing"], precision, multiple, as_published=as_published)
+    return residual_score(
+        network, device, state["spacing"], precision, multiple=multiple, as_published=as_published
+    )
 
 
 def multiple_of(network: Mapping[str, Any]) -> int:
-    """What the sides of slices are multiples of, voxels.  network: with widths of `ReversedAutoencoder`."""
-    return 2 ** len(network["widths"])
+    """Voxels that the sides of slices are multiples of.  network: with widths of `ReversedAutoencoder`."""
+    return 1 << len(network["widths"])

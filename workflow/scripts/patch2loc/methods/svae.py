@@ -4,11 +4,11 @@ No code of the authors is public, and the abstract says no more than this: slice
 self-attention between the slices of a scan, about as many parameters as without.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction import autoencoder
 from patch2loc.methods.reconstruction.autoencoder import (
     decoder,
@@ -34,6 +34,14 @@ ROLE = "table1"
 ORDER = 100
 NETWORK = True
 REDESIGNED = True  # after its abstract: no code of the authors is public
+ARGUMENTS = (
+    "widths",
+    "latent",
+    "layers",
+    "heads",
+    "feedforward",
+    "dropout",
+)  # of the network, from the settings
 POSITION = 0.02  # standard deviation of the code of a slice's place before it is learned
 PAPER = {
     "steps": 10000,
@@ -63,16 +71,23 @@ AS_PUBLISHED = autoencoder.AS_PUBLISHED
 class ScanAutoencoder(nn.Module):
     """All slices of a scan through one vector each, and back; the vectors depend on each other.
 
-    shape: of a slice, each a multiple of 2 ** len(widths).  slices: of a scan.  widths: channels of the encoder's
-    layers, the last one a multiple of 8.  latent: length of a slice's code, a multiple of heads.  layers: of
-    self-attention between the slices of a scan; without any, slices are coded by themselves.  feedforward: width
-    inside these layers.  dropout: share dropped in training, in the layers and of the code.
+    Args:
+        shape: Of a slice, each a multiple of 2 ** len(widths).
+        slices: Number in a scan.
+        widths: Channels of the encoder's layers, the last one a multiple of 8.
+        latent: Length of a slice's code, a multiple of heads.
+        layers: Number of layers of self-attention between the slices of a scan; without any, slices are coded by
+            themselves.
+        heads: Of the attention.
+        feedforward: Width inside these layers.
+        dropout: Share dropped in training, in the layers and of the code.
     """
 
     def __init__(
         self,
         shape: Sequence[int],
         slices: int,
+        *,
         widths: Sequence[int],
         latent: int,
         layers: int,
@@ -107,7 +122,8 @@ class ScanAutoencoder(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Scans (n, slices, x, y) from codes (n, slices, latent), each slice from its own alone."""
-        return self.decoder(self.dropout(codes).flatten(0, 1))[:, 0].unflatten(0, codes.shape[:2])
+        slices: Tensor = self.decoder(self.dropout(codes).flatten(0, 1))[:, 0]
+        return torch.unflatten(slices, 0, codes.shape[:2])
 
     def forward(self, scans: Tensor) -> Tensor:
         """Reconstructions of scans (n, slices, x, y) by the means of the codes."""
@@ -122,12 +138,17 @@ def loss(network: ScanAutoencoder, scans: Tensor, beta: float, generator: torch.
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train on whole healthy scans.
 
-    settings: those of `reconstruction.train`, and beta, spacing and those of `ScanAutoencoder`.
-    Raises InputError when the heads cannot share the code.
+    Raises:
+        InputError: When the heads cannot share the code.
     """
     if settings["latent"] % settings["heads"]:
         raise InputError(
@@ -136,27 +157,25 @@ def fit(
         )
     multiple = 2 ** len(settings["widths"])
     pools = [ScanPool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
-    chosen = ("widths", "latent", "layers", "heads", "feedforward", "dropout")
-    built = {"shape": list(pools[0].shape), "slices": pools[0].slices_each}
-    built |= {name: settings[name] for name in chosen}
+    arguments: dict[str, Any] = {"shape": list(pools[0].shape), "slices": pools[0].slices_each}
+    arguments |= {name: settings[name] for name in ARGUMENTS}
 
-    def loss_of(network: nn.Module, scans: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def loss_of(network: ScanAutoencoder, scans: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
         return loss(network, scans, settings["beta"], generator)
 
     torch.manual_seed(settings["seed"])
-    network = ScanAutoencoder(**built).to(device)
-    history = train(network, loss_of, *pools, settings, checkpoint)
-    return {"weights": weights_of(network), "network": built, "spacing": settings["spacing"]}, history
+    network = ScanAutoencoder(**arguments).to(device)
+    history = train(network, loss_of, *pools, settings=settings, checkpoint=checkpoint)
+    return {"weights": weights_of(network), "network": arguments, "spacing": settings["spacing"]}, history
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the absolute residual of a scan that is reconstructed from the means of its slices' codes."""
     network = with_weights(ScanAutoencoder(**state["network"]), state["weights"], device)
 
     def reconstruct(slices: Tensor) -> Tensor:
-        return network(slices[None, :, 0])[0, :, None]
+        reconstructed: Tensor = network(slices[None, :, 0])
+        return reconstructed[0, :, None]
 
     multiple = 2 ** len(state["network"]["widths"])
-    return residual_score(reconstruct, device, state["spacing"], precision, multiple, batch=None)
+    return residual_score(reconstruct, device, state["spacing"], precision, multiple=multiple, batch=None)

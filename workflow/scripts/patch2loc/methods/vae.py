@@ -4,21 +4,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, State, Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
 ROLE = "table1"
 ORDER = 90
 NETWORK = True
-SETTINGS = {budget: chosen | {"dropout": 0.1} for budget, chosen in autoencoder.SETTINGS.items()}
+SETTINGS = {budget: settings | {"dropout": 0.1} for budget, settings in autoencoder.SETTINGS.items()}
 AS_PUBLISHED = autoencoder.AS_PUBLISHED
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, pd.DataFrame]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, pd.DataFrame]:
     """Train a variational autoencoder on healthy slices."""
-    return autoencoder.fit(training, validation, settings, checkpoint, device, variational=True)
+    return autoencoder.fit(training, validation, settings, checkpoint, device=device, variational=True)
 
 
 scorer = autoencoder.scorer

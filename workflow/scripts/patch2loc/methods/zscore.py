@@ -3,12 +3,11 @@
 It sees intensity at a place and nothing of its surroundings: what it finds needs no network.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 
 ROLE = "control"
 ORDER = 190
@@ -16,10 +15,16 @@ MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training 
 
 
 def fit(
-    training: Volumes, validation: Volumes, settings: dict, checkpoint: Path | None, device: str
-) -> tuple[dict, None]:
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: str,
+) -> tuple[State, None]:
     """Mean and standard deviation of the training scans at every voxel, in one pass (Welford)."""
-    mean, squares = 0.0, 0.0
+    mean: np.ndarray = np.zeros((), np.float32)
+    squares: np.ndarray = np.zeros((), np.float32)
     for count, (volume, _) in enumerate(training, start=1):
         difference = volume - mean
         mean = mean + difference / count
@@ -31,23 +36,21 @@ def fit(
     }, None
 
 
-def signed_scorer(state: dict, sign: int) -> Callable[..., dict[str, np.ndarray]]:
+def signed_scorer(state: State, sign: int) -> Score:
     """Score by (intensity - mean) / standard deviation at the voxel, times a sign: 1 bright, -1 dark is abnormal."""
     mean, spread = state["mean"], state["spread"]
 
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return {"score": np.where(wanted, sign * (volume - mean) / spread, np.nan).astype(np.float32)}
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return {"score": np.where(region, sign * (volume - mean) / spread, np.nan).astype(np.float32)}
 
     return score
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by |intensity - mean| / standard deviation at the voxel."""
     bright = signed_scorer(state, 1)
 
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        return {"score": np.abs(bright(volume, mask, wanted)["score"])}
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return {"score": np.abs(bright(volume, mask, region)["score"])}
 
     return score

@@ -3,10 +3,7 @@
 A row of its own: the better of the two signs is never chosen on test scans.
 """
 
-from collections.abc import Callable
-
-import numpy as np
-
+from patch2loc.method_interface import Score, State
 from patch2loc.methods import zscore
 
 ROLE = "control"
@@ -15,8 +12,6 @@ ORDER = 200
 fit = zscore.fit
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by how many standard deviations a voxel is brighter than the mean of the training scans."""
     return zscore.signed_scorer(state, 1)

@@ -17,7 +17,7 @@ def algorithm(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bilinear algorithm for convolving with a kernel of 3 along one axis of a map with a zero at either end.
 
     Args:
-        size: of the map, 2 or 4.
+        size: Size of the map, 2 or 4.
 
     Returns:
         Combinations of the inputs (k, size), combinations of the kernel (k, 3), and sums of the products (size, k).
@@ -45,7 +45,7 @@ class FastConv2d(nn.Module):
 
     Args:
         convolution: 3 x 3, with bias.
-        size: of the maps, one of SIZES.
+        size: Size of the maps, one of SIZES.
     """
 
     weight: Tensor
@@ -76,8 +76,8 @@ def with_fast_convolutions(layers: nn.Module, example: Tensor) -> None:
     """Replace, in place, the convolutions that `FastConv2d` computes faster.
 
     Args:
-        layers: network or part of one.
-        example: an input of the layers, which tells the sizes of their maps.
+        layers: Network or part of one.
+        example: An input of the layers, which tells the sizes of their maps.
     """
     sizes: dict[nn.Conv2d, tuple[int, ...]] = {}
 

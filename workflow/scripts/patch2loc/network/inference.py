@@ -1,149 +1,41 @@
 """The location network rewritten for every voxel of a slice: the same numbers for a fraction of the work.
 
 Batch normalizations are folded into the layers before them.  The first convolution and the pool are computed once a
-slice instead of once a patch: neighboring patches share them but for the zeros around a patch, which make few
-variants.  Convolutions on maps of 2 x 2 voxels or fewer are matrix products that leave the zeros out.
+slice instead of once a patch (`stem`).  Convolutions on maps of 2 x 2 voxels or fewer are matrix products that leave
+the zeros out.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial, reduce
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from patch2loc.engine.device import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.network import patches
 from patch2loc.network.fast_convolution import with_fast_convolutions
 from patch2loc.network.location import LocationNetwork, PatchNetwork, for_inference, slice_code
+from patch2loc.network.stem import Stem
 
 # MB of activations at once.  A processor is fastest with about what its caches hold.
 MEMORY_MB: dict[Device, float] = {"cpu": 32, "cuda": 4096}
 MAPS = 5  # of the first layer's size that are in memory together
 SPARSE = 0.1  # share of the slices' voxels below which single patches are quicker than whole slices
 
-Taps = tuple[int, ...]
-
-
-def pool_windows(patch: int) -> list[tuple[Taps | None, ...]]:
-    """Receptive fields of the places of a patch's pooled map, along one axis.
-
-    The first convolution (kernel 3, stride 2, padding 3) gives patch/2 + 2 places; the pool (kernel 3, stride 2,
-    padding 1) takes the largest of three of them.
-
-    Returns:
-        For each pooled place its three places of the convolution: which of the kernel's rows meet the patch; None
-        where the pool's own padding is.
-    """
-    places = [tuple(tap for tap in range(3) if 0 <= 2 * k - 3 + tap < patch) for k in range(patch // 2 + 2)]
-    padded = [None, *places, None]
-    return [tuple(padded[k : k + 3]) for k in range(0, len(places), 2)]
-
-
-class Stem:
-    """First convolution, ReLU and pool of the patches of a slice.
-
-    Args:
-        convolution: the first layer with its batch normalization folded in, (channels, 1, 3, 3).
-        patch: width p of a patch, voxels.
-    """
-
-    def __init__(self, convolution: nn.Conv2d, patch: int) -> None:
-        if convolution.bias is None:
-            raise ValueError(
-                "a convolution without bias found, one with its normalization folded in expected"
-            )
-        self.convolution = convolution
-        windows = pool_windows(patch)
-        self.kinds = list(dict.fromkeys(windows))
-        self.cuts = sorted({taps for window in windows for taps in window if taps})
-        self.patch, self.size, self.channels = patch, len(windows), convolution.out_channels
-        rows = torch.zeros(len(self.cuts), 3)
-        for row, taps in zip(rows, self.cuts, strict=True):
-            row[list(taps)] = 1
-        masks = (rows[:, None, :, None] * rows[None, :, None, :]).to(convolution.weight)
-        self.kernels = (masks[:, :, None, None] * convolution.weight).flatten(0, 2)
-        self.bias = convolution.bias.repeat(len(self.cuts) ** 2)
-        self.constant = convolution.bias.relu()  # where the kernel meets nothing of the patch
-        self.kind = torch.tensor([self.kinds.index(window) for window in windows], device=self.bias.device)
-
-    def maps(self, window: Tensor) -> Tensor:
-        """Compute every kind of pooled place, for all patches of a part of a slice.
-
-        Args:
-            window: (x + p - 1, y + p - 1), which holds x * y patches.
-
-        Returns:
-            (kinds, kinds, x + 4 s, y + 4 s, channels), s the pooled map's size less 1: the place (m, n) of the patch
-            that begins at (x, y) is at (x + 4 m, y + 4 n).
-        """
-        # The middle one of a place's three convolutions begins 3 voxels before it, its neighbors 2 more and 2 less.
-        reach = 4 * (self.size - 1)
-        after = reach + 2 - self.patch
-        padded = functional.pad(window, (5, after, 5, after))[None, None]
-        kernels = self.kernels.to(memory_format=torch.channels_last)
-        convolved = functional.conv2d(padded, kernels, self.bias).relu_()[0].permute(1, 2, 0)
-        cut_maps = torch.unflatten(convolved, 2, (len(self.cuts), len(self.cuts), self.channels))
-        width, height = (size - self.patch + 1 + reach for size in window.shape)
-        maps = window.new_empty((len(self.kinds), len(self.kinds), width, height, self.channels))
-
-        def part_of_rows(column_cut: int, row_cut: int, begin: int) -> Tensor:
-            return cut_maps[begin : begin + width, :, row_cut, column_cut]
-
-        def part_of_columns(pooled: list[Tensor], column_cut: int, begin: int) -> Tensor:
-            return pooled[column_cut][:, begin : begin + height]
-
-        for row_maps, rows in zip(maps, self.kinds, strict=True):
-            pooled = [self._largest(rows, partial(part_of_rows, j)) for j in range(len(self.cuts))]
-            for kind_map, columns in zip(row_maps, self.kinds, strict=True):
-                kind_map.copy_(self._largest(columns, partial(part_of_columns, pooled)))
-        return maps
-
-    def _largest(self, window: tuple[Taps | None, ...], part: Callable[[int, int], Tensor]) -> Tensor:
-        """The pool along one axis; part: from the index of a cut and a first place to the convolution there."""
-        parts = [
-            part(self.cuts.index(taps), 2 * step) if taps else self.constant
-            for step, taps in enumerate(window)
-            if taps is not None
-        ]
-        return reduce(torch.maximum, parts)
-
-    def gather(self, maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Gather the pooled maps of the patches that begin at (x, y).
-
-        Args:
-            maps: from `maps`.
-            x: (n,) integers.
-            y: (n,) integers.
-
-        Returns:
-            (n, channels, size, size), channels last.
-        """
-        _, kinds, width, height, _ = maps.shape
-        step = 4 * torch.arange(self.size, device=maps.device)
-        place = (self.kind[:, None] * kinds + self.kind) * width * height + step[:, None] * height + step
-        rows = (x * height + y)[:, None] + place.flatten()
-        pooled = maps.flatten(0, 3).index_select(0, rows.flatten())
-        return pooled.view(len(x), self.size, self.size, self.channels).permute(0, 3, 1, 2)
-
-    def pooled(self, cut: Tensor) -> Tensor:
-        """Compute the same for patches that were cut out: (n, 1, p, p) -> (n, channels, size, size)."""
-        return functional.max_pool2d(self.convolution(cut).relu_(), kernel_size=3, stride=2, padding=1)
-
 
 class ReadyNetwork(ABC):
     """Base of inference networks: fuses both heads, splits batches to fit memory.
 
     Args:
-        folded: from `for_inference`, on the device.
-        patch: width p of a patch, voxels, even.
-        device: that the network computes on.
-        precision: of the encoder; the heads are always float32, as a location has more digits than half precision.
-        memory_mb: bounds the activations, and so how many patches are computed at once, not the result; a GPU that has
-            less gets fewer.  None for MEMORY_MB.
+        folded: From `for_inference`, on the device.
+        patch: Width p of a patch, voxels, even.
+        device: Device that the network computes on.
+        precision: Precision of the encoder; the heads are always float32, as a location has more digits than half
+            precision.
+        memory_mb: Bound on the activations, MB: on how many patches are computed at once, not on the result; a GPU
+            that has less memory gets fewer.  None for MEMORY_MB.
     """
 
     def __init__(
@@ -177,9 +69,9 @@ class ReadyNetwork(ABC):
 
         Args:
             padded: (width + p, height + p), on the network's device as the next two.
-            x: where the patches begin, (n,) integers.
+            x: Where the patches begin, (n,) integers.
             y: (n,) integers.
-            slice_location: percent of the grid's height.
+            slice_location: Percent of the grid's height.
 
         Returns:
             (n, 4) float32: mean x, y in percent of the grid, log-variance x, y.
@@ -193,10 +85,10 @@ class ReadyNetwork(ABC):
 
         Args:
             padded: (slices, width + p, height + p), on the network's device as all others.
-            index: slice of each patch, (n,) integers.
-            x: where the patches begin, (n,) integers.
+            index: Slice of each patch, (n,) integers.
+            x: Where the patches begin, (n,) integers.
             y: (n,) integers.
-            location: of their slices, (n,), percent of the grid's height.
+            location: Locations of their slices, (n,), percent of the grid's height.
 
         Returns:
             (n, 4) float32: mean x, y in percent of the grid, log-variance x, y.
@@ -232,11 +124,11 @@ class DenseNetwork(ReadyNetwork):
     """A location network made ready to predict many patches of a slice.
 
     Args:
-        network: in evaluation mode.
-        patch: width p of a patch, voxels, even.
-        device: that the network computes on.
-        precision: of the encoder.
-        memory_mb: bounds the activations, see `ReadyNetwork`.
+        network: Network in evaluation mode.
+        patch: Width p of a patch, voxels, even.
+        device: Device that the network computes on.
+        precision: Precision of the encoder.
+        memory_mb: Bound on the activations, MB, see `ReadyNetwork`.
     """
 
     def __init__(
@@ -297,8 +189,8 @@ def predict(
     Args:
         volume: (x, y, z) float32, standardized, 0 outside the brain.
         voxels: (n, 3) integers.
-        network: ready for inference.
-        progress: wraps the numbers of the slices in turn, as tqdm does.
+        network: Network ready for inference.
+        progress: Wraps the numbers of the slices in turn, as tqdm does.
 
     Returns:
         Mean (n, 2), percent of the grid, and log-variance (n, 2), log percent squared, both float32.

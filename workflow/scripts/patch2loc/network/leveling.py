@@ -22,7 +22,7 @@ def low_pass(volume: np.ndarray, mask: np.ndarray, spacing: float) -> np.ndarray
     Args:
         volume: (x, y, z).
         mask: (x, y, z) boolean.
-        spacing: mm.
+        spacing: Voxel size, mm.
 
     Returns:
         (x, y, z) float32; 0 where no brain is within reach.
@@ -41,8 +41,8 @@ def mean_low_pass(scans: Volumes, spacing: float) -> np.ndarray:
     Where no scan has brain it is continued from around, so that every mask finds a value within reach of the filter.
 
     Args:
-        scans: standardized volumes and masks, one at least.
-        spacing: mm.
+        scans: Standardized volumes and masks, one at least.
+        spacing: Voxel size, mm.
     """
     total: np.ndarray | None = None
     count: np.ndarray | None = None
@@ -62,8 +62,8 @@ def leveled(volume: np.ndarray, mask: np.ndarray, reference: np.ndarray, spacing
     Args:
         volume: (x, y, z) float32, standardized.
         mask: (x, y, z) boolean.
-        reference: from `mean_low_pass`.
-        spacing: mm.
+        reference: From `mean_low_pass`.
+        spacing: Voxel size, mm.
 
     Returns:
         (x, y, z) float32, at least DARKEST inside the mask and 0 outside.

@@ -1,10 +1,11 @@
 """Checkpoints of PyTorch Lightning, as the paper's authors write them: the weights and nothing else of the file.
 
-Such a file knows neither landmarks nor modality, and its training is that of the released code on the paper's grid.
+The file stores neither landmarks nor modality; its training is that of the released code on the paper's grid.
 """
 
 import sys
 from _compat_pickle import IMPORT_MAPPING
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,22 @@ import numpy as np
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from patch2loc.data.vocabulary import Landmarks, Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork
 
 PREFIX = "model."
 PATCH = 24
-GRID = {"shape": [192, 192, 100], "spacing": 1.0}
+SHAPE, SPACING = (192, 192, 100), 1.0  # of the paper's grid: voxels, mm
 PROTOCOL = "released-code"
-# Modules of Python whose classes only hold values. What else a file names of Python's own can act.
+# Modules of Python whose classes only hold values.  All else that a file names of Python's own can execute code.
 PLAIN_MODULES = {"argparse", "collections", "datetime", "enum", "functools", "pathlib", "types"}
-SHOWN = 3
+NAMED_PROBLEMS = 3  # in one message, as names of parameters
 
 
 class _StandIn:
-    """Takes the place of an object of a class that a file names: the class is not imported, the values are dropped."""
+    """Replaces an object of a class that a file names: the class is not imported, the values are dropped."""
 
     def __new__(cls, *_: object) -> "_StandIn":
         return super().__new__(cls)
@@ -38,25 +40,36 @@ class _StandIn:
         pass
 
 
-def load_checkpoint(path: str | Path, modality: str | None, landmarks: str | Path | None) -> dict[str, Any]:
-    """Read a Lightning checkpoint of the published network as a model, without running any code from the file.
+def load_checkpoint(
+    path: str | Path, modality: Modality | None, landmarks_path: str | Path | None
+) -> dict[str, Any]:
+    """Read a Lightning checkpoint of the paper's network as a model, without running any code from the file.
 
-    path: a zip file as torch.save writes it, with the parameters of `LocationNetwork` behind "model." in its
-    state_dict.  modality: "T1" or "T2", which the file does not say.  landmarks: as for `read_landmarks`.
-    The model has no atlas and its grid no affine: both are those of SRI24, which has to be at hand for scoring.
-    Raises InputError for a file that is none, and for parameters that are missing, unknown or of another shape.
+    Args:
+        path: A zip file as torch.save writes it, with the parameters of `LocationNetwork` behind "model." in its
+            state_dict.
+        modality: "T1" or "T2", which the file does not store.
+        landmarks_path: See `read_landmarks`.
+
+    Returns:
+        The keys of `patch2loc.models.Model`.  The atlas is None and the grid has no affine: both are those of SRI24,
+        which has to be at hand for scoring.
+
+    Raises:
+        InputError: The file is no checkpoint, or parameters are missing, unknown or of another shape.
     """
-    if modality not in ("T1", "T2") or landmarks is None:
+    if modality not in ("T1", "T2") or landmarks_path is None:
         raise InputError(
-            f"{path}: a checkpoint tells neither its modality nor its landmarks; give both (--modality T1 or T2, "
+            f"{path}: a checkpoint stores neither its modality nor its landmarks; give both (--modality T1 or T2, "
             "--landmarks FILE)"
         )
     weights = read_weights(path)
-    scale = read_landmarks(landmarks)
-    if scale.setdefault("protocol", PROTOCOL) != PROTOCOL:
+    landmarks = read_landmarks(landmarks_path)
+    if landmarks.setdefault("protocol", PROTOCOL) != PROTOCOL:
         raise InputError(
-            f"{landmarks}: landmarks of scans preprocessed by the protocol {scale['protocol']} found, {PROTOCOL} "
-            f"expected, by which published weights were trained; fit them with preprocess: {{protocol: {PROTOCOL}}}"
+            f"{landmarks_path}: landmarks of scans preprocessed by the protocol {landmarks['protocol']} found, "
+            f"{PROTOCOL} expected, by which published weights were trained; fit them with "
+            f"preprocess: {{protocol: {PROTOCOL}}}"
         )
     return {
         "method": "patch2loc",
@@ -65,8 +78,8 @@ def load_checkpoint(path: str | Path, modality: str | None, landmarks: str | Pat
         "atlas": None,
         "preprocess": {"registration": "affine", "protocol": PROTOCOL},
         "state": {"weights": weights, "widths": list(PAPER_WIDTHS), "patch": PATCH},
-        "landmarks": scale,
-        "grid": GRID | {"shape": list(GRID["shape"])},
+        "landmarks": landmarks,
+        "grid": {"shape": list(SHAPE), "spacing": SPACING},
         "training_subjects": [],
         "validation_subjects": [],
         "provenance": {},
@@ -74,28 +87,32 @@ def load_checkpoint(path: str | Path, modality: str | None, landmarks: str | Pat
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The parameters and buffers of a checkpoint by the names of `LocationNetwork`, float32 and int64.
+    """Read the parameters and buffers of a checkpoint by the names of `LocationNetwork`, float32 and int64.
 
-    What is not behind "model." is left out.  Raises InputError as `load_checkpoint` does.
+    Anything not behind "model." is left out.
+
+    Raises:
+        InputError: See `load_checkpoint`.
     """
     stored = _as_data(Path(path)).get("state_dict")
     if not isinstance(stored, dict):
         raise InputError(f"{path}: no state_dict found, a checkpoint of PyTorch Lightning expected")
-    found = {
+    parameters = {
         name.removeprefix(PREFIX): value
         for name, value in stored.items()
         if isinstance(name, str) and name.startswith(PREFIX)
     }
     with torch.device("meta"):  # names and shapes alone
         expected = LocationNetwork(PAPER_WIDTHS).state_dict()
-    missing, unknown = [sorted(a.keys() - b.keys()) for a, b in ((expected, found), (found, expected))]
+    missing = sorted(expected.keys() - parameters.keys())
+    unknown = sorted(parameters.keys() - expected.keys())
     problems = []
     if missing:
         problems.append(f"without {_some(missing)}")
     if unknown:
         problems.append(f"with {_some(unknown)}, which the network does not have")
-    for name in sorted(expected.keys() & found.keys()):
-        value, shape = found[name], tuple(expected[name].shape)
+    for name in sorted(expected.keys() & parameters.keys()):
+        value, shape = parameters[name], tuple(expected[name].shape)
         if not isinstance(value, torch.Tensor):
             problems.append(f"{PREFIX}{name} is no tensor")
         elif tuple(value.shape) != shape:
@@ -103,26 +120,29 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         elif not torch.isfinite(value).all():
             problems.append(f"{PREFIX}{name} has values that are not finite")
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        more = f"; and {len(problems) - NAMED_PROBLEMS} more" if len(problems) > NAMED_PROBLEMS else ""
         raise InputError(
-            f"{path}: not the weights of the published network ({'; '.join(problems[:SHOWN])}{more}); get the file "
-            "again, or one of this network"
+            f"{path}: not the weights of the paper's network ({'; '.join(problems[:NAMED_PROBLEMS])}{more}); get the "
+            "file again, or one of this network"
         )
-    return {name: found[name].detach().to(value.dtype).numpy() for name, value in expected.items()}
+    return {name: parameters[name].detach().to(value.dtype).numpy() for name, value in expected.items()}
 
 
-def read_landmarks(path: str | Path) -> dict[str, Any]:
-    """Nyul landmarks: percentiles (n,) and standard_scale (n,).
+def read_landmarks(path: str | Path) -> Landmarks:
+    """Read intensity landmarks (Nyul et al. 2000).
 
-    path: landmarks/{modality}/fold{n}.json of the workflow, or an .npy of intensity-normalization's
-    `save_standard_histogram`: two rows, the standard scale and the percentiles.
-    Raises InputError when it is neither, or does not increase.
+    Args:
+        path: File landmarks/{modality}/fold{n}.json of the workflow, or an .npy of intensity-normalization's
+            `save_standard_histogram`: two rows, the standard scale and the percentiles.
+
+    Raises:
+        InputError: The file is neither, or its numbers do not increase.
     """
     path = Path(path)
     try:
         if path.suffix == ".npy":
             scale, percentiles = np.load(path, allow_pickle=False).astype(float).tolist()
-            landmarks = {"percentiles": percentiles, "standard_scale": scale}
+            landmarks: Landmarks = {"percentiles": percentiles, "standard_scale": scale}
         else:
             landmarks = read_json(path)
             percentiles, scale = landmarks["percentiles"], landmarks["standard_scale"]
@@ -146,40 +166,43 @@ def read_landmarks(path: str | Path) -> dict[str, Any]:
 
 
 def _as_data(path: Path) -> dict[str, Any]:
-    """The dictionary that torch.save wrote, with stand-ins for all that is neither plain values nor tensors."""
+    """Read the dictionary that torch.save wrote, with stand-ins for all that is neither plain values nor tensors."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; a checkpoint was expected there")
     try:
-        named = get_unsafe_globals_in_checkpoint(str(path))
-        acting = sorted(name for name in named if _acts(name))
-        if not acting:
+        class_names = get_unsafe_globals_in_checkpoint(str(path))
+        executable = sorted(name for name in class_names if _is_executable(name))
+        if not executable:
             # A class each, as torch keeps them by name.
-            stand_ins = [(type("StandIn", (_StandIn,), {}), name) for name in named]
+            stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+                (type("StandIn", (_StandIn,), {}), name) for name in class_names
+            ]
             with safe_globals(stand_ins):
                 stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         raise InputError(
-            f"{path}: not a readable checkpoint ({said[0] if said else type(error).__name__}), one that torch.save "
+            f"{path}: not a readable checkpoint ({lines[0] if lines else type(error).__name__}), one that torch.save "
             "wrote expected; get it again"
         ) from error
-    if acting:
+    if executable:
         raise InputError(
-            f"{path}: reading it would call {', '.join(acting)}, which no weights need; nothing was run; do not use "
-            "the file unless you know who made it"
+            f"{path}: reading it would call {', '.join(executable)}, which no weights need; nothing was run; do not "
+            "use the file unless you know who made it"
         )
     if not isinstance(stored, dict):
         raise InputError(f"{path}: no dictionary found, a checkpoint of PyTorch Lightning expected")
     return stored
 
 
-def _acts(name: str) -> bool:
-    """Whether a name is of Python's own library, and not of a module that only holds values."""
+def _is_executable(name: str) -> bool:
+    """True for a name of Python's own library, unless its module only holds values."""
     module = name.split(".")[0]
     module = IMPORT_MAPPING.get(module, module)  # pickles may have the names of Python 2
     return module in sys.stdlib_module_names and module not in PLAIN_MODULES
 
 
 def _some(names: list[str]) -> str:
-    listed = ", ".join(f"{PREFIX}{name}" for name in names[:SHOWN])
-    return f"{listed} and {len(names) - SHOWN} more" if len(names) > SHOWN else listed
+    """The first names in words, and how many more there are."""
+    listed = ", ".join(f"{PREFIX}{name}" for name in names[:NAMED_PROBLEMS])
+    return f"{listed} and {len(names) - NAMED_PROBLEMS} more" if len(names) > NAMED_PROBLEMS else listed

@@ -55,7 +55,7 @@ def slice_code(slice_location: Tensor, size: int) -> Tensor:
 
     Args:
         slice_location: (n,), percent of the grid's height.
-        size: of the code, even.
+        size: Size of the code, even.
 
     Returns:
         (n, size) float64: sines at even, cosines at odd places.
@@ -69,7 +69,7 @@ def encoder(widths: Sequence[int]) -> ResNet:
     """Build torchvision's ResNet-18 for one channel: first kernel 3 instead of 7, no classifier, any layer widths.
 
     Args:
-        widths: channels of the four layers; the last is the size of the latent vector.
+        widths: Channels of the four layers; the last is the size of the latent vector.
     """
     network = ResNet(BasicBlock, [2, 2, 2, 2])
     network.inplanes = widths[0]
@@ -109,8 +109,8 @@ class PatchNetwork(nn.Module):
     """Maps patches and the location of their slice to a Gaussian over the location in the slice.
 
     Args:
-        patch_encoder: from patches (n, 1, p, p) to latent vectors (n, size).
-        widths: channels of the encoder's layers; the last is the size of the latent vector.
+        patch_encoder: From patches (n, 1, p, p) to latent vectors (n, size).
+        widths: Channels of the encoder's layers; the last is the size of the latent vector.
     """
 
     def __init__(self, patch_encoder: nn.Module, widths: Sequence[int]) -> None:
@@ -159,7 +159,7 @@ class LocationNetwork(PatchNetwork):
     """The paper's network.
 
     Args:
-        widths: channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
+        widths: Channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
     """
 
     encoder: ResNet

@@ -37,8 +37,8 @@ def change_patches(
 
     Args:
         patches: (n, 1, p + 2 m, p + 2 m) float32, m from `margin`; exactly 0 outside the brain.
-        generator: on the device of the patches.
-        changes: some of CHANGES.
+        generator: Random numbers, on the device of the patches.
+        changes: Some of CHANGES.
         patch: p, voxels.
 
     Returns:
@@ -62,8 +62,8 @@ def change_pose(
     Args:
         patches: (n, 1, q, q).
         brain: (n, 1, q, q) boolean.
-        generator: on the device of the patches.
-        reach: voxels that are cut off at each edge afterwards.
+        generator: Random numbers, on the device of the patches.
+        reach: Voxels that are cut off at each edge afterwards.
 
     Returns:
         Patches and brain, (n, 1, q - 2 reach, q - 2 reach).
@@ -110,7 +110,7 @@ def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) 
     Args:
         patches: (n, 1, p, p).
         brain: (n, 1, p, p) boolean.
-        generator: on the device of the patches.
+        generator: Random numbers, on the device of the patches.
 
     Returns:
         (n, 1, p, p), at least DARKEST in the brain and 0 outside.

@@ -22,10 +22,10 @@ def cut(padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, patch: int) -> T
 
     Args:
         padded: (slices, x + p, y + p), from `pad_slices`.
-        index: slice of each patch, (n,) integers.
+        index: Slice of each patch, (n,) integers.
         x: (n,) integers.
         y: (n,) integers.
-        patch: width p of a patch, voxels.
+        patch: Width p of a patch, voxels.
 
     Returns:
         The patches, (n, 1, p, p).

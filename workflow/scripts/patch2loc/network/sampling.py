@@ -21,19 +21,19 @@ class PatchPool:
     192 x 192 x 100.  While they are read, one scan is held besides.
 
     Args:
-        scans: standardized volumes and masks, (x, y, z).
-        patch: width p of a patch, voxels.
-        device: that holds the slices and draws patches.
-        change: applied to drawn patches, from (n, 1, p + 2 m, p + 2 m) and a generator to (n, 1, p, p); None leaves
+        scans: Standardized volumes and masks, (x, y, z).
+        patch: Width p of a patch, voxels.
+        device: Device that holds the slices and draws patches.
+        change: Applied to drawn patches, from (n, 1, p + 2 m, p + 2 m) and a generator to (n, 1, p, p); None leaves
             them as they are.
         margin: m, voxels that are cut at each edge besides the patch, for the change.
 
     Attributes:
         volumes: (subjects, slices, x, y) float16, 2 bytes a voxel.
-        places: the accepted voxels, slice after slice, as int32 indices into their slice, 4 bytes each.
+        places: The accepted voxels, slice after slice, as int32 indices into their slice, 4 bytes each.
 
     Raises:
-        InputError: there are no scans, or no patch is accepted anywhere.
+        InputError: There are no scans, or no patch is accepted anywhere.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class PatchPool:
         """Draw accepted patches uniformly, with replacement: what rejection of the others would give.
 
         Args:
-            generator: from `generator`.
-            n: patches to draw.
+            generator: From `generator`.
+            n: Patches to draw.
             slices: (k,) indices into all subjects' slices, to draw from; None for all.
 
         Returns:

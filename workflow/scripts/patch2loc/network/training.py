@@ -24,20 +24,20 @@ SPREAD = torch.tensor([20.0, 20.0])
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training depends on, besides the scans.
+    """Settings of a training: all that it depends on besides the scans.
 
     Attributes:
-        widths: channels of the encoder's layers.
-        patch: width of a patch, voxels.
-        patches: budget, patches seen in all.
-        batch: patches a step.
-        learning_rate: of Adam; with one_cycle the highest.
-        schedule: of the learning rate.
-        validation_patches: fixed patches of the validation subjects.
-        validations: how often the network is validated.
-        seed: of weights and patches.
-        precision: of the encoder.
-        spacing: mm of a voxel, for the history.
+        widths: Channels of the encoder's layers.
+        patch: Width of a patch, voxels.
+        patches: Budget, patches seen in all.
+        batch: Patches a step.
+        learning_rate: Learning rate of Adam; with one_cycle the highest.
+        schedule: Schedule of the learning rate.
+        validation_patches: Fixed patches of the validation subjects.
+        validations: How often the network is validated.
+        seed: Seed of weights and patches.
+        precision: Precision of the encoder.
+        spacing: Voxel size, mm, for the history.
     """
 
     widths: Sequence[int]
@@ -62,9 +62,9 @@ def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
     """Beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates.
 
     Args:
-        mean: predicted locations, (n, 2).
-        log_variance: logarithm of their variance, (n, 2).
-        target: true locations, (n, 2).
+        mean: Predicted locations, (n, 2).
+        log_variance: Logarithm of their variance, (n, 2).
+        target: True locations, (n, 2).
     """
     variance = log_variance.exp()
     nll = 0.5 * ((target - mean).square() / variance + log_variance)
@@ -91,12 +91,12 @@ def train(
     the same numbers, which parts of a batch would not give, as batch normalization takes all patches together.
 
     Args:
-        training: patches to learn from.
-        validation: patches to validate on.
-        settings: what the training depends on besides.
-        checkpoint: file to write to and to resume from, see `train_in_steps`.
-        progress: takes lines of text.
-        build: makes the network that is trained, from the settings.
+        training: Patches to learn from.
+        validation: Patches to validate on.
+        settings: What the training depends on besides.
+        checkpoint: File to write to and to resume from, see `train_in_steps`.
+        progress: Takes lines of text.
+        build: Makes the network that is trained, from the settings.
 
     Returns:
         The network of lowest validation loss, in evaluation mode, predicting percent of the grid; and its history, rows
@@ -104,7 +104,7 @@ def train(
         validation_log_variance (log percent squared), learning_rate, patches_per_second.
 
     Raises:
-        FloatingPointError: the validation loss was never finite.
+        FloatingPointError: The validation loss was never finite.
     """
     for spill in (False, True):
         try:

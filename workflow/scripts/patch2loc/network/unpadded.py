@@ -30,9 +30,9 @@ class Layer:
     """A convolution, normalized and rectified, and the pool after it, if any.
 
     Attributes:
-        kernel: width of the convolution, voxels.
-        pooled: a 2 x 2 pool follows.
-        size: voxels of the resulting map along one axis, after the pool.
+        kernel: Width of the convolution, voxels.
+        pooled: A 2 x 2 pool follows.
+        size: Voxels of the resulting map along one axis, after the pool.
     """
 
     kernel: int
@@ -47,10 +47,10 @@ def layout(patch: int) -> list[Layer]:
     Then a 3 x 3 convolution where the map has 4 voxels, and one of 2 x 2 over all that is left.
 
     Args:
-        patch: width of a patch, voxels.
+        patch: Width of a patch, voxels.
 
     Raises:
-        InputError: the patch is not even, or below 8 voxels.
+        InputError: The patch is not even, or below 8 voxels.
     """
     if patch < SMALLEST or patch % 2:
         raise InputError(
@@ -80,8 +80,8 @@ def encoder(patch: int, widths: Sequence[int]) -> nn.Sequential:
     """Build the encoder, from patches (n, 1, p, p) to latent vectors (n, size).
 
     Args:
-        patch: width p of a patch, voxels.
-        widths: channels, see `layer_widths`; the last is the size of the latent vector.
+        patch: Width p of a patch, voxels.
+        widths: Channels, see `layer_widths`; the last is the size of the latent vector.
     """
     parts: list[nn.Module] = []
     before = 1
@@ -99,8 +99,8 @@ class UnpaddedNetwork(PatchNetwork):
     """Valid convolutions, with the slice's code and the heads of the paper's network.
 
     Args:
-        patch: width of a patch, voxels.
-        widths: channels of the last four convolutions; the last is the size of the latent vector.
+        patch: Width of a patch, voxels.
+        widths: Channels of the last four convolutions; the last is the size of the latent vector.
     """
 
     encoder: nn.Sequential
@@ -139,10 +139,10 @@ class ReadyUnpadded(ReadyNetwork):
     places along one axis.
 
     Args:
-        network: in evaluation mode.
-        device: that the network computes on.
-        precision: of the encoder.
-        memory_mb: bounds the activations, see `ReadyNetwork`.
+        network: Network in evaluation mode.
+        device: Device that the network computes on.
+        precision: Precision of the encoder.
+        memory_mb: Bound on the activations, MB, see `ReadyNetwork`.
     """
 
     def __init__(

@@ -76,10 +76,10 @@ def fit_calibration(heatmaps: Sequence[np.ndarray], spacing: float) -> Calibrati
 
     Args:
         heatmaps: (x, y, z) scores, NaN outside the mask, one per scan.
-        spacing: mm.
+        spacing: Voxel size, mm.
 
     Raises:
-        ValueError: there are no heatmaps, or no scores in them.
+        ValueError: There are no heatmaps, or no scores in them.
     """
     scored = np.any([~np.isnan(heatmap) for heatmap in heatmaps], axis=0)
     if not scored.any():
@@ -122,7 +122,7 @@ def held_out_calibrations(heatmaps: Mapping[str, np.ndarray], spacing: float) ->
 
     Args:
         heatmaps: {scan: heatmap}, see `fit_calibration`.
-        spacing: mm.
+        spacing: Voxel size, mm.
     """
     people = list(dict.fromkeys(map(participant, heatmaps)))
     if len(people) < 2:

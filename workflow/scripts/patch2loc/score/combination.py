@@ -65,13 +65,13 @@ def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
 
     Args:
         heatmaps: (x, y, z) scores, NaN outside the same mask.
-        by: a name of RULES.
+        by: Name of a rule, of RULES.
 
     Returns:
         (x, y, z) float32, NaN outside the mask.
 
     Raises:
-        ValueError: shapes or masks differ.
+        ValueError: Shapes or masks differ.
     """
     mask = ~np.isnan(heatmaps[0])
     if not all(np.array_equal(mask, ~np.isnan(heatmap)) for heatmap in heatmaps):
@@ -92,14 +92,14 @@ def parts_of(
     """The heatmaps of the evaluated methods that a combination is made of.
 
     Args:
-        rows: names of evaluated methods.
-        folders: of heatmaps, as `scoring.score_scans` writes them, one for each row.
-        calibrations: folders, one for each calibrated row, in turn; none where the scans are those that calibrations
+        rows: Names of evaluated methods.
+        folders: Folders of heatmaps, as `scoring.score_scans` writes them, one for each row.
+        calibrations: Folders, one for each calibrated row, in turn; none where the scans are those that calibrations
             are made of, each of which is then calibrated by the others.
-        spacing: mm.
+        spacing: Voxel size, mm.
 
     Raises:
-        ValueError: there are too few or too many folders.
+        ValueError: There are too few or too many folders.
     """
     calibrated_rows = list(filter(is_calibrated, rows))
     calibration_of = dict(zip(calibrated_rows, map(Path, calibrations), strict=True)) if calibrations else {}
@@ -123,13 +123,13 @@ def combine_folders(
     precision are those of the parts, each once.
 
     Args:
-        parts: heatmaps of the same scans.
-        scored_folders: the folder that `scoring.score_scans` wrote, of each part.
-        by: a name of RULES.
-        folder: to write to; an older one is replaced.
+        parts: Heatmaps of the same scans.
+        scored_folders: The folder that `scoring.score_scans` wrote, of each part.
+        by: Name of a rule, of RULES.
+        folder: Folder to write to; an older one is replaced.
 
     Raises:
-        InputError: parts do not have the same scans or voxels; the message names the heatmap.
+        InputError: Parts do not have the same scans or voxels; the message names the heatmap.
     """
     times = {scored_folder: read_times(scored_folder) for scored_folder in scored_folders}
     first_folder = scored_folders[0]

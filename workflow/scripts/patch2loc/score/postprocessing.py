@@ -22,11 +22,11 @@ def median_filtered(
     The edge of the grid is reflected.
 
     Args:
-        score: computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
+        score: Computes the map at the voxels of a mask (here the brain widened by what the filter reaches).
         mask: (x, y, z) boolean.
-        size: width of the filter's cube, voxels.
-        device: that the medians are computed on.
-        chunk: voxels at once, of size^3 values.
+        size: Width of the filter's cube, voxels.
+        device: Device that the medians are computed on.
+        chunk: Voxels at once, of size^3 values.
 
     Returns:
         (x, y, z) float32, NaN outside the mask.
@@ -80,9 +80,9 @@ def as_published(
     Args:
         score: (x, y, z), defined inside the mask at least.
         mask: (x, y, z) boolean.
-        spacing: of the grid, mm; a grid finer than 2 mm is averaged to 2 mm first, which the widths refer to.
-        erosion: voxels that the mask loses in each slice; the score is 0 there and outside.
-        median: width of the cubic filter, voxels; the edge of the grid is reflected.
+        spacing: Voxel size of the grid, mm; a finer grid than 2 mm is averaged to 2 mm first: the widths refer to that.
+        erosion: Voxels that the mask loses in each slice; the score is 0 there and outside.
+        median: Width of the cubic filter, voxels; the edge of the grid is reflected.
 
     Returns:
         (x, y, z) float32 on the grid, NaN outside the mask.

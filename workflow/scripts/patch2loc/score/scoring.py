@@ -37,15 +37,15 @@ class HeatmapOf(Protocol):
 
         Args:
             volume: (x, y, z) float32, as preprocessed.
-            mask: brain, (x, y, z) boolean.
-            name: of the scan, for messages.
+            mask: Brain, (x, y, z) boolean.
+            name: Name of the scan, for messages.
             lesion: (x, y, z) boolean, for a method that needs it (`method_interface.needs_lesion`).
 
         Returns:
             (x, y, z) float32, NaN outside the mask, after the median filter.
 
         Raises:
-            InputError: the scan is not on the model's grid.
+            InputError: The scan is not on the model's grid.
         """
 
 
@@ -79,11 +79,11 @@ def heatmap_of(
     """Make a model ready to score preprocessed scans.
 
     Args:
-        model: from `load_model`.
-        device: that the method computes on.
-        stride: voxels from one computed score to the next along x and y; the rest is interpolated.
-        median_filter: width of the median filter, voxels.
-        precision: of the method's network.
+        model: From `load_model`.
+        device: Device that the method computes on.
+        stride: Voxels from one computed score to the next along x and y; the rest is interpolated.
+        median_filter: Width of the median filter, voxels.
+        precision: Precision of the method's network.
     """
     heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
 
@@ -161,15 +161,15 @@ def score_scans(
     of a scan where the method needs it.
 
     Args:
-        model_path: file of the model.
-        scans: preprocessed scans.
-        folder: to write to; an older one is replaced.
-        device: that the method computes on.
-        stride: see `heatmap_of`.
-        median_filter: width of the median filter, voxels.
-        code: hash of the code behind the scores.
-        precision: of the method's network.
-        threads: that read scans.
+        model_path: File of the model.
+        scans: Preprocessed scans.
+        folder: Folder to write to; an older one is replaced.
+        device: Device that the method computes on.
+        stride: See `heatmap_of`.
+        median_filter: Width of the median filter, voxels.
+        code: Hash of the code behind the scores.
+        precision: Precision of the method's network.
+        threads: Threads that read scans.
     """
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")

@@ -9,6 +9,7 @@ import numpy as np
 
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.data import volumes
+from patch2loc.data.results import Results
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.score.calibration import calibrated_validation, read_calibration, read_heatmaps
@@ -18,8 +19,8 @@ class Heatmaps(NamedTuple):
     """Heatmaps of one evaluated method for the scans of a dataset.
 
     Attributes:
-        folder: holds {subject}.nii.gz.
-        calibration: folder of the calibration that is applied to them, if any.
+        folder: Folder with {subject}.nii.gz.
+        calibration: Folder of the calibration that is applied to them, if any.
     """
 
     folder: Path
@@ -33,7 +34,7 @@ class Heatmaps(NamedTuple):
         """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
 
         Raises:
-            InputError: there is no such file, or it is no image.
+            InputError: There is no such file, or it is no image.
         """
         return self.calibrated(volumes.read(self.path(subject))[0])
 
@@ -49,8 +50,8 @@ class HeldOutHeatmaps:
     All of them are in memory once one is read.
 
     Attributes:
-        folder: holds {subject}.nii.gz.
-        spacing: mm.
+        folder: Folder with {subject}.nii.gz.
+        spacing: Voxel size, mm.
     """
 
     folder: Path
@@ -64,7 +65,7 @@ class HeldOutHeatmaps:
         """Read the heatmap of a scan, (x, y, z) score, NaN outside the mask.
 
         Raises:
-            InputError: there is no such file, or it is no image.
+            InputError: There is no such file, or it is no image.
         """
         if subject not in self._calibrated:
             raise InputError(f"{self.path(subject)}: no such file; a NIfTI image was expected there")
@@ -77,9 +78,8 @@ class HeldOutHeatmaps:
 
 def heatmaps_of(results: str | Path, method: str, dataset: str, modality: Modality, *, fold: int) -> Heatmaps:
     """Find the heatmaps of an evaluated method in the results folder of a run."""
-    scored_method = base_method(method)
-    calibration = Path(results, "calibration", scored_method, modality, f"fold{fold}")
+    paths, scored_method = Results(str(results)), base_method(method)
     return Heatmaps(
-        Path(results, "heatmaps", scored_method, dataset, f"fold{fold}", subfolder(method)),
-        calibration if is_calibrated(method) else None,
+        Path(paths.heatmaps(scored_method, dataset, fold), subfolder(method)),
+        Path(paths.calibration(scored_method, modality, fold)) if is_calibrated(method) else None,
     )

@@ -1,51 +1,75 @@
 """Simulated cohort: raw T1 and T2 head scans with known lesions, from nilearn's ICBM152 maps, no download.
 
-Nothing here is a measurement of a person; everything made from it is to be labeled "simulated".
+Nothing here was measured in a person; everything made from it has to be labeled "simulated".
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from zlib import crc32
 
 import numpy as np
 
 from patch2loc import files
-from patch2loc.acquire.phantom import anatomy, contrast, lesions, scanner
+from patch2loc.acquire.phantom import anatomy, contrast, lesions, scanner, template
 from patch2loc.acquire.phantom.contrast import MODALITIES
 from patch2loc.acquire.phantom.lesions import COHORTS
-from patch2loc.acquire.phantom.scanner import Scan
+from patch2loc.acquire.phantom.scanner import SimulatedScan
 from patch2loc.data import volumes
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 
-__all__ = ["COHORTS", "MODALITIES", "Scan", "simulate_subject", "subject_files", "write_subject"]
+__all__ = [
+    "COHORTS",
+    "MODALITIES",
+    "Settings",
+    "SimulatedScan",
+    "simulate_subject",
+    "subject_files",
+    "write_subject",
+]
 
-# Random streams were first drawn by another spelling of a cohort: kept, so that its subjects stay the same.
+# Random streams were first drawn by another spelling of a cohort, which is kept, so that its subjects stay the same.
 STREAMS = {"tumor": "tumour"}
-_SETTINGS = {"anatomy_spacing", "voxel_size", "noise"}
 
 
-def simulate_subject(cohort: str, index: int, seed: int, settings: dict[str, Any]) -> dict[str, Scan]:
-    """Simulate one subject: {"T1": Scan, "T2": Scan}, each with its own pose, grid and truth.
+class Settings(TypedDict):
+    """Settings of a simulated cohort."""
 
-    cohort: one of COHORTS.  index: number of the subject in it.  The subject depends on (seed, cohort, index)
-    and the settings alone.  settings: anatomy_spacing (mm: grid on which the head is built; 1 to 4),
-    voxel_size (mm: two in the plane, slice thickness), noise (standard deviation over white matter).
-    Raises InputError for an unknown cohort or impossible settings.
+    anatomy_spacing: float  # mm, 1 to 4: grid on which the head is built
+    voxel_size: Sequence[float]  # mm: two edges in the plane, and the slice thickness
+    noise: float  # standard deviation over white matter
+
+
+def simulate_subject(cohort: str, index: int, seed: int, settings: Settings) -> dict[Modality, SimulatedScan]:
+    """Simulate one subject, which depends on (seed, cohort, index) and the settings alone.
+
+    Args:
+        cohort: One of COHORTS.
+        index: Number of the subject in it.
+        seed: Seed of the cohort.
+        settings: All of the keys of `Settings`.
+
+    Returns:
+        {"T1": scan, "T2": scan}, each with its own pose, grid and truth.
+
+    Raises:
+        InputError: The cohort is unknown, or the settings are impossible.
     """
     _check(cohort, settings)
     spacing = float(settings["anatomy_spacing"])
     sources = np.random.default_rng([seed, crc32(STREAMS.get(cohort, cohort).encode()), index]).spawn(4)
     body, disease, *scans = sources
-    template = anatomy.load_template(spacing)
-    points = anatomy.deform(body, template)
+    icbm152 = template.load_template(spacing)
+    points = anatomy.deform(body, icbm152)
     mass = None
     if cohort == "tumor":
-        mass = lesions.draw_mass(disease, template, points)
-        points = lesions.displace(mass, points, anatomy.sample_depth(template, points))
-    head = anatomy.build_anatomy(body, template, points, spacing)
+        mass = lesions.draw_mass(disease, icbm152, points)
+        points = lesions.displace(mass, points, template.sample_depth(icbm152, points))
+    head = anatomy.build_anatomy(body, icbm152, points, spacing)
     tissues = contrast.draw_contrast(body)
     images = contrast.render(body, head, tissues)
-    lesion = lesions.grow(disease, cohort, head, tissues, mass)
+    lesion = lesions.grow(disease, cohort, head, contrast=tissues, mass=mass)
     for membership, values in lesion.compartments:
         contrast.paint(images, membership, values)
     contrast.add_texture(body, head, images)
@@ -54,11 +78,11 @@ def simulate_subject(cohort: str, index: int, seed: int, settings: dict[str, Any
             rng,
             modality,
             image,
-            lesion.membership,
-            head.brain,
-            head.axes,
-            tuple(settings["voxel_size"]),
-            float(settings["noise"]),
+            lesion=lesion.membership,
+            brain=head.brain,
+            axes=head.axes,
+            voxel_size=tuple(settings["voxel_size"]),
+            noise=float(settings["noise"]),
         )
         for modality, image, rng in zip(MODALITIES, images, scans, strict=True)
     }
@@ -70,10 +94,11 @@ def subject_files() -> list[str]:
     return [*names, "simulated.json"]
 
 
-def write_subject(folder: Path, cohort: str, index: int, seed: int, settings: dict[str, Any]) -> None:
-    """Simulate one subject into `folder`: {modality}.nii.gz, {modality}_lesion.nii.gz and _brain.nii.gz.
+def write_subject(folder: Path, cohort: str, index: int, *, seed: int, settings: Settings) -> None:
+    """Simulate one subject into a folder: {modality}.nii.gz, {modality}_lesion.nii.gz and _brain.nii.gz.
 
-    simulated.json, written last, tells cohort, index, seed and settings.
+    simulated.json, written last, tells cohort, index, seed and settings. Arguments and errors are those of
+    `simulate_subject`.
     """
     folder = Path(folder)
     for modality, scan in simulate_subject(cohort, index, seed, settings).items():
@@ -83,8 +108,8 @@ def write_subject(folder: Path, cohort: str, index: int, seed: int, settings: di
     files.write_json(folder / "simulated.json", record(cohort, index, seed, settings))
 
 
-def record(cohort: str, index: int, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """What determines a simulated subject, as simulated.json holds it."""
+def record(cohort: str, index: int, seed: int, settings: Settings) -> dict[str, Any]:
+    """All that determines a simulated subject, as simulated.json holds it."""
     return {
         "simulated": True,
         "cohort": cohort,
@@ -96,12 +121,13 @@ def record(cohort: str, index: int, seed: int, settings: dict[str, Any]) -> dict
     }
 
 
-def _check(cohort: str, settings: dict[str, Any]) -> None:
+def _check(cohort: str, settings: Settings) -> None:
     if cohort not in COHORTS:
         raise InputError(f"simulated cohort {cohort!r} found, one of {', '.join(COHORTS)} expected")
-    if set(settings) != _SETTINGS:
+    expected = set(Settings.__annotations__)
+    if set(settings) != expected:
         raise InputError(
-            f"settings {sorted(settings)} of the simulated cohort found, {sorted(_SETTINGS)} expected"
+            f"settings {sorted(settings)} of the simulated cohort found, {sorted(expected)} expected"
         )
     sizes = list(settings["voxel_size"])
     if (

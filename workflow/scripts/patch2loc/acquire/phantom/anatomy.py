@@ -1,32 +1,23 @@
 """Simulated anatomy: the ICBM152 template, deformed anew for every subject, inside a schematic head.
 
-Coordinates are millimeters, RAS, with the origin near the anterior commissure.  *Head space* is the
-subject's, *template space* the atlas's; a deformation gives, for every point of head space, the template
-point found there.
+Coordinates are millimeters, RAS, with the origin near the anterior commissure. *Head space* is the
+subject's, *template space* the atlas's; a deformation gives the template point for every point of head space.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from patch2loc.acquire.phantom.fields import Axes, smooth_field, upsample
-from patch2loc.errors import InputError
+from patch2loc.acquire.phantom.template import STATIC, Template, sample_depth
+from patch2loc.data.volumes import isotropic_voxel_ml
 
 # The box of head space that is simulated, mm.
 EXTENT = ((-96.0, 96.0), (-128.0, 104.0), (-112.0, 104.0))
 COARSE = 4.0  # mm: spacing of the deformation and of the distances that shape the head
-STATIC = 3.0  # mm: spacing of what is derived from the template once
 MEAN_SIZE = 0.915  # linear; the ICBM152 brain, 1.9 l, is larger than most brains
-
-# Part of the template's 197 x 233 x 189 voxels that holds the brain, and mm of its first voxel.
-_CROP = (slice(20, 178), slice(20, 214), slice(0, 162))
-_CROP_ORIGIN = np.array([20 - 98.0, 20 - 134.0, -72.0])
 
 # Gray nuclei that hold iron and are darker than cortex in T2: center (mirrored), extent (mm), strength.
 _NUCLEI = (
@@ -40,29 +31,23 @@ _NUCLEI = (
 
 
 @dataclass(frozen=True)
-class Template:
-    """The template: maps of gray, white, T1 over white matter, brain; and coarse maps derived from them."""
-
-    maps: tuple[np.ndarray, ...]  # integers
-    scales: np.ndarray  # what stands for 1 in each map
-    origin: np.ndarray
-    depth: np.ndarray  # mm below the brain's surface, negative outside
-    ventricles: np.ndarray  # the lateral ventricles, 0 to 1, blurred
-    ventricle_pull: np.ndarray  # (3, x, y, z), direction towards the ventricles, largest length 1
-    sulci: np.ndarray  # where all brains fold, mean 0, variance 1
-    regions: np.ndarray  # (2, x, y, z), how T1 and T2 tissue differs between regions in all brains, likewise
-    static_origin: np.ndarray
-
-
-@dataclass(frozen=True)
 class Anatomy:
-    """A subject's head on a regular grid of head space; arrays are float32 on the grid.
+    """A subject's head on a regular grid of head space; arrays are (x, y, z) float32 on the grid.
 
-    The fractions gray, white and csf add up to brain.  depth: mm below the brain's surface.  detail: T1 of
-    the template over that of white matter.  iron: how far gray nuclei darken T2.  regions: (2, x, y, z), regional
-    difference of tissue in T1 and T2, variance 1.  ventricles: true inside the
-    lateral ventricles.  template: the template's coordinate along an axis, on demand.  head: signed distance
-    (mm, negative inside) of another part of the head, on demand.
+    Attributes:
+        axes: Coordinates of the grid, mm.
+        spacing: Of the grid, mm.
+        gray: Fraction of gray matter; gray, white and csf add up to brain.
+        white: Fraction of white matter.
+        csf: Fraction of cerebrospinal fluid.
+        brain: Fraction of brain.
+        depth: Depth below the brain's surface, mm.
+        detail: T1 of the template over that of white matter.
+        iron: How far gray nuclei darken T2.
+        regions: Regional difference of tissue in T1 and T2, (2, x, y, z), variance 1.
+        ventricles: True inside the lateral ventricles.
+        template: Gives the template's coordinate along an axis.
+        head: Gives the signed distance (mm, negative inside) of another part of the head.
     """
 
     axes: Axes
@@ -81,13 +66,14 @@ class Anatomy:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a grid voxel in milliliters."""
-        return self.spacing**3 / 1000
+        """Volume of a voxel of the grid, ml."""
+        return isotropic_voxel_ml(self.spacing)
 
 
 def grid_axes(spacing: float) -> Axes:
     """Coordinates along x, y, z (mm) of the grid of head space."""
-    return tuple(np.arange(low, high + spacing / 2, spacing) for low, high in EXTENT)
+    x, y, z = (np.arange(low, high + spacing / 2, spacing) for low, high in EXTENT)
+    return x, y, z
 
 
 def coarse_points() -> np.ndarray:
@@ -95,71 +81,14 @@ def coarse_points() -> np.ndarray:
     return np.stack(np.meshgrid(*grid_axes(COARSE), indexing="ij")).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def load_template(spacing: float) -> Template:
-    """The ICBM152 2009a symmetric maps that nilearn ships, smoothed to be sampled at `spacing` mm.
-
-    Raises InputError when nilearn, or the maps in it, are missing.
-    """
-    spec = find_spec("nilearn")
-    if spec is None:
-        raise InputError("nilearn is not installed; the simulated cohort is made from its ICBM152 maps")
-    folder = Path(spec.origin).parent / "datasets" / "data"
-    maps = []
-    for name in ("gm", "wm", "t1"):
-        path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
-        if not path.exists():
-            raise InputError(
-                f"{path}: not found; nilearn's ICBM152 maps were expected, install nilearn again"
-            )
-        maps.append(np.asarray(nib.load(path).dataobj)[_CROP])
-    gray, white, t1 = maps
-    white_t1 = np.median(t1[white > 240])
-    maps = [gray, white, t1, (t1 > 0).astype(np.uint8)]
-    scales = np.array([255, 255, white_t1, 1], np.float32)
-    origin = _CROP_ORIGIN
-    if spacing >= 1.5:
-        # The sum over 2 x 2 x 2 mm at every mm, so that a coarse grid is not aliased; integers are quicker.
-        maps = [volume.astype(np.uint16) for volume in maps]
-        maps = [volume[:-1] + volume[1:] for volume in maps]
-        maps = [volume[:, :-1] + volume[:, 1:] for volume in maps]
-        maps = [volume[:, :, :-1] + volume[:, :, 1:] for volume in maps]
-        scales, origin = scales * 8, origin + 0.5
-
-    step, margin = int(STATIC), 9
-    brain = np.pad(t1[::step, ::step, ::step] > 0, margin)
-    depth = STATIC * (ndimage.distance_transform_edt(brain) - ndimage.distance_transform_edt(~brain))
-    depth = ndimage.gaussian_filter(depth, 1.0).astype(np.float32)
-    tissue = np.pad(gray[::step, ::step, ::step] / 255 + white[::step, ::step, ::step] / 255, margin)
-    static_origin = _CROP_ORIGIN - margin * STATIC
-    x, y, z = np.meshgrid(
-        *(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True)),
-        indexing="ij",
-        sparse=True,
-    )
-    # Left and right: the midline holds the third ventricle and cisterns, which are as deep.
-    lateral = (np.abs(x) > 3) & (np.abs(x) < 38) & (y < 34) & (y > -60) & (z > -4) & (z < 32)
-    labels, count = ndimage.label((tissue < 0.5) & (depth > 20) & lateral)
-    largest = 1 + np.argsort(np.bincount(labels.ravel(), minlength=count + 1)[1:])[-2:]
-    ventricles = ndimage.gaussian_filter(np.isin(labels, largest).astype(np.float32), 1.0)
-    pull = np.stack(np.gradient(ndimage.gaussian_filter(ventricles, 2.3))).astype(np.float32)
-    pull /= np.sqrt((pull**2).sum(0)).max()
-    # Real cortex folds much alike in all brains, and the same tissue relaxes differently in different regions.  The
-    # template, an average, has lost both; these fixed fields stand for them.
-    rng = np.random.default_rng(152)
-    axes = tuple(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True))
-    sulci = smooth_field(rng, axes, 9.0)
-    regions = np.stack(
-        [0.8 * smooth_field(rng, axes, 12.0) + 0.6 * smooth_field(rng, axes, 24.0) for _ in range(2)]
-    )
-    return Template(tuple(maps), scales, origin, depth, ventricles, pull, sulci, regions, static_origin)
-
-
 def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
-    """Draw a deformation: template coordinates (3, x, y, z) in mm at the coarse grid of head space.
+    """Draw a deformation.
 
     Size and shape within 8 %, shear, a coarse field of a few mm, a finer one of about 1 mm for the folds, and
     the ventricles narrowed or widened by up to 4 mm.
+
+    Returns:
+        Template coordinates, mm, at the coarse grid of head space: (3, x, y, z).
     """
     axes = grid_axes(COARSE)
     scale = MEAN_SIZE * (1 + np.clip(rng.normal(0, 0.03), -0.06, 0.06)) * (1 + rng.uniform(-0.03, 0.03, 3))
@@ -168,7 +97,7 @@ def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
     for knots, amplitude in ((48.0, 2.5), (26.0, 1.2), (13.0, 0.6)):
         for axis in range(3):
             points[axis] += amplitude * smooth_field(rng, axes, knots)
-    # Positive: the template's ventricles are found further out, that is, they are wide.
+    # Positive: the template's ventricles reach further out, that is, they are wide.
     widening = np.clip(rng.normal(0.5, 1.8), -2.5, 4.5)
     index = (points - template.static_origin[:, None, None, None]) / STATIC
     for axis in range(3):
@@ -178,18 +107,16 @@ def deform(rng: np.random.Generator, template: Template) -> np.ndarray:
     return points
 
 
-def sample_depth(template: Template, points: np.ndarray) -> np.ndarray:
-    """Depth below the brain's surface (mm, negative outside) at template points (3, ...) mm."""
-    index = (points - template.static_origin.reshape(3, *[1] * (points.ndim - 1))) / STATIC
-    return ndimage.map_coordinates(template.depth, index, order=1, mode="nearest")
-
-
 def build_anatomy(
     rng: np.random.Generator, template: Template, points: np.ndarray, spacing: float
 ) -> Anatomy:
-    """Tissue fractions and the schematic head of one subject on the grid of `spacing` mm.
+    """Make the tissue and the schematic head of one subject.
 
-    points: template coordinates at the coarse grid, as `deform` gives them.
+    Args:
+        rng: Source of what differs between subjects.
+        template: From `load_template`.
+        points: Template coordinates at the coarse grid, as `deform` gives them.
+        spacing: Of the subject's grid, mm.
     """
     coarse, axes = grid_axes(COARSE), grid_axes(spacing)
     depth = upsample(sample_depth(template, points), coarse, axes)
@@ -241,6 +168,7 @@ def build_anatomy(
 
 
 def _iron(points: np.ndarray) -> np.ndarray:
+    """How far gray nuclei darken T2 at template points (3, x, y, z)."""
     mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
     total = np.zeros(points.shape[1:], np.float32)
     for center, extent, strength in _NUCLEI:
@@ -252,18 +180,19 @@ def _iron(points: np.ndarray) -> np.ndarray:
 def _head_parts(rng: np.random.Generator, points: np.ndarray, outside: np.ndarray) -> dict[str, np.ndarray]:
     """Signed distances (mm, negative inside) of the head's parts at the coarse grid.
 
-    outside: mm outside the brain.  Thicknesses vary over the head and from subject to subject.
+    outside: mm outside the brain. Thicknesses vary over the head and from subject to subject.
     """
     axes = grid_axes(COARSE)
     x, y, z = np.abs(points[0]), points[1], points[2]
 
     def varying(mean: float, sd: float, low: float, knots: float) -> np.ndarray:
-        here = mean + rng.normal(0, sd) + 0.6 * sd * smooth_field(rng, axes, knots)
-        return np.clip(here, low, None)
+        thickness = mean + rng.normal(0, sd) + 0.6 * sd * smooth_field(rng, axes, knots)
+        return np.clip(thickness, low, None)
 
-    def ellipsoid(center: tuple, radii: tuple) -> np.ndarray:
+    def ellipsoid(center: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
         scaled = [(c - m) / r for c, m, r in zip((x, y, z), center, radii, strict=True)]
-        return (np.sqrt(sum(s**2 for s in scaled)) - 1) * min(radii)
+        distance: np.ndarray = (np.sqrt(sum(s**2 for s in scaled)) - 1) * min(radii)
+        return distance
 
     # The skull is smoother than the brain: fluid fills what lies between.
     smooth = ndimage.gaussian_filter(outside, 2.0)

@@ -1,11 +1,16 @@
-"""Simulated contrast: what each tissue looks like in T1 and T2, relative to white matter."""
+"""Simulated contrast: brightness of each tissue in T1 and T2, relative to white matter."""
+
+from collections.abc import Mapping
+from typing import get_args
 
 import numpy as np
 
 from patch2loc.acquire.phantom.anatomy import Anatomy
 from patch2loc.acquire.phantom.fields import smooth_field
+from patch2loc.data.vocabulary import Modality
 
-MODALITIES = ("T1", "T2")
+Contrast = Mapping[str, np.ndarray]  # of a subject: tissue -> (T1, T2) over white matter
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 REGIONAL = 0.08  # standard deviation between regions of the same tissue, alike in all subjects
 
 # Mean intensity over white matter in (T1, T2), and its standard deviation between subjects.
@@ -23,7 +28,7 @@ TISSUES = {
     "air": ((0.0, 0.0), (0.0, 0.0)),
 }
 
-# The head from outside to inside: each part is painted over what was there before.
+# The head from outside to inside: each part is painted over those before it.
 _PARTS = (
     ("skin", "skin"),
     ("scalp_fat", "fat"),
@@ -42,21 +47,21 @@ _PARTS = (
 )
 
 
-def draw_contrast(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The subject's tissue intensities over white matter: name -> (T1, T2)."""
+def draw_contrast(rng: np.random.Generator) -> Contrast:
+    """Draw the subject's tissue intensities over white matter: name -> (T1, T2)."""
     return {name: rng.normal(mean, sd).astype(np.float32) for name, (mean, sd) in TISSUES.items()}
 
 
 def paint(images: np.ndarray, membership: np.ndarray, values: np.ndarray) -> None:
     """Blend `values` (T1, T2) into `images` (2, x, y, z) by `membership` (x, y, z; 0 to 1), in place."""
-    where = membership > 0
-    share = membership[where]
+    member = membership > 0
+    share = membership[member]
     for image, value in zip(images, values, strict=True):
-        image[where] += share * (value - image[where])
+        image[member] += share * (value - image[member])
 
 
-def render(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray]) -> np.ndarray:
-    """Images (2, x, y, z) float32 of the head without lesion: T1 and T2 over white matter."""
+def render(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> np.ndarray:
+    """Images of the head without lesion, (2, x, y, z) float32: T1 and T2 over white matter."""
     images = np.zeros((2, *anatomy.brain.shape), np.float32)
     for part, tissue in _PARTS:
         edge = np.clip(0.5 - anatomy.head(part) / anatomy.spacing, 0, 1)
@@ -89,11 +94,11 @@ def render(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.nd
 
 
 def add_texture(rng: np.random.Generator, anatomy: Anatomy, images: np.ndarray) -> None:
-    """Multiply `images` (2, x, y, z) by random fields of the subject's own, in place.
+    """Multiply `images` (2, x, y, z) by the subject's random fields, in place.
 
-    Variation of about 2 percent, fine and coarse, of which the modalities share a part.
+    They vary by about 2 percent, finely and coarsely; the modalities share a part of them.
     """
     shared = smooth_field(rng, anatomy.axes, 4.0) + 0.6 * smooth_field(rng, anatomy.axes, 22.0)
     for image in images:
-        own = smooth_field(rng, anatomy.axes, 4.0) + 0.8 * smooth_field(rng, anatomy.axes, 12.0)
-        image *= 1 + 0.010 * (shared + own)
+        separate = smooth_field(rng, anatomy.axes, 4.0) + 0.8 * smooth_field(rng, anatomy.axes, 12.0)
+        image *= 1 + 0.010 * (shared + separate)

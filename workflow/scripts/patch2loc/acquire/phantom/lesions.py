@@ -11,19 +11,24 @@ from scipy import ndimage
 from patch2loc.acquire.phantom.anatomy import (
     COARSE,
     Anatomy,
-    Template,
     coarse_points,
     grid_axes,
-    sample_depth,
 )
+from patch2loc.acquire.phantom.contrast import Contrast
 from patch2loc.acquire.phantom.fields import smooth_field
+from patch2loc.acquire.phantom.template import Template, sample_depth
 
 COHORTS = ("healthy", "tumor", "ms", "stroke", "wmh")
 
 
 @dataclass
 class Lesion:
-    """membership: (x, y, z) float32, 0 to 1.  compartments: membership and (T1, T2) over white matter."""
+    """A lesion on the anatomy's grid.
+
+    Attributes:
+        membership: (x, y, z) float32, 0 to 1.
+        compartments: Memberships, and their intensities (T1, T2) over white matter.
+    """
 
     membership: np.ndarray
     compartments: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -31,31 +36,42 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Mass:
-    """The core of a tumor: center in head space (mm) and radius (mm)."""
+    """The core of a tumor: its center in head space and its radius, mm."""
 
     center: np.ndarray
     radius: float
 
 
 def draw_mass(rng: np.random.Generator, template: Template, points: np.ndarray) -> Mass:
-    """Draw where a tumor grows: 16 to 34 mm below the surface of a cerebral hemisphere.
+    """Draw the core of a tumor: 16 to 34 mm below the surface of a cerebral hemisphere.
 
-    points: template coordinates (3, x, y, z) at the coarse grid.
+    Args:
+        rng: Source of place and size.
+        template: From `load_template`.
+        points: Template coordinates at the coarse grid, (3, x, y, z).
     """
     depth = sample_depth(template, points)
     lateral, height = np.abs(points[0]), points[2]
     allowed = (depth > 16) & (depth < 34) & (lateral > 16) & (height > -8) & (height < 48)
     candidates = np.argwhere(allowed)
-    chosen = candidates[rng.integers(len(candidates))]
-    center = np.array([axis[i] for axis, i in zip(grid_axes(COARSE), chosen, strict=True)])
+    index = candidates[rng.integers(len(candidates))]
+    center = np.array([axis[i] for axis, i in zip(grid_axes(COARSE), index, strict=True)])
     return Mass(center + rng.uniform(-COARSE / 2, COARSE / 2, 3), rng.uniform(13, 24))
 
 
 def displace(mass: Mass, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Mass effect: the template points (3, x, y, z) after tissue was pushed away from the tumor.
+    """Mass effect: push tissue away from the tumor.
 
-    What was within 0.55 of the tumor's radius now fills the tumor; tissue around it moves outwards, less
-    and less with distance (a third at 18 mm from the edge); the brain's surface stays (depth: mm below it).
+    Tissue within 0.55 of the tumor's radius fills the tumor; tissue around it moves outwards, less and less with
+    distance (a third at 18 mm from the edge); the brain's surface stays.
+
+    Args:
+        mass: The tumor.
+        points: Template coordinates at the coarse grid, (3, x, y, z).
+        depth: Depth of these points below the brain's surface, mm, (x, y, z).
+
+    Returns:
+        The template coordinates afterwards, (3, x, y, z).
     """
     offset = coarse_points() - mass.center.reshape(3, 1, 1, 1).astype(np.float32)
     distance = np.maximum(np.sqrt((offset**2).sum(0)), 1e-3)
@@ -70,20 +86,32 @@ def grow(
     rng: np.random.Generator,
     cohort: str,
     anatomy: Anatomy,
-    contrast: dict[str, np.ndarray],
+    *,
+    contrast: Contrast,
     mass: Mass | None,
 ) -> Lesion:
-    """The lesion of a subject of `cohort`; mass: of a tumor, else None."""
+    """Grow the lesion of a subject.
+
+    Args:
+        rng: Source of what differs between lesions.
+        cohort: One of COHORTS.
+        anatomy: The subject's head.
+        contrast: The subject's tissue intensities.
+        mass: The core of a tumor; None for other cohorts.
+    """
     if cohort == "healthy":
         return Lesion(np.zeros(anatomy.brain.shape, np.float32))
     if cohort == "tumor":
+        assert mass is not None  # drawn before the anatomy, which it displaces
         return _tumor(rng, anatomy, contrast, mass)
     return {"ms": _ms, "stroke": _stroke, "wmh": _wmh}[cohort](rng, anatomy, contrast)
 
 
-def _between(contrast: dict[str, np.ndarray], low: str, high: str, t1: float, t2: float) -> np.ndarray:
-    share = np.array([t1, t2], np.float32)
-    return contrast[low] + share * (contrast[high] - contrast[low])
+def _between(contrast: Contrast, low: str, high: str, shares: tuple[float, float]) -> np.ndarray:
+    """Intensities (T1, T2) between two tissues, a share of the way from `low` to `high`."""
+    share = np.array(shares, np.float32)
+    intensities: np.ndarray = contrast[low] + share * (contrast[high] - contrast[low])
+    return intensities
 
 
 def _edge(distance: np.ndarray, width: float) -> np.ndarray:
@@ -92,8 +120,10 @@ def _edge(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 def _distance(anatomy: Anatomy, center: np.ndarray) -> np.ndarray:
+    """Distance of the grid's voxels from a center, mm."""
     x, y, z = (np.square(a - c, dtype=np.float32) for a, c in zip(anatomy.axes, center, strict=True))
-    return np.sqrt(x[:, None, None] + y[None, :, None] + z[None, None, :])
+    distance: np.ndarray = np.sqrt(x[:, None, None] + y[None, :, None] + z[None, None, :])
+    return distance
 
 
 def _threshold(distance: np.ndarray, allowed: np.ndarray, ml: float, voxel_ml: float) -> float:
@@ -116,7 +146,7 @@ def _ventricle_distance(anatomy: Anatomy, reach: float) -> np.ndarray:
     return np.where(distance <= reach, distance, 1000)
 
 
-def _tumor(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray], mass: Mass) -> Lesion:
+def _tumor(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast, mass: Mass) -> Lesion:
     """Core with a necrotic center, and edema that reaches further along white matter than into gray."""
     lumps = smooth_field(rng, anatomy.axes, 20.0)
     grain = smooth_field(rng, anatomy.axes, 8.0)
@@ -130,9 +160,9 @@ def _tumor(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.nd
     return Lesion(
         np.maximum(core, edema),
         [
-            (edema, _between(contrast, "gray", "csf", 0.05, rng.uniform(0.45, 0.60))),
-            (core, _between(contrast, "gray", "csf", 0.15, rng.uniform(0.30, 0.42))),
-            (necrosis, _between(contrast, "gray", "csf", 0.60, rng.uniform(0.75, 0.9))),
+            (edema, _between(contrast, "gray", "csf", (0.05, rng.uniform(0.45, 0.60)))),
+            (core, _between(contrast, "gray", "csf", (0.15, rng.uniform(0.30, 0.42)))),
+            (necrosis, _between(contrast, "gray", "csf", (0.60, rng.uniform(0.75, 0.9)))),
         ],
     )
 
@@ -141,27 +171,28 @@ def _spots(
     rng: np.random.Generator,
     anatomy: Anatomy,
     weight: np.ndarray,
+    *,
     radii: np.ndarray,
     elongation: float,
 ) -> np.ndarray:
-    """Membership of separate ellipsoids of the given radii (mm), long in x, centered by `weight`."""
+    """Membership of separate ellipsoids of some radii (mm), long in x, with centers drawn by `weight`."""
     membership = np.zeros(weight.shape, np.float32)
     bumps = np.clip(0.2 * smooth_field(rng, anatomy.axes, 5.0), -0.25, 0.25)
     allowed = np.flatnonzero(weight > 0)
     chance = weight.ravel()[allowed].astype(np.float64)
-    chosen = rng.choice(
+    candidates = rng.choice(
         allowed, size=min(40 * len(radii), len(allowed)), replace=False, p=chance / chance.sum()
     )
     placed: list[tuple[np.ndarray, float]] = []
-    waiting = sorted(radii, reverse=True)
-    for voxel in np.transpose(np.unravel_index(chosen, weight.shape)):
-        if not waiting:
+    remaining = sorted(radii, reverse=True)
+    for voxel in np.transpose(np.unravel_index(candidates, weight.shape)):
+        if not remaining:
             break
-        radius, center = waiting[0], voxel * anatomy.spacing
+        radius, center = remaining[0], voxel * anatomy.spacing
         long = radius * elongation
         if any(np.linalg.norm(center - c) < long + r + 2 * anatomy.spacing for c, r in placed):
             continue
-        waiting.pop(0)
+        remaining.pop(0)
         placed.append((center, long))
         half = int(np.ceil(1.5 * long / anatomy.spacing)) + 1
         box = tuple(slice(max(v - half, 0), v + half + 1) for v in voxel)
@@ -179,18 +210,20 @@ def _spots(
     return membership
 
 
-def _ms(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray]) -> Lesion:
+def _ms(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesion:
     """6 to 25 plaques of 3 to 10 mm in white matter, most of them near the ventricles and across them."""
     near = _ventricle_distance(anatomy, 40)
     weight = np.where(anatomy.white > 0.75, 0.05 + np.exp(-np.abs(near - 4) / 5), 0)
     weight *= (anatomy.template(2) > -12) & (anatomy.depth > 6)
     radii = np.clip(rng.lognormal(np.log(3.0), 0.3, rng.integers(9, 26)), 1.8, 4.0)
     tissue = 1 - np.clip(anatomy.csf * 1.5, 0, 1)
-    membership = _spots(rng, anatomy, weight, radii, 1.25) * tissue * anatomy.brain
-    return Lesion(membership, [(membership, _between(contrast, "gray", "csf", -0.05, rng.uniform(0.4, 0.6)))])
+    membership = _spots(rng, anatomy, weight, radii=radii, elongation=1.25) * tissue * anatomy.brain
+    return Lesion(
+        membership, [(membership, _between(contrast, "gray", "csf", (-0.05, rng.uniform(0.4, 0.6))))]
+    )
 
 
-def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray]) -> Lesion:
+def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesion:
     """One old infarct of 10 to 80 ml: a wedge of cortex and white matter on one side, irregular."""
     lateral, height = anatomy.template(0), anatomy.template(2)
     seeds = (
@@ -216,14 +249,14 @@ def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.n
     ml = np.clip(rng.lognormal(np.log(30), 0.6), 12, 78)
     edge = _threshold(distance, tissue > 0.5, ml, anatomy.voxel_ml)
     membership = _edge(distance - edge, 3.5) * tissue
-    value = _between(contrast, "gray", "csf", rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75))
-    fluid = _between(contrast, "gray", "csf", 0.85, 0.9)
+    value = _between(contrast, "gray", "csf", (rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75)))
+    fluid = _between(contrast, "gray", "csf", (0.85, 0.9))
     cavity = 0.8 * np.clip(smooth_field(rng, anatomy.axes, 12.0) - rng.uniform(-0.2, 0.8), 0, 1)
     tissue = membership * (1 - np.clip(anatomy.csf, 0, 1))
     return Lesion(membership, [(tissue, value), (tissue * cavity, fluid)])
 
 
-def _wmh(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndarray]) -> Lesion:
+def _wmh(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesion:
     """Caps and bands along both lateral ventricles, 4 to 35 ml, and a few spots in deep white matter."""
     near = _ventricle_distance(anatomy, 30)
     front_back, height = anatomy.template(1), anatomy.template(2)
@@ -239,6 +272,9 @@ def _wmh(rng: np.random.Generator, anatomy: Anatomy, contrast: dict[str, np.ndar
     tissue = np.clip(2 * anatomy.white, 0, 1)
     bands = _edge(distance - edge, 2.5) * lateral * (near < 25) * tissue
     deep = np.where((anatomy.white > 0.85) & (near > 9) & (anatomy.depth > 8) & (height > 5), 1.0, 0.0)
-    spots = _spots(rng, anatomy, deep, rng.uniform(1.8, 3.2, rng.integers(3, 13)), 1.1) * tissue
+    radii = rng.uniform(1.8, 3.2, rng.integers(3, 13))
+    spots = _spots(rng, anatomy, deep, radii=radii, elongation=1.1) * tissue
     membership = np.maximum(bands, spots).astype(np.float32) * anatomy.brain
-    return Lesion(membership, [(membership, _between(contrast, "gray", "csf", rng.uniform(0.0, 0.15), 0.35))])
+    return Lesion(
+        membership, [(membership, _between(contrast, "gray", "csf", (rng.uniform(0.0, 0.15), 0.35)))]
+    )

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from patch2loc.acquire.phantom.fields import Axes, smooth_field
+from patch2loc.data.vocabulary import Modality
 
 FIELD_OF_VIEW = np.array([200.0, 240.0, 196.0])  # mm along x, y, z
 HEAD_CENTER = np.array([0.0, -14.0, 2.0])  # mm in head space, middle of the field of view
@@ -16,35 +17,42 @@ MAX_SHIFT = 10.0  # mm
 # Acquisition plane: chance, and the order in which x, y, z are stored; the last one is the slice direction.
 _PLANES = {"axial": (0.6, (0, 1, 2)), "sagittal": (0.25, (1, 2, 0)), "coronal": (0.15, (0, 2, 1))}
 # Mean intensity of white matter (T1, T2), so that the brightest tissue is near 1000.
-_WHITE = {"T1": 620.0, "T2": 300.0}
+_WHITE: dict[Modality, float] = {"T1": 620.0, "T2": 300.0}
 
 Box = tuple[slice, slice, slice]
 
 
-class Scan(NamedTuple):
-    """A simulated scan: int16 voxels, affine to mm (RAS), and the truth, uint8, on the same voxels."""
+class SimulatedScan(NamedTuple):
+    """A simulated scan, and the truth on the same voxels."""
 
-    array: np.ndarray
-    affine: np.ndarray
-    lesion: np.ndarray
-    brain: np.ndarray
+    array: np.ndarray  # (x, y, z) int16
+    affine: np.ndarray  # 4 x 4, voxel indices to mm (RAS)
+    lesion: np.ndarray  # (x, y, z) uint8
+    brain: np.ndarray  # (x, y, z) uint8
 
 
 def acquire(
     rng: np.random.Generator,
-    modality: str,
+    modality: Modality,
     image: np.ndarray,
+    *,
     lesion: np.ndarray,
     brain: np.ndarray,
     axes: Axes,
-    voxel_size: tuple[float, float, float],
+    voxel_size: tuple[float, ...],
     noise: float,
-) -> Scan:
-    """Scan a head.
+) -> SimulatedScan:
+    """Scan a head. Its image is interpolated once, from its own grid to the scan's.
 
-    image: intensity over white matter; lesion, brain: membership 0 to 1; all (x, y, z) on `axes` (mm).
-    voxel_size: mm, two in the plane and the slice thickness.  noise: standard deviation over white matter.
-    The image is interpolated once, from its own grid to the scan's.
+    Args:
+        rng: Source of pose, grid, coil sensitivity and noise.
+        modality: "T1" or "T2".
+        image: Intensity over white matter, (x, y, z).
+        lesion: Membership of the lesion, (x, y, z), 0 to 1.
+        brain: Membership of the brain, (x, y, z), 0 to 1.
+        axes: Coordinates of these arrays, mm.
+        voxel_size: Two edges in the plane and the slice thickness, mm.
+        noise: Standard deviation over white matter.
     """
     head_to_world = _pose(rng)
     affine, shape = _prescribe(rng, head_to_world, voxel_size)
@@ -68,9 +76,9 @@ def acquire(
     from_grid = np.linalg.inv(to_grid)
     brain_box = _image_of_box(from_grid, brain, shape)
     head_box = _image_of_box(from_grid, image, shape)
-    mm = tuple(np.linalg.norm(affine[:3, a]) * np.arange(n) for a, n in enumerate(shape))
+    x, y, z = (np.linalg.norm(affine[:3, axis]) * np.arange(count) for axis, count in enumerate(shape))
     white = _WHITE[modality] * rng.uniform(0.8, 1.2)
-    signal = sample(image, head_box) * np.exp(rng.uniform(0.06, 0.16) * smooth_field(rng, mm, 80.0))
+    signal = sample(image, head_box) * np.exp(rng.uniform(0.06, 0.16) * smooth_field(rng, (x, y, z), 80.0))
     real = signal + noise * rng.standard_normal(shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(shape, dtype=np.float32)
     magnitude = np.clip(np.rint(white * np.hypot(real, imaginary)), 0, 4095)
@@ -79,7 +87,7 @@ def acquire(
     if lesion.any():
         lesion_box = _image_of_box(from_grid, lesion, shape)
         lesion_truth = (sample(lesion, lesion_box) >= 0.5) & brain_truth
-    return Scan(
+    return SimulatedScan(
         magnitude.astype(np.int16), affine, lesion_truth.astype(np.uint8), brain_truth.astype(np.uint8)
     )
 
@@ -91,16 +99,19 @@ def _image_of_box(from_grid: np.ndarray, volume: np.ndarray, shape: tuple[int, i
     corners = corners @ from_grid[:3, :3].T + from_grid[:3, 3]
     low = np.clip(np.floor(corners.min(0)).astype(int), 0, shape)
     high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, low + 1, shape)
-    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    x, y, z = (slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+    return x, y, z
 
 
 def _grid_affine(axes: Axes, spacing: float) -> np.ndarray:
+    """4 x 4, indices on the head's grid to mm."""
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     return affine
 
 
 def _rotation(degrees: np.ndarray) -> np.ndarray:
+    """3 x 3, turned about x, then y, then z."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         i, j = [(1, 2), (0, 2), (0, 1)][axis]
@@ -112,7 +123,7 @@ def _rotation(degrees: np.ndarray) -> np.ndarray:
 
 
 def _pose(rng: np.random.Generator) -> np.ndarray:
-    """Where the head lies in the scanner: 4 x 4, head space to world, about the head's center."""
+    """Draw the pose of the head in the scanner: 4 x 4, head space to world, about the head's center."""
     pose = np.eye(4)
     pose[:3, :3] = _rotation(np.clip(rng.normal(0, MAX_ROTATION / 2.5, 3), -MAX_ROTATION, MAX_ROTATION))
     shift = np.clip(rng.normal(0, MAX_SHIFT / 2, 3), -MAX_SHIFT, MAX_SHIFT)
@@ -121,9 +132,9 @@ def _pose(rng: np.random.Generator) -> np.ndarray:
 
 
 def _prescribe(
-    rng: np.random.Generator, head_to_world: np.ndarray, voxel_size: tuple[float, float, float]
+    rng: np.random.Generator, head_to_world: np.ndarray, voxel_size: tuple[float, ...]
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """The scan's voxel grid: affine to world mm and shape, in the order in which it is stored.
+    """Draw the scan's voxel grid: affine to world mm and shape, in the order in which it is stored.
 
     Centered on the head but for a few mm, in one of three planes, each axis in either direction; one scan in
     three is oblique, tilted by up to 6 degrees.
@@ -139,4 +150,5 @@ def _prescribe(
     affine[:3, :3] = _rotation(tilt) @ affine[:3, :3]
     center = (head_to_world @ np.append(HEAD_CENTER, 1))[:3] + rng.uniform(-3, 3, 3)
     affine[:3, 3] = center - affine[:3, :3] @ ((shape - 1) / 2)
-    return affine, tuple(int(n) for n in shape)
+    columns, rows, slices = (int(count) for count in shape)
+    return affine, (columns, rows, slices)

@@ -1,13 +1,13 @@
 """From archives to the folders that config/config.yaml reads: one module for each dataset.
 
-A module has the name of its dataset in config/registry.csv, and:
+A module has the name of its dataset in config/registry.csv, and (see `Unpacker`):
 
-    EXPECTED           what its archives hold, one line for messages
-    place(path)        where a member goes, below the dataset's folder; None where it is not needed
-    subject(path)      subject of a file so placed; None for files of no subject
+    EXPECTED           content of its archives, one line for messages
+    place(path)        path of a member below the dataset's folder; None for a member that is not needed
+    subject(path)      subject of a file so placed; None for a file of no subject
 
-Members are known by their names, wherever in the archive they lie: releases and mirrors differ in what is around.
-Voxels are not touched.
+Members are recognized by their names, wherever in the archive they lie: releases and mirrors differ in the folders
+around them. Voxels are not touched.
 """
 
 import filecmp
@@ -17,31 +17,46 @@ import pkgutil
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, cast
 
 from patch2loc.acquire import archives, sources
 from patch2loc.errors import InputError
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
-MANIFEST = "downloaded.json"  # written beside what is downloaded
+MANIFEST = "downloaded.json"  # written beside the downloads
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
-def unpacker(name: str) -> ModuleType:
-    """The module of a dataset. Raises InputError when there is none."""
+class Unpacker(Protocol):
+    """A module that knows the archives of a dataset."""
+
+    EXPECTED: str
+
+    def place(self, path: PurePosixPath) -> PurePosixPath | None:
+        """Path of a member below the dataset's folder; None for a member that is not needed."""
+
+    def subject(self, path: PurePosixPath) -> str | None:
+        """Subject of a file so placed; None for a file of no subject."""
+
+
+def unpacker(name: str) -> Unpacker:
+    """The module of a dataset.
+
+    Raises:
+        InputError: There is none.
+    """
     if name not in NAMES:
         raise InputError(f"{name}: no unpacker; one of {', '.join(NAMES)} expected")
-    return importlib.import_module(f"{__name__}.{name}")
+    return cast(Unpacker, importlib.import_module(f"{__name__}.{name}"))
 
 
-def wanted(name: str, path: PurePosixPath) -> bool:
-    """Whether a file of a dataset has to be downloaded: one that is placed, or an archive."""
+def is_needed(name: str, path: PurePosixPath) -> bool:
+    """True if a file of a dataset has to be downloaded: one that is placed, or an archive."""
     return unpacker(name).place(path) is not None or path.name.endswith(ARCHIVE_SUFFIXES)
 
 
 def waiting(folder: str | Path) -> list[Path]:
-    """Files that were put or downloaded into a folder, without unfinished, hidden and own ones, sorted."""
+    """Files that were put or downloaded into a folder, sorted; not unfinished or hidden ones, nor the manifest."""
     folder = Path(folder)
     return sorted(
         path
@@ -54,50 +69,64 @@ def waiting(folder: str | Path) -> list[Path]:
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a file is a scan by itself, not an archive."""
+    """True if a file is a scan by itself, not an archive."""
     return path.name.endswith((".nii", ".nii.gz"))
 
 
 def unpack(
     name: str, downloads: str | Path, target: str | Path, passphrase: str | None = None
 ) -> dict[str, Any]:
-    """Unpack what lies in `downloads`, archives and single scans, to `target`.
+    """Unpack archives and single scans.
 
-    All goes to a folder beside `target` first: after an error nothing of it is left, and `target` is as it was.
-    Files that are in `target` with the same content stay as they are. Returns {"archives": {name: files},
-    "subjects": [...]}, an archive with 0 files being one that was not needed.
-    Raises InputError as archives.extract does, and when nothing of the dataset is found.
+    Everything goes to a folder beside `target` first: after an error nothing of it is left, and `target` is as it was.
+    Files that are in `target` with the same content stay as they are.
+
+    Args:
+        name: Of the dataset in the registry.
+        downloads: Folder with the archives and scans.
+        target: Folder of the dataset.
+        passphrase: Of an encrypted archive.
+
+    Returns:
+        {"archives": {name: number of files}, "subjects": [...]}; an archive with 0 files was not needed.
+
+    Raises:
+        InputError: As for `archives.extract`, and if nothing of the dataset is found.
     """
     module, downloads, target = unpacker(name), Path(downloads), Path(target)
-    given = waiting(downloads)
-    if not given:
+    files = waiting(downloads)
+    if not files:
         raise InputError(f"{downloads}: no file found; put the archive there: {module.EXPECTED}")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".partial-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         counts, placed = {}, []
-        for path in given:
+        for path in files:
             relative = PurePosixPath(path.relative_to(downloads).as_posix())
-            found = _take(path, relative, partial, module, passphrase)
-            placed += [PurePosixPath(file.relative_to(partial).as_posix()) for file in found]
-            if found or not is_scan(path):
-                counts[str(relative)] = len(found)
+            outputs = _unpack_file(path, relative, partial, module=module, passphrase=passphrase)
+            placed += [PurePosixPath(output.relative_to(partial).as_posix()) for output in outputs]
+            if outputs or not is_scan(path):
+                counts[str(relative)] = len(outputs)
         if not placed:
             raise InputError(
-                f"{downloads}: {len(given)} files, the first {given[0].name}, but nothing of {name} in them; "
+                f"{downloads}: {len(files)} files, the first {files[0].name}, but nothing of {name} in them; "
                 f"expected: {module.EXPECTED}"
             )
         _move(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {"archives": counts, "subjects": sorted({module.subject(path) for path in placed} - {None})}
+    subjects = {module.subject(path) for path in placed}
+    return {"archives": counts, "subjects": sorted(subject for subject in subjects if subject is not None)}
 
 
-def _take(path: Path, relative: PurePosixPath, partial: Path, module: ModuleType, passphrase) -> list[Path]:
+def _unpack_file(
+    path: Path, relative: PurePosixPath, partial: Path, *, module: Unpacker, passphrase: str | None
+) -> list[Path]:
+    """Unpack an archive, or link a single scan; returns the files below `partial`."""
     if not is_scan(path):
         if archives.kind(path) == "other" and not path.name.endswith(ARCHIVE_SUFFIXES):
-            return []  # a read-me, a list of checksums
+            return []  # a read-me or a list of checksums
         return archives.extract(path, partial, module.place, passphrase)
     place = module.place(relative)
     if place is None:
@@ -105,7 +134,7 @@ def _take(path: Path, relative: PurePosixPath, partial: Path, module: ModuleType
     target = partial / place
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(path, target)  # the same file under a second name: no space, no time
+        os.link(path, target)  # the same file under a second name takes no space and no time
     except FileExistsError as error:
         raise InputError(f"{path}: a second file for {place}, one expected; keep one of them") from error
     except OSError:  # another file system, or one without links
@@ -114,7 +143,7 @@ def _take(path: Path, relative: PurePosixPath, partial: Path, module: ModuleType
 
 
 def _move(partial: Path, target: Path) -> None:
-    """Rename a folder; file by file where an older one is there."""
+    """Rename a folder, or its files one by one if an older folder is there."""
     if not target.exists():
         os.replace(partial, target)
         return
@@ -127,21 +156,23 @@ def _move(partial: Path, target: Path) -> None:
 
 
 def compare(subjects: Sequence[str], datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Hold unpacked subjects against the lists of the datasets (as in acquire.sources) that read them.
+    """Compare unpacked subjects with the lists of the datasets (as in acquire.sources) that read them.
 
-    Returns {"missing": {dataset: subjects, or files of an atlas, that are not complete}, "unknown": subjects on no
-    list}. A dataset without subject list makes nobody unknown.
+    Returns:
+        {"missing": {dataset: subjects, or files of an atlas, that are not complete}, "unknown": subjects on no list}. A
+        dataset without subject list makes nobody unknown.
     """
-    missing, listed = {}, set()
+    missing: dict[str, list[str]] = {}
+    listed: set[str] = set()
     for dataset in datasets:
         if dataset["kind"] == "atlas":
             missing[dataset["name"]] = [path.name for path in sources.missing(dataset)]
             continue
-        found = sources.sources(dataset)
-        listed |= set(found)
+        paths_by_subject = sources.sources(dataset)
+        listed |= set(paths_by_subject)
         missing[dataset["name"]] = [
             subject
-            for subject, paths in found.items()
-            if not all(path.is_file() for path in paths.values() if path)
+            for subject, paths in paths_by_subject.items()
+            if not all(path.is_file() for path in sources.files_of(paths))
         ]
     return {"missing": missing, "unknown": sorted(set(subjects) - listed) if listed else []}

@@ -1,7 +1,7 @@
 """ATLAS v2.0: the training scans, in MNI space, with the outlines of their lesions.
 
-The release is encrypted: its archive is decrypted while it is unpacked (acquire.decrypt). One that was decrypted by
-hand is taken, too.
+The release is encrypted: its archive is decrypted while it is unpacked (acquire.decrypt). An archive that was
+decrypted by hand is taken, too.
 """
 
 import re
@@ -25,4 +25,5 @@ def place(path: PurePosixPath) -> PurePosixPath | None:
 
 def subject(path: PurePosixPath) -> str | None:
     """sub-r###s###."""
-    return SCAN.fullmatch(str(path))[2]
+    match = SCAN.fullmatch(str(path))
+    return match[2] if match else None

@@ -13,7 +13,7 @@ SCAN = re.compile(r"(?:.*/)?((BraTS2021_\d{5})/\2_(?:t1|t1ce|t2|flair|seg)\.nii\
 
 
 def place(path: PurePosixPath) -> PurePosixPath | None:
-    """BraTS2021_#####/, whatever was around it."""
+    """BraTS2021_#####/, whatever folders were around it."""
     match = SCAN.fullmatch(str(path))
     return PurePosixPath(match[1]) if match else None
 

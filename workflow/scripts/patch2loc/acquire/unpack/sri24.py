@@ -10,8 +10,8 @@ def place(path: PurePosixPath) -> PurePosixPath | None:
     """The images and the license, without folders; not the atlas with skull, whose images have the same names."""
     if any("unstripped" in part for part in path.parts):
         return None
-    known = path.name in {f"{image}{suffix}" for image in IMAGES for suffix in (".nii", ".nii.gz")}
-    return PurePosixPath(path.name) if known or path.name == "LICENSE" else None
+    is_image = path.name in {f"{image}{suffix}" for image in IMAGES for suffix in (".nii", ".nii.gz")}
+    return PurePosixPath(path.name) if is_image or path.name == "LICENSE" else None
 
 
 def subject(path: PurePosixPath) -> None:

@@ -16,7 +16,7 @@ SCAN = re.compile(
 
 
 def place(path: PurePosixPath) -> PurePosixPath | None:
-    """training/SITE[/SCANNER]/ID/, whatever was around the site's folder."""
+    """training/SITE[/SCANNER]/ID/, whatever folders were around the site's."""
     match = SCAN.fullmatch(str(path))
     if not match or LATER_RELEASE & {part.lower() for part in path.parts}:
         return None
@@ -25,5 +25,5 @@ def place(path: PurePosixPath) -> PurePosixPath | None:
 
 def subject(path: PurePosixPath) -> str | None:
     """SITE_ID, as in splits/wmh.csv."""
-    site, number = SCAN.fullmatch(str(path)).group(1, 2)
-    return f"{site}_{number}"
+    match = SCAN.fullmatch(str(path))
+    return f"{match[1]}_{match[2]}" if match else None

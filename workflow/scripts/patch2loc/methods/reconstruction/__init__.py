@@ -1,1 +1,1 @@
-"""What methods share that reconstruct slices: pools of slices, training, residuals, networks."""
+"""Shared parts of methods that reconstruct slices: pools of slices, training, residuals, networks."""

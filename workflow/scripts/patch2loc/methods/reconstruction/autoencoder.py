@@ -1,18 +1,16 @@
 """Autoencoders of axial slices with a dense bottleneck, plain and variational (Baur et al. 2021)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
@@ -59,19 +57,19 @@ def doubling(widths: Sequence[int]) -> list[nn.Module]:
 
 
 def reduced_shape(shape: Sequence[int], widths: Sequence[int]) -> tuple[int, int, int]:
-    """What is left of a slice where encoder and decoder meet: channels, x, y."""
+    """Shape of a slice where encoder and decoder meet: channels, x, y."""
     return widths[-1] // REDUCTION, *(size // 2 ** len(widths) for size in shape)
 
 
 def encoder(layers: Sequence[nn.Module], widths: Sequence[int]) -> nn.Sequential:
-    """Slices (n, 1, x, y) -> features (n, prod of `reduced_shape`).  layers: of `halving`."""
+    """Layers of `halving` as a network: slices (n, 1, x, y) -> features (n, prod of `reduced_shape`)."""
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], widths[-1] // REDUCTION, 1), nn.Flatten())
 
 
 def decoder(
     layers: Sequence[nn.Module], widths: Sequence[int], reduced: tuple[int, int, int], latent: int
 ) -> nn.Sequential:
-    """Codes (n, latent) -> slices (n, 1, x, y).  layers: of `doubling`.  reduced: of `reduced_shape`."""
+    """Layers of `doubling` as a network: codes (n, latent) -> slices (n, 1, x, y).  reduced: of `reduced_shape`."""
     return nn.Sequential(
         nn.Linear(latent, prod(reduced)),
         nn.Unflatten(1, reduced),
@@ -86,7 +84,13 @@ def decoder(
 def random_code(mean: Tensor, log_deviation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Codes drawn from normal distributions, and the KL divergence of each of these from a standard normal.
 
-    mean, log_deviation: (..., latent).  Returns (..., latent) and (...), float32.
+    Args:
+        mean: (..., latent).
+        log_deviation: (..., latent), logarithm of the standard deviation.
+        generator: Of the random numbers.
+
+    Returns:
+        Codes (..., latent) and divergences (...), float32.
     """
     mean, log_deviation = mean.float(), log_deviation.float()
     deviation = log_deviation.exp()
@@ -98,9 +102,12 @@ def random_code(mean: Tensor, log_deviation: Tensor, generator: torch.Generator)
 class Autoencoder(nn.Module):
     """A slice through a vector and back.
 
-    shape: of a slice, each a multiple of 2 ** len(widths).  widths: channels of the encoder's layers, the last one a
-    multiple of 8.  latent: length of the vector.  dropout: share of it that is dropped in training.  variational: the
-    encoder gives a mean and the logarithm of a standard deviation.
+    Args:
+        shape: Of a slice, each a multiple of 2 ** len(widths).
+        widths: Channels of the encoder's layers, the last one a multiple of 8.
+        latent: Length of the vector.
+        dropout: Share of it that is dropped in training.
+        variational: The encoder gives a mean and the logarithm of a standard deviation.
     """
 
     def __init__(
@@ -109,6 +116,7 @@ class Autoencoder(nn.Module):
         widths: Sequence[int] = (32, 64, 128, 128),
         latent: int = 128,
         dropout: float = 0.2,
+        *,
         variational: bool = False,
     ) -> None:
         super().__init__()
@@ -123,10 +131,12 @@ class Autoencoder(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         """Reconstructions of slices (n, 1, x, y); of a variational one by the mean of the code."""
-        return self.decoder(self.dropout(self.mean(self.encoder(slices))))
+        reconstructed: Tensor = self.decoder(self.dropout(self.mean(self.encoder(slices))))
+        return reconstructed
 
     def sample(self, slices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Reconstructions by a random code, and each slice's KL divergence (n,) of the codes from a standard normal."""
+        """Reconstructions by a random code, and the KL divergence (n,) of the codes; of a variational one alone."""
+        assert self.log_deviation is not None
         encoded = self.encoder(slices)
         code, divergence = random_code(self.mean(encoded), self.log_deviation(encoded), generator)
         return self.decoder(self.dropout(code)), divergence
@@ -134,29 +144,37 @@ class Autoencoder(nn.Module):
 
 def loss(network: Autoencoder, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
     """Mean over slices of the summed absolute residual, plus the divergence of a variational one."""
+    divergence: Tensor | float = 0.0
     if network.log_deviation is None:
-        reconstructed, divergence = network(slices), 0.0
+        reconstructed = network(slices)
     else:
         reconstructed, divergence = network.sample(slices, generator)
-    residual = (slices - reconstructed.float()).abs().sum(dim=(1, 2, 3))
+    residual: Tensor = (slices - reconstructed.float()).abs().sum(dim=(1, 2, 3))
     return (residual + divergence).mean()
 
 
 def fit(
     training: Volumes,
     validation: Volumes,
-    settings: Mapping[str, Any],
+    settings: MethodSettings,
     checkpoint: Path | None,
+    *,
     device: str,
     variational: bool,
-) -> tuple[dict, pd.DataFrame]:
+) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on healthy scans.
 
-    settings: those of `reconstruction.train`, and widths, latent, dropout, spacing.
+    Args:
+        training: As of a method.
+        validation: As of a method.
+        settings: Those of `training.train`, and widths, latent, dropout, spacing.
+        checkpoint: As of a method.
+        device: As of a method.
+        variational: As of `Autoencoder`.
     """
     multiple = 2 ** len(settings["widths"])
     pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
-    built = {
+    arguments = {
         "shape": list(pools[0].shape),
         "widths": list(settings["widths"]),
         "latent": settings["latent"],
@@ -164,18 +182,16 @@ def fit(
         "variational": variational,
     }
     torch.manual_seed(settings["seed"])
-    network = Autoencoder(**built).to(device)
+    network = Autoencoder(**arguments).to(device)
     optimizer = torch.optim.Adam(
         network.parameters(), lr=settings["learning_rate"], betas=(FIRST_MOMENT, 0.999), fused=True
     )
-    history = train(network, loss, *pools, settings, checkpoint, optimizer)
-    return {"weights": weights_of(network), "network": built, "spacing": settings["spacing"]}, history
+    history = train(network, loss, *pools, settings=settings, checkpoint=checkpoint, optimizer=optimizer)
+    return {"weights": weights_of(network), "network": arguments, "spacing": settings["spacing"]}, history
 
 
-def scorer(
-    state: dict, device: str, stride: int = 1, precision: str = "float32"
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
     """Score by the absolute residual."""
     network = with_weights(Autoencoder(**state["network"]), state["weights"], device)
     multiple = 2 ** len(state["network"]["widths"])
-    return residual_score(network, device, state["spacing"], precision, multiple)
+    return residual_score(network, device, state["spacing"], precision, multiple=multiple)

@@ -1,4 +1,4 @@
-"""Diffusion in one step on axial slices: what ddpm, pddpm and cddpm share (Behrendt et al. 2024, 2025).
+"""Diffusion in one step on axial slices, of ddpm, pddpm and cddpm (Behrendt et al. 2024, 2025).
 
 A network sees a slice with simplex noise and predicts the slice without.  Slices are (n, 1, x, y) float32; inside this
 module -1 is background and 1 bright tissue.
@@ -8,124 +8,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.methods.reconstruction.denoiser import Denoiser
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.simplex_noise import optional, simplex_bank, simplex_noise
 from patch2loc.methods.reconstruction.slice_augmentation import change_intensities
-from patch2loc.methods.reconstruction.slice_encoder import PATCH, SliceEncoder, pretrain
+from patch2loc.methods.reconstruction.slice_encoder import PATCH, pretrain
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
 
 STEPS = 1000  # of the noise schedule
 SCORING_FIELDS = 64  # of noise, one of which a slice gets when it is scored
-WIDTHS = (128, 256, 256)
-ENCODER_WIDTHS = (64, 128, 256, 512)
-
-
-class Denoiser(nn.Module):
-    """Predicts slices without noise from slices with noise.
-
-    widths: channels of the U-Net's levels.  blocks: residual blocks of a level.  encoder_widths: of the encoder that
-    describes the clean slice to the U-Net (cddpm), or None.
-    Parameters with the widths of the papers: 37,513,857, with an encoder 44,068,481 and the encoder's 24,550,848.
-    """
-
-    def __init__(
-        self,
-        widths: Sequence[int] = WIDTHS,
-        blocks: int = 3,
-        encoder_widths: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__()
-        if encoder_widths is None:
-            self.unet, self.encoder = unet(widths, blocks), None
-        else:
-            self.unet = conditioned_unet(widths, blocks)
-            self.encoder = SliceEncoder(encoder_widths, 4 * widths[0])
-        # A new network predicts 0, the middle gray, everywhere.
-        nn.init.zeros_(self.unet.conv_out.weight)
-        nn.init.zeros_(self.unet.conv_out.bias)
-        plain = optional("diffusers.models.attention_processor").AttnProcessor()
-        for attention in self.unet.mid_block.attentions:
-            attention.set_processor(plain)  # the fused one adds in any order on a GPU
-
-    def forward(self, noisy: Tensor, step: Tensor, clean: Tensor) -> Tensor:
-        """noisy, clean: (n, 1, x, y).  step: (n,) time steps, 0 (little noise) to 999.  Returns (n, 1, x, y)."""
-        if self.encoder is None:
-            return self.unet(noisy, step).sample
-        features = self.encoder((clean + 1) / 2)
-        return self.unet(noisy, step, encoder_hidden_states=None, class_labels=features).sample
-
-
-def unet(widths: Sequence[int], blocks: int) -> nn.Module:
-    """The U-Net of ddpm and pddpm, as `Denoiser`: attention in the middle only, time by scale and shift."""
-    return optional("diffusers").UNet2DModel(
-        **_levels(widths, blocks),
-        attn_norm_num_groups=_groups(widths),  # left out, the attention has no normalization
-    )
-
-
-def conditioned_unet(widths: Sequence[int], blocks: int) -> nn.Module:
-    """The U-Net of cddpm: that of ddpm, but scaled and shifted by the description of a slice, too.
-
-    The description has four times the first width, as the code of the time step that it is put beside.
-    """
-    levels = _levels(widths, blocks)
-    network = optional("diffusers").UNet2DConditionModel(
-        **levels,
-        mid_block_type="UNetMidBlock2D",
-        class_embed_type="projection",
-        projection_class_embeddings_input_dim=4 * widths[0],
-        class_embeddings_concat=True,
-        cross_attention_dim=64,  # asked for, though there is no cross-attention
-    )
-    # The middle that UNet2DConditionModel makes has no attention.
-    network.mid_block = optional("diffusers.models.unets.unet_2d_blocks").UNetMidBlock2D(
-        in_channels=widths[-1],
-        temb_channels=8 * widths[0],
-        num_layers=1,
-        resnet_eps=levels["norm_eps"],
-        resnet_time_scale_shift=levels["resnet_time_scale_shift"],
-        attention_head_dim=levels["attention_head_dim"],
-        attn_groups=_groups(widths),
-        resnet_groups=_groups(widths),
-        add_attention=True,
-    )
-    return network
-
-
-def _levels(widths: Sequence[int], blocks: int) -> dict[str, Any]:
-    return {
-        "in_channels": 1,
-        "out_channels": 1,
-        "layers_per_block": blocks,
-        "block_out_channels": tuple(widths),
-        "down_block_types": ("ResnetDownsampleBlock2D",) * len(widths),
-        "up_block_types": ("ResnetUpsampleBlock2D",) * len(widths),
-        "resnet_time_scale_shift": "scale_shift",
-        "attention_head_dim": min(64, widths[-1]),
-        "norm_num_groups": _groups(widths),
-        "norm_eps": 1e-5,
-    }
-
-
-def _groups(widths: Sequence[int]) -> int:
-    """Groups of channels that are normalized together: 32, or fewer in narrow networks."""
-    return min(32, *widths)
 
 
 def signal_rates() -> Tensor:
-    """What is left of a slice's variance at each time step, (1000,): alpha-bar of the cosine schedule."""
+    """Share of a slice's variance that is left at each time step, (1000,): alpha-bar of the cosine schedule."""
     scheduler = optional("diffusers").DDPMScheduler(
         STEPS, beta_schedule="squaredcos_cap_v2", prediction_type="sample", clip_sample=False
     )
-    return scheduler.alphas_cumprod
+    rates: Tensor = scheduler.alphas_cumprod
+    return rates
 
 
 def with_noise(clean: Tensor, noise: Tensor, rate: Tensor) -> Tensor:
@@ -151,12 +58,19 @@ def l1_loss(
     clean: Tensor,
     noise: Tensor,
     box: Tensor,
+    *,
     step: Tensor,
     rates: Tensor,
 ) -> Tensor:
     """Mean over all voxels of |predicted - clean| in the box, 0 outside it, where there is no noise either.
 
-    clean, noise: (n, 1, x, y).  box: (n, 1, x, y) boolean.  step: (n,).  rates: `signal_rates`, on their device.
+    Args:
+        network: From noisy slices, time steps and clean slices to predictions, as `Denoiser`.
+        clean: (n, 1, x, y).
+        noise: (n, 1, x, y).
+        box: (n, 1, x, y) boolean.
+        step: (n,), time steps.
+        rates: `signal_rates`, on the slices' device.
     """
     noisy = torch.where(box, with_noise(clean, noise, rates[step]), clean)
     predicted = network(noisy, step, clean)
@@ -168,13 +82,19 @@ def reconstruction(
     clean: Tensor,
     noise: Tensor,
     masks: Tensor,
+    *,
     steps: Sequence[int],
     rates: Tensor,
 ) -> Tensor:
     """Slices as the network predicts them in one step, (n, 1, x, y): each mask from a pass with noise in it alone.
 
-    clean, noise: (n, 1, x, y).  masks: of `whole` or `quarters`.
-    steps: time steps, over which the mean is taken.
+    Args:
+        network: As of `l1_loss`.
+        clean: (n, 1, x, y).
+        noise: (n, 1, x, y).
+        masks: Of `whole` or `quarters`.
+        steps: Time steps, over which the mean is taken.
+        rates: `signal_rates`, on the slices' device.
     """
     predicted = torch.zeros_like(clean)
     for number in steps:
@@ -189,49 +109,56 @@ def reconstruction(
 def fit(
     training: Volumes,
     validation: Volumes,
-    settings: Mapping[str, Any],
+    settings: MethodSettings,
     checkpoint: Path | None,
+    *,
     device: str,
     masks_of: Callable[[tuple[int, int]], Tensor] = whole,
-) -> tuple[dict, pd.DataFrame]:
-    """Train a denoiser on healthy scans; arguments and result as those of a method.
+) -> tuple[State, pd.DataFrame]:
+    """Train a denoiser on healthy scans.
 
-    settings: widths, blocks, noise_fields, for cddpm encoder_widths and pretraining_steps, and those of
-    `reconstruction.train`.
-    masks_of: `whole` or `quarters`; each slice gets noise in one of them, drawn anew.
+    Args:
+        training: As of a method.
+        validation: As of a method.
+        settings: widths, blocks, noise_fields, for cddpm encoder_widths and pretraining_steps, and those of
+            `training.train`.
+        checkpoint: As of a method.
+        device: As of a method.
+        masks_of: `whole` or `quarters`; each slice gets noise in one of them, drawn anew.
     """
     seed = settings["seed"]
-    built = {name: settings[name] for name in ("widths", "blocks", "encoder_widths") if name in settings}
-    multiple = multiple_of(built)
+    arguments = {name: settings[name] for name in ("widths", "blocks", "encoder_widths") if name in settings}
+    multiple = multiple_of(arguments)
     pools = [SlicePool(scans, device, settings["spacing"], multiple) for scans in (training, validation)]
     shape = pools[0].shape
     bank = simplex_bank(shape, settings["noise_fields"], seed).to(device)
     masks, rates = masks_of(shape).to(device), signal_rates().to(device)
     torch.manual_seed(seed)
-    network = Denoiser(**built).to(device)
-    earlier = checkpoint and checkpoint.with_name(f"pretraining-{checkpoint.name}")
+    network = Denoiser(**arguments).to(device)
+    pretraining_checkpoint = checkpoint and checkpoint.with_name(f"pretraining-{checkpoint.name}")
     if network.encoder and settings["pretraining_steps"] and not (checkpoint and checkpoint.exists()):
-        if earlier:
-            for stale in set(earlier.parent.glob("pretraining-*")) - {earlier}:
+        if pretraining_checkpoint:
+            folder = pretraining_checkpoint.parent
+            for stale in set(folder.glob("pretraining-*")) - {pretraining_checkpoint}:
                 stale.unlink()
-        pretrain(network.encoder, *pools, settings, earlier)
+        pretrain(network.encoder, *pools, settings=settings, checkpoint=pretraining_checkpoint)
 
-    def loss(network: nn.Module, slices: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(network: Denoiser, slices: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
         count = len(slices)
         if network.training:
             slices = change_intensities(slices, generator)
         step = torch.randint(STEPS, (count,), generator=generator, device=slices.device)
         box = masks[torch.randint(len(masks), (count,), generator=generator, device=slices.device)]
         noise = simplex_noise(bank, generator, count)
-        return l1_loss(network, 2 * slices - 1, noise, box, step, rates)
+        return l1_loss(network, 2 * slices - 1, noise, box, step=step, rates=rates)
 
-    history = train(network, loss, *pools, settings, checkpoint)
-    if earlier:
-        earlier.unlink(missing_ok=True)
+    history = train(network, loss, *pools, settings=settings, checkpoint=checkpoint)
+    if pretraining_checkpoint:
+        pretraining_checkpoint.unlink(missing_ok=True)
     fields = simplex_noise(bank, pools[0].generator(seed, 5), SCORING_FIELDS)
     state = {
         "weights": weights_of(network),
-        "network": built,
+        "network": arguments,
         "noise": fields.half().cpu().numpy(),
         "spacing": settings["spacing"],
     }
@@ -239,30 +166,32 @@ def fit(
 
 
 def scorer(
-    state: Mapping[str, Any],
+    state: State,
     device: str,
     precision: str,
+    *,
     steps: Sequence[int],
     masks_of: Callable[[tuple[int, int]], Tensor] = whole,
-) -> Callable[..., dict[str, np.ndarray]]:
-    """The score function of a method: the residual of `reconstruction`, with noise that the state holds.
+) -> Score:
+    """A method's score: the residual of `reconstruction`, with noise that the state holds.
 
     steps, masks_of: as for `reconstruction` and `fit`.
     """
     network = with_weights(Denoiser(**state["network"]), state["weights"], device)
     fields = torch.from_numpy(state["noise"]).to(device)
-    masks, rates = masks_of(tuple(fields.shape[2:])).to(device), signal_rates().to(device)
+    x, y = fields.shape[2:]
+    masks, rates = masks_of((x, y)).to(device), signal_rates().to(device)
 
     def reconstruct(slices: Tensor) -> Tensor:
-        noise = fields[field_of(slices, len(fields))].float()
-        return (reconstruction(network, 2 * slices - 1, noise, masks, steps, rates) + 1) / 2
+        noise = fields[noise_index(slices, len(fields))].float()
+        return (reconstruction(network, 2 * slices - 1, noise, masks, steps=steps, rates=rates) + 1) / 2
 
     multiple = multiple_of(state["network"])
-    return residual_score(reconstruct, device, state["spacing"], precision, multiple)
+    return residual_score(reconstruct, device, state["spacing"], precision, multiple=multiple)
 
 
-def field_of(slices: Tensor, fields: int) -> Tensor:
-    """Which of so many fields of noise each slice gets, (n,): as good as drawn, but always the same for a slice.
+def noise_index(slices: Tensor, fields: int) -> Tensor:
+    """Deterministic pseudo-random index of the field of noise, of so many, for each slice, (n,).
 
     slices: (n, 1, x, y) in 0..1.  The sum of whole numbers is the same in any order.
     """
@@ -270,5 +199,5 @@ def field_of(slices: Tensor, fields: int) -> Tensor:
 
 
 def multiple_of(network: Mapping[str, Any]) -> int:
-    """What the sides of slices are multiples of, voxels.  network: arguments of `Denoiser`."""
+    """Voxels that the sides of slices are multiples of.  network: arguments of `Denoiser`."""
     return PATCH if "encoder_widths" in network else 16

@@ -1,11 +1,10 @@
 """Autoencoders of a slice's features (Meissen et al. 2022): features that are not reconstructed are abnormal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn import functional
 
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import slice_score
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
@@ -42,22 +41,24 @@ AS_PUBLISHED = {"erosion": 3, "median": 5}
 class FeatureAutoencoder(nn.Module):
     """Feature maps through a bottleneck of a sixteenth of their size and back, (n, channels, x, y).
 
-    widths: channels of the four layers of the encoder.
+    Args:
+        channels: Of the features.
+        widths: Channels of the four layers of the encoder.
     """
 
     def __init__(self, channels: int, widths: Sequence[int] = (100, 150, 200, 300)) -> None:
         super().__init__()
 
-        def finished(layer: nn.Module, width: int) -> nn.Sequential:
+        def activated(layer: nn.Module, width: int) -> nn.Sequential:
             return nn.Sequential(layer, nn.BatchNorm2d(width), nn.LeakyReLU(SLOPE), nn.Dropout2d(DROPOUT))
 
         self.down = nn.ModuleList(
-            finished(nn.Conv2d(before, after, 5, 2, 2, bias=False), after)
+            activated(nn.Conv2d(before, after, 5, 2, 2, bias=False), after)
             for before, after in pairwise((channels, *widths))
         )
         self.bottleneck = nn.Conv2d(widths[-1], widths[-1], 5, padding=2)
         self.up = nn.ModuleList(
-            finished(nn.ConvTranspose2d(before, after, 6, 2, 2, bias=False), after)
+            activated(nn.ConvTranspose2d(before, after, 6, 2, 2, bias=False), after)
             for before, after in pairwise((*reversed(widths), channels))
         )
         self.last = nn.Conv2d(channels, channels, 1)
@@ -71,11 +72,12 @@ class FeatureAutoencoder(nn.Module):
         maps = self.bottleneck(maps)
         for layer, (x, y) in zip(self.up, reversed(sizes), strict=True):
             maps = layer(maps)[..., :x, :y]  # of an odd size the encoder has rounded the half up
-        return self.last(maps)
+        reconstructed: Tensor = self.last(maps)
+        return reconstructed
 
 
 def dissimilarity(network: FeatureAutoencoder, features: Tensor) -> Tensor:
-    """How unlike reconstructed features are: 1 less the structural similarity, mean over channels, (n, 1, x, y)."""
+    """1 less the structural similarity of features and their reconstructions, mean over channels, (n, 1, x, y)."""
     reconstructed = network(features)
     # The variances are differences of means: half precision has too few digits for them.
     with torch.autocast(features.device.type, enabled=False):
@@ -86,38 +88,45 @@ def dissimilarity(network: FeatureAutoencoder, features: Tensor) -> Tensor:
 def fit(
     training: Volumes,
     validation: Volumes,
-    settings: dict[str, Any],
+    settings: MethodSettings,
     checkpoint: Path | None,
+    *,
     device: str,
     extractor: SliceFeatures,
-    kind: dict[str, Any],
-) -> tuple[dict, pd.DataFrame]:
+    kind: Mapping[str, Any],
+) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on features of healthy slices.
 
-    extractor: initialized after torch.manual_seed(settings["seed"]), as the autoencoder is after it.  kind: what it is,
-    for the state: `of`, which the history says too, and what builds it again.
+    Args:
+        training: As of a method.
+        validation: As of a method.
+        settings: Those of `training.train`, and widths and spacing.
+        checkpoint: As of a method.
+        device: As of a method.
+        extractor: Initialized after torch.manual_seed(settings["seed"]), as the autoencoder is after it.
+        kind: Description of the extractor for the state: `of`, which the history says too, and what builds it again.
     """
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
-    extractor = extractor.to(device, memory_format=torch.channels_last)
+    extractor = extractor.to(device).to(memory_format=torch.channels_last)
 
-    def loss(network: nn.Module, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(
+        network: FeatureAutoencoder, slices: Tensor, masks: Tensor, generator: torch.Generator
+    ) -> Tensor:
         return dissimilarity(network, extractor(slices)).mean()
 
-    built = {"channels": extractor.channels, "widths": list(settings["widths"])}
-    network = FeatureAutoencoder(**built).to(device)
-    history = train(network, loss, *pools, settings, checkpoint).assign(extractor=kind["of"])
+    arguments = {"channels": extractor.channels, "widths": list(settings["widths"])}
+    network = FeatureAutoencoder(**arguments).to(device)
+    history = train(network, loss, *pools, settings=settings, checkpoint=checkpoint)
     state = {
         "weights": weights_of(network),
-        "network": built,
+        "network": arguments,
         "extractor": {**kind, "weights": weights_of(extractor)},
         "spacing": settings["spacing"],
     }
-    return state, history
+    return state, history.assign(extractor=kind["of"])
 
 
-def scorer(
-    state: dict, device: str, precision: str, extractor: SliceFeatures
-) -> Callable[..., dict[str, np.ndarray]]:
+def scorer(state: State, device: str, precision: str, extractor: SliceFeatures) -> Score:
     """Score by the dissimilarity of features, interpolated to the slice: 0 to 2.
 
     extractor: built as the state's `extractor` says; gets its weights.

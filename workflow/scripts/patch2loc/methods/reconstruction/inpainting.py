@@ -31,8 +31,11 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's 
 class Inpainter(nn.Module):
     """Fills masks in slices; sides of slices are multiples of 4.
 
-    widths: channels at a voxel's size, at half and at a quarter of it, the last a multiple of 4.  blocks: at the
-    smallest size.  With the widths of the paper it has 15,193,409 parameters.
+    With the widths of the paper it has 15,193,409 parameters.
+
+    Args:
+        widths: Channels at a voxel's size, at half and at a quarter of it, the last a multiple of 4.
+        blocks: Number of `ContextBlock` at the smallest size.
     """
 
     def __init__(self, widths: Sequence[int] = (64, 128, 256), blocks: int = 8) -> None:
@@ -72,15 +75,16 @@ class ContextBlock(nn.Module):
         """Maps (n, width, x, y) to as large ones."""
         wide = reflected(maps, RATES[-1])
         around = {rate: _cropped(wide, RATES[-1] - rate) for rate in RATES}
-        seen = [
+        branches = [
             functional.relu(branch(around[rate])) for rate, branch in zip(RATES, self.branches, strict=True)
         ]
         gate = opening(self.gate(around[1]))
-        return (1 - gate) * maps + gate * self.fuse(reflected(torch.cat(seen, dim=1), 1))
+        fused: Tensor = self.fuse(reflected(torch.cat(branches, dim=1), 1))
+        return (1 - gate) * maps + gate * fused
 
 
 def opening(maps: Tensor) -> Tensor:
-    """How far a gate is open, 0 to 1: sigmoid of 5 (2 (maps - mean) / deviation - 1).
+    """Opening of a gate, 0 to 1: sigmoid of 5 (2 (maps - mean) / deviation - 1).
 
     Mean and standard deviation are those of each channel of each slice (n, channels, x, y).
     """
@@ -89,16 +93,16 @@ def opening(maps: Tensor) -> Tensor:
 
 
 def reflected(maps: Tensor, width: int) -> Tensor:
-    """Maps (n, channels, x, y) with `width` mirrored voxels more at each edge; where they are smaller, by and by."""
+    """Maps (n, channels, x, y) with `width` mirrored voxels more at each edge; smaller maps are mirrored repeatedly."""
     # Not by functional.pad, whose gradient on a GPU does not repeat exactly.
     for axis in (2, 3):
         missing = width
         while missing:
             length = maps.shape[axis]
-            some = min(missing, length - 1)
-            start, end = maps.narrow(axis, 1, some), maps.narrow(axis, length - 1 - some, some)
+            added = min(missing, length - 1)
+            start, end = maps.narrow(axis, 1, added), maps.narrow(axis, length - 1 - added, added)
             maps = torch.cat([start.flip(axis), maps, end.flip(axis)], dim=axis)
-            missing -= some
+            missing -= added
     return maps
 
 
@@ -117,20 +121,22 @@ def doubled(maps: Tensor) -> Tensor:
 def _doubling(length: int) -> Tensor:
     """The matrix, (2 length, length), that interpolates a line to twice its length."""
     lines = torch.eye(length)[:, None]
-    return functional.interpolate(lines, scale_factor=2, mode="linear", align_corners=True)[:, 0].T
+    doubled_lines: Tensor = functional.interpolate(lines, scale_factor=2, mode="linear", align_corners=True)
+    return doubled_lines[:, 0].T
 
 
 def inpainted(network: nn.Module, slices: Tensor, masks: Tensor) -> Tensor:
-    """Slices whose masks are filled by the network, as intensities of 0 to 1; outside they stay what they are."""
-    return torch.where(masks, network(slices, masks).float().clamp(0, 1), slices)
+    """Slices whose masks are filled by the network, as intensities of 0 to 1; unchanged outside the masks."""
+    painted: Tensor = network(slices, masks)
+    return torch.where(masks, painted.float().clamp(0, 1), slices)
 
 
 def mask_of(anomaly: Tensor, threshold: float) -> Tensor:
-    """Where an anomaly map (n, 1, x, y) is above a threshold, a little widened: boolean."""
+    """Mask of an anomaly map (n, 1, x, y) above a threshold, a little widened: boolean."""
     return smoothed((anomaly > threshold).float(), EDGE) > SHARE
 
 
-def ellipses(count: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+def ellipses(count: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Ten random ellipses a slice, (count, 1, x, y) boolean; their centers are in the middle half of each axis."""
     device = generator.device
 
@@ -145,8 +151,15 @@ def ellipses(count: int, shape: tuple[int, int], generator: torch.Generator) -> 
     return ellipses_at(centers, axes, angle, shape).any(dim=1, keepdim=True)
 
 
-def ellipses_at(centers: Tensor, axes: Tensor, angle: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Ellipses, (..., x, y) boolean.  centers, axes (half ones): (..., 2), voxels.  angle: (...), of the first axis."""
+def ellipses_at(centers: Tensor, axes: Tensor, angle: Tensor, shape: Sequence[int]) -> Tensor:
+    """Ellipses as masks, (..., x, y) boolean.
+
+    Args:
+        centers: (..., 2), voxels.
+        axes: (..., 2), half axes, voxels.
+        angle: (...), of the first axis.
+        shape: Of a slice, voxels.
+    """
     x, y = (torch.arange(length, device=centers.device) for length in shape)
     dx = (x - centers[..., :1])[..., :, None]
     dy = (y - centers[..., 1:])[..., None, :]
@@ -173,12 +186,12 @@ class Vgg19(nn.Sequential):
     def forward(self, slices: Tensor) -> dict[int, Tensor]:
         """Maps after each layer of `PERCEIVED` and `STYLED`, of slices as three equal colors."""
         mean, deviation = (torch.tensor(values).to(slices)[:, None, None] for values in (MEAN, DEVIATION))
-        maps, kept = (slices - mean) / deviation, {}
+        maps, maps_after = (slices - mean) / deviation, {}
         for place, layer in enumerate(self):
             maps = layer(maps)
             if place in (*PERCEIVED, *STYLED):
-                kept[place] = maps
-        return kept
+                maps_after[place] = maps
+        return maps_after
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -190,9 +203,13 @@ def gram(maps: Tensor) -> Tensor:
 
 def feature_losses(network: Vgg19, painted: Tensor, slices: Tensor) -> tuple[Tensor, Tensor]:
     """Style and perceptual loss: mean absolute differences of Gram matrices and of maps, summed over layers."""
-    found, wanted = network(painted), network(slices)
-    style = sum((gram(found[place]) - gram(wanted[place])).abs().mean() for place in STYLED)
-    perceptual = sum((found[place] - wanted[place]).abs().mean() for place in PERCEIVED)
+    maps, target = network(painted), network(slices)
+    style = torch.zeros((), device=slices.device)
+    for place in STYLED:
+        style = style + (gram(maps[place]) - gram(target[place])).abs().mean()
+    perceptual = torch.zeros((), device=slices.device)
+    for place in PERCEIVED:
+        perceptual = perceptual + (maps[place] - target[place]).abs().mean()
     return style, perceptual
 
 

@@ -1,4 +1,4 @@
-"""Scores of reconstruction methods: residuals of slices on the grid."""
+"""Scores of reconstruction methods: residuals of slices, and other maps of these, on the grid."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from patch2loc.data.volumes import block
 from patch2loc.engine.precision import PRECISIONS
+from patch2loc.method_interface import Maps, Score
 from patch2loc.methods.reconstruction.slice_pools import slices_of
 
 
@@ -17,36 +18,39 @@ def slice_score(
     device: str,
     spacing: float,
     multiple: int = 16,
+    *,
     batch: int | None = 32,
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
-    """A scorer's function: what slices are scored by, on the grid.
+) -> Score:
+    """A method's score, from maps of slices.
 
-    maps_of: slices (n, 1, x', y') float32 in 0..1, in order of z, n at most `batch`, and their brain (boolean) ->
-    {name: as large a map, float32}, "score" among them; called under inference mode.  Slices that are not needed are
-    left out, unless batch is None: then it gets all slices of a scan at once.  spacing: of the grid, mm (keep it in
-    the state).
-    multiple: as the network was trained (`SlicePool`).
+    Args:
+        maps_of: From slices (n, 1, x', y') float32 in 0..1, in order of z, n at most `batch`, and their brain (boolean)
+            to maps of the same shape by name, float32, "score" among them; called under inference mode.
+        device: "cpu" or "cuda".
+        spacing: Voxel size of the grid, mm; a method keeps it in its state.
+        multiple: As the network was trained (`SlicePool`).
+        batch: Most slices at a time, of those that are needed; None gives all slices of a scan at once.
     """
     factor = block(spacing)
 
     @torch.inference_mode()
-    def score(volume: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-        given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
-        slices, brain = slices_of(*given, spacing, multiple)
-        needed = np.unique(np.flatnonzero(wanted.any(axis=(0, 1))) // factor)
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        slices, brain = slices_of(
+            torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device), spacing, multiple
+        )
+        needed = np.unique(np.flatnonzero(region.any(axis=(0, 1))) // factor)
         # Both neighbors of a needed slice, too: maps are interpolated between them.
-        needed = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1)).tolist()
-        if batch is None:
-            needed = list(range(len(slices)))
+        with_neighbors = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1))
+        numbers = list(range(len(slices))) if batch is None else with_neighbors.tolist()
         at_once = batch or len(slices)
         maps = {"score": torch.zeros_like(slices)}
-        for start in range(0, len(needed), at_once):
-            place = needed[start : start + at_once]
-            for name, found in maps_of(slices[place, None], brain[place, None]).items():
-                maps.setdefault(name, torch.zeros_like(slices))[place] = found[:, 0]
+        for start in range(0, len(numbers), at_once):
+            part = numbers[start : start + at_once]
+            for name, part_maps in maps_of(slices[part, None], brain[part, None]).items():
+                maps.setdefault(name, torch.zeros_like(slices))[part] = part_maps[:, 0]
         return {
-            name: np.where(wanted, _on_grid(found, volume.shape, factor), np.nan).astype(np.float32)
-            for name, found in maps.items()
+            name: np.where(region, _on_grid(stack, volume.shape, factor), np.nan).astype(np.float32)
+            for name, stack in maps.items()
         }
 
     return score
@@ -57,16 +61,23 @@ def residual_score(
     device: str,
     spacing: float,
     precision: str = "float32",
+    *,
     multiple: int = 16,
     batch: int | None = 32,
     as_published: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]:
-    """A scorer's function: the absolute residual of reconstructed slices, on the grid.
+) -> Score:
+    """A method's score: the absolute residual of reconstructed slices.
 
-    reconstruct: (n, 1, x', y') float32 in 0..1, as of `slice_score` -> the same shape; called under autocast where
-    precision is "bfloat16".
-    as_published: the score of the method's authors, from slices, their reconstructions and their brain (boolean), each
-    (n, 1, x', y'), to as large maps in float32; beside the residual, as the map "as_published".
+    Args:
+        reconstruct: From slices (n, 1, x', y') float32 in 0..1, as of `slice_score`, to the same shape; called under
+            autocast where precision is "bfloat16".
+        device: "cpu" or "cuda".
+        spacing: Voxel size of the grid, mm.
+        precision: "float32" or "bfloat16".
+        multiple: As of `slice_score`.
+        batch: As of `slice_score`.
+        as_published: The score of the method's authors, from slices, their reconstructions and their brain (boolean),
+            each (n, 1, x', y'), to as large maps in float32; returned beside the residual as the map "as_published".
     """
 
     def maps_of(slices: Tensor, brain: Tensor) -> dict[str, Tensor]:
@@ -76,10 +87,10 @@ def residual_score(
         maps = {"score": (slices - reconstructed).abs()}
         return maps | {"as_published": as_published(slices, reconstructed, brain)} if as_published else maps
 
-    return slice_score(maps_of, device, spacing, multiple, batch)
+    return slice_score(maps_of, device, spacing, multiple, batch=batch)
 
 
-def _on_grid(maps: Tensor, shape: tuple[int, int, int], factor: int) -> np.ndarray:
+def _on_grid(maps: Tensor, shape: tuple[int, ...], factor: int) -> np.ndarray:
     """Maps of slices (slices, x', y') of `slices_of`, interpolated between their voxels to a grid (x, y, z)."""
     x, y, z = shape
     blocks = maps[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)[None, None]

@@ -1,11 +1,11 @@
-"""Reversed autoencoders of axial slices (Bercea et al. 2023): what ra and phanes share.
+"""Reversed autoencoders of axial slices (Bercea et al. 2023), of ra and phanes.
 
 A soft-introspective variational autoencoder (Daniel and Tamar 2021), whose encoder also learns to see the same features
 in a slice and in its reconstruction.  Encoder and decoder have an optimizer each and make a step in turn.
 Slices are (n, 1, x, y) float32 in 0..1; codes are (n, latent).
 
     network = ReversedAutoencoder(shape)
-    train(network, losses, *pools, settings, checkpoint, optimizers(network, rate), measure=mean_squared_error)
+    train_in_turns(network, losses, *pools, optimizers=optimizers(network, rate), measure=mean_squared_error, ...)
     network(slices)     their reconstructions by the means of their codes: the same at every call
 """
 
@@ -47,8 +47,10 @@ class ResidualBlock(nn.Module):
 class Encoder(nn.Module):
     """From slices to the means and the logarithms of the variances of their codes.
 
-    shape: of a slice, each a multiple of 2 ** len(widths).  widths: channels of the levels, each half as large as the
-    one before.  latent: length of a code.
+    Args:
+        shape: Of a slice, each a multiple of 2 ** len(widths).
+        widths: Channels of the levels, each half as large as the one before.
+        latent: Length of a code.
     """
 
     def __init__(self, shape: Sequence[int], widths: Sequence[int] = WIDTHS, latent: int = 128) -> None:
@@ -58,7 +60,7 @@ class Encoder(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.LeakyReLU(SLOPE),
         )
-        self.levels = nn.ModuleList([first, *(ResidualBlock(*both) for both in pairwise(widths))])
+        self.levels = nn.ModuleList([first, *(ResidualBlock(*widths_of) for widths_of in pairwise(widths))])
         self.last = ResidualBlock(widths[-1], widths[-1])
         self.code = nn.Linear(widths[-1] * math.prod(_coarsest(shape, widths)), 2 * latent)
 
@@ -94,11 +96,13 @@ class Decoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (n, latent) -> slices (n, 1, x, y)."""
-        return self.layers(codes)
+        slices: Tensor = self.layers(codes)
+        return slices
 
 
 def _coarsest(shape: Sequence[int], widths: Sequence[int]) -> tuple[int, int]:
-    return tuple(size // 2 ** len(widths) for size in shape)
+    x, y = (size // 2 ** len(widths) for size in shape)
+    return x, y
 
 
 class ReversedAutoencoder(nn.Module):
@@ -116,7 +120,8 @@ class ReversedAutoencoder(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         """Reconstructions of slices by the means of their codes."""
-        return self.decoder(self.encoder(slices)[0])
+        reconstructed: Tensor = self.decoder(self.encoder(slices)[0])
+        return reconstructed
 
 
 def optimizers(network: ReversedAutoencoder, learning_rate: float) -> list[torch.optim.Optimizer]:
@@ -132,7 +137,7 @@ def losses(
 ) -> Iterator[Tensor]:
     """The encoder's loss, and when it is asked for next, after the encoder's step, the decoder's.
 
-    Arguments as of `reconstruction.train`; masks are not needed.  Each loss has gradients for its own part alone.
+    Arguments as of `training.train_in_turns`; masks are not needed. Each loss has gradients for its own part alone.
     """
     shape = (6, len(slices), network.latent)
     noise = torch.randn(shape, generator=generator, device=slices.device)
@@ -147,48 +152,57 @@ def losses(
 
 
 def encoder_loss(network: ReversedAutoencoder, slices: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """What the encoder is to make small, a scalar, and the random codes of the slices.
+    """Loss of the encoder, a scalar, and the random codes of the slices.
 
     Reconstruction error and divergence of slices; introspection, which is small where reconstructions, and slices
     decoded from noise, are told from real ones by a high divergence; and the reversed embedding.
-    noise: (4, n, latent) standard normal: for the codes of slices, as codes of slices that are made up, for the codes
-    of reconstructions and for those of the made up.
+
+    Args:
+        network: Encoder and decoder.
+        slices: (n, 1, x, y).
+        noise: (4, n, latent) standard normal: for the codes of slices, as codes of generated slices, for the codes of
+            reconstructions and for those of generated slices.
     """
     scale = 1 / slices[0].numel()
     mean, log_variance, features = network.encoder(slices)
     codes = sampled(mean, log_variance, noise[0])
     reconstructed = network.decoder(codes)
     with torch.no_grad():
-        made_up = network.decoder(noise[1])
+        generated = network.decoder(noise[1])
     real = RECONSTRUCTION * squared_error(slices, reconstructed) + DIVERGENCE * divergence(mean, log_variance)
     loss = scale * real.mean()
-    for given, second in ((reconstructed, noise[2]), (made_up, noise[3])):
-        mean, log_variance, seen = network.encoder(given.detach())
-        repeated = network.decoder(sampled(mean, log_variance, second))
-        unlike = RECONSTRUCTION * squared_error(given, repeated)
+    for fakes, second_noise in ((reconstructed, noise[2]), (generated, noise[3])):
+        mean, log_variance, fake_features = network.encoder(fakes.detach())
+        repeated = network.decoder(sampled(mean, log_variance, second_noise))
+        unlike = RECONSTRUCTION * squared_error(fakes, repeated)
         unlike = unlike + INTROSPECTION * divergence(mean, log_variance)
         loss = loss + 0.25 * (-2 * scale * unlike).exp().mean()
-        if given is reconstructed:
-            loss = loss + REVERSED_EMBEDDING * reversed_embedding(features, seen)
+        if fakes is reconstructed:
+            loss = loss + REVERSED_EMBEDDING * reversed_embedding(features, fake_features)
     return loss, codes
 
 
 def decoder_loss(network: ReversedAutoencoder, slices: Tensor, codes: Tensor, noise: Tensor) -> Tensor:
-    """What the decoder is to make small, a scalar.
+    """Loss of the decoder, a scalar.
 
     Reconstruction error of slices; divergence of what it decodes from their codes and from noise; and, of next to no
     weight, the error of reconstructing both once more.
-    codes: (n, latent) of the slices, of `encoder_loss`.  noise: (3, n, latent) standard normal: codes of slices that
-    are made up, for the codes of reconstructions and for those of the made up.
+
+    Args:
+        network: Encoder and decoder.
+        slices: (n, 1, x, y).
+        codes: (n, latent) of the slices, of `encoder_loss`.
+        noise: (3, n, latent) standard normal: codes of generated slices, for the codes of reconstructions and for
+            those of generated slices.
     """
     scale = 1 / slices[0].numel()
-    made_up, reconstructed = network.decoder(noise[0]), network.decoder(codes)
+    generated, reconstructed = network.decoder(noise[0]), network.decoder(codes)
     loss = RECONSTRUCTION * squared_error(slices, reconstructed)
-    for given, second in ((reconstructed, noise[1]), (made_up, noise[2])):
-        mean, log_variance, _ = network.encoder(given)
-        repeated = network.decoder(sampled(mean, log_variance, second).detach())
+    for fakes, second_noise in ((reconstructed, noise[1]), (generated, noise[2])):
+        mean, log_variance, _ = network.encoder(fakes)
+        repeated = network.decoder(sampled(mean, log_variance, second_noise).detach())
         loss = loss + 0.5 * DIVERGENCE * divergence(mean, log_variance)
-        loss = loss + REPEATED * 0.5 * RECONSTRUCTION * squared_error(given.detach(), repeated)
+        loss = loss + REPEATED * 0.5 * RECONSTRUCTION * squared_error(fakes.detach(), repeated)
     return scale * loss.mean()
 
 
@@ -208,7 +222,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def reversed_embedding(features: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """How unlike the features of slices and of their reconstructions are, summed over the encoder's levels.
+    """Dissimilarity of the features of slices and of their reconstructions, summed over the encoder's levels.
 
     features, others: (n, channels, x, y) of each level.  Half of the mean squared difference, plus the mean over
     slices of 1 less the cosine of the angle between all features of a level.
@@ -223,7 +237,7 @@ def reversed_embedding(features: Sequence[Tensor], others: Sequence[Tensor]) -> 
 def mean_squared_error(
     network: ReversedAutoencoder, slices: Tensor, masks: Tensor | None, generator: torch.Generator
 ) -> Tensor:
-    """Of reconstructions by the mean code: what training is validated by.  Arguments as of `reconstruction.train`."""
+    """MSE of reconstructions from the mean code; the validation loss."""
     return functional.mse_loss(network(slices).float(), slices)
 
 

@@ -1,17 +1,16 @@
-"""Where a slice looks unlike its reconstruction: what ra and phanes score by (Bercea et al. 2023).
+"""Saliency of the difference between a slice and its reconstruction, for ra and phanes (Bercea et al. 2023).
 
     perceived = perception(weights, device)             once; weights: of `perception_weights`, from a model's state
     residual_of_contrast(slices, reconstructed, brain)  |CLAHE of the slices - CLAHE of the reconstructions|
     saliency(perceived, slices, reconstructed)          their perceptual distance, smoothed
 
 Slices and maps are (n, 1, x, y) float32, slices in 0..1, brain boolean; nothing here has a gradient.
-Perceptual distances need a SqueezeNet that was trained on ImageNet.  Without, the absolute difference takes their
-place, which knows nothing of what a network sees.
+Perceptual distances need a SqueezeNet that was trained on ImageNet, and the heads of LPIPS.  Without, the absolute
+difference takes their place, which knows nothing of what a network sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,8 @@ REACH = 4  # standard deviations at which a Gaussian ends
 # Of CLAHE: tiles along each side, and how many times the mean of a tile's histogram a bin may hold: what 0.01 of the
 # tile is with 256 bins, the default of scikit-image, which the authors use.
 TILES, LIMIT = (8, 8), 2.56
-BACKBONE = "squeezenet1_1_imagenet"  # in settings["pretrained"]
-SEEN = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS looks at
+BACKBONE, HEADS = "squeezenet1_1_imagenet", "lpips_squeezenet"  # in settings["pretrained"]
+COMPARED = (1, 4, 7, 9, 10, 11, 12)  # layers of SqueezeNet 1.1 that LPIPS compares
 CENTER, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the colors in -1..1 that LPIPS puts in
 
 
@@ -49,7 +48,8 @@ def clahe(slices: Tensor, brain: Tensor) -> Tensor:
             "kornia) or leave these methods out"
         ) from error
     with torch.no_grad():
-        return enhance.equalize_clahe(slices.clamp(0, 1) * brain, LIMIT, TILES) * brain
+        equalized: Tensor = enhance.equalize_clahe(slices.clamp(0, 1) * brain, LIMIT, TILES) * brain
+    return equalized
 
 
 def residual_of_contrast(slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:
@@ -60,7 +60,8 @@ def residual_of_contrast(slices: Tensor, reconstructed: Tensor, brain: Tensor) -
 def smoothed(maps: Tensor, deviation: float = SMOOTHING) -> Tensor:
     """Maps (n, 1, x, y) after a Gaussian of a standard deviation in voxels; their edges are reflected."""
     reach = min(round(REACH * deviation), *(side - 1 for side in maps.shape[2:]))
-    return gaussian_blur(maps, 2 * reach + 1, deviation)
+    blurred: Tensor = gaussian_blur(maps, 2 * reach + 1, deviation)
+    return blurred
 
 
 class Perception(nn.Module):
@@ -70,70 +71,82 @@ class Perception(nn.Module):
     to the size of the slice.
     """
 
+    center: Tensor
+    spread: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self.features = squeezenet1_1(weights=None).features
+        self.features: nn.Sequential = squeezenet1_1(weights=None).features
         self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in _widths(self.features))
         self.register_buffer("center", torch.tensor(CENTER)[None, :, None, None], persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD)[None, :, None, None], persistent=False)
 
     def forward(self, slices: Tensor, others: Tensor) -> Tensor:
         """Distances (n, 1, x, y) of slices in 0..1."""
-        found = torch.zeros_like(slices)
-        for head, one, other in zip(self.heads, self._seen(slices), self._seen(others), strict=True):
+        total = torch.zeros_like(slices)
+        for head, one, other in zip(self.heads, self._compared(slices), self._compared(others), strict=True):
             distance = (head * (one - other).square()).sum(dim=1, keepdim=True)
-            found = found + functional.interpolate(distance, slices.shape[2:], mode="bilinear")
-        return found
+            total = total + functional.interpolate(distance, slices.shape[2:], mode="bilinear")
+        return total
 
-    def _seen(self, slices: Tensor) -> list[Tensor]:
-        """Features of each depth, of length 1 at every place; slices are seen as gray in -1..1."""
-        maps, seen = (2 * slices - 1 - self.center) / self.spread, []
+    def _compared(self, slices: Tensor) -> list[Tensor]:
+        """Features of each depth, of length 1 at every place; slices enter as gray in -1..1."""
+        maps, features = (2 * slices - 1 - self.center) / self.spread, []
         for number, layer in enumerate(self.features):
             maps = layer(maps)
-            if number in SEEN:
-                seen.append(maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
-        return seen
+            if number in COMPARED:
+                features.append(maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
+        return features
 
 
 def _widths(features: nn.Sequential) -> list[int]:
-    """Channels of the layers that LPIPS looks at."""
+    """Channels of the layers that LPIPS compares."""
     maps, widths = torch.zeros(1, 3, 32, 32), []
     for number, layer in enumerate(features):
         maps = layer(maps)
-        if number in SEEN:
+        if number in COMPARED:
             widths.append(maps.shape[1])
     return widths
 
 
-def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
-    """Weights of `Perception`, for a model's state; None where the file of SqueezeNet is not named.
+class SqueezeNetHeads(nn.Module):
+    """Weights of the seven depths that LPIPS was trained to, named as in its authors' file.  widths: of the depths."""
 
-    pretrained: settings["pretrained"]; the file is torchvision's.  The heads are those that the package lpips brings,
-    which need not be there when a model scores.
-    Raises InputError when the package is missing and when the file has no weights of SqueezeNet 1.1.
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        for number, width in enumerate(widths):
+            model = nn.Sequential(nn.Dropout(), nn.Conv2d(width, 1, 1, bias=False))
+            self.add_module(f"lin{number}", nn.ModuleDict({"model": model}))
+
+
+def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str, np.ndarray] | None:
+    """Weights of `Perception`, for a model's state; None where its two files are not named.
+
+    Args:
+        pretrained: settings["pretrained"]; the backbone's file is torchvision's, the heads' that of LPIPS's authors.
+
+    Raises:
+        InputError: When one file is named without the other, and when a file has not the weights expected.
     """
-    path = pretrained.get(BACKBONE)
-    if path is None:
+    paths = {name: pretrained.get(name) for name in (BACKBONE, HEADS)}
+    absent = [name for name, path in paths.items() if path is None]
+    if len(absent) == 1:
+        (present,) = set(paths) - set(absent)
+        raise InputError(
+            f"pretrained.{present}: {paths[present]} found without {absent[0]}, both expected, or none; add "
+            f"{absent[0]} (`snakemake --cores 1 pretrained` gets it), or leave {present} out"
+        )
+    backbone_path, heads_path = paths[BACKBONE], paths[HEADS]
+    if backbone_path is None or heads_path is None:
         return None
-    backbone = with_pretrained(squeezenet1_1(weights=None), path)
+    backbone = with_pretrained(squeezenet1_1(weights=None), backbone_path)
     network = Perception()
     network.features.load_state_dict(backbone.features.state_dict())
-    heads = torch.load(_heads(), map_location="cpu", weights_only=True)
+    heads = with_pretrained(SqueezeNetHeads(_widths(network.features)), heads_path)
     with torch.no_grad():
-        for number, head in enumerate(network.heads):
-            head.copy_(heads[f"lin{number}.model.1.weight"])
+        for head, weight in zip(network.heads, heads.state_dict().values(), strict=True):
+            head.copy_(weight)
     return weights_of(network)
-
-
-def _heads() -> Path:
-    """The file of heads in the package lpips, which is not imported."""
-    found = find_spec("lpips")
-    if found is None:
-        raise InputError(
-            f"pretrained.{BACKBONE}: given, but the package lpips was not found, whose heads belong to it; install it "
-            "(pip install lpips), or leave the key out"
-        )
-    return Path(found.origin).parent / "weights" / "v0.1" / "squeeze.pth"
 
 
 def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Perception | None:
@@ -145,13 +158,13 @@ def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Percept
 
 @torch.no_grad()
 def saliency(perceived: Perception | None, slices: Tensor, others: Tensor) -> Tensor:
-    """How unlike slices and others, (n, 1, x, y) both, are around every voxel, >= 0: a smoothed perceptual distance.
+    """Smoothed perceptual distance of slices and others around every voxel, (n, 1, x, y) as both are, >= 0.
 
     perceived: of `perception`; with None the absolute difference takes the place of the perceptual distance.
     """
     return smoothed((slices - others).abs() if perceived is None else perceived(slices, others))
 
 
-def kind_of(weights: Mapping[str, np.ndarray] | None) -> str:
-    """What a saliency is made of, for a state, a history and a table."""
+def saliency_kind(weights: Mapping[str, np.ndarray] | None) -> str:
+    """Name of a saliency, for a state, a history and a table."""
     return "absolute difference" if weights is None else "LPIPS SqueezeNet"

@@ -28,10 +28,16 @@ def optional(name: str) -> ModuleType:
 
 
 def simplex_bank(shape: tuple[int, int], fields: int, seed: int) -> Tensor:
-    """Simplex noise of each octave, (octaves, 8 fields, x, y) float16, weighted by its persistence.
+    """Simplex noise of each octave, weighted by its persistence; takes a second or so a field of all octaves.
 
-    shape: of a slice, voxels.  fields: independent ones of an octave; each lies there in eight ways, mirrored and, on
-    square slices, turned by a quarter.  Takes a second or so a field of all octaves.
+    Args:
+        shape: Of a slice, voxels.
+        fields: Independent ones of an octave; each lies there in eight ways, mirrored and, on square slices, turned by
+            a quarter.
+        seed: Of the fields.
+
+    Returns:
+        (octaves, 8 fields, x, y) float16.
     """
     simplex = optional("opensimplex").OpenSimplex
     rng = np.random.default_rng(seed)
@@ -53,5 +59,8 @@ def simplex_noise(bank: Tensor, generator: torch.Generator, count: int) -> Tenso
     Their standard deviation is about 0.55, not 1.
     """
     octaves, fields = bank.shape[:2]
-    chosen = torch.randint(fields, (octaves, count), generator=generator, device=bank.device)
-    return sum(bank[octave, chosen[octave]].float() for octave in range(octaves))[:, None]
+    drawn = torch.randint(fields, (octaves, count), generator=generator, device=bank.device)
+    noise = bank.new_zeros((count, *bank.shape[2:]), dtype=torch.float32)
+    for octave in range(octaves):
+        noise = noise + bank[octave, drawn[octave]].float()
+    return noise[:, None]

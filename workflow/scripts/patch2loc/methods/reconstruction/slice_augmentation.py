@@ -4,6 +4,8 @@ What Behrendt et al. train ddpm, pddpm and cddpm with, in two dimensions: chance
 TorchIO documents as its defaults for the transforms of these names.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ CHANCES = {"gamma": 0.5, "bias": 0.25, "blur": 0.25, "ghosts": 0.5}
 
 
 def change_intensities(slices: Tensor, generator: torch.Generator) -> Tensor:
-    """Slices (n, 1, x, y) float32, each changed in its own way; what is left out for it is left out exactly."""
+    """Slices (n, 1, x, y) float32, each changed in its own way; a change left out for a slice is left out exactly."""
     device, count = slices.device, len(slices)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -38,29 +40,38 @@ def change_intensities(slices: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(happens["blur"] | happens["ghosts"], filtered, slices)
 
 
-def bias_field(coefficients: Tensor, shape: tuple[int, int]) -> Tensor:
+def bias_field(coefficients: Tensor, shape: Sequence[int]) -> Tensor:
     """Exponentials of polynomials over the slice, (n, 1, x, y).
 
-    coefficients: (n, 4, 4) of x^i y^j, both -1 to 1 from end to end; those with i + j above 3 are not used.
+    Args:
+        coefficients: (n, 4, 4) of x^i y^j, both -1 to 1 from end to end; those with i + j above 3 are not used.
+        shape: Of a slice, voxels.
     """
     powers = torch.arange(ORDER + 1, device=coefficients.device)
     used = coefficients * (powers[:, None] + powers <= ORDER)
     x, y = (torch.linspace(-1, 1, length, device=powers.device)[:, None] ** powers for length in shape)
-    return torch.einsum("nij,xi,yj->nxy", used, x, y).exp()[:, None]
+    field: Tensor = torch.einsum("nij,xi,yj->nxy", used, x, y)
+    return field.exp()[:, None]
 
 
-def blur_gain(spread: Tensor, shape: tuple[int, int]) -> Tensor:
-    """What a Gaussian blur leaves of each frequency, (n, 1, x, y).  spread: (n, 2) along x and y, voxels."""
+def blur_gain(spread: Tensor, shape: Sequence[int]) -> Tensor:
+    """Gain of each frequency by a Gaussian blur, (n, 1, x, y).  spread: (n, 2) along x and y, voxels."""
     x, y = (torch.fft.fftfreq(length, device=spread.device) for length in shape)
-    squared = (spread[:, :1] * x)[:, :, None] ** 2 + (spread[:, 1:] * y)[:, None] ** 2
+    squared: Tensor = (spread[:, :1] * x)[:, :, None] ** 2 + (spread[:, 1:] * y)[:, None] ** 2
     return (-2 * torch.pi**2 * squared).exp()[:, None]
 
 
-def ghost_gain(number: Tensor, intensity: Tensor, along_x: Tensor, shape: tuple[int, int]) -> Tensor:
-    """What motion between the lines of an acquisition leaves of each frequency, (n, 1, x, y).
+def ghost_gain(number: Tensor, intensity: Tensor, along_x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Gain of each frequency by motion between the lines of an acquisition, (n, 1, x, y).
 
     Every number-th line loses the share `intensity`, which puts `number` faint copies beside the brain; the line in
-    the middle, which is the mean, stays.  number, intensity: (n,).  along_x: (n,) boolean, else along y.
+    the middle, which is the mean, stays.
+
+    Args:
+        number: (n,), of ghosts.
+        intensity: (n,), share that lines lose.
+        along_x: (n,) boolean, else along y.
+        shape: Of a slice, voxels.
     """
     x, y = (torch.fft.fftfreq(length, 1 / length, device=number.device).round().int() for length in shape)
     line = torch.where(along_x[:, None, None], x[:, None], y[None])

@@ -4,10 +4,9 @@ Slices with most of their patches hidden are completed.  Hidden places are kept 
 the statistics of batch normalization, so that the encoder never sees the border of what is hidden.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from patch2loc.errors import InputError
+from patch2loc.method_interface import MethodSettings
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
 
@@ -35,27 +35,34 @@ class VisibleNorm(nn.BatchNorm2d):
             return super().forward(x)
         visible = spread(self.visible, x)
         mean, variance = self.running_mean, self.running_var
+        assert mean is not None
+        assert variance is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         if self.training:
             count, values = visible.sum(), x.float()
+            running_mean, running_variance = mean, variance
             mean = (values * visible).sum(dim=(0, 2, 3)) / count
             variance = ((values - mean[:, None, None]).square() * visible).sum(dim=(0, 2, 3)) / count
             with torch.no_grad():
                 self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+                running_mean.lerp_(mean, self.momentum)
+                running_variance.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]) * visible
 
 
 def spread(visible: Tensor, x: Tensor) -> Tensor:
-    """Which places of x are visible: (n, 1, h, w) of 0 and 1, brought to the sides of x."""
+    """The visible places of x: (n, 1, h, w) of 0 and 1, brought to the sides of x."""
     return functional.interpolate(visible, size=x.shape[2:], mode="nearest")
 
 
-class SliceEncoder(ResNet):
+class SliceEncoder(ResNet):  # type: ignore[misc]  # torchvision has no types
     """ResNet-50 for one channel that describes a slice by a vector: (n, 1, x, y) in 0..1 -> (n, features).
 
-    widths: channels of the bottlenecks of its four layers, a quarter of what the layers put out.
+    Args:
+        widths: Channels of the bottlenecks of its four layers, a quarter of what the layers put out.
+        features: Length of the vector.
     """
 
     def __init__(self, widths: Sequence[int], features: int) -> None:
@@ -72,7 +79,7 @@ class SliceEncoder(ResNet):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def of_visible(self, slices: Tensor, visible: Tensor) -> list[Tensor]:
-        """What the four layers put out for the visible part of slices, 0 elsewhere.
+        """Outputs of the four layers for the visible part of slices, 0 elsewhere.
 
         visible: (n, 1, x / 32, y / 32) of 0 and 1.
         """
@@ -117,19 +124,21 @@ class MaskedModel(nn.Module):
         self.output = nn.Conv2d(decoder_widths[-1], 1, kernel_size=1)
 
     def forward(self, slices: Tensor, visible: Tensor) -> Tensor:
-        """Complete slices (n, 1, x, y) of which `visible`, as for `SliceEncoder.of_visible`, is seen."""
-        filled = []
+        """Complete slices (n, 1, x, y) of which a part is visible, as for `SliceEncoder.of_visible`."""
+        filled: list[Tensor] = []
         outputs = reversed(self.encoder.of_visible(slices, visible))
         for x, norm, filling, projection in zip(
             outputs, self.norms, self.fillings, self.projections, strict=True
         ):
+            assert isinstance(norm, VisibleNorm)
             norm.visible = visible
             filled.append(projection(torch.where(spread(visible, x) > 0, norm(x), filling.to(x.dtype))))
             norm.visible = None
         x = filled[0]
         for number, block in enumerate(self.blocks):
             x = block(x + filled[number] if 0 < number < len(filled) else x)
-        return self.output(x)
+        completed: Tensor = self.output(x)
+        return completed
 
 
 def _doubling(width: int, to: int) -> nn.Sequential:
@@ -154,10 +163,10 @@ def random_visible(slices: Tensor, generator: torch.Generator) -> Tensor:
 def completion_loss(
     network: MaskedModel, slices: Tensor, brain: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared error over the hidden voxels; arguments as of `reconstruction.train`."""
+    """Mean squared error over the hidden voxels; arguments as of `training.train`."""
     visible = random_visible(slices, generator)
     hidden = 1 - spread(visible, slices)
-    error = (network(slices, visible).float() - slices).square()
+    error: Tensor = (network(slices, visible).float() - slices).square()
     return (error * hidden).sum() / hidden.sum()
 
 
@@ -165,14 +174,21 @@ def pretrain(
     encoder: SliceEncoder,
     training: SlicePool,
     validation: SlicePool,
-    settings: Mapping[str, Any],
+    *,
+    settings: MethodSettings,
     checkpoint: Path | None,
 ) -> None:
     """Train an encoder in place to complete slices; all but its last layer, which is not a part of that.
 
-    Pools' slices have sides that are multiples of 32.  settings: pretraining_steps, and as of `reconstruction.train`.
-    checkpoint: as of `reconstruction.train`.
-    Raises InputError when a slice has a single patch, of which nothing could be hidden.
+    Args:
+        encoder: Trained.
+        training: Slices whose sides are multiples of 32.
+        validation: The same.
+        settings: pretraining_steps, and as of `training.train`.
+        checkpoint: As of `training.train`.
+
+    Raises:
+        InputError: When a slice has a single patch, of which nothing could be hidden.
     """
     if np.prod(training.shape) < 2 * PATCH**2:
         raise InputError(
@@ -187,5 +203,12 @@ def pretrain(
         weight_decay=0.05,
         fused=True,
     )
-    own = {**settings, "steps": settings["pretraining_steps"]}
-    train(network, completion_loss, training, validation, own, checkpoint, optimizer)
+    train(
+        network,
+        completion_loss,
+        training,
+        validation,
+        settings={**settings, "steps": settings["pretraining_steps"]},
+        checkpoint=checkpoint,
+        optimizer=optimizer,
+    )

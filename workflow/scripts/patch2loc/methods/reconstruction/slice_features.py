@@ -12,9 +12,11 @@ REDUCTION = 4  # voxels of a slice to a place of its features, along each axis
 class SliceFeatures(nn.Module):
     """Maps of the pooled first layer, layer1 and layer2 of a ResNet, all at a quarter of the slice's size.
 
-    resnet: of torchvision's structure; one of three channels sees intensities of -1 to 1 in each.  enlarge: slices are
-    interpolated to so many times their size first, and the features averaged back.
     It stays in evaluation mode and has no gradient: neither weights nor statistics of batch normalization change.
+
+    Args:
+        resnet: Of torchvision's structure; one of three channels sees intensities of -1 to 1 in each.
+        enlarge: Slices are interpolated to so many times their size first, and the features averaged back.
     """
 
     def __init__(self, resnet: ResNet, enlarge: int = 1) -> None:
@@ -51,11 +53,11 @@ class SliceFeatures(nn.Module):
         second = functional.interpolate(
             self.layer2(first), maps.shape[2:], mode="bilinear", align_corners=True
         )
-        found = torch.cat([maps, first, second], dim=1)
+        features = torch.cat([maps, first, second], dim=1)
         x, y = (self.enlarge * size for size in places)
-        return functional.avg_pool2d(found[..., -x:, -y:], self.enlarge)
+        return functional.avg_pool2d(features[..., -x:, -y:], self.enlarge)
 
 
 def imagenet_features() -> SliceFeatures:
-    """Those of torchvision's ResNet-18, 256 channels, with random weights."""
+    """Features of torchvision's ResNet-18, 256 channels, with random weights."""
     return SliceFeatures(resnet18(weights=None))

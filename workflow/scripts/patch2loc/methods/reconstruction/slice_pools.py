@@ -20,11 +20,16 @@ def slice_spacing(spacing: float) -> float:
 def slices_of(volume: Tensor, mask: Tensor, spacing: float, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """A standardized scan as networks see it: axial slices of 2 mm with intensities of 0 to 1.
 
-    volume, mask: (x, y, z) on one device.  spacing: of the grid, mm; blocks of round(2 / spacing) voxels along each
-    axis become their mean, and a grid of 2 mm or coarser stays as it is.  multiple: slices are padded with zeros at
-    their ends to a multiple of so many voxels, as networks need it.
-    Returns intensities (slices, x', y') float32, clipped to 0..1 (1 is the 98th percentile of the brain), and the
-    brain (slices, x', y') boolean, where it fills at least half of a voxel.
+    Args:
+        volume: (x, y, z), standardized.
+        mask: (x, y, z), the brain, on the same device.
+        spacing: Voxel size of the grid, mm; blocks of round(2 / spacing) voxels along each axis become their mean, and
+            a grid of 2 mm or coarser stays as it is.
+        multiple: Slices are padded with zeros at their ends to a multiple of so many voxels, as networks need it.
+
+    Returns:
+        Intensities (slices, x', y') float32, clipped to 0..1 (1 is the 98th percentile of the brain), and the brain
+        (slices, x', y') boolean, where it fills at least half of a voxel.
     """
     factor = block(spacing)
     stacked = torch.stack([volume.float().clamp(0, 1), mask.float()]).permute(0, 3, 1, 2)
@@ -42,21 +47,30 @@ def _padded(array: Tensor, multiples: tuple[int, int, int]) -> Tensor:
 class SlicePool:
     """All axial slices of a cohort in the memory of a device.
 
-    slices: (n, x', y') float16, intensities as of `slices_of`.  masks: (n, x', y') boolean.
-    accepted: (m,) places of the slices that are at least 1 % brain, which `draw` takes.
-    scans: how many.  slices_each: slices of what is drawn at a time.
-    Raises InputError without scans, and when no slice holds brain.
-    """
+    Args:
+        scans: Standardized scans and their brain masks.
+        device: "cpu" or "cuda".
+        spacing: Voxel size of the grid, mm.
+        multiple: As of `slices_of`.
 
-    slices_each = 1
+    Attributes:
+        slices: (n, x', y') float16, intensities as of `slices_of`.
+        masks: (n, x', y') boolean.
+        accepted: (m,) places of the slices that are at least 1 % brain, which `draw` takes.
+        scans: Number of scans.
+
+    Raises:
+        InputError: Without scans, and when no slice holds brain.
+    """
 
     def __init__(self, scans: Volumes, device: str, spacing: float, multiple: int = 16) -> None:
         if not len(scans):
             raise InputError("no scans to train or validate on; check the roles in the split")
         slices, masks = [], []
         for volume, mask in scans:
-            given = torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device)
-            intensities, brain = slices_of(*given, spacing, multiple)
+            intensities, brain = slices_of(
+                torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device), spacing, multiple
+            )
             slices.append(intensities.half())
             masks.append(brain)
         self.scans = len(slices)
@@ -66,9 +80,15 @@ class SlicePool:
             raise InputError("no slice of any scan holds 1 % of brain; check the brain masks (qc.png)")
 
     @property
+    def slices_each(self) -> int:
+        """Slices of what is drawn at a time."""
+        return 1
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Width and height of a slice."""
-        return tuple(self.slices.shape[1:])
+        width, height = self.slices.shape[1:]
+        return width, height
 
     def generator(self, *seed: int) -> torch.Generator:
         """Random numbers of the pool's device that depend on the seed alone."""
@@ -77,12 +97,12 @@ class SlicePool:
     def draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
         """n slices, uniformly and with replacement: (n, 1, x', y') float32, and their brain, boolean."""
         place = torch.randint(len(self.accepted), (n,), generator=generator, device=self.slices.device)
-        chosen = self.accepted[place]
-        return self.slices[chosen, None].float(), self.masks[chosen, None]
+        drawn = self.accepted[place]
+        return self.slices[drawn, None].float(), self.masks[drawn, None]
 
 
 class ScanPool(SlicePool):
-    """The same of scans on one grid, for networks that see all slices of a scan together: `draw` takes whole scans."""
+    """A `SlicePool` of scans on one grid, for networks that see all slices of a scan together; draws whole scans."""
 
     @property
     def slices_each(self) -> int:
@@ -96,8 +116,10 @@ class ScanPool(SlicePool):
         """
         device, rounds = self.slices.device, -(-n // self.scans)
         orders = [torch.randperm(self.scans, generator=generator, device=device) for _ in range(rounds)]
-        chosen = torch.cat(orders)[:n]
-        slices, masks = (whole.unflatten(0, (self.scans, -1))[chosen] for whole in (self.slices, self.masks))
+        drawn = torch.cat(orders)[:n]
+        slices, masks = (
+            torch.unflatten(stack, 0, (self.scans, -1))[drawn] for stack in (self.slices, self.masks)
+        )
         return slices.float(), masks
 
 

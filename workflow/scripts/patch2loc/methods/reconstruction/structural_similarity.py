@@ -3,14 +3,19 @@
 import torch
 from torch import Tensor
 
-C1, C2 = 0.01**2, 0.03**2  # for maps of 0 to 1, and kept for others
+C1, C2 = 0.01**2, 0.03**2  # of maps of 0 to 1, used for others too
 
 
 def structural_similarity(first: Tensor, second: Tensor, window: int = 5, deviation: float = 1.5) -> Tensor:
     """Structural similarity of maps (n, channels, x, y), place by place, with a Gaussian window; zeros are around.
 
-    window: places along each axis, odd.  deviation: of the Gaussian, places.
     Wang et al. 2004, equation 13, with constants that do not depend on the maps' range.
+
+    Args:
+        first: (n, channels, x, y).
+        second: Of the same shape.
+        window: Places along each axis, odd.
+        deviation: Standard deviation of the Gaussian, places.
     """
     rows, columns = (_gaussian(size, window, deviation, first) for size in first.shape[2:])
 

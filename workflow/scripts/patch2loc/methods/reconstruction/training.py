@@ -1,12 +1,12 @@
-"""Methods that reconstruct axial slices as if healthy: their slices, their training, and the residual as the score.
+"""Training of networks that reconstruct axial slices as if healthy.
 
 Networks see slices of 2 mm, as in the comparisons of Behrendt et al. that Table 1 of the paper quotes; the score is
-brought back to the grid.
+brought back to the grid (`residual`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -14,64 +14,146 @@ from torch import Tensor, nn
 
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import train_in_steps
+from patch2loc.method_interface import MethodSettings
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, generator_seed
 
-Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
-Losses = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Iterable[Tensor]]
+Network = TypeVar("Network", bound=nn.Module)
+# From a network, slices (n, 1, x', y') in 0..1, their brain masks (boolean) and a generator, from which all randomness
+# (noise, time) comes, to a scalar. With a `ScanPool` slices and masks are (n, slices, x', y').
+Loss = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
+# The same to one scalar for each optimizer, each asked for after the optimizer before has updated its part.
+Losses = Callable[[Network, Tensor, Tensor, torch.Generator], Iterable[Tensor]]
 
 
 def train(
-    network: nn.Module,
-    loss: Loss | Losses,
+    network: Network,
+    loss: Loss[Network],
     training: SlicePool,
     validation: SlicePool,
-    settings: Mapping[str, Any],
+    *,
+    settings: MethodSettings,
     checkpoint: Path | None,
-    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     clip: float | None = None,
     progress: Callable[[str], None] = print,
-    measure: Loss | None = None,
 ) -> pd.DataFrame:
     """Train a network in place, to the weights of least validation loss; return its history.
 
-    network: on the pools' device, initialized by the caller after torch.manual_seed(settings["seed"]).
-    loss: loss(network, slices, masks, generator) -> scalar; slices (n, 1, x', y') in 0..1, masks boolean, all
-    randomness (noise, time) from the generator; asked in training mode, and in evaluation mode of fixed validation
-    slices with fixed random numbers.  With a `ScanPool` slices and masks are (n, slices, x', y').
-    settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
-    loss under autocast).  batch is of slices, with a `ScanPool` of scans; validation_slices are slices with both.
-    optimizer: of the network's parameters; Adam when None.  Several, each of a part of the network, take turns in
-    every step: loss(...) is then an iterator of as many losses, each asked for after the optimizer before has updated
-    its part, and computed in float32.  schedule: of the first optimizer, stepped after every step.  clip: greatest
-    norm of the gradient.
-    measure: what the network is validated by, asked in evaluation mode as the loss would be; the loss when None.
-    checkpoint: as of `training_loop.train_in_steps`.
-    Returns rows of step, slices (seen), training_loss, validation_loss, learning_rate, slices_per_second.
-    Raises FloatingPointError when the validation loss was never finite.
+    Args:
+        network: On the pools' device, initialized by the caller after torch.manual_seed(settings["seed"]).
+        loss: Asked in training mode, and in evaluation mode of fixed validation slices with fixed random numbers.
+        training: Slices or scans that training draws from.
+        validation: Those that validation draws from, once.
+        settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
+            loss under autocast). batch is of slices, with a `ScanPool` of scans; validation_slices is of slices.
+        checkpoint: As of `training_loop.train_in_steps`.
+        optimizer: Of the network's parameters; Adam when None.
+        schedule: Of the optimizer, stepped after every step.
+        clip: Greatest norm of the gradient.
+        progress: Takes lines on how far the training is.
+
+    Returns:
+        Rows of step, slices (seen), training_loss, validation_loss, learning_rate, slices_per_second.
+
+    Raises:
+        FloatingPointError: When the validation loss was never finite.
     """
+
+    def losses(network: Network, slices: Tensor, masks: Tensor, generator: torch.Generator) -> list[Tensor]:
+        return [_loss(network, loss, slices, masks, generator=generator, precision=settings["precision"])]
+
+    return _train(
+        network,
+        losses,
+        training,
+        validation,
+        settings=settings,
+        checkpoint=checkpoint,
+        optimizers=[
+            optimizer or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
+        ],
+        schedule=schedule,
+        clip=clip,
+        measure=loss,
+        progress=progress,
+    )
+
+
+def train_in_turns(
+    network: Network,
+    losses: Losses[Network],
+    training: SlicePool,
+    validation: SlicePool,
+    *,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    optimizers: Sequence[torch.optim.Optimizer],
+    measure: Loss[Network],
+    progress: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Train parts of a network in turn in every step, each by its own optimizer; otherwise like `train`.
+
+    Args:
+        network: As of `train`.
+        losses: As many as optimizers; computed in float32.
+        training: As of `train`.
+        validation: As of `train`.
+        settings: As of `train`; precision is that of the measure.
+        checkpoint: As of `train`.
+        optimizers: Each of a part of the network.
+        measure: Validates the network, asked in evaluation mode.
+        progress: As of `train`.
+    """
+    return _train(
+        network,
+        losses,
+        training,
+        validation,
+        settings=settings,
+        checkpoint=checkpoint,
+        optimizers=optimizers,
+        schedule=None,
+        clip=None,
+        measure=measure,
+        progress=progress,
+    )
+
+
+def _train(
+    network: Network,
+    losses: Losses[Network],
+    training: SlicePool,
+    validation: SlicePool,
+    *,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    optimizers: Sequence[torch.optim.Optimizer],
+    schedule: torch.optim.lr_scheduler.LRScheduler | None,
+    clip: float | None,
+    measure: Loss[Network],
+    progress: Callable[[str], None],
+) -> pd.DataFrame:
     seed = settings["seed"]
     network.to(memory_format=torch.channels_last).train()
-    optimizer = optimizer or torch.optim.Adam(network.parameters(), lr=settings["learning_rate"], fused=True)
-    several = isinstance(optimizer, Sequence)
-    held = max(1, settings["validation_slices"] // validation.slices_each)
-    fixed = validation.draw(validation.generator(seed, 2), held)
+    validation_draws = max(1, settings["validation_slices"] // validation.slices_each)
+    fixed = validation.draw(validation.generator(seed, 2), validation_draws)
 
     def losses_of(step: int) -> Iterable[Tensor]:
         generator = training.generator(seed, 1, step)
         torch.manual_seed(generator_seed(seed, 4, step))  # of dropout, which takes no generator
-        drawn = training.draw(generator, settings["batch"])
-        if several:
-            return loss(network, *drawn, generator)
-        return [_loss(network, loss, *drawn, generator, settings["precision"])]
+        slices, masks = training.draw(generator, settings["batch"])
+        return losses(network, slices, masks, generator)
 
     def validate(rate: float) -> dict[str, float]:
-        reached = _validate(network, measure or loss, fixed, validation.generator(seed, 3), settings)
-        return {"validation_loss": reached, "learning_rate": rate}
+        validation_loss = _validate(
+            network, measure, fixed, generator=validation.generator(seed, 3), settings=settings
+        )
+        return {"validation_loss": validation_loss, "learning_rate": rate}
 
     history = train_in_steps(
         network,
-        optimizer if several else [optimizer],
+        optimizers,
         schedule,
         losses_of,
         validate=validate,
@@ -87,26 +169,33 @@ def train(
 
 
 def _loss(
-    network: nn.Module, loss: Loss, slices: Tensor, masks: Tensor, generator: torch.Generator, precision: str
+    network: Network,
+    loss: Loss[Network],
+    slices: Tensor,
+    masks: Tensor,
+    *,
+    generator: torch.Generator,
+    precision: str,
 ) -> Tensor:
-    half = precision != "float32"
-    with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=half):
+    with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=precision != "float32"):
         return loss(network, slices, masks, generator)
 
 
 def _validate(
-    network: nn.Module,
-    loss: Loss,
+    network: Network,
+    loss: Loss[Network],
     fixed: tuple[Tensor, Tensor],
+    *,
     generator: torch.Generator,
-    settings: Mapping[str, Any],
+    settings: MethodSettings,
 ) -> float:
     """The mean loss on fixed slices, with the random numbers of a generator that is always the same."""
     network.eval()
     total, (slices, masks) = 0.0, fixed
+    batch, precision = settings["batch"], settings["precision"]
     with torch.inference_mode():
-        for part in zip(slices.split(settings["batch"]), masks.split(settings["batch"]), strict=True):
-            value = _loss(network, loss, *part, generator, settings["precision"])
-            total += value.item() * len(part[0])
+        for part, its_masks in zip(torch.split(slices, batch), torch.split(masks, batch), strict=True):
+            value = _loss(network, loss, part, its_masks, generator=generator, precision=precision)
+            total += value.item() * len(part)
     network.train()
     return total / len(slices)
