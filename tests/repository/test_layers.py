@@ -9,7 +9,8 @@ from repository_paths import LIBRARY
 # From the bottom: a module or package imports from those of lower layers, and from its own package.
 LAYERS = (
     ("errors", "files", "metrics"),
-    ("data", "engine", "method_interface"),
+    ("data", "engine"),
+    ("method_interface",),
     ("acquire", "preprocess", "provenance", "network", "standardize"),
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),

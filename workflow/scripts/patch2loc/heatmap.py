@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork
 

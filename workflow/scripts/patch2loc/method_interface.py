@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
@@ -75,7 +76,7 @@ class Method(Protocol):
         settings: MethodSettings,
         checkpoint: Path | None,
         *,
-        device: str,
+        device: Device,
     ) -> tuple[State, pd.DataFrame | None]:
         """Learn from healthy scans.
 
@@ -91,7 +92,7 @@ class Method(Protocol):
         """
 
     def scorer(
-        self, state: State, device: str, stride: int = 1, precision: str = "float32"
+        self, state: State, device: Device, stride: int = 1, precision: Precision = "float32"
     ) -> Score | LesionScore:
         """Get ready to score scans.
 
@@ -109,7 +110,7 @@ class LocatingMethod(Method, Protocol):
     def network_input(self, state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """A standardized scan as the network sees it, (x, y, z) float32."""
 
-    def predictor(self, state: State, device: str, precision: str = "float32") -> Predictor:
+    def predictor(self, state: State, device: Device, precision: Precision = "float32") -> Predictor:
         """Get ready to predict locations, for the patch analysis."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid, read, voxel_ml, write
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure

@@ -13,7 +13,7 @@ import pandas as pd
 from patch2loc.data.scans import Scan
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read
-from patch2loc.engine.device import Device
+from patch2loc.engine.choices import Device
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import method
 from patch2loc.models import Model, load_model, save_model

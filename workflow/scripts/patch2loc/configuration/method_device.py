@@ -3,7 +3,8 @@
 from typing import Literal
 
 from patch2loc.configuration.method_registry import runs_network
-from patch2loc.engine.device import Device, Precision, select_device, select_precision
+from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.device import select_device, select_precision
 
 
 def device_and_precision(

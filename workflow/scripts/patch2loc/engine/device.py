@@ -9,13 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-Device = Literal["cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _claims: list[BaseFileLock] = []  # a lock object that nobody refers to is released
 

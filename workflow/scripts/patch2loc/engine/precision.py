@@ -2,7 +2,7 @@
 
 import torch
 
-from patch2loc.engine.device import Precision
+from patch2loc.engine.choices import Precision
 
 PRECISIONS: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from patch2loc.engine.device import Device
+from patch2loc.engine.choices import Device
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -9,7 +9,7 @@ import torch
 
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read_mask
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import LocatingMethod, method
 from patch2loc.network import patches

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from patch2loc.engine.choices import Device
 from patch2loc.method_interface import MethodSettings, State, Volumes
 from patch2loc.methods.reconstruction import autoencoder
 
@@ -19,7 +20,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a dense autoencoder on healthy slices."""
     return autoencoder.fit(training, validation, settings, checkpoint, device=device, variational=False)

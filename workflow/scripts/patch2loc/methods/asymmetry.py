@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 
 ROLE = "control"
@@ -23,7 +24,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, None]:
     """Find the midsagittal plane of the training scans, and the smoothing in voxels."""
     total = sum(volume for volume, _ in training)
@@ -61,7 +62,7 @@ def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:
     return mirror_image
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by |intensity - the counterpart's|, both smoothed inside the brain; 0 for a counterpart outside it."""
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
@@ -122,7 +123,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a U-Net to take noise off healthy slices."""
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
@@ -155,7 +156,7 @@ def fit(
     return state | {"spacing": settings["spacing"]}, history
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute difference of a slice, without noise, and its foreground as the network restores it."""
     network = with_weights(UNet(state["widths"]), state["weights"], device)
 

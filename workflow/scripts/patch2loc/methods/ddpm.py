@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction import diffusion
 
@@ -45,12 +46,12 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a network that takes noise off healthy slices."""
     return diffusion.fit(training, validation, settings, checkpoint, device=device)
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the residual after one step from the middle of the schedule."""
     return diffusion.scorer(state, device, precision, steps=(STEP,))

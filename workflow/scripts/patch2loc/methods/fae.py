@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction import feature_autoencoder
@@ -28,7 +29,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on features of healthy slices."""
     torch.manual_seed(settings["seed"])
@@ -46,6 +47,6 @@ def fit(
     )
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the dissimilarity of features and their reconstructions."""
     return feature_autoencoder.scorer(state, device, precision, imagenet_features())

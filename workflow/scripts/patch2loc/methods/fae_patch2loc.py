@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from patch2loc.data.volumes import block
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.patch2loc import location_network
 from patch2loc.methods.reconstruction import feature_autoencoder
@@ -26,7 +27,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on features of healthy slices, by the encoder of the fold's location network."""
     location_state = settings["models"]["patch2loc"]
@@ -40,7 +41,7 @@ def fit(
     )
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the dissimilarity of features and their reconstructions."""
     kind = state["extractor"]
     extractor = location_features(kind["widths"], kind["enlarge"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import correlate1d
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import LesionScore, Maps, MethodSettings, State, Volumes
 
 ROLE = "control"
@@ -21,13 +22,13 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, None]:
     """Nothing is learnt; the patch is the run's."""
     return {"patch": settings["patch"]}, None
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> LesionScore:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> LesionScore:
     """Score by the share of lesion in the patch around a voxel; 0 everywhere in a scan without lesion."""
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray, lesion: np.ndarray) -> Maps:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
 from patch2loc.heatmap import score_voxels
@@ -32,7 +33,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train the location network on healthy scans."""
     pools = [PatchPool(scans, settings["patch"], device) for scans in (training, validation)]
@@ -86,12 +87,12 @@ def location_network(state: State) -> LocationNetwork:
     return with_weights(LocationNetwork(state["widths"]), state["weights"], "cpu")
 
 
-def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
+def predictor(state: State, device: Device, precision: Precision = "float32") -> Predictor:
     """Predictions at voxels of a scan as the network sees it, for the patch analysis."""
     return partial(predict, network=_ready(state, device, precision))
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
     return network_score(_ready(state, device, precision), stride)
 
@@ -105,5 +106,5 @@ def network_score(network: ReadyNetwork, stride: int) -> Score:
     return score
 
 
-def _ready(state: State, device: str, precision: str) -> DenseNetwork:
+def _ready(state: State, device: Device, precision: Precision) -> DenseNetwork:
     return DenseNetwork(location_network(state), state["patch"], device, precision)

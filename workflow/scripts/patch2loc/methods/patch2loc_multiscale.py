@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
@@ -66,7 +67,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train the location networks one after the other, each with a checkpoint of its own beside the given path.
 
@@ -96,7 +97,7 @@ def fit(
     return {"networks": networks, "patch": settings["patch"]}, pd.concat(histories, ignore_index=True)
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the mean of the networks' maps: of scores, log-errors and log-variances (paper, equation 5)."""
     scores = [patch2loc.scorer(network, device, stride, precision) for network in _by_width(state)]
 
@@ -107,7 +108,7 @@ def scorer(state: State, device: str, stride: int = 1, precision: str = "float32
     return score
 
 
-def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
+def predictor(state: State, device: Device, precision: Precision = "float32") -> Predictor:
     """For the patch analysis: the mean over the networks of the predicted means, and of the log-variances."""
     predictors = [patch2loc.predictor(network, device, precision) for network in _by_width(state)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 from patch2loc.methods import patch2loc
@@ -33,7 +34,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train the location network on leveled scans; training patches are changed at random, validation's are not.
 
@@ -60,7 +61,7 @@ def fit_robust(
     *,
     settings: MethodSettings,
     checkpoint: Path | None,
-    device: str,
+    device: Device,
     build: Callable[[Settings], PatchNetwork] = paper_network,
 ) -> tuple[State, pd.DataFrame]:
     """Like `fit`, for any location network.  name: of the method, for errors.  build: makes the network."""
@@ -93,7 +94,7 @@ def network_input(state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndar
     return leveled(volume, mask, state["reference"], state["spacing"])
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score scans as the network sees them, as Patch2Loc does."""
     return with_network_input(patch2loc.scorer(state, device, stride, precision), state)
 

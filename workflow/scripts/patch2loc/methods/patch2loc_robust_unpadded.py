@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods import patch2loc_robust, patch2loc_unpadded
 
@@ -24,7 +25,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train the unpadded network as patch2loc_robust trains the paper's."""
     return patch2loc_robust.fit_robust(
@@ -38,7 +39,7 @@ def fit(
     )
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score scans as the network sees them, as patch2loc_unpadded does."""
     return patch2loc_robust.with_network_input(
         patch2loc_unpadded.scorer(state, device, stride, precision), state

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import with_weights
 from patch2loc.method_interface import MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
@@ -33,7 +34,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train the unpadded network like Patch2Loc's."""
     pools = [PatchPool(scans, settings["patch"], device) for scans in (training, validation)]
@@ -45,11 +46,11 @@ def location_network(state: State) -> UnpaddedNetwork:
     return with_weights(UnpaddedNetwork(state["patch"], state["widths"]), state["weights"], "cpu")
 
 
-def predictor(state: State, device: str, precision: str = "float32") -> Predictor:
+def predictor(state: State, device: Device, precision: Precision = "float32") -> Predictor:
     """Predictions at voxels of a scan as the network sees it."""
     return partial(predict, network=ReadyUnpadded(location_network(state), device, precision))
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
     return patch2loc.network_score(ReadyUnpadded(location_network(state), device, precision), stride)

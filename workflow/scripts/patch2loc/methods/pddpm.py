@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STEP
 from patch2loc.methods.reconstruction import diffusion
@@ -21,7 +22,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a network that takes noise off a quarter of a healthy slice."""
     return diffusion.fit(
@@ -29,6 +30,6 @@ def fit(
     )
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the residual of a mosaic of the four quarters, each after one step with noise in it alone."""
     return diffusion.scorer(state, device, precision, steps=(STEP,), masks_of=diffusion.quarters)

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.engine.weights import weights_of, with_weights
@@ -115,7 +116,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train both networks on healthy slices, in turn in every step."""
     saliency_weights = perception_weights(settings["pretrained"])
@@ -182,7 +183,7 @@ def threshold_of(
     return float(np.percentile(torch.cat(anomalies).cpu().numpy(), PERCENTILE))
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute difference of slices and what is painted; as published times their saliency.
 
     Both are 0 outside the mask that the painting fills.

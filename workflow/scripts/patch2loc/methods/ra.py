@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
@@ -79,7 +80,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a reversed autoencoder on healthy slices."""
     saliency_weights = perception_weights(settings["pretrained"])
@@ -116,7 +117,7 @@ def fit(
     return state, history.assign(saliency=saliency_kind(saliency_weights))
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute residual of reconstructions by the mean code; as published by `anomaly`."""
     network = with_weights(ReversedAutoencoder(**state["network"]), state["weights"], device)
     perceived = perception(state["perception"], device)

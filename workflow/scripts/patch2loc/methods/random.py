@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 
 ROLE = "control"
@@ -20,13 +21,13 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, None]:
     """Nothing is learnt; the seed is the run's."""
     return {"seed": settings["seed"]}, None
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by independent uniform numbers that follow from the seed and the scan's own intensities.
 
     A scan has the same ones whichever scans are scored before it.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
@@ -143,7 +144,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train on whole healthy scans.
 
@@ -169,7 +170,7 @@ def fit(
     return {"weights": weights_of(network), "network": arguments, "spacing": settings["spacing"]}, history
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute residual of a scan that is reconstructed from the means of its slices' codes."""
     network = with_weights(ScanAutoencoder(**state["network"]), state["weights"], device)
 

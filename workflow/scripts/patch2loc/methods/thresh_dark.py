@@ -5,6 +5,7 @@ A row of its own: the better of the two signs is never chosen on test scans.
 
 import numpy as np
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import Maps, Score, State
 from patch2loc.methods import thresh
 
@@ -14,7 +15,7 @@ ORDER = 70
 fit = thresh.fit
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the share of the brain that is brighter than a voxel."""
     bright = thresh.scorer(state, device, stride, precision)
 

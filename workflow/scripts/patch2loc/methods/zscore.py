@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 
 ROLE = "control"
@@ -20,7 +21,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
 ) -> tuple[State, None]:
     """Mean and standard deviation of the training scans at every voxel, in one pass (Welford)."""
     mean: np.ndarray = np.zeros((), np.float32)
@@ -46,7 +47,7 @@ def signed_scorer(state: State, sign: int) -> Score:
     return score
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by |intensity - mean| / standard deviation at the voxel."""
     bright = signed_scorer(state, 1)
 

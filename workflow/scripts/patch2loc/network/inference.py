@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.network import patches
 from patch2loc.network.fast_convolution import with_fast_convolutions

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patch2loc.engine.device import Device
+from patch2loc.engine.choices import Device
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.network import patches

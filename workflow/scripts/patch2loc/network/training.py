@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from patch2loc.engine.device import Precision
+from patch2loc.engine.choices import Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import History, train_in_steps
 from patch2loc.network.location import LocationNetwork, PatchNetwork

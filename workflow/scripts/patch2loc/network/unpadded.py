@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.network import patches
 from patch2loc.network.inference import ReadyNetwork

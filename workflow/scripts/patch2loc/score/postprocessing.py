@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from patch2loc.data.volumes import block
-from patch2loc.engine.device import Device
+from patch2loc.engine.choices import Device
 
 
 def median_filtered(

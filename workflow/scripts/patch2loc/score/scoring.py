@@ -17,7 +17,7 @@ from tqdm import tqdm
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan
-from patch2loc.engine.device import Device, Precision
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
 from patch2loc.method_interface import method, needs_lesion

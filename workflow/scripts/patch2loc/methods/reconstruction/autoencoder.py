@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
@@ -159,7 +160,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
     variational: bool,
 ) -> tuple[State, pd.DataFrame]:
     """Train an autoencoder on healthy scans.
@@ -190,7 +191,7 @@ def fit(
     return {"weights": weights_of(network), "network": arguments, "spacing": settings["spacing"]}, history
 
 
-def scorer(state: State, device: str, stride: int = 1, precision: str = "float32") -> Score:
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute residual."""
     network = with_weights(Autoencoder(**state["network"]), state["weights"], device)
     multiple = 2 ** len(state["network"]["widths"])

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.denoiser import Denoiser
@@ -112,7 +113,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
     masks_of: Callable[[tuple[int, int]], Tensor] = whole,
 ) -> tuple[State, pd.DataFrame]:
     """Train a denoiser on healthy scans.
@@ -167,8 +168,8 @@ def fit(
 
 def scorer(
     state: State,
-    device: str,
-    precision: str,
+    device: Device,
+    precision: Precision,
     *,
     steps: Sequence[int],
     masks_of: Callable[[tuple[int, int]], Tensor] = whole,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
@@ -91,7 +92,7 @@ def fit(
     settings: MethodSettings,
     checkpoint: Path | None,
     *,
-    device: str,
+    device: Device,
     extractor: SliceFeatures,
     kind: Mapping[str, Any],
 ) -> tuple[State, pd.DataFrame]:
@@ -126,7 +127,7 @@ def fit(
     return state, history.assign(extractor=kind["of"])
 
 
-def scorer(state: State, device: str, precision: str, extractor: SliceFeatures) -> Score:
+def scorer(state: State, device: Device, precision: Precision, extractor: SliceFeatures) -> Score:
     """Score by the dissimilarity of features, interpolated to the slice: 0 to 2.
 
     extractor: built as the state's `extractor` says; gets its weights.

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patch2loc.data.volumes import block
+from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.method_interface import Maps, Score
 from patch2loc.methods.reconstruction.slice_pools import slices_of
@@ -15,7 +16,7 @@ from patch2loc.methods.reconstruction.slice_pools import slices_of
 
 def slice_score(
     maps_of: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
-    device: str,
+    device: Device,
     spacing: float,
     multiple: int = 16,
     *,
@@ -58,9 +59,9 @@ def slice_score(
 
 def residual_score(
     reconstruct: Callable[[Tensor], Tensor],
-    device: str,
+    device: Device,
     spacing: float,
-    precision: str = "float32",
+    precision: Precision = "float32",
     *,
     multiple: int = 16,
     batch: int | None = 32,

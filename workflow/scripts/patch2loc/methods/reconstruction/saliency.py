@@ -20,6 +20,7 @@ from torch.nn import functional
 from torchvision.models import squeezenet1_1
 from torchvision.transforms.functional import gaussian_blur
 
+from patch2loc.engine.choices import Device
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
@@ -149,7 +150,7 @@ def perception_weights(pretrained: Mapping[str, str | Path | None]) -> dict[str,
     return weights_of(network)
 
 
-def perception(weights: Mapping[str, np.ndarray] | None, device: str) -> Perception | None:
+def perception(weights: Mapping[str, np.ndarray] | None, device: Device) -> Perception | None:
     """The network of `perception_weights`, ready on a device; None for None."""
     if weights is None:
         return None

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from patch2loc.data.volumes import block
+from patch2loc.engine.choices import Device
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 
@@ -63,7 +64,7 @@ class SlicePool:
         InputError: Without scans, and when no slice holds brain.
     """
 
-    def __init__(self, scans: Volumes, device: str, spacing: float, multiple: int = 16) -> None:
+    def __init__(self, scans: Volumes, device: Device, spacing: float, multiple: int = 16) -> None:
         if not len(scans):
             raise InputError("no scans to train or validate on; check the roles in the split")
         slices, masks = [], []

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from patch2loc.engine.choices import Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.method_interface import MethodSettings
@@ -175,7 +176,7 @@ def _loss(
     masks: Tensor,
     *,
     generator: torch.Generator,
-    precision: str,
+    precision: Precision,
 ) -> Tensor:
     with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=precision != "float32"):
         return loss(network, slices, masks, generator)
