@@ -75,6 +75,17 @@ def test_the_middle_of_the_grid_is_its_center():
     assert grid.voxel_ml == pytest.approx(0.008)
 
 
+def test_the_volume_of_voxels_in_ml():
+    turn = np.array([[0.0, -1, 0], [0.8, 0, -0.6], [0.6, 0, 0.8]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([2.0, 2, -5])
+    assert volumes.voxel_ml(affine) == pytest.approx(0.02)
+    assert volumes.isotropic_voxel_ml(2.0) == pytest.approx(0.008)
+    mask = np.zeros((5, 5, 5), bool)
+    mask[:2, :2, :3] = True
+    assert volumes.mask_ml(mask, affine) == pytest.approx(12 * 0.02)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "no such file"), (b"hello", "not a readable NIfTI"), (b"", "not a readable NIfTI")],

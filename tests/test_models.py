@@ -16,8 +16,9 @@ from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
+from patch2loc.method_interface import method
 from patch2loc.methods.patch2loc import location_network
-from patch2loc.models import load_model, save_model
+from patch2loc.models import FORMER_METHODS, load_model, save_model
 from patch2loc.network.lightning import read_landmarks
 from patch2loc.network.location import LocationNetwork
 
@@ -269,3 +270,10 @@ def test_other_files_are_no_landmarks(tmp_path):
         read_landmarks(tmp_path / "other.json")
     with pytest.raises(InputError, match="no such file"):
         read_landmarks(tmp_path / "absent.npy")
+
+
+@pytest.mark.parametrize(("former", "name"), FORMER_METHODS.items())
+def test_a_model_of_version_0_1_is_of_the_method_by_its_name_since(tmp_path, former, name):
+    save_model(tmp_path / "model.safetensors", {"method": former, "state": {"weights": np.zeros(2)}})
+    assert load_model(tmp_path / "model.safetensors")["method"] == name
+    assert callable(method(name).scorer)

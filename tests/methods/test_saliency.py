@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from repository_paths import ROOT
 from torchvision.models import resnet18, squeezenet1_1
 
 from patch2loc.acquire import registry
@@ -24,7 +25,6 @@ from patch2loc.methods.reconstruction.saliency import (
     smoothed,
 )
 
-ROOT = Path(__file__).parents[2]
 SHAPE = (2, 1, 48, 40)
 WIDTHS = [64, 128, 256, 384, 384, 512, 512]
 

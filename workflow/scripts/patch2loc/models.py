@@ -16,6 +16,11 @@ from patch2loc.files import replacing
 
 FORMAT = "patch2loc model 2"
 CHECKPOINT_SUFFIX = ".ckpt"
+# Names of methods in models of version 0.1, and their names since.
+FORMER_METHODS = {
+    "patch2loc_dense": "patch2loc_unpadded",
+    "patch2loc_robust_dense": "patch2loc_robust_unpadded",
+}
 
 
 class ModelGrid(TypedDict):
@@ -94,12 +99,16 @@ def load_model(
     if FORMAT not in header:
         raise InputError(f"{path}: not a model of this workflow; expected a file with format {FORMAT!r}")
     try:
-        return cast(Model, _join(json.loads(header[FORMAT]), arrays))
+        model = _join(json.loads(header[FORMAT]), arrays)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"{path}: a model whose description is damaged or does not fit its arrays found ({error}), one from the "
             "workflow expected; train it again or get it again"
         ) from error
+    for former, name in FORMER_METHODS.items():
+        if model.get("method") == former:
+            model["method"] = name
+    return cast(Model, model)
 
 
 def _split(

@@ -88,7 +88,7 @@ def extract(
     """
     archive, folder = Path(archive), Path(folder)
     allowed = max(ALWAYS_ALLOWED, EXPANSION * archive.stat().st_size)
-    placed, expanded = [], 0
+    outputs, expanded = [], 0
     members = _members(archive, passphrase)
     try:
         for number, (path, size, content) in enumerate(members, start=1):
@@ -101,7 +101,7 @@ def extract(
                 output = None
                 if target is not None:
                     output = stack.enter_context(_create(folder / target, archive))
-                    placed.append(folder / target)
+                    outputs.append(folder / target)
                 read = 0
                 while chunk := content.read(CHUNK):
                     read += len(chunk)
@@ -116,7 +116,7 @@ def extract(
         raise _damaged(archive, str(error)) from error
     finally:
         members.close()
-    return placed
+    return outputs
 
 
 def _create(target: Path, archive: Path) -> BinaryIO:

@@ -11,12 +11,9 @@ import hashlib
 import io
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from patch2loc.errors import InputError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 PASSPHRASE_VARIABLE = "PATCH2LOC_ATLAS_PASSPHRASE"
 MAGIC = b"Salted__"
@@ -121,7 +118,7 @@ class _Readable(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: Any) -> int:  # a Buffer, which has a type from Python 3.12 on
         while not self._left:
             try:
                 self._left = memoryview(next(self._chunks))

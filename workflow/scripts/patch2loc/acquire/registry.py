@@ -188,7 +188,7 @@ def missing_data_message(
 
 
 def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
-    """What is missing of a dataset, where to get it and where to put it."""
+    """Advice on a dataset with missing files: where to get it, and where to put it."""
     lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
     if dataset["kind"] == "atlas":
         lines.append(

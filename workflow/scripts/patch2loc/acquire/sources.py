@@ -117,10 +117,8 @@ def missing(dataset: Dataset) -> list[Path]:
         ]
     else:
         paths_by_subject = sources(dataset)
-        if (
-            dataset["kind"] == "bids"
-        ):  # these are files that were listed, and listing them again takes seconds
-            return []
+        if dataset["kind"] == "bids":
+            return []  # these files were listed just now, and looking for them again takes seconds
         needed = [path for paths in paths_by_subject.values() for path in files_of(paths)]
         scans = {paths["scan"] for paths in paths_by_subject.values()}
         return [

@@ -43,7 +43,7 @@ class Anatomy:
         brain: Fraction of brain.
         depth: Depth below the brain's surface, mm.
         detail: T1 of the template over that of white matter.
-        iron: How far gray nuclei darken T2.
+        iron: Darkening of T2 by gray nuclei.
         regions: Regional difference of tissue in T1 and T2, (2, x, y, z), variance 1.
         ventricles: True inside the lateral ventricles.
         template: Gives the template's coordinate along an axis.
@@ -168,7 +168,7 @@ def build_anatomy(
 
 
 def _iron(points: np.ndarray) -> np.ndarray:
-    """How far gray nuclei darken T2 at template points (3, x, y, z)."""
+    """Darkening of T2 by gray nuclei, at template points (3, x, y, z)."""
     mirrored = np.stack([np.abs(points[0]), points[1], points[2]])
     total = np.zeros(points.shape[1:], np.float32)
     for center, extent, strength in _NUCLEI:
