@@ -239,6 +239,23 @@ def test_constants_that_a_method_may_declare_are_on_the_page_and_no_others():
     assert on_page == of_registry | {"SETTINGS", "OWN_SETTINGS", "CHOICES", "PRETRAINED", "NEEDS"}
 
 
+def test_the_layers_on_pages_are_those_that_a_test_holds():
+    module = ast.parse((ROOT / "tests" / "repository" / "test_layers.py").read_text(encoding="utf-8"))
+    (layers,) = [
+        ast.literal_eval(node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "LAYERS"
+    ]
+    held = {name: level for level, names in enumerate(layers, start=1) for name in names}
+    design = (ROOT / "docs" / "explanation" / "design.md").read_text(encoding="utf-8")
+    assert {
+        name: int(level) for level, name in re.findall(r"^\| (\d) \| `(\w+)` \|", design, re.MULTILINE)
+    } == held
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(\d)  (\w+(?:, \w+)*)", contributing, re.MULTILINE)
+    assert {name: int(level) for level, names in lines for name in names.split(", ")} == held
+
+
 def test_the_menu_of_the_site_has_every_page_once():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     named = re.findall(r"([\w./-]+\.md)\s*$", menu, re.MULTILINE)
