@@ -17,7 +17,7 @@ def run_of(folder, **changes):
 def test_a_combination_takes_what_its_parts_were_made_from(tmp_path):
     run = run_of(tmp_path, combinations=BOTH)
     results = f"{tmp_path}/results"
-    assert run.scored == ["patch2loc", "thresh", "zscore", "both"]
+    assert run.scored_methods == ["patch2loc", "thresh", "zscore", "both"]
     assert run.heatmaps_of_parts("both", "phantom_tumor", 0) == [
         f"{results}/heatmaps/patch2loc/phantom_tumor/fold0",
         f"{results}/heatmaps/zscore/phantom_tumor/fold0",
@@ -32,7 +32,10 @@ def test_a_combination_takes_what_its_parts_were_made_from(tmp_path):
 
 
 def test_a_combination_whose_methods_do_not_all_run_is_left_out(tmp_path):
-    assert run_of(tmp_path, methods=["thresh", "zscore"], combinations=BOTH).scored == ["thresh", "zscore"]
+    assert run_of(tmp_path, methods=["thresh", "zscore"], combinations=BOTH).scored_methods == [
+        "thresh",
+        "zscore",
+    ]
 
 
 def test_an_evaluated_method_has_the_heatmaps_of_the_one_that_scored(tmp_path):
@@ -60,7 +63,7 @@ def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
     assert made.lesion_figures == {8: "phantom_wmh", 9: "phantom_tumor"}  # the paper's own come first
     assert made.figures == (1, 2, 3, 4, 5, 6, 7, 8, 9)
     assert [made.caption(number) for number in (7, 9)] == ["fig7", "lesion_scans"]
-    assert made.tumors == "phantom_tumor"
+    assert made.tumor_dataset == "phantom_tumor"
     assert "folds" not in made.further_figures
     assert "by_site" not in made.tables
     assert made.table_names[-1] == "cases"
@@ -78,7 +81,7 @@ def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_pa
     made = plan_run(config, str(REGISTRY)).deliverables
     assert made.table_names == ["thresholds", "domain_shift"]
     assert made.figure_names == ["fig5", "fig7", "domain_shift"]
-    assert made.tumors is None
+    assert made.tumor_dataset is None
 
 
 def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(tmp_path):
