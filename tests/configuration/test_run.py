@@ -1,10 +1,19 @@
 """What a run is made of: methods, combinations, tables and figures, and the files that jobs take."""
 
 import pytest
+import yaml
 from planned_runs import REGISTRY, configuration
+from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.run import plan_run
+from patch2loc.configuration.vocabulary import (
+    Configuration,
+    DatasetSettings,
+    GridSettings,
+    ScoreSettings,
+    TrainingSettings,
+)
 from patch2loc.errors import InputError
 
 BOTH = {"both": {"of": ["patch2loc_calibrated", "zscore"], "by": "rank_fisher"}}
@@ -100,6 +109,20 @@ def test_a_method_whose_needed_one_does_not_run_is_refused(tmp_path):
     assert both.needed_models("fae_patch2loc", "T1", 0) == [
         f"{tmp_path}/results/models/patch2loc/T1/fold0/model.safetensors"
     ]
+
+
+def test_the_types_of_a_configuration_name_keys_of_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    keys = schema["properties"]
+    assert Configuration.__annotations__.keys() <= keys.keys()
+    for group, settings in {
+        "grid": GridSettings,
+        "score": ScoreSettings,
+        "training": TrainingSettings,
+    }.items():
+        assert settings.__annotations__.keys() <= keys[group]["properties"].keys()
+    dataset_keys = keys["datasets"]["additionalProperties"]["properties"]
+    assert DatasetSettings.__annotations__.keys() == dataset_keys.keys()
 
 
 def test_downloads_have_the_columns_that_a_download_takes(tmp_path):
