@@ -1,12 +1,22 @@
-"""The documentation holds together: links and anchors lead somewhere, and the site's menu has every page."""
+"""The documentation holds together: links lead somewhere, names and calls are those of the code, no page is missing."""
 
+import ast
+import inspect
 import re
 import runpy
 from functools import cache
+from importlib import import_module
 
+import numpy as np
 import pytest
 import yaml
 from repository_paths import ROOT
+
+from patch2loc.configuration import method_registry
+from patch2loc.configuration.method_registry import METHODS, declaration
+from patch2loc.configuration.method_settings import resolve_settings
+from patch2loc.configuration.method_table import method_table
+from patch2loc.method_interface import method
 
 FOLDERS = (".github", "benchmarks", "config", "docs", "profiles", "splits", "tests", "workflow")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/**/*.md"))])
@@ -115,18 +125,118 @@ def module_file(parts):
 
 
 def test_modules_and_names_of_the_library_that_pages_mention_are_there():
+    own = {"distance.py"}  # of the reader
+    files = own | {
+        path.name for folder in ("workflow", "benchmarks", "docs") for path in ROOT.glob(f"{folder}/**/*.py")
+    }
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue
         text = page.read_text(encoding="utf-8")
         for path in re.findall(r"\bpatch2loc/[\w/]+\.py\b", text):
             assert (ROOT / "workflow" / "scripts" / path).is_file(), f"{page.name}: {path}"
+        assert {
+            name for name in re.findall(r"`(?:[\w-]+/)*(\w+\.py)`", text) if not name.startswith("test_")
+        } <= files, page
         for name in re.findall(r"\bpatch2loc(?:\.(?!sif|yaml)\w+)+", text):
             parts = name.split(".")
             length = next(n for n in range(len(parts), 0, -1) if module_file(parts[:n]))
-            attributes = parts[length:]
-            source = module_file(parts[:length]).read_text(encoding="utf-8")
-            assert not attributes or re.search(rf"\b{attributes[0]}\b", source), f"{page.name}: {name}"
+            named = import_module(".".join(parts[:length]))
+            for attribute in parts[length:]:
+                assert hasattr(named, attribute), f"{page.name}: {name}"
+                named = getattr(named, attribute)
+
+
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in PAGES
+    for number, block in enumerate(PYTHON_BLOCK.findall(page.read_text(encoding="utf-8")), start=1)
+    if not block.startswith("configfile:")  # of Snakemake
+]
+
+
+def imported_names(tree):
+    """What the names that a block imports from the library stand for."""
+    statements = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {}
+    exec(compile(ast.Module(statements, []), "imports", "exec"), names)
+    return names
+
+
+def unfit_calls(tree, names):
+    """Calls of imported functions and classes with arguments that they do not take."""
+    unfit = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = names.get(getattr(node.func, "id", None))
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            called = getattr(names.get(node.func.value.id), node.func.attr, None)
+        if not (getattr(called, "__module__", None) or "").startswith("patch2loc."):
+            continue
+        try:
+            inspect.signature(called).bind(*node.args, **{word.arg: word.value for word in node.keywords})
+        except TypeError as error:
+            unfit.append(f"{ast.unparse(node)}: {error}")
+    return unfit
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python_on_a_page_imports_what_is_there_and_calls_it_as_it_is(block):
+    tree = ast.parse(block)
+    assert unfit_calls(tree, imported_names(tree)) == []
+
+
+def test_calls_that_a_function_does_not_take_are_noticed():
+    tree = ast.parse(
+        "from patch2loc.metrics import auroc\nfrom patch2loc.data import volumes\n"
+        "auroc(a, b)\nauroc(a)\nauroc(a, b, lost=1)\nvolumes.read(a, b)\nother(a)\n"
+    )
+    assert [call.partition(":")[0] for call in unfit_calls(tree, imported_names(tree))] == [
+        "auroc(a)",
+        "auroc(a, b, lost=1)",
+        "volumes.read(a, b)",
+    ]
+    with pytest.raises(ImportError):
+        imported_names(ast.parse("from patch2loc.metrics import no_such_measure"))
+    assert len(PYTHON_BLOCKS) > 12
+
+
+def test_the_method_that_a_page_shows_in_full_is_one(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "how-to" / "add-a-method.md").read_text(encoding="utf-8")
+    (module_text,) = [block for block in PYTHON_BLOCK.findall(text) if "import numpy" in block]
+    (tmp_path / "shownpackage").mkdir()
+    (tmp_path / "shownpackage" / "distance.py").write_text(module_text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shown, declared = method("shownpackage.distance"), declaration("shownpackage.distance")
+    assert (declared.title, declared.role, declared.network) == ("distance", "addition", False)
+    settings = resolve_settings("shownpackage.distance", {"budget": "short", "power": 2.0})
+    state, history = shown.fit([], [], settings, None, device="cpu")
+    assert history is None
+    volume = np.array([[[0.0, 1.0, 3.0]]], np.float32)
+    mask = np.array([[[False, True, True]]])
+    score = shown.scorer(state, "cpu")(volume, mask, mask)["score"]
+    assert np.allclose(score, [[[np.nan, 1.0, 1.0]]], equal_nan=True)
+
+
+def test_the_page_of_methods_has_the_table_that_the_code_prints():
+    text = (ROOT / "docs" / "reference" / "methods" / "index.md").read_text(encoding="utf-8")
+    assert text.count(f"\n\n{method_table()}\n\n") == 1
+
+
+def test_every_method_has_a_page():
+    text = (ROOT / "docs" / "reference" / "methods" / "index.md").read_text(encoding="utf-8")
+    for name in METHODS:
+        assert re.search(rf"^\| (?:.*, )?{name}(?:, .*)? \| .*\]\(", text, re.MULTILINE), name
+
+
+def test_constants_that_a_method_may_declare_are_on_the_page_and_no_others():
+    text = (ROOT / "docs" / "how-to" / "add-a-method.md").read_text(encoding="utf-8")
+    section = text.partition("## What a method declares\n")[2].partition("\n## ")[0]
+    on_page = set(re.findall(r"^\| `([A-Z_]+)\b", section, re.MULTILINE))
+    of_registry = set(re.findall(r"^    ([A-Z_]+) = ", method_registry.__doc__, re.MULTILINE))
+    assert on_page == of_registry | {"SETTINGS", "OWN_SETTINGS", "CHOICES", "PRETRAINED", "NEEDS"}
 
 
 def test_the_menu_of_the_site_has_every_page_once():
