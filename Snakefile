@@ -37,17 +37,17 @@ rule all:
         rules.report_page.output,
         rules.crate.output,
         rules.every_scan_used.output,
-        [RESULTS.table(name) for name in MADE.table_names],
+        [RESULTS.table(name) for name in DELIVERABLES.table_names],
         rules.subject_lists.output,
         trainings(RESULTS.learning_curve()),
-        [RESULTS.figure(name, suffix) for name in MADE.figure_names for suffix in (".png", ".pdf")],
+        [RESULTS.figure(name, suffix) for name in DELIVERABLES.figure_names for suffix in (".png", ".pdf")],
         every(RESULTS.heatmaps(), UNLABELED),
 
 
 rule figures:
     """All figures: the paper's, those beyond it, learning curves."""
     input:
-        [RESULTS.figure(name) for name in MADE.figure_names],
+        [RESULTS.figure(name) for name in DELIVERABLES.figure_names],
         trainings(RESULTS.learning_curve()),
 
 
@@ -66,7 +66,7 @@ rule heatmaps:
 rule metrics:
     """Metrics of every method, dataset, fold and subject."""
     input:
-        every(RESULTS.metrics(), RUN.labeled, EVALUATED),
+        every(RESULTS.metrics(), RUN.labeled_datasets, EVALUATED_METHODS),
 
 
 rule native_space:

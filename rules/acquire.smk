@@ -1,5 +1,5 @@
-# Data: download what is open, unpack what is there, say where to ask for the rest; simulate and convert scans.  All
-# other scans are read where they are.
+# Data: download open data, unpack archives, say where to ask for the rest; simulate and convert scans.  All other
+# scans are read where they are.
 from patch2loc.acquire import registry
 from patch2loc.acquire import unpack as unpackers
 from patch2loc.configuration.prerequisites import WEIGHTS
@@ -28,37 +28,37 @@ rule pretrained:
 
 rule download:
     output:
-        f"{config['data']}/downloads/{{registered}}/{unpackers.MANIFEST}",
+        f"{config['data']}/downloads/{{registry_name}}/{unpackers.MANIFEST}",
     log:
-        RESULTS.log("download/{registered}"),
+        RESULTS.log("download/{registry_name}"),
     wildcard_constraints:
-        registered=any_of([*unpackers.NAMES, *WEIGHTS]),
+        registry_name=any_of([*unpackers.NAMES, *WEIGHTS]),
     conda:
         IMAGING
     params:
-        rows=by_wildcards(RUN.data.downloads, "registered"),
+        rows=by_wildcards(RUN.data.downloads, "registry_name"),
     script:
         "../workflow/scripts/download.py"
 
 
-# No hash of the code: what an archive holds does not change with it.
+# No hash of the code: the content of an archive does not depend on it.
 rule unpack:
     input:
-        by_wildcards(RUN.data.archives, "registered"),
+        by_wildcards(RUN.data.archives, "registry_name"),
     output:
-        registry.summary(config["data"], "{registered}"),
+        registry.summary(config["data"], "{registry_name}"),
     log:
-        RESULTS.log("unpack/{registered}"),
+        RESULTS.log("unpack/{registry_name}"),
     wildcard_constraints:
-        registered=any_of(unpackers.NAMES),
+        registry_name=any_of(unpackers.NAMES),
     conda:
         IMAGING
     resources:
         **growing(mem_mb=1000, runtime=240),
     params:
-        downloads=str(registry.downloads(config["data"], "{registered}")),
-        target=str(Path(config["data"], "{registered}")),
-        datasets=by_wildcards(RUN.data.readers, "registered"),
+        downloads=str(registry.downloads(config["data"], "{registry_name}")),
+        target=str(Path(config["data"], "{registry_name}")),
+        datasets=by_wildcards(RUN.data.readers, "registry_name"),
     script:
         "../workflow/scripts/unpack.py"
 
@@ -100,7 +100,7 @@ rule paint_stroke:
     log:
         RESULTS.log("paint_stroke/{dataset}/{subject}_{modality}"),
     wildcard_constraints:
-        dataset=any_of(RUN.of_kind("painted")),
+        dataset=any_of(RUN.datasets_of_kind("painted")),
     conda:
         IMAGING
     resources:
@@ -117,13 +117,13 @@ rule paint_stroke:
 
 rule convert_dicom:
     input:
-        series=lambda wildcards: str(DATASETS[wildcards.dataset].given_scans[wildcards.subject]["scan"]),
+        series=lambda wildcards: str(DATASETS[wildcards.dataset].source_scans[wildcards.subject]["scan"]),
     output:
         f"{RESULTS.raw()}/{{modality}}.nii.gz",
     log:
         RESULTS.log("convert_dicom/{dataset}/{subject}_{modality}"),
     wildcard_constraints:
-        dataset=any_of(RUN.of_kind("table", "folder")),
+        dataset=any_of(RUN.datasets_of_kind("table", "folder")),
     conda:
         IMAGING
     resources:

@@ -1,5 +1,5 @@
-# The configuration, checked once, what follows from it, and the input functions of the rules: one or two lines each,
-# on what patch2loc.configuration.datasets knows of scans and roles, and patch2loc.data.results of files.
+# The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
+# Jobs are planned in patch2loc.configuration.run; paths of results are in patch2loc.data.results.
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,27 +9,27 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-# First, so that no other version of the package is taken, installed or named in PYTHONPATH.
+# First in the path, so that no other version of the package, installed or in PYTHONPATH, is imported.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
 from patch2loc.configuration.combinations import left_out_note
-from patch2loc.errors import InputError
+from patch2loc.configuration.datasets import names_with_role
+from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network
-from patch2loc.method_interface import module_name
-from patch2loc.configuration.datasets import names_of
-from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.schema import check_schema
-from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.data.results import PROVENANCE, READABLE, former_results_note
+from patch2loc.errors import InputError
+from patch2loc.method_interface import module_name
+from patch2loc.provenance.code import PREPROCESSING, code_hash
 
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 
 @contextmanager
 def input_errors():
-    """Let Snakemake say an error of the library as its own: the message, and no traceback."""
+    """Report an InputError of the library as Snakemake's own: its message without a traceback."""
     try:
         yield
     except InputError as error:
@@ -38,17 +38,20 @@ def input_errors():
 
 with input_errors():
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
-    validate(config, str(SCHEMA))  # for the defaults that it fills in
+    # Fills in the defaults.
+    validate(config, str(SCHEMA))
     config["methods"] = configured(config["methods"])
     RUN = plan_run(config, workflow.source_path("../config/registry.csv"))
     PROTOCOL = RUN.protocol
 
-RESULTS, DATASETS, METHODS, FOLDS, MADE = RUN.results, RUN.datasets, RUN.methods, RUN.folds, RUN.deliverables
-SCORED, EVALUATED, LOCATING, COMBINATIONS = RUN.scored, RUN.evaluated, RUN.locating, RUN.combinations
-LESION, HEALTHY, UNLABELED = (names_of(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
+RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
+DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
+SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
+LOCATING_METHODS, COMBINATIONS = RUN.locating_methods, RUN.combinations
+LESION, HEALTHY, UNLABELED = (names_with_role(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
 LABELS = RUN.labels(DATASETS)
-FOLD = FOLDS[0]  # figures show the first fold
-GPU = int(config["device"] != "cpu")  # GPUs that a job of the network asks for
+FIRST_FOLD = FOLDS[0]  # the fold that figures show
+GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
 
@@ -62,49 +65,49 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    overlaps = RUN.overlap_notes and f"Published subject lists, used as they are. {RUN.overlap_notes}"
-    former = former_results_note(RESULTS.root)
-    for note in filter(None, (left_out_note(config["combinations"], METHODS), overlaps, former)):
+    overlap_note = RUN.overlap_notes and f"Published subject lists, used as they are. {RUN.overlap_notes}"
+    notes = (left_out_note(config["combinations"], METHODS), overlap_note, former_results_note(RESULTS.root))
+    for note in filter(None, notes):
         logger.warning(note)
 
 
 def growing(**amounts):
-    """Resources that grow with every attempt: a job that ran out of memory or time is tried again with more."""
+    """Resources multiplied by the attempt: a job that ran out of memory or time is tried again with more."""
     return {
         name: lambda wildcards, attempt, amount=amount: amount * attempt for name, amount in amounts.items()
     }
 
 
-def every(pattern, datasets, methods=SCORED):
+def every(pattern, datasets, methods=SCORED_METHODS):
     """Results of every method, dataset and fold."""
     return expand(pattern, method=methods, dataset=datasets, fold=FOLDS)
 
 
 def any_of(names):
-    """Regular expression for one of some names; nothing matches it when there are none."""
+    """Regular expression that matches each of the names; without names it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
 def trainings(pattern, modalities=tuple(RUN.training_data)):
-    """Results of every training: of each method, modality and fold."""
+    """Results of every method, modality and fold."""
     return expand(pattern, method=METHODS, modality=modalities, fold=FOLDS)
 
 
 def of_first_fold(pattern, datasets, methods=("patch2loc",)):
     """Results of methods and datasets in the fold that figures show."""
-    return expand(pattern, method=methods, dataset=datasets, fold=FOLD)
+    return expand(pattern, method=methods, dataset=datasets, fold=FIRST_FOLD)
 
 
 def by_wildcards(function, *names, **fixed):
-    """Input or params function: what a function of the library gives for some of a job's wildcards."""
-    # Snakemake hands on what such functions raise as WorkflowError, and shows a traceback of all else.
+    """Input or params function: a function of the library, called with the values of some wildcards."""
+    # Of a WorkflowError in such a function Snakemake shows the message, of any other error a traceback.
     guarded = input_errors()(function)
     return lambda wildcards: guarded(*(getattr(wildcards, name) for name in names), **fixed)
 
 
 @input_errors()
 def obtainable_data(wildcards):
-    """Input function: what can be unpacked now; what needs a person is said, and stops nothing."""
+    """Input function: summaries of the data that can be unpacked now; warns of data that need a person."""
     summaries, message = RUN.data.obtainable()
     if message:
         logger.warning(message)
@@ -112,31 +115,31 @@ def obtainable_data(wildcards):
 
 
 def in_report(path, category, caption, **labels):
-    """A file that Snakemake's report shows.  caption: name of its text in workflow/report."""
+    """A file in Snakemake's report; its caption is workflow/report/{caption}.rst."""
     return report(path, category=category, labels=labels, caption=f"../workflow/report/{caption}.rst")
 
 
 def figure(name, caption=None):
-    """Outputs of a figure: PNG, shown in the report, and PDF."""
+    """Outputs of a figure: PNG, which is in the report, and PDF."""
     png = in_report(RESULTS.figure(name), "Figures", caption or name, figure=name)
     return {"png": png, "pdf": RESULTS.figure(name, ".pdf")}
 
 
 def table(name, label=None, formats=("markdown", "latex", "html")):
-    """Outputs of a table: CSV with its provenance, and the table to be read in some formats."""
+    """Outputs of a table: CSV with its provenance, and the formats for people."""
     label = label or name.replace("_", " ")
     csv = in_report(RESULTS.table(name), "Tables", name, table=label, format="CSV")
     paths = {"csv": csv, "provenance": f"{RESULTS.table(name)}{PROVENANCE}"}
     return paths | {key: RESULTS.table(name, READABLE[key]) for key in formats}
 
 
-def about_table(name, module, datasets, methods=EVALUATED):
-    """Params of a table over subjects.  module: the one that makes it.  datasets: labels of each."""
-    about = {"code": code_hash(module), "table": name, "methods": methods, "datasets": datasets}
-    return about | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
+def table_params(name, module, datasets, methods=EVALUATED_METHODS):
+    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
+    params = {"code": code_hash(module), "table": name, "methods": methods, "datasets": datasets}
+    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
 
 
 def rule_outline(name):
-    """A rule as the crate takes it, by what Snakemake shows of every rule."""
-    shown = getattr(rules, name)
-    return RuleOutline(name, shown.params.code, list(shown.input), list(shown.output))
+    """The parts of a rule that the crate describes."""
+    declaration = getattr(rules, name)
+    return RuleOutline(name, declaration.params.code, list(declaration.input), list(declaration.output))

@@ -1,4 +1,4 @@
-# Numbers: rows per subject, one row per patch.
+# Metrics: a row per subject, and a row per patch.
 from patch2loc.data.results import METRICS
 
 
@@ -15,23 +15,24 @@ rule evaluate:
             then=by_wildcards(RUN.calibration, "method", "dataset", "fold"),
         ),
         lesion_validation=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].validates_lesions,
+            lambda wildcards: DATASETS[wildcards.dataset].has_lesion_validation,
             then=by_wildcards(RUN.validation_heatmaps, "method", "dataset", "fold"),
         ),
         lesion_cohort=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].validates_lesions,
+            lambda wildcards: DATASETS[wildcards.dataset].has_lesion_validation,
             then=by_wildcards(RUN.cohort, "dataset", "fold", role="validation"),
         ),
         cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
-        patches=branch(lambda wildcards: wildcards.method in LOCATING, then=RESULTS.patches()),
+        patches=branch(lambda wildcards: wildcards.method in LOCATING_METHODS, then=RESULTS.patches()),
     output:
         **{kind: RESULTS.metrics(kind=kind) for kind in METRICS},
         provenance=[f"{RESULTS.metrics(kind=kind)}{PROVENANCE}" for kind in METRICS],
     log:
         RESULTS.log("evaluate/{method}_{dataset}_fold{fold}"),
     wildcard_constraints:
-        method=any_of(EVALUATED),
-        dataset=any_of(RUN.labeled),  # metrics need a lesion mask, or that there is no lesion
+        method=any_of(EVALUATED_METHODS),
+        # Metrics need a lesion mask, or a scan without lesions.
+        dataset=any_of(RUN.labeled_datasets),
     conda:
         STATISTICS
     resources:
@@ -55,7 +56,7 @@ rule analyze_patches:
     log:
         RESULTS.log("analyze_patches/{method}_{dataset}_fold{fold}"),
     wildcard_constraints:
-        method=any_of(LOCATING),
+        method=any_of(LOCATING_METHODS),
     conda:
         NETWORK
     resources:

@@ -1,13 +1,13 @@
 # The paper's figures, and learning curves.
-TUMORS = MADE.tumors  # dataset of figures 1 to 3
+TUMOR_DATASET = DELIVERABLES.tumor_dataset  # shown in figures 1 to 3
 
 
 rule fig1:
     """Figure 1: training and inference, drawn with scans, model and numbers of the run."""
     input:
-        model=lambda wildcards: RUN.model("patch2loc", TUMORS, FOLD),
-        healthy=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMORS), FOLD, role="test"),
-        metrics=of_first_fold(RESULTS.metrics(), [TUMORS]),
+        model=lambda wildcards: RUN.model("patch2loc", TUMOR_DATASET, FIRST_FOLD),
+        healthy=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMOR_DATASET), FIRST_FOLD, role="test"),
+        metrics=of_first_fold(RESULTS.metrics(), [TUMOR_DATASET]),
     output:
         **figure("fig1"),
     log:
@@ -18,9 +18,9 @@ rule fig1:
         **growing(mem_mb=3000),
     params:
         code=code_hash("patch2loc.figures.schematic", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
-        healthy=lambda wildcards: LABELS[RUN.training_dataset(TUMORS)],
-        lesion=LABELS.get(TUMORS),
-        preprocessed=RESULTS.preprocessed_dataset(TUMORS),
+        healthy=lambda wildcards: LABELS[RUN.training_dataset(TUMOR_DATASET)],
+        lesion=LABELS.get(TUMOR_DATASET),
+        preprocessed=RESULTS.preprocessed_dataset(TUMOR_DATASET),
         stride=config["score"]["stride"],
         color_map=config["figures"]["color_map"],
     script:
@@ -30,9 +30,9 @@ rule fig1:
 rule fig2:
     """Figure 2: predicted locations of normal and abnormal patches from the same places."""
     input:
-        patches=of_first_fold(RESULTS.patches(), [TUMORS]),
-        healthy=lambda wildcards: of_first_fold(RESULTS.patches(), [RUN.training_dataset(TUMORS)]),
-        background=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMORS), FOLD, role="test"),
+        patches=of_first_fold(RESULTS.patches(), [TUMOR_DATASET]),
+        healthy=lambda wildcards: of_first_fold(RESULTS.patches(), [RUN.training_dataset(TUMOR_DATASET)]),
+        background=lambda wildcards: RUN.cohort(RUN.training_dataset(TUMOR_DATASET), FIRST_FOLD, role="test"),
     output:
         **figure("fig2"),
     log:
@@ -41,7 +41,7 @@ rule fig2:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.ellipses"),
-        about=LABELS.get(TUMORS),
+        about=LABELS.get(TUMOR_DATASET),
         patch=config["patch"],
         seed=config["seed"],
     script:
@@ -51,7 +51,7 @@ rule fig2:
 rule fig3:
     """Figure 3: distributions of log-error, log-variance and score, tumors."""
     input:
-        of_first_fold(RESULTS.patches(), [TUMORS]),
+        of_first_fold(RESULTS.patches(), [TUMOR_DATASET]),
     output:
         **figure("fig3"),
     log:
@@ -60,7 +60,7 @@ rule fig3:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.kde"),
-        datasets=[LABELS.get(TUMORS)],
+        datasets=[LABELS.get(TUMOR_DATASET)],
         seed=config["seed"],
     script:
         "../workflow/scripts/figure_kde.py"
@@ -100,7 +100,7 @@ rule fig5:
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets=RUN.labels(HEALTHY),
-        subjects={name: DATASETS[name].subjects(FOLD) for name in HEALTHY},
+        subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
         rows=4,
@@ -139,7 +139,7 @@ rule fig7:
     params:
         code=code_hash("patch2loc.figures.slices"),
         datasets=RUN.labels(HEALTHY),
-        subjects={name: DATASETS[name].subjects(FOLD) for name in HEALTHY},
+        subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
         rows=8,
@@ -147,7 +147,7 @@ rule fig7:
         "../workflow/scripts/figure_healthy.py"
 
 
-for number, name in MADE.lesion_figures.items():
+for number, name in DELIVERABLES.lesion_figures.items():
 
     rule:
         """Figures 8 and on, one for each lesion dataset: scan, heatmap and truth of several subjects."""
@@ -157,7 +157,7 @@ for number, name in MADE.lesion_figures.items():
             metrics=of_first_fold(RESULTS.metrics(), [name]),
             heatmaps=of_first_fold(RESULTS.heatmaps(), [name]),
         output:
-            **figure(f"fig{number}", MADE.caption(number)),
+            **figure(f"fig{number}", DELIVERABLES.caption(number)),
         log:
             RESULTS.log(f"fig{number}"),
         conda:

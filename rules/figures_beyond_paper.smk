@@ -2,13 +2,14 @@
 from patch2loc.configuration.method_names import table_rows
 
 LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
-TRAINED = table_rows(METHODS)  # a combination has no training of its own, whose cost could be shown
+# Without combinations, which have no training whose cost could be shown.
+TRAINED_METHODS = table_rows(METHODS)
 
 
 rule methods:
     """Heatmaps of every method in one slice of each lesion dataset."""
     input:
-        heatmaps=of_first_fold(RESULTS.heatmaps(), LESION, SCORED),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), LESION, SCORED_METHODS),
         metrics=of_first_fold(RESULTS.metrics(), LESION),
     output:
         **figure("methods"),
@@ -20,7 +21,7 @@ rule methods:
         **growing(mem_mb=3000),
     params:
         code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables.table1"),
-        methods=SCORED,
+        methods=SCORED_METHODS,
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
@@ -31,8 +32,8 @@ rule methods:
 rule curves:
     """Precision-recall and Dice-threshold curves of every method and lesion dataset."""
     input:
-        curves=of_first_fold(RESULTS.metrics(kind="curves"), LESION, EVALUATED),
-        metrics=of_first_fold(RESULTS.metrics(), LESION, EVALUATED[:1]),
+        curves=of_first_fold(RESULTS.metrics(kind="curves"), LESION, EVALUATED_METHODS),
+        metrics=of_first_fold(RESULTS.metrics(), LESION, EVALUATED_METHODS[:1]),
     output:
         **figure("curves"),
     log:
@@ -41,7 +42,7 @@ rule curves:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.curves", "patch2loc.tables.table1"),
-        methods=EVALUATED,
+        methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
     script:
         "../workflow/scripts/figure_curves.py"
@@ -50,7 +51,7 @@ rule curves:
 rule subjects:
     """AUPRC and best Dice of every subject against lesion volume."""
     input:
-        every(RESULTS.metrics(), LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
     output:
         **figure("subjects"),
     log:
@@ -60,7 +61,7 @@ rule subjects:
     params:
         code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables.table1"),
         figure="subjects",
-        methods=EVALUATED,
+        methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
@@ -80,7 +81,7 @@ rule folds:
     params:
         code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.table1"),
         figure="folds",
-        methods=EVALUATED,
+        methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
@@ -90,7 +91,7 @@ rule folds:
 rule cost:
     """AUPRC against the time of training and of scoring a scan."""
     input:
-        metrics=every(RESULTS.metrics(), LESION, TRAINED),
+        metrics=every(RESULTS.metrics(), LESION, TRAINED_METHODS),
         models=trainings(RESULTS.model(), LESION_MODALITIES),
         histories=trainings(RESULTS.history(), LESION_MODALITIES),
     output:
@@ -101,7 +102,7 @@ rule cost:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.cost", "patch2loc.tables.table1"),
-        methods=TRAINED,
+        methods=TRAINED_METHODS,
         datasets=RUN.labels(LESION),
         modalities=LESION_MODALITIES,
         folds=FOLDS,

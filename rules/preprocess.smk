@@ -1,10 +1,10 @@
-# Skull strip, registration to the atlas, one resampling, bias correction: one job a scan.  Few functions, because
-# Snakemake calls each of them for each of thousands of scans.
+# Skull stripping, registration to the atlas, one resampling, bias correction: one job per scan.  With few input and
+# params functions, because Snakemake calls each of them for thousands of scans.
 from patch2loc.preprocess.external_tools import TOOLS
 
 STRIPPED_ON_GPU = [name for name in DATASETS if GPU and DATASETS[name].settings["skull_strip"] in TOOLS]
-# What preprocessing is told of each dataset: put together once, not for every scan.
-PREPROCESSING_REQUESTS = {name: dataset.preprocessing_request for name, dataset in DATASETS.items()}
+# Of each dataset; put together once, not for every scan.
+PREPROCESSING_PARAMETERS = {name: dataset.preprocessing_parameters for name, dataset in DATASETS.items()}
 
 
 rule preprocess:
@@ -33,12 +33,12 @@ rule preprocess:
         device=config["device"],
         atlas=RUN.atlas,
         grid=config["grid"],
-        dataset=lambda wildcards: PREPROCESSING_REQUESTS[wildcards.dataset],
+        dataset=lambda wildcards: PREPROCESSING_PARAMETERS[wildcards.dataset],
     script:
         "../workflow/scripts/preprocess.py"
 
 
-# What a stage after this one takes: a list of scans, so that it depends on one file instead of thousands.
+# A list of scans, so that a later stage depends on one file instead of thousands.
 rule cohort_list:
     input:
         by_wildcards(RUN.scans_of_cohort, "dataset", "cohort"),
@@ -76,7 +76,7 @@ rule quality:
         "../workflow/scripts/quality.py"
 
 
-# The run is not a success while a scan is left out and the configuration does not say so.
+# A run fails while quality control leaves out a scan that the configuration does not.
 rule every_scan_used:
     input:
         rules.quality.output,

@@ -1,9 +1,9 @@
-# The viewer, the report that opens alone, and the results as an RO-Crate.
+# The viewer, the self-contained report, and the results as an RO-Crate.
 from patch2loc.configuration.method_names import is_as_published
 from patch2loc.configuration.jobs import rule_docstrings, run_jobs
 from patch2loc.report.viewer import PAGE
 
-# What the code's hash does not see: pages and templates.
+# Pages and templates, which the hash of the code does not cover.
 VIEWER_PAGES = [workflow.source_path(f"../workflow/scripts/patch2loc/report/viewer/{name}") for name in PAGE]
 REPORT_PAGES = [
     workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
@@ -14,14 +14,14 @@ REPORT_PAGES = [
 rule viewer:
     """The interactive viewer: its page, and the files of some scans of every dataset."""
     input:
-        heatmaps=of_first_fold(RESULTS.heatmaps(), list(DATASETS), SCORED),
+        heatmaps=of_first_fold(RESULTS.heatmaps(), list(DATASETS), SCORED_METHODS),
         calibrations=[
-            RUN.calibration(method, name, FOLD)
-            for method in filter(is_calibrated, EVALUATED)
+            RUN.calibration(method, name, FIRST_FOLD)
+            for method in filter(is_calibrated, EVALUATED_METHODS)
             for name in DATASETS
         ],
-        metrics=of_first_fold(RESULTS.metrics(), RUN.labeled),
-        cohorts=[RUN.cohort(name, FOLD, role="test") for name in DATASETS],
+        metrics=of_first_fold(RESULTS.metrics(), RUN.labeled_datasets),
+        cohorts=[RUN.cohort(name, FIRST_FOLD, role="test") for name in DATASETS],
         pages=VIEWER_PAGES,
     output:
         directory(RESULTS.viewer()),
@@ -35,11 +35,11 @@ rule viewer:
         code=code_hash("patch2loc.report.viewer.folder"),
         datasets=LABELS,
         methods=sorted(
-            [method for method in EVALUATED if not is_as_published(method)],
+            [method for method in EVALUATED_METHODS if not is_as_published(method)],
             key=lambda method: base_method(method) != "patch2loc",
         ),
         scans_shown=config["report"]["viewer_scans"],
-        fold=FOLD,
+        fold=FIRST_FOLD,
         color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/viewer.py"
@@ -48,16 +48,17 @@ rule viewer:
 rule report_page:
     """The report: one HTML page with all tables, figures, subjects and quality control, opens offline."""
     input:
-        tables=[RESULTS.table(name, ".html") for name in MADE.tables],
-        provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in MADE.tables],
-        metrics=every(RESULTS.metrics(), RUN.labeled, EVALUATED),
-        figures=[RESULTS.figure(f"fig{number}") for number in MADE.figures],
+        tables=[RESULTS.table(name, ".html") for name in DELIVERABLES.tables],
+        provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in DELIVERABLES.tables],
+        metrics=every(RESULTS.metrics(), RUN.labeled_datasets, EVALUATED_METHODS),
+        figures=[RESULTS.figure(f"fig{number}") for number in DELIVERABLES.figures],
         captions=[
-            workflow.source_path(f"../workflow/report/{MADE.caption(number)}.rst") for number in MADE.figures
+            workflow.source_path(f"../workflow/report/{DELIVERABLES.caption(number)}.rst")
+            for number in DELIVERABLES.figures
         ],
-        more_figures=[RESULTS.figure(name) for name in MADE.further_figures],
+        more_figures=[RESULTS.figure(name) for name in DELIVERABLES.further_figures],
         more_captions=[
-            workflow.source_path(f"../workflow/report/{name}.rst") for name in MADE.further_figures
+            workflow.source_path(f"../workflow/report/{name}.rst") for name in DELIVERABLES.further_figures
         ],
         domain_shift=rules.domain_shift.output.csv,
         curves=trainings(RESULTS.learning_curve()),
@@ -76,8 +77,8 @@ rule report_page:
         code=code_hash("patch2loc.report.page"),
         preprocessed=RESULTS.preprocessed_folder(),
         datasets=LABELS,
-        methods=EVALUATED,
-        evaluated=RUN.labeled,
+        methods=EVALUATED_METHODS,
+        evaluated=RUN.labeled_datasets,
         folds=FOLDS,
         configuration={key: value for key, value in config.items() if key != "datasets"},
         protocol=PROTOCOL,
@@ -90,7 +91,7 @@ rule crate:
     """RO-Crate: what every result is, what made it and from what, for machines."""
     input:
         report=rules.report_page.output,
-        tables=[RESULTS.table(name) for name in MADE.table_names],
+        tables=[RESULTS.table(name) for name in DELIVERABLES.table_names],
         lists=rules.subject_lists.output,
         heatmaps=every(RESULTS.heatmaps(), UNLABELED),
         sources=[workflow.source_path("../Snakefile"), *map(str, RULE_FILES)],

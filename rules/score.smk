@@ -27,8 +27,8 @@ rule score:
         "../workflow/scripts/score.py"
 
 
-# Heatmaps of the healthy validation scans: what scores are usual, without a test scan or a lesion. And those of the
-# validation scans of lesion datasets whose lists have any: what threshold finds lesions best, without a test scan.
+# Heatmaps of validation scans: of healthy ones for the usual scores, and of lesion datasets whose lists have validation
+# scans for the threshold that finds lesions best; both without a test scan.
 use rule score as score_validation with:
     input:
         model=by_wildcards(RUN.model, "method", "dataset", "fold"),
@@ -41,7 +41,7 @@ use rule score as score_validation with:
         RESULTS.benchmark("score_validation/{method}_{dataset}_fold{fold}")
 
 
-# A combination is made of finished heatmaps: it has no model.
+# A combination is computed from heatmaps of its parts: it has no model.
 rule combine:
     input:
         heatmaps=by_wildcards(RUN.heatmaps_of_parts, "method", "dataset", "fold"),
@@ -68,9 +68,9 @@ rule combine:
 use rule combine as combine_validation with:
     input:
         heatmaps=by_wildcards(RUN.validation_heatmaps_of_parts, "method", "dataset", "fold"),
-        # Healthy validation scans are what calibrations are made of: they are held out in turn.
+        # Calibrations are made from the healthy validation scans, which are therefore held out in turn.
         calibrations=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].trains,
+            lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
             then=[],
             otherwise=by_wildcards(RUN.calibrations_of_parts, "method", "dataset", "fold"),
         ),
@@ -81,7 +81,7 @@ use rule combine as combine_validation with:
 
 
 rule calibrate:
-    """Where healthy brains score high: location and scale of a score at every place."""
+    """Calibration: location and scale of a score in healthy brains, at every voxel."""
     input:
         by_wildcards(RUN.calibrating_heatmaps, "method", "modality", "fold"),
     output:
@@ -89,7 +89,7 @@ rule calibrate:
     log:
         RESULTS.log("calibrate/{method}_{modality}_fold{fold}"),
     wildcard_constraints:
-        method=any_of(RUN.calibrated),
+        method=any_of(RUN.calibrated_methods),
     conda:
         STATISTICS
     resources:
@@ -101,25 +101,25 @@ rule calibrate:
         "../workflow/scripts/calibrate.py"
 
 
-# Heatmaps on the voxels of the scans as they came, for overlay on the originals.
+# Heatmaps on the voxels of the original scans, for overlay.
 rule carry_back:
     input:
         heatmaps=RESULTS.heatmaps(),
         cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
-        originals=by_wildcards(RUN.original_scans, "dataset", "fold"),
+        originals=by_wildcards(RUN.test_scan_files, "dataset", "fold"),
     output:
         directory(RESULTS.native_space_heatmaps()),
     log:
         RESULTS.log("carry_back/{method}_{dataset}_fold{fold}"),
     wildcard_constraints:
-        method=any_of(SCORED),
+        method=any_of(SCORED_METHODS),
     conda:
         IMAGING
     resources:
         **growing(mem_mb=2000, runtime=240),
     params:
         code=code_hash("patch2loc.preprocess.scan"),
-        subjects=by_wildcards(RUN.tested, "dataset", "fold"),
+        subjects=by_wildcards(RUN.test_scans, "dataset", "fold"),
         grid=config["grid"],
         atlas=RUN.atlas,
         modality=lambda wildcards: DATASETS[wildcards.dataset].modality,

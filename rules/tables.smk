@@ -1,11 +1,11 @@
-# Table 1 and Table 2, beside what the paper printed, and what else the numbers of the subjects tell.
+# Table 1 and Table 2 beside the numbers that the paper printed, and further tables over subjects.
 from patch2loc.configuration.method_names import competing
 
 
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
     input:
-        metrics=every(RESULTS.metrics(), LESION, EVALUATED),
+        metrics=every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
         published=workflow.source_path("../config/published/table1.csv"),
     output:
         **table("table1", "1"),
@@ -17,7 +17,7 @@ rule table1:
         **growing(mem_mb=1500, runtime=30),
     params:
         code=code_hash("patch2loc.tables.table1", "patch2loc.metrics.summary"),
-        methods=EVALUATED,
+        methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
@@ -51,7 +51,7 @@ rule table2:
 rule cases:
     """Every lesion scan by itself: metrics, location error in healthy tissue, lesion volume lost."""
     input:
-        every(RESULTS.metrics(), LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
     output:
         **table("cases", formats=["markdown"]),
     log:
@@ -62,7 +62,7 @@ rule cases:
         **growing(mem_mb=1500, runtime=30),
     params:
         code=code_hash("patch2loc.tables.table1"),
-        methods=EVALUATED,
+        methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
     script:
@@ -70,9 +70,9 @@ rule cases:
 
 
 rule thresholds:
-    """What is found at thresholds from validation scans: voxels, lesions, false positives."""
+    """Detection at thresholds from validation scans: voxels, lesions, false positives."""
     input:
-        every(RESULTS.metrics(kind="at_thresholds"), RUN.labeled, EVALUATED),
+        every(RESULTS.metrics(kind="at_thresholds"), RUN.labeled_datasets, EVALUATED_METHODS),
     output:
         **table("thresholds"),
     log:
@@ -82,7 +82,7 @@ rule thresholds:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        **about_table("thresholds", "patch2loc.tables.thresholds", RUN.labels(RUN.labeled)),
+        **table_params("thresholds", "patch2loc.tables.thresholds", RUN.labels(RUN.labeled_datasets)),
     script:
         "../workflow/scripts/table_over_subjects.py"
 
@@ -90,41 +90,43 @@ rule thresholds:
 use rule thresholds as comparison with:
     """Every pair of methods on the same scans: differences, intervals, tests."""
     input:
-        every(RESULTS.metrics(), LESION, competing(EVALUATED)),
+        every(RESULTS.metrics(), LESION, competing(EVALUATED_METHODS)),
     output:
         **table("comparison"),
     log:
         RESULTS.log("comparison"),
     params:
-        **about_table("comparison", "patch2loc.tables.comparison", RUN.labels(LESION), competing(EVALUATED)),
+        **table_params(
+            "comparison", "patch2loc.tables.comparison", RUN.labels(LESION), competing(EVALUATED_METHODS)
+        ),
 
 
 use rule thresholds as by_volume with:
     """Results by the volume of a scan's lesions."""
     input:
-        every(RESULTS.metrics(), LESION, EVALUATED),
+        every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
     output:
         **table("by_volume"),
     log:
         RESULTS.log("by_volume"),
     params:
-        **about_table("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION)),
+        **table_params("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION)),
 
 
 use rule thresholds as by_site with:
     """Results by the site of a scan, of the datasets whose lists name it."""
     input:
-        every(RESULTS.metrics(), RUN.with_sites, EVALUATED),
+        every(RESULTS.metrics(), RUN.datasets_with_sites, EVALUATED_METHODS),
     output:
         **table("by_site"),
     log:
         RESULTS.log("by_site"),
     params:
-        **about_table("by_site", "patch2loc.tables.by_site", RUN.labels_and_sites(RUN.with_sites)),
+        **table_params("by_site", "patch2loc.tables.by_site", RUN.labels_and_sites(RUN.datasets_with_sites)),
 
 
 use rule thresholds as released_code with:
-    """What the released code's choices change: bisected best Dice, background at 0."""
+    """Effect of the released code's choices: bisected best Dice, background at 0."""
     input:
         every(RESULTS.metrics(kind="released_code"), LESION),
     output:
@@ -132,14 +134,14 @@ use rule thresholds as released_code with:
     log:
         RESULTS.log("released_code"),
     params:
-        **about_table("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED),
+        **table_params("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED_METHODS),
 
 
-# Whether scans are like those of the training, before any number about lesions is believed.
+# Shows if scans resemble those of the training, before any number about lesions is believed.
 rule domain_shift:
     """Location error in healthy tissue by dataset and site: table and figure."""
     input:
-        every(RESULTS.patches(), HEALTHY + LESION + UNLABELED, LOCATING),
+        every(RESULTS.patches(), HEALTHY + LESION + UNLABELED, LOCATING_METHODS),
     output:
         **table("domain_shift"),
         **figure("domain_shift"),
@@ -151,7 +153,7 @@ rule domain_shift:
         **growing(mem_mb=4000, runtime=60),
     params:
         code=code_hash("patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift"),
-        methods=LOCATING,
+        methods=LOCATING_METHODS,
         datasets=RUN.labels_and_sites(HEALTHY + LESION + UNLABELED),
         training=RUN.training_data,
         folds=FOLDS,
@@ -161,7 +163,7 @@ rule domain_shift:
 
 
 rule subject_lists:
-    """How many subjects train, validate and are tested in each fold, and how many do so at once."""
+    """Numbers of training, validation and test subjects in each fold, and of subjects with two of these roles."""
     output:
         in_report(
             RESULTS.table("subject_lists"), "Tables", "subject_lists", table="subject lists", format="CSV"
@@ -176,7 +178,7 @@ rule subject_lists:
         lists={
             name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
             for name in HEALTHY
-            if DATASETS[name].divided
+            if DATASETS[name].has_roles
         },
     script:
         "../workflow/scripts/subject_lists.py"

@@ -8,7 +8,8 @@ import pytest
 from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
 from repository_paths import ROOT
 
-from patch2loc.configuration.datasets import overlap_notes, plan_datasets, stop_for_trained_scans
+from patch2loc.configuration.datasets import plan_datasets
+from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import Results
 from patch2loc.errors import InputError
@@ -38,7 +39,7 @@ def test_a_simulated_cohort_is_divided_by_its_order(tmp_path):
     assert [name[-3:] for name in roles["test"]] == ["011"]
     assert [name[-3:] for name in roles["validation"]] == ["002", "003"]
     assert len(roles["train"]) == 9
-    assert cohort.divided
+    assert cohort.has_roles
     assert cohort.cohort_name(1, "train") == "train_fold1"
     assert cohort.members("validation_fold1") == roles["validation"]
     assert len(cohort.members("all")) == 12
@@ -46,14 +47,14 @@ def test_a_simulated_cohort_is_divided_by_its_order(tmp_path):
 
 def test_a_lesion_dataset_without_roles_is_tested_whole(tmp_path):
     tumors = plan_datasets(configuration(tmp_path))["phantom_tumor"]
-    assert not tumors.divided
+    assert not tumors.has_roles
     assert tumors.subjects(0) == tumors.subjects(0, "train") == list(tumors.scans)
     assert tumors.cohort_name(0, "test") == "all"
 
 
 def test_a_list_gives_the_roles_of_its_scans(tmp_path, scans):
     own = planned(tmp_path, own=scans)["own"]
-    assert own.trains
+    assert own.is_training_data
     assert own.roles(0) == {"train": ["a", "b"], "validation": ["c"], "test": ["d", "e"]}
     assert own.subjects("0", "validation") == ["c"]
     assert own.sites == {"a": "N", "b": "N", "c": "S", "d": "S", "f": "S"}
@@ -73,7 +74,7 @@ def test_a_lesion_dataset_with_roles_validates_and_tests(tmp_path):
     lesions = planned(
         tmp_path, trained="phantom_healthy_t1", own=dataset("lesion", source=source, split=roles)
     )["own"]
-    assert lesions.validates_lesions
+    assert lesions.has_lesion_validation
     assert lesions.roles(3) == {"train": [], "validation": ["x"], "test": ["y"]}
 
 
@@ -109,9 +110,9 @@ def test_a_scan_that_trains_in_one_dataset_is_not_tested_in_another(tmp_path, sc
     other = dataset("lesion", source=scan_table(tmp_path, "other.csv", {"p": "a.nii.gz", "q": "f.nii.gz"}))
     datasets = planned(tmp_path, own=scans, other=other)
     with pytest.raises(InputError, match=r"datasets\.other: 1 test scans are .* of own in fold 0 \(p\)"):
-        stop_for_trained_scans(datasets, [0])
+        refuse_leakage(datasets, [0])
     other["source"] = scan_table(tmp_path, "other.csv", {"p": "d.nii.gz", "q": "f.nii.gz"})
-    stop_for_trained_scans(planned(tmp_path, own=scans, other=other), [0])  # tested twice, trained on never
+    refuse_leakage(planned(tmp_path, own=scans, other=other), [0])  # tested twice, trained on never
 
 
 def test_a_scan_that_strokes_are_painted_into_is_the_same_scan(tmp_path, scans):
@@ -119,10 +120,10 @@ def test_a_scan_that_strokes_are_painted_into_is_the_same_scan(tmp_path, scans):
     painted = dataset("lesion", source={"kind": "painted", "table": str(tmp_path / "painted.csv")})
     (tmp_path / "painted.csv").write_text(rows.format("c.nii.gz"))
     with pytest.raises(InputError, match=r"datasets\.strokes: 1 test scans .* of own in fold 0 \(p\)"):
-        stop_for_trained_scans(planned(tmp_path, own=scans, strokes=painted), [0])
+        refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])
     (tmp_path / "painted.csv").write_text(rows.format("d.nii.gz"))
     datasets = planned(tmp_path, own=scans, strokes=painted)
-    stop_for_trained_scans(datasets, [0])
+    refuse_leakage(datasets, [0])
     painted_scan = datasets["strokes"].scans["p"]["scan"]
     assert painted_scan == tmp_path / "results/raw/strokes/p/T1.nii.gz"
 
@@ -132,7 +133,7 @@ def test_a_lesion_scan_that_validates_is_not_tested_under_another_name(tmp_path)
     roles = subject_list(tmp_path, "lesion_roles.csv", "subject,role\nx,validation\ny,test\nz,test\n")
     own = dataset("lesion", source=source, split=roles)
     with pytest.raises(InputError, match=r"1 test scans .* of own in fold 0 \(z\)"):
-        stop_for_trained_scans(planned(tmp_path, trained="phantom_healthy_t1", own=own), [0])
+        refuse_leakage(planned(tmp_path, trained="phantom_healthy_t1", own=own), [0])
 
 
 def test_published_lists_of_training_data_are_used_and_their_overlap_is_said(tmp_path, scans):
@@ -145,7 +146,7 @@ def test_published_lists_of_training_data_are_used_and_their_overlap_is_said(tmp
         split="published",
     )
     datasets = plan_datasets(config)
-    stop_for_trained_scans(datasets, [0])
+    refuse_leakage(datasets, [0])
     assert datasets["own"].roles(0)["test"] == ["a", "d"]
     assert "own: published subject lists, which overlap (fold 0): 1 test subjects are training" in (
         overlap_notes(datasets, [0])
@@ -172,13 +173,13 @@ def test_a_dicom_series_is_read_where_it_is_converted_to(tmp_path):
     own = dataset("unlabeled", source={"kind": "table", "table": "t.csv"})
     own["source"]["table"] = str(tmp_path / "t.csv")
     found = planned(tmp_path, trained="phantom_healthy_t1", own=own)["own"]
-    assert found.given_scans["s"]["scan"] == tmp_path / "series"
+    assert found.source_scans["s"]["scan"] == tmp_path / "series"
     assert str(found.scans["s"]["scan"]) == f"{Results(f'{tmp_path}/results').raw('own', 's')}/T1.nii.gz"
 
 
 def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
     own = planned(tmp_path, own=scans | {"registration": "affine"})["own"]
-    assert own.preprocessing_request == {
+    assert own.preprocessing_parameters == {
         "modality": "T1",
         "settings": {"median": 3, "skull_strip": "none", "registration": "affine"},
         "lesion_labels": None,

@@ -14,7 +14,9 @@ def outline(name, inputs=(), outputs=("results/{method}/{fold}",), code="hash"):
 
 
 def test_a_job_for_every_combination_of_wildcards():
-    jobs = list(jobs_of(outline("score", ["models/{method}"]), "Heatmaps.", method=["a", "b"], fold=[0, 1]))
+    jobs = list(
+        jobs_of(outline("score", ["models/{method}"]), "Heatmaps.", {"method": ["a", "b"], "fold": [0, 1]})
+    )
     assert [job["outputs"] for job in jobs] == [
         ["results/a/0"],
         ["results/a/1"],
@@ -37,7 +39,7 @@ def test_inputs_and_code_may_be_functions_of_the_wildcards():
         lambda wildcards: [],
     ]
     rule = outline("score", inputs, code=lambda wildcards: f"hash of {wildcards.method}")
-    (job,) = jobs_of(rule, "", method=["a"], fold=[3])
+    (job,) = jobs_of(rule, "", {"method": ["a"], "fold": [3]})
     assert job["inputs"] == ["one/a", "two/3", "three"]
     assert job["code"] == "hash of a"
 
@@ -46,7 +48,7 @@ def test_a_file_of_the_repository_is_named_by_its_path_there():
     rule = outline(
         "table1", ["/cache/tmp1/file/x/rules/../config/published/table1.csv"], ["tables/table1.csv"]
     )
-    (job,) = jobs_of(rule, "Table 1.")
+    (job,) = jobs_of(rule, "Table 1.", {})
     assert job["inputs"] == ["config/published/table1.csv"]
 
 

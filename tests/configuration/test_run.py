@@ -1,10 +1,19 @@
 """What a run is made of: methods, combinations, tables and figures, and the files that jobs take."""
 
 import pytest
+import yaml
 from planned_runs import REGISTRY, configuration
+from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.run import plan_run
+from patch2loc.configuration.vocabulary import (
+    Configuration,
+    DatasetSettings,
+    GridSettings,
+    ScoreSettings,
+    TrainingSettings,
+)
 from patch2loc.errors import InputError
 
 BOTH = {"both": {"of": ["patch2loc_calibrated", "zscore"], "by": "rank_fisher"}}
@@ -17,7 +26,7 @@ def run_of(folder, **changes):
 def test_a_combination_takes_what_its_parts_were_made_from(tmp_path):
     run = run_of(tmp_path, combinations=BOTH)
     results = f"{tmp_path}/results"
-    assert run.scored == ["patch2loc", "thresh", "zscore", "both"]
+    assert run.scored_methods == ["patch2loc", "thresh", "zscore", "both"]
     assert run.heatmaps_of_parts("both", "phantom_tumor", 0) == [
         f"{results}/heatmaps/patch2loc/phantom_tumor/fold0",
         f"{results}/heatmaps/zscore/phantom_tumor/fold0",
@@ -32,7 +41,10 @@ def test_a_combination_takes_what_its_parts_were_made_from(tmp_path):
 
 
 def test_a_combination_whose_methods_do_not_all_run_is_left_out(tmp_path):
-    assert run_of(tmp_path, methods=["thresh", "zscore"], combinations=BOTH).scored == ["thresh", "zscore"]
+    assert run_of(tmp_path, methods=["thresh", "zscore"], combinations=BOTH).scored_methods == [
+        "thresh",
+        "zscore",
+    ]
 
 
 def test_an_evaluated_method_has_the_heatmaps_of_the_one_that_scored(tmp_path):
@@ -60,7 +72,7 @@ def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
     assert made.lesion_figures == {8: "phantom_wmh", 9: "phantom_tumor"}  # the paper's own come first
     assert made.figures == (1, 2, 3, 4, 5, 6, 7, 8, 9)
     assert [made.caption(number) for number in (7, 9)] == ["fig7", "lesion_scans"]
-    assert made.tumors == "phantom_tumor"
+    assert made.tumor_dataset == "phantom_tumor"
     assert "folds" not in made.further_figures
     assert "by_site" not in made.tables
     assert made.table_names[-1] == "cases"
@@ -78,7 +90,7 @@ def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_pa
     made = plan_run(config, str(REGISTRY)).deliverables
     assert made.table_names == ["thresholds", "domain_shift"]
     assert made.figure_names == ["fig5", "fig7", "domain_shift"]
-    assert made.tumors is None
+    assert made.tumor_dataset is None
 
 
 def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(tmp_path):
@@ -97,6 +109,20 @@ def test_a_method_whose_needed_one_does_not_run_is_refused(tmp_path):
     assert both.needed_models("fae_patch2loc", "T1", 0) == [
         f"{tmp_path}/results/models/patch2loc/T1/fold0/model.safetensors"
     ]
+
+
+def test_the_types_of_a_configuration_name_keys_of_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    keys = schema["properties"]
+    assert Configuration.__annotations__.keys() <= keys.keys()
+    for group, settings in {
+        "grid": GridSettings,
+        "score": ScoreSettings,
+        "training": TrainingSettings,
+    }.items():
+        assert settings.__annotations__.keys() <= keys[group]["properties"].keys()
+    dataset_keys = keys["datasets"]["additionalProperties"]["properties"]
+    assert DatasetSettings.__annotations__.keys() == dataset_keys.keys()
 
 
 def test_downloads_have_the_columns_that_a_download_takes(tmp_path):

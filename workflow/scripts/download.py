@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.acquire import download, unpack
     from patch2loc.files import write_json
 
-    name = snakemake.wildcards.registered
+    name = snakemake.wildcards.registry_name
     folder = Path(snakemake.output[0]).parent
     paths = []
     for row in snakemake.params.rows:

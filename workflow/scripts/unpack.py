@@ -9,7 +9,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.acquire import decrypt, unpack
     from patch2loc.files import write_json
 
-    name, params = snakemake.wildcards.registered, snakemake.params
+    name, params = snakemake.wildcards.registry_name, snakemake.params
     passphrase = os.environ.get(decrypt.PASSPHRASE_VARIABLE)
     unpacked = unpack.unpack(name, params.downloads, params.target, passphrase)
     comparison = unpack.compare(unpacked["subjects"], params.datasets)

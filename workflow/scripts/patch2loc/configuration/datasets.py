@@ -1,74 +1,73 @@
-"""The datasets of a run, as its configuration describes them: scans, who trains and is tested, what is missing.
+"""The datasets of a run: their scans, the roles of these in each fold, and labels for tables and figures.
 
-`plan_datasets` makes them, once.  What they read from disk, subject lists and folders of scans, is read when it is
-first asked for, and kept: planning asks thousands of times.
+`plan_datasets` makes them once. Subject lists and folders of scans are read from disk on first use and kept, because
+planning asks for them thousands of times.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from patch2loc.acquire import sources
-from patch2loc.acquire.sources import Sources
+from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
+from patch2loc.configuration.vocabulary import Configuration, DatasetSettings
 from patch2loc.data import splits
 from patch2loc.data.results import Fold, Results
+from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
 from patch2loc.errors import InputError
 from patch2loc.preprocess.external_tools import TOOLS, find_command
 
-# What tables, figures and the report say of each dataset.
-LABELS = ("title", "modality", "role", "simulated", "published_name")
-SHOWN_SCANS = 5  # of those that leaked, in a message
-ALL = "all"  # cohort of every scan of a dataset
+ALL_SCANS = "all"  # name of the cohort of every scan of a dataset
 
-Roles = dict[str, list[str]]
+Roles = dict[SubjectRole, list[str]]
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedDataset:
-    """A dataset of a run, one modality.
+    """A dataset of a run, of one modality.
 
     Attributes:
-        name: key of the configuration's `datasets`.
-        settings: its entry there, valid, defaults filled in.
-        source: where its scans are, as `acquire.sources` takes it.
-        results: paths of the run's results.
-        preprocessing: settings of preprocessing, the dataset's own included.
+        name: Key of the configuration's `datasets`.
+        settings: Its entry there, valid, defaults filled in.
+        source: Location of its scans, as `acquire.sources` takes it.
+        results: Paths of the run's results.
+        preprocessing: Settings of preprocessing, the dataset's own included.
         subject_list: CSV of its subjects, or None.
-        published: the list is one of the published ones, and taken as it is: a subject may have several roles.
-        trains: models of its modality are trained on it.
+        uses_published_lists: The list is a published one and taken as it is: a subject may have several roles.
+        is_training_data: Models of its modality are trained on it.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: DatasetSettings
     source: Mapping[str, Any]
     results: Results
     preprocessing: Mapping[str, Any]
     subject_list: str | None
-    published: bool
-    trains: bool
+    uses_published_lists: bool
+    is_training_data: bool
 
     @property
-    def role(self) -> str:
-        """The kind of scans: lesion, healthy or unlabeled."""
+    def role(self) -> DatasetRole:
+        """Kind of its scans."""
         return self.settings["role"]
 
     @property
-    def modality(self) -> str:
-        """T1 or T2."""
+    def modality(self) -> Modality:
+        """Modality of its scans."""
         return self.settings["modality"]
 
     @property
     def kind(self) -> str:
-        """The kind of its source, a key of `sources.KINDS`."""
-        return self.source["kind"]
+        """Kind of its source, a key of `sources.KINDS`."""
+        return str(self.source["kind"])
 
     @property
-    def preprocessing_request(self) -> dict[str, Any]:
-        """What preprocessing is told of each of its scans."""
+    def preprocessing_parameters(self) -> dict[str, Any]:
+        """Parameters of the preprocessing of each of its scans."""
         return {
             "modality": self.modality,
             "settings": self.preprocessing,
@@ -76,37 +75,40 @@ class PlannedDataset:
         }
 
     @property
-    def labels(self) -> dict[str, Any]:
-        """What tables, figures and the report say of it."""
-        return {key: self.settings[key] for key in LABELS}
+    def labels(self) -> DatasetInfo:
+        """Its description in tables, figures and the report."""
+        return {
+            "title": self.settings["title"],
+            "modality": self.modality,
+            "role": self.role,
+            "simulated": self.settings["simulated"],
+            "published_name": self.settings["published_name"],
+        }
 
     @cached_property
-    def given_scans(self) -> Sources:
-        """Paths of every subject's scan, brain mask and lesion mask, as they are given."""
+    def source_scans(self) -> Sources:
+        """Paths of every subject's scan, brain mask and lesion mask in the dataset's source."""
         return sources.sources(self.source)
 
     @cached_property
     def scans(self) -> Sources:
-        """Paths of the scans that are used: of a DICOM series, what it is converted to; without `leave_out`."""
-        used = splits.without(self.given_scans, self.settings["leave_out"], f"datasets.{self.name}.leave_out")
-        return {
-            subject: (
-                {**paths, "scan": Path(self.results.raw(self.name, subject), f"{self.modality}.nii.gz")}
-                if sources.is_series(paths["scan"])
-                else paths
-            )
-            for subject, paths in used.items()
-        }
+        """Paths of the scans that are used: without `leave_out`, and of a DICOM series the file it is converted to."""
+        used_scans = splits.without(
+            self.source_scans, self.settings["leave_out"], f"datasets.{self.name}.leave_out"
+        )
+        return {subject: self._as_image(subject, paths) for subject, paths in used_scans.items()}
 
     @cached_property
-    def painted_pairs(self) -> dict[str, dict[str, Any]]:
-        """Of simulated strokes in real scans, which outline is painted into which scan (`sources.pairs`)."""
+    def painted_pairs(self) -> dict[str, PaintedPair]:
+        """For strokes simulated in real scans: each subject's stroke mask and the scan it is painted into."""
         return sources.pairs(self.source)
 
-    @property
-    def original_scans(self) -> dict[str, dict[str, Any]]:
-        """Paths of the scans, or of those that strokes are painted into: a person's scan is the same under both."""
-        return self.painted_pairs if self.kind == "painted" else self.given_scans
+    @cached_property
+    def acquired_scans(self) -> dict[str, Path]:
+        """Each subject's scan as it was acquired: for a simulated stroke, the scan that it is painted into."""
+        if self.kind == "painted":
+            return {subject: pair["scan"] for subject, pair in self.painted_pairs.items()}
+        return {subject: paths["scan"] for subject, paths in self.source_scans.items()}
 
     @cached_property
     def subject_table(self) -> pd.DataFrame | None:
@@ -115,76 +117,91 @@ class PlannedDataset:
 
     @cached_property
     def sites(self) -> dict[str, str]:
-        """Site of each scan, where the subject list has a column `site`: {scan: site}; {} without one."""
-        if not self._lists("site"):
+        """Site of each scan by the column `site` of the subject list, {scan: site}; {} without such a column."""
+        table = self.subject_table
+        if table is None or "site" not in table.columns:
             return {}
-        site_of_subject = self.subject_table.set_index("subject")["site"]
         return {
             scan: site
-            for subject, site in site_of_subject.items()
+            for subject, site in zip(table["subject"], table["site"], strict=True)
             if site
             for scan in sources.scans_of(self.source, self.scans, [subject])
         }
 
     @cached_property
-    def divided(self) -> bool:
-        """Whether it has subjects that are not tested.
+    def has_roles(self) -> bool:
+        """True if its scans have roles, so that not all of them are tested.
 
-        Training data, healthy ones with a list, and lesion ones whose list has a column `role`.
+        Training data have them, healthy datasets with a list, and lesion datasets whose list has a column `role`.
         """
         if self.role == "lesion":
-            return self._lists("role")
+            return self.subject_table is not None and "role" in self.subject_table.columns
         if self.role != "healthy":
             return False
-        return self.trains or bool(self.settings["split"]) or "test" in self.source
+        return self.is_training_data or bool(self.settings["split"]) or "test" in self.source
 
     @property
-    def validates_lesions(self) -> bool:
-        """Whether it has validation scans with lesions, which choose thresholds."""
-        return self.role == "lesion" and self.divided
+    def has_lesion_validation(self) -> bool:
+        """True if it has validation scans with lesions, which choose thresholds."""
+        return self.role == "lesion" and self.has_roles
 
     @cached_property
     def roles(self) -> Callable[[int], Roles]:
-        """Scans of a divided dataset by their role in a fold: {"train": [...], "validation": [...], "test": [...]}.
+        """Function of a fold: scans of each role in it, {"train": [...], "validation": [...], "test": [...]}.
 
-        Raises InputError when nothing says who trains, or training data have nobody to train or validate on.
+        For datasets that have roles only.
+
+        Raises:
+            InputError: By the function, for a dataset without a list of roles, and for training data without a
+                training or a validation scan.
         """
         return cache(self._read_roles)
 
     def listed_roles(self, fold: int) -> Roles:
-        """Subjects of the list by their role in a fold, whether they have a scan or not."""
-        return splits.roles(self.subject_list, fold, self.modality, self.published)
+        """Subjects of each role in a fold by the subject list, with or without a scan.
 
-    def subjects(self, fold: Fold, role: str = "test") -> list[str]:
-        """Scans of a role in a fold where the dataset is divided, else all."""
-        return self.roles(int(fold))[role] if self.divided else list(self.scans)
+        Raises:
+            InputError: The dataset has no list, or one that `splits.roles` refuses.
+        """
+        if not self.subject_list:
+            raise InputError(
+                f"datasets.{self.name}: no `split` found, a CSV of who trains and who is tested expected"
+            )
+        return splits.roles(self.subject_list, fold, self.modality, self.uses_published_lists)
 
-    def cohort_name(self, fold: Fold, role: str) -> str:
-        """The list of scans that later stages take for a role in a fold: "all" where nobody trains."""
-        return f"{role}_fold{fold}" if self.divided else ALL
+    def subjects(self, fold: Fold, role: SubjectRole = "test") -> list[str]:
+        """Scans of a role in a fold, or all scans of a dataset without roles."""
+        return self.roles(int(fold))[role] if self.has_roles else list(self.scans)
+
+    def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
+        """Name of the cohort of a role in a fold; "all" for a dataset without roles."""
+        return f"{role}_fold{fold}" if self.has_roles else ALL_SCANS
 
     def members(self, cohort: str) -> list[str]:
         """Scans of a cohort, by its name."""
         role, _, fold = cohort.partition("_fold")
-        return self.subjects(fold, role) if fold else list(self.scans)
+        return self.subjects(fold, cast(SubjectRole, role)) if fold else list(self.scans)
 
-    def _lists(self, column: str) -> bool:
-        return self.subject_table is not None and column in self.subject_table.columns
+    def _as_image(self, subject: str, paths: ScanPaths) -> ScanPaths:
+        """Paths of a subject, a DICOM series replaced by the image it is converted to."""
+        if not sources.is_series(paths["scan"]):
+            return paths
+        image_path = Path(self.results.raw(self.name, subject), f"{self.modality}.nii.gz")
+        return {**paths, "scan": image_path}
 
     def _read_roles(self, fold: int) -> Roles:
-        if self.subject_list:
-            listed = self.listed_roles(fold)
-            by_role = {role: sources.scans_of(self.source, self.scans, listed[role]) for role in splits.ROLES}
-        elif self.kind == "phantom":
+        by_role: Roles
+        if self.kind == "phantom" and not self.subject_list:
             table = splits.divide(list(self.scans), self.source["validation"], self.source["test"])
             by_role = {
                 role: list(table.loc[table[f"fold{fold}"] == role, "subject"]) for role in splits.ROLES
             }
         else:
-            raise InputError(
-                f"datasets.{self.name}: no `split` found, a CSV of who trains and who is tested expected"
-            )
-        if self.trains and not (by_role["train"] and by_role["validation"]):
+            subjects = self.listed_roles(fold)
+            by_role = {
+                role: sources.scans_of(self.source, self.scans, subjects[role]) for role in splits.ROLES
+            }
+        if self.is_training_data and not (by_role["train"] and by_role["validation"]):
             raise InputError(
                 f"datasets.{self.name}: {len(by_role['train'])} training and {len(by_role['validation'])} validation "
                 f"scans in fold {fold}, some of each expected for training data; add a column fold{fold} to its list"
@@ -195,74 +212,47 @@ class PlannedDataset:
 Datasets = Mapping[str, PlannedDataset]
 
 
-def plan_datasets(config: Mapping[str, Any]) -> dict[str, PlannedDataset]:
-    """The datasets of a configuration, by name, in its order.
+def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
+    """Plan the datasets of a configuration.
 
-    config: valid, defaults filled in (`configuration.check_schema`).  Raises InputError when the training data are not
-    healthy scans of their modality, a modality has none, or a tool for brain extraction is not installed.
+    Args:
+        config: Valid, defaults filled in (`configuration.schema.check_schema`).
+
+    Returns:
+        The datasets by name, in the order of the configuration.
+
+    Raises:
+        InputError: The training data are not healthy scans of their modality, a modality has none, or a tool for
+            brain extraction is not installed.
     """
-    datasets = {name: _planned(name, config) for name in config["datasets"]}
+    datasets = {name: _plan_dataset(name, config) for name in config["datasets"]}
     _check_training_data(datasets, config["training_data"])
     for tool in {dataset.settings["skull_strip"] for dataset in datasets.values()} & set(TOOLS):
         find_command(tool)
     return datasets
 
 
-def names_of(datasets: Datasets, role: str) -> list[str]:
-    """Datasets of a role: lesion, healthy or unlabeled."""
+def names_with_role(datasets: Datasets, role: DatasetRole) -> list[str]:
+    """Names of the datasets with a role."""
     return [name for name, dataset in datasets.items() if dataset.role == role]
 
 
-def stop_for_trained_scans(datasets: Datasets, folds: Iterable[int]) -> None:
-    """Refuse a scan that trains or validates in one dataset and is tested in another one.
-
-    Or in the same one, under another name, except for training data: their published lists do so, and say it.
-    Raises InputError, naming the scans.
-    """
-    for learned in [dataset for dataset in datasets.values() if dataset.trains or dataset.validates_lesions]:
-        for fold in folds:
-            roles = learned.roles(fold)
-            seen = {learned.given_scans[subject]["scan"] for subject in roles["train"] + roles["validation"]}
-            for tested in datasets.values():
-                if tested is learned and not learned.validates_lesions:
-                    continue
-                subjects = tested.subjects(fold)
-                leaked = [subject for subject in subjects if tested.original_scans[subject]["scan"] in seen]
-                if leaked:
-                    raise InputError(
-                        f"datasets.{tested.name}: {len(leaked)} test scans are training or validation scans of "
-                        f"{learned.name} in fold {fold} ({', '.join(leaked[:SHOWN_SCANS])}), none expected; take them "
-                        "off one of the lists"
-                    )
-
-
-def overlap_notes(datasets: Datasets, folds: Iterable[int]) -> str:
-    """What published subject lists that are used as they are put into several roles, for tables; "" where nothing."""
-    notes = [
-        splits.overlap_note(name, splits.overlaps({fold: dataset.listed_roles(fold) for fold in folds}))
-        for name, dataset in datasets.items()
-        if dataset.role == "healthy" and dataset.published and dataset.subject_list
-    ]
-    return " ".join(note for note in notes if note)
-
-
-def _planned(name: str, config: Mapping[str, Any]) -> PlannedDataset:
+def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
     settings = config["datasets"][name]
     results = Results(config["results"])
     split = settings["split"]
     subject_list = split[config["split"]] if isinstance(split, Mapping) else split
-    source = settings["source"]
-    described = {"name": name, "modality": settings["modality"], "subjects": subject_list, **source}
+    source = {"name": name, "modality": settings["modality"], "subjects": subject_list, **settings["source"]}
     if source["kind"] == "phantom":
-        described["root"] = results.raw_folder()
+        source["root"] = results.raw_folder()
     elif source["kind"] == "painted":
-        described |= {"root": results.raw_dataset(name), "data": config["data"]}
+        source |= {"root": results.raw_dataset(name), "data": config["data"]}
     else:
-        described["root"] = str(Path(config["data"], source.get("root", ".")))
+        source["root"] = str(Path(config["data"], source.get("root", ".")))
     return PlannedDataset(
         name=name,
         settings=settings,
-        source=described,
+        source=source,
         results=results,
         preprocessing={
             **config["preprocess"],
@@ -270,20 +260,20 @@ def _planned(name: str, config: Mapping[str, Any]) -> PlannedDataset:
             **({"registration": settings["registration"]} if settings["registration"] else {}),
         },
         subject_list=subject_list,
-        published=config["split"] == "published",
-        trains=name in config["training_data"].values(),
+        uses_published_lists=config["split"] == "published",
+        is_training_data=name in config["training_data"].values(),
     )
 
 
-def _check_training_data(datasets: Datasets, training_data: Mapping[str, str]) -> None:
+def _check_training_data(datasets: Datasets, training_data: Mapping[Modality, str]) -> None:
     for modality, name in training_data.items():
-        role, of_modality = (
+        role, dataset_modality = (
             (datasets[name].role, datasets[name].modality) if name in datasets else ("unknown", "unknown")
         )
-        if (role, of_modality) != ("healthy", modality):
+        if (role, dataset_modality) != ("healthy", modality):
             raise InputError(
-                f"training_data.{modality}: dataset {name} of role {role} and modality {of_modality} found, a healthy "
-                f"{modality} dataset expected; correct the configuration"
+                f"training_data.{modality}: dataset {name} of role {role} and modality {dataset_modality} found, a "
+                f"healthy {modality} dataset expected; correct the configuration"
             )
     for name, dataset in datasets.items():
         if dataset.modality not in training_data:

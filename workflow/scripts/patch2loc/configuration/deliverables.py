@@ -1,38 +1,39 @@
-"""Which tables and figures a run makes, and what their notes say of how the numbers were computed."""
+"""The tables and figures of a run, and the notes of tables on how their numbers were computed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from patch2loc.configuration.combinations import combinations_note
-from patch2loc.configuration.datasets import Datasets, names_of
+from patch2loc.configuration.combinations import Combination, combinations_note
+from patch2loc.configuration.datasets import Datasets, names_with_role
+from patch2loc.configuration.vocabulary import Configuration
 
 PAPERS_ORDER = ("BraTS21", "MSLUB", "ATLAS", "WMH", None)  # published names of lesion datasets
-FIRST_LESION_FIGURE = 8  # of one dataset each
+FIRST_LESION_FIGURE = 8  # the first of the figures that show one lesion dataset each
 
 
 class Deliverables(NamedTuple):
-    """What a run makes for people to read.
+    """Tables and figures of a run.
 
     Attributes:
-        tables: names of those in the report.
-        lists: names of those that are too long for it.
-        lesion_figures: dataset of each figure from 8 on, by the figure's number.
-        figures: numbers of the paper's figures.
-        further_figures: names of those that the paper does not have.
-        tumors: the lesion dataset of figures 1 to 3, or None.
+        tables: Names of the tables in the report.
+        long_tables: Names of the tables that are too long for it.
+        lesion_figures: Dataset of each figure from 8 on, by the figure's number.
+        figures: Numbers of the paper's figures.
+        further_figures: Names of the figures that the paper does not have.
+        tumor_dataset: The lesion dataset of figures 1 to 3, or None.
     """
 
     tables: tuple[str, ...]
-    lists: tuple[str, ...]
+    long_tables: tuple[str, ...]
     lesion_figures: dict[int, str]
     figures: tuple[int, ...]
     further_figures: tuple[str, ...]
-    tumors: str | None
+    tumor_dataset: str | None
 
     @property
     def table_names(self) -> list[str]:
         """Names of all tables."""
-        return [*self.tables, *self.lists]
+        return [*self.tables, *self.long_tables]
 
     @property
     def figure_names(self) -> list[str]:
@@ -40,45 +41,58 @@ class Deliverables(NamedTuple):
         return [*(f"fig{number}" for number in self.figures), *self.further_figures]
 
     def caption(self, number: int) -> str:
-        """Name of a figure's caption in workflow/report, by the figure's number."""
+        """Name of the caption in workflow/report of one of the paper's figures."""
         return "lesion_scans" if number in self.lesion_figures else f"fig{number}"
 
 
 def deliverables(datasets: Datasets, folds: Sequence[int]) -> Deliverables:
     """Tables and figures of a run.
 
-    Without lesions, heatmaps of healthy scans and false positives are all there is to show.  Of lesion datasets, those
-    of the paper come first, in its order.
+    A run without lesions has only heatmaps of healthy scans, false positives and the domain shift to show. Lesion
+    datasets of the paper come first, in its order.
     """
-    published = {name: datasets[name].settings["published_name"] for name in names_of(datasets, "lesion")}
-    lesion = sorted(published, key=lambda name: PAPERS_ORDER.index(published[name]))
-    sites = any(dataset.sites for dataset in datasets.values() if dataset.role != "unlabeled")
-    by_site = ("by_site",) if sites else ()
-    if not lesion:
-        return Deliverables(("thresholds", "domain_shift", *by_site), (), {}, (5, 7), ("domain_shift",), None)
-    lesion_figures = dict(enumerate(lesion, start=FIRST_LESION_FIGURE))
+    published_names = {
+        name: datasets[name].settings["published_name"] for name in names_with_role(datasets, "lesion")
+    }
+    lesion_datasets = sorted(published_names, key=lambda name: PAPERS_ORDER.index(published_names[name]))
+    has_sites = any(dataset.sites for dataset in datasets.values() if dataset.role != "unlabeled")
+    by_site = ("by_site",) if has_sites else ()
+    if not lesion_datasets:
+        return Deliverables(
+            tables=("thresholds", "domain_shift", *by_site),
+            long_tables=(),
+            lesion_figures={},
+            figures=(5, 7),
+            further_figures=("domain_shift",),
+            tumor_dataset=None,
+        )
+    lesion_figures = dict(enumerate(lesion_datasets, start=FIRST_LESION_FIGURE))
     return Deliverables(
         tables=(
             *("table1", "table2", "thresholds", "domain_shift", "comparison", "by_volume", "released_code"),
             *by_site,
         ),
-        lists=("cases",),
+        long_tables=("cases",),
         lesion_figures=lesion_figures,
         figures=(*range(1, FIRST_LESION_FIGURE), *lesion_figures),
         further_figures=(
             *("domain_shift", "methods", "curves", "subjects", "cost"),
             *(("folds",) if len(folds) > 1 else ()),
         ),
-        tumors=next(
-            (name for name in published if published[name] == PAPERS_ORDER[0]), next(iter(published))
+        tumor_dataset=next(
+            (name for name in published_names if published_names[name] == PAPERS_ORDER[0]),
+            next(iter(published_names)),
         ),
     )
 
 
-def protocol(config: Mapping[str, Any], combinations: Mapping[str, Mapping[str, Any]], *notes: str) -> str:
-    """How the numbers of the tables were computed, in a few sentences.
+def protocol(config: Configuration, combinations: Mapping[str, Combination], *notes: str) -> str:
+    """A few sentences for tables on how their numbers were computed.
 
-    combinations: those of the run.  notes: what else there is to say; empty ones are left out.
+    Args:
+        config: The run's configuration.
+        combinations: The combinations of the run.
+        *notes: Further sentences; empty ones are left out.
     """
     sentences = (
         "Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "

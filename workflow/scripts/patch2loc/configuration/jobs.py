@@ -1,4 +1,4 @@
-"""What the jobs of a run do, for its crate: rule, code, inputs and outputs of each, in the order of the stages."""
+"""The jobs of a run for its crate: rule, code, inputs and outputs of each, in the order of the stages."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -7,25 +7,31 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from patch2loc.configuration.datasets import ALL
+from patch2loc.configuration.datasets import ALL_SCANS
 from patch2loc.configuration.run import Run
 from patch2loc.data.splits import ROLES
 from patch2loc.provenance.crate_entities import Job
 
-# A rule with its docstring, whether written out or made of another one (`use rule score as combine with:`).
+# A rule with its docstring, written out or derived from another one (`use rule score as combine with:`).
 RULE = re.compile(r'^(?:use rule \w+ as (\w+) with|rule (\w+)):\n +"""(.+?)"""', re.MULTILINE | re.DOTALL)
-# Of rules that are made in a loop, whose docstring has no name to be found by.
+# Of rules that a loop declares, so that RULE finds no name beside their docstring.
 LESION_FIGURE = "Figures 8 and on, one for each lesion dataset: scan, heatmap and truth of several subjects."
-REPOSITORY = "/rules/../"  # before the path, in the repository, of a file that a rule takes from there
+# Precedes the path in the repository, where a rule takes a file from there.
+REPOSITORY = "/rules/../"
 
 Pattern = str | Callable[[Any], str | Sequence[str]]
 
 
 class RuleOutline(NamedTuple):
-    """What a rule says of its jobs.
+    """The parts of a rule that describe its jobs.
 
-    name: of the rule.  code: hash of the code behind it.  inputs, outputs: patterns such as "models/{method}.csv".
-    Code and inputs may be functions of a job's wildcards, which gives an object with one attribute for each.
+    Code and inputs may be functions of a job's wildcards, an object with one attribute for each.
+
+    Attributes:
+        name: Name of the rule.
+        code: Hash of the code behind it.
+        inputs: Patterns such as "models/{method}.csv".
+        outputs: Patterns.
     """
 
     name: str
@@ -37,71 +43,89 @@ class RuleOutline(NamedTuple):
 def rule_docstrings(rule_files: Iterable[Path]) -> dict[str, str]:
     """Docstrings of the rules in rule files: {rule: docstring}."""
     return {
-        made_of or name: " ".join(docstring.split())
+        derived_name or name: " ".join(docstring.split())
         for path in rule_files
-        for made_of, name, docstring in RULE.findall(path.read_text(encoding="utf-8"))
+        for derived_name, name, docstring in RULE.findall(path.read_text(encoding="utf-8"))
     }
 
 
-def jobs_of(rule: RuleOutline, about: str, **wildcards: Iterable[Any]) -> Iterator[Job]:
-    """What a rule did, for every combination of its wildcards.  about: what its outputs are."""
+def jobs_of(rule: RuleOutline, about: str, wildcards: Mapping[str, Iterable[Any]]) -> Iterator[Job]:
+    """Jobs of a rule, one for every combination of its wildcards.
+
+    Args:
+        rule: The rule.
+        about: Description of its outputs.
+        wildcards: Values of each wildcard.
+    """
     for values in product(*wildcards.values()):
-        chosen = dict(zip(wildcards, map(str, values), strict=True))
-        given = SimpleNamespace(**chosen)
+        fields = dict(zip(wildcards, map(str, values), strict=True))
         yield Job(
             rule=rule.name,
             about=about,
-            code=rule.code(given) if callable(rule.code) else rule.code,
-            # Files of the repository lie in a cache, whose name is another one in each run.
-            inputs=[path.rpartition(REPOSITORY)[2] for path in _paths(rule.inputs, given, chosen)],
-            outputs=[str(path).format(**chosen) for path in rule.outputs],
+            code=_code(rule, fields),
+            # Snakemake takes files of the repository from a cache, whose path differs from run to run.
+            inputs=[path.rpartition(REPOSITORY)[2] for path in _paths(rule.inputs, fields)],
+            outputs=[str(path).format(**fields) for path in rule.outputs],
         )
 
 
 def run_jobs(
     run: Run, outline_of: Callable[[str], RuleOutline], docstrings: Mapping[str, str]
 ) -> Iterator[Job]:
-    """What the rules did, in the order of the stages; of results that a run does not have, the crate says nothing.
+    """Jobs that made the results of a run, in the order of the stages.
 
-    outline_of: of a rule, by its name.  docstrings: of the rules (`rule_docstrings`).
+    Args:
+        run: The run.
+        outline_of: Gives the outline of a rule by its name.
+        docstrings: Docstrings of the rules (`rule_docstrings`).
     """
 
-    def jobs(name: str, about: str = "", **wildcards: Iterable[Any]) -> Iterator[Job]:
-        return jobs_of(outline_of(name), about or docstrings.get(name, ""), **wildcards)
+    def jobs(
+        name: str, about: str = "", wildcards: Mapping[str, Iterable[Any]] | None = None
+    ) -> Iterator[Job]:
+        return jobs_of(outline_of(name), about or docstrings.get(name, ""), wildcards or {})
 
-    modalities, made = list(run.training_data), run.deliverables
-    every = {"dataset": run.datasets, "fold": run.folds}
-    trained = {"modality": modalities, "fold": run.folds}
+    deliverables = run.deliverables
+    every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.folds}
+    every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.folds}
+    methods = {"method": run.methods}
+    combinations = {"method": run.combinations}
     yield from scan_jobs(run, outline_of)
-    yield from jobs("landmarks", "Nyul landmarks.", **trained)
-    yield from jobs("train", "Model and its training history.", method=run.methods, **trained)
-    yield from jobs("score", "Heatmaps of test scans.", method=run.methods, **every)
-    yield from jobs("score_validation", "Heatmaps of validation scans.", method=run.methods, **every)
-    combined = "combined from others."
-    yield from jobs("combine", f"Heatmaps of test scans, {combined}", method=run.combinations, **every)
+    yield from jobs("landmarks", "Nyul landmarks.", every_training)
+    yield from jobs("train", "Model and its training history.", methods | every_training)
+    yield from jobs("score", "Heatmaps of test scans.", methods | every_dataset)
+    yield from jobs("score_validation", "Heatmaps of validation scans.", methods | every_dataset)
+    yield from jobs("combine", "Heatmaps of test scans, combined from others.", combinations | every_dataset)
     yield from jobs(
-        "combine_validation", f"Heatmaps of validation scans, {combined}", method=run.combinations, **every
+        "combine_validation",
+        "Heatmaps of validation scans, combined from others.",
+        combinations | every_dataset,
     )
-    yield from jobs("analyze_patches", "One row a patch.", method=run.locating, **every)
-    yield from jobs("calibrate", method=run.calibrated, **trained)
-    yield from jobs("evaluate", "One row a scan.", method=run.evaluated, dataset=run.labeled, fold=run.folds)
-    for name in [*made.table_names, "quality", "subject_lists"]:
+    yield from jobs("analyze_patches", "One row a patch.", {"method": run.locating_methods} | every_dataset)
+    yield from jobs("calibrate", wildcards={"method": run.calibrated_methods} | every_training)
+    evaluations: dict[str, Iterable[Any]] = {
+        "method": run.evaluated_methods,
+        "dataset": run.labeled_datasets,
+        "fold": run.folds,
+    }
+    yield from jobs("evaluate", "One row a scan.", evaluations)
+    for name in [*deliverables.table_names, "quality", "subject_lists"]:
         yield from jobs(name)
-    for number in made.figures:
-        yield from jobs(f"fig{number}", LESION_FIGURE if number in made.lesion_figures else "")
-    for name in made.further_figures:
-        if name not in made.tables:
+    for number in deliverables.figures:
+        yield from jobs(f"fig{number}", LESION_FIGURE if number in deliverables.lesion_figures else "")
+    for name in deliverables.further_figures:
+        if name not in deliverables.tables:
             yield from jobs(name)
-    yield from jobs("learning_curve", "Losses of a training.", **trained)
+    yield from jobs("learning_curve", "Losses of a training.", every_training)
     yield from jobs("viewer")
     yield from jobs("report_page")
 
 
 def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Job]:
-    """What made the scans, a dataset at a time, and the lists of those that a stage takes; as of `run_jobs`."""
-    cohorts = [ALL, *(f"{role}_fold{fold}" for fold in run.folds for role in ROLES)]
+    """Jobs that made the scans and the lists of them, one dataset after another; arguments as for `run_jobs`."""
+    cohorts = [ALL_SCANS, *(f"{role}_fold{fold}" for fold in run.folds for role in ROLES)]
     for name, dataset in run.datasets.items():
-        raw = []
+        raw: list[str] = []
         if dataset.kind == "phantom":
             raw = [run.results.raw_dataset(f"phantom_{dataset.source['cohort']}")]
             yield _scan_job(outline_of("simulate_phantom"), "Scans.", [], raw)
@@ -117,12 +141,17 @@ def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Jo
 
 
 def _scan_job(rule: RuleOutline, about: str, inputs: list[str], outputs: list[str]) -> Job:
-    """A job for all scans of a dataset together, of a rule that makes each of them by itself."""
-    return Job(rule=rule.name, about=about, code=rule.code, inputs=inputs, outputs=outputs)
+    """One job for all scans of a dataset, of a rule that makes each of them by itself."""
+    return Job(rule=rule.name, about=about, code=_code(rule, {}), inputs=inputs, outputs=outputs)
 
 
-def _paths(inputs: Sequence[Pattern], given: Any, chosen: Mapping[str, str]) -> Iterator[str]:
+def _code(rule: RuleOutline, fields: Mapping[str, str]) -> str:
+    return rule.code(SimpleNamespace(**fields)) if callable(rule.code) else rule.code
+
+
+def _paths(inputs: Sequence[Pattern], fields: Mapping[str, str]) -> Iterator[str]:
+    wildcards = SimpleNamespace(**fields)
     for pattern in inputs:
-        paths = pattern(given) if callable(pattern) else pattern
+        paths = pattern(wildcards) if callable(pattern) else pattern
         for path in [paths] if isinstance(paths, str) else paths:
-            yield str(path).format(**chosen)
+            yield str(path).format(**fields)

@@ -1,9 +1,9 @@
-"""What a run reads from outside: scans, an atlas and weights; what of it is missing, and what can be obtained."""
+"""Data that a run reads from outside: scans, an atlas and weights; which of them are missing or can be obtained."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,9 @@ from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.prerequisites import WEIGHTS, available_weights
 from patch2loc.errors import InputError
 
-DOWNLOADED = ("file", "url", "bytes", "checksum", "fetch")  # columns of the registry that a download takes
+# Columns of the registry that a download takes, and those that are recorded of weights.
+DOWNLOAD_COLUMNS = ("file", "url", "bytes", "checksum", "fetch")
+WEIGHTS_COLUMNS = ("file", "url", "checksum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +24,10 @@ class NeededData:
     """The data of a run.
 
     Attributes:
-        folder: of all data.
+        folder: Folder of all data.
         registry_path: CSV of the public data.
-        sources: of the datasets, and of the atlas, by name, as `acquire.sources` takes them.
-        pretrained: files of weights by name, None without one; the configuration's `pretrained`.
+        sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them.
+        pretrained: The configuration's `pretrained`, {weights: file or None}.
     """
 
     folder: str
@@ -35,58 +37,64 @@ class NeededData:
 
     @cached_property
     def registry(self) -> pd.DataFrame:
-        """The public data, a row for each file."""
+        """The registry of public data, one row per file."""
         return registry.read(self.registry_path)
 
     def stop_for_missing(self) -> None:
-        """Raise InputError, one for all, when files of any dataset are not there."""
-        if self._missing:
-            raise InputError(self._missing)
+        """Raise one InputError for all datasets of which files are missing."""
+        if self._missing_message:
+            raise InputError(self._missing_message)
 
     @cached_property
-    def _missing(self) -> str:
+    def _missing_message(self) -> str:
         return registry.missing_data_message(self.sources, self.registry, self.folder)
 
     def obtainable(self) -> tuple[list[str], str]:
-        """Summaries of what can be unpacked now, and a message about what needs a person."""
-        registered = {name: source for name, source in self.sources.items() if source.get("registry")}
-        passphrase = bool(os.environ.get(PASSPHRASE_VARIABLE))
-        names, message = registry.obtainable(registered, self.registry, self.folder, passphrase)
+        """Summary files of the data that can be unpacked now, and a message about those that need a person."""
+        public_sources = {name: source for name, source in self.sources.items() if source.get("registry")}
+        has_passphrase = bool(os.environ.get(PASSPHRASE_VARIABLE))
+        names, message = registry.obtainable(public_sources, self.registry, self.folder, has_passphrase)
         return [str(registry.summary(self.folder, name)) for name in names], message
 
-    def readers(self, registered: str) -> list[Mapping[str, Any]]:
+    def readers(self, registry_name: str) -> list[Mapping[str, Any]]:
         """Sources of the datasets that read the files of a name in the registry."""
-        return [source for source in self.sources.values() if source.get("registry") == registered]
+        return [source for source in self.sources.values() if source.get("registry") == registry_name]
 
-    def downloads(self, registered: str) -> list[dict[str, str]]:
-        """Rows of a name in the registry that are downloaded, without the columns that are for readers."""
-        # Weights are of no dataset.
-        sources = self.sources if registered in unpack.NAMES else {registered: {"registry": registered}}
-        rows = registry.downloadable(sources, self.registry, registered)
-        return [{key: row[key] for key in DOWNLOADED} for row in rows]
+    def downloads(self, registry_name: str) -> list[dict[str, str]]:
+        """Rows of a name in the registry that can be downloaded, with DOWNLOAD_COLUMNS only."""
+        # Weights belong to no dataset.
+        sources = (
+            self.sources if registry_name in unpack.NAMES else {registry_name: {"registry": registry_name}}
+        )
+        rows = registry.downloadable(sources, self.registry, registry_name)
+        return [{column: row[column] for column in DOWNLOAD_COLUMNS} for row in rows]
 
-    def archives(self, registered: str) -> list[str]:
-        """What is unpacked of a name in the registry: the list of what is downloaded, or what was put into place."""
-        folder = registry.downloads(self.folder, registered)
-        if self.downloads(registered):
+    def archives(self, registry_name: str) -> list[str]:
+        """Files to unpack of a name in the registry: the manifest of the downloads, or archives put there by hand."""
+        folder = registry.downloads(self.folder, registry_name)
+        if self.downloads(registry_name):
             return [str(folder / unpack.MANIFEST)]
         return [str(path) for path in unpack.waiting(folder)]
 
     def usable_weights(self, methods: Iterable[str]) -> list[str]:
-        """Names of the weights from elsewhere that methods can use."""
+        """Names of the weights from elsewhere that methods can use, in the order of WEIGHTS."""
         usable = {name for method in methods for name in declared_names(method, "PRETRAINED")}
         return [name for name in WEIGHTS if name in usable]
 
-    @cached_property
-    def published_weights(self) -> Callable[[str], dict[str, Mapping[str, str]]]:
-        """The registry's rows of the weights that a method can use and the configuration has, by name."""
-        return cache(self._read_published_weights)
-
     def weights(self, method: str) -> list[str]:
         """Files of the weights from elsewhere that a method can use and the configuration has."""
-        return [self.pretrained[name] for name in self.published_weights(method)]
+        return list(self._available_weights(method).values())
 
-    def _read_published_weights(self, method: str) -> dict[str, Mapping[str, str]]:
-        rows = self.registry.set_index("dataset", drop=False).loc[list(WEIGHTS), ["file", "url", "checksum"]]
-        by_name = rows.to_dict("index")
-        return {name: by_name[name] for name in available_weights(method, self.pretrained, by_name)}
+    def published_weights(self, method: str) -> dict[str, Mapping[str, str]]:
+        """Rows of the registry for the `weights` of a method, by the name of the weights."""
+        return {name: self._weights_rows[name] for name in self._available_weights(method)}
+
+    @cached_property
+    def _available_weights(self) -> Callable[[str], dict[str, str]]:
+        """`available_weights` of a method, which looks for files, once for each method."""
+        return cache(partial(available_weights, configured=self.pretrained, registry_rows=self._weights_rows))
+
+    @cached_property
+    def _weights_rows(self) -> dict[str, Mapping[str, str]]:
+        rows = self.registry[self.registry["dataset"].isin(WEIGHTS)].to_dict("records")
+        return {row["dataset"]: {column: row[column] for column in WEIGHTS_COLUMNS} for row in rows}

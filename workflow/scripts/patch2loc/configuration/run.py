@@ -1,7 +1,7 @@
-"""A run as its configuration describes it: methods, datasets, folds, and which files a job takes from earlier stages.
+"""A run as its configuration plans it: methods, datasets, folds, and the files that each job takes from earlier stages.
 
-Nothing here knows of the workflow's engine.  Methods have the names of `method_names`: configured ones, combinations of
-them, and evaluated ones, of which some are a second score of the same heatmaps.
+Nothing here depends on the workflow engine. Methods go by three kinds of names (`method_names`): those that are
+configured, combinations of them, and evaluated ones, some of which are a second score of the same heatmaps.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from patch2loc.configuration.check import check_configuration, check_paths
-from patch2loc.configuration.combinations import available_combinations, check_combinations
-from patch2loc.configuration.datasets import (
-    PlannedDataset,
-    names_of,
-    overlap_notes,
-    plan_datasets,
-    stop_for_trained_scans,
+from patch2loc.configuration.combinations import (
+    Combination,
+    available_combinations,
+    check_combinations,
 )
+from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
+from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
 from patch2loc.configuration.method_registry import declaration, locates
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
+from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.results import Fold, Results
+from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
 
-ICBM152 = (
-    "icbm152"  # atlas that comes with nilearn; every other one is a folder below the configuration's `data`
-)
+# The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
+ICBM152 = "icbm152"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,12 @@ class Run:
     """A run of the workflow.
 
     Attributes:
-        config: its configuration, valid, defaults filled in.
+        config: Its configuration, valid, defaults filled in.
         registry_path: CSV of the public data.
-        datasets: those of the configuration, by name.
+        datasets: The datasets of the configuration, by name.
     """
 
-    config: Mapping[str, Any]
+    config: Configuration
     registry_path: str
     datasets: Mapping[str, PlannedDataset]
 
@@ -52,66 +52,66 @@ class Run:
 
     @property
     def folds(self) -> list[int]:
-        """The folds."""
+        """Folds of cross-validation."""
         return self.config["folds"]
 
     @property
-    def training_data(self) -> Mapping[str, str]:
-        """The dataset that models of each modality are trained on."""
+    def training_data(self) -> Mapping[Modality, str]:
+        """For each modality, the dataset that its models are trained on."""
         return self.config["training_data"]
 
     @property
     def methods(self) -> list[str]:
-        """The methods that are trained."""
+        """Methods that are trained."""
         return self.config["methods"]
 
     @cached_property
-    def combinations(self) -> dict[str, Mapping[str, Any]]:
-        """The combinations whose parts are all of methods of the run."""
+    def combinations(self) -> dict[str, Combination]:
+        """Combinations all of whose parts are of methods of the run."""
         return available_combinations(self.config["combinations"], self.methods)
 
     @property
-    def locating(self) -> list[str]:
-        """The methods that predict locations."""
+    def locating_methods(self) -> list[str]:
+        """Methods that predict locations."""
         return [name for name in self.methods if locates(name)]
 
     @property
-    def calibrated(self) -> list[str]:
-        """The methods whose score is also evaluated calibrated."""
+    def calibrated_methods(self) -> list[str]:
+        """Methods whose score is also evaluated calibrated."""
         return [name for name in self.methods if declaration(name).calibrated]
 
     @property
-    def scored(self) -> list[str]:
-        """What there are heatmaps of: methods and combinations."""
+    def scored_methods(self) -> list[str]:
+        """Methods and combinations, all of which make heatmaps."""
         return [*self.methods, *self.combinations]
 
     @property
-    def evaluated(self) -> list[str]:
-        """What is evaluated: scores, some also calibrated, some with the post-processing of their authors."""
-        return table_rows(self.scored)
+    def evaluated_methods(self) -> list[str]:
+        """Rows of tables: scores, some also calibrated, some with the post-processing of their authors."""
+        return table_rows(self.scored_methods)
 
     @property
-    def labeled(self) -> list[str]:
-        """The datasets that are evaluated: those with lesion masks, and those without lesions."""
-        return names_of(self.datasets, "lesion") + names_of(self.datasets, "healthy")
+    def labeled_datasets(self) -> list[str]:
+        """Datasets that are evaluated: those with lesion masks, and those without lesions."""
+        return names_with_role(self.datasets, "lesion") + names_with_role(self.datasets, "healthy")
 
     @property
-    def with_sites(self) -> list[str]:
-        """The labeled datasets whose lists name the site of a scan."""
-        return [name for name in self.labeled if self.datasets[name].sites]
+    def datasets_with_sites(self) -> list[str]:
+        """Labeled datasets whose lists name the site of a scan."""
+        return [name for name in self.labeled_datasets if self.datasets[name].sites]
 
-    def of_kind(self, *kinds: str) -> list[str]:
-        """The datasets whose source is of one of the kinds."""
+    def datasets_of_kind(self, *kinds: str) -> list[str]:
+        """Datasets whose source is of one of the kinds."""
         return [name for name, dataset in self.datasets.items() if dataset.kind in kinds]
 
-    def labels(self, datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """What tables, figures and the report say of datasets, by name."""
+    def labels(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
+        """Descriptions of datasets for tables, figures and the report, by name."""
         return {name: self.datasets[name].labels for name in datasets}
 
-    def labels_and_sites(self, datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """`labels`, and under "sites" the site of each scan."""
+    def labels_and_sites(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
+        """`labels` with the site of each scan, where a dataset's list names it."""
         return {
-            name: labels | {"sites": self.datasets[name].sites}
+            name: {**labels, "sites": self.datasets[name].sites}
             for name, labels in self.labels(datasets).items()
         }
 
@@ -122,76 +122,86 @@ class Run:
 
     @cached_property
     def overlap_notes(self) -> str:
-        """What published subject lists put into several roles; "" where nothing."""
+        """Sentences on the overlaps of published subject lists; "" without any."""
         return overlap_notes(self.datasets, self.folds)
 
     @cached_property
     def protocol(self) -> str:
-        """How the numbers of its tables were computed."""
+        """Sentences on how the numbers of its tables were computed."""
         without_weights = fallback_note(self.methods, self.config["pretrained"])
         return protocol(self.config, self.combinations, self.overlap_notes, without_weights)
 
     @property
     def atlas(self) -> str:
-        """The name of the atlas that comes with nilearn, or the folder of another one."""
+        """Name of the atlas that nilearn carries, or the folder of another one."""
         name = self.config["atlas"]
         return name if name == ICBM152 else str(Path(self.config["data"], name))
 
     @cached_property
     def data(self) -> NeededData:
-        """What it reads from outside: scans, atlas, weights."""
-        sources = {name: dataset.source for name, dataset in self.datasets.items()}
+        """Data that it reads from outside: scans, atlas, weights."""
+        sources: dict[str, Mapping[str, Any]] = {
+            name: dataset.source for name, dataset in self.datasets.items()
+        }
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}
         return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
-        """A subject's scan, and brain and lesion where given; InputError when data of the run are missing."""
+        """Paths of a subject's scan, and of its brain and lesion masks if it has them.
+
+        Raises:
+            InputError: Data of the run are missing.
+        """
         self.data.stop_for_missing()
         paths = self.datasets[dataset].scans[subject]
         return {part: str(path) for part, path in paths.items() if path}
 
     def scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
-        """Folders of the preprocessed scans of a cohort; InputError when data of the run are missing."""
+        """Folders of the preprocessed scans of a cohort.
+
+        Raises:
+            InputError: Data of the run are missing.
+        """
         self.data.stop_for_missing()
         return [self.results.preprocessed(dataset, scan) for scan in self.datasets[dataset].members(cohort)]
 
-    def cohort(self, dataset: str, fold: Fold, *, role: str) -> str:
-        """List of a dataset's scans of a role in a fold, or of all where nobody trains."""
+    def cohort(self, dataset: str, fold: Fold, *, role: SubjectRole) -> str:
+        """List of a dataset's scans of a role in a fold, or of all scans of a dataset without roles."""
         return self.results.cohort(dataset, self.datasets[dataset].cohort_name(fold, role))
 
-    def training_cohort(self, modality: str, fold: Fold, *, role: str) -> str:
-        """List of the scans of a role that the models of a modality and fold learn from."""
+    def training_cohort(self, modality: Modality, fold: Fold, *, role: SubjectRole) -> str:
+        """List of the scans of a role in the training data of a modality."""
         return self.cohort(self.training_data[modality], fold, role=role)
 
-    def tested(self, dataset: str, fold: Fold) -> list[str]:
-        """The test scans of a dataset."""
+    def test_scans(self, dataset: str, fold: Fold) -> list[str]:
+        """Test scans of a dataset."""
         return self.datasets[dataset].subjects(fold)
 
-    def original_scans(self, dataset: str, fold: Fold) -> list[str]:
-        """Files of the test scans of a dataset, as they came."""
+    def test_scan_files(self, dataset: str, fold: Fold) -> list[str]:
+        """Files of the test scans of a dataset, before preprocessing."""
         scans = self.datasets[dataset].scans
-        return [str(scans[subject]["scan"]) for subject in self.tested(dataset, fold)]
+        return [str(scans[subject]["scan"]) for subject in self.test_scans(dataset, fold)]
 
     def training_dataset(self, dataset: str) -> str:
-        """The healthy dataset with the modality of another one, which its models are trained on."""
+        """The healthy dataset that the models of a dataset's modality are trained on."""
         return self.training_data[self.datasets[dataset].modality]
 
     def model(self, method: str, dataset: str, fold: Fold) -> str:
-        """The model that scores a dataset."""
+        """Model of a method that scores a dataset."""
         return self.results.model(method, self.datasets[dataset].modality, fold)
 
-    def needed_models(self, method: str, modality: str, fold: Fold) -> list[str]:
+    def needed_models(self, method: str, modality: Modality, fold: Fold) -> list[str]:
         """Models of other methods that the training of a method takes."""
         return [self.results.model(name, modality, fold) for name in self.needed_methods(method)]
 
     def models_behind(self, method: str, dataset: str, fold: Fold) -> list[str]:
-        """The models that made the heatmaps of an evaluated method: of a combination, those of its parts."""
+        """Models that made the heatmaps of an evaluated method: for a combination, the models of its parts."""
         parts = map(base_method, self.parts(base_method(method)))
         return [self.model(part, dataset, fold) for part in parts]
 
     def parts(self, method: str) -> list[str]:
-        """What a combination is made of, names of evaluated methods; of another method, itself."""
+        """Evaluated methods that a combination is made of; for any other method, itself."""
         return list(self.combinations[method]["of"]) if method in self.combinations else [method]
 
     def heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
@@ -218,33 +228,38 @@ class Run:
         """Heatmaps of a dataset's validation scans by the parts of a combination."""
         return [self.validation_heatmaps(part, dataset, fold) for part in self.parts(method)]
 
-    def calibrating_heatmaps(self, method: str, modality: str, fold: Fold) -> str:
-        """Heatmaps that a calibration is made of: those of the healthy validation scans."""
+    def calibrating_heatmaps(self, method: str, modality: Modality, fold: Fold) -> str:
+        """Heatmaps of the healthy validation scans, which a calibration is made from."""
         return self.validation_heatmaps(method, self.training_data[modality], fold)
 
     def calibration(self, method: str, dataset: str, fold: Fold) -> str:
-        """The calibration that an evaluated method's heatmaps of a dataset are seen through."""
+        """Calibration of an evaluated method's scores in a dataset."""
         return self.results.calibration(base_method(method), self.datasets[dataset].modality, fold)
 
     def calibrations_of_parts(self, method: str, dataset: str, fold: Fold) -> list[str]:
-        """What the calibrated parts of a combination are seen through, in turn."""
+        """Calibrations of the calibrated parts of a combination, in the order of the parts."""
         return [self.calibration(part, dataset, fold) for part in self.parts(method) if is_calibrated(part)]
 
     @cached_property
     def needed_methods(self) -> Callable[[str], tuple[str, ...]]:
-        """The methods whose models of the same modality and fold a method takes."""
+        """Function of a method: the methods whose models of the same modality and fold its training takes."""
         return cache(partial(methods_needed, configured=self.methods))
 
 
-def plan_run(config: Mapping[str, Any], registry_path: str) -> Run:
-    """The run of a configuration, which is valid by its schema and has its defaults filled in.
+def plan_run(config: Configuration, registry_path: str) -> Run:
+    """Plan the run of a configuration.
 
-    Raises InputError when the configuration contradicts itself, a dataset cannot be used, or a scan would be trained on
-    and tested (invariant 3).
+    Args:
+        config: Valid by the schema, defaults filled in.
+        registry_path: CSV of the public data.
+
+    Raises:
+        InputError: The configuration contradicts itself, a dataset cannot be used, or a scan would be trained on and
+            tested (invariant 3).
     """
     check_configuration(config)
     check_paths(config)
     check_combinations(config["combinations"])
     datasets = plan_datasets(config)
-    stop_for_trained_scans(datasets, config["folds"])
+    refuse_leakage(datasets, config["folds"])
     return Run(config, registry_path, datasets)

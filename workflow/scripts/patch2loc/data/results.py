@@ -1,25 +1,27 @@
-"""Where every result of a run is, below the folder `results` of its configuration.
+"""Paths of the results of a run, below the folder `results` of its configuration.
 
-Each method of `Results` names one kind of result.  Without arguments it gives a pattern, such as
+Each method of `Results` stands for one kind of result. Without arguments it returns a pattern, such as
 "results/heatmaps/{method}/{dataset}/fold{fold}", with arguments the path of one result.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-# Folders with one folder for each dataset, and in it one for each scan.
+# Folders of scans: {folder}/{dataset}/{subject}.
 RAW, PREPROCESSED = "raw", "preprocessed"
-PROVENANCE = ".provenance.json"  # of a file, beside it
+PROVENANCE = ".provenance.json"  # suffix of the file beside a result that records its provenance
 CRATE = "ro-crate-metadata.json"
-READABLE = {"markdown": ".md", "latex": ".tex", "html": ".html"}  # formats of a table for people
-METRICS = {
+READABLE = {"markdown": ".md", "latex": ".tex", "html": ".html"}  # suffixes of a table's formats for people
+MetricsKind = Literal["metrics", "at_thresholds", "released_code", "curves"]
+METRICS: dict[MetricsKind, str] = {
     "metrics": "",
     "at_thresholds": "_thresholds",
     "released_code": "_released_code",
     "curves": "_curves",
 }
 
-# Results of version 0.1, as patterns below the results, and their names since.
+# Results of version 0.1, as patterns below the folder of results, and their present names.
 FORMER_NAMES = {
     "heatmaps_scan_space": "heatmaps_native_space",
     "heatmaps/*/*/*/native": "heatmaps/{method}/{dataset}/fold{fold}/as_published",
@@ -30,19 +32,19 @@ FORMER_NAMES = {
     "*/patch2loc_robust_dense": "{folder}/patch2loc_robust_unpadded",
 }
 
-Fold = int | str
+Fold = int | str  # a number, or a wildcard such as "{fold}"
 
 
 def former_results_note(root: str | Path) -> str:
-    """A sentence about results of version 0.1, whose names have changed; "" where there are none.
+    """A sentence about results of version 0.1, whose names have changed; "" without any.
 
     Args:
-        root: the folder of a run's results; it need not exist.
+        root: Folder of a run's results; it need not exist.
     """
-    former = [name for name in FORMER_NAMES if any(Path(root).glob(name))]
-    if not former:
+    former_names = [name for name in FORMER_NAMES if any(Path(root).glob(name))]
+    if not former_names:
         return ""
-    renamed = "; ".join(f"{name} is {FORMER_NAMES[name]} now" for name in former)
+    renamed = "; ".join(f"{name} is {FORMER_NAMES[name]} now" for name in former_names)
     return (
         f"{root}: results of version 0.1 found ({renamed}; CHANGELOG.md has the whole list). Every job runs again, and "
         "nothing of what has a former name is read or removed: remove it when you need it no more, or choose another "
@@ -52,7 +54,11 @@ def former_results_note(root: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """Paths of the results of a run, below the folder `root`."""
+    """Paths of the results of a run.
+
+    Attributes:
+        root: Folder of the results.
+    """
 
     root: str
 
@@ -81,11 +87,11 @@ class Results:
         return f"{self.preprocessed_dataset(dataset)}/{subject}"
 
     def cohort(self, dataset: str = "{dataset}", cohort: str = "{cohort}") -> str:
-        """List of preprocessed scans that can be used: "all", or those of a role in a fold."""
+        """List of the usable preprocessed scans of a cohort: "all", or a role in a fold such as "train_fold0"."""
         return f"{self.root}/cohorts/{dataset}/{cohort}.json"
 
     def landmarks(self, modality: str = "{modality}", fold: Fold = "{fold}") -> str:
-        """Nyul landmarks."""
+        """Nyul landmarks of a modality."""
         return f"{self.root}/landmarks/{modality}/fold{fold}.json"
 
     def training(self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}") -> str:
@@ -113,17 +119,17 @@ class Results:
     def native_space_heatmaps(
         self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}"
     ) -> str:
-        """Folder of the heatmaps of a dataset's test scans, on the voxels of the scans as they came."""
+        """Folder of the heatmaps of a dataset's test scans, on the voxels of the original scans."""
         return f"{self.root}/heatmaps_native_space/{method}/{dataset}/fold{fold}"
 
     def calibration(
         self, method: str = "{method}", modality: str = "{modality}", fold: Fold = "{fold}"
     ) -> str:
-        """Folder of a calibration: location and scale of a score at every place."""
+        """Folder of a calibration: healthy location and scale of a score at every voxel."""
         return f"{self.root}/calibration/{method}/{modality}/fold{fold}"
 
     def patches(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
-        """Table of a dataset's patches."""
+        """Table of a dataset's patches, one row per patch."""
         return f"{self.root}/patches/{method}/{dataset}/fold{fold}.parquet"
 
     def metrics(
@@ -132,17 +138,17 @@ class Results:
         dataset: str = "{dataset}",
         fold: Fold = "{fold}",
         *,
-        kind: str = "metrics",
+        kind: MetricsKind = "metrics",
     ) -> str:
-        """Table of an evaluation.  kind: a key of METRICS: of every subject, at every threshold, and so on."""
+        """Table of an evaluation, of one of the kinds in METRICS."""
         return f"{self.root}/metrics/{method}/{dataset}/fold{fold}{METRICS[kind]}.csv"
 
     def table(self, name: str = "{table}", suffix: str = ".csv") -> str:
-        """A table of the report, in the format of its suffix."""
+        """Table of the report, in the format of the suffix."""
         return f"{self.root}/tables/{name}{suffix}"
 
     def figure(self, name: str = "{figure}", suffix: str = ".png") -> str:
-        """A figure of the report, in the format of its suffix."""
+        """Figure of the report, in the format of the suffix."""
         return f"{self.root}/figures/{name}{suffix}"
 
     def learning_curve(
@@ -152,7 +158,7 @@ class Results:
         return self.figure(f"learning_curve_{modality}_fold{fold}", suffix)
 
     def report(self) -> str:
-        """The report, one page."""
+        """Report, one page."""
         return f"{self.root}/report.html"
 
     def viewer(self) -> str:
@@ -160,7 +166,7 @@ class Results:
         return f"{self.root}/report"
 
     def crate(self) -> str:
-        """What every result is, for machines."""
+        """RO-Crate, the description of every result for machines."""
         return f"{self.root}/{CRATE}"
 
     def crate_workflow(self) -> str:
@@ -168,9 +174,9 @@ class Results:
         return f"{self.root}/workflow"
 
     def log(self, name: str) -> str:
-        """Log of a job.  name: of the rule and of the job's wildcards."""
+        """Log of a job, by the name of its rule and its wildcards."""
         return f"{self.root}/logs/{name}.log"
 
     def benchmark(self, name: str) -> str:
-        """Time and memory of a job.  name: of the rule and of the job's wildcards."""
+        """Time and memory of a job, by the name of its rule and its wildcards."""
         return f"{self.root}/benchmarks/{name}.tsv"

@@ -17,8 +17,8 @@ from patch2loc.figures.method_styles import (
     marker_handle,
     method_legend,
     method_styles,
+    note_no_lesion,
     rows_of_two,
-    say_empty,
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import summary_of
@@ -120,7 +120,7 @@ def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str]
             for record in evaluated.to_dict("records"):
                 _draw(panel, record, record[seconds], styles[record["method"]])
             if evaluated.empty:
-                say_empty(panel)
+                note_no_lesion(panel)
             top = evaluated[["mean", "ci_high"]].max().max()
             panel.set_ylim(0, min(1.02, 1.15 * top) if top > 0 else 1)
             panel.set(xscale="log", xlim=limits, ylabel="mean AUPRC")

@@ -16,8 +16,8 @@ from patch2loc.figures.method_styles import (
     line_handle,
     method_legend,
     method_styles,
+    note_no_lesion,
     rows_of_two,
-    say_empty,
 )
 from patch2loc.figures.style import RC
 
@@ -66,7 +66,7 @@ def curves_figure(rows: Sequence[DatasetCurves], methods: Sequence[str]) -> Figu
             _draw(dice, _points(table, "dice_threshold").query("x > 0"), styles[method])
         for panel in (precision, dice):
             if not panel.lines:
-                say_empty(panel)
+                note_no_lesion(panel)
             panel.set_ylim(0, min(1.02, panel.dataLim.ymax * 1.08) if panel.lines else 1)
         precision.set(xlim=(0, 1), ylabel="precision")
         dice.set(xscale="log", ylabel="Dice")

@@ -14,8 +14,8 @@ from patch2loc.figures.method_styles import (
     MethodStyle,
     method_legend,
     method_styles,
+    note_no_lesion,
     rows_of_two,
-    say_empty,
 )
 from patch2loc.figures.style import RC
 
@@ -56,7 +56,7 @@ def folds_figure(
             if np.isfinite(means.to_numpy()).any():
                 panel.set_xlim(0, min(1.0, means.max().max() * 1.08) or 1)
             else:
-                say_empty(panel)
+                note_no_lesion(panel)
             panel.tick_params(axis="y", length=0)
         row[1].set_yticklabels([])
     for panel, label in zip(panels[-1], MEASURES.values(), strict=True):

@@ -19,8 +19,8 @@ from patch2loc.figures.method_styles import (
     marker_handle,
     method_legend,
     method_styles,
+    note_no_lesion,
     rows_of_two,
-    say_empty,
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import subject_means
@@ -95,7 +95,7 @@ def subjects_figure(
                     _trend(panel, running_median(points, measure), styles[method])
             panel.set(xscale="log", xlim=limits, ylabel=label)
             if not panel.lines:
-                say_empty(panel)
+                note_no_lesion(panel)
             panel.set_ylim(0, min(1.02, panel.dataLim.ymax * 1.1) if panel.lines else 1)
             panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if limits[1] < 500 * limits[0] else (1,)))
             panel.xaxis.set_major_formatter(FuncFormatter(lambda volume, _: f"{volume:g}"))
