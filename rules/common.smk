@@ -1,7 +1,6 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
 # Jobs are planned in patch2loc.configuration.run; paths of results are in patch2loc.data.results.
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -27,23 +26,29 @@ from patch2loc.provenance.code import PREPROCESSING, code_hash
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 
-@contextmanager
-def input_errors():
-    """Report an InputError of the library as Snakemake's own: its message without a traceback."""
-    try:
-        yield
-    except InputError as error:
-        raise WorkflowError(str(error)) from error
+def reporting_input_errors(function):
+    """The function, whose InputErrors Snakemake reports as its own: their message without a traceback."""
+
+    def reporting(*arguments, **named):
+        try:
+            return function(*arguments, **named)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
+
+    return reporting
 
 
-with input_errors():
+@reporting_input_errors
+def planned_run():
+    """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
-    # Fills in the defaults.
-    validate(config, str(SCHEMA))
+    validate(config, str(SCHEMA))  # fills in the defaults
     config["methods"] = configured(config["methods"])
-    RUN = plan_run(config, workflow.source_path("../config/registry.csv"))
-    PROTOCOL = RUN.protocol
+    run = plan_run(config, workflow.source_path("../config/registry.csv"))
+    return run, run.protocol
 
+
+RUN, PROTOCOL = planned_run()
 RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
@@ -101,11 +106,11 @@ def of_first_fold(pattern, datasets, methods=("patch2loc",)):
 def by_wildcards(function, *names, **fixed):
     """Input or params function: a function of the library, called with the values of some wildcards."""
     # Of a WorkflowError in such a function Snakemake shows the message, of any other error a traceback.
-    guarded = input_errors()(function)
+    guarded = reporting_input_errors(function)
     return lambda wildcards: guarded(*(getattr(wildcards, name) for name in names), **fixed)
 
 
-@input_errors()
+@reporting_input_errors
 def obtainable_data(wildcards):
     """Input function: summaries of the data that can be unpacked now; warns of data that need a person."""
     summaries, message = RUN.data.obtainable()

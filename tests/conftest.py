@@ -33,6 +33,21 @@ def results(finished):
     return finished / "results/tiny"
 
 
+@pytest.fixture
+def copied_library(tmp_path, monkeypatch):
+    """A copy of the library's sources that can be edited, in the place of the library when code is hashed."""
+    from edited_modules import forget_modules
+
+    from patch2loc.provenance import code
+
+    package = tmp_path / "patch2loc"
+    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "PACKAGE", package)
+    forget_modules()
+    yield package
+    forget_modules()
+
+
 @pytest.fixture(scope="session")
 def subjects():
     """Two simulated subjects of each cohort: {cohort: [{modality: Scan}]}."""

@@ -22,7 +22,6 @@ from patch2loc.configuration.method_names import (
 from patch2loc.configuration.method_registry import AS_PUBLISHED, LOCATING, METHODS, NETWORKS, declaration
 from patch2loc.errors import InputError
 from patch2loc.method_interface import method
-from patch2loc.provenance import code
 from patch2loc.provenance.code import DISPLAY_CONSTANTS, METHOD_REGISTRY, code_hash, modules_behind
 
 TOY = '''
@@ -258,32 +257,13 @@ def test_declarations_of_another_kind_are_refused(outside, text, message):
         declaration(name)
 
 
-@pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """A copy of the library's sources that can be edited."""
-    package = tmp_path / "patch2loc"
-    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code, "PACKAGE", package)
-    forget_modules()
-    yield package
-    forget_modules()
-
-
 def jobs(name):
     """Modules that the rules train and score hash."""
     return [f"patch2loc.methods.{name}", "patch2loc.train", "patch2loc.score.scoring"]
 
 
-def test_no_training_or_scoring_depends_on_planning():
-    for name in METHODS:
-        behind = modules_behind(jobs(name))
-        assert not [module for module in behind if module.startswith("patch2loc.configuration")], name
-    with_location = {name for name in METHODS if "patch2loc.network.location" in modules_behind(jobs(name))}
-    assert with_location == {*LOCATING, "fae_patch2loc"}
-
-
-def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tables_anew(copied):
-    module = copied / "methods/patch2loc.py"
+def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tables_anew(copied_library):
+    module = copied_library / "methods/patch2loc.py"
     hashed = [*METHODS, "patch2loc.tables.table1", "patch2loc.evaluate.subjects"]
 
     def hashes():

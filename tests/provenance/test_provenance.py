@@ -5,7 +5,6 @@ from edited_modules import forget_modules
 
 from patch2loc.__main__ import main
 from patch2loc.data.results import PROVENANCE
-from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash, modules_behind
 from patch2loc.provenance.record import SUFFIX, describe, write_sidecar
 from patch2loc.provenance.trace import trace
@@ -33,26 +32,13 @@ def test_statistics_and_imaging_do_not_need_torch():
         } & set(behind), name
 
 
-@pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """A copy of the library's sources that can be edited."""
-    import shutil
-
-    package = tmp_path / "patch2loc"
-    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code, "PACKAGE", package)
-    forget_modules()
-    yield package
-    forget_modules()
-
-
-def test_the_hash_follows_the_code_behind_and_nothing_else(copied):
+def test_the_hash_follows_the_code_behind_and_nothing_else(copied_library):
     names = ["patch2loc.heatmap", "patch2loc.evaluate.subjects", "patch2loc.network.training"]
     before = {name: code_hash(name) for name in names}
-    (copied / "metrics/ranking.py").touch()
+    (copied_library / "metrics/ranking.py").touch()
     forget_modules()
     assert {name: code_hash(name) for name in names} == before
-    with open(copied / "metrics/ranking.py", "a") as stream:
+    with open(copied_library / "metrics/ranking.py", "a") as stream:
         stream.write("\n# edited\n")
     forget_modules()
     after = {name: code_hash(name) for name in names}
