@@ -40,7 +40,8 @@ def copy_of_the_workflow(tmp_path):
 @pytest.mark.parametrize(
     ("module", "expected", "untouched"),
     [
-        ("metrics.py", {"evaluate", "table1", "report_page"}, {"preprocess", "train", "score"}),
+        ("metrics/ranking.py", {"evaluate", "table1", "report_page"}, {"preprocess", "train", "score"}),
+        ("configuration/method_names.py", {"table1"}, {"preprocess", "train", "score", "evaluate"}),
         (
             "methods/thresh.py",
             {"score", "evaluate", "table1"},
