@@ -1,11 +1,11 @@
 """Each part of patch2loc_robust, by either network: location error in healthy tissue near to and far from the training.
 
-    python benchmarks/transfer.py config/ixi2mm.yaml [--patches 614400] [--seeds 1 2 3] [--processes 2]
+    python benchmarks/domain_shift.py config/ixi2mm.yaml [--patches 614400] [--seeds 1 2 3] [--processes 2]
 
 Takes the preprocessed scans of a finished run (make real).  Trains each of VARIANTS and places the patches without
 lesion of every scan that is not trained on.  Nothing here looks at scores of lesions.
-Writes benchmarks/transfer_{run}.csv, one row a variant, seed and scan, and transfer_{run}_{patches}.png; what the table
-has already is not done again.
+Writes benchmarks/domain_shift_{run}.csv, one row for each variant, seed and scan, and a figure,
+domain_shift_{run}_{patches}.png; what the table has already is not done again.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
-    path = ROOT / f"benchmarks/transfer_{Path(configuration['results']).name}.csv"
+    path = ROOT / f"benchmarks/domain_shift_{Path(configuration['results']).name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["variant", "seed", "patches"])
     known = set(zip(table["variant"], table["seed"], table["patches"], strict=True))
     runs = [(variant, seed, chosen.patches) for seed in chosen.seeds for variant in chosen.variants]
