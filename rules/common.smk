@@ -138,12 +138,6 @@ def table(name, label=None, formats=("markdown", "latex", "html")):
     return paths | {key: RESULTS.table(name, READABLE[key]) for key in formats}
 
 
-def table_params(name, module, datasets, methods=EVALUATED_METHODS):
-    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
-    params = {"code": code_hash(module), "table": name, "methods": methods, "datasets": datasets}
-    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
-
-
 def rule_outline(name):
     """The parts of a rule that the crate describes."""
     declaration = getattr(rules, name)

@@ -64,7 +64,7 @@ rule analyze_patches:
         gpu=GPU,
     params:
         code=lambda wildcards: code_hash(
-            "patch2loc.evaluate.patch_analysis", module_name(wildcards.method), "patch2loc.standardize"
+            "patch2loc.evaluate.patch_analysis", "patch2loc.models", module_name(wildcards.method)
         ),
         device=config["device"],
         precision=config["precision"],

@@ -17,7 +17,13 @@ rule fig1:
     resources:
         **growing(mem_mb=3000),
     params:
-        code=code_hash("patch2loc.figures.schematic", "patch2loc.methods.patch2loc", "patch2loc.standardize"),
+        code=code_hash(
+            "patch2loc.figures.schematic",
+            "patch2loc.methods.patch2loc",
+            "patch2loc.models",
+            "patch2loc.standardize",
+            "patch2loc.data.labels",
+        ),
         healthy=lambda wildcards: LABELS[RUN.training_dataset(TUMOR_DATASET)],
         lesion=LABELS.get(TUMOR_DATASET),
         preprocessed=RESULTS.preprocessed_dataset(TUMOR_DATASET),
@@ -40,7 +46,7 @@ rule fig2:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.ellipses"),
+        code=code_hash("patch2loc.figures.ellipses", "patch2loc.data.labels", "patch2loc.data.scans"),
         about=LABELS.get(TUMOR_DATASET),
         patch=config["patch"],
         seed=config["seed"],
@@ -59,7 +65,7 @@ rule fig3:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.kde"),
+        code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS.get(TUMOR_DATASET)],
         seed=config["seed"],
     script:
@@ -78,7 +84,7 @@ rule fig4:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices"),
+        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
         color_map=config["figures"]["color_map"],
@@ -98,7 +104,7 @@ rule fig5:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices"),
+        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
         datasets=RUN.labels(HEALTHY),
         subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
@@ -119,7 +125,7 @@ rule fig6:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.kde"),
+        code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS[name] for name in LESION + HEALTHY],
         seed=config["seed"],
     script:
@@ -137,7 +143,7 @@ rule fig7:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices"),
+        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
         datasets=RUN.labels(HEALTHY),
         subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
@@ -163,7 +169,7 @@ for number, name in DELIVERABLES.lesion_figures.items():
         conda:
             STATISTICS
         params:
-            code=code_hash("patch2loc.figures.slices"),
+            code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
             datasets=RUN.labels([name]),
             preprocessed=RESULTS.preprocessed_folder(),
             color_map=config["figures"]["color_map"],
@@ -182,7 +188,7 @@ rule learning_curve:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.learning_curve"),
+        code=code_hash("patch2loc.figures.learning_curve", "patch2loc.data.labels"),
         simulated=lambda wildcards: LABELS[RUN.training_data[wildcards.modality]]["simulated"],
     script:
         "../workflow/scripts/figure_learning_curve.py"

@@ -20,7 +20,7 @@ rule methods:
     resources:
         **growing(mem_mb=3000),
     params:
-        code=code_hash("patch2loc.figures.method_maps", "patch2loc.tables.table1"),
+        code=code_hash("patch2loc.figures.method_maps", "patch2loc.data.labels", "patch2loc.data.scans"),
         methods=SCORED_METHODS,
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
@@ -41,7 +41,7 @@ rule curves:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.curves", "patch2loc.tables.table1"),
+        code=code_hash("patch2loc.figures.curves", "patch2loc.tables.inputs", "patch2loc.data.labels"),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
     script:
@@ -59,7 +59,9 @@ rule subjects:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.subject_scatter", "patch2loc.tables.table1"),
+        code=code_hash(
+            "patch2loc.figures.subject_scatter", "patch2loc.tables.inputs", "patch2loc.data.labels"
+        ),
         figure="subjects",
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
@@ -79,7 +81,7 @@ rule folds:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.table1"),
+        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.inputs", "patch2loc.data.labels"),
         figure="folds",
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
@@ -101,7 +103,7 @@ rule cost:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.cost", "patch2loc.tables.table1"),
+        code=code_hash("patch2loc.figures.cost", "patch2loc.tables.inputs", "patch2loc.data.labels"),
         methods=TRAINED_METHODS,
         datasets=RUN.labels(LESION),
         modalities=LESION_MODALITIES,

@@ -74,7 +74,7 @@ rule report_page:
     resources:
         **growing(mem_mb=2000),
     params:
-        code=code_hash("patch2loc.report.page"),
+        code=code_hash("patch2loc.report.page", "patch2loc.tables.domain_shift"),
         preprocessed=RESULTS.preprocessed_folder(),
         datasets=LABELS,
         methods=EVALUATED_METHODS,

@@ -1,6 +1,19 @@
 # Table 1 and Table 2 beside the numbers that the paper printed, and further tables over subjects.
 from patch2loc.configuration.method_names import competing
 
+READING_AND_WRITING = ("patch2loc.tables.inputs", "patch2loc.tables.formats")
+
+
+def table_params(name, module, datasets, methods=EVALUATED_METHODS):
+    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
+    params = {
+        "code": code_hash(module, *READING_AND_WRITING),
+        "table": name,
+        "methods": methods,
+        "datasets": datasets,
+    }
+    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
+
 
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
@@ -16,7 +29,7 @@ rule table1:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.table1", "patch2loc.metrics.summary"),
+        code=code_hash("patch2loc.tables.table1", *READING_AND_WRITING),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
@@ -40,7 +53,7 @@ rule table2:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash("patch2loc.tables.table2"),
+        code=code_hash("patch2loc.tables.table2", *READING_AND_WRITING),
         datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
@@ -61,7 +74,7 @@ rule cases:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.table1"),
+        code=code_hash("patch2loc.tables.cases", "patch2loc.tables.inputs"),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
         folds=FOLDS,
@@ -152,7 +165,9 @@ rule domain_shift:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash("patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift"),
+        code=code_hash(
+            "patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift", *READING_AND_WRITING
+        ),
         methods=LOCATING_METHODS,
         datasets=RUN.labels_and_sites(HEALTHY + LESION + UNLABELED),
         training=RUN.training_data,

@@ -1,5 +1,6 @@
 """What an edit of a module runs again: Snakemake compares the hashes of the code behind each rule."""
 
+import ast
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from repository_paths import ROOT
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.method_interface import module_name
-from patch2loc.provenance.code import modules_behind
+from patch2loc.provenance.code import PREPROCESSING, module_file, modules_behind
 
 NONE, ALL = frozenset(), frozenset(METHODS)
 LOCATION_NETWORK = frozenset(
@@ -100,3 +101,56 @@ def test_nothing_that_plans_tabulates_or_draws_is_behind_a_training_or_scoring(b
     for rule in ("train", "score"):
         for method, modules in behind[rule].items():
             assert not {name for name in modules if name.split(".")[1] in later}, (rule, method)
+
+
+# Imports of scripts that decide no result: what they say comes as params, is recorded beside a result, or says how
+# files are written and where networks compute.
+DECIDES_NOTHING = ("configuration.", "provenance.record", "files", "errors", "engine.device", "data.results")
+TABLE_FILES = ("patch2loc.tables.inputs", "patch2loc.tables.formats")
+# Words in a rule for modules that its hash covers besides those it names.
+HASHED_BY = {
+    "PREPROCESSING": PREPROCESSING,
+    "READING_AND_WRITING": TABLE_FILES,
+    "table_params(": TABLE_FILES,
+    "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
+}
+# Of archives: what they hold does not change with the code that unpacks them.
+WITHOUT_HASH = {"download.py", "unpack.py"}
+
+
+def modules_of_scripts() -> dict[str, set[str]]:
+    """{script: modules whose code the rules that run it hash}; a rule made from another one adds its own."""
+    modules = {}
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        script_of_rule = {}
+        blocks = re.split(r"^(?=(?:use )?rule |for )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for block in blocks[1:]:
+            original, name = re.match(r"(?:use rule (\w+) as )?(?:rule )?(\w+)", block).groups()
+            named = re.search(r'script:\s*"\.\./workflow/scripts/(\w+\.py)"', block)
+            script = named[1] if named else script_of_rule.get(original)
+            if script is None:
+                continue  # a target
+            script_of_rule[name] = script
+            hashed = modules.setdefault(script, set())
+            hashed.update(re.findall(r'"(patch2loc\.[\w.]+)"', block))
+            for constant, names in HASHED_BY.items():
+                if constant in block:
+                    hashed.update(names)
+    return modules
+
+
+def imports_of(script: str) -> set[str]:
+    """Modules of the library that a script imports and that may decide its result."""
+    path = ROOT / "workflow/scripts" / script
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("patch2loc"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if module_file(inner) else node.module)
+    return {name for name in names if not name.removeprefix("patch2loc.").startswith(DECIDES_NOTHING)}
+
+
+@pytest.mark.parametrize("script", sorted(set(modules_of_scripts()) - WITHOUT_HASH))
+def test_the_hash_of_a_rule_covers_what_its_script_imports(script):
+    assert imports_of(script) - set(modules_behind(modules_of_scripts()[script])) == set()
