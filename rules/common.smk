@@ -1,5 +1,4 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
-# Jobs are planned in patch2loc.configuration.run; paths of results are in patch2loc.data.results.
 import sys
 from pathlib import Path
 
@@ -54,10 +53,10 @@ DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
 LOCATING_METHODS, COMBINATIONS = RUN.locating_methods, RUN.combinations
 LESION, HEALTHY, UNLABELED = (names_with_role(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
-LABELS = RUN.labels(DATASETS)
-FIRST_FOLD = FOLDS[0]  # the fold that figures show
+LABELS, FIRST_FOLD = RUN.labels(DATASETS), FOLDS[0]  # figures show the first fold
 GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))
+READING_AND_WRITING = ("patch2loc.tables.inputs", "patch2loc.tables.formats")  # code behind every table
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
 
 
@@ -136,6 +135,13 @@ def table(name, label=None, formats=("markdown", "latex", "html")):
     csv = in_report(RESULTS.table(name), "Tables", name, table=label, format="CSV")
     paths = {"csv": csv, "provenance": f"{RESULTS.table(name)}{PROVENANCE}"}
     return paths | {key: RESULTS.table(name, READABLE[key]) for key in formats}
+
+
+def table_params(name, module, datasets, methods=EVALUATED_METHODS):
+    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
+    code = code_hash(module, *READING_AND_WRITING)
+    params = {"code": code, "table": name, "methods": methods, "datasets": datasets}
+    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
 
 
 def rule_outline(name):

@@ -1,19 +1,6 @@
 # Table 1 and Table 2 beside the numbers that the paper printed, and further tables over subjects.
 from patch2loc.configuration.method_names import competing
 
-READING_AND_WRITING = ("patch2loc.tables.inputs", "patch2loc.tables.formats")
-
-
-def table_params(name, module, datasets, methods=EVALUATED_METHODS):
-    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
-    params = {
-        "code": code_hash(module, *READING_AND_WRITING),
-        "table": name,
-        "methods": methods,
-        "datasets": datasets,
-    }
-    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
-
 
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
