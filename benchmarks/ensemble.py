@@ -68,7 +68,7 @@ def main() -> None:
 
 def truth_of(scan: Scan, voxel_ml: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Brain mask and lesion of a scan, (x, y, z) boolean, and voxels of the lesion off the grid."""
-    return read_mask(scan.mask), read_mask(scan.lesion), round(scan.lost_lesion().ml / voxel_ml)
+    return read_mask(scan.mask_path), read_mask(scan.lesion_path), round(scan.lost_lesion().ml / voxel_ml)
 
 
 def auprc(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> float:

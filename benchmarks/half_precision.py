@@ -49,7 +49,7 @@ def main() -> None:
         )
         for scan in tqdm(read_cohort(results / f"cohorts/{name}/all.json"), desc=name, unit="scan"):
             volume, mask = scan.read()
-            lesion = read_mask(scan.lesion)[mask]
+            lesion = read_mask(scan.lesion_path)[mask]
             scores = [heatmap(volume, mask, scan.subject)[mask] for heatmap in (exact, half)]
             numbers = [evaluate_scores(score, lesion) for score in scores]
             row = {"dataset": name, "subject": scan.subject, "precision": chosen.precision}

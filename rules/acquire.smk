@@ -14,7 +14,7 @@ localrules:
 rule data:
     """The paper's scans: downloads what is open, unpacks, and says where to ask for the rest."""
     input:
-        obtainable_data,
+        by_wildcards(obtainable_data),
 
 
 rule pretrained:

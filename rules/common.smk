@@ -109,9 +109,8 @@ def by_wildcards(function, *names, **fixed):
     return lambda wildcards: guarded(*(getattr(wildcards, name) for name in names), **fixed)
 
 
-@reporting_input_errors
-def obtainable_data(wildcards):
-    """Input function: summaries of the data that can be unpacked now; warns of data that need a person."""
+def obtainable_data():
+    """Summaries of the data that can be unpacked now; warns of data that need a person."""
     summaries, message = RUN.data.obtainable()
     if message:
         logger.warning(message)

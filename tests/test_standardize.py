@@ -68,7 +68,7 @@ def test_intensities_keep_their_order(scans):
 
 def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
     flat = Scan("flat", tmp_path / "flat", "T1")
-    volumes.write(flat.volume, np.full((4, 4, 4), 5, np.float32), AFFINE)
-    volumes.write(flat.mask, np.ones((4, 4, 4), bool), AFFINE)
+    volumes.write(flat.volume_path, np.full((4, 4, 4), 5, np.float32), AFFINE)
+    volumes.write(flat.mask_path, np.ones((4, 4, 4), bool), AFFINE)
     with pytest.raises(InputError, match=r"flat/T1\.nii\.gz.*must increase"):
         read_standardized(flat, fit_landmarks(scans))

@@ -96,13 +96,13 @@ def scored(tmp_path, scan, request):
     heatmap, mask, lesion = scan
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     subject = Scan(name, tmp_path / name, "T1")
-    volumes.write(subject.mask, mask, affine)
-    volumes.write(subject.lesion, lesion, affine)
+    volumes.write(subject.mask_path, mask, affine)
+    volumes.write(subject.lesion_path, lesion, affine)
     volumes.write(tmp_path / f"heatmaps/{name}.nii.gz", heatmap, affine)
     volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
     volumes.write(tmp_path / "validation.nii.gz", np.where(mask, 2.0, np.nan), affine)
     report = {"lost_to_grid_ml": 32 * 0.008 / 2, "scale": 2.0}  # registration doubles volumes
-    write_json(subject.qc, {"lesion": report | {"lesions_source": 3, "lesions_in_view": 2}})
+    write_json(subject.qc_path, {"lesion": report | {"lesions_source": 3, "lesions_in_view": 2}})
     write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": [name], "seconds": [1.5]}))
     table = pd.DataFrame(
         {"subject": name, "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
@@ -157,7 +157,7 @@ def test_thresholds_are_those_of_the_validation_scans_and_what_is_lost_counts(sc
 
 
 def test_a_heatmap_that_does_not_fit_its_scan_is_named(scored, scan):
-    volumes.write(scored["scans"][0].mask, scan[1][:-1], np.eye(4))
+    volumes.write(scored["scans"][0].mask_path, scan[1][:-1], np.eye(4))
     with pytest.raises(InputError, match=r"sub-1\.nii\.gz: mask has shape"):
         evaluate_scans(**scored)
 
@@ -204,9 +204,9 @@ def test_curves_are_those_of_the_scans_with_lesion_and_count_what_is_lost(spread
 
 def test_healthy_scans_have_no_curves(spread, scan):
     subject = spread["scans"][0]
-    volumes.write(subject.lesion, np.zeros(SHAPE), np.eye(4))
+    volumes.write(subject.lesion_path, np.zeros(SHAPE), np.eye(4))
     write_json(
-        subject.qc,
+        subject.qc_path,
         {"lesion": {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}},
     )
     assert evaluate_scans(**spread).curves.empty
@@ -223,10 +223,10 @@ def validating(scan, tmp_path):
         heatmap = np.where(mask, np.where(lesion, level, 0.5), np.nan)
         heatmap[20:22, 10:14, 4:6] = 2.0  # healthy, between the scores of the lesions
         subject = Scan(name, tmp_path / name, "T1")
-        volumes.write(subject.mask, mask, np.eye(4))
-        volumes.write(subject.lesion, lesion, np.eye(4))
+        volumes.write(subject.mask_path, mask, np.eye(4))
+        volumes.write(subject.lesion_path, lesion, np.eye(4))
         lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 1, "lesions_in_view": 1}
-        write_json(subject.qc, {"lesion": lost})
+        write_json(subject.qc_path, {"lesion": lost})
         path = tmp_path / "heatmaps_validation" / f"{name}.nii.gz"
         volumes.write(path, heatmap, np.eye(4))
         pairs.append((subject, path))

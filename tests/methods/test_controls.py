@@ -204,7 +204,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh": 0}
     found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")
-    mask = volumes.read_mask(scans[1].mask)
+    mask = volumes.read_mask(scans[1].mask_path)
     share = oracle.scorer({"patch": 4}, CPU)(found, mask, mask, lesion)["score"]
     np.testing.assert_array_equal(found, share)
 

@@ -75,8 +75,8 @@ def test_equal_scores_share_a_level():
 def test_a_scan_file_holds_the_volumes(arguments):
     scan = arguments["scan"]
     found = content(scan_file(**arguments))
-    volume, affine = read(scan.volume)
-    mask, lesion = read_mask(scan.mask), read_mask(scan.lesion)
+    volume, affine = read(scan.volume_path)
+    mask, lesion = read_mask(scan.mask_path), read_mask(scan.lesion_path)
     for name, volume_of in {"mask": mask, "lesion": lesion}.items():
         bits = np.unpackbits(bytes_of(found[name]), bitorder="little")[: mask.size]
         assert np.array_equal(bits.reshape(mask.shape, order="F"), volume_of)
@@ -94,7 +94,7 @@ def test_a_scan_file_holds_the_volumes(arguments):
 
 def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
     heatmap, mask = arguments["heatmaps"]["patch2loc"].score, brain()
-    lesion = read_mask(arguments["scan"].lesion)
+    lesion = read_mask(arguments["scan"].lesion_path)
     _, best = best_dice(heatmap[mask], lesion[mask], MISSED, return_threshold=True)
     method = content(scan_file(**arguments))["methods"]["patch2loc"]
     assert (method["best"], method["anchor"]) == (True, best)
@@ -116,10 +116,10 @@ def test_what_does_not_fit_is_named(arguments):
     empty = Heatmap(path, np.full(GRID.shape, np.nan))
     with pytest.raises(InputError, match=re.escape(str(path))):
         scan_file(**arguments | {"heatmaps": {"zscore": empty}})
-    write(scan.volume, np.ones(GRID.shape, np.float32), GRID.affine @ np.diag([-1, 1, 1, 1]))
+    write(scan.volume_path, np.ones(GRID.shape, np.float32), GRID.affine @ np.diag([-1, 1, 1, 1]))
     with pytest.raises(InputError, match="equal spacing"):
         scan_file(**arguments)
-    write(scan.mask, np.ones((3, 4, 5), bool), GRID.affine)
+    write(scan.mask_path, np.ones((3, 4, 5), bool), GRID.affine)
     with pytest.raises(InputError, match=r"mask\.nii\.gz"):
         scan_file(**arguments)
 
@@ -195,7 +195,7 @@ def test_thumbnails_are_in_radiological_convention(arguments):
     scan = arguments["scan"]
     volume = np.where(brain(), 1.0, 0)
     volume[12:15, 16:20] = 40.0  # right, anterior
-    write(scan.volume, volume, GRID.affine)
+    write(scan.volume_path, volume, GRID.affine)
     heatmap = np.where(brain(), 0, np.nan)
     heatmap[5, 4, 6] = 12  # left, posterior, in the slice with the most lesion
     jpeg = thumbnail(scan, heatmap, truth=True, color_map="jet", score_range=(0, 12))

@@ -49,8 +49,8 @@ def written(scored_run, dataset="tumors"):
 def truth(scored_run, subject, method="patch2loc"):
     scan = Scan(subject, scored_run / "preprocessed/tumors" / subject, "T1")
     heatmap = heatmaps_of(scored_run, method, "tumors", "T1", fold=0).read(subject)
-    mask = read_mask(scan.mask)
-    return heatmap[mask], read_mask(scan.lesion)[mask]
+    mask = read_mask(scan.mask_path)
+    return heatmap[mask], read_mask(scan.lesion_path)[mask]
 
 
 def dice_at(score, lesion, threshold):

@@ -225,7 +225,7 @@ def test_a_scan_on_another_grid_is_refused(tmp_path, scans):
 def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion = np.zeros(SHAPE, bool)
     lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
-    volumes.write(scans[5].lesion, lesion, np.eye(4))
+    volumes.write(scans[5].lesion_path, lesion, np.eye(4))
     model = load_model(fit(tmp_path, scans))
     table = analyze_patches(model, scans[5:], CPU)
     assert set(table["x"]) <= {4, 12, 20}

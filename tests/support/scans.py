@@ -56,11 +56,11 @@ def disc_scans(count, seed=0, shape=(16, 16, 6), *, noise=0.0, empty_last_slice=
 def save_scan(folder, subject, volume, mask, *, affine, lesion=None, protocol="paper"):
     """Write a preprocessed scan below a folder."""
     scan = Scan(subject, folder / subject, "T1")
-    volumes.write(scan.volume, volume.astype(np.float32), affine)
-    volumes.write(scan.mask, mask, affine)
+    volumes.write(scan.volume_path, volume.astype(np.float32), affine)
+    volumes.write(scan.mask_path, mask, affine)
     if lesion is not None:
-        volumes.write(scan.lesion, lesion, affine)
-    write_json(scan.qc, {"protocol": protocol})
+        volumes.write(scan.lesion_path, lesion, affine)
+    write_json(scan.qc_path, {"protocol": protocol})
     return scan
 
 

@@ -48,12 +48,12 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
             lesion[4 : 7 + number, 8:12, 6:9] = True
             lesion[0, 0, :4] = True  # outside the brain
         score = (random.normal(6, 2, GRID.shape) + 3 * lesion + number / 4).astype(np.float32)
-        write(scan.volume, random.uniform(50, 400, GRID.shape) * mask, GRID.affine)
-        write(scan.mask, mask, GRID.affine)
-        write(scan.lesion, lesion, GRID.affine)
+        write(scan.volume_path, random.uniform(50, 400, GRID.shape) * mask, GRID.affine)
+        write(scan.mask_path, mask, GRID.affine)
+        write(scan.lesion_path, lesion, GRID.affine)
         lost = LOST_ML / 2 if role == "lesion" else 0.0
         write_json(
-            scan.qc,
+            scan.qc_path,
             {"lesion": {"lost_to_grid_ml": lost, "scale": 2.0, "lesions_source": 1, "lesions_in_view": 1}},
         )
         for method, shown in {"patch2loc": score, "zscore": np.abs(score - 5)}.items():

@@ -19,5 +19,5 @@ with rule_log(snakemake.log[0]):
         for scan in read_cohort(inputs.cohort):
             scan_path = original_paths[scan.subject]
             heatmap, _ = read(Path(inputs.heatmaps, f"{scan.subject}.nii.gz"))
-            carried = to_native_space(heatmap, grid, read_transform(scan.transform), scan_path)
+            carried = to_native_space(heatmap, grid, read_transform(scan.transform_path), scan_path)
             write(folder / f"{scan.subject}.nii.gz", carried, read(scan_path)[1])

@@ -40,7 +40,7 @@ with rule_log(snakemake.log[0]):
         "lesion_validation": [scan.subject for scan in validation_scans],
         **snakemake.wildcards,
     }
-    masks = [path for scan in [*scans, *validation_scans] for path in (scan.mask, scan.lesion)]
+    masks = [path for scan in [*scans, *validation_scans] for path in (scan.mask_path, scan.lesion_path)]
     inputs = [*params.models, *masks]
     description = describe(params.code, inputs, configuration, evaluation.metrics["subject"])
     tables = (output.metrics, output.at_thresholds, output.released_code, output.curves)

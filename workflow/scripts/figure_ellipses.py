@@ -13,7 +13,7 @@ with rule_log(snakemake.log[0]):
 
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     scan = read_cohort(inputs.background)[0]
-    background, _ = read(scan.volume)
+    background, _ = read(scan.volume_path)
     patches = pd.concat(
         [pd.read_parquet(inputs.patches[0]), pd.read_parquet(inputs.healthy[0])], ignore_index=True
     )

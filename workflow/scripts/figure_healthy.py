@@ -23,8 +23,8 @@ with rule_log(snakemake.log[0]):
         turn, turns = row // len(params.datasets), -(-params.rows // len(params.datasets))
         subject = subjects[turn % len(subjects)]
         scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
-        mask = read_mask(scan.mask)
+        mask = read_mask(scan.mask_path)
         heatmap, _ = read(folders[name] / f"{subject}.nii.gz")
         z = evenly_spaced_slices(mask, turns)[turn]
-        cases.append(SliceCase(label_of(info), subject, read(scan.volume)[0], heatmap, z=z))
+        cases.append(SliceCase(label_of(info), subject, read(scan.volume_path)[0], heatmap, z=z))
     save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

@@ -23,9 +23,9 @@ with rule_log(snakemake.log[0]):
         auprc = read_csv(metrics).set_index("subject")["auprc"]
         for subject in evenly_ranked_subjects(auprc.reset_index(), "auprc", params.rows):
             scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
-            lesion = read_mask(scan.lesion)
+            lesion = read_mask(scan.lesion_path)
             heatmap, _ = read(Path(heatmaps, f"{subject}.nii.gz"))
-            volume, _ = read(scan.volume)
+            volume, _ = read(scan.volume_path)
             z = lesion_slice(lesion, np.isfinite(heatmap))
             cases.append(SliceCase(title, subject, volume, heatmap, z=z, lesion=lesion, auprc=auprc[subject]))
     save_figure(slice_figure(cases, color_map=params.color_map), [output.png, output.pdf])

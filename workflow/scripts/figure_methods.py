@@ -22,10 +22,10 @@ with rule_log(snakemake.log[0]):
     for (name, info), metrics in zip(params.datasets.items(), inputs.metrics, strict=True):
         subject = median_subject(read_csv(metrics))
         scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
-        lesion = read_mask(scan.lesion)
+        lesion = read_mask(scan.lesion_path)
         maps = {method: read(heatmaps[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}
         z = lesion_slice(lesion, np.isfinite(maps[params.methods[0]]))
-        volume, _ = read(scan.volume)
+        volume, _ = read(scan.volume_path)
         scans.append(ScanMaps(label_of(info), subject, z, volume=volume, lesion=lesion, heatmaps=maps))
     figure = method_maps_figure(scans, params.methods, params.color_map)
     save_figure(figure, [output.png, output.pdf])

@@ -57,7 +57,7 @@ class _LazyImages(Sequence[ImageProtocol]):
 def _brain_voxels(scan: Scan) -> np.ndarray:
     volume, mask = scan.read()
     values: np.ndarray = volume[mask].astype(np.float64)
-    check_contrast(values, scan.volume)
+    check_contrast(values, scan.volume_path)
     return values
 
 
@@ -84,7 +84,7 @@ def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
         "percentiles": normalizer.percentiles.tolist(),
         "standard_scale": normalizer.standard_scale.tolist(),
         "subjects": [scan.subject for scan in scans],
-        "protocol": read_json(scans[0].qc)["protocol"],
+        "protocol": read_json(scans[0].qc_path)["protocol"],
     }
 
 
@@ -126,7 +126,7 @@ def standardize(
 def read_standardized(scan: Scan, landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """Read a preprocessed scan, standardized: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
-    return standardize(volume, mask, landmarks, scan.volume), mask
+    return standardize(volume, mask, landmarks, scan.volume_path), mask
 
 
 @dataclass(frozen=True)

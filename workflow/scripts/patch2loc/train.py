@@ -109,7 +109,7 @@ def fit_model(
     inputs = [
         landmarks_path,
         *needed_models.values(),
-        *(path for scan in scans for path in (scan.volume, scan.mask)),
+        *(path for scan in scans for path in (scan.volume_path, scan.mask_path)),
     ]
     method_inputs, recorded_settings = dict(job.settings), dict(job.settings)
     if usable := getattr(module, "PRETRAINED", ()):
@@ -136,7 +136,7 @@ def fit_model(
         _checkpoint(Path(checkpoint_folder), provenance, job.device),
         device=job.device,
     )
-    volume, affine = read(training[0].volume)
+    volume, affine = read(training[0].volume_path)
     model = {
         "method": job.method,
         **described,

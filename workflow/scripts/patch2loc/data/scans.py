@@ -38,48 +38,48 @@ class Scan:
     modality: Modality
 
     @property
-    def volume(self) -> Path:
+    def volume_path(self) -> Path:
         """File of the bias-corrected volume, float32, 0 outside the brain."""
         return self.folder / f"{self.modality}.nii.gz"
 
     @property
-    def mask(self) -> Path:
+    def mask_path(self) -> Path:
         """File of the brain mask."""
         return self.folder / "mask.nii.gz"
 
     @property
-    def lesion(self) -> Path:
+    def lesion_path(self) -> Path:
         """File of the lesion mask, which is empty for a scan without lesion truth."""
         return self.folder / "lesion.nii.gz"
 
     @property
-    def transform(self) -> Path:
+    def transform_path(self) -> Path:
         """File of the affine transform from atlas to scan points."""
         return self.folder / "transform.tfm"
 
     @property
-    def qc(self) -> Path:
+    def qc_path(self) -> Path:
         """File with the numbers and flags of quality control, or the reason why the scan was left out."""
         return self.folder / "qc.json"
 
     @property
-    def picture(self) -> Path:
+    def picture_path(self) -> Path:
         """File of the picture of quality control."""
         return self.folder / "qc.png"
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the volume, (x, y, z) float32, and its mask, boolean."""
-        return volumes.read(self.volume)[0], volumes.read_mask(self.mask)
+        return volumes.read(self.volume_path)[0], volumes.read_mask(self.mask_path)
 
     def lost_lesion(self) -> LostLesion:
         """Read how much lesion the grid cut off."""
-        report = read_json(self.qc)["lesion"]
+        report = read_json(self.qc_path)["lesion"]
         lesions = report["lesions_source"] - report["lesions_in_view"]
         return LostLesion(report["lost_to_grid_ml"] * report["scale"], lesions)
 
     def left_out(self) -> str | None:
         """Read why the scan could not be preprocessed; None if it could."""
-        reason: str | None = read_json(self.qc).get("left_out")
+        reason: str | None = read_json(self.qc_path).get("left_out")
         return reason
 
 

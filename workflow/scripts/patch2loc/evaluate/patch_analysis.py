@@ -83,7 +83,7 @@ def analyze_patches(
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
-        lesion = read_mask(scan.lesion)
+        lesion = read_mask(scan.lesion_path)
         network_input = module.network_input(state, volume, mask)
         table = patch_table(network_input, mask, lesion, patch=state["patch"], predict=predict)
         tables.append(table.assign(subject=scan.subject))

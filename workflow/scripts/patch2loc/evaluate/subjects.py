@@ -199,7 +199,7 @@ def evaluate_scans(
     for scan in scans:
         path = heatmaps / f"{scan.subject}.nii.gz"
         lost_ml, lost_lesions = scan.lost_lesion()
-        mask, lesion = read_mask(scan.mask), read_mask(scan.lesion)
+        mask, lesion = read_mask(scan.mask_path), read_mask(scan.lesion_path)
         lost = round(lost_ml / voxel_ml)
         try:
             heatmap = reference.evaluated_score(read(path)[0])
@@ -278,7 +278,7 @@ def _lesion_threshold(
         lost = round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
         try:
             heatmap = reference.evaluated_score(read(path)[0])
-            ranking = rank_scan(heatmap, read_mask(scan.mask), read_mask(scan.lesion), lost)
+            ranking = rank_scan(heatmap, read_mask(scan.mask_path), read_mask(scan.lesion_path), lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         dice.append(dice_above(ranking, reference.share_thresholds))

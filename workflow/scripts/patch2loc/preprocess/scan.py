@@ -193,17 +193,17 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
     affine = result.grid.affine
     with replacing_folder(folder) as partial:
         scan = Scan("", partial, result.modality)
-        volumes.write(scan.volume, result.volume, affine)
-        volumes.write(scan.mask, result.mask, affine)
-        volumes.write(scan.lesion, result.lesion, affine)
-        write_transform(scan.transform, result.transform)
-        write_json(scan.qc, result.qc)
+        volumes.write(scan.volume_path, result.volume, affine)
+        volumes.write(scan.mask_path, result.mask, affine)
+        volumes.write(scan.lesion_path, result.lesion, affine)
+        write_transform(scan.transform_path, result.transform)
+        write_json(scan.qc_path, result.qc)
         count = len(result.qc["flags"])
         title = f"{result.modality}, {result.qc['atlas']}" + (
             f": {count} flag{'s' * (count > 1)}, see qc.json" if count else ""
         )
         quality.write_picture(
-            scan.picture,
+            scan.picture_path,
             result.unmasked,
             mask=result.mask,
             lesion=result.lesion,
@@ -216,7 +216,7 @@ def write_left_out(folder: str | Path, modality: Modality, reason: str) -> None:
     """Write the folder of a scan that could not be preprocessed: it holds nothing but qc.json, with the reason."""
     with replacing_folder(folder) as partial:
         write_json(
-            Scan("", partial, modality).qc, {"modality": modality, "left_out": reason, "flags": [reason]}
+            Scan("", partial, modality).qc_path, {"modality": modality, "left_out": reason, "flags": [reason]}
         )
 
 

@@ -181,16 +181,16 @@ def score_scans(
 
     def load(scan: Scan) -> tuple[Path, _LoadedScan | None]:
         """The file of a scan's heatmap, and the scan unless that is done."""
-        files = [scan.volume, scan.mask, *([scan.lesion] if with_lesion else [])]
+        files = [scan.volume_path, scan.mask_path, *([scan.lesion_path] if with_lesion else [])]
         key = json.dumps([*run, scan.subject, *map(sha256, files)])
         path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
         if path.exists() and _timing(path).exists():
             return path, None
         start = time.perf_counter()
-        volume, affine = volumes.read(scan.volume)
-        mask = volumes.read_mask(scan.mask)
-        lesion = volumes.read_mask(scan.lesion) if with_lesion else None
-        standardized = standardized_for(model, volume, mask, str(scan.volume))
+        volume, affine = volumes.read(scan.volume_path)
+        mask = volumes.read_mask(scan.mask_path)
+        lesion = volumes.read_mask(scan.lesion_path) if with_lesion else None
+        standardized = standardized_for(model, volume, mask, str(scan.volume_path))
         return path, _LoadedScan(standardized, mask, lesion, affine, time.perf_counter() - start)
 
     subjects: dict[Path, str] = {}

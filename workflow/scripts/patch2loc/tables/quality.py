@@ -29,7 +29,7 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
     """
     rows = []
     for dataset, scan in scans:
-        report = read_json(scan.qc)
+        report = read_json(scan.qc_path)
         row = {"dataset": dataset, "subject": scan.subject, "modality": scan.modality}
         row |= {"left_out": report.pop("left_out", ""), "flags": "; ".join(report.pop("flags"))}
         rows.append(row | _flat(report))

@@ -80,10 +80,10 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     Raises:
         InputError: a volume is missing, does not fit the others, or its grid is oblique or not isotropic.
     """
-    volume, affine = read(scan.volume)
-    mask = read_mask(scan.mask)
-    lesion = read_mask(scan.lesion) if truth else np.zeros(mask.shape, bool)
-    for path, array in {scan.mask: mask, scan.lesion: lesion}.items():
+    volume, affine = read(scan.volume_path)
+    mask = read_mask(scan.mask_path)
+    lesion = read_mask(scan.lesion_path) if truth else np.zeros(mask.shape, bool)
+    for path, array in {scan.mask_path: mask, scan.lesion_path: lesion}.items():
         if array.shape != volume.shape:
             raise InputError(
                 f"{path}: shape {array.shape} found, that of the scan {volume.shape} expected; preprocess again"
@@ -91,7 +91,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     spacing = float(affine[0, 0])
     if spacing <= 0 or not np.allclose(affine[:3, :3], np.eye(3) * spacing, atol=1e-4):
         raise InputError(
-            f"{scan.volume}: a grid along x, y and z with equal spacing expected; preprocess again"
+            f"{scan.volume_path}: a grid along x, y and z with equal spacing expected; preprocess again"
         )
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
@@ -100,7 +100,9 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
     methods = {}
     for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
-            raise InputError(f"{path}: a score at every voxel of {scan.mask} expected; score the scan again")
+            raise InputError(
+                f"{path}: a score at every voxel of {scan.mask_path} expected; score the scan again"
+            )
         scores, in_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
         methods[method] = _method_entry(method, scores, in_lesion, missed if truth else None)
     top = float(volume.max()) or 1.0
@@ -169,8 +171,8 @@ def thumbnail(
         color_map: of the heatmap, a name that matplotlib knows.
         score_range: scores of the first and the last color.
     """
-    volume = read(scan.volume)[0]
-    lesion = read_mask(scan.lesion) if truth else np.zeros(heatmap.shape, bool)
+    volume = read(scan.volume_path)[0]
+    lesion = read_mask(scan.lesion_path) if truth else np.zeros(heatmap.shape, bool)
     peak = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
     z = fullest_slice(lesion) if lesion.any() else int(peak[2])
     frame = brain_frame(heatmap, THUMBNAIL_MARGIN)
