@@ -253,7 +253,7 @@ def test_validation_scans_without_any_lesion_choose_nothing(spread, validating):
 
 
 def test_a_validation_heatmap_that_does_not_fit_its_scan_is_named(spread, validating, scan):
-    volumes.write(validating[0][0].mask, scan[1][:-1], np.eye(4))
+    volumes.write(validating[0][0].mask_path, scan[1][:-1], np.eye(4))
     with pytest.raises(InputError, match=r"heatmaps_validation/sub-2\.nii\.gz: "):
         evaluate_scans(**spread, lesion_validation=validating)
 
