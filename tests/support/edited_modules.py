@@ -13,6 +13,7 @@ def forget_modules(package=None):
     """
     code.module_file.cache_clear()
     code._imported.cache_clear()
+    code._split_display.cache_clear()
     method_registry.declaration.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]

@@ -110,6 +110,7 @@ def _is_method(name: str, hashed: Iterable[str]) -> bool:
     return package == METHODS_PACKAGE or (name in hashed and not name.startswith("patch2loc."))
 
 
+@cache
 def _split_display(path: Path) -> tuple[bytes, bytes]:
     """The source of a method without its DISPLAY_CONSTANTS, and the lines of these; one that it uses is code."""
     statements = syntax_tree(path)
