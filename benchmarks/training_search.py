@@ -1,4 +1,4 @@
-"""Learning rate, schedule and precision by the validation loss on healthy scans.
+"""Learning rate, schedule and precision by the negative log-likelihood on healthy validation scans.
 
     python benchmarks/training_search.py config/ixi2mm.yaml [--patches 409600] [--rates 0.001 0.004 ...] [--seeds 1 2]
 
@@ -69,7 +69,7 @@ def main() -> None:
             spacing=configuration["grid"]["spacing"],
         )
         history = pd.DataFrame(train(*pools, settings, progress=lambda text: None)[1])
-        best = history.loc[history["validation_loss"].idxmin()]
+        best = history.loc[history["validation_nll"].idxmin()]
         rows.append(
             {
                 "precision": precision,
@@ -77,12 +77,12 @@ def main() -> None:
                 "learning_rate": rate,
                 "seed": seed,
                 "patches": int(best["patches"]),
-                "validation_loss": round(best["validation_loss"], 4),
+                "validation_nll": round(best["validation_nll"], 4),
                 "validation_error_mm": round(best["validation_error_mm"], 2),
-                "last_validation_loss": round(history["validation_loss"].iloc[-1], 4),
+                "last_validation_nll": round(history["validation_nll"].iloc[-1], 4),
             }
         )
-        table = pd.DataFrame(rows).sort_values("validation_loss", kind="stable")
+        table = pd.DataFrame(rows).sort_values("validation_nll", kind="stable")
         table.to_csv(ROOT / f"benchmarks/training_search_{results.name}.csv", index=False)
     print(table.to_string(index=False))
 

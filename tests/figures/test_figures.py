@@ -202,13 +202,14 @@ def test_healthy_slices_have_no_truth_and_take_another_color_map():
     assert figure.axes[1].images[0].cmap.name == "viridis"
 
 
-def test_learning_curve_marks_the_step_of_least_validation_loss():
+def test_learning_curve_marks_the_step_whose_weights_are_kept():
     history = pd.DataFrame(
         {
             "step": [10, 20, 30, 40],
             "patches": [100, 200, 300, 400],
             "training_loss": [4.0, 3.0, 2.0, 1.0],
-            "validation_loss": [np.nan, 2.5, 3.0, 4.0],
+            "validation_loss": [np.nan, 2.5, 2.0, 4.0],
+            "validation_nll": [np.nan, 6.5, 7.0, 8.0],
             "validation_error": [np.nan, 12.5, 11.0, 10.0],
             "validation_error_mm": [np.nan, 24.0, 21.0, 19.0],
             "validation_log_variance": [np.nan, 4.0, 3.5, 3.0],
@@ -216,15 +217,16 @@ def test_learning_curve_marks_the_step_of_least_validation_loss():
             "patches_per_second": [10.0, 1200.0, 1300.0, 1400.0],
         }
     )
-    loss, error, variance, rate = learning_curve("T1, fold 0", history).axes
+    loss, nll, error, variance, rate, speed = learning_curve("T1, fold 0", history).axes
     assert loss.get_title() == "400 patches seen"
-    assert error.get_title() == "best step 20: 24.0 mm, 12.5 % of the grid"
+    assert nll.get_title() == "kept: step 20"
+    assert error.get_title() == "24.0 mm, 12.5 % of the grid"
     assert error.get_ylabel() == "mean location error [mm]"
     assert variance.lines[0].get_ydata().tolist() == [4.0, 3.5, 3.0]
-    assert rate.get_title() == "1,250 patches a second"
+    assert speed.lines[0].get_ydata().tolist() == [10.0, 1200.0, 1300.0, 1400.0]
     assert rate.get_yscale() == "log"
-    unvalidated = history.assign(validation_loss=np.nan, validation_error=np.nan)
-    assert learning_curve("no validation", unvalidated).axes[1].get_title() == ""
+    unvalidated = history.assign(validation_nll=np.nan, validation_error=np.nan)
+    assert learning_curve("no validation", unvalidated).axes[2].get_title() == ""
 
 
 def test_saved_figures_are_repeatable_and_carry_no_date(tmp_path):

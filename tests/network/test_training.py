@@ -4,12 +4,13 @@ import pandas as pd
 import pytest
 import torch
 from networks import SETTINGS, cohort
+from torch import nn
 
-from patch2loc.network.training import Settings, beta_nll, train
+from patch2loc.network.training import Settings, beta_nll, negative_log_likelihood, train
 
 
-def trained(*given):
-    network, history = train(*given)
+def trained(*given, **named):
+    network, history = train(*given, **named)
     return network, pd.DataFrame(history)
 
 
@@ -64,5 +65,66 @@ def test_the_best_checkpoint_is_returned():
     )
     with torch.no_grad():
         error = (network(cut, slice_location)[0] - place).norm(dim=1).mean().item()
-    best = history.loc[history["validation_loss"].idxmin(), "validation_error"]
+    best = history.loc[history["validation_nll"].idxmin(), "validation_error"]
     assert error == pytest.approx(best, rel=1e-4)
+
+
+def test_the_likelihood_is_that_of_a_gaussian_and_another_unit_adds_a_constant():
+    generator = torch.Generator().manual_seed(1)
+    mean, log_variance, target = torch.randn((3, 50, 2), generator=generator, dtype=torch.float64)
+    nll = negative_log_likelihood(mean, log_variance, target)
+    density = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    assert nll.item() == pytest.approx(-density.log_prob(target).sum(dim=1).mean().item())
+    in_mm = negative_log_likelihood(2 * mean, log_variance + 2 * math.log(2), 2 * target)
+    assert (in_mm - nll).item() == pytest.approx(2 * math.log(2))
+
+
+class Improving(nn.Module):
+    """Reads a location from the patch and misses it by a Gaussian error, less at each step, whose size it knows."""
+
+    def __init__(self, spreads):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.encoder = nn.Identity()
+        self.spreads, self.step = spreads, 0
+        self.register_buffer("spread", torch.tensor(0.0))
+
+    def locate(self, latent, slice_location):
+        if self.training:
+            self.spread.fill_(self.spreads[self.step])
+            self.step += 1
+        error = torch.randn((len(latent), 2), generator=torch.Generator().manual_seed(0))
+        mean = (latent[:, 0, 0, :2] - 50 + self.spread * error) / 20
+        return mean + 0 * self.unused, torch.full_like(mean, 2 * math.log(self.spread / 20)) + 0 * self.unused
+
+    def rescale_output_(self, center, scale):
+        pass
+
+
+class CodedPlaces:
+    """Stands in for a pool of patches: the first two voxels of a patch are its location, percent."""
+
+    volumes = torch.zeros(1, 1, 4, 4)
+
+    def generator(self, *seeds):
+        return torch.Generator().manual_seed(seeds[-1])
+
+    def one_slice_each(self, generator):
+        return None
+
+    def draw(self, generator, count, slices=None):
+        place = 100 * torch.rand((count, 2), generator=generator)
+        return nn.functional.pad(place[:, None, None], (0, 2)), place, torch.zeros(count)
+
+
+@pytest.mark.parametrize("spreads", [[8, 4, 2, 1], [5, 4, 3, 2], [2, 1, 0.5, 0.25]])
+def test_of_two_calibrated_networks_the_one_of_half_the_error_is_kept(spreads):
+    # By the value of beta-NLL of standardized locations, the one of 4.5 % would be.
+    settings = Settings(
+        **{**SETTINGS.__dict__, "patches": 64 * 4, "batch": 64, "validations": 4, "validation_patches": 4096}
+    )
+    network, history = trained(
+        CodedPlaces(), CodedPlaces(), settings, build=lambda settings: Improving(spreads)
+    )
+    assert history["validation_error"].is_monotonic_decreasing
+    assert network.spread.item() == spreads[-1]

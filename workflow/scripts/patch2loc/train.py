@@ -26,6 +26,7 @@ HISTORY_COLUMNS = (
     "patches",
     "training_loss",
     "validation_loss",
+    "validation_nll",
     "validation_error",
     "validation_error_mm",
     "validation_log_variance",

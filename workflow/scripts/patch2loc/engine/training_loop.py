@@ -18,9 +18,9 @@ History = list[dict[str, float]]
 
 
 class _Best(TypedDict):
-    """Least validation loss so far, and the weights that reached it."""
+    """Least value of the measure that weights are kept by so far, and the weights that reached it."""
 
-    loss: float
+    value: float
     state: dict[str, Tensor] | None
 
 
@@ -38,8 +38,9 @@ def train_in_steps(
     checkpoint: Path | None,
     progress: Callable[[str], None],
     clip: float | None = None,
+    kept_by: str = "validation_loss",
 ) -> History:
-    """Train a network in place, to the weights of least validation loss.
+    """Train a network in place, to the weights of least validation loss, or of another measure.
 
     Args:
         network: Network, on the device that it is trained on.
@@ -48,7 +49,7 @@ def train_in_steps(
         losses_of: From a step, 1 to `steps`, to its losses, one for each optimizer; each is asked for after the
             optimizer before has updated its parameters.  They depend on the number of the step and the network only,
             so that training can go on anywhere.
-        validate: From the first learning rate of the step to columns of a row of the history, validation_loss and
+        validate: From the first learning rate of the step to columns of a row of the history, `kept_by` and
             learning_rate among them.
         steps: Number of batches.
         batch: Size of a batch, in units.
@@ -58,18 +59,19 @@ def train_in_steps(
             training that was killed and goes on gives the numbers of one that was not.
         progress: Takes a line for each validation.
         clip: Greatest norm of the gradient of an optimizer's parameters.
+        kept_by: Column of the history: the weights of its least value are kept.
 
     Returns:
         The history, a row for each validation: step, {unit} (seen so far), training_loss (sum over the optimizers,
         mean since the last row), what `validate` returned, and {unit}_per_second.
 
     Raises:
-        FloatingPointError: The validation loss was never finite.
+        FloatingPointError: What the weights are kept by was never finite.
     """
     device = next(network.parameters()).device
     done = 0
     history: History = []
-    best: _Best = {"loss": math.inf, "state": None}
+    best: _Best = {"value": math.inf, "state": None}
     total, count = torch.zeros((), device=device), 0
     if checkpoint is not None and checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -112,10 +114,10 @@ def train_in_steps(
                 }
             )
             total, count = torch.zeros((), device=device), 0
-            progress(f"step {step} of {steps}: {_progress_line(measures)}, {speed:.0f} {unit}/s")
-            if measures["validation_loss"] < best["loss"]:
+            progress(f"step {step} of {steps}: {_progress_line(measures, kept_by)}, {speed:.0f} {unit}/s")
+            if measures[kept_by] < best["value"]:
                 weights = {name: value.clone() for name, value in network.state_dict().items()}
-                best = {"loss": measures["validation_loss"], "state": weights}
+                best = {"value": measures[kept_by], "state": weights}
         if checkpoint is not None and (is_validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
             state = {
                 "network": network.state_dict(),
@@ -133,7 +135,7 @@ def train_in_steps(
             timed_from, timed_steps = time.monotonic(), 0
     if best["state"] is None:
         raise FloatingPointError(
-            "the validation loss was never finite; lower training.learning_rate, or for methods other than patch2loc "
+            f"{kept_by} was never finite; lower training.learning_rate, or for methods other than patch2loc "
             "learning_rate in method_settings"
         )
     network.load_state_dict(best["state"])
@@ -141,8 +143,8 @@ def train_in_steps(
     return history
 
 
-def _progress_line(measures: dict[str, float]) -> str:
-    text = f"validation loss {measures['validation_loss']:.5g}"
+def _progress_line(measures: dict[str, float], kept_by: str) -> str:
+    text = f"{kept_by.replace('_', ' ')} {measures[kept_by]:.5g}"
     if "validation_error" in measures:
         text += f", location error {measures['validation_error']:.2f} % of the grid"
     return text

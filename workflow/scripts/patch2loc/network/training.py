@@ -17,7 +17,8 @@ from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
 BETA = 0.5
-# Locations are standardized for training: raw percentages stall it (the loss is the same up to a constant).
+# Locations are standardized for training, as raw percentages stall it.  The gradients of the loss then differ by a
+# factor only.  Its value does not: it has a minimum at a spread that depends on the unit, and rises below it.
 CENTER = torch.tensor([50.0, 50.0])
 SPREAD = torch.tensor([20.0, 20.0])
 
@@ -61,6 +62,8 @@ class Settings:
 def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
     """Beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates.
 
+    It is a loss to descend, not a measure to compare networks by: use `negative_log_likelihood`.
+
     Args:
         mean: Predicted locations, (n, 2).
         log_variance: Logarithm of their variance, (n, 2).
@@ -69,6 +72,20 @@ def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
     variance = log_variance.exp()
     nll = 0.5 * ((target - mean).square() / variance + log_variance)
     return (variance.detach() ** BETA * nll).sum(dim=1).mean()
+
+
+def negative_log_likelihood(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood of true locations (paper, equation 2), nats: mean over patches.
+
+    A proper score: its expectation is least for the true distribution, and another unit adds a constant.
+
+    Args:
+        mean: Predicted locations, (n, 2).
+        log_variance: Logarithm of their variance, (n, 2).
+        target: True locations, (n, 2).
+    """
+    squared_z = (target - mean).square() / log_variance.exp()
+    return 0.5 * (squared_z + log_variance + math.log(2 * math.pi)).sum(dim=1).mean()
 
 
 def paper_network(settings: Settings) -> LocationNetwork:
@@ -99,12 +116,13 @@ def train(
         build: Makes the network that is trained, from the settings.
 
     Returns:
-        The network of lowest validation loss, in evaluation mode, predicting percent of the grid; and its history, rows
-        of step, patches, training_loss, validation_loss, validation_error (percent of the grid), validation_error_mm,
-        validation_log_variance (log percent squared), learning_rate, patches_per_second.
+        The network of lowest validation_nll, in evaluation mode, predicting percent of the grid; and its history, rows
+        of step, patches, training_loss and validation_loss (beta-NLL of standardized locations), validation_nll
+        (negative log-likelihood of locations in percent, nats), validation_error (percent of the grid),
+        validation_error_mm, validation_log_variance (log percent squared), learning_rate, patches_per_second.
 
     Raises:
-        FloatingPointError: The validation loss was never finite.
+        FloatingPointError: validation_nll was never finite.
     """
     for spill in (False, True):
         try:
@@ -169,6 +187,7 @@ def _train(
         unit="patches",
         checkpoint=checkpoint,
         progress=progress,
+        kept_by="validation_nll",
     )
     network.rescale_output_(offset, scale)
     return network, history
@@ -190,7 +209,7 @@ def _validate(
     settings: Settings,
     validation: PatchPool,
 ) -> dict[str, float]:
-    """The loss on fixed patches, the mean Euclidean location error and the mean log-variance."""
+    """The measures of a row of the history, on fixed patches."""
     network.eval()
     patch, place, slice_location = fixed
     with torch.inference_mode():
@@ -203,13 +222,15 @@ def _validate(
     network.train()
     mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))
     offset, scale = CENTER.to(mean), SPREAD.to(mean)
-    error = mean * scale + offset - place
+    location, location_log_variance = mean * scale + offset, log_variance + 2 * scale.log()
+    error = location - place
     extent = settings.spacing * torch.tensor(validation.volumes.shape[2:], device=error.device)
     return {
         "validation_loss": beta_nll(mean, log_variance, (place - offset) / scale).item(),
+        "validation_nll": negative_log_likelihood(location, location_log_variance, place).item(),
         "validation_error": error.norm(dim=1).mean().item(),
         "validation_error_mm": (error / 100 * extent).norm(dim=1).mean().item(),
-        "validation_log_variance": (log_variance + 2 * scale.log()).mean().item(),
+        "validation_log_variance": location_log_variance.mean().item(),
     }
 
 
