@@ -176,14 +176,14 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
     mask[:10] = True
     drawn = np.zeros(grid.shape, bool)
     straight = sitk.AffineTransform(3)
-    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
+    *_, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == []
     assert report["source_ml"] == 0
     drawn[8:10, 5, 5] = drawn[10:12, 5, 5] = True
-    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
+    *_, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == []
     drawn[12, 5, 5] = True
-    _, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
+    *_, report = carry_lesion(drawn, affine, grid, transform=straight, mask=mask)
     assert lesion_flags(report) == [
         "0.02 of 0.04 ml of the lesion outside the brain on the grid, at most 50% expected"
     ]

@@ -26,7 +26,15 @@ from patch2loc.preprocess.scan import (
 )
 
 STRIPPED = {"skull_strip": "none"}
-FILES = {"T1.nii.gz", "mask.nii.gz", "lesion.nii.gz", "transform.tfm", "qc.json", "qc.png"}
+FILES = {
+    "T1.nii.gz",
+    "mask.nii.gz",
+    "lesion.nii.gz",
+    "lesion_any.nii.gz",
+    "transform.tfm",
+    "qc.json",
+    "qc.png",
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +108,7 @@ def test_small_lesion_survives_and_milliliters_add_up(grid):
     lesion[118:122, 118:122, 175:200] = True  # the grid ends at 182
     mask = np.ones(grid.shape, bool)
     mask[:35] = False
-    carried, report = carry_lesion(lesion, affine, grid, transform=sitk.AffineTransform(3), mask=mask)
+    carried, _, report = carry_lesion(lesion, affine, grid, transform=sitk.AffineTransform(3), mask=mask)
     parts = report["lost_to_grid_ml"] + report["lost_to_mask_ml"] + report["kept_ml"]
     assert parts == pytest.approx(report["source_ml"], abs=1e-5)
     assert report["source_ml"] == pytest.approx(lesion.sum() * 0.8**3 / 1000, abs=1e-5)
@@ -126,7 +134,7 @@ def test_a_lesion_that_shrinks_on_its_way_to_the_grid_is_accounted_for():
     )  # from the grid to the scan: a grid voxel takes more of the scan along each axis
     larger.Scale(1.25)
     grid = Grid((40, 40, 40), 1.0, (0.0, 0.0, 0.0))
-    _, report = carry_lesion(lesion, affine, grid, transform=larger, mask=np.ones(grid.shape, bool))
+    *_, report = carry_lesion(lesion, affine, grid, transform=larger, mask=np.ones(grid.shape, bool))
     assert report["scale"] == pytest.approx(1.25**-3, abs=1e-6)
     assert report["grid_ml"] == pytest.approx(report["source_ml"] * report["scale"], rel=0.1)
     assert report["lesions_source"] == report["lesions_in_view"] == 1

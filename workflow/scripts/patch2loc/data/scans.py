@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from patch2loc.data import volumes
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.vocabulary import Modality, Truth
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 
@@ -49,8 +49,17 @@ class Scan:
 
     @property
     def lesion_path(self) -> Path:
-        """File of the lesion mask, which is empty for a scan without lesion truth."""
+        """File of the lesion mask, the voxels that lesion fills half of; empty for a scan without lesion truth."""
         return self.folder / "lesion.nii.gz"
+
+    @property
+    def lesion_any_path(self) -> Path:
+        """File of the wider lesion mask, the voxels that lesion fills any of (`preprocess.lesions`)."""
+        return self.folder / "lesion_any.nii.gz"
+
+    def truth_path(self, truth: Truth) -> Path:
+        """File of one of the two lesion masks."""
+        return self.lesion_path if truth == "half" else self.lesion_any_path
 
     @property
     def transform_path(self) -> Path:

@@ -1,10 +1,11 @@
-"""The project's words as types: modality, roles, the description of a dataset, and landmarks."""
+"""The project's words as types: modality, roles, truth, the description of a dataset, and landmarks."""
 
 from typing import Literal, NotRequired, TypedDict
 
 Modality = Literal["T1", "T2"]
 DatasetRole = Literal["lesion", "healthy", "unlabeled"]
 SubjectRole = Literal["train", "validation", "test"]  # in a fold
+Truth = Literal["half", "any"]  # how much of a voxel of the grid lesion fills
 
 
 class DatasetInfo(TypedDict):

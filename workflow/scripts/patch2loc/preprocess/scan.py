@@ -65,7 +65,8 @@ class Preprocessed:
         modality: "T1" or "T2".
         volume: The scan, (x, y, z) float32, bias-corrected, 0 outside the mask.
         mask: The brain, (x, y, z) bool.
-        lesion: The lesion mask, (x, y, z) bool.
+        lesion: The voxels that lesion fills half of, (x, y, z) bool.
+        lesion_any: The voxels that lesion fills any of, (x, y, z) bool.
         transform: Maps atlas to scan points, LPS mm.
         qc: Settings, numbers and flags, as qc.json holds them.
         grid: Of the arrays.
@@ -77,6 +78,7 @@ class Preprocessed:
     volume: np.ndarray
     mask: np.ndarray
     lesion: np.ndarray
+    lesion_any: np.ndarray
     transform: sitk.AffineTransform
     qc: dict[str, Any]
     grid: Grid
@@ -142,7 +144,9 @@ def preprocess_scan(
                 f"{scan_path}: no brain on the grid after registration, brain expected; check the scan "
                 "and its mask"
             )
-        lesion, lesion_report = carry_lesion(drawn_lesion, affine, grid, transform=transform, mask=mask)
+        lesion, lesion_any, lesion_report = carry_lesion(
+            drawn_lesion, affine, grid, transform=transform, mask=mask
+        )
         log_field = np.zeros(grid.shape, np.float32)
         if validated["bias_correction"]:
             unmasked, log_field = correct_bias(unmasked, mask, grid.affine)
@@ -180,6 +184,7 @@ def preprocess_scan(
         volume=volume,
         mask=mask,
         lesion=lesion,
+        lesion_any=lesion_any,
         transform=transform,
         qc=qc,
         grid=grid,
@@ -196,6 +201,7 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
         volumes.write(scan.volume_path, result.volume, affine)
         volumes.write(scan.mask_path, result.mask, affine)
         volumes.write(scan.lesion_path, result.lesion, affine)
+        volumes.write(scan.lesion_any_path, result.lesion_any, affine)
         write_transform(scan.transform_path, result.transform)
         write_json(scan.qc_path, result.qc)
         count = len(result.qc["flags"])
