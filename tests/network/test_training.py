@@ -6,6 +6,7 @@ import torch
 from networks import SETTINGS, cohort
 from torch import nn
 
+from patch2loc.engine.training_loop import MovingAverage
 from patch2loc.network.training import Settings, beta_nll, negative_log_likelihood, train
 
 
@@ -128,3 +129,52 @@ def test_of_two_calibrated_networks_the_one_of_half_the_error_is_kept(spreads):
     )
     assert history["validation_error"].is_monotonic_decreasing
     assert network.spread.item() == spreads[-1]
+
+
+def test_the_average_forgets_the_first_weights_and_follows_the_statistics():
+    network = nn.BatchNorm1d(3)
+    average = MovingAverage(network, 0.99)
+    values = [torch.randn(3, generator=torch.Generator().manual_seed(step)) for step in range(1, 40)]
+    expected = torch.ones(3)
+    for step, value in enumerate(values, start=1):
+        with torch.no_grad():
+            network.weight.copy_(value)
+        network.running_mean.copy_(-value)
+        network.num_batches_tracked.fill_(step)
+        average.update(network, step)
+        decay = min(0.99, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    torch.testing.assert_close(average.network.weight.data, expected)
+    first_left = math.prod(min(0.99, (1 + step) / (10 + step)) for step in range(1, 40))
+    torch.testing.assert_close(average.network.running_mean, -(expected - first_left * torch.ones(3)))
+    assert first_left < 1e-4
+    assert average.network.num_batches_tracked == 39
+
+
+def test_with_averaging_the_average_is_validated_and_kept_and_goes_on_after_a_kill(tmp_path):
+    averaged = Settings(**{**SETTINGS.__dict__, "averaging": 0.9})
+    network, history = trained(cohort(3), cohort(2, seed=9), averaged)
+    plain, _ = trained(cohort(3), cohort(2, seed=9), SETTINGS)
+    assert not torch.equal(network.encoder.conv1.weight, plain.encoder.conv1.weight)
+    validation = cohort(2, seed=9)
+    cut, place, slice_location = validation.draw(
+        validation.generator(SETTINGS.seed, 2), SETTINGS.validation_patches
+    )
+    with torch.no_grad():
+        error = (network(cut, slice_location)[0] - place).norm(dim=1).mean().item()
+    assert error == pytest.approx(
+        history.loc[history["validation_nll"].idxmin(), "validation_error"], rel=1e-4
+    )
+
+    class Killed(Exception):
+        pass
+
+    def kill(text):
+        if "step 6 " in text:
+            raise Killed
+
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        train(cohort(3), cohort(2, seed=9), averaged, checkpoint, progress=kill)
+    again, _ = train(cohort(3), cohort(2, seed=9), averaged, checkpoint)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())

@@ -4,6 +4,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -24,6 +25,33 @@ class _Best(TypedDict):
     state: dict[str, Tensor] | None
 
 
+class MovingAverage:
+    """An exponential moving average of a network's weights and of the statistics of its normalization.
+
+    A network's own statistics are of weights that have changed since; averaged as the weights are, they fit them.  In
+    the first 10 / (1 - decay) steps or so the decay is smaller, so that the first weights are forgotten.
+
+    Args:
+        network: Network that is trained.
+        decay: Share of the average that stays at a step, below 1.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = deepcopy(network)
+        self.decay = decay
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the network after a step, counted from 1."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        for average, current in zip(
+            self.network.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if average.is_floating_point():
+                average.lerp_(current, share)
+            else:  # the number of batches
+                average.copy_(current)
+
+
 def train_in_steps(
     network: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -39,6 +67,7 @@ def train_in_steps(
     progress: Callable[[str], None],
     clip: float | None = None,
     kept_by: str = "validation_loss",
+    average: MovingAverage | None = None,
 ) -> History:
     """Train a network in place, to the weights of least validation loss, or of another measure.
 
@@ -60,6 +89,8 @@ def train_in_steps(
         progress: Takes a line for each validation.
         clip: Greatest norm of the gradient of an optimizer's parameters.
         kept_by: Column of the history: the weights of its least value are kept.
+        average: Average of the network, which is updated at every step.  Its weights are kept, and `validate` has to
+            measure them.
 
     Returns:
         The history, a row for each validation: step, {unit} (seen so far), training_loss (sum over the optimizers,
@@ -69,6 +100,7 @@ def train_in_steps(
         FloatingPointError: What the weights are kept by was never finite.
     """
     device = next(network.parameters()).device
+    measured = network if average is None else average.network
     done = 0
     history: History = []
     best: _Best = {"value": math.inf, "state": None}
@@ -80,6 +112,8 @@ def train_in_steps(
             optimizer.load_state_dict(optimizer_state)
         if schedule:
             schedule.load_state_dict(saved["schedule"])
+        if average is not None:
+            average.network.load_state_dict(saved["average"])
         done, history, best = saved["step"], saved["history"], saved["best"]
         total, count = saved["total"], saved["count"]
         progress(f"going on from step {done} of {steps}")
@@ -95,6 +129,8 @@ def train_in_steps(
                 nn.utils.clip_grad_norm_(parameters, clip)
             optimizer.step()
             total = total + loss.detach()
+        if average is not None:
+            average.update(network, step)
         rate = optimizers[0].param_groups[0]["lr"]
         if schedule:
             schedule.step()
@@ -116,13 +152,14 @@ def train_in_steps(
             total, count = torch.zeros((), device=device), 0
             progress(f"step {step} of {steps}: {_progress_line(measures, kept_by)}, {speed:.0f} {unit}/s")
             if measures[kept_by] < best["value"]:
-                weights = {name: value.clone() for name, value in network.state_dict().items()}
+                weights = {name: value.clone() for name, value in measured.state_dict().items()}
                 best = {"value": measures[kept_by], "state": weights}
         if checkpoint is not None and (is_validated or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
             state = {
                 "network": network.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "schedule": schedule.state_dict() if schedule else None,
+                "average": None if average is None else average.network.state_dict(),
                 "step": step,
                 "history": history,
                 "best": best,

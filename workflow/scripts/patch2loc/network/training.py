@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patch2loc.engine.choices import Precision
 from patch2loc.engine.precision import PRECISIONS
-from patch2loc.engine.training_loop import History, train_in_steps
+from patch2loc.engine.training_loop import History, MovingAverage, train_in_steps
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
@@ -34,6 +34,7 @@ class Settings:
         batch: Patches a step.
         learning_rate: Learning rate of Adam; with one_cycle the highest.
         schedule: Schedule of the learning rate.
+        averaging: Decay of a moving average of the weights, which is kept instead of them; 0 for no average.
         validation_patches: Fixed patches of the validation subjects.
         validations: How often the network is validated.
         seed: Seed of weights and patches.
@@ -50,6 +51,7 @@ class Settings:
     validation_patches: int
     validations: int
     seed: int
+    averaging: float = 0.0
     precision: Precision = "float32"
     spacing: float = 1.0
 
@@ -160,6 +162,8 @@ def _train(
     network = build(settings).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = _schedule(optimizer, settings)
+    average = MovingAverage(network, settings.averaging) if settings.averaging else None
+    measured = network if average is None else average.network
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
     offset, scale = CENTER.to(device), SPREAD.to(device)
 
@@ -173,7 +177,7 @@ def _train(
             return [beta_nll(mean, log_variance, (place - offset) / scale)]
 
     def validate(rate: float) -> dict[str, float]:
-        return _validate(network, fixed, settings, validation) | {"learning_rate": rate}
+        return _validate(measured, fixed, settings, validation) | {"learning_rate": rate}
 
     history = train_in_steps(
         network,
@@ -188,6 +192,7 @@ def _train(
         checkpoint=checkpoint,
         progress=progress,
         kept_by="validation_nll",
+        average=average,
     )
     network.rescale_output_(offset, scale)
     return network, history
