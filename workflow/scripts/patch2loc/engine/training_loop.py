@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Generic, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from patch2loc.files import replacing
 CHECKPOINT_SECONDS = 300
 
 History = list[dict[str, float]]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class _Best(TypedDict):
@@ -25,7 +26,7 @@ class _Best(TypedDict):
     state: dict[str, Tensor] | None
 
 
-class MovingAverage:
+class MovingAverage(Generic[Network]):
     """An exponential moving average of a network's weights and of the statistics of its normalization.
 
     A network's own statistics are of weights that have changed since; averaged as the weights are, they fit them.  In
@@ -36,11 +37,11 @@ class MovingAverage:
         decay: Share of the average that stays at a step, below 1.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = deepcopy(network)
         self.decay = decay
 
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, network: Network, step: int) -> None:
         """Take in the network after a step, counted from 1."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for average, current in zip(
@@ -67,7 +68,7 @@ def train_in_steps(
     progress: Callable[[str], None],
     clip: float | None = None,
     kept_by: str = "validation_loss",
-    average: MovingAverage | None = None,
+    average: MovingAverage[Any] | None = None,
 ) -> History:
     """Train a network in place, to the weights of least validation loss, or of another measure.
 
