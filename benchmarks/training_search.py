@@ -1,4 +1,4 @@
-"""Learning rate, schedule and precision by the negative log-likelihood on healthy validation scans.
+"""Learning rate, schedule, averaging and precision by the negative log-likelihood on healthy validation scans.
 
     python benchmarks/training_search.py config/ixi2mm.yaml [--patches 409600] [--rates 0.001 0.004 ...] [--seeds 1 2]
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=409600, help="training patches of each run")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.002, 0.004, 0.008, 0.016])
     parser.add_argument("--schedules", nargs="+", default=["constant", "one_cycle"])
+    parser.add_argument("--averaging", type=float, nargs="+", default=[0, 0.99])
     parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--modality", default="T1")
@@ -53,8 +54,10 @@ def main() -> None:
         for role in ("train", "validation")
     ]
     rows = []
-    combinations = list(product(chosen.precisions, chosen.schedules, chosen.rates, chosen.seeds))
-    for precision, schedule, rate, seed in tqdm(combinations, unit="training"):
+    combinations = list(
+        product(chosen.precisions, chosen.averaging, chosen.schedules, chosen.rates, chosen.seeds)
+    )
+    for precision, averaging, schedule, rate, seed in tqdm(combinations, unit="training"):
         settings = Settings(
             widths=training["widths"],
             patch=configuration["patch"],
@@ -62,6 +65,7 @@ def main() -> None:
             batch=training["batch"],
             learning_rate=rate,
             schedule=schedule,
+            averaging=averaging,
             validation_patches=training["validation_patches"],
             validations=5,
             seed=seed,
@@ -74,6 +78,7 @@ def main() -> None:
             {
                 "precision": precision,
                 "schedule": schedule,
+                "averaging": averaging,
                 "learning_rate": rate,
                 "seed": seed,
                 "patches": int(best["patches"]),
