@@ -99,7 +99,9 @@ def test_a_checkpoint_gives_the_network_that_was_saved(tmp_path, network, landma
     with torch.no_grad():
         for found, expected in zip(loaded(x, place), network(x, place), strict=True):
             assert torch.equal(found, expected)
-    assert model["grid"] == {"shape": [192, 192, 100], "spacing": 1.0}
+    assert model["grid"] == {"shape": [192, 192, 100], "spacing": 1.0, "axes": "LPS"}
+    assert model["preprocess"] == {"registration": "affine", "protocol": "released-code", "crop": "brain"}
+    assert model["state"]["epsilon"] == 1e-10
     assert (model["method"], model["modality"], model["state"]["patch"]) == ("patch2loc", "T2", 24)
     assert model["landmarks"] == LANDMARKS
     save_model(tmp_path / "kept.safetensors", model)

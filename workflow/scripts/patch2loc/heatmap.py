@@ -10,7 +10,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork
 
-EPSILON = 0.5  # percent squared; in patch analysis and heatmaps alike
+EPSILON = 0.5  # percent squared; of our own models, in patch analysis and heatmaps alike
 
 
 def true_location(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -19,7 +19,12 @@ def true_location(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def abnormality(
-    mean: np.ndarray, log_variance: np.ndarray, voxels: np.ndarray, shape: tuple[int, ...]
+    mean: np.ndarray,
+    log_variance: np.ndarray,
+    voxels: np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    epsilon: float = EPSILON,
 ) -> dict[str, np.ndarray]:
     """Abnormality of patches from the locations that a network predicts for them (paper, equation 5).
 
@@ -28,12 +33,13 @@ def abnormality(
         log_variance: Logarithm of their variance, (n, 2), log percent squared.
         voxels: The centers of the patches, (n, 3).
         shape: Shape of the grid.
+        epsilon: Added to the squared error, percent squared.
 
     Returns:
         log_error, log_variance and their sum, score, each (n,) float32.
     """
     error = ((true_location(voxels, shape) - mean) ** 2).sum(axis=1)
-    log_error = np.log(error + EPSILON)
+    log_error = np.log(error + epsilon)
     mean_log_variance = log_variance.mean(axis=1)
     return {
         "log_error": log_error,
@@ -70,16 +76,24 @@ def score_volume(
 
 
 def score_voxels(
-    volume: np.ndarray, mask: np.ndarray, network: ReadyNetwork, stride: int = 1
+    volume: np.ndarray,
+    mask: np.ndarray,
+    network: ReadyNetwork,
+    stride: int = 1,
+    *,
+    epsilon: float = EPSILON,
 ) -> dict[str, np.ndarray]:
-    """Score as `score_volume` does, with a network that was made ready once for many volumes."""
+    """Score as `score_volume` does, with a network that was made ready once for many volumes.
+
+    epsilon: See `abnormality`.
+    """
     computed = mask if stride == 1 else _lattice(mask, stride)
     voxels = np.argwhere(computed)
     # A bar on terminals only: a volume takes minutes on a processor.
     progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
     mean, log_variance = predict(volume, voxels, network, progress)
     maps = {}
-    for name, values in abnormality(mean, log_variance, voxels, volume.shape).items():
+    for name, values in abnormality(mean, log_variance, voxels, volume.shape, epsilon=epsilon).items():
         sparse_map = np.full(volume.shape, np.nan, np.float32)
         sparse_map[computed] = values
         maps[name] = sparse_map if stride == 1 else _interpolated(sparse_map, mask, stride)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from patch2loc.data.vocabulary import Landmarks, Modality
+from patch2loc.data.volumes import AXES, Axes
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
@@ -24,11 +25,15 @@ FORMER_METHODS = {
 
 
 class ModelGrid(TypedDict):
-    """The voxels that a model was trained on: shape, mm of a voxel, and (4, 4) affine to atlas space."""
+    """The voxels that a model was trained on: shape, mm of a voxel, and (4, 4) affine to atlas space.
+
+    A checkpoint of the paper's authors has no affine, because its grid lies elsewhere for every scan, and other axes.
+    """
 
     shape: list[int]
     spacing: float
-    affine: NotRequired[list[list[float]]]  # absent in a checkpoint of the paper's authors
+    affine: NotRequired[list[list[float]]]
+    axes: NotRequired[Axes]  # of the arrays that the method was trained on; RAS where it is absent
 
 
 class Model(TypedDict):
@@ -74,7 +79,7 @@ def load_model(
         landmarks_path: File of landmarks for a .ckpt; None for any other file.
 
     Returns:
-        The model as it was saved, arrays as numpy's.  Its keys are not checked.
+        The model as it was saved, arrays as numpy's.  Its keys are not checked, but for the axes of its grid.
 
     Raises:
         InputError: The file is neither, or modality and landmarks do not go with it.
@@ -105,10 +110,26 @@ def load_model(
             f"{path}: a model whose description is damaged or does not fit its arrays found ({error}), one from the "
             "workflow expected; train it again or get it again"
         ) from error
+    grid = model.get("grid")
+    if isinstance(grid, dict) and grid.get("axes", "RAS") not in AXES:
+        raise InputError(
+            f"{path}: a grid with the axes {grid['axes']!r} found, one of {', '.join(AXES)} expected; write the model "
+            "again"
+        )
     for former, name in FORMER_METHODS.items():
         if model.get("method") == former:
             model["method"] = name
     return cast(Model, model)
+
+
+def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
+    """Raise InputError, naming the model, unless it was trained on arrays as a run's: cropped at one place, RAS."""
+    crop, axes = model["preprocess"].get("crop", "atlas"), model["grid"].get("axes", "RAS")
+    if (crop, axes) != ("atlas", "RAS"):
+        raise InputError(
+            f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
+            "RAS of a run's scans expected; score scans one by one with it (python -m patch2loc score)"
+        )
 
 
 def _split(

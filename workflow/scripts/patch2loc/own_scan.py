@@ -38,7 +38,7 @@ class Scorer:
         landmarks_path: File of the landmarks of a .ckpt, None for a model of the workflow.
         model: Content of that file.
         atlas: Atlas that it was trained on.
-        grid: Grid that it was trained on.
+        grid: Grid that it was trained on; for a .ckpt before it is moved to the brain of each scan.
         device: Device that the method computes on.
         precision: Precision of its network.
         median_filter: Width, voxels.
@@ -100,7 +100,7 @@ def load_scorer(
         loaded = load_atlas(atlas_source, contrast)
         shape = cast(tuple[int, int, int], tuple(model_grid["shape"]))
         grid = common_grid(loaded, shape, model_grid["spacing"])
-        # The authors' checkpoints store no affine: theirs is the center crop of SRI24.
+        # The authors' checkpoints store no affine: theirs are voxels of SRI24, cropped around each brain.
         fits = (
             np.allclose(grid.affine, model_grid["affine"], atol=1e-3)
             if "affine" in model_grid
@@ -178,7 +178,7 @@ def score_own_scan(
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")
-    in_native_space = to_native_space(on_grid, scorer.grid, result.transform, scan)
+    in_native_space = to_native_space(on_grid, result.grid, result.transform, scan)
     affine = read(scan)[1]
     stage_done("carry back")
     summary = {
@@ -188,15 +188,15 @@ def score_own_scan(
         "modality": modality,
         "flags": result.qc["flags"],
         "brain_outside_grid": result.qc["brain_outside_grid"],
-        "heatmap_atlas": _statistics(on_grid, scorer.grid.affine, scorer.model),
+        "heatmap_atlas": _statistics(on_grid, result.grid.affine, scorer.model),
         "heatmap": _statistics(in_native_space, affine, scorer.model),
         "provenance": provenance,
     }
     title = f"{Path(*scan.parts[-2:])}: {modality}, {method}, atlas {scorer.atlas.name}"
-    figure = scan_figure(title, result.volume, on_grid, spacing=scorer.grid.spacing, method=method)
+    figure = scan_figure(title, result.volume, on_grid, spacing=result.grid.spacing, method=method)
     with replacing_folder(folder) as partial:
         write_preprocessed(partial / "preprocessed", result)
-        write(partial / "heatmap_atlas.nii.gz", on_grid, scorer.grid.affine)
+        write(partial / "heatmap_atlas.nii.gz", on_grid, result.grid.affine)
         write(partial / "heatmap.nii.gz", in_native_space, affine)
         save_figure(figure, [partial / "heatmap.png"])
         write_json(partial / SUMMARY, summary)

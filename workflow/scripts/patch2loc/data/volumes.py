@@ -8,6 +8,7 @@ import gzip
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +25,9 @@ MAX_COMPRESSION = {
     ".zst": math.inf,
 }  # content over file size; .gz by its format
 CHUNK = 1 << 20  # bytes
+# Where the axes of an array lead: RAS as everywhere here; LPS as arrays of the paper's released code (ITK's "RAI").
+Axes = Literal["RAS", "LPS"]
+AXES: tuple[Axes, ...] = get_args(Axes)
 BLOCK = 2.0  # mm of the slices that the other rows of Table 1 were computed on
 
 
@@ -45,7 +49,7 @@ def mask_ml(mask: np.ndarray, affine: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Grid:
-    """The common grid: isotropic, axis-aligned, centered on a point of the atlas (paper, section 4).
+    """The common grid: isotropic, axis-aligned, centered on a point of the atlas.
 
     Attributes:
         shape: Voxels along x, y, z.
@@ -68,6 +72,12 @@ class Grid:
     def voxel_ml(self) -> float:
         """Volume of a voxel, ml."""
         return isotropic_voxel_ml(self.spacing)
+
+
+def reoriented(array: np.ndarray, axes: Axes) -> np.ndarray:
+    """Turn an (x, y, z) array from RAS to other axes, or from these to RAS: the same flips."""
+    flipped = tuple(number for number in range(3) if axes[number] != "RAS"[number])
+    return np.ascontiguousarray(np.flip(array, flipped)) if flipped else array
 
 
 def block(spacing: float) -> int:

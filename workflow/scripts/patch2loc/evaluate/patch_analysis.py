@@ -12,6 +12,7 @@ from patch2loc.data.volumes import read_mask
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import LocatingMethod, method
+from patch2loc.models import check_common_grid
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
@@ -77,7 +78,11 @@ def analyze_patches(
         scans: on the grid of the model.
         device: of the network.
         precision: of its encoder.
+
+    Raises:
+        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`).
     """
+    check_common_grid(model, f"{model['method']}, {model['modality']}")
     state, module = model["state"], cast(LocatingMethod, method(model["method"]))
     predict = module.predictor(state, device, precision)
     tables = []

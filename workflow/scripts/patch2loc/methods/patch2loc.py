@@ -11,7 +11,7 @@ import pandas as pd
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
-from patch2loc.heatmap import score_voxels
+from patch2loc.heatmap import EPSILON, score_voxels
 from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork, PatchNetwork
@@ -94,14 +94,14 @@ def predictor(state: State, device: Device, precision: Precision = "float32") ->
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
-    return network_score(_ready(state, device, precision), stride)
+    return network_score(_ready(state, device, precision), stride, state.get("epsilon", EPSILON))
 
 
-def network_score(network: ReadyNetwork, stride: int) -> Score:
+def network_score(network: ReadyNetwork, stride: int, epsilon: float = EPSILON) -> Score:
     """The score of a location network that is ready to predict."""
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
-        return score_voxels(volume, region, network, stride)
+        return score_voxels(volume, region, network, stride, epsilon=epsilon)
 
     return score
 

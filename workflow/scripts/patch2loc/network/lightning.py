@@ -1,6 +1,7 @@
 """Checkpoints of PyTorch Lightning, as the paper's authors write them: the weights and nothing else of the file.
 
-The file stores neither landmarks nor modality; its training is that of the released code on the paper's grid.
+The file stores neither landmarks nor modality; its training is that of the released code, whose conventions for axes,
+crop and epsilon are in the model that is made of it.
 """
 
 import sys
@@ -14,14 +15,17 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from patch2loc.data.vocabulary import Landmarks, Modality
+from patch2loc.data.volumes import Axes
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork
 
 PREFIX = "model."
 PATCH = 24
-SHAPE, SPACING = (192, 192, 100), 1.0  # of the paper's grid: voxels, mm
-PROTOCOL = "released-code"
+SHAPE, SPACING = (192, 192, 100), 1.0  # of the released code's grid: voxels, mm
+AXES: Axes = "LPS"  # of its arrays
+PROTOCOL, CROP = "released-code", "brain"
+EPSILON = 1e-10  # percent squared, in its heatmaps; 0.5 in its patch analysis
 # Modules of Python whose classes only hold values.  All else that a file names of Python's own can execute code.
 PLAIN_MODULES = {"argparse", "collections", "datetime", "enum", "functools", "pathlib", "types"}
 NAMED_PROBLEMS = 3  # in one message, as names of parameters
@@ -52,8 +56,8 @@ def load_checkpoint(
         landmarks_path: See `read_landmarks`.
 
     Returns:
-        The keys of `patch2loc.models.Model`.  The atlas is None and the grid has no affine: both are those of SRI24,
-        which has to be at hand for scoring.
+        The keys of `patch2loc.models.Model`.  The atlas is None: it is SRI24, which has to be at hand for scoring.  The
+        grid has no affine, because the released code crops every scan around its own brain.
 
     Raises:
         InputError: The file is no checkpoint, or parameters are missing, unknown or of another shape.
@@ -76,10 +80,15 @@ def load_checkpoint(
         "modality": modality,
         "fold": None,
         "atlas": None,
-        "preprocess": {"registration": "affine", "protocol": PROTOCOL},
-        "state": {"weights": weights, "widths": list(PAPER_WIDTHS), "patch": PATCH},
+        "preprocess": {"registration": "affine", "protocol": PROTOCOL, "crop": CROP},
+        "state": {
+            "weights": weights,
+            "widths": list(PAPER_WIDTHS),
+            "patch": PATCH,
+            "epsilon": EPSILON,
+        },
         "landmarks": landmarks,
-        "grid": {"shape": list(SHAPE), "spacing": SPACING},
+        "grid": {"shape": list(SHAPE), "spacing": SPACING, "axes": AXES},
         "training_subjects": [],
         "validation_subjects": [],
         "provenance": {},

@@ -63,8 +63,9 @@ def load_atlas(name_or_folder: str | Path, modality: str) -> Atlas:
 def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Grid:
     """The grid over an atlas that all scans are brought to.
 
-    SRI24: the center crop of the paper (section 4), which is whole atlas voxels wherever the grid is 1 mm.
-    ICBM152, whose brain is off the center of its array: centered on the brain's bounding box.
+    Where it lies is a choice of ours: the paper mentions no crop, and its released code crops around each brain
+    (`released_code.grid_around_brain`).  SRI24: at the center of the atlas's array, in whole atlas voxels wherever the
+    grid is 1 mm.  ICBM152, whose brain is off the center of its array: at the center of the brain's bounding box.
 
     Args:
         atlas: From `load_atlas`.

@@ -1,23 +1,82 @@
-"""Steps of the paper's released code that the paper does not mention: `protocol: released-code`.
+"""Steps of the paper's released code that the paper does not mention: `protocol: released-code`, `crop: brain`.
 
-A third one, the scale of intensities, belongs to `patch2loc.standardize`.
+One more, the scale of intensities, belongs to `patch2loc.standardize`.
 """
 
 from typing import Literal, get_args
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
-from patch2loc.preprocess.images import to_array, to_image
+from patch2loc.data.volumes import Grid, reoriented
+from patch2loc.preprocess.atlas import Atlas
+from patch2loc.preprocess.images import resample, to_array, to_image
 
 Protocol = Literal["paper", "released-code"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+# Where the grid lies: at one place of the atlas for all scans, or around the brain of each.
+Crop = Literal["atlas", "brain"]
+CROPS: tuple[Crop, ...] = get_args(Crop)
+TOUCHED = 1e-6  # share of a voxel: above 0 but for rounding
 CURVATURE_FLOW_STEP, CURVATURE_FLOW_ITERATIONS = 0.125, 3
 
 
 def template(modality: str, protocol: str) -> str:
     """The contrast of the atlas that scans of a modality are registered to: their own, or T1 for all."""
     return "T1" if protocol == "released-code" else modality
+
+
+def grid_around_brain(
+    grid: Grid, brain: np.ndarray, affine: np.ndarray, *, atlas: Atlas, transform: sitk.Transform
+) -> Grid:
+    """The grid, moved by whole voxels to where the released code crops a scan: around the box of its own brain.
+
+    The released code carries the brain mask to the atlas's array by linear interpolation, cuts the array to the box of
+    all voxels above 0, and crops or pads the box at its center (`crop_start`).
+
+    Args:
+        grid: The common grid; its voxels are kept, and the array of the atlas is cut into such voxels.
+        brain: Brain mask on the scan's voxels, (x, y, z) bool.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        atlas: The atlas that the scan was registered to.
+        transform: Maps atlas to scan points.
+    """
+    corners = np.array([[0, 0, 0], np.array(atlas.image.shape) - 1]) @ atlas.affine[:3, :3].T
+    first, last = (corners + atlas.affine[:3, 3] - grid.affine[:3, 3]) / grid.spacing
+    low, high = np.ceil(first - TOUCHED).astype(int), np.floor(last + TOUCHED).astype(int)
+    columns, rows, slices = (high - low + 1).tolist()
+    whole = Grid((columns, rows, slices), grid.spacing, _center(grid, low, high))
+    touched = resample(brain, affine, whole, transform) > TOUCHED
+    if not touched.any():
+        return grid  # without a brain, as the caller will find
+    start = low + crop_start(touched, grid.shape)
+    return Grid(grid.shape, grid.spacing, _center(grid, start, start + np.array(grid.shape) - 1))
+
+
+def crop_start(brain: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The first voxel of the released code's crop of an array: (3,) integers, below 0 where it pads.
+
+    Its own arrays are LPS, and each of its roundings is meant there.  It cuts an array to the box of the brain without
+    the box's last voxel along each axis.  Where box and shape differ by an odd number of voxels, TorchIO's CropOrPad
+    crops, or pads, one voxel more at the beginning.
+
+    Args:
+        brain: Voxels that hold any brain, (x, y, z) bool, RAS, not empty.
+        shape: Shape of the crop.
+    """
+    box = ndimage.find_objects(reoriented(brain, "LPS").astype(np.uint8))[0]
+    first = np.array([edge.start for edge in box])
+    excess = np.array([edge.stop - 1 for edge in box]) - first - shape
+    start: np.ndarray = first + np.sign(excess) * ((abs(excess) + 1) // 2)
+    start[:2] = (np.array(brain.shape) - start - shape)[:2]  # counted along RAS
+    return start
+
+
+def _center(grid: Grid, first: np.ndarray, last: np.ndarray) -> tuple[float, float, float]:
+    """The middle, mm, between two voxels that are counted as the grid's own."""
+    x, y, z = (grid.affine[:3, 3] + grid.spacing * (first + last) / 2).tolist()
+    return x, y, z
 
 
 def curvature_flow(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:

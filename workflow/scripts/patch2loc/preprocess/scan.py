@@ -29,7 +29,14 @@ from patch2loc.preprocess.images import (
 )
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
-from patch2loc.preprocess.released_code import PROTOCOLS, Protocol, curvature_flow
+from patch2loc.preprocess.released_code import (
+    CROPS,
+    PROTOCOLS,
+    Crop,
+    Protocol,
+    curvature_flow,
+    grid_around_brain,
+)
 
 
 class Settings(TypedDict):
@@ -41,6 +48,7 @@ class Settings(TypedDict):
     registration: Registration  # none: the scan is in atlas space
     bias_correction: bool
     protocol: Protocol
+    crop: Crop
 
 
 DEFAULTS: Settings = {
@@ -48,12 +56,14 @@ DEFAULTS: Settings = {
     "registration": "affine",
     "bias_correction": True,
     "protocol": "paper",
+    "crop": "atlas",
 }
 CHOICES: dict[str, tuple[str | bool, ...]] = {
     "skull_strip": SKULL_STRIP,
     "registration": REGISTRATIONS,
     "bias_correction": (True, False),
     "protocol": PROTOCOLS,
+    "crop": CROPS,
 }
 
 
@@ -106,7 +116,7 @@ def preprocess_scan(
         scan_path: Raw NIfTI of any orientation, voxel size and pose; its affine is believed.
         modality: "T1" or "T2".
         atlas: Of the contrast that `released_code.template` names.
-        grid: The common grid.
+        grid: The common grid. With the setting `crop: brain` it is moved to the scan's own brain.
         brain_path: Brain mask on the scan's voxels, if there is one. With `skull_strip` other than "given" it is only
             the truth that the mask is compared with.
         lesion_path: Lesion mask on the scan's voxels, if there is one.
@@ -137,6 +147,8 @@ def preprocess_scan(
         transform, mutual_information = register(
             array, brain, affine, atlas, kind=validated["registration"], start=start
         )
+        if validated["crop"] == "brain":
+            grid = grid_around_brain(grid, brain, affine, atlas=atlas, transform=transform)
         unmasked = np.maximum(resample(array, affine, grid, transform), 0)
         mask = resample(brain, affine, grid, transform) >= 0.5
         if not mask.any():

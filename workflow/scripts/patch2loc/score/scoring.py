@@ -21,7 +21,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
 from patch2loc.method_interface import method, needs_lesion
-from patch2loc.models import Model, load_model
+from patch2loc.models import Model, check_common_grid, load_model
 from patch2loc.score.heatmap_folder import AS_PUBLISHED, write_times
 from patch2loc.score.postprocessing import as_published, median_filtered
 from patch2loc.standardize import standardize
@@ -113,7 +113,11 @@ def heatmaps_with(
 
     Also returns the heatmap with the authors' post-processing, or None: from the same scores, or from the map
     "as_published" where the method makes one.
+
+    Scans and heatmaps are RAS.  The method gets the axes that it was trained on, so that patches, locations and slices
+    are its own to the voxel.
     """
+    axes = model["grid"].get("axes", "RAS")
     module = method(model["method"])
     score = module.scorer(model["state"], device, stride, precision)
     published_widths = getattr(module, "AS_PUBLISHED", None)
@@ -123,19 +127,22 @@ def heatmaps_with(
         standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         computed_maps = []
-        truth = (lesion,) if with_lesion else ()
+        arrays = (standardized, mask) if lesion is None else (standardized, mask, lesion)
+        standardized, mask, *drawn = (volumes.reoriented(array, axes) for array in arrays)
+        truth = drawn if with_lesion else ()
 
         def scores_at(region: np.ndarray) -> np.ndarray:
             maps: dict[str, np.ndarray] = score(standardized, mask, region, *truth)
             computed_maps.append(maps)
             return maps["score"]
 
-        common = median_filtered(scores_at, mask, median_filter, device)
+        common = volumes.reoriented(median_filtered(scores_at, mask, median_filter, device), axes)
         if not published_widths:
             return common, None
         maps = computed_maps[-1]
         published_score = maps.get("as_published", maps["score"])
-        return common, as_published(published_score, mask, model["grid"]["spacing"], **published_widths)
+        published = as_published(published_score, mask, model["grid"]["spacing"], **published_widths)
+        return common, volumes.reoriented(published, axes)
 
     return heatmaps
 
@@ -175,6 +182,7 @@ def score_scans(
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path)
+    check_common_grid(model, model_path)
     heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
     with_lesion = needs_lesion(model["method"])
