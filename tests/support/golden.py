@@ -1,4 +1,7 @@
-"""The reference outputs of the published network, and weights that they were made with."""
+"""The reference outputs of the published network, and weights that they were made with.
+
+They begin at arrays, so they cannot see how a brain lies in these: for axes and crop, see network/test_lightning.py.
+"""
 
 import zlib
 
