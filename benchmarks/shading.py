@@ -6,6 +6,7 @@ Takes masks and registrations of a finished run (make real), and resamples its s
 applied to all of them alike, and a network is trained, fold 0, and tested on every scan that is not trained on.
 Nothing is chosen here: AUPRC only shows what a change of the preprocessing did to it.
 Writes benchmarks/shading_{run}.csv, a row for each correction, seed and scan; what it has already is not done again.
+Its columns shading, spread and white_matter are of the training scans, see `shading_left` and `white_matter_variation`.
 """
 
 import argparse
@@ -19,15 +20,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 import numpy as np
 import pandas as pd
+import SimpleITK as sitk
 import torch
 import yaml
+from scipy import ndimage
 from snakemake.utils import validate
 from tqdm import tqdm
 
-from patch2loc.configuration.run import Run, plan_run
+from patch2loc.configuration.run import ICBM152, Run, plan_run
 from patch2loc.data import volumes
+from patch2loc.data.icbm152 import map_path
 from patch2loc.data.scans import Scan, read_cohort
-from patch2loc.data.volumes import isotropic_voxel_ml
+from patch2loc.data.volumes import Grid, isotropic_voxel_ml
 from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.method_interface import method
@@ -47,6 +51,9 @@ CORRECTIONS = {
     "N4, three levels": (bias.ITERATIONS, bias.CONVERGENCE),
 }
 MODALITY = "T1"
+WHITE_MATTER = 0.9  # probability in the atlas
+WHITE_MATTER_MM = 6.0  # standard deviation of the Gaussian that its brightness is averaged with
+STRIDE = 2  # of scores along x and y, a quarter of the work: enough to compare
 
 
 def main() -> None:
@@ -79,9 +86,12 @@ def main() -> None:
             )
             table.to_csv(path, index=False)
     keys = ["patches", "correction"]
-    print(table.drop_duplicates([*keys, "seed"]).groupby(keys, sort=False)[["shading", "spread"]].mean())
+    columns = ["shading", "spread", "white_matter"]
+    print(table.drop_duplicates([*keys, "seed"]).groupby(keys, sort=False)[columns].mean(), "\n")
+    print(white_matter_of_atlas(configuration), "\n")
     for column in ("location_error", "auprc"):
-        print(table.pivot_table(index=keys, columns="dataset", values=column, sort=False).round(3), "\n")
+        means = table.pivot_table(index=keys, columns="dataset", values=column, sort=False)
+        print(f"{column}, mean over scans and seeds\n{means.round(3).to_string()}\n")
 
 
 def measured(configuration: dict, correction: str, seed: int, patches: int) -> pd.DataFrame:
@@ -90,6 +100,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
     run = plan_run(configuration, str(ROOT / "config/registry.csv"))
     cohort = run.training_data[MODALITY]
     training = {"spacing": configuration["grid"]["spacing"], "patch": configuration["patch"]}
+    grid = grid_of(configuration)
     training |= {
         key: value for key, value in configuration["training"].items() if key not in ("threads", "memory_mb")
     }
@@ -114,6 +125,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
         )
         model = {"method": "patch2loc", "state": state, "landmarks": landmarks, "grid": configuration["grid"]}
         shading, spread = shading_left(run, cohort, scans[cohort, "train_fold0"])
+        white_matter = white_matter_variation([scan.read() for scan in scans[cohort, "train_fold0"]], grid)
         rows = []
         for (dataset, list_name), tested in scans.items():
             if list_name in ("train_fold0", "validation_fold0"):
@@ -127,6 +139,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
                         "patches": patches,
                         "shading": shading,
                         "spread": spread,
+                        "white_matter": white_matter,
                         "dataset": dataset,
                         "subject": scan.subject,
                         "location_error": round(errors[scan.subject], 3),
@@ -138,18 +151,15 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
 
 def corrected(run: Run, dataset: str, scan: Scan, correction: str, folder: Path) -> Scan:
     """Write a preprocessed scan to a folder again, its bias field corrected otherwise."""
-    settings = run.config["grid"]
-    grid = common_grid(load_atlas(run.atlas, MODALITY), settings["shape"], settings["spacing"])
+    grid = grid_of(run.config)
     volume, affine = read_scan(run.datasets[dataset].scans[scan.subject]["scan"])
     mask = volumes.read_mask(scan.mask_path)
     with one_thread():
         resampled = np.maximum(resample(volume, affine, grid, read_transform(scan.transform_path)), 0)
-        if parameters := CORRECTIONS[correction]:
-            bias.ITERATIONS, bias.CONVERGENCE = parameters
-            resampled, _ = bias.correct_bias(resampled, mask, grid.affine)
+        volume_corrected = corrected_volume(resampled, mask, grid, correction)
     again = Scan(scan.subject, folder, scan.modality)
     folder.mkdir(parents=True)
-    volumes.write(again.volume_path, np.where(mask, resampled, 0).astype(np.float32), grid.affine)
+    volumes.write(again.volume_path, np.where(mask, volume_corrected, 0).astype(np.float32), grid.affine)
     for before, after in (
         (scan.mask_path, again.mask_path),
         (scan.lesion_path, again.lesion_path),
@@ -157,6 +167,21 @@ def corrected(run: Run, dataset: str, scan: Scan, correction: str, folder: Path)
     ):
         shutil.copyfile(before, after)
     return again
+
+
+def corrected_volume(volume: np.ndarray, mask: np.ndarray, grid: Grid, correction: str) -> np.ndarray:
+    """The volume, (x, y, z), by one of CORRECTIONS."""
+    parameters = CORRECTIONS[correction]
+    if parameters is None:
+        return volume
+    bias.ITERATIONS, bias.CONVERGENCE = parameters
+    return bias.correct_bias(volume, mask, grid.affine)[0]
+
+
+def grid_of(configuration: dict) -> Grid:
+    """The common grid; the atlas is ICBM152."""
+    settings = configuration["grid"]
+    return common_grid(load_atlas(ICBM152, MODALITY), settings["shape"], settings["spacing"])
 
 
 def shading_left(run: Run, cohort: str, scans: list[Scan]) -> tuple[float, float]:
@@ -180,13 +205,53 @@ def shading_left(run: Run, cohort: str, scans: list[Scan]) -> tuple[float, float
     return round(float(np.nanmean(stack, axis=0).std()), 4), round(float(np.nanstd(stack, axis=0).mean()), 4)
 
 
+def white_matter_variation(scans: list[tuple[np.ndarray, np.ndarray]], grid: Grid) -> float:
+    """Standard deviation over the brain of the brightness of white matter, as a share of it, in the mean scan.
+
+    scans: volumes (x, y, z) in the space of the atlas, and their masks.
+    """
+    path = map_path("wm")
+    probability, affine = volumes.read(path)
+    inside = resample(probability, affine, grid, sitk.AffineTransform(3)) > 255 * WHITE_MATTER
+    inside = ndimage.binary_erosion(inside)
+    relative = []
+    for volume, mask in scans:
+        values = np.where(inside & mask, volume / np.median(volume[inside & mask]), np.nan)
+        relative.append(
+            np.where((values > 0.6) & (values < 1.5), values, np.nan)
+        )  # other tissue, registered here
+    known = (~np.isnan(relative)).any(axis=0)
+    mean = np.nanmean(np.stack(relative)[:, known], axis=0)
+    total, weight = np.zeros(inside.shape, np.float32), known.astype(np.float32)
+    total[known] = mean
+    width = WHITE_MATTER_MM / grid.spacing
+    smooth = ndimage.gaussian_filter(total, width)[known] / ndimage.gaussian_filter(weight, width)[known]
+    return round(float(smooth.std()), 4)
+
+
+def white_matter_of_atlas(configuration: dict) -> pd.Series:
+    """The same of the atlas, which no scanner has shaded, after each of CORRECTIONS."""
+    atlas, grid = load_atlas(ICBM152, MODALITY), grid_of(configuration)
+    with one_thread():
+        volume, share = (
+            resample(image.astype(np.float32), atlas.affine, grid, sitk.AffineTransform(3))
+            for image in (atlas.image, atlas.mask)
+        )
+        mask = share > 0.5
+        found = {
+            name: white_matter_variation([(corrected_volume(volume, mask, grid, name), mask)], grid)
+            for name in CORRECTIONS
+        }
+    return pd.Series(found, name="white matter of the atlas")
+
+
 def lesion_metrics(model: dict, scan: Scan, configuration: dict) -> dict[str, float]:
     """AUPRC and prevalence of a scan; {} without a lesion."""
     lesion = volumes.read_mask(scan.lesion_path)
     if not lesion.any():
         return {}
     volume, mask = scan.read()
-    score = heatmap_of(model, "cpu", median_filter=configuration["score"]["median_filter"])
+    score = heatmap_of(model, "cpu", stride=STRIDE, median_filter=configuration["score"]["median_filter"])
     voxel_ml = isotropic_voxel_ml(configuration["grid"]["spacing"])
     metrics = evaluate_subject(
         score(volume, mask, scan.subject),
