@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import scipy
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from patch2loc.evaluate.subjects import evaluate_subject, rank_scan
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
-from patch2loc.metrics.ranking import Ranking
+from patch2loc.metrics.ranking import Ranking, rank_by, ranking_metrics
 from patch2loc.metrics.released_code import released_code_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +36,7 @@ RUNS = 5
 def main() -> None:
     """Measure every task on both kinds of score."""
     mask, lesion, score = scan()
+    wider = binary_dilation(lesion, np.ones((3, 3, 3)))  # as by any of a voxel
     rows = []
     for kind, heatmap in {"distinct": score, "tied": np.round(score, 1)}.items():
         healthy = [np.where(lesion, np.nan, heatmap)]
@@ -47,6 +48,7 @@ def main() -> None:
         ranking = rank_scan(heatmap, mask, lesion)
         tasks = {
             "main metrics": partial(evaluate_subject, heatmap, mask, lesion, SPACING**3 / 1000),
+            "metrics by any": partial(metrics_by_any, heatmap, mask, wider, ranking),
             "variants": partial(released_code_metrics, heatmap, mask, lesion),
             "curves": partial(curves, ranking, above_shares),
             "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, spacing=SPACING),
@@ -69,6 +71,12 @@ def scan() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     noise = gaussian_filter(generator.normal(size=SHAPE), 3)
     score = (3 * noise / noise.std() + 4 * lesion).astype(np.float32)
     return mask, lesion, np.where(mask, score, np.float32(np.nan))
+
+
+def metrics_by_any(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, ranking: Ranking) -> None:
+    """What the second truth adds to a scan, by the order of scores that the first one has made."""
+    missed = int(np.count_nonzero(lesion & ~mask))
+    ranking_metrics(rank_by(ranking, heatmap[mask & lesion], missed))
 
 
 def curves(ranking: Ranking, thresholds: np.ndarray) -> None:

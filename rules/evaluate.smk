@@ -43,6 +43,7 @@ rule evaluate:
         spacing=config["grid"]["spacing"],
         models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
         score=config["score"],
+        truth=config["truth"],
     script:
         "../workflow/scripts/evaluate.py"
 
@@ -68,5 +69,6 @@ rule analyze_patches:
         ),
         device=config["device"],
         precision=config["precision"],
+        truth=config["truth"],
     script:
         "../workflow/scripts/analyze_patches.py"

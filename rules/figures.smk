@@ -28,6 +28,7 @@ rule fig1:
         lesion=LABELS.get(TUMOR_DATASET),
         preprocessed=RESULTS.preprocessed_dataset(TUMOR_DATASET),
         stride=config["score"]["stride"],
+        truth=config["truth"],
         color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/figure_schematic.py"
@@ -87,6 +88,7 @@ rule fig4:
         code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
+        truth=config["truth"],
         color_map=config["figures"]["color_map"],
         rows=1,
     script:
@@ -172,6 +174,7 @@ for number, name in DELIVERABLES.lesion_figures.items():
             code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
             datasets=RUN.labels([name]),
             preprocessed=RESULTS.preprocessed_folder(),
+            truth=config["truth"],
             color_map=config["figures"]["color_map"],
             rows=5,
         script:

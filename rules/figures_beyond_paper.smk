@@ -24,6 +24,7 @@ rule methods:
         methods=SCORED_METHODS,
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
+        truth=config["truth"],
         color_map=config["figures"]["color_map"],
     script:
         "../workflow/scripts/figure_methods.py"

@@ -41,6 +41,7 @@ rule viewer:
         scans_shown=config["report"]["viewer_scans"],
         fold=FIRST_FOLD,
         color_map=config["figures"]["color_map"],
+        truth=config["truth"],
     script:
         "../workflow/scripts/viewer.py"
 

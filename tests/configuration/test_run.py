@@ -97,6 +97,8 @@ def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(
     config = configuration(tmp_path)
     said = protocol(config, {}, "", "A note.")
     assert "4 mm, median filter of 3 voxels in each direction, stride 1" in said
+    assert "lesion if lesion fills at least half of it" in said
+    assert "lesion if lesion fills any of it" in protocol({**config, "truth": "any"}, {})
     assert said.endswith("20,480 training patches. A note.")
     assert "both, Fisher's statistic of patch2loc_calibrated and zscore" in protocol(config, BOTH)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
@@ -10,7 +10,7 @@ from patch2loc.evaluate.subjects import _near, evaluate_scans, evaluate_subject
 from patch2loc.files import read_csv, write_csv, write_json
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
-from patch2loc.metrics.ranking import rank
+from patch2loc.metrics.ranking import evaluate_scores, rank
 from patch2loc.metrics.released_code import released_code_metrics
 from patch2loc.score.calibration import calibrated_validation, fit_calibration
 
@@ -89,6 +89,11 @@ def test_shapes_and_unscored_brain_are_refused(scan):
         evaluate_subject(heatmap, mask, lesion, 0.008)
 
 
+def wider(lesion):
+    """Lesion by any of a voxel: one voxel more on each side."""
+    return binary_dilation(lesion, np.ones((3, 3, 3)))
+
+
 @pytest.fixture
 def scored(tmp_path, scan, request):
     """What `evaluate_scans` takes, of one subject (sub-1, or the test's parameter) with a lesion off the grid."""
@@ -98,6 +103,7 @@ def scored(tmp_path, scan, request):
     subject = Scan(name, tmp_path / name, "T1")
     volumes.write(subject.mask_path, mask, affine)
     volumes.write(subject.lesion_path, lesion, affine)
+    volumes.write(subject.lesion_any_path, wider(lesion), affine)
     volumes.write(tmp_path / f"heatmaps/{name}.nii.gz", heatmap, affine)
     volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
     volumes.write(tmp_path / "validation.nii.gz", np.where(mask, 2.0, np.nan), affine)
@@ -132,6 +138,37 @@ def test_a_dataset_is_evaluated_from_its_files(scored, scan):
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     (without,) = evaluate_scans(**scored | {"patches": None}).metrics.to_dict("records")
     assert np.isnan(without["location_error"])
+
+
+def test_the_wider_truth_stands_beside_the_truth_and_missed_voxels_count(scored, scan):
+    heatmap, mask, lesion = scan
+    (row,) = evaluate_scans(**scored).metrics.to_dict("records")
+    both = wider(lesion) & mask  # 3 x 6 x 4 voxels of 6 x 6 x 4; 32 are off the grid
+    expected = evaluate_scores(heatmap[mask], both[mask], 6 * 6 * 4 - 3 * 6 * 4 + 32)
+    for name in ("auprc", "best_dice", "prevalence"):
+        assert row[f"{name}_any"] == pytest.approx(expected[name])
+        assert row[f"{name}_any"] != pytest.approx(row[name])
+    assert row["best_dice_any"] == pytest.approx(max(2 * 16 / (16 + 176), 2 * 72 / (2400 + 176)))
+
+
+def test_everything_rests_on_the_truth_that_is_asked_for(scored, scan):
+    heatmap, mask, lesion = scan
+    found = evaluate_scans(**scored, truth="any")
+    (row,) = found.metrics.to_dict("records")
+    expected = evaluate_subject(heatmap, mask, wider(lesion), voxel_ml=0.008, lost_ml=32 * 0.008, patch=4)
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    by_half = evaluate_scans(**scored).metrics.iloc[0]
+    for name in ("auprc", "best_dice", "prevalence"):
+        assert row[name] == row[f"{name}_any"] == by_half[f"{name}_any"]
+    thresholds = [Threshold(HEALTHY, quantile, 2.0) for quantile in QUANTILES]
+    at_thresholds = detections(
+        heatmap, mask, wider(lesion), thresholds, spacing=2.0, lost_ml=32 * 0.008, lost_lesions=1
+    )
+    pd.testing.assert_frame_equal(
+        found.at_thresholds.drop(columns="subject"), pd.DataFrame(at_thresholds), check_dtype=False
+    )
+    released = released_code_metrics(heatmap, mask, wider(lesion), lost=32)
+    assert found.released_code.iloc[0].to_dict() == {"subject": "sub-1", **released}
 
 
 @pytest.mark.parametrize("scored", ["001", "1e5", "NA"], indirect=True)
@@ -204,7 +241,8 @@ def test_curves_are_those_of_the_scans_with_lesion_and_count_what_is_lost(spread
 
 def test_healthy_scans_have_no_curves(spread, scan):
     subject = spread["scans"][0]
-    volumes.write(subject.lesion_path, np.zeros(SHAPE), np.eye(4))
+    for path in (subject.lesion_path, subject.lesion_any_path):
+        volumes.write(path, np.zeros(SHAPE), np.eye(4))
     write_json(
         subject.qc_path,
         {"lesion": {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}},
@@ -225,6 +263,7 @@ def validating(scan, tmp_path):
         subject = Scan(name, tmp_path / name, "T1")
         volumes.write(subject.mask_path, mask, np.eye(4))
         volumes.write(subject.lesion_path, lesion, np.eye(4))
+        volumes.write(subject.lesion_any_path, wider(lesion), np.eye(4))
         lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 1, "lesions_in_view": 1}
         write_json(subject.qc_path, {"lesion": lost})
         path = tmp_path / "heatmaps_validation" / f"{name}.nii.gz"
@@ -245,6 +284,18 @@ def test_validation_scans_with_lesions_choose_the_threshold_of_best_mean_dice(sp
     assert shares[1] == pytest.approx(highest_below)
     assert row["subject"] == "sub-1"
     assert row["dice"] == pytest.approx(2 * 16 / (16 + 64))
+
+
+def test_validation_scans_choose_by_the_truth_that_is_asked_for(spread, validating):
+    for scan, _ in validating:  # by any, only what is healthy by half is lesion
+        lesion = np.zeros(SHAPE, bool)
+        lesion[20:22, 10:14, 4:6] = True
+        volumes.write(scan.lesion_any_path, lesion, np.eye(4))
+    by_half, by_any = (
+        evaluate_scans(**spread, lesion_validation=validating, truth=truth).at_thresholds.iloc[-1]
+        for truth in ("half", "any")
+    )
+    assert by_half["threshold"] < 1.7 < by_any["threshold"] < 2.0
 
 
 def test_validation_scans_without_any_lesion_choose_nothing(spread, validating):

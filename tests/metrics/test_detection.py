@@ -5,6 +5,7 @@ from scipy.spatial.distance import cdist
 
 from patch2loc.metrics.detection import (
     HEALTHY,
+    LESION_WISE,
     QUANTILES,
     SIZES,
     Threshold,
@@ -115,6 +116,87 @@ def test_nothing_found_is_a_dice_of_zero_without_precision_and_distance():
     assert (row["dice"], row["sensitivity"], row["lesions_found"], row["predicted_ml"]) == (0, 0, 0, 0)
     assert np.isnan(row["precision"])
     assert np.isnan(row["surface_distance_95_mm"])
+
+
+def test_lesion_wise_measures_by_hand():
+    """Three lesions and one off the grid; two are found, one of them by two parts; one part is false."""
+    exact, touched = block((4, 8), (4, 8), (4, 8)), block((14, 22), (4, 8), (4, 8))
+    missed = block((30, 31), (4, 5), (4, 5))
+    parts = (
+        block((4, 8), (4, 8), (5, 8)),  # 48 of the 64 voxels of its lesion: more than half of the union
+        block((14, 16), (4, 8), (4, 8)),  # 32 of 128
+        block((20, 26), (4, 8), (4, 8)),  # 32 of 128, and 64 beside it
+        block((30, 32), (20, 22), (10, 12)),  # false
+    )
+    heatmap = sum(part.astype(float) for part in parts)
+    row = at(0.5, heatmap, exact | touched | missed, lost_lesions=1)
+    assert (row["lesions"], row["lesions_found"]) == (4, 2)
+    assert (row["detected_parts"], row["false_positives"]) == (4, 1)
+    precision, recall = 3 / 4, 2 / 4
+    assert row["lesion_precision"] == pytest.approx(precision)
+    assert row["lesion_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert row["lesion_f1_strict"] == pytest.approx(2 * 1 / (4 + 4))
+
+
+def test_half_of_the_union_is_not_more_than_half():
+    lesion, half = block((4, 8), (4, 8), (4, 8)), block((4, 8), (4, 8), (6, 8))
+    assert at(0.5, half.astype(float), lesion)["lesion_f1_strict"] == 0
+    assert at(0.5, half.astype(float), lesion)["lesion_f1"] == 1
+    assert at(0.5, lesion.astype(float), lesion)["lesion_f1_strict"] == 1
+
+
+def connected_sets(volume):
+    """26-connected parts as sets of voxels, by walking from neighbor to neighbor."""
+    left, parts = {tuple(voxel) for voxel in np.argwhere(volume).tolist()}, []
+    while left:
+        border = [left.pop()]
+        part = set(border)
+        while border:
+            x, y, z = border.pop()
+            near = {(x + dx, y + dy, z + dz) for dx in (-1, 0, 1) for dy in (-1, 0, 1) for dz in (-1, 0, 1)}
+            near &= left
+            left -= near
+            part |= near
+            border += near
+        parts.append(part)
+    return parts
+
+
+def test_lesion_wise_measures_agree_with_loops_over_lesions_and_parts():
+    generator = np.random.default_rng(5)
+    seen_strict = set()
+    for scale in (1.0, 1.5, 2.5):
+        smooth = gaussian_filter(generator.normal(size=SHAPE), scale)
+        lesion = MASK & (smooth > np.quantile(smooth, 0.93))
+        noise = gaussian_filter(generator.normal(size=SHAPE), scale)
+        heatmap = (smooth / smooth.std() + noise / noise.std()).astype(np.float32)
+        threshold = float(np.quantile(heatmap, 0.94))
+        row = at(threshold, heatmap, lesion)
+        lesion_sets, part_sets = connected_sets(lesion), connected_sets(MASK & (heatmap > threshold))
+        found = sum(any(one & part for part in part_sets) for one in lesion_sets)
+        right = sum(any(one & part for one in lesion_sets) for part in part_sets)
+        strict = sum(len(one & part) / len(one | part) > 0.5 for one in lesion_sets for part in part_sets)
+        assert (row["lesions"], row["lesions_found"]) == (len(lesion_sets), found)
+        assert (row["detected_parts"], row["false_positives"]) == (len(part_sets), len(part_sets) - right)
+        precision, recall = right / len(part_sets), found / len(lesion_sets)
+        assert 0 < precision < 1
+        assert 0 < recall < 1
+        assert row["lesion_precision"] == pytest.approx(precision)
+        assert row["lesion_f1"] == pytest.approx(2 / (1 / precision + 1 / recall))
+        assert row["lesion_f1_strict"] == pytest.approx(2 * strict / (len(lesion_sets) + len(part_sets)))
+        seen_strict.add(strict > 0)
+    assert True in seen_strict
+
+
+def test_lesion_wise_measures_where_nothing_is_found_or_nothing_is_there():
+    lesion, elsewhere = block((5, 6), (5, 6), (5, 6)), block((30, 31), (5, 6), (5, 6)).astype(float)
+    missed = at(0.5, elsewhere, lesion)
+    assert (missed["lesion_precision"], missed["lesion_f1"], missed["lesion_f1_strict"]) == (0, 0, 0)
+    nothing = at(2.0, elsewhere, lesion)
+    assert (nothing["lesion_f1"], nothing["lesion_f1_strict"]) == (0, 0)
+    assert np.isnan(nothing["lesion_precision"])
+    healthy = at(0.5, elsewhere, np.zeros(SHAPE, bool))
+    assert np.isnan([healthy[name] for name in LESION_WISE]).all()
 
 
 def test_a_lesion_wholly_off_the_grid_is_missed():

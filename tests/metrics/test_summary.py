@@ -7,7 +7,9 @@ from patch2loc.metrics.summary import SUMMARIZED, bootstrap_interval, subject_me
 
 def metrics(values, subjects=None):
     subjects = subjects or [f"sub-{number}" for number in range(len(values))]
-    return pd.DataFrame({"subject": subjects, **dict.fromkeys(SUMMARIZED, values), "prevalence": 0.02})
+    return pd.DataFrame(
+        {"subject": subjects, **dict.fromkeys(SUMMARIZED, values), "prevalence": 0.02, "prevalence_any": 0.04}
+    )
 
 
 def test_summary_by_hand():
@@ -17,6 +19,12 @@ def test_summary_by_hand():
     assert (summary["n_subjects"], summary["n_folds"]) == (2, 2)
     assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((0.3, 0.5))  # subject means 0.3, 0.5
     assert summary["prevalence"] == pytest.approx(0.02)
+
+
+def test_metrics_by_any_stand_beside_their_own_prevalence():
+    prevalence = summarize([metrics([0.2, 0.4])]).set_index("metric")["prevalence"]
+    assert prevalence[["auprc_any", "best_dice_any"]].tolist() == [0.04, 0.04]
+    assert prevalence["auprc"] == 0.02
 
 
 def test_order_of_subjects_does_not_matter_and_folds_are_matched_by_name():

@@ -8,6 +8,7 @@ REGISTRY = ROOT / "config/registry.csv"
 DEFAULTS = {
     "data": "data",
     "split": "clean",
+    "truth": "half",
     "preprocess": {"median": 3},
     "combinations": {},
     "pretrained": {},

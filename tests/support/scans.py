@@ -60,6 +60,7 @@ def save_scan(folder, subject, volume, mask, *, affine, lesion=None, protocol="p
     volumes.write(scan.mask_path, mask, affine)
     if lesion is not None:
         volumes.write(scan.lesion_path, lesion, affine)
+        volumes.write(scan.lesion_any_path, lesion, affine)
     write_json(scan.qc_path, {"protocol": protocol})
     return scan
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import binary_dilation
 
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import Grid, write
@@ -51,6 +52,7 @@ def _dataset(folder: Path, name: str, role: str, count: int) -> ScoredDataset:
         write(scan.volume_path, random.uniform(50, 400, GRID.shape) * mask, GRID.affine)
         write(scan.mask_path, mask, GRID.affine)
         write(scan.lesion_path, lesion, GRID.affine)
+        write(scan.lesion_any_path, binary_dilation(lesion), GRID.affine)
         lost = LOST_ML / 2 if role == "lesion" else 0.0
         write_json(
             scan.qc_path,

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc.metrics.detection import HEALTHY, LESION, SIZES
+from patch2loc.metrics.detection import HEALTHY, LESION, LESION_WISE, SIZES
 from patch2loc.tables.formats import to_latex, to_markdown
 from patch2loc.tables.thresholds import COLUMNS, DETECTION_METRICS, threshold_layout, threshold_table
 
@@ -18,6 +18,7 @@ def scans(threshold=2.0, **columns):
     counts += [f"{name}_{size}" for name in counts for size in SIZES]
     table = pd.DataFrame({"subject": ["a", "b"], "kind": HEALTHY, "quantile": 0.95, "threshold": threshold})
     table = table.assign(dice=0.5, sensitivity=0.4, precision=0.8, surface_distance_95_mm=12.0)
+    table = table.assign(lesion_precision=0.25, lesion_f1=0.35, lesion_f1_strict=0.15)
     table = table.assign(false_positive_ml=3.25, predicted_ml=9.0, **dict.fromkeys(counts, 1)).assign(
         **columns
     )
@@ -70,7 +71,8 @@ def test_recall_is_a_share_of_each_scan_and_scans_without_lesions_of_a_size_have
 def healthy_scans():
     none = dict.fromkeys(["lesions", "lesions_found"], 0)
     none |= {f"{name}_{size}": 0 for name in tuple(none) for size in SIZES}
-    nothing = dict.fromkeys(["dice", "sensitivity", "precision", "surface_distance_95_mm"], np.nan)
+    measures = ["dice", "sensitivity", "precision", "surface_distance_95_mm", *LESION_WISE]
+    nothing = dict.fromkeys(measures, np.nan)
     return pd.concat([scans(**none, **nothing)[lambda table: table["quantile"] == 0.95]])
 
 
@@ -83,12 +85,15 @@ def test_the_table_reads_by_dataset_with_units():
     by_fold = {("thresh", "strokes"): [scans()], ("thresh", "healthy"): [healthy_scans()]}
     layout = threshold_layout(threshold_table(by_fold, DATASETS), DATASETS, "At 2 mm.")
     lines = to_markdown(layout).splitlines()
-    first = lines.index("| **strokes, T1 (simulated): 2 scans** |" + "  |" * 13)
-    recalls, false = "| 100.0 | 100.0 | 100.0 | 100.0 ", "| 1.0 | 1.0 | 1.0 | 1.0 | 3.2 |"
+    first = lines.index("| **strokes, T1 (simulated): 2 scans** |" + "  |" * 16)
+    recalls, false = (
+        "| 100.0 | 100.0 | 100.0 | 100.0 | 25.0 | 35.0 | 15.0 ",
+        "| 1.0 | 1.0 | 1.0 | 1.0 | 3.2 |",
+    )
     assert lines[first + 1] == f"| thresh, 95 % | 50.0 | 40.0 | 80.0 | 12.0 {recalls}{false}"
     assert lines[first + 2].startswith("| thresh, 98 % | 10.0 |")
     assert lines[first + 3].startswith("| **IXI, T1: 2 scans** |")
-    assert lines[first + 4] == "| thresh, 95 % " + "| – " * 8 + false
+    assert lines[first + 4] == "| thresh, 95 % " + "| – " * 11 + false
     assert "Lesions found [%]: 0.1–1 ml" in lines[2]
     assert lines[-1].startswith("At 2 mm. A voxel is called lesion")
     assert "$<$0.1 ml" in to_latex(layout)

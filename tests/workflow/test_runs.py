@@ -19,9 +19,9 @@ def test_a_second_run_does_nothing(finished):
     assert result.stdout.startswith("nothing to do")
 
 
-def jobs(folder, root):
+def jobs(folder, root, *arguments):
     """Rules that a dry run would run, with their counts."""
-    result = snakemake(folder, "--dry-run", root=root)
+    result = snakemake(folder, "--dry-run", *arguments, root=root)
     assert result.returncode == 0, result.stderr[-3000:]
     said = result.stdout + result.stderr
     rules = re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)  # indented in a group
@@ -69,6 +69,13 @@ def test_an_edited_module_reruns_what_depends_on_it(
     assert not untouched & planned.keys()
     if module == "methods/thresh.py":
         assert planned["train"] == 2  # thresh on T1 and T2; the other methods' models stay
+
+
+def test_another_truth_repeats_the_evaluation_and_nothing_before_it(finished):
+    planned = jobs(finished, ROOT, "--config", "truth=any")
+    assert {"evaluate", "analyze_patches", "table1", "table2", "fig4", "viewer"} <= planned.keys()
+    earlier = {"preprocess", "cohort_list", "landmarks", "train", "score", "score_validation", "calibrate"}
+    assert not earlier & planned.keys()
 
 
 def test_missing_data_stop_the_paper_at_once(tmp_path):

@@ -13,7 +13,11 @@ with rule_log(snakemake.log[0]):
     method = snakemake.wildcards.method
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     table = analyze_patches(
-        load_model(snakemake.input.model), read_cohort(snakemake.input.cohort), device, precision
+        load_model(snakemake.input.model),
+        read_cohort(snakemake.input.cohort),
+        device,
+        precision,
+        truth=params.truth,
     )
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

@@ -25,6 +25,7 @@ with rule_log(snakemake.log[0]):
         patches=files.patches or None,
         spacing=params.spacing,
         patch=params.patch,
+        truth=params.truth,
         calibration=read_calibration(files.calibration) if files.calibration else None,
         lesion_validation=[
             (scan, Path(files.lesion_validation, folder, f"{scan.subject}.nii.gz"))
@@ -35,12 +36,17 @@ with rule_log(snakemake.log[0]):
     configuration = {
         "patch": params.patch,
         "score": params.score,
+        "truth": params.truth,
         "device": scoring["device"],
         "precision": scoring["precision"],
         "lesion_validation": [scan.subject for scan in validation_scans],
         **snakemake.wildcards,
     }
-    masks = [path for scan in [*scans, *validation_scans] for path in (scan.mask_path, scan.lesion_path)]
+    masks = [
+        path
+        for scan in [*scans, *validation_scans]
+        for path in (scan.mask_path, scan.lesion_path, scan.lesion_any_path)
+    ]
     inputs = [*params.models, *masks]
     description = describe(params.code, inputs, configuration, evaluation.metrics["subject"])
     tables = (output.metrics, output.at_thresholds, output.released_code, output.curves)

@@ -23,7 +23,7 @@ with rule_log(snakemake.log[0]):
         auprc = read_csv(metrics).set_index("subject")["auprc"]
         for subject in evenly_ranked_subjects(auprc.reset_index(), "auprc", params.rows):
             scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
-            lesion = read_mask(scan.lesion_path)
+            lesion = read_mask(scan.truth_path(params.truth))
             heatmap, _ = read(Path(heatmaps, f"{subject}.nii.gz"))
             volume, _ = read(scan.volume_path)
             z = lesion_slice(lesion, np.isfinite(heatmap))

@@ -22,7 +22,7 @@ with rule_log(snakemake.log[0]):
     for (name, info), metrics in zip(params.datasets.items(), inputs.metrics, strict=True):
         subject = median_subject(read_csv(metrics))
         scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
-        lesion = read_mask(scan.lesion_path)
+        lesion = read_mask(scan.truth_path(params.truth))
         maps = {method: read(heatmaps[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}
         z = lesion_slice(lesion, np.isfinite(maps[params.methods[0]]))
         volume, _ = read(scan.volume_path)

@@ -33,7 +33,7 @@ with rule_log(snakemake.log[0]):
     inference = inference_example(
         f"{labels['lesion']}, {subject}",
         *read_standardized(scan, model["landmarks"]),
-        read_mask(scan.lesion_path),
+        read_mask(scan.truth_path(params.truth)),
         network=network,
         stride=params.stride,
     )

@@ -35,4 +35,5 @@ with rule_log(snakemake.log[0]):
         count=params.scans_shown,
         fold=params.fold,
         color_map=params.color_map,
+        truth=params.truth,
     )

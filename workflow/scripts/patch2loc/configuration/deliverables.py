@@ -6,8 +6,10 @@ from typing import NamedTuple
 from patch2loc.configuration.combinations import Combination, combinations_note
 from patch2loc.configuration.datasets import Datasets, names_with_role
 from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.data.vocabulary import Truth
 
 PAPERS_ORDER = ("BraTS21", "MSLUB", "ATLAS", "WMH", None)  # published names of lesion datasets
+LEAST_FILLED: dict[Truth, str] = {"half": "at least half", "any": "any"}  # of a voxel that is lesion
 FIRST_LESION_FIGURE = 8  # the first of the figures that show one lesion dataset each
 
 
@@ -95,7 +97,8 @@ def protocol(config: Configuration, combinations: Mapping[str, Combination], *no
         *notes: Further sentences; empty ones are left out.
     """
     sentences = (
-        "Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; "
+        "Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; a voxel "
+        f"of the grid is lesion if lesion fills {LEAST_FILLED[config['truth']]} of it; "
         f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each "
         f"direction, stride {config['score']['stride']}; exact best Dice over all thresholds; "
         f"{len(config['folds'])} fold(s); network {config['training']['network']}, "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
-from patch2loc.data.vocabulary import DatasetRole, Modality
+from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
 
 ListVersion = Literal["clean", "published"]
 
@@ -60,4 +60,5 @@ class Configuration(TypedDict):
     preprocess: Mapping[str, Any]
     training: TrainingSettings
     score: ScoreSettings
+    truth: Truth
     datasets: Mapping[str, DatasetSettings]

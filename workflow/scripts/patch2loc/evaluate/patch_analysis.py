@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from patch2loc.data.scans import Scan
+from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import read_mask
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
@@ -69,7 +70,12 @@ def patch_table(
 
 
 def analyze_patches(
-    model: Mapping[str, Any], scans: Sequence[Scan], device: Device, precision: Precision = "float32"
+    model: Mapping[str, Any],
+    scans: Sequence[Scan],
+    device: Device,
+    precision: Precision = "float32",
+    *,
+    truth: Truth = "half",
 ) -> pd.DataFrame:
     """Patch tables of preprocessed scans, one below the other, with a column subject.
 
@@ -78,6 +84,7 @@ def analyze_patches(
         scans: on the grid of the model.
         device: of the network.
         precision: of its encoder.
+        truth: which of the lesion masks of a scan the share of lesion is of.
 
     Raises:
         InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`).
@@ -88,7 +95,7 @@ def analyze_patches(
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
-        lesion = read_mask(scan.lesion_path)
+        lesion = read_mask(scan.truth_path(truth))
         network_input = module.network_input(state, volume, mask)
         table = patch_table(network_input, mask, lesion, patch=state["patch"], predict=predict)
         tables.append(table.assign(subject=scan.subject))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.data.scans import Scan
+from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.metrics.curves import SHARES, curve_table, dice_above, index_of_best_mean, precision_at_recalls
@@ -20,7 +21,14 @@ from patch2loc.metrics.detection import (
     healthy_quantiles,
 )
 from patch2loc.metrics.location_error import healthy_location_errors
-from patch2loc.metrics.ranking import Ranking, RankingMetrics, auroc_against, rank, ranking_metrics
+from patch2loc.metrics.ranking import (
+    Ranking,
+    RankingMetrics,
+    auroc_against,
+    rank,
+    rank_by,
+    ranking_metrics,
+)
 from patch2loc.metrics.released_code import released_code_metrics
 from patch2loc.score.calibration import Calibration, calibrated_validation, read_heatmaps
 from patch2loc.score.heatmap_folder import read_times
@@ -46,9 +54,10 @@ class Evaluation(NamedTuple):
     """Tables of a dataset, in the order of its scans.
 
     Attributes:
-        metrics: one row per subject: subject, the keys of `SubjectMetrics`, auroc_healthy (AUROC of the lesion voxels
-            against all voxels of the healthy test scans), location_error (mean over the subject's patches without any
-            lesion, percent of the grid), seconds (of scoring).
+        metrics: one row per subject: subject, the keys of `SubjectMetrics`, auprc_any, best_dice_any and
+            prevalence_any (by the lesion mask that fills any of a voxel, whatever the truth is), auroc_healthy (AUROC
+            of the lesion voxels against all voxels of the healthy test scans), location_error (mean over the subject's
+            patches without any lesion, percent of the grid), seconds (of scoring).
         at_thresholds: one row per subject and threshold: subject, and the columns of `detection.detections`.
         released_code: one row per subject: subject, and the keys of `released_code.ReleasedCodeMetrics`.
         curves: over all subjects with lesion, as `curves.curve_table`.
@@ -163,6 +172,7 @@ def evaluate_scans(
     patches: str | Path | None,
     spacing: float,
     patch: int,
+    truth: Truth = "half",
     calibration: Calibration | None = None,
     lesion_validation: Sequence[tuple[Scan, Path]] = (),
 ) -> Evaluation:
@@ -176,6 +186,7 @@ def evaluate_scans(
         patches: patch table (parquet) of a method that predicts locations, for location_error; None for another one.
         spacing: of the grid, mm.
         patch: width of a patch, voxels.
+        truth: which of the lesion masks of a scan all but the columns of any rest on.
         calibration: if given, the calibrated score is evaluated instead of that of the heatmaps.
         lesion_validation: scans with lesions that are not tested, each with its heatmap; they choose one more
             threshold.
@@ -189,7 +200,7 @@ def evaluate_scans(
     reference = _healthy_reference(validation, spacing, calibration)
     thresholds = list(reference.thresholds)
     if lesion_validation:
-        thresholds.append(_lesion_threshold(lesion_validation, reference, spacing))
+        thresholds.append(_lesion_threshold(lesion_validation, reference, spacing, truth))
     auroc_healthy = auroc_against(reference.evaluated_score(read(path)[0]) for path in healthy)
     voxel_ml = isotropic_voxel_ml(spacing)
     metrics: list[dict[str, object]] = []
@@ -199,7 +210,8 @@ def evaluate_scans(
     for scan in scans:
         path = heatmaps / f"{scan.subject}.nii.gz"
         lost_ml, lost_lesions = scan.lost_lesion()
-        mask, lesion = read_mask(scan.mask_path), read_mask(scan.lesion_path)
+        mask, lesion = read_mask(scan.mask_path), read_mask(scan.truth_path(truth))
+        lesion_any = lesion if truth == "any" else read_mask(scan.lesion_any_path)
         lost = round(lost_ml / voxel_ml)
         try:
             heatmap = reference.evaluated_score(read(path)[0])
@@ -210,10 +222,15 @@ def evaluate_scans(
             precision.append(precision_at_recalls(ranking))
             dice.append(dice_above(ranking, reference.share_thresholds))
         row = evaluate_subject(heatmap, mask, lesion, voxel_ml, lost_ml=lost_ml, patch=patch, ranking=ranking)
+        missed_any = int(np.count_nonzero(lesion_any & ~mask)) + lost
+        by_any = ranking_metrics(rank_by(ranking, heatmap[mask & lesion_any], missed_any))
         metrics.append(
             {
                 "subject": scan.subject,
                 **row,
+                "auprc_any": by_any["auprc"],
+                "best_dice_any": by_any["best_dice"],
+                "prevalence_any": by_any["prevalence"],
                 "auroc_healthy": auroc_healthy(heatmap[lesion]),
                 "location_error": location_error.get(scan.subject, np.nan),
                 "seconds": seconds[scan.subject],
@@ -267,7 +284,7 @@ def _uncalibrated(heatmap: np.ndarray) -> np.ndarray:
 
 
 def _lesion_threshold(
-    validation: Sequence[tuple[Scan, Path]], reference: HealthyReference, spacing: float
+    validation: Sequence[tuple[Scan, Path]], reference: HealthyReference, spacing: float, truth: Truth
 ) -> Threshold:
     """Of the scores that SHARES of healthy voxels exceed, the one with the highest mean Dice over validation scans.
 
@@ -278,7 +295,7 @@ def _lesion_threshold(
         lost = round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
         try:
             heatmap = reference.evaluated_score(read(path)[0])
-            ranking = rank_scan(heatmap, read_mask(scan.mask_path), read_mask(scan.lesion_path), lost)
+            ranking = rank_scan(heatmap, read_mask(scan.mask_path), read_mask(scan.truth_path(truth)), lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
         dice.append(dice_above(ranking, reference.share_thresholds))

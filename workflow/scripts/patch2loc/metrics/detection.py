@@ -1,7 +1,7 @@
 """Detection at thresholds that do not depend on tested scans, such as quantiles of healthy validation scores."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion, find_objects, label
@@ -11,6 +11,7 @@ QUANTILES = (0.95, 0.98, 0.99)
 HEALTHY, LESION = "healthy quantile", "lesion validation"  # kinds of thresholds
 # Name of a size, and the volume (ml) below which a lesion or a false positive belongs to it.
 SIZES = {"small": 0.1, "medium": 1.0, "large": np.inf}
+LESION_WISE = ("lesion_precision", "lesion_f1", "lesion_f1_strict")
 CONNECTIVITY_26 = np.ones((3, 3, 3), bool)
 
 
@@ -82,21 +83,29 @@ def detections(
         false_positives: number of 26-connected parts of the detection that no lesion overlaps.
         The last three also with _small, _medium and _large (SIZES), of lesions on the grid and false positives of
         that volume.
+        detected_parts: number of 26-connected parts of the detection.
+        lesion_precision: share of these that overlap a lesion; NaN where nothing is detected.
+        lesion_f1: harmonic mean of it and of lesions_found over lesions; 0 where no lesion is found.
+        lesion_f1_strict: the same when a lesion is found, and a part is right, only by a part and a lesion of which
+        the intersection is more than half of the union (recognition quality; Kirillov et al. 2019). Each has at most
+        one such partner. These three are NaN without any lesion.
     """
     voxel_ml = _voxel_ml(spacing)
     box = bounding_box(mask | lesion)
     score, lesion = np.where(mask[box], heatmap[box], -np.inf), lesion[box]
     positives = int(np.count_nonzero(lesion)) + round(lost_ml / voxel_ml)
-    lesions, lesion_ml = _parts(lesion, voxel_ml)
+    lesions, lesion_voxels = _parts(lesion)
+    lesion_ml = lesion_voxels * voxel_ml
     truth = surface(lesion, spacing)
     rows = []
     for threshold in thresholds:
         predicted = score > threshold.threshold
         hits, total = int(np.count_nonzero(predicted & lesion)), int(np.count_nonzero(predicted))
-        parts, part_ml = _parts(predicted, voxel_ml)
+        parts, part_voxels = _parts(predicted)
+        part_ml = part_voxels * voxel_ml
         detected = np.isin(np.arange(1, len(lesion_ml) + 1), lesions[predicted])
         false_positive = ~np.isin(np.arange(1, len(part_ml) + 1), parts[lesion])
-        row = {
+        row: dict[str, Any] = {
             **threshold._asdict(),
             "dice": 2 * hits / (total + positives) if positives else np.nan,
             "sensitivity": hits / positives if positives else np.nan,
@@ -107,7 +116,15 @@ def detections(
             "lesions": len(lesion_ml) + lost_lesions,
             "lesions_found": int(np.count_nonzero(detected)),
             "false_positives": int(np.count_nonzero(false_positive)),
+            "detected_parts": len(part_ml),
         }
+        row |= _lesion_wise(
+            row["lesions"],
+            row["lesions_found"],
+            row["detected_parts"],
+            row["false_positives"],
+            matches=_matches(lesions, lesion_voxels, parts, part_voxels),
+        )
         for size in SIZES:
             lesion_of_size, part_of_size = _is_of_size(lesion_ml, size), _is_of_size(part_ml, size)
             row[f"lesions_{size}"] = int(np.count_nonzero(lesion_of_size))
@@ -144,10 +161,38 @@ def bounding_box(volume: np.ndarray) -> tuple[slice, ...]:
     return boxes[0] if boxes else np.s_[:, :, :]
 
 
-def _parts(volume: np.ndarray, voxel_ml: float) -> tuple[np.ndarray, np.ndarray]:
-    """26-connected parts, numbered from 1, and the volume of each, ml."""
+def _parts(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """26-connected parts, numbered from 1, and the number of voxels of each."""
     parts, _ = label(volume, structure=CONNECTIVITY_26)
-    return parts, np.bincount(parts[volume])[1:] * voxel_ml
+    return parts, np.bincount(parts[volume])[1:]
+
+
+def _matches(
+    lesions: np.ndarray, lesion_voxels: np.ndarray, parts: np.ndarray, part_voxels: np.ndarray
+) -> int:
+    """Number of pairs of a lesion and a part whose intersection is more than half of their union.
+
+    Arguments as `_parts` returns them. No lesion and no part is in two such pairs.
+    """
+    both = (lesions > 0) & (parts > 0)
+    pairs = (lesions[both].astype(np.int64) - 1) * len(part_voxels) + parts[both] - 1
+    pair, intersection = np.unique(pairs, return_counts=True)
+    lesion, part = np.divmod(pair, max(len(part_voxels), 1))
+    union = lesion_voxels[lesion] + part_voxels[part] - intersection
+    return int(np.count_nonzero(2 * intersection > union))
+
+
+def _lesion_wise(lesions: int, found: int, parts: int, false: int, *, matches: int) -> dict[str, float]:
+    """Precision and F1 over lesions; arguments are numbers of lesions and of detected parts."""
+    if not lesions:
+        return dict.fromkeys(LESION_WISE, np.nan)
+    precision, recall = (parts - false) / parts if parts else np.nan, found / lesions
+    values = (
+        precision,
+        2 * precision * recall / (precision + recall) if found else 0.0,
+        2 * matches / (lesions + parts),
+    )
+    return dict(zip(LESION_WISE, values, strict=True))
 
 
 def _is_of_size(volume_ml: np.ndarray, size: str) -> np.ndarray:

@@ -46,6 +46,10 @@ METRICS = {
         Metric("best_threshold", "its threshold", unit="score"),
         Metric("auroc", "AUROC", higher_is_better=True),
         Metric("prevalence", "lesion prevalence"),
+        # The truth behind the printed numbers is by any of a voxel, too.
+        Metric("auprc_any", "AUPRC, truth by any", higher_is_better=True, printed_name="auprc"),
+        Metric("best_dice_any", "best Dice, truth by any", higher_is_better=True, printed_name="dice"),
+        Metric("prevalence_any", "lesion prevalence, truth by any"),
         Metric("lesion_ml", "lesion", unit="ml"),
         Metric("lesion_ml_outside", "of it outside brain or grid", unit="ml"),
         Metric("mean_score_healthy", "mean score, healthy tissue", unit="score"),

@@ -138,6 +138,17 @@ def rank(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> Ranking:
     return Ranking(np.sort(score), np.sort(score[lesion]), int(missed))
 
 
+def rank_by(ranking: Ranking, lesion_scores: np.ndarray, missed: int) -> Ranking:
+    """The same scores ranked by another truth, without sorting all of them again.
+
+    Args:
+        ranking: by the first truth.
+        lesion_scores: (lesion voxels with a score,) by the other truth, in any order.
+        missed: number of its lesion voxels without a score.
+    """
+    return Ranking(ranking.scores, np.sort(lesion_scores), missed)
+
+
 def ranking_metrics(ranking: Ranking) -> RankingMetrics:
     """Metrics of a ranking, as `evaluate_scores` returns them."""
     scores, lesion_scores, missed = ranking

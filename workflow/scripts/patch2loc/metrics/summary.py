@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("mean", "sd", "ci_low", "ci_high", "n_subjects", "n_folds")  # of a Summary
-SUMMARIZED = ("auprc", "best_dice", "auroc", "auroc_healthy")
+# Metrics, and the prevalence by the truth that each is of.
+SUMMARIZED = {
+    "auprc": "prevalence",
+    "best_dice": "prevalence",
+    "auroc": "prevalence",
+    "auroc_healthy": "prevalence",
+    "auprc_any": "prevalence_any",
+    "best_dice_any": "prevalence_any",
+}
 RESAMPLES = 2000
 
 
@@ -41,7 +49,7 @@ def summarize(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.Data
     """One row for each metric of SUMMARIZED.
 
     Args:
-        metrics_by_fold: one table per fold (columns subject, prevalence and SUMMARIZED).
+        metrics_by_fold: one table per fold (column subject, keys and values of SUMMARIZED).
         seed: of the bootstrap.
 
     Returns:
@@ -52,10 +60,10 @@ def summarize(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.Data
         ValueError: without folds, or when a subject is listed twice in a fold.
     """
     rows = []
-    for metric in SUMMARIZED:
+    for metric, prevalence_column in SUMMARIZED.items():
         summary = summary_of(metrics_by_fold, metric, seed)
         with_value = _by_subject(metrics_by_fold, metric).index
-        prevalence = _by_subject(metrics_by_fold, "prevalence").reindex(with_value)
+        prevalence = _by_subject(metrics_by_fold, prevalence_column).reindex(with_value)
         mean_prevalence = prevalence.to_numpy().mean() if len(prevalence) else np.nan
         rows.append({"metric": metric, **summary, "prevalence": mean_prevalence})
     return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ import pandas as pd
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics import summary
-from patch2loc.metrics.detection import HEALTHY, SIZES
+from patch2loc.metrics.detection import HEALTHY, LESION_WISE, SIZES
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import Cell, Layout, Row, number, parts_by, percent
 
@@ -20,6 +20,7 @@ DETECTION_METRICS = (
     "surface_distance_95_mm",
     "lesion_recall",
     *(f"lesion_recall_{size}" for size in SIZES),
+    *LESION_WISE,
     "false_positives",
     *(f"false_positives_{size}" for size in SIZES),
     "false_positive_ml",
@@ -41,9 +42,11 @@ NOTE = (
     "the healthy validation scans, which no lesion has a part in; or, where a dataset's list has validation subjects, "
     "the threshold of best mean Dice on these. Means over scans, then folds. Distance: 95 % "
     "surface (Hausdorff) distance, scans in which something is found. Lesions found: share of a scan's 26-connected "
-    "lesions that at least one voxel meets, by volume. False positives: 26-connected parts that meet no lesion, "
-    "per scan, by volume; and the volume of all voxels that are not lesion. Intervals and numbers of scans are in "
-    "thresholds.csv."
+    "lesions that at least one voxel meets, by volume. Lesion-wise: precision is the share of the detection's "
+    "26-connected parts that meet a lesion, F1 its harmonic mean with the share of lesions found; the strict F1 counts "
+    "pairs of a lesion and a part whose intersection is more than half of their union. False positives: parts that "
+    "meet no lesion, per scan, by volume; and the volume of all voxels that are not lesion. Intervals and numbers of "
+    "scans are in thresholds.csv."
 )
 
 
@@ -99,6 +102,7 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
             ("Voxels", 3),
             ("Surface", 1),
             ("Lesions found [%]", len(sizes)),
+            ("Lesion-wise [%]", len(LESION_WISE)),
             ("False positives per scan", len(sizes) + 1),
         ],
         columns=[
@@ -107,6 +111,9 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
             "Precision [%]",
             "distance [mm]",
             *sizes,
+            "Precision",
+            "F1",
+            "strict F1",
             *sizes,
             "volume [ml]",
         ],

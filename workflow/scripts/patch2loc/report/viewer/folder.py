@@ -16,7 +16,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.scans import Scan
-from patch2loc.data.vocabulary import DatasetRole, Modality
+from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import replacing, replacing_folder, write_text
@@ -82,6 +82,7 @@ class ViewerIndex(TypedDict):
     Attributes:
         labels: of the methods.
         fold: of the models that scored.
+        truth: which of the lesion masks of scans is the truth.
         color_map: that the page starts with.
         color_maps: {name: base64 of 256 colors, red, green and blue bytes}.
     """
@@ -89,13 +90,20 @@ class ViewerIndex(TypedDict):
     methods: list[str]
     labels: list[str]
     fold: int
+    truth: Truth
     color_map: str
     color_maps: dict[str, str]
     scans: list[ViewerEntry]
 
 
 def write_viewer(
-    folder: str | Path, datasets: Sequence[ScoredDataset], *, count: int, fold: int, color_map: str
+    folder: str | Path,
+    datasets: Sequence[ScoredDataset],
+    *,
+    count: int,
+    fold: int,
+    color_map: str,
+    truth: Truth = "half",
 ) -> None:
     """Write the viewer's folder: viewer.html, index.js, scans/ and thumbnails/.
 
@@ -106,6 +114,7 @@ def write_viewer(
             `serve` makes their files on request.
         fold: of the models that scored.
         color_map: that the page starts with.
+        truth: which of the lesion masks of scans is the truth.
 
     Raises:
         InputError: as `scan_file`.
@@ -115,13 +124,14 @@ def write_viewer(
         for name in PAGE:
             shutil.copyfile(Path(__file__).parent / name, partial / name)
         for dataset in datasets:
-            entries += _write_dataset(partial, dataset, count, color_map)
+            entries += _write_dataset(partial, dataset, count, color_map, truth=truth)
         maps = {name: _colors(name) for name in (COLOR_MAP, COLOR_BLIND_SAFE)}
         methods = list(datasets[0].heatmaps) if datasets else []
         index: ViewerIndex = {
             "methods": methods,
             "labels": [display_name(method) for method in methods],
             "fold": fold,
+            "truth": truth,
             "color_map": color_map,
             "color_maps": maps,
             "scans": entries,
@@ -143,6 +153,7 @@ def read_index(folder: str | Path) -> ViewerIndex:
             f"{path}: no viewer there ({error}); make the report of the run first, target report_page"
         ) from error
     index: ViewerIndex = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+    index.setdefault("truth", "half")  # viewers of version 0.2 name none
     return index
 
 
@@ -197,13 +208,17 @@ def select_scans(scans: pd.DataFrame, role: DatasetRole, count: int) -> dict[str
     return {subject: ", ".join(parts) for subject, parts in list(reasons.items())[:count]}
 
 
-def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: str) -> list[ViewerEntry]:
+def _write_dataset(
+    folder: Path, dataset: ScoredDataset, count: int, color_map: str, *, truth: Truth
+) -> list[ViewerEntry]:
     """Write the files of a dataset's selected scans and return the index entries of all its scans."""
     method, stored = next(iter(dataset.heatmaps.items()))
-    truth = dataset.role == "lesion"
+    truth_here = truth if dataset.role == "lesion" else None
     rows = pd.DataFrame({"subject": [scan.subject for scan in dataset.scans]})
     # Scans with lesions are ranked by their metrics, which spares reading thousands of heatmaps.
-    rows["score"] = [np.nan if truth else scan_score(stored.read(subject)) for subject in rows["subject"]]
+    rows["score"] = [
+        np.nan if truth_here else scan_score(stored.read(subject)) for subject in rows["subject"]
+    ]
     if dataset.metrics is None:
         rows = rows.assign(**dict.fromkeys(SHOWN_METRICS, np.nan))
     else:
@@ -217,12 +232,16 @@ def _write_dataset(folder: Path, dataset: ScoredDataset, count: int, color_map: 
             heatmaps = read_heatmaps(dataset.heatmaps if selected else {method: stored}, scan.subject)
             heatmap = heatmaps[method].score
             picture = thumbnail(
-                scan, heatmap, truth=truth, color_map=color_map, score_range=viewer_range(method, heatmap)
+                scan,
+                heatmap,
+                truth=truth_here,
+                color_map=color_map,
+                score_range=viewer_range(method, heatmap),
             )
             with replacing(folder / "thumbnails" / dataset.name / f"{scan.subject}.jpg") as partial:
                 partial.write_bytes(picture)
         if selected:
-            text = scan_file(scan, dataset.name, heatmaps, truth)
+            text = scan_file(scan, dataset.name, heatmaps, truth_here)
             write_text(folder / file_of(dataset.name, scan.subject), text)
         entries.append(
             {

@@ -19,6 +19,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import binary_dilation
 
 from patch2loc.data.scans import Scan
+from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
 from patch2loc.figures.slices import brain_frame, fullest_slice
@@ -64,7 +65,7 @@ def read_heatmaps(heatmaps: Mapping[str, Heatmaps], subject: str) -> dict[str, H
     return by_method
 
 
-def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: bool) -> str:
+def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: Truth | None) -> str:
     """Content of the file of a scored scan.
 
     The thresholds of a method are anchor + step * k for whole numbers k; the anchor is the threshold of the best Dice.
@@ -75,15 +76,15 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
         scan: preprocessed scan.
         dataset: name.
         heatmaps: {method: heatmap}.
-        truth: true if the lesion mask is the truth; without truth it is empty.
+        truth: which of the scan's lesion masks is the truth; None for a scan without truth.
 
     Raises:
         InputError: a volume is missing, does not fit the others, or its grid is oblique or not isotropic.
     """
     volume, affine = read(scan.volume_path)
     mask = read_mask(scan.mask_path)
-    lesion = read_mask(scan.lesion_path) if truth else np.zeros(mask.shape, bool)
-    for path, array in {scan.mask_path: mask, scan.lesion_path: lesion}.items():
+    lesion = read_mask(scan.truth_path(truth)) if truth else np.zeros(mask.shape, bool)
+    for path, array in {scan.mask_path: mask, scan.truth_path(truth or "half"): lesion}.items():
         if array.shape != volume.shape:
             raise InputError(
                 f"{path}: shape {array.shape} found, that of the scan {volume.shape} expected; preprocess again"
@@ -111,7 +112,7 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
         "dataset": dataset,
         "subject": scan.subject,
         "modality": scan.modality,
-        "truth": truth,
+        "truth": truth is not None,
         "shape": volume.shape,
         "spacing": spacing,
         "origin": [float(value) for value in affine[:3, 3]],
@@ -158,7 +159,7 @@ def quantize(scores: np.ndarray, anchor: float) -> tuple[np.ndarray, float, int]
 
 
 def thumbnail(
-    scan: Scan, heatmap: np.ndarray, *, truth: bool, color_map: str, score_range: tuple[float, float]
+    scan: Scan, heatmap: np.ndarray, *, truth: Truth | None, color_map: str, score_range: tuple[float, float]
 ) -> bytes:
     """JPEG of one axial slice in radiological convention: the scan, and beside it the heatmap, lesion outlined.
 
@@ -172,7 +173,7 @@ def thumbnail(
         score_range: scores of the first and the last color.
     """
     volume = read(scan.volume_path)[0]
-    lesion = read_mask(scan.lesion_path) if truth else np.zeros(heatmap.shape, bool)
+    lesion = read_mask(scan.truth_path(truth)) if truth else np.zeros(heatmap.shape, bool)
     peak = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
     z = fullest_slice(lesion) if lesion.any() else int(peak[2])
     frame = brain_frame(heatmap, THUMBNAIL_MARGIN)

@@ -69,7 +69,8 @@ def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
         method: heatmaps_of(results, method, dataset, entry["modality"], fold=index["fold"])
         for method in index["methods"]
     }
-    return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), entry["role"] == "lesion")
+    truth = index["truth"] if entry["role"] == "lesion" else None
+    return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), truth)
 
 
 class _Handler(SimpleHTTPRequestHandler):
