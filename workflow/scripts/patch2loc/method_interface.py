@@ -25,8 +25,8 @@ State = dict[str, Any]
 # {method: state}.
 MethodSettings = Mapping[str, Any]
 # Maps of a scan by name, float32. "score", (x, y, z), NaN where it was not asked for, is higher where a voxel is more
-# abnormal. "as_published", where there is one, is the score of the method's authors before their post-processing: (x, y,
-# z), or of the blocks of 2 mm of a finer grid (`data.volumes.block`), if the method scores these.
+# abnormal. "as_published", where there is one, is the score of the method's authors before their post-processing:
+# (x, y, z), or of the blocks of 2 mm of a finer grid (`data.volumes.block`), if the method scores these.
 Maps = dict[str, np.ndarray]
 
 
