@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from scans import disc_scans
 
 from patch2loc.methods import cddpm, ddpm, pddpm
@@ -29,6 +30,7 @@ TINY = {
     "precision": "float32",
     "spacing": 2.0,
 }
+ALL_CHANGES = dict.fromkeys(("gamma", "bias", "blur", "ghosts"), 1)
 ENCODER = {"encoder_widths": [4, 4, 4, 4], "pretraining_steps": 2}
 
 
@@ -143,3 +145,22 @@ def test_half_precision_changes_scores_by_its_rounding_only(name):
         for precision in ("float32", "bfloat16")
     )
     assert 0 < np.abs(full - half).max() < 0.01  # of intensities of 0 to 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_slices_are_drawn_and_changed_in_float32_whatever_the_precision(name, monkeypatch):
+    seen = {}
+    loss = diffusion.l1_loss
+
+    def recording(network, clean, noise, box, **named):
+        if network.training:
+            seen.setdefault(precision, []).append((clean, noise))
+        return loss(network, clean, noise, box, **named)
+
+    monkeypatch.setattr(diffusion, "l1_loss", recording)
+    monkeypatch.setattr("patch2loc.methods.reconstruction.slice_augmentation.CHANCES", ALL_CHANGES)
+    for precision in ("float32", "bfloat16"):
+        fitted(name, precision=precision, steps=2, validations=1)
+    assert len(seen["float32"]) == len(seen["bfloat16"]) == 2
+    for full, half in zip(seen["float32"], seen["bfloat16"], strict=True):
+        assert all(map(torch.equal, full, half))

@@ -166,11 +166,14 @@ def test_the_trained_network_has_the_layers_that_its_losses_are_named_after():
     assert [named[place] for place in inpainting.STYLED] == ["relu2_2", "relu3_4", "relu4_4", "relu5_2"]
 
 
-def test_features_are_those_of_normalized_colors():
+def test_features_are_those_of_normalized_colors_of_which_a_background_of_zero_is_the_middle_gray():
     network, slices = stand_in(), torch.rand(2, 1, 32, 32)
+    received = []
+    network[0].register_forward_pre_hook(lambda layer, inputs: received.append(inputs[0]))
     found = network(slices)
     colors = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
-    maps = torch.cat([(slices - mean) / deviation for mean, deviation in colors], dim=1)
+    maps = torch.cat([((slices + 1) / 2 - mean) / deviation for mean, deviation in colors], dim=1)
+    torch.testing.assert_close(received, [maps])
     first = functional.conv2d(maps, network[0].weight, network[0].bias, padding=1).relu()
     torch.testing.assert_close(found[1], first)
     second = functional.conv2d(first, network[2].weight, network[2].bias, padding=1).relu()

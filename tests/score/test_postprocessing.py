@@ -1,10 +1,15 @@
 """Post-processing of the rows of Table 1 as their authors do it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from scans import disc_scans
 from scipy import ndimage
 
 from patch2loc.data.volumes import block
+from patch2loc.methods.reconstruction.residual import residual_score
+from patch2loc.score import scoring
 from patch2loc.score.postprocessing import as_published, eroded
 
 
@@ -52,3 +57,29 @@ def test_on_a_grid_of_1_mm_widths_are_of_2_mm(shape):
 
 def test_coarser_grids_are_taken_as_they_are():
     assert [block(spacing) for spacing in (0.5, 1.0, 2.0, 4.0)] == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(40, 36, 16), (39, 35, 15)])
+def test_a_residual_of_slices_is_post_processed_before_it_is_brought_to_a_grid_of_1_mm(shape, monkeypatch):
+    ((volume, mask),) = disc_scans(1, 3, shape, noise=0.1)
+
+    def scorer(state, device, stride, precision):
+        return residual_score(lambda slices: 0.5 * slices**2, device, 1.0)
+
+    method = SimpleNamespace(scorer=scorer, AS_PUBLISHED={"erosion": 2, "median": 3})
+    monkeypatch.setattr(scoring, "method", lambda name: method)
+    monkeypatch.setattr(scoring, "needs_lesion", lambda name: False)
+    model = {"method": "half the square", "state": {}, "grid": {"spacing": 1.0}}
+    heatmaps = scoring.heatmaps_with(model, "cpu", stride=1, median_filter=3, precision="float32")
+    common, found = heatmaps(volume, mask)
+    # The reference: all of it on voxels of 2 mm, and their values for the eight voxels of 1 mm in each.
+    even = np.pad(np.stack([volume, mask]), [(0, 0), *((0, -size % 2) for size in shape)])
+    x, y, z = (size // 2 for size in even.shape[1:])
+    scan, brain = even.reshape(2, x, 2, y, 2, z, 2).mean(axis=(2, 4, 6), dtype=np.float64)
+    inside = ndimage.binary_erosion(brain >= 0.5, ndimage.generate_binary_structure(2, 1)[:, :, None], 2)
+    filtered = ndimage.median_filter(np.abs(scan - 0.5 * scan**2) * inside, 3)
+    expected = np.kron(filtered, np.ones((2, 2, 2)))[: shape[0], : shape[1], : shape[2]]
+    assert inside.sum() > 100
+    np.testing.assert_allclose(found, np.where(mask, expected, np.nan), atol=1e-6)
+    assert np.array_equal(np.isfinite(common), mask)
+    assert not np.allclose(common[mask], found[mask], atol=0.01)

@@ -24,8 +24,9 @@ State = dict[str, Any]
 # patch (voxels), seed, spacing (mm), precision; for methods that name them, pretrained {name: path or None} and models
 # {method: state}.
 MethodSettings = Mapping[str, Any]
-# Maps of a scan by name, (x, y, z) float32 each, NaN where they were not asked for. "score" is higher where a voxel is
-# more abnormal; "as_published", where there is one, is the score of the method's authors before their post-processing.
+# Maps of a scan by name, float32. "score", (x, y, z), NaN where it was not asked for, is higher where a voxel is more
+# abnormal. "as_published", where there is one, is the score of the method's authors before their post-processing:
+# (x, y, z), or of the blocks of 2 mm of a finer grid (`data.volumes.block`), if the method scores these.
 Maps = dict[str, np.ndarray]
 
 

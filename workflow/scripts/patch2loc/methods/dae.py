@@ -13,6 +13,7 @@ from torch.nn import functional
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, slice_spacing
 from patch2loc.methods.reconstruction.training import train
@@ -82,7 +83,7 @@ class UNet(nn.Module):
         above = list(zip(widths, widths[1:], GROUPS, strict=False))
         self.widen = nn.ModuleList(nn.ConvTranspose2d(below, width, 2, 2) for width, below, _ in above)
         self.up = nn.ModuleList(_block(2 * width, width, groups) for width, _, groups in above)
-        self.last = nn.Conv2d(widths[0], 1, 1)
+        self.last = OutputConv2d(widths[0], 1, 1)
 
     def forward(self, slices: Tensor) -> Tensor:
         """Slices without their noise."""

@@ -78,9 +78,10 @@ def as_published(
     """Post-process as for the rows of Table 1 that come from Behrendt et al.: eroded brain mask, then a median filter.
 
     Args:
-        score: (x, y, z), defined inside the mask at least.
+        score: (x, y, z), defined inside the mask at least; or, on a grid finer than 2 mm, of its blocks of 2 mm.
         mask: (x, y, z) boolean.
-        spacing: Voxel size of the grid, mm; a finer grid than 2 mm is averaged to 2 mm first: the widths refer to that.
+        spacing: Voxel size of the grid, mm. On a finer grid than 2 mm all is done on its blocks of 2 mm, to which the
+            widths refer; a score on the grid is averaged to them.
         erosion: Voxels that the mask loses in each slice; the score is 0 there and outside.
         median: Width of the cubic filter, voxels; the edge of the grid is reflected.
 
@@ -88,9 +89,10 @@ def as_published(
         (x, y, z) float32 on the grid, NaN outside the mask.
     """
     factor = block(spacing)
-    coarse = _block_mean(np.where(mask, score, 0), factor)
-    brain = eroded(_block_mean(mask, factor) >= 0.5, erosion)
-    filtered = ndimage.median_filter(coarse * brain, median, mode="reflect")
+    brain = _block_mean(mask, factor) >= 0.5
+    coarse = score if score.shape == brain.shape else _block_mean(np.where(mask, score, 0), factor)
+    inside = np.where(eroded(brain, erosion), coarse, 0)
+    filtered = ndimage.median_filter(inside, median, mode="reflect")
     for axis in range(3):
         filtered = filtered.repeat(factor, axis)
     x, y, z = mask.shape

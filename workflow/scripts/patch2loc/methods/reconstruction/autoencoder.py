@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.methods.reconstruction.training import train
@@ -78,7 +79,7 @@ def decoder(
         nn.BatchNorm2d(widths[-1]),
         nn.ReLU(),
         *layers,
-        nn.Conv2d(widths[0], 1, 1),
+        OutputConv2d(widths[0], 1, 1),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.simplex_noise import optional
 from patch2loc.methods.reconstruction.slice_encoder import SliceEncoder
 
@@ -39,6 +40,7 @@ class Denoiser(nn.Module):
             self.unet = conditioned_unet(widths, blocks)
             self.encoder = SliceEncoder(encoder_widths, 4 * widths[0])
         # A new network predicts 0, the middle gray, everywhere.
+        self.unet.conv_out = OutputConv2d(widths[0], 1, 3, padding=1)
         nn.init.zeros_(self.unet.conv_out.weight)
         nn.init.zeros_(self.unet.conv_out.bias)
         plain = optional("diffusers.models.attention_processor").AttnProcessor()

@@ -147,7 +147,8 @@ def fit(
     def loss(network: Denoiser, slices: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
         count = len(slices)
         if network.training:
-            slices = change_intensities(slices, generator)
+            with torch.autocast(slices.device.type, enabled=False):  # a bias field is a product of matrices
+                slices = change_intensities(slices, generator)
         step = torch.randint(STEPS, (count,), generator=generator, device=slices.device)
         box = masks[torch.randint(len(masks), (count,), generator=generator, device=slices.device)]
         noise = simplex_noise(bank, generator, count)

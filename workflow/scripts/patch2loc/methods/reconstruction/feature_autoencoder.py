@@ -14,6 +14,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import slice_score
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
@@ -62,7 +63,7 @@ class FeatureAutoencoder(nn.Module):
             activated(nn.ConvTranspose2d(before, after, 6, 2, 2, bias=False), after)
             for before, after in pairwise((*reversed(widths), channels))
         )
-        self.last = nn.Conv2d(channels, channels, 1)
+        self.last = OutputConv2d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Reconstructions of feature maps."""

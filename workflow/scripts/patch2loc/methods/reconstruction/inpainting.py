@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.vgg import make_layers
 
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.saliency import smoothed
 from patch2loc.methods.reconstruction.structural_similarity import structural_similarity
 
@@ -51,7 +52,7 @@ class Inpainter(nn.Module):
         )
         self.middle = nn.Sequential(*(ContextBlock(third) for _ in range(blocks)))
         self.up = nn.ModuleList([nn.Conv2d(third, second, 3, 1, 1), nn.Conv2d(second, first, 3, 1, 1)])
-        self.last = nn.Conv2d(first, 1, 3, 1, 1)
+        self.last = OutputConv2d(first, 1, 3, 1, 1)
 
     def forward(self, slices: Tensor, masks: Tensor) -> Tensor:
         """Whole slices, in -1..1, from what is outside the masks; the masks themselves are seen as 1."""
@@ -184,9 +185,13 @@ class Vgg19(nn.Sequential):
                 layer.inplace = False
 
     def forward(self, slices: Tensor) -> dict[int, Tensor]:
-        """Maps after each layer of `PERCEIVED` and `STYLED`, of slices as three equal colors."""
+        """Maps after each layer of `PERCEIVED` and `STYLED`, of slices as three equal colors.
+
+        Intensities are taken as if they were -1 to 1, as the authors' code takes its 0 to 1, which the weights of the
+        losses go with: 0.5 to 1 before the normalization.
+        """
         mean, deviation = (torch.tensor(values).to(slices)[:, None, None] for values in (MEAN, DEVIATION))
-        maps, maps_after = (slices - mean) / deviation, {}
+        maps, maps_after = ((slices + 1) / 2 - mean) / deviation, {}
         for place, layer in enumerate(self):
             maps = layer(maps)
             if place in (*PERCEIVED, *STYLED):

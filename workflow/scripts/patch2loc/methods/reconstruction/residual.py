@@ -26,11 +26,15 @@ def slice_score(
 
     Args:
         maps_of: From slices (n, 1, x', y') float32 in 0..1, in order of z, n at most `batch`, and their brain (boolean)
-            to maps of the same shape by name, float32, "score" among them; called under inference mode.
+            to maps of the same shape, float32: "score", and "as_published" where that is another score; called under
+            inference mode.
         device: "cpu" or "cuda".
         spacing: Voxel size of the grid, mm; a method keeps it in its state.
         multiple: As the network was trained (`SlicePool`).
         batch: Most slices at a time, of those that are needed; None gives all slices of a scan at once.
+
+    Returns:
+        The score: "score" on the grid, and "as_published" on the voxels of the slices.
     """
     factor = block(spacing)
 
@@ -49,9 +53,12 @@ def slice_score(
             part = numbers[start : start + at_once]
             for name, part_maps in maps_of(slices[part, None], brain[part, None]).items():
                 maps.setdefault(name, torch.zeros_like(slices))[part] = part_maps[:, 0]
+        on_grid = _on_grid(_blocks(maps["score"], volume.shape, factor), volume.shape, factor)
+        # Post-processed as published before it is brought to the grid, whose interpolation would blur it.
+        published = _blocks(maps.get("as_published", maps["score"]), volume.shape, factor)
         return {
-            name: np.where(region, _on_grid(stack, volume.shape, factor), np.nan).astype(np.float32)
-            for name, stack in maps.items()
+            "score": np.where(region, on_grid.cpu().numpy(), np.nan).astype(np.float32),
+            "as_published": published.cpu().numpy(),
         }
 
     return score
@@ -91,10 +98,15 @@ def residual_score(
     return slice_score(maps_of, device, spacing, multiple, batch=batch)
 
 
-def _on_grid(maps: Tensor, shape: tuple[int, ...], factor: int) -> np.ndarray:
-    """Maps of slices (slices, x', y') of `slices_of`, interpolated between their voxels to a grid (x, y, z)."""
+def _blocks(maps: Tensor, shape: tuple[int, ...], factor: int) -> Tensor:
+    """Maps of slices (slices, x', y') of `slices_of` as a volume (x', y', slices), without the padding of slices."""
+    x, y, _ = shape
+    return maps[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)
+
+
+def _on_grid(blocks: Tensor, shape: tuple[int, ...], factor: int) -> Tensor:
+    """A volume of `_blocks`, interpolated between its voxels to a grid (x, y, z)."""
     x, y, z = shape
-    blocks = maps[:, : -(-x // factor), : -(-y // factor)].permute(1, 2, 0)[None, None]
     if factor > 1:
-        blocks = functional.interpolate(blocks, scale_factor=factor, mode="trilinear")
-    return blocks[0, 0, :x, :y, :z].cpu().numpy()
+        blocks = functional.interpolate(blocks[None, None], scale_factor=factor, mode="trilinear")[0, 0]
+    return blocks[:x, :y, :z]

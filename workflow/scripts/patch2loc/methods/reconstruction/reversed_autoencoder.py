@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patch2loc.methods.reconstruction.output_layer import OutputConv2d
+
 WIDTHS = (64, 128, 256, 512, 512)
 SLOPE = 0.2  # of the leaky ReLU
 RECONSTRUCTION, DIVERGENCE, INTROSPECTION, REPEATED = 0.5, 1.0, 128.0, 1e-8  # weights of the losses' parts
@@ -90,7 +92,7 @@ class Decoder(nn.Module):
             nn.Unflatten(1, coarsest),
             *doubling,
             ResidualBlock(widths[0], widths[0]),
-            nn.Conv2d(widths[0], 1, 5, padding=2),
+            OutputConv2d(widths[0], 1, 5, padding=2),
             nn.Sigmoid(),
         )
 

@@ -47,12 +47,14 @@ class SliceFeatures(nn.Module):
             slices = functional.interpolate(slices, scale_factor=self.enlarge, mode="bilinear")
         if self.conv1.in_channels == 3:
             slices = (2 * slices - 1).expand(-1, 3, -1, -1)
-        maps = functional.relu(self.bn1(self.conv1(slices)))
-        maps = functional.max_pool2d(maps, kernel_size=3, stride=2, padding=1)
-        first = self.layer1(maps)
-        second = functional.interpolate(
-            self.layer2(first), maps.shape[2:], mode="bilinear", align_corners=True
-        )
+        # In float32, as slices are: reconstructions are compared with these features.
+        with torch.autocast(slices.device.type, enabled=False):
+            maps = functional.relu(self.bn1(self.conv1(slices)))
+            maps = functional.max_pool2d(maps, kernel_size=3, stride=2, padding=1)
+            first = self.layer1(maps)
+            second = functional.interpolate(
+                self.layer2(first), maps.shape[2:], mode="bilinear", align_corners=True
+            )
         features = torch.cat([maps, first, second], dim=1)
         x, y = (self.enlarge * size for size in places)
         return functional.avg_pool2d(features[..., -x:, -y:], self.enlarge)
