@@ -1,0 +1,190 @@
+"""Checks of predicted locations and variances that need no lesion, scan by scan.
+
+The network predicts a normal distribution of the location of each patch, without correlation between x and y. In
+healthy scans it can be held against the true locations.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from patch2loc.metrics.correlation import spearman
+
+KEYS = ["check", "quantity", "low", "high"]
+COLUMNS = [*KEYS, "subject", "value", "expected", "n_patches"]
+COORDINATES = ("x", "y")
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.8, 0.9, 0.95, 0.99)  # of predicted regions
+Z_EDGES = (-np.inf, *np.arange(-5, 5.25, 0.5), np.inf)  # of the histogram of standardized errors
+DECILES = 10
+# Distances from the midline along x, percent of the grid. Nearer than CLEAR_OF_MIDLINE, an ordinary error can carry a
+# prediction to the other side.
+MIDLINE_EDGES = (0.0, 10.0, 20.0, 30.0, np.inf)
+CLEAR_OF_MIDLINE = 10.0
+EDGE_DISTANCES = (-np.inf, 0.0, 4.0, 8.0, 12.0, 16.0, 24.0, np.inf)  # mm, negative outside the brain
+BRAIN_SHARES = (0.0, 0.4, 0.6, 0.8, 1.0, np.inf)  # a patch is analyzed from 0.2 on
+PARTS_OF_SCORE = ("location_error", "log_error", "log_variance", "score")
+SLACK = 1e-6  # of shares and distances, which are float32
+
+
+def scan_checks(patches: pd.DataFrame, shape: Sequence[int], midline: float) -> pd.DataFrame:
+    """Checks of every scan, over its patches.
+
+    Args:
+        patches: of one fold, as of `evaluate.patch_analysis.patch_table`, with a column subject.
+        shape: voxels of the grid along x and y; further ones are not used.
+        midline: location of the midsagittal plane along x, percent of the grid.
+
+    Returns:
+        Table with the columns COLUMNS, one row for each check and subject. expected is what `value` is for a calibrated
+        prediction; NaN where there is no such number. low and high are the bounds of a bin, lower one included; NaN for
+        a check of all patches. A scan without a patch in a bin has no row for it.
+
+        coverage: share of true locations in the central region of probability `high`; quantity x or y: the interval
+            along this coordinate, both: the ellipse.
+        z: share of the standardized errors, (true - predicted) / predicted standard deviation, in the bin; both: of the
+            two coordinates together.
+        squared_z: mean square of the same.
+        spread: mean squared error of the patches in a decile of the scan's predicted variances, percent squared;
+            expected: their mean predicted variance. Bounds are shares of the scan's patches.
+        rank_correlation: Spearman's, of absolute error and predicted standard deviation; both: of location error and
+            mean log-variance.
+        opposite_side: share of the patches whose distance from the midline is in the bin that are placed on the other
+            side of it; expected: that share by the predicted distributions.
+        opposite_side_sd: mean predicted standard deviation along x, percent, of the patches clear of the midline that
+            are placed on the opposite side, or on the same one (quantity).
+        edge_distance, brain_share: mean of the quantity over patches by the distance of their center from the edge of
+            the brain, mm, and by their share of brain.
+    """
+    true = 100 * patches[["x", "y"]].to_numpy(float) / np.asarray(shape[:2], float)
+    mean = patches[["mean_x", "mean_y"]].to_numpy(float)
+    sd = np.exp(patches[["log_variance_x", "log_variance_y"]].to_numpy(float) / 2)
+    subject = patches["subject"].to_numpy()
+    parts = [
+        *_coverage(subject, (true - mean) / sd),
+        *_spread(subject, true - mean, sd),
+        _rank_correlations(patches, true - mean, sd),
+        *_opposite_side(subject, true[:, 0] - midline, mean[:, 0] - midline, sd[:, 0]),
+        *_by_place(patches, "edge_distance", "edge_distance", EDGE_DISTANCES),
+        *_by_place(patches, "brain_share", "brain_fraction", BRAIN_SHARES),
+    ]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
+
+
+def _scan_means(
+    check: str,
+    quantity: str,
+    subject: np.ndarray,
+    values: np.ndarray,
+    *,
+    expected: np.ndarray | float = np.nan,
+    bounds: tuple[float, float] = (np.nan, np.nan),
+) -> pd.DataFrame:
+    """Rows of a check: means over the patches of each scan."""
+    table = pd.DataFrame({"subject": subject, "value": values.astype(float), "expected": expected})
+    scans = table.groupby("subject")
+    return (
+        scans.mean()
+        .assign(n_patches=scans.size(), check=check, quantity=quantity, low=bounds[0], high=bounds[1])
+        .reset_index()
+    )
+
+
+def _coverage(subject: np.ndarray, z: np.ndarray) -> Iterator[pd.DataFrame]:
+    distance = (z**2).sum(axis=1)  # squared Mahalanobis distance, chi-squared with two degrees of freedom
+    for level in LEVELS:
+        for coordinate, values in zip(COORDINATES, np.abs(z).T, strict=True):
+            inside = values <= norm.ppf((1 + level) / 2)
+            yield _scan_means("coverage", coordinate, subject, inside, expected=level, bounds=(0, level))
+        inside = distance <= -2 * np.log1p(-level)
+        yield _scan_means("coverage", "both", subject, inside, expected=level, bounds=(0, level))
+    together = {
+        "x": (subject, z[:, 0]),
+        "y": (subject, z[:, 1]),
+        "both": (np.tile(subject, 2), z.T.ravel()),
+    }
+    for quantity, (of_subject, values) in together.items():
+        for low, high in pairwise(Z_EDGES):
+            yield _scan_means(
+                "z",
+                quantity,
+                of_subject,
+                (values >= low) & (values < high),
+                expected=norm.cdf(high) - norm.cdf(low),
+                bounds=(low, high),
+            )
+        yield _scan_means("squared_z", quantity, of_subject, values**2, expected=1.0)
+
+
+def _spread(subject: np.ndarray, error: np.ndarray, sd: np.ndarray) -> Iterator[pd.DataFrame]:
+    for column, coordinate in enumerate(COORDINATES):
+        variance = sd[:, column] ** 2
+        ranks = pd.Series(variance).groupby(subject).rank(method="first")
+        scan_size = ranks.groupby(subject).transform("size")
+        decile = ((ranks - 1) * DECILES // scan_size).to_numpy()
+        for number in range(DECILES):
+            here = decile == number
+            yield _scan_means(
+                "spread",
+                coordinate,
+                subject[here],
+                error[here, column] ** 2,
+                expected=variance[here],
+                bounds=(number / DECILES, (number + 1) / DECILES),
+            )
+
+
+def _rank_correlations(patches: pd.DataFrame, error: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
+    pairs = {
+        "x": (np.abs(error[:, 0]), sd[:, 0]),
+        "y": (np.abs(error[:, 1]), sd[:, 1]),
+        "both": (patches["location_error"].to_numpy(), patches["log_variance"].to_numpy()),
+    }
+    rows = [
+        {
+            "quantity": quantity,
+            "subject": subject,
+            "value": spearman(errors[places], spreads[places]),
+            "n_patches": len(places),
+        }
+        for quantity, (errors, spreads) in pairs.items()
+        for subject, places in patches.groupby("subject").indices.items()
+    ]
+    return pd.DataFrame(rows).assign(check="rank_correlation", low=np.nan, high=np.nan, expected=np.nan)
+
+
+def _opposite_side(
+    subject: np.ndarray, true: np.ndarray, mean: np.ndarray, sd: np.ndarray
+) -> Iterator[pd.DataFrame]:
+    """Rows on the side of the midline; true, mean (both from the midline) and sd along x, (patches,), percent."""
+    distance, opposite = np.abs(true), true * mean < 0
+    bins = [*pairwise(MIDLINE_EDGES), (CLEAR_OF_MIDLINE, np.inf)]
+    for low, high in bins:
+        here = (distance >= low) & (distance < high)
+        rows = _scan_means(
+            "opposite_side", "share", subject[here], opposite[here], bounds=(low, high)
+        ).set_index("subject")
+        # By its distribution, a patch lies with this probability at such a distance on the side where it was not
+        # placed. Over all patches, since which of them lie in the bin is what the distribution is about.
+        reach = norm.cdf(-(np.abs(mean) + low) / sd) - norm.cdf(-(np.abs(mean) + high) / sd)
+        rows["expected"] = pd.Series(reach).groupby(subject).sum() / rows["n_patches"]
+        yield rows.reset_index()
+    clear = distance >= CLEAR_OF_MIDLINE
+    for quantity, here in (("opposite", clear & opposite), ("same", clear & ~opposite)):
+        yield _scan_means(
+            "opposite_side_sd", quantity, subject[here], sd[here], bounds=(CLEAR_OF_MIDLINE, np.inf)
+        )
+
+
+def _by_place(
+    patches: pd.DataFrame, check: str, column: str, edges: Sequence[float]
+) -> Iterator[pd.DataFrame]:
+    places = patches[column].to_numpy(float) + SLACK
+    for low, high in pairwise(edges):
+        here = patches[(places >= low) & (places < high)]
+        for quantity in PARTS_OF_SCORE:
+            yield _scan_means(
+                check, quantity, here["subject"].to_numpy(), here[quantity].to_numpy(), bounds=(low, high)
+            )
