@@ -17,7 +17,7 @@ from scipy.stats import norm
 from patch2loc.data.labels import Datasets, dataset_heading
 from patch2loc.figures.method_styles import MethodStyle, line_handle, method_legend, method_styles
 from patch2loc.figures.style import PAGE_WIDTH, RC
-from patch2loc.metrics.healthy_checks import EDGE_DISTANCES, MIDLINE_EDGES
+from patch2loc.metrics.location_checks import EDGE_DISTANCES, MIDLINE_EDGES
 from patch2loc.tables.layout import parts_by
 
 ENDS = ["mean", "ci_low", "ci_high"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, label_of
-from patch2loc.metrics.healthy_checks import (
+from patch2loc.metrics.location_checks import (
     CLEAR_OF_MIDLINE,
     COORDINATES,
     EDGE_DISTANCES,
@@ -46,7 +46,7 @@ def healthy_checks_table(
 
     Returns:
         Table with the columns COLUMNS, one row for each method, dataset and check, which
-        `metrics.healthy_checks.scan_checks` defines. mean is the mean over folds of the means over scans; expected is
+        `metrics.location_checks.scan_checks` defines. mean is the mean over folds of the means over scans; expected is
         averaged likewise. n_patches: patches of all scans behind the row, mean over folds.
     """
     rows: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ healthy scans it can be held against the true locations.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -61,130 +62,139 @@ def scan_checks(patches: pd.DataFrame, shape: Sequence[int], midline: float) -> 
     true = 100 * patches[["x", "y"]].to_numpy(float) / np.asarray(shape[:2], float)
     mean = patches[["mean_x", "mean_y"]].to_numpy(float)
     sd = np.exp(patches[["log_variance_x", "log_variance_y"]].to_numpy(float) / 2)
-    subject = patches["subject"].to_numpy()
+    scan, subjects = pd.factorize(patches["subject"], sort=True)
     parts = [
-        *_coverage(subject, (true - mean) / sd),
-        *_spread(subject, true - mean, sd),
-        _rank_correlations(patches, true - mean, sd),
-        *_opposite_side(subject, true[:, 0] - midline, mean[:, 0] - midline, sd[:, 0]),
-        *_by_place(patches, "edge_distance", "edge_distance", EDGE_DISTANCES),
-        *_by_place(patches, "brain_share", "brain_fraction", BRAIN_SHARES),
+        *_coverage(scan, (true - mean) / sd),
+        *_spread(scan, true - mean, sd),
+        *_rank_correlations(scan, patches, true - mean, sd),
+        *_opposite_side(scan, true[:, 0] - midline, mean[:, 0] - midline, sd[:, 0]),
+        *_by_place(scan, patches, "edge_distance", "edge_distance", EDGE_DISTANCES),
+        *_by_place(scan, patches, "brain_share", "brain_fraction", BRAIN_SHARES),
     ]
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)[COLUMNS]
+    checks = pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+    return checks.assign(subject=subjects[checks["scan"]])[COLUMNS]
+
+
+class _Check(TypedDict):
+    """Rows of one check and bin, one for each scan that has a patch in it: arrays (rows,) of the last four."""
+
+    check: str
+    quantity: str
+    low: float
+    high: float
+    scan: np.ndarray  # number of the scan
+    value: np.ndarray
+    expected: np.ndarray
+    n_patches: np.ndarray
 
 
 def _scan_means(
     check: str,
     quantity: str,
-    subject: np.ndarray,
+    scan: np.ndarray,
     values: np.ndarray,
     *,
     expected: np.ndarray | float = np.nan,
     bounds: tuple[float, float] = (np.nan, np.nan),
-) -> pd.DataFrame:
-    """Rows of a check: means over the patches of each scan."""
-    table = pd.DataFrame({"subject": subject, "value": values.astype(float), "expected": expected})
-    scans = table.groupby("subject")
-    return (
-        scans.mean()
-        .assign(n_patches=scans.size(), check=check, quantity=quantity, low=bounds[0], high=bounds[1])
-        .reset_index()
-    )
+) -> _Check:
+    """Means over the patches of each scan. scan, values, expected: (patches,), scans by number."""
+    patches = np.bincount(scan)
+    present = np.flatnonzero(patches)
+    expected_sums = np.bincount(scan, np.broadcast_to(expected, scan.shape))
+    return {
+        "check": check,
+        "quantity": quantity,
+        "low": bounds[0],
+        "high": bounds[1],
+        "scan": present,
+        "value": np.bincount(scan, values)[present] / patches[present],
+        "expected": expected_sums[present] / patches[present],
+        "n_patches": patches[present],
+    }
 
 
-def _coverage(subject: np.ndarray, z: np.ndarray) -> Iterator[pd.DataFrame]:
+def _coverage(scan: np.ndarray, z: np.ndarray) -> Iterator[_Check]:
     distance = (z**2).sum(axis=1)  # squared Mahalanobis distance, chi-squared with two degrees of freedom
     for level in LEVELS:
         for coordinate, values in zip(COORDINATES, np.abs(z).T, strict=True):
             inside = values <= norm.ppf((1 + level) / 2)
-            yield _scan_means("coverage", coordinate, subject, inside, expected=level, bounds=(0, level))
+            yield _scan_means("coverage", coordinate, scan, inside, expected=level, bounds=(0, level))
         inside = distance <= -2 * np.log1p(-level)
-        yield _scan_means("coverage", "both", subject, inside, expected=level, bounds=(0, level))
+        yield _scan_means("coverage", "both", scan, inside, expected=level, bounds=(0, level))
     together = {
-        "x": (subject, z[:, 0]),
-        "y": (subject, z[:, 1]),
-        "both": (np.tile(subject, 2), z.T.ravel()),
+        "x": (scan, z[:, 0]),
+        "y": (scan, z[:, 1]),
+        "both": (np.tile(scan, 2), z.T.ravel()),
     }
-    for quantity, (of_subject, values) in together.items():
+    for quantity, (of_scan, values) in together.items():
         for low, high in pairwise(Z_EDGES):
             yield _scan_means(
                 "z",
                 quantity,
-                of_subject,
+                of_scan,
                 (values >= low) & (values < high),
                 expected=norm.cdf(high) - norm.cdf(low),
                 bounds=(low, high),
             )
-        yield _scan_means("squared_z", quantity, of_subject, values**2, expected=1.0)
+        yield _scan_means("squared_z", quantity, of_scan, values**2, expected=1.0)
 
 
-def _spread(subject: np.ndarray, error: np.ndarray, sd: np.ndarray) -> Iterator[pd.DataFrame]:
+def _spread(scan: np.ndarray, error: np.ndarray, sd: np.ndarray) -> Iterator[_Check]:
     for column, coordinate in enumerate(COORDINATES):
         variance = sd[:, column] ** 2
-        ranks = pd.Series(variance).groupby(subject).rank(method="first")
-        scan_size = ranks.groupby(subject).transform("size")
-        decile = ((ranks - 1) * DECILES // scan_size).to_numpy()
+        ranks = pd.Series(variance).groupby(scan).rank(method="first")
+        decile = (ranks.to_numpy() - 1) * DECILES // np.bincount(scan)[scan]
         for number in range(DECILES):
             here = decile == number
             yield _scan_means(
                 "spread",
                 coordinate,
-                subject[here],
+                scan[here],
                 error[here, column] ** 2,
                 expected=variance[here],
                 bounds=(number / DECILES, (number + 1) / DECILES),
             )
 
 
-def _rank_correlations(patches: pd.DataFrame, error: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
+def _rank_correlations(
+    scan: np.ndarray, patches: pd.DataFrame, error: np.ndarray, sd: np.ndarray
+) -> Iterator[_Check]:
     pairs = {
         "x": (np.abs(error[:, 0]), sd[:, 0]),
         "y": (np.abs(error[:, 1]), sd[:, 1]),
         "both": (patches["location_error"].to_numpy(), patches["log_variance"].to_numpy()),
     }
-    rows = [
-        {
-            "quantity": quantity,
-            "subject": subject,
-            "value": spearman(errors[places], spreads[places]),
-            "n_patches": len(places),
-        }
-        for quantity, (errors, spreads) in pairs.items()
-        for subject, places in patches.groupby("subject").indices.items()
-    ]
-    return pd.DataFrame(rows).assign(check="rank_correlation", low=np.nan, high=np.nan, expected=np.nan)
+    places = [np.flatnonzero(scan == number) for number in range(scan.max() + 1)]
+    for quantity, (errors, spreads) in pairs.items():
+        of_scans = [spearman(errors[here], spreads[here]) for here in places]
+        yield _scan_means("rank_correlation", quantity, scan, np.asarray(of_scans)[scan])
 
 
-def _opposite_side(
-    subject: np.ndarray, true: np.ndarray, mean: np.ndarray, sd: np.ndarray
-) -> Iterator[pd.DataFrame]:
+def _opposite_side(scan: np.ndarray, true: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> Iterator[_Check]:
     """Rows on the side of the midline; true, mean (both from the midline) and sd along x, (patches,), percent."""
     distance, opposite = np.abs(true), true * mean < 0
     bins = [*pairwise(MIDLINE_EDGES), (CLEAR_OF_MIDLINE, np.inf)]
     for low, high in bins:
         here = (distance >= low) & (distance < high)
-        rows = _scan_means(
-            "opposite_side", "share", subject[here], opposite[here], bounds=(low, high)
-        ).set_index("subject")
+        shares = _scan_means("opposite_side", "share", scan[here], opposite[here], bounds=(low, high))
         # By its distribution, a patch lies with this probability at such a distance on the side where it was not
         # placed. Over all patches, since which of them lie in the bin is what the distribution is about.
         reach = norm.cdf(-(np.abs(mean) + low) / sd) - norm.cdf(-(np.abs(mean) + high) / sd)
-        rows["expected"] = pd.Series(reach).groupby(subject).sum() / rows["n_patches"]
-        yield rows.reset_index()
+        shares["expected"] = np.bincount(scan, reach)[shares["scan"]] / shares["n_patches"]
+        yield shares
     clear = distance >= CLEAR_OF_MIDLINE
     for quantity, here in (("opposite", clear & opposite), ("same", clear & ~opposite)):
         yield _scan_means(
-            "opposite_side_sd", quantity, subject[here], sd[here], bounds=(CLEAR_OF_MIDLINE, np.inf)
+            "opposite_side_sd", quantity, scan[here], sd[here], bounds=(CLEAR_OF_MIDLINE, np.inf)
         )
 
 
 def _by_place(
-    patches: pd.DataFrame, check: str, column: str, edges: Sequence[float]
-) -> Iterator[pd.DataFrame]:
+    scan: np.ndarray, patches: pd.DataFrame, check: str, column: str, edges: Sequence[float]
+) -> Iterator[_Check]:
     places = patches[column].to_numpy(float) + SLACK
     for low, high in pairwise(edges):
-        here = patches[(places >= low) & (places < high)]
+        here = (places >= low) & (places < high)
         for quantity in PARTS_OF_SCORE:
-            yield _scan_means(
-                check, quantity, here["subject"].to_numpy(), here[quantity].to_numpy(), bounds=(low, high)
-            )
+            values = patches[quantity].to_numpy(float)[here]
+            yield _scan_means(check, quantity, scan[here], values, bounds=(low, high))
