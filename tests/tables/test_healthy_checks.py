@@ -76,7 +76,7 @@ def test_a_row_is_the_mean_over_folds_of_the_means_over_scans():
     found = table_of({("patch2loc", "ixi"): folds})
     assert list(found.columns) == COLUMNS
     assert not found.duplicated(KEYS).any()
-    rows = found.set_index(["check", "quantity", "low", "high"])
+    rows = found.set_index(["check", "quantity", "low", "high"]).sort_index()
     inside = rows.loc[("coverage", "x", 0.0, 0.95)]
     assert inside["mean"] == pytest.approx((2 / 3 + 1 / 3) / 2)
     assert inside["sd"] == pytest.approx(np.std([2 / 3, 1 / 3], ddof=1))

@@ -94,21 +94,28 @@ def _scan_means(
     scan: np.ndarray,
     values: np.ndarray,
     *,
-    expected: np.ndarray | float = np.nan,
+    expected: np.ndarray | None = None,
+    ideal: float = np.nan,
     bounds: tuple[float, float] = (np.nan, np.nan),
 ) -> _Check:
-    """Means over the patches of each scan. scan, values, expected: (patches,), scans by number."""
+    """Means over the patches of each scan.
+
+    scan, values, expected: (patches,), scans by number.  ideal: what is expected where it is one number for all.
+    """
     patches = np.bincount(scan)
     present = np.flatnonzero(patches)
-    expected_sums = np.bincount(scan, np.broadcast_to(expected, scan.shape))
+
+    def means(of_patches: np.ndarray) -> np.ndarray:
+        return np.bincount(scan, of_patches)[present] / patches[present]
+
     return {
         "check": check,
         "quantity": quantity,
         "low": bounds[0],
         "high": bounds[1],
         "scan": present,
-        "value": np.bincount(scan, values)[present] / patches[present],
-        "expected": expected_sums[present] / patches[present],
+        "value": means(values),
+        "expected": np.full(len(present), ideal) if expected is None else means(expected),
         "n_patches": patches[present],
     }
 
@@ -118,9 +125,9 @@ def _coverage(scan: np.ndarray, z: np.ndarray) -> Iterator[_Check]:
     for level in LEVELS:
         for coordinate, values in zip(COORDINATES, np.abs(z).T, strict=True):
             inside = values <= norm.ppf((1 + level) / 2)
-            yield _scan_means("coverage", coordinate, scan, inside, expected=level, bounds=(0, level))
+            yield _scan_means("coverage", coordinate, scan, inside, ideal=level, bounds=(0, level))
         inside = distance <= -2 * np.log1p(-level)
-        yield _scan_means("coverage", "both", scan, inside, expected=level, bounds=(0, level))
+        yield _scan_means("coverage", "both", scan, inside, ideal=level, bounds=(0, level))
     together = {
         "x": (scan, z[:, 0]),
         "y": (scan, z[:, 1]),
@@ -133,10 +140,10 @@ def _coverage(scan: np.ndarray, z: np.ndarray) -> Iterator[_Check]:
                 quantity,
                 of_scan,
                 (values >= low) & (values < high),
-                expected=norm.cdf(high) - norm.cdf(low),
+                ideal=norm.cdf(high) - norm.cdf(low),
                 bounds=(low, high),
             )
-        yield _scan_means("squared_z", quantity, of_scan, values**2, expected=1.0)
+        yield _scan_means("squared_z", quantity, of_scan, values**2, ideal=1.0)
 
 
 def _spread(scan: np.ndarray, error: np.ndarray, sd: np.ndarray) -> Iterator[_Check]:
