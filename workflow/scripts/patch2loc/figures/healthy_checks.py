@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
@@ -87,6 +87,7 @@ def _standardized_errors(panel: Axes, rows: pd.DataFrame, styles: Mapping[str, M
         xlabel="error / predicted standard deviation",
         ylabel="density (x and y)",
     )
+    panel.yaxis.set_major_formatter(_plain)
 
 
 def _spread(panel: Axes, rows: pd.DataFrame, styles: Mapping[str, MethodStyle]) -> None:
@@ -116,7 +117,7 @@ def _spread(panel: Axes, rows: pd.DataFrame, styles: Mapping[str, MethodStyle]) 
     panel.set(xscale="log", yscale="log")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(FixedLocator(ticks))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(_plain)
         axis.set_minor_formatter(NullFormatter())
     panel.set(
         xlim=(low, high),
@@ -142,6 +143,7 @@ def _sides(panel: Axes, rows: pd.DataFrame, styles: Mapping[str, MethodStyle]) -
             "x",
             color=style.color,
             markersize=4.5,
+            clip_on=False,
             zorder=style.order,
         )
     labels = [f"{low:g} to {high:g}" if np.isfinite(high) else f"from {low:g}" for low, high in bins]
@@ -175,6 +177,11 @@ def _by_edge_distance(
     panel.set_xticks(np.arange(len(bins) - 1) + 0.5, [f"{high:g}" for _, high in bins[:-1]])
     panel.set(xlim=(-0.5, len(bins) - 0.5), xlabel="mm from the brain's edge", ylabel=label)
     panel.set_ylim(min(0, panel.dataLim.ymin), panel.dataLim.ymax * 1.08)
+
+
+def _plain(value: float, _: int) -> str:
+    """A tick's number, not as a power of ten."""
+    return f"{value:g}"
 
 
 def _of(rows: pd.DataFrame, check: str, quantity: str) -> Iterator[tuple[str, pd.DataFrame]]:
