@@ -179,7 +179,7 @@ def _by_edge_distance(
     panel.set_ylim(min(0, panel.dataLim.ymin), panel.dataLim.ymax * 1.08)
 
 
-def _plain(value: float, _: int) -> str:
+def _plain(value: float, _: float) -> str:
     """A tick's number, not as a power of ten."""
     return f"{value:g}"
 
