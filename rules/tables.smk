@@ -164,6 +164,38 @@ rule domain_shift:
         "../workflow/scripts/domain_shift.py"
 
 
+rule healthy_checks:
+    """Predicted variances, confused sides and errors near the brain's edge in healthy test scans: table and figure."""
+    input:
+        every(RESULTS.patches(), HEALTHY, LOCATING_METHODS),
+    output:
+        **table("healthy_checks"),
+        **figure("healthy_checks"),
+    log:
+        RESULTS.log("healthy_checks"),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=4000, runtime=60),
+    params:
+        code=code_hash(
+            "patch2loc.tables.healthy_checks",
+            "patch2loc.figures.healthy_checks",
+            "patch2loc.data.midsagittal",
+            "patch2loc.preprocess.atlas",
+            *READING_AND_WRITING,
+        ),
+        methods=LOCATING_METHODS,
+        all_methods=EVALUATED_METHODS,
+        datasets=RUN.labels(HEALTHY),
+        atlas=RUN.atlas,
+        grid=config["grid"],
+        folds=FOLDS,
+        seed=config["seed"],
+    script:
+        "../workflow/scripts/healthy_checks.py"
+
+
 rule subject_lists:
     """Numbers of training, validation and test subjects in each fold, and of subjects with two of these roles."""
     output:

@@ -91,7 +91,8 @@ def test_the_jobs_of_a_run_come_in_the_order_of_the_stages(tmp_path):
     expected += ["score_validation", "analyze_patches", "calibrate", "evaluate", "table1"]
     assert rules[: len(expected)] == expected  # no combination in this run
     assert rules[-3:] == ["learning_curve", "viewer", "report_page"]
-    assert rules.count("domain_shift") == 1  # a table and a figure of one rule
+    for name in ("domain_shift", "healthy_checks"):
+        assert rules.count(name) == 1  # a table and a figure of one rule
     counts = {name: sum(job["rule"] == name for job in jobs) for name in rules}
     assert (counts["train"], counts["score"], counts["evaluate"]) == (3 * 2, 3 * 4, 5 * 4)
     about = {job["rule"]: job["about"] for job in jobs}

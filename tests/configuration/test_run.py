@@ -110,8 +110,8 @@ def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_pa
         name: entry for name, entry in config["datasets"].items() if entry["role"] == "healthy"
     }
     made = plan_run(config, str(REGISTRY)).deliverables
-    assert made.table_names == ["thresholds", "domain_shift"]
-    assert made.figure_names == ["fig5", "fig7", "domain_shift"]
+    assert made.table_names == ["thresholds", "domain_shift", "healthy_checks"]
+    assert made.figure_names == ["fig5", "fig7", "domain_shift", "healthy_checks"]
     assert made.tumor_dataset is None
 
 

@@ -221,12 +221,14 @@ def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
     state, _ = unbroken()
     ((volume, mask),) = scans(1, 4)
     predicted = patch2loc_multiscale.predictor(state, CPU)
-    table = patch_table(volume, mask, np.zeros_like(mask), patch=state["patch"], predict=predicted)
+    table = patch_table(
+        volume, mask, np.zeros_like(mask), patch=state["patch"], spacing=2.0, predict=predicted
+    )
     middle = state["networks"]["patch12"]
     of_one = patch_table(
-        volume, mask, np.zeros_like(mask), patch=12, predict=patch2loc.predictor(middle, CPU)
+        volume, mask, np.zeros_like(mask), patch=12, spacing=2.0, predict=patch2loc.predictor(middle, CPU)
     )
-    places = ["x", "y", "z", "brain_fraction"]
+    places = ["x", "y", "z", "brain_fraction", "edge_distance"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()
     means = np.mean(

@@ -276,7 +276,7 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
         maps["score"][mask], abnormality(*expected, voxels, shape)["score"], rtol=1e-4, atol=1e-4
     )
     assert np.isnan(maps["score"][~mask]).all()
-    table = patch_table(volume, mask, np.zeros_like(mask), patch=8, predict=predicted)
+    table = patch_table(volume, mask, np.zeros_like(mask), patch=8, spacing=2.0, predict=predicted)
     places = table[["x", "y", "z"]].to_numpy()
     assert len(table) > 4
     np.testing.assert_allclose(

@@ -65,6 +65,30 @@ def test_auprc_of_the_files_is_that_of_scikit_learn(results):
         assert (lesion_any > 0).sum() > (lesion > 0).sum()
 
 
+def test_healthy_checks_are_those_of_the_patches_of_healthy_test_scans(results):
+    table = pd.read_csv(results / "tables/healthy_checks.csv")
+    assert set(table["dataset"]) == {"phantom_healthy_t1", "phantom_healthy_t2"}
+    assert set(table["method"]) == {"patch2loc"}
+    rows = table[table["dataset"] == "phantom_healthy_t1"].set_index(["check", "quantity", "low", "high"])
+    patches = pd.read_parquet(results / "patches/patch2loc/phantom_healthy_t1/fold0.parquet")
+    assert patches["subject"].nunique() == 1
+    z = (100 * patches["x"] / 48 - patches["mean_x"]) / np.exp(patches["log_variance_x"] / 2)
+    assert rows.loc[("coverage", "x", 0, 0.95), "mean"] == pytest.approx((np.abs(z) < 1.96).mean(), abs=2e-3)
+    assert rows.loc[("squared_z", "x"), "mean"].item() == pytest.approx((z**2).mean())
+    assert (rows.loc["coverage", "n_patches"] == len(patches)).all()
+    # ICBM152's plane, x = 0 mm, lies at 48.96 % of this grid, between voxels 23 and 24.
+    right, placed_right = patches["x"] >= 24, patches["mean_x"] > 48.96
+    clear = (100 * patches["x"] / 48 - 48.96).abs() >= 10
+    other_side = rows.loc[("opposite_side", "share", 10, np.inf), "mean"]
+    assert other_side == pytest.approx((right != placed_right)[clear].mean())
+    edge = rows.loc[("edge_distance", "score", -np.inf, 0), "mean"]
+    folder = results / "preprocessed/phantom_healthy_t1" / patches["subject"].iloc[0]
+    mask = np.asarray(nib.load(folder / "mask.nii.gz").dataobj) > 0
+    outside = ~mask[tuple(patches[["x", "y", "z"]].to_numpy().T)]
+    assert outside.any()
+    assert edge == pytest.approx(patches["score"][outside].mean(), rel=1e-5)
+
+
 def test_nothing_of_a_test_subject_reaches_the_models(results):
     for modality in ("T1", "T2"):
         landmarks = json.loads((results / f"landmarks/{modality}/fold0.json").read_text())
@@ -108,8 +132,8 @@ def test_the_report_stands_alone(results):
     page = (results / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     assert "simulated" in page
-    assert page.count("data:image/png;base64,") == 9 + 5 + 2  # figures, more figures, learning curves
-    assert page.count("data:image/") == 9 + 5 + 2 + 15 + 5  # and of every scan, and of those in the viewer
+    assert page.count("data:image/png;base64,") == 9 + 6 + 2  # figures, more figures, learning curves
+    assert page.count("data:image/") == 9 + 6 + 2 + 15 + 5  # and of every scan, and of those in the viewer
     for number in range(1, 10):
         assert (results / f"figures/fig{number}.pdf").read_bytes().startswith(b"%PDF")
 
@@ -125,7 +149,7 @@ def test_latex_tables_compile_and_fit_their_page(results, tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
-    assert len(tables) == 7
+    assert len(tables) == 8
     assert "Float too large" not in result.stdout
     assert "Overfull" not in result.stdout
 

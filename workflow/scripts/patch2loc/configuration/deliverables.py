@@ -50,7 +50,8 @@ class Deliverables(NamedTuple):
 def deliverables(datasets: Datasets, folds: Sequence[int]) -> Deliverables:
     """Tables and figures of a run.
 
-    A run without lesions has only heatmaps of healthy scans, false positives and the domain shift to show. Lesion
+    A run without lesions has only heatmaps of healthy scans, false positives, the domain shift and the healthy checks
+    to show. Lesion
     datasets of the paper come first, in its order.
     """
     published_names = {
@@ -61,24 +62,25 @@ def deliverables(datasets: Datasets, folds: Sequence[int]) -> Deliverables:
     by_site = ("by_site",) if has_sites else ()
     if not lesion_datasets:
         return Deliverables(
-            tables=("thresholds", "domain_shift", *by_site),
+            tables=("thresholds", "domain_shift", "healthy_checks", *by_site),
             long_tables=(),
             lesion_figures={},
             figures=(5, 7),
-            further_figures=("domain_shift",),
+            further_figures=("domain_shift", "healthy_checks"),
             tumor_dataset=None,
         )
     lesion_figures = dict(enumerate(lesion_datasets, start=FIRST_LESION_FIGURE))
     return Deliverables(
         tables=(
-            *("table1", "table2", "thresholds", "domain_shift", "comparison", "by_volume", "released_code"),
+            *("table1", "table2", "thresholds", "domain_shift", "healthy_checks"),
+            *("comparison", "by_volume", "released_code"),
             *by_site,
         ),
         long_tables=("cases",),
         lesion_figures=lesion_figures,
         figures=(*range(1, FIRST_LESION_FIGURE), *lesion_figures),
         further_figures=(
-            *("domain_shift", "methods", "curves", "subjects", "cost"),
+            *("domain_shift", "healthy_checks", "methods", "curves", "subjects", "cost"),
             *(("folds",) if len(folds) > 1 else ()),
         ),
         tumor_dataset=next(

@@ -6,6 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from scipy import ndimage
 
 from patch2loc.data.scans import Scan
 from patch2loc.data.vocabulary import Truth
@@ -28,6 +29,7 @@ def patch_table(
     lesion: np.ndarray,
     *,
     patch: int,
+    spacing: float,
     predict: Predictor,
 ) -> pd.DataFrame:
     """One row per non-overlapping patch with at least 20 % of brain, in all slices of a scan.
@@ -37,11 +39,13 @@ def patch_table(
         mask: (x, y, z) boolean, the brain.
         lesion: (x, y, z) boolean.
         patch: width of a patch, voxels.
+        spacing: edge of a voxel, mm.
         predict: predictions of the network at voxels.
 
     Returns:
-        Columns x, y, z (voxel of the center), brain_fraction, lesion_fraction, mean_x, mean_y (percent),
-        log_variance_x, log_variance_y, location_error (Euclidean, percent), log_error, log_variance, score.
+        Columns x, y, z (voxel of the center), brain_fraction, lesion_fraction, edge_distance (mm, see
+        `edge_distance`), mean_x, mean_y (percent), log_variance_x, log_variance_y, location_error (Euclidean, percent),
+        log_error, log_variance, score.
     """
     masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
     centers = torch.zeros_like(masks)
@@ -59,6 +63,7 @@ def patch_table(
             "z": voxels[:, 2],
             "brain_fraction": patches.share(masks, patch)[z, x, y].numpy(),
             "lesion_fraction": patches.share(lesions, patch)[z, x, y].numpy(),
+            "edge_distance": edge_distance(mask, spacing)[tuple(voxels.T)],
             "mean_x": mean[:, 0],
             "mean_y": mean[:, 1],
             "log_variance_x": log_variance[:, 0],
@@ -67,6 +72,26 @@ def patch_table(
             **abnormality(mean, log_variance, voxels, volume.shape),
         }
     )
+
+
+def edge_distance(mask: np.ndarray, spacing: float) -> np.ndarray:
+    """Distance of every voxel from the edge of the brain within its slice, mm, negative outside the brain.
+
+    Within the slice, because that is all that a patch shows. The edge lies between two voxels, half a voxel from the
+    center of each. Where the grid cuts the brain off is no edge.
+
+    Args:
+        mask: (x, y, z) boolean, the brain.
+        spacing: edge of a voxel, mm.
+
+    Returns:
+        (x, y, z) float32; NaN in slices without an edge, which are all brain or have none.
+    """
+    distances = np.full(mask.shape, np.nan, np.float32)
+    for z in np.flatnonzero(mask.any(axis=(0, 1)) & ~mask.all(axis=(0, 1))):
+        inside, outside = (ndimage.distance_transform_edt(part) for part in (mask[:, :, z], ~mask[:, :, z]))
+        distances[:, :, z] = spacing * np.where(mask[:, :, z], inside - 0.5, 0.5 - outside)
+    return distances
 
 
 def analyze_patches(
@@ -97,6 +122,13 @@ def analyze_patches(
         volume, mask = read_standardized(scan, model["landmarks"])
         lesion = read_mask(scan.truth_path(truth))
         network_input = module.network_input(state, volume, mask)
-        table = patch_table(network_input, mask, lesion, patch=state["patch"], predict=predict)
+        table = patch_table(
+            network_input,
+            mask,
+            lesion,
+            patch=state["patch"],
+            spacing=model["grid"]["spacing"],
+            predict=predict,
+        )
         tables.append(table.assign(subject=scan.subject))
     return pd.concat(tables, ignore_index=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from patch2loc.data.midsagittal import midsagittal_plane, mirrored
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
 
 ROLE = "control"
 ORDER = 220
 SMOOTHING_MM = 2.0  # standard deviation of the Gaussian: gyri have no exact counterpart
-SEARCH_MM = 10.0  # how far from the middle of the grid the plane may be
 
 
 def fit(
@@ -30,36 +30,6 @@ def fit(
     total = sum(volume for volume, _ in training)
     spacing = settings["spacing"]
     return {"plane": midsagittal_plane(np.asarray(total), spacing), "smoothing": SMOOTHING_MM / spacing}, None
-
-
-def midsagittal_plane(volume: np.ndarray, spacing: float) -> float:
-    """The plane of constant x about which a volume differs least from its mirror image, to half a voxel.
-
-    Args:
-        volume: (x, y, z), x from left to right, 0 outside the brain.
-        spacing: Voxel size, mm.
-
-    Returns:
-        Index along x: whole on a voxel, half between two; no further than SEARCH_MM from the middle of the grid.
-    """
-    middle = volume.shape[0] - 1  # in half voxels, as the planes below
-    reach = round(2 * SEARCH_MM / spacing)
-    planes: list[float] = [(middle + offset) / 2 for offset in range(-reach, reach + 1)]
-
-    def difference(plane: float) -> float:
-        return float(np.abs(volume - mirrored(volume, plane)).sum())
-
-    return min(planes, key=difference)
-
-
-def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:
-    """A volume, (x, y, z), mirrored about a plane of constant x (`midsagittal_plane`); 0 from beyond the grid."""
-    size = len(volume)
-    counterpart = round(2 * plane) - np.arange(size)
-    inside = (counterpart >= 0) & (counterpart < size)
-    mirror_image = np.zeros_like(volume)
-    mirror_image[inside] = volume[counterpart[inside]]
-    return mirror_image
 
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:

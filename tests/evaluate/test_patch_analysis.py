@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from patch2loc.evaluate.patch_analysis import edge_distance, patch_table
+
+
+def test_distances_from_the_edge_of_a_box_are_known():
+    mask = np.zeros((20, 16, 4), bool)
+    mask[5:15, 4:12, 1:3] = True
+    distances = edge_distance(mask, 2.0)
+    # Half a voxel from the edge is the center of the voxels on either side of it.
+    assert distances[5, 8, 1] == 1.0
+    assert distances[4, 8, 1] == -1.0
+    assert distances[0, 8, 1] == -9.0
+    assert distances[9, 8, 1] == 7.0  # four voxels from the nearest side, y
+    assert distances[0, 0, 2] == pytest.approx(2 * (0.5 - np.hypot(5, 4)))
+    # Other slices do not count: slice 1 is the lowest one of the brain.
+    np.testing.assert_array_equal(distances[:, :, 1], distances[:, :, 2])
+    assert np.isnan(distances[:, :, [0, 3]]).all()
+
+
+def test_the_border_of_the_grid_is_no_edge_of_the_brain():
+    mask = np.zeros((10, 10, 2), bool)
+    mask[:6, :, 0] = True  # cut off by the grid on three sides
+    mask[:, :, 1] = True
+    distances = edge_distance(mask, 1.0)
+    np.testing.assert_array_equal(distances[:, 3, 0], [5.5, 4.5, 3.5, 2.5, 1.5, 0.5, -0.5, -1.5, -2.5, -3.5])
+    assert np.isnan(distances[:, :, 1]).all()
+
+
+def test_a_patch_has_the_distance_of_its_center():
+    mask = np.zeros((32, 32, 3), bool)
+    mask[6:28, 3:30, 1] = True
+    table = patch_table(
+        mask.astype(np.float32),
+        mask,
+        np.zeros_like(mask),
+        patch=8,
+        spacing=4.0,
+        predict=lambda volume, voxels: (np.zeros((len(voxels), 2)), np.zeros((len(voxels), 2))),
+    )
+    by_place = table.set_index(["x", "y", "z"])["edge_distance"]
+    assert by_place[4, 12, 1] == 4 * -1.5
+    assert by_place[12, 12, 1] == 4 * 6.5
+    assert by_place[20, 4, 1] == 4 * 1.5
+    assert by_place.notna().all()
