@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from crates import check_files, training_scans
-from workflow_runs import run, snakemake
+from repository_paths import ROOT
+from workflow_runs import TINY, run, snakemake
 
 from patch2loc.models import load_model
 from patch2loc.provenance.trace import trace
@@ -62,6 +64,16 @@ def test_auprc_of_the_files_is_that_of_scikit_learn(results):
         found = average_precision_score(lesion[inside] > 0, heatmap[inside])
         recall = (lesion[inside] > 0).sum() / ((lesion[inside] > 0).sum() + missed)
         assert metrics.loc[subject, "auprc"] == pytest.approx(found * recall, rel=1e-6)
+
+
+def test_a_second_implementation_computes_the_same_numbers(finished, results):
+    command = [sys.executable, str(ROOT / "benchmarks/second_implementation.py"), str(TINY)]
+    result = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+    metrics = [path for path in results.glob("metrics/*/phantom_[tw]*/fold0.csv")]
+    scans = sum(len(pd.read_csv(path)) for path in metrics)
+    compared = re.search(r"^metrics: auprc +(\d+)", result.stdout, re.MULTILINE)
+    assert int(compared[1]) == scans == 4 * 3  # rows, and scans with lesions
 
 
 def test_nothing_of_a_test_subject_reaches_the_models(results):
