@@ -10,7 +10,7 @@ scikit-learn, the tables from the metrics by scipy and plain loops:
     tables/comparison.csv                       pairs, family, difference, ci_low, ci_high, p, p_holm
 
 Prints the largest difference of each column. Ends with 1 if one is above 1e-9 or a number is on one side alone, and
-says where. A scan of 1 mm takes about a second for each method and fold; --scans takes the first ones of a dataset only.
+says where. A scan of 1 mm takes about a second for each method and fold; --scans takes the first ones of each dataset.
 """
 
 import argparse

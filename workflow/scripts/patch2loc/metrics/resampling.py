@@ -75,7 +75,7 @@ def resampling_counts(scans: int, folds: int, seed: int, resamples: int) -> tupl
         # Whole numbers, because functions of floats behind other distributions differ between machines.
         drawn = generator.integers(0, size, (resamples, size)) + np.arange(resamples)[:, None] * size
         count = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
-        count.flags.writeable = False
+        count.setflags(write=False)
         counts.append(count)
     return counts[0], counts[1]
 
