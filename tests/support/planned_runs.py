@@ -8,6 +8,7 @@ REGISTRY = ROOT / "config/registry.csv"
 DEFAULTS = {
     "data": "data",
     "split": "clean",
+    "seeds_of_first_fold": 1,
     "preprocess": {"median": 3},
     "combinations": {},
     "pretrained": {},

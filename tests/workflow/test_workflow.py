@@ -147,6 +147,32 @@ def test_quality_control_covers_every_scan(results):
     assert all(report["brain_grid_ml"] > 500 for report in reports)
 
 
+def test_a_fold_is_trained_with_another_seed_on_the_same_subjects(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    result = snakemake(tmp_path, "seeds", "--config", "seeds_of_first_fold=2")
+    assert result.returncode == 0, result.stderr[-3000:]
+    results = tmp_path / "results/tiny"
+    first, second = (
+        load_model(results / f"models/patch2loc/T1/{name}/model.safetensors")
+        for name in ("fold0", "fold0seed1")
+    )
+    assert first["training_subjects"] == second["training_subjects"]
+    assert first["fold"] == second["fold"] == 0
+    seeds = [model["provenance"]["configuration"]["seed"] for model in (first, second)]
+    assert seeds == [7, 1007]
+    table = pd.read_csv(results / "tables/seeds.csv").set_index(["method", "dataset", "metric"])
+    row = table.loc[("patch2loc", "phantom_tumor", "auprc")]
+    means = [
+        pd.read_csv(results / f"metrics/patch2loc/phantom_tumor/{name}.csv")["auprc"].mean()
+        for name in ("fold0", "fold0seed1")
+    ]
+    assert means[0] != means[1]
+    assert (row["n_seeds"], row["n_folds"]) == (2, 1)
+    assert row["mean_over_folds"] == pytest.approx(means[0])
+    assert row["sd_over_seeds"] == pytest.approx(np.std(means, ddof=1))
+    assert set(table.index.get_level_values("method")) == {"patch2loc", "patch2loc_calibrated"}
+
+
 def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     results = tmp_path / "results/tiny"
