@@ -286,7 +286,7 @@ def permutation_p(differences: np.ndarray, seed: int) -> float:
     if scans <= MOST_SCANS_OF_EXACT_TEST:
         patterns = [np.array(signs) for signs in product((-1, 1), repeat=scans)]
         return float(np.mean([distance(signs) >= observed for signs in patterns]))
-    drawn = 1 - 2 * np.random.default_rng([seed, scans]).integers(0, 2, (PERMUTATIONS, scans))
+    drawn = 1 - 2 * np.random.default_rng([seed, scans]).integers(0, 2, (PERMUTATIONS, scans), dtype=np.int8)
     return float((1 + sum(distance(signs) >= observed for signs in drawn)) / (PERMUTATIONS + 1))
 
 

@@ -160,5 +160,5 @@ def _all_signs(scans: int) -> np.ndarray:
 def _drawn_signs(scans: int, seed: int) -> np.ndarray:
     """Patterns of signs drawn at random, (PERMUTATIONS, scans), each -1 or 1."""
     generator = np.random.default_rng([seed, scans])
-    signs: np.ndarray = 1.0 - 2 * generator.integers(0, 2, (PERMUTATIONS, scans))
+    signs: np.ndarray = 1.0 - 2 * generator.integers(0, 2, (PERMUTATIONS, scans), dtype=np.int8)
     return signs
