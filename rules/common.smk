@@ -63,7 +63,7 @@ wildcard_constraints:
     dataset="|".join(DATASETS),
     modality="T1|T2",
     method="|".join(METHODS),
-    fold=r"\d+",
+    fold=r"\d+(?:seed\d+)?",
     subject=r"[^/]+",
 
 

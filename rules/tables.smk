@@ -137,6 +137,19 @@ use rule thresholds as released_code with:
         **table_params("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED_METHODS),
 
 
+use rule thresholds as seeds with:
+    """Spread over the seeds of one fold beside that over folds."""
+    input:
+        expand(RESULTS.metrics(), method=RUN.repeated_methods, dataset=LESION, fold=RUN.trainings),
+    output:
+        **table("seeds"),
+    log:
+        RESULTS.log("seeds"),
+    params:
+        **table_params("seeds", "patch2loc.tables.seeds", RUN.labels(LESION), RUN.repeated_methods)
+        | {"folds": RUN.trainings},
+
+
 # Shows if scans resemble those of the training, before any number about lesions is believed.
 rule domain_shift:
     """Location error in healthy tissue by dataset and site: table and figure."""

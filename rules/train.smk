@@ -1,5 +1,6 @@
 # One model per method, modality and fold.
 from patch2loc.configuration.check import training_settings
+from patch2loc.data.seeds import fold_of, seed_of
 
 
 rule train:
@@ -25,7 +26,8 @@ rule train:
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),
-        seed=config["seed"],
+        fold=by_wildcards(fold_of, "fold"),
+        seed=by_wildcards(seed_of, "fold", seed=config["seed"]),
         patch=config["patch"],
         settings=lambda wildcards: training_settings(wildcards.method, config),
         published=by_wildcards(RUN.data.published_weights, "method"),

@@ -57,6 +57,22 @@ def test_an_evaluated_method_has_the_heatmaps_of_the_one_that_scored(tmp_path):
     )
 
 
+def test_further_seeds_of_a_fold_are_trained_on_its_subjects_and_have_a_table(tmp_path):
+    once, thrice = (run_of(tmp_path, seeds_of_first_fold=count) for count in (1, 3))
+    assert (once.trainings, once.repeated_methods) == ([0], [])
+    assert thrice.trainings == [0, "0seed1", "0seed2"]
+    assert thrice.repeated_methods == ["patch2loc", "patch2loc_calibrated"]  # the others run no network
+    assert "seeds" not in once.deliverables.tables
+    assert "seeds" in thrice.deliverables.tables
+    results = f"{tmp_path}/results"
+    for role in ("train", "validation", "test"):
+        cohort = thrice.cohort("phantom_healthy_t1", "0seed2", role=role)
+        assert cohort == f"{results}/cohorts/phantom_healthy_t1/{role}_fold0.json"
+    assert thrice.test_scans("phantom_healthy_t1", "0seed1") == thrice.test_scans("phantom_healthy_t1", 0)
+    assert thrice.heatmaps("patch2loc", "phantom_tumor", "0seed1").endswith("phantom_tumor/fold0seed1")
+    assert thrice.model("patch2loc", "phantom_tumor", "0seed1").endswith("T2/fold0seed1/model.safetensors")
+
+
 def test_cohorts_of_training_data_are_by_role_and_others_whole(tmp_path):
     run = run_of(tmp_path)
     folder = f"{tmp_path}/results/cohorts"

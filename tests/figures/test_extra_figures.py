@@ -222,7 +222,7 @@ def test_cost_by_hand():
     }
     table = cost_table(by_method, {"patch2loc": [100.0, 300.0]}).set_index("method")
     assert table.loc["patch2loc", "mean"] == pytest.approx(0.4)
-    assert (table.loc["patch2loc", ["ci_low", "ci_high"]]).tolist() == pytest.approx([0.3, 0.5])
+    assert (table.loc["patch2loc", ["ci_low", "ci_high"]]).tolist() == pytest.approx([0.2, 0.6])
     assert table["training_seconds"].tolist() == [200, 200]
     assert table["scoring_seconds"].tolist() == [10, 10]
 

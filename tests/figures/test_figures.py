@@ -6,9 +6,10 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from scipy.stats import gaussian_kde
 
 from patch2loc.figures.ellipses import choose_locations, ellipse_figure
-from patch2loc.figures.kde import kde_figure, patch_groups
+from patch2loc.figures.kde import kde_figure, patch_groups, scott_density
 from patch2loc.figures.learning_curve import learning_curve
 from patch2loc.figures.slices import (
     SliceCase,
@@ -89,6 +90,16 @@ def test_no_abnormal_patch_invents_nothing():
     assert "0 abnormal (none is > 90 % lesion)" in healthy[0].get_title(loc="left")
     assert all(line.get_color() != ABNORMAL for line in healthy[0].lines)
     assert figure.axes[0].get_xlim() == healthy[0].get_xlim()
+
+
+@pytest.mark.parametrize("mixing", [[[1.0]], [[0.02]], [[2.0, 1.0], [0.0, 0.5]]])
+def test_the_density_is_that_of_scipy(mixing):
+    generator = np.random.default_rng(len(mixing))
+    sample = generator.gamma(2, 1, (400, len(mixing))) @ np.array(mixing)
+    points = generator.uniform(sample.min(axis=0), sample.max(axis=0), (50, len(mixing)))
+    np.testing.assert_allclose(
+        scott_density(sample, points), gaussian_kde(sample.T)(points.T), rtol=1e-8, atol=1e-300
+    )
 
 
 def test_kde_survives_constant_and_empty_groups():

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from patch2loc.metrics.correlation import lesion_correlations, partial_patches, spearman
-from patch2loc.metrics.summary import resampling_counts
+from patch2loc.metrics.resampling import resampling_counts
 from patch2loc.tables.formats import to_markdown
 from patch2loc.tables.inputs import read_printed
 from patch2loc.tables.table2 import COLUMNS, table2, table2_layout
@@ -55,8 +55,8 @@ def test_bootstrap_of_correlations_equals_ranking_each_resample_anew():
     table = patches(subjects=4, per_subject=15)
     found = lesion_correlations([table], seed=3, resamples=50).set_index("quantity")
     drawn = []
-    for counts in resampling_counts(4, 3, 50):
-        names = np.repeat([f"sub-{number}" for number in range(4)], counts)
+    for counts in resampling_counts(4, 1, 3, 50)[0]:
+        names = np.repeat([f"sub-{number}" for number in range(4)], counts.astype(int))
         resample = pd.concat([table[table["subject"] == name] for name in names])
         drawn.append(spearmanr(resample["lesion_fraction"], resample["score"]).statistic)
     expected = np.quantile(drawn, [0.025, 0.975])
@@ -107,15 +107,29 @@ def test_published_table_is_whole(printed):
     assert len(printed) == 3 * 4
 
 
-def test_the_interval_is_that_of_the_mean_over_folds_with_the_same_subjects_drawn():
+def test_the_interval_is_that_of_the_mean_over_drawn_folds_with_the_same_subjects_drawn():
     folds = [patches(subjects=4, per_subject=15, seed=seed) for seed in (1, 2)]
     found = lesion_correlations(folds, seed=3, resamples=40).set_index("quantity").loc["log_error"]
     drawn = []
-    for counts in resampling_counts(4, 3, 40):
-        names = np.repeat([f"sub-{number}" for number in range(4)], counts)
+    for counts, fold_counts in zip(*resampling_counts(4, 2, 3, 40), strict=True):
+        names = np.repeat([f"sub-{number}" for number in range(4)], counts.astype(int))
         resampled = [pd.concat([fold[fold["subject"] == name] for name in names]) for fold in folds]
-        drawn.append(
-            np.mean([spearmanr(part["lesion_fraction"], part["log_error"]).statistic for part in resampled])
-        )
+        by_fold = [spearmanr(part["lesion_fraction"], part["log_error"]).statistic for part in resampled]
+        drawn.append(np.average(by_fold, weights=fold_counts))
     expected = np.quantile(drawn, [0.025, 0.975])
     assert found[["ci_low", "ci_high"]].to_numpy(float) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_fold_without_a_correlation_is_left_out_of_the_estimate_and_of_the_interval():
+    defined = patches(subjects=5, per_subject=12, seed=1)
+    constant = defined.assign(log_error=1.0)  # no correlation, of the log-error alone
+    found = lesion_correlations([defined, constant], seed=3).set_index("quantity")
+    alone = lesion_correlations([defined], seed=3).set_index("quantity")
+    assert found.loc["log_error", "spearman"] == alone.loc["log_error", "spearman"]
+    low, high = found.loc["log_error", ["ci_low", "ci_high"]]
+    assert low < found.loc["log_error", "spearman"] < high
+    expected = alone.loc["log_error", ["ci_low", "ci_high"]].to_numpy(float)
+    assert (low, high) == pytest.approx(expected, abs=0.1)  # other resamples of the same subjects
+    assert np.isnan(
+        lesion_correlations([constant, constant]).set_index("quantity").loc["log_error", "ci_low"]
+    )

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patch2loc.metrics.summary import SUMMARIZED, bootstrap_interval, subject_means, summarize
+from patch2loc.metrics.summary import SUMMARIZED, subject_means, summarize, summary_of
 
 
 def metrics(values, subjects=None):
@@ -17,7 +17,7 @@ def test_summary_by_hand():
     assert summary["mean"] == pytest.approx(0.4)
     assert summary["sd"] == pytest.approx(np.sqrt(0.02))  # fold means 0.3 and 0.5
     assert (summary["n_subjects"], summary["n_folds"]) == (2, 2)
-    assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((0.3, 0.5))  # subject means 0.3, 0.5
+    assert (summary["ci_low"], summary["ci_high"]) == pytest.approx((0.2, 0.6))  # subject and fold are drawn
     assert summary["prevalence"] == pytest.approx(0.02)
 
 
@@ -50,22 +50,24 @@ def test_a_subject_listed_twice_is_refused():
         summarize([metrics([0.1, 0.2], ["sub-a", "sub-a"])])
 
 
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    hits = 0
-    for trial in range(300):
-        low, high = bootstrap_interval(generator.normal(0.5, 0.1, 40), seed=trial, resamples=400)
-        hits += low <= 0.5 <= high
-    # 95 % nominal; the percentile interval of 40 values covers about 93 %, three standard errors are 4.4 %.
-    assert 0.886 <= hits / 300 <= 0.985
+def test_folds_that_differ_widen_the_interval_and_equal_ones_do_not():
+    values = np.random.default_rng(0).uniform(0.2, 0.6, 40)
+    one = summary_of([metrics(values)], "auprc")
+    equal = summary_of([metrics(values)] * 5, "auprc")
+    shifts = (-0.1, -0.05, 0.0, 0.05, 0.1)
+    differing = summary_of([metrics(values + shift) for shift in shifts], "auprc")
+    widths = [row["ci_high"] - row["ci_low"] for row in (one, equal, differing)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+    assert widths[2] > 1.5 * widths[1]
+    assert differing["mean"] == pytest.approx(one["mean"])
 
 
-def test_bootstrap_interval_matches_the_normal_interval_and_is_repeatable():
-    values = np.random.default_rng(1).normal(0, 1, 400)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.012)
+def test_the_interval_is_about_the_mean_that_is_reported():
+    # The scan that one fold alone has is the best: the mean over folds counts it by half of that fold.
+    folds = [metrics([0.1, 0.2, 0.9]), metrics([0.1, 0.2], ["sub-0", "sub-1"])]
+    summary = summary_of(folds, "auprc")
+    assert summary["mean"] == pytest.approx((0.4 + 0.15) / 2)
+    assert summary["ci_low"] <= summary["mean"] <= summary["ci_high"]
 
 
 def test_means_of_subjects_leave_out_who_has_no_value():

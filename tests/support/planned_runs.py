@@ -9,6 +9,7 @@ DEFAULTS = {
     "data": "data",
     "split": "clean",
     "truth": "half",
+    "seeds_of_first_fold": 1,
     "preprocess": {"median": 3},
     "combinations": {},
     "pretrained": {},

@@ -28,7 +28,7 @@ def test_scans_are_averaged_within_their_site():
     rows = table[table["metric"] == "best_dice"].set_index("site")
     assert rows["mean"].to_dict() == pytest.approx({"Amsterdam": 0.3, "Utrecht": 0.35})  # d has no site
     assert rows["n_subjects"].to_dict() == {"Amsterdam": 1, "Utrecht": 2}
-    assert rows.loc["Utrecht", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.2, 0.5])
+    assert rows.loc["Utrecht", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.1, 0.6])
     assert np.isnan(rows.loc["Amsterdam", "ci_low"])
     assert (rows["n_folds"] == 2).all()
 

@@ -72,7 +72,8 @@ def test_errors_are_averaged_over_folds_and_scans_without_a_healthy_patch_left_o
 def test_the_table_reads_by_dataset_and_by_site_where_there_are_several():
     layout = domain_shift_layout(table(), DATASETS)
     lines = to_markdown(layout).splitlines()
-    assert "| WMH, T1 | 3 | 6.3 | 5.0 to 8.0 | 1.6 | 1 of 3 |" in lines
+    # BCa: the sample is skewed upwards, so its interval is not cut where the least of 27 resamples, 5.0, is.
+    assert "| WMH, T1 | 3 | 6.3 | 5.3 to 8.0 | 1.6 | 1 of 3 |" in lines
     first = next(place for place, line in enumerate(lines) if "Amsterdam" in line)
     assert lines[first].endswith("| 1 | 8.0 | – | 2.0 | 1 of 1 |")
     assert lines[first + 1].endswith("| 2 | 5.5 | 5.0 to 6.0 | 1.4 | 0 of 2 |")

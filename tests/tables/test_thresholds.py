@@ -68,6 +68,24 @@ def test_recall_is_a_share_of_each_scan_and_scans_without_lesions_of_a_size_have
     assert rows.loc["lesion_recall_small", ["mean", "n_subjects"]].tolist() == pytest.approx([1 / 3, 1])
 
 
+def test_the_number_of_scans_in_which_something_is_found_stands_beside_the_distance():
+    folds = [scans(surface_distance_95_mm=[12.0, np.nan], precision=[0.8, np.nan]), scans()]
+    table = threshold_table({("thresh", "strokes"): folds}, DATASETS).query("quantile == 0.95")
+    rows = table.set_index("metric")
+    counts = rows["n_with_value"].to_dict()
+    assert (counts["dice"], counts["surface_distance_95_mm"], counts["precision"]) == (2, 1.5, 1.5)
+    assert rows.loc["surface_distance_95_mm", "n_subjects"] == 2  # in any fold
+    assert "| 80.0 (1.5) | 12.0 (1.5) |" in to_markdown(threshold_layout(table, DATASETS, ""))
+
+
+def test_many_scans_are_counted_to_the_last():
+    many = pd.concat([scans().assign(subject=str(number)) for number in range(626)]).drop_duplicates(
+        ["subject", "quantile"]
+    )
+    table = threshold_table({("thresh", "strokes"): [many]}, DATASETS)
+    assert "| 12.0 (626) |" in to_markdown(threshold_layout(table, DATASETS, ""))
+
+
 def healthy_scans():
     none = dict.fromkeys(["lesions", "lesions_found"], 0)
     none |= {f"{name}_{size}": 0 for name in tuple(none) for size in SIZES}
@@ -90,7 +108,7 @@ def test_the_table_reads_by_dataset_with_units():
         "| 100.0 | 100.0 | 100.0 | 100.0 | 25.0 | 35.0 | 15.0 ",
         "| 1.0 | 1.0 | 1.0 | 1.0 | 3.2 |",
     )
-    assert lines[first + 1] == f"| thresh, 95 % | 50.0 | 40.0 | 80.0 | 12.0 {recalls}{false}"
+    assert lines[first + 1] == f"| thresh, 95 % | 50.0 | 40.0 | 80.0 (2) | 12.0 (2) {recalls}{false}"
     assert lines[first + 2].startswith("| thresh, 98 % | 10.0 |")
     assert lines[first + 3].startswith("| **IXI, T1: 2 scans** |")
     assert lines[first + 4] == "| thresh, 95 % " + "| – " * 11 + false

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from crates import check_files, training_scans
-from workflow_runs import run, snakemake
+from repository_paths import ROOT
+from workflow_runs import TINY, run, snakemake
 
 from patch2loc.models import load_model
 from patch2loc.provenance.trace import trace
@@ -89,6 +91,16 @@ def test_healthy_checks_are_those_of_the_patches_of_healthy_test_scans(results):
     assert edge == pytest.approx(patches["score"][outside].mean(), rel=1e-5)
 
 
+def test_a_second_implementation_computes_the_same_numbers(finished, results):
+    command = [sys.executable, str(ROOT / "benchmarks/second_implementation.py"), str(TINY)]
+    result = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+    metrics = [path for path in results.glob("metrics/*/phantom_[tw]*/fold0.csv")]
+    scans = sum(len(pd.read_csv(path)) for path in metrics)
+    compared = re.search(r"^metrics: auprc +(\d+)", result.stdout, re.MULTILINE)
+    assert int(compared[1]) == scans == 4 * 3  # rows, and scans with lesions
+
+
 def test_nothing_of_a_test_subject_reaches_the_models(results):
     for modality in ("T1", "T2"):
         landmarks = json.loads((results / f"landmarks/{modality}/fold0.json").read_text())
@@ -158,6 +170,32 @@ def test_quality_control_covers_every_scan(results):
     reports = [json.loads(path.read_text()) for path in results.glob("preprocessed/*/*/qc.json")]
     assert len(reports) == 6 + 6 + 2 + 1
     assert all(report["brain_grid_ml"] > 500 for report in reports)
+
+
+def test_a_fold_is_trained_with_another_seed_on_the_same_subjects(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    result = snakemake(tmp_path, "seeds", "--config", "seeds_of_first_fold=2")
+    assert result.returncode == 0, result.stderr[-3000:]
+    results = tmp_path / "results/tiny"
+    first, second = (
+        load_model(results / f"models/patch2loc/T1/{name}/model.safetensors")
+        for name in ("fold0", "fold0seed1")
+    )
+    assert first["training_subjects"] == second["training_subjects"]
+    assert first["fold"] == second["fold"] == 0
+    seeds = [model["provenance"]["configuration"]["seed"] for model in (first, second)]
+    assert seeds == [7, 1007]
+    table = pd.read_csv(results / "tables/seeds.csv").set_index(["method", "dataset", "metric"])
+    row = table.loc[("patch2loc", "phantom_tumor", "auprc")]
+    means = [
+        pd.read_csv(results / f"metrics/patch2loc/phantom_tumor/{name}.csv")["auprc"].mean()
+        for name in ("fold0", "fold0seed1")
+    ]
+    assert means[0] != means[1]
+    assert (row["n_seeds"], row["n_folds"]) == (2, 1)
+    assert row["mean_over_folds"] == pytest.approx(means[0])
+    assert row["sd_over_seeds"] == pytest.approx(np.std(means, ddof=1))
+    assert set(table.index.get_level_values("method")) == {"patch2loc", "patch2loc_calibrated"}
 
 
 def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):

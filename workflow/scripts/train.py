@@ -11,18 +11,18 @@ with rule_log(snakemake.log[0]):
     from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    method, fold = snakemake.wildcards.method, int(snakemake.wildcards.fold)
+    method = snakemake.wildcards.method
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     run_numbers = {
         "patch": params.patch,
-        "seed": params.seed + fold,  # so that folds differ by more than their scans
+        "seed": params.seed,
         "precision": precision,
         "spacing": params.spacing,
     }
     job = FitJob(
         method=method,
         modality=snakemake.wildcards.modality,
-        fold=fold,
+        fold=params.fold,
         settings={**resolve_settings(method, params.settings), **run_numbers},
         preprocessing=params.preprocessing,
         code=params.code,

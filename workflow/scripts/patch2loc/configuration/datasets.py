@@ -17,6 +17,7 @@ from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
 from patch2loc.configuration.vocabulary import Configuration, DatasetSettings
 from patch2loc.data import splits
 from patch2loc.data.results import Fold, Results
+from patch2loc.data.seeds import fold_of
 from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
 from patch2loc.errors import InputError
 from patch2loc.preprocess.external_tools import TOOLS, find_command
@@ -171,7 +172,7 @@ class PlannedDataset:
 
     def subjects(self, fold: Fold, role: SubjectRole = "test") -> list[str]:
         """Scans of a role in a fold, or all scans of a dataset without roles."""
-        return self.roles(int(fold))[role] if self.has_roles else list(self.scans)
+        return self.roles(fold_of(fold))[role] if self.has_roles else list(self.scans)
 
     def n_listed(self, fold: Fold) -> int:
         """Number of scans that its list has to be tested in a fold, those under `leave_out` included.
@@ -185,7 +186,7 @@ class PlannedDataset:
 
     def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
         """Name of the cohort of a role in a fold; "all" for a dataset without roles."""
-        return f"{role}_fold{fold}" if self.has_roles else ALL_SCANS
+        return f"{role}_fold{fold_of(fold)}" if self.has_roles else ALL_SCANS
 
     def members(self, cohort: str) -> list[str]:
         """Scans of a cohort, by its name."""

@@ -47,12 +47,11 @@ class Deliverables(NamedTuple):
         return "lesion_scans" if number in self.lesion_figures else f"fig{number}"
 
 
-def deliverables(datasets: Datasets, folds: Sequence[int]) -> Deliverables:
+def deliverables(datasets: Datasets, folds: Sequence[int], seeds: int = 1) -> Deliverables:
     """Tables and figures of a run.
 
     A run without lesions has only heatmaps of healthy scans, false positives, the domain shift and the healthy checks
-    to show. Lesion
-    datasets of the paper come first, in its order.
+    to show. Lesion datasets of the paper come first, in its order. seeds: with which the first fold is trained.
     """
     published_names = {
         name: datasets[name].settings["published_name"] for name in names_with_role(datasets, "lesion")
@@ -74,6 +73,7 @@ def deliverables(datasets: Datasets, folds: Sequence[int]) -> Deliverables:
         tables=(
             *("table1", "table2", "thresholds", "domain_shift", "healthy_checks"),
             *("comparison", "by_volume", "released_code"),
+            *(("seeds",) if seeds > 1 else ()),
             *by_site,
         ),
         long_tables=("cases",),

@@ -86,8 +86,8 @@ def run_jobs(
         return jobs_of(outline_of(name), about or docstrings.get(name, ""), wildcards or {})
 
     deliverables = run.deliverables
-    every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.folds}
-    every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.folds}
+    every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.trainings}
+    every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.trainings}
     methods = {"method": run.methods}
     combinations = {"method": run.combinations}
     yield from scan_jobs(run, outline_of)
@@ -106,7 +106,7 @@ def run_jobs(
     evaluations: dict[str, Iterable[Any]] = {
         "method": run.evaluated_methods,
         "dataset": run.labeled_datasets,
-        "fold": run.folds,
+        "fold": run.trainings,
     }
     yield from jobs("evaluate", "One row a scan.", evaluations)
     for name in [*deliverables.table_names, "quality", "subject_lists"]:

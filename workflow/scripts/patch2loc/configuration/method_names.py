@@ -54,6 +54,11 @@ def subfolder(row: str) -> str:
     return "as_published" if is_as_published(row) else ""
 
 
+def is_of_table1(row: str) -> bool:
+    """True for a row of the paper's Table 1, under the common protocol: the configured method itself."""
+    return row in METHODS and declaration(row).role == "table1"
+
+
 def is_control(row: str) -> bool:
     """True for a row of a control."""
     return declaration(base_method(row)).role == "control"

@@ -21,11 +21,12 @@ from patch2loc.configuration.datasets import PlannedDataset, names_with_role, pl
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
-from patch2loc.configuration.method_registry import declaration, locates
+from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.results import Fold, Results, former_results_note
+from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
@@ -55,6 +56,17 @@ class Run:
     def folds(self) -> list[int]:
         """Folds of cross-validation."""
         return self.config["folds"]
+
+    @property
+    def trainings(self) -> list[Fold]:
+        """Trainings of repeated methods: each fold, then the first fold with further seeds."""
+        return [*self.folds, *further_trainings(self.folds, self.config["seeds_of_first_fold"])]
+
+    @property
+    def repeated_methods(self) -> list[str]:
+        """Rows of methods that are trained with several seeds: those that run a network."""
+        rows = table_rows([name for name in self.methods if runs_network(name)])
+        return rows if self.config["seeds_of_first_fold"] > 1 else []
 
     @property
     def training_data(self) -> Mapping[Modality, str]:
@@ -126,7 +138,7 @@ class Run:
     @cached_property
     def deliverables(self) -> Deliverables:
         """Its tables and figures."""
-        return deliverables(self.datasets, self.folds)
+        return deliverables(self.datasets, self.folds, seeds=self.config["seeds_of_first_fold"])
 
     @cached_property
     def overlap_notes(self) -> str:

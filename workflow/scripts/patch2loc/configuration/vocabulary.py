@@ -52,6 +52,7 @@ class Configuration(TypedDict):
     atlas: str
     grid: GridSettings
     folds: list[int]
+    seeds_of_first_fold: int
     split: ListVersion
     methods: list[str]
     combinations: Mapping[str, Combination]

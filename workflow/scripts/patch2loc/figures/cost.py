@@ -103,7 +103,7 @@ def devices_line(devices: Mapping[str, str]) -> str:
 def cost_figure(rows: Sequence[tuple[str, pd.DataFrame]], methods: Sequence[str], devices: str) -> Figure:
     """One row per dataset: mean AUPRC against training time and against scoring time per scan.
 
-    Bars are 95 % bootstrap intervals over scans.
+    Bars are 95 % bootstrap intervals over scans and folds.
 
     Args:
         rows: (title, table as `cost_table` returns it), from the top.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from patch2loc.metrics.summary import resampling_counts
+from patch2loc.metrics.resampling import resampling_counts
 
 QUANTITIES = ("log_error", "log_variance", "score")
 PARTIAL_LESION = (0.1, 0.9)
@@ -38,10 +38,10 @@ def lesion_correlations(
         resamples: of the bootstrap.
 
     Returns:
-        One row per quantity: quantity, spearman (mean over folds), sd (over folds, n - 1; NaN for one fold), ci_low
-        and ci_high (95 %, percentile bootstrap of the mean over folds, that draws whole subjects, the same ones in
-        every fold), n_patches (of the first fold), n_subjects (in any fold). Fewer than three patches give NaN; so
-        does a single subject, as interval.
+        One row per quantity: quantity, spearman (mean over the folds that have one), sd (over them, n - 1; NaN for one
+        fold), ci_low and ci_high (95 %, percentile bootstrap of this mean, that draws whole subjects, the same ones in
+        every fold, and folds), n_patches (of the first fold), n_subjects (in any fold). Fewer than three patches give
+        NaN; so does a single subject, as interval.
     """
     complete = [fold.dropna(subset=["lesion_fraction", *QUANTITIES]) for fold in folds]
     subjects = sorted(set().union(*(fold["subject"] for fold in complete)))
@@ -53,8 +53,9 @@ def lesion_correlations(
         for fold in complete
     ]
     resampled = np.full((len(folds), resamples, len(QUANTITIES)), np.nan)
+    fold_counts = np.ones((resamples, len(folds)))
     if len(subjects) > 1:
-        counts = resampling_counts(len(subjects), seed, resamples)
+        counts, fold_counts = resampling_counts(len(subjects), len(folds), seed, resamples)
         resampled = np.stack(
             [
                 _resampled_correlations(fold, counts, pd.Index(subjects).get_indexer(fold["subject"]))
@@ -64,9 +65,8 @@ def lesion_correlations(
     rows = []
     for column, quantity in enumerate(QUANTITIES):
         by_fold = pd.Series([fold[quantity] for fold in correlations])
-        means = resampled[:, :, column].mean(axis=0)
-        defined = means[~np.isnan(means)]
-        low, high = np.quantile(defined, [0.025, 0.975]) if defined.size else (np.nan, np.nan)
+        means = _means_of_drawn_folds(resampled[:, :, column].T, fold_counts)
+        low, high = np.quantile(means, [0.025, 0.975]) if means.size else (np.nan, np.nan)
         rows.append(
             {
                 "quantity": quantity,
@@ -79,6 +79,17 @@ def lesion_correlations(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _means_of_drawn_folds(correlations: np.ndarray, fold_counts: np.ndarray) -> np.ndarray:
+    """Means over the drawn folds that have a correlation, of the resamples that have any.
+
+    correlations, fold_counts: (resamples, folds).  A fold without one is left out, as it is from the estimate.
+    """
+    weights = np.where(np.isnan(correlations), 0, fold_counts)
+    defined = weights.any(axis=1)
+    means: np.ndarray = np.average(np.nan_to_num(correlations[defined]), axis=1, weights=weights[defined])
+    return means
 
 
 def _resampled_correlations(patches: pd.DataFrame, counts: np.ndarray, subject: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Means over subjects and folds, with their spread over folds and a bootstrap interval over subjects."""
+"""Means over subjects and folds, with their spread over folds and a bootstrap interval over both."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 import numpy as np
 import pandas as pd
+
+from patch2loc.metrics.resampling import bootstrap_interval
 
 COLUMNS = ("mean", "sd", "ci_low", "ci_high", "n_subjects", "n_folds")  # of a Summary
 # Metrics, and the prevalence by the truth that each is of.
@@ -16,7 +18,6 @@ SUMMARIZED = {
     "auprc_any": "prevalence_any",
     "best_dice_any": "prevalence_any",
 }
-RESAMPLES = 2000
 
 
 class Summary(TypedDict):
@@ -25,7 +26,8 @@ class Summary(TypedDict):
     Attributes:
         mean: of the fold means.
         sd: of the fold means, n - 1; NaN for one fold.
-        ci_low: lower end of the 95 % percentile bootstrap interval over subjects of the fold-averaged value.
+        ci_low: lower end of the 95 % BCa bootstrap interval of the mean over subjects and folds
+            (`resampling.bootstrap_interval`); over subjects alone for one fold.
         ci_high: upper end of it.
         n_subjects: number of subjects with a value in any fold.
         n_folds: number of folds.
@@ -62,8 +64,8 @@ def summarize(metrics_by_fold: Sequence[pd.DataFrame], seed: int = 0) -> pd.Data
     rows = []
     for metric, prevalence_column in SUMMARIZED.items():
         summary = summary_of(metrics_by_fold, metric, seed)
-        with_value = _by_subject(metrics_by_fold, metric).index
-        prevalence = _by_subject(metrics_by_fold, prevalence_column).reindex(with_value)
+        with_value = subjects_by_folds(metrics_by_fold, metric).index
+        prevalence = subjects_by_folds(metrics_by_fold, prevalence_column).reindex(with_value)
         mean_prevalence = prevalence.to_numpy().mean() if len(prevalence) else np.nan
         rows.append({"metric": metric, **summary, "prevalence": mean_prevalence})
     return pd.DataFrame(rows)
@@ -80,9 +82,9 @@ def summary_of(metrics_by_fold: Sequence[pd.DataFrame], metric: str, seed: int =
     Raises:
         ValueError: without folds, or when a subject is listed twice in a fold.
     """
-    values = _by_subject(metrics_by_fold, metric)
+    values = subjects_by_folds(metrics_by_fold, metric)
     fold_means = values.mean(axis=0)
-    low, high = bootstrap_interval(values.mean(axis=1).to_numpy(), seed)
+    low, high = bootstrap_interval(values.to_numpy(), seed)
     return {
         "mean": fold_means.mean(),
         "sd": fold_means.std(ddof=1),
@@ -106,29 +108,14 @@ def subject_means(metrics_by_fold: Sequence[pd.DataFrame], metric: str) -> pd.Se
 
     Arguments and errors as for `summary_of`.
     """
-    return _by_subject(metrics_by_fold, metric).mean(axis=1)
+    return subjects_by_folds(metrics_by_fold, metric).mean(axis=1)
 
 
-def bootstrap_interval(
-    values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of (subjects,) values; (NaN, NaN) for fewer than two subjects."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    weights = resampling_counts(len(values), seed, resamples)
-    means = weights @ values / len(values)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def subjects_by_folds(metrics_by_fold: Sequence[pd.DataFrame], metric: str) -> pd.DataFrame:
+    """Values of one metric, subjects (sorted) by folds (0, 1, ...); subjects without any value are left out.
 
-
-def resampling_counts(subjects: int, seed: int, resamples: int) -> np.ndarray:
-    """Number of times that each subject is drawn in each resample with replacement, (resamples, subjects)."""
-    generator = np.random.default_rng([seed, subjects])
-    return generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples)
-
-
-def _by_subject(metrics_by_fold: Sequence[pd.DataFrame], column: str) -> pd.DataFrame:
-    """Subjects x folds of one column, in sorted order; subjects without any value are left out."""
+    Arguments and errors as for `summary_of`.
+    """
     if not metrics_by_fold:
         raise ValueError("no metrics to summarize: one table per fold was expected")
     for fold, table in enumerate(metrics_by_fold):
@@ -137,5 +124,5 @@ def _by_subject(metrics_by_fold: Sequence[pd.DataFrame], column: str) -> pd.Data
             raise ValueError(
                 f"metrics of fold {fold} list these subjects twice: {', '.join(map(str, repeated))}"
             )
-    folds = [table.set_index("subject")[column].astype(float) for table in metrics_by_fold]
-    return pd.concat(folds, axis=1).sort_index().dropna(how="all")
+    folds = [table.set_index("subject")[metric].astype(float) for table in metrics_by_fold]
+    return pd.concat(folds, axis=1, keys=range(len(folds))).sort_index().dropna(how="all")

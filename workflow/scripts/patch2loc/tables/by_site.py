@@ -25,7 +25,7 @@ COLUMNS = [
 ]
 NOTE = (
     "Scans by the site that the dataset's list names; scans without one are left out. Means over scans and folds, with "
-    "95 % bootstrap intervals over scans. The interval of a few scans says little, and one scan has none. Location "
+    "95 % bootstrap intervals over both. The interval of a few scans says little, and one scan has none. Location "
     "error: of patches without lesion, percent of the grid; Patch2Loc and its variants only. A dash: no value."
 )
 

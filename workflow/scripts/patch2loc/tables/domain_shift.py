@@ -10,8 +10,8 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, label_of
-from patch2loc.metrics import summary
 from patch2loc.metrics.location_error import healthy_location_errors
+from patch2loc.metrics.resampling import bootstrap_interval
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, parts_by
 
@@ -103,7 +103,7 @@ def domain_shift_layout(table: pd.DataFrame, datasets: Datasets, seed: int = 0) 
 
 def _cells(scans: pd.DataFrame, seed: int) -> list[Cell]:
     """Cells of one row: number of scans, location error with its interval, ratio, and number of scans that are far."""
-    low, high = summary.bootstrap_interval(scans["location_error"].to_numpy(), seed)
+    low, high = bootstrap_interval(scans["location_error"].to_numpy(), seed)
     return [
         Cell(str(len(scans))),
         Cell(f"{scans['location_error'].mean():.1f}"),

@@ -7,7 +7,8 @@ import pandas as pd
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.names import METRICS
-from patch2loc.metrics.summary import subject_means
+from patch2loc.metrics.resampling import mean_over_folds
+from patch2loc.metrics.summary import subjects_by_folds
 from patch2loc.tables.comparison import mean_difference, paired_differences
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import (
@@ -58,7 +59,8 @@ RELEASED_CODE_COLUMNS = [
 RELEASED_CODE_NOTE = (
     "What the released code's choices change, one at a time. Ten steps of bisection: best Dice searched between 0 and "
     "the highest score. Background at 0: all of the grid outside the brain is ranked, too, with score 0. Difference: "
-    "variant less protocol, in percentage points, mean over scans, with its 95 % bootstrap interval."
+    "variant less protocol, in percentage points, mean over scans and folds, with its 95 % bootstrap interval (BCa) "
+    "over both."
 )
 
 
@@ -72,12 +74,12 @@ def released_code_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) 
 
     Returns:
         Table of fractions with the columns RELEASED_CODE_COLUMNS. variant: a key of CHOICES. mean, mean_protocol:
-        over subjects, each averaged over folds. difference: of variant less protocol.
+        over subjects and folds. difference: of variant less protocol.
     """
     rows = []
     for (method, dataset), folds in metrics.items():
         for column, choice in CHOICES.items():
-            variant, protocol = subject_means(folds, column), subject_means(folds, choice.metric)
+            variant, protocol = subjects_by_folds(folds, column), subjects_by_folds(folds, choice.metric)
             if len(variant):
                 rows.append(
                     {
@@ -85,8 +87,8 @@ def released_code_table(metrics: FoldTables, datasets: Datasets, seed: int = 0) 
                         "method": method,
                         "metric": choice.metric,
                         "variant": column,
-                        "mean": variant.mean(),
-                        "mean_protocol": protocol.mean(),
+                        "mean": mean_over_folds(variant.to_numpy()),
+                        "mean_protocol": mean_over_folds(protocol.to_numpy()),
                         **mean_difference(paired_differences(variant, protocol), seed),
                         "n_folds": len(folds),
                     }

@@ -37,7 +37,7 @@ QUANTITY_LABELS = {"log_error": "Log-error", "log_variance": "Log-variance", "sc
 PROTOCOL = (
     "Spearman correlation (percent) of a patch's lesion fraction with its scores; partial: patches of "
     "10–90 % lesion; all: every patch. Mean over folds. In brackets the 95 % bootstrap "
-    "interval over subjects."
+    "interval over subjects and folds."
 )
 PUBLISHED_NOTE = (
     "Published numbers stand beside both choices of patches: the paper's text says partial, its released code "

@@ -34,19 +34,25 @@ COLUMNS = [
     "threshold",
     "metric",
     *summary.COLUMNS,
+    "n_with_value",
     "simulated",
 ]
+# Metrics of what is found: a method that finds nothing in hard scans is spared these scans.
+OF_FOUND = ("precision", "surface_distance_95_mm")
 KEYS = ["method", "kind", "quantile"]  # of a row of the layout
 NOTE = (
     "A voxel is called lesion when its score is above the threshold: the 95, 98 or 99 % quantile of the scores of "
     "the healthy validation scans, which no lesion has a part in; or, where a dataset's list has validation subjects, "
-    "the threshold of best mean Dice on these. Means over scans, then folds. Distance: 95 % "
-    "surface (Hausdorff) distance, scans in which something is found. Lesions found: share of a scan's 26-connected "
-    "lesions that at least one voxel meets, by volume. Lesion-wise: precision is the share of the detection's "
-    "26-connected parts that meet a lesion, F1 its harmonic mean with the share of lesions found; the strict F1 counts "
-    "pairs of a lesion and a part whose intersection is more than half of their union. False positives: parts that "
-    "meet no lesion, per scan, by volume; and the volume of all voxels that are not lesion. Intervals and numbers of "
-    "scans are in thresholds.csv."
+    "the threshold of best mean Dice on these. Means over scans, then folds. Distance: 95 % surface (Hausdorff) "
+    "distance. It and the precision are over the scans in which something is found; their number, mean over folds, is "
+    "in brackets, and a method that finds nothing in hard scans looks better by it. Lesions found: share of a scan's "
+    "26-connected lesions that at least one voxel meets, by volume. Lesion-wise: precision is the share of the "
+    "detection's 26-connected parts that meet a lesion, F1 its harmonic mean with the share of lesions found; the "
+    "strict F1 counts pairs of a lesion and a part whose intersection is more than half of their union. False "
+    "positives: parts that meet no lesion, per scan, by volume; and the volume of all voxels that are not lesion. "
+    "Healthy validation scans also chose the weights of the networks; of a calibrated score, each of them is "
+    "calibrated by half as many scans as a tested one, so that its quantiles are slightly wide. Intervals and numbers "
+    "of scans are in thresholds.csv."
 )
 
 
@@ -62,7 +68,8 @@ def threshold_table(at_thresholds: FoldTables, datasets: Datasets, seed: int = 0
     Returns:
         Table with the columns COLUMNS. kind: as of `detection.Threshold`. threshold: mean over folds; so is the
         quantile of one that validation scans with lesions chose, which differs between folds. lesion_recall:
-        lesions_found over lesions, per scan. A metric that no scan has, such as Dice of healthy scans, has no row.
+        lesions_found over lesions, per scan. n_with_value: number of scans with a value, mean over folds. A metric
+        that no scan has, such as Dice of healthy scans, has no row.
     """
     rows = []
     for (method, dataset), folds in at_thresholds.items():
@@ -75,22 +82,31 @@ def threshold_table(at_thresholds: FoldTables, datasets: Datasets, seed: int = 0
             for column in ("quantile", "threshold"):
                 keys[column] = np.mean([fold[column].iloc[0] for fold in threshold_folds])
             rows += [
-                {**keys, **row} for row in summary.metric_summaries(threshold_folds, DETECTION_METRICS, seed)
+                {
+                    **keys,
+                    **row,
+                    "n_with_value": np.mean([fold[row["metric"]].count() for fold in threshold_folds]),
+                }
+                for row in summary.metric_summaries(threshold_folds, DETECTION_METRICS, seed)
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
     """Layout of a `threshold_table`: methods and thresholds under each dataset. protocol: how it was computed."""
-    values = table.set_index(["dataset", *KEYS, "metric"])["mean"].to_dict()
+    by_cell = table.set_index(["dataset", *KEYS, "metric"])
+    means, counts = by_cell["mean"].to_dict(), by_cell["n_with_value"].to_dict()
     rows: list[Row] = []
     for dataset, part in parts_by(table, "dataset"):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
         for method, kind, quantile in part[KEYS].drop_duplicates().itertuples(index=False):
-            cells = [
-                Cell(_text(values.get((dataset, method, kind, quantile, metric), np.nan), metric))
-                for metric in DETECTION_METRICS
-            ]
+            cells = []
+            for metric in DETECTION_METRICS:
+                key = (dataset, method, kind, quantile, metric)
+                text = _text(means.get(key, np.nan), metric)
+                if metric in OF_FOUND and key in counts:
+                    text += f" ({number(counts[key], 1).removesuffix('.0')})"
+                cells.append(Cell(text))
             label = f"{100 * quantile:g} %" if kind == HEALTHY else kind
             rows.append((f"  {display_name(method)}, {label}", cells))
     sizes = ["all", *_size_labels()]
@@ -108,8 +124,8 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
         columns=[
             "Dice [%]",
             "Sensitivity [%]",
-            "Precision [%]",
-            "distance [mm]",
+            "Precision [%] (scans)",
+            "distance [mm] (scans)",
             *sizes,
             "Precision",
             "F1",
