@@ -10,14 +10,13 @@ from snakemake.utils import validate
 # First in the path, so that no other version of the package, installed or in PYTHONPATH, is imported.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
-from patch2loc.configuration.combinations import left_out_note
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.schema import check_schema
-from patch2loc.data.results import PROVENANCE, READABLE, former_results_note
+from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
 from patch2loc.provenance.code import PREPROCESSING, code_hash
@@ -69,9 +68,7 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    overlap_note = RUN.overlap_notes and f"Published subject lists, used as they are. {RUN.overlap_notes}"
-    notes = (left_out_note(config["combinations"], METHODS), overlap_note, former_results_note(RESULTS.root))
-    for note in filter(None, notes):
+    for note in RUN.planning_notes:
         logger.warning(note)
 
 

@@ -18,7 +18,7 @@ rule table1:
     params:
         code=code_hash("patch2loc.tables.table1", *READING_AND_WRITING),
         methods=EVALUATED_METHODS,
-        datasets=RUN.labels(LESION),
+        datasets=RUN.labels_and_counts(LESION),
         folds=FOLDS,
         seed=config["seed"],
         protocol=PROTOCOL,

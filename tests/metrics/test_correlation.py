@@ -75,7 +75,7 @@ def test_correlations_of_too_few_or_incomplete_patches():
     assert lesion_correlations([table])["n_patches"].eq(7).all()
 
 
-def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(printed):
+def test_table2_averages_folds_and_sets_published_values_beside_both_choices_of_patches(printed):
     folds = [patches(seed=1), patches(seed=2)]
     table = table2({"BraTS21": folds, "phantom_ms": [patches(seed=3, slope=0)]}, DATASETS, printed)
     assert list(table.columns) == COLUMNS
@@ -85,7 +85,7 @@ def test_table2_averages_folds_and_sets_published_values_beside_partial_patches(
     assert row["spearman"] == pytest.approx(np.mean(each))
     assert row["sd"] == pytest.approx(np.std(each, ddof=1))
     assert (row["n_patches"], row["n_subjects"], row["n_folds"]) == (240, 6, 2)
-    assert np.isnan(row["published_spearman"])
+    assert row["published_spearman"] == 0.4  # the released code's choice is all, the text's partial
     assert values.loc[("BraTS21", "partial", "score"), "published_spearman"] == pytest.approx(0.40)
     assert values.loc["phantom_ms", "published_spearman"].isna().all()
     markdown = to_markdown(table2_layout(table, DATASETS))

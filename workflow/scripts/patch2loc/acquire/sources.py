@@ -105,7 +105,11 @@ def is_series(path: Path) -> bool:
 
 
 def missing(dataset: Dataset) -> list[Path]:
-    """Files that are needed and not there; for simulated strokes, those that they are made from."""
+    """Files that are needed and not there; for simulated strokes, those that they are made from.
+
+    Nothing is needed of the subjects under the key `leave_out` of the dataset.
+    """
+    left_out = set(dataset.get("leave_out", ()))
     if dataset["kind"] == "phantom":
         return []
     if dataset["kind"] == "atlas":
@@ -113,12 +117,16 @@ def missing(dataset: Dataset) -> list[Path]:
         needed = [path for path in images if not Path(f"{path}.gz").is_file()]
     elif dataset["kind"] == "painted":
         needed = [
-            path for pair in pairs(dataset).values() for path in (pair["scan"], pair["brain"], pair["mask"])
+            path
+            for subject, pair in pairs(dataset).items()
+            if subject not in left_out
+            for path in (pair["scan"], pair["brain"], pair["mask"])
         ]
     else:
-        paths_by_subject = sources(dataset)
+        all_paths = sources(dataset)
         if dataset["kind"] == "bids":
             return []  # these files were listed just now, and looking for them again takes seconds
+        paths_by_subject = {subject: paths for subject, paths in all_paths.items() if subject not in left_out}
         needed = [path for paths in paths_by_subject.values() for path in files_of(paths)]
         scans = {paths["scan"] for paths in paths_by_subject.values()}
         return [

@@ -1,7 +1,7 @@
 """Data that a run reads from outside: scans, an atlas and weights; which of them are missing or can be obtained."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
@@ -11,7 +11,7 @@ import pandas as pd
 from patch2loc.acquire import registry, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 from patch2loc.configuration.method_constants import declared_names
-from patch2loc.configuration.prerequisites import WEIGHTS, available_weights
+from patch2loc.configuration.prerequisites import WEIGHTS, available_weights, fallback_warning
 from patch2loc.errors import InputError
 
 # Columns of the registry that a download takes, and those that are recorded of weights.
@@ -26,7 +26,8 @@ class NeededData:
     Attributes:
         folder: Folder of all data.
         registry_path: CSV of the public data.
-        sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them.
+        sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them; `leave_out`: the
+            subjects of which nothing is needed.
         pretrained: The configuration's `pretrained`, {weights: file or None}.
     """
 
@@ -57,8 +58,12 @@ class NeededData:
         return [str(registry.summary(self.folder, name)) for name in names], message
 
     def readers(self, registry_name: str) -> list[Mapping[str, Any]]:
-        """Sources of the datasets that read the files of a name in the registry."""
-        return [source for source in self.sources.values() if source.get("registry") == registry_name]
+        """Sources of the datasets that read the files of a name in the registry, whoever is left out of them."""
+        return [
+            {key: value for key, value in source.items() if key != "leave_out"}
+            for source in self.sources.values()
+            if source.get("registry") == registry_name
+        ]
 
     def downloads(self, registry_name: str) -> list[dict[str, str]]:
         """Rows of a name in the registry that can be downloaded, with DOWNLOAD_COLUMNS only."""
@@ -88,6 +93,14 @@ class NeededData:
     def published_weights(self, method: str) -> dict[str, Mapping[str, str]]:
         """Rows of the registry for the `weights` of a method, by the name of the weights."""
         return {name: self._weights_rows[name] for name in self._available_weights(method)}
+
+    def fallback_warning(self, methods: Sequence[str]) -> str:
+        """`prerequisites.fallback_warning` of the methods of a run."""
+        return fallback_warning(methods, self.pretrained, self._weights_rows, self._weights_path)
+
+    def _weights_path(self, name: str) -> str:
+        """Path that weights from elsewhere are downloaded to."""
+        return str(registry.downloads(self.folder, name) / self._weights_rows[name]["file"])
 
     @cached_property
     def _available_weights(self) -> Callable[[str], dict[str, str]]:

@@ -6,7 +6,7 @@ needs no torch):
     NEEDS = ("patch2loc",)               methods whose models of the same modality and fold it takes
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from patch2loc.configuration.method_constants import declared_names
@@ -56,12 +56,52 @@ def fallback_note(methods: Sequence[str], configured: Mapping[str, str | None]) 
         methods: Names of the methods that run.
         configured: The configuration's `pretrained`, {name: path or None}.
     """
+    absent = _absent_weights(methods, configured)
+    without = "; ".join(f"{method}: {', '.join(names)}" for method, names in absent.items())
+    return f"Without weights that they could use, in their fallback: {without}." if absent else ""
+
+
+def fallback_warning(
+    methods: Sequence[str],
+    configured: Mapping[str, str | None],
+    registry_rows: Mapping[str, Mapping[str, str]],
+    weights_path: Callable[[str], str],
+) -> str:
+    """What to do, before weeks of training, about methods that would run without weights; "" when none would.
+
+    Args:
+        methods: Names of the methods that run.
+        configured: The configuration's `pretrained`, {name: path or None}.
+        registry_rows: Rows of the registry, with file and url, by the name of the weights.
+        weights_path: Path, by the name of weights, that `snakemake pretrained` downloads them to.
+    """
+    absent = _absent_weights(methods, configured)
+    if not absent:
+        return ""
+    lines = [f"  {method}: {', '.join(names)}" for method, names in absent.items()]
+    needed = [name for name in WEIGHTS if any(name in names for names in absent.values())]
+    urls = [f"  {registry_rows[name]['url']}" for name in needed]
+    keys = [f"  {name}: {weights_path(name)}" for name in needed]
+    return "\n".join(
+        [
+            "These methods will be trained in their fallback, without weights that their published rows had:",
+            *lines,
+            "To train them with the weights, run `snakemake --cores 1 pretrained`, which downloads",
+            *urls,
+            "and name the files in the configuration:",
+            "pretrained:",
+            *keys,
+        ]
+    )
+
+
+def _absent_weights(methods: Sequence[str], configured: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """Weights that each method could use and the configuration does not name; methods that lack none are left out."""
     absent = {
         method: [name for name in declared_names(method, "PRETRAINED") if configured.get(name) is None]
         for method in methods
     }
-    without = "; ".join(f"{method}: {', '.join(names)}" for method, names in absent.items() if names)
-    return f"Without weights that they could use, in their fallback: {without}." if without else ""
+    return {method: names for method, names in absent.items() if names}
 
 
 def methods_needed(method: str, configured: Sequence[str]) -> tuple[str, ...]:

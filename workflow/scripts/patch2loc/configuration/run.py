@@ -15,6 +15,7 @@ from patch2loc.configuration.combinations import (
     Combination,
     available_combinations,
     check_combinations,
+    left_out_note,
 )
 from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
@@ -24,7 +25,7 @@ from patch2loc.configuration.method_registry import declaration, locates
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.vocabulary import Configuration
-from patch2loc.data.results import Fold, Results
+from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
@@ -115,6 +116,13 @@ class Run:
             for name, labels in self.labels(datasets).items()
         }
 
+    def labels_and_counts(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
+        """`labels` with the number of scans that the list of a dataset has to be tested."""
+        return {
+            name: {**labels, "n_listed": self.datasets[name].n_listed(self.folds[0])}
+            for name, labels in self.labels(datasets).items()
+        }
+
     @cached_property
     def deliverables(self) -> Deliverables:
         """Its tables and figures."""
@@ -124,6 +132,18 @@ class Run:
     def overlap_notes(self) -> str:
         """Sentences on the overlaps of published subject lists; "" without any."""
         return overlap_notes(self.datasets, self.folds)
+
+    @property
+    def planning_notes(self) -> list[str]:
+        """What a person should know before anything is computed."""
+        overlaps = self.overlap_notes and f"Published subject lists, used as they are. {self.overlap_notes}"
+        notes = (
+            left_out_note(self.config["combinations"], self.methods),
+            overlaps,
+            self.data.fallback_warning(self.methods),
+            former_results_note(self.results.root),
+        )
+        return [note for note in notes if note]
 
     @cached_property
     def protocol(self) -> str:
@@ -141,7 +161,8 @@ class Run:
     def data(self) -> NeededData:
         """Data that it reads from outside: scans, atlas, weights."""
         sources: dict[str, Mapping[str, Any]] = {
-            name: dataset.source for name, dataset in self.datasets.items()
+            name: {**dataset.source, "leave_out": dataset.settings["leave_out"]}
+            for name, dataset in self.datasets.items()
         }
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}

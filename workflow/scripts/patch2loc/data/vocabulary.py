@@ -17,6 +17,7 @@ class DatasetInfo(TypedDict):
     simulated: bool
     published_name: str | None  # its name in the paper's tables
     sites: NotRequired[dict[str, str]]  # {subject: site}
+    n_listed: NotRequired[int]  # scans that its list has to be tested, whether they were or not
 
 
 class Landmarks(TypedDict):

@@ -1,7 +1,6 @@
 """A table layout as Markdown, LaTeX (booktabs) and HTML."""
 
 import html
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,9 @@ import pandas as pd
 from patch2loc.files import write_csv, write_text
 from patch2loc.tables.layout import Emphasis, Layout, Row
 
-PAGE_ROWS = 45  # rows that a page of LaTeX holds, with a caption
+PAGE_ROWS = 45  # rows that a page of LaTeX holds, with a caption of CAPTION_LINES
+CAPTION_LINES = 8
+LINE = 80  # characters
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -56,7 +57,7 @@ def to_latex(layout: Layout) -> str:
 
     A table with more rows than a page holds continues in another environment, which starts at a heading.
     """
-    pages = _pages(layout.rows)
+    pages = _pages(layout.rows, PAGE_ROWS - max(0, len(layout.note) // LINE - CAPTION_LINES))
     lines = [r"% needs \usepackage{booktabs,graphicx}"]
     for number, rows in enumerate(pages):
         caption = f"{layout.title}. {layout.note}" if number == 0 else f"{layout.title}, continued."
@@ -72,15 +73,29 @@ def to_latex(layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pages(rows: list[Row]) -> list[list[Row]]:
-    """Rows in parts of at most PAGE_ROWS, where headings allow it; parts after the first start with a heading."""
+def _pages(rows: list[Row], first_page: int) -> list[list[Row]]:
+    """Rows in parts of at most PAGE_ROWS, `first_page` in the first, where headings and subordinate rows allow it.
+
+    A part after the first starts with a heading or with a row that is not subordinate.
+    """
     pages: list[list[Row]] = [[]]
-    starts = [0, *(index for index, (_, cells) in enumerate(rows) if index and not cells), len(rows)]
-    for start, end in pairwise(starts):
-        if pages[-1] and len(pages[-1]) + end - start > PAGE_ROWS:
+    for group in _kept_together(rows):
+        if pages[-1] and len(pages[-1]) + len(group) > (PAGE_ROWS if len(pages) > 1 else first_page):
             pages.append([])
-        pages[-1] += rows[start:end]
+        pages[-1] += group
     return pages
+
+
+def _kept_together(rows: list[Row]) -> list[list[Row]]:
+    """Rows with those that are subordinate to them; a heading with the group that follows it."""
+    groups: list[list[Row]] = []
+    for label, cells in rows:
+        follows_heading = bool(groups) and not groups[-1][-1][1]
+        if groups and (label.startswith(" ") or follows_heading):
+            groups[-1].append((label, cells))
+        else:
+            groups.append([(label, cells)])
+    return groups
 
 
 def _latex_tabular(layout: Layout, parts: list[list[Row]]) -> list[str]:
@@ -140,8 +155,10 @@ def to_html(layout: Layout) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Plain text as LaTeX source: every special character escaped."""
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+    """Plain text as LaTeX source: every special character escaped, two hyphens not joined to a dash."""
+    return "".join(
+        LATEX_ESCAPES.get(character, character) for character in text.replace("--", "-\0-")
+    ).replace("\0", "{}")
 
 
 def _markdown_text(text: str) -> str:

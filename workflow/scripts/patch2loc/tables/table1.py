@@ -1,6 +1,7 @@
 """Table 1: segmentation of lesions, beside the numbers that the paper printed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from patch2loc.tables.layout import (
     dataset_groups,
     interval,
     parts_by,
+    percent,
     percent_heading,
     row_records,
     spread,
@@ -35,13 +37,27 @@ TABLE1_COLUMNS = [
     "modality",
     "metric",
     *summary.COLUMNS,
+    "n_listed",
     "prevalence",
     "control",
     "simulated",
     "published_mean",
     "published_sd",
+    "published_n_subjects",
 ]
+# Configuration of the methods of every published row, on top of another one, and the command that runs it.
+ALL_ROWS = "config/table1.yaml"
+ALL_ROWS_COMMAND = f"snakemake --cores 8 --configfile config/config.yaml {ALL_ROWS}"
+# Column of the metric by the name that the published numbers have.
+PUBLISHED_METRICS = {METRICS[metric].printed_name: metric for metric in PAPER_METRICS}
+ANY = "_any"  # end of a metric's name whose truth is every voxel that lesion touches
+AS_PUBLISHED = "_as_published"
 TABLE1_NOTE = "Mean ± standard deviation over folds. A random score's AUPRC is the lesion prevalence."
+NEAREST_NOTE = (
+    "Nearest protocol: lesion is every voxel that lesion touches, as in the code of the published rows, and the method "
+    "has the post-processing of its authors, where that is a row here; the line to hold against the published one. All "
+    "other lines: voxels that are lesion by half at least."
+)
 CALIBRATED_NOTE = (
     "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
     "same place, and then of the scan itself."
@@ -65,39 +81,68 @@ def table1(
 
     Args:
         summaries: {(method, dataset): table of `summary.summarize`}, in the order of the table.
-        datasets: as tables describe them; published_name says which printed numbers are of the same data, if any.
+        datasets: as tables describe them; published_name says which printed numbers are of the same data, if any, and
+            n_listed how many subjects the list of a dataset has to be tested.
         printed: `inputs.read_printed` of table1.csv.
 
     Returns:
-        Table of fractions with the columns TABLE1_COLUMNS. A metric that no subject has (healthy scans) has no row.
+        Table of fractions with the columns TABLE1_COLUMNS. With printed numbers of any of the datasets, their methods
+        come first, in the paper's order, and one that was not run has NaN, of no subjects and folds. A metric that no
+        subject has (healthy scans) has no row.
     """
+    published = _published(printed, datasets)
+    run_methods = {method.casefold(): method for method, _ in summaries}
+    published_methods = [
+        run_methods.get(name, name) for name in dict.fromkeys(name for name, _, _ in published)
+    ]
     rows = []
-    for (method, dataset), by_metric in summaries.items():
-        printed_here = printed[
-            (printed["method"].str.casefold() == method.casefold())
-            & (printed["dataset"] == datasets[dataset]["published_name"])
-        ]
-        for row in row_records(by_metric[by_metric["n_subjects"] > 0]):
-            match = printed_here[printed_here["metric"] == METRICS[row["metric"]].printed_name]
-            mean, sd = match[["mean_percent", "std_percent"]].to_numpy()[0] if len(match) else (np.nan,) * 2
-            rows.append(
-                {
-                    **row,
-                    **about_row(dataset, datasets),
-                    "method": method,
-                    "control": int(is_control(method)),
-                    "published_mean": mean / 100,
-                    "published_sd": sd / 100,
-                }
-            )
+    for method in dict.fromkeys([*published_methods, *run_methods.values()]):
+        for dataset in dict.fromkeys(dataset for _, dataset in summaries):
+            by_metric = summaries.get((method, dataset), NOT_RUN)
+            evaluated = {row["metric"]: row for row in row_records(by_metric[by_metric["n_subjects"] > 0])}
+            printed_metrics = [
+                metric for metric in PAPER_METRICS if (method.casefold(), dataset, metric) in published
+            ]
+            for metric in dict.fromkeys([*evaluated, *printed_metrics]):
+                rows.append(
+                    {
+                        "n_subjects": 0,
+                        "n_folds": 0,
+                        **evaluated.get(metric, {}),
+                        **about_row(dataset, datasets),
+                        **published.get((method.casefold(), dataset, metric), {}),
+                        "method": method,
+                        "metric": metric,
+                        "n_listed": datasets[dataset].get("n_listed", np.nan),
+                        "control": int(is_control(method)),
+                    }
+                )
     return pd.DataFrame(rows, columns=TABLE1_COLUMNS)
+
+
+NOT_RUN = pd.DataFrame({"metric": [], "n_subjects": []})  # summary of a method without metrics
+
+
+def _published(printed: pd.DataFrame, datasets: Datasets) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Printed numbers of the datasets, {(method in lower case, dataset, metric): columns}, in the paper's order."""
+    return {
+        (row["method"].casefold(), dataset, PUBLISHED_METRICS[row["metric"]]): {
+            "published_mean": row["mean_percent"] / 100,
+            "published_sd": row["std_percent"] / 100,
+            "published_n_subjects": row["n_subjects"],
+        }
+        for row in row_records(printed)
+        for dataset, info in datasets.items()
+        if info["published_name"] == row["dataset"]
+    }
 
 
 def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
     """Table 1 as the paper shows it: methods down, datasets across, percent.
 
-    Below each method are its 95 % interval and, for the paper's datasets, the numbers that the paper printed. The best
-    of two or more methods is bold, the second best underlined; the control that is given the truth does not compete.
+    Below each method are its 95 % interval and, for the paper's datasets, the numbers that the paper printed, preceded
+    by ours of the nearest protocol where the table has them. The best of two or more methods is bold, the second best
+    underlined; the control that is given the truth does not compete.
 
     Args:
         table: of `table1`.
@@ -105,44 +150,33 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         protocol: one line that says how the numbers were computed.
     """
     columns = [(dataset, metric) for dataset in table["dataset"].unique() for metric in PAPER_METRICS]
-    by_column = {(row["method"], row["dataset"], row["metric"]): row for row in row_records(table)}
+    by_key = {(row["method"], row["dataset"], row["metric"]): row for row in row_records(table)}
     emphasis = _emphasis(table)
-    rows: list[Row] = []
+    published_methods = set(table.dropna(subset="published_mean")["method"])
+    not_run = published_methods - set(table.dropna(subset="mean")["method"])
+    blocks: dict[bool, list[Row]] = {True: [], False: []}  # rows of published methods, and of others
     for method in table["method"].unique():
-        results = [by_column.get((method, *column)) for column in columns]
-        rows.append(
-            (
-                display_name(method),
-                [
-                    Cell(
-                        spread(result["mean"], result["sd"]),
-                        emphasis.get((method, *column), Emphasis.NONE),
-                    )
-                    if result
-                    else Cell(NO_VALUE)
-                    for result, column in zip(results, columns, strict=True)
-                ],
-            )
-        )
-        intervals = [interval(result) if result else NO_VALUE for result in results]
-        rows.append(("  95 % interval", [Cell(text) for text in intervals]))
-        if any(result and not np.isnan(result["published_mean"]) for result in results):
-            printed = [
-                spread(result["published_mean"], result["published_sd"], 2) if result else NO_VALUE
-                for result in results
-            ]
-            rows.append(("  published", [Cell(text) for text in printed]))
-    concerned_methods = {
-        CALIBRATED_NOTE: is_calibrated,
-        AS_PUBLISHED_NOTE: is_as_published,
-        CONTROL_NOTE: is_control,
-        TRUTH_NOTE: needs_truth,
-    }
-    notes = [note for note, concerns in concerned_methods.items() if any(map(concerns, table["method"]))]
-    first_rows = [table[table["dataset"] == dataset].iloc[0] for dataset, _ in columns]
+        results = [by_key.get((method, *column)) for column in columns]
+        marks = [emphasis.get((method, *column), Emphasis.NONE) for column in columns]
+        means = [_text(result, _mean) for result in results]
+        rows: list[Row] = []
+        if method in not_run:
+            rows.append((f"{display_name(method)} (not run)", [Cell(text) for text in means]))
+        else:
+            cells = [Cell(text, mark) for text, mark in zip(means, marks, strict=True)]
+            rows.append((display_name(method), cells))
+            rows.append(("  95 % interval", [Cell(_text(result, interval)) for result in results]))
+        if method in published_methods:
+            nearest = [_nearest(by_key, method, *column) for column in columns]
+            if any(nearest):
+                rows.append(("  nearest protocol", [Cell(_text(result, _mean)) for result in nearest]))
+            rows.append(("  published", [Cell(_text(result, _published_mean)) for result in results]))
+        blocks[method in published_methods] += rows
+    headings = {True: "Rows of the paper's Table 1", False: "Further rows"} if all(blocks.values()) else {}
+    first_rows = [_first_evaluated(table[table["dataset"] == dataset]) for dataset, _ in columns]
     footer = [
-        ("Subjects × folds", [Cell(f"{row['n_subjects']} × {row['n_folds']}") for row in first_rows]),
-        ("Lesion prevalence [%]", [Cell(f"{100 * row['prevalence']:.2f}") for row in first_rows]),
+        ("Subjects × folds", [Cell(_subjects(row, datasets)) for row in first_rows]),
+        ("Lesion prevalence [%]", [Cell(percent(row["prevalence"], 2)) for row in first_rows]),
     ]
     return Layout(
         number="Table 1",
@@ -150,9 +184,97 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         stub="Method",
         groups=dataset_groups(table, datasets, len(PAPER_METRICS)),
         columns=[percent_heading(metric) for _, metric in columns],
-        rows=rows,
+        rows=[
+            row
+            for published, block in blocks.items()
+            for row in [*([(headings[published], [])] if headings else []), *block]
+        ],
         footer=footer,
-        note=" ".join([protocol, TABLE1_NOTE, *notes]),
+        note=" ".join([protocol, TABLE1_NOTE, *_notes(table, datasets, not_run)]),
+    )
+
+
+def _text(result: dict[str, Any] | None, text: Callable[[dict[str, Any]], str]) -> str:
+    return text(result) if result else NO_VALUE
+
+
+def _mean(result: dict[str, Any]) -> str:
+    return spread(result["mean"], result["sd"])
+
+
+def _published_mean(result: dict[str, Any]) -> str:
+    return spread(result["published_mean"], result["published_sd"], 2)
+
+
+def _nearest(
+    by_key: Mapping[tuple[str, str, str], dict[str, Any]], method: str, dataset: str, metric: str
+) -> dict[str, Any] | None:
+    """Result of a method by the protocol nearest to that of its published numbers; None where there are none."""
+    result = by_key.get((method, dataset, metric))
+    if result is None or np.isnan(result["published_mean"]):
+        return None
+    own = by_key.get((method, dataset, f"{metric}{ANY}"))
+    return by_key.get((f"{method}{AS_PUBLISHED}", dataset, f"{metric}{ANY}"), own)
+
+
+def _first_evaluated(rows: pd.DataFrame) -> dict[str, Any]:
+    """The first row of a dataset that a method has values in; without any, the first."""
+    evaluated = rows[rows["n_subjects"] > 0]
+    return row_records(evaluated if len(evaluated) else rows)[0]
+
+
+def _subjects(row: Mapping[str, Any], datasets: Datasets) -> str:
+    """Numbers of scored subjects, of listed ones if these are more or the paper has the dataset, and of folds."""
+    count = f"{row['n_subjects']:,}"
+    if row["n_listed"] > row["n_subjects"] or datasets[row["dataset"]]["published_name"]:
+        count += f" of {row['n_listed']:,.0f}"
+    return f"{count} × {row['n_folds']}"
+
+
+def _notes(table: pd.DataFrame, datasets: Datasets, not_run: Set[str]) -> list[str]:
+    """Sentences on the rows that the table has."""
+    concerned_methods = {
+        CALIBRATED_NOTE: is_calibrated,
+        AS_PUBLISHED_NOTE: is_as_published,
+        CONTROL_NOTE: is_control,
+        TRUTH_NOTE: needs_truth,
+    }
+    notes = [note for note, concerns in concerned_methods.items() if any(map(concerns, table["method"]))]
+    published = table.dropna(subset="published_mean")
+    if published.empty:
+        return notes
+    if table["metric"].str.endswith(ANY).any():
+        notes.append(NEAREST_NOTE)
+    own = published[published["method"].str.casefold() == "patch2loc"]
+    others = published.drop(own.index)
+    notes.append(
+        f"Published numbers are of other subjects: {_counts(own, datasets)} for patch2loc; "
+        f"{_counts(others, datasets)} for all other rows, which the paper took from work at 2 mm, in a brain mask "
+        "eroded by 3 voxels, with a median filter of 5 voxels in each direction."
+    )
+    evaluated = published[published["n_subjects"] > 0].drop_duplicates("dataset")
+    fewest = published.groupby("dataset")["published_n_subjects"].min()
+    few = evaluated[evaluated["n_subjects"].to_numpy() < fewest.reindex(evaluated["dataset"]).to_numpy()]
+    if len(few):
+        counts = [f"{datasets[row['dataset']]['title']} {row['n_subjects']:,}" for row in row_records(few)]
+        notes.append(
+            f"Only a part of the subjects was scored ({', '.join(counts)}): these numbers cannot be held against the "
+            "published ones."
+        )
+    if not_run:
+        names = [display_name(method) for method in published["method"].unique() if method in not_run]
+        notes.append(
+            f"Not run: {'; '.join(names)}. {ALL_ROWS}, given after the run's own configuration, runs them: "
+            f"{ALL_ROWS_COMMAND}"
+        )
+    return notes
+
+
+def _counts(published: pd.DataFrame, datasets: Datasets) -> str:
+    """Subjects that published numbers rest on, by dataset: "BraTS21 1,152, MSLUB 30"."""
+    rows = row_records(published.drop_duplicates("dataset"))
+    return ", ".join(
+        f"{datasets[row['dataset']]['title']} {row['published_n_subjects']:,.0f}" for row in rows
     )
 
 
@@ -162,7 +284,8 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
     Equal values share a rank; one method alone has none, nor has the truth.
     """
     emphasis = {}
-    competing = table[~table["method"].map(needs_truth)].dropna(subset="mean")
+    shown = table[table["metric"].isin(PAPER_METRICS)]
+    competing = shown[~shown["method"].map(needs_truth)].dropna(subset="mean")
     for dataset, dataset_rows in parts_by(competing, "dataset"):
         for metric, column in parts_by(dataset_rows, "metric"):
             if len(column) < 2:
