@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
+.PHONY: help demo real replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort,
 real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
 	@cat results/real/tables/cases.md
+
+replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
+	PYTHONPATH=workflow/scripts:tests/support $(BIN)/python tests/support/paper_replica.py results/replica
+	@$(RUN) results/replica/replica.yaml --cores $(CORES) table1 table2
+	@cat results/replica/tables/table1.md
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.

@@ -96,6 +96,7 @@ def test_folder_fills_patterns_from_the_columns_of_the_list(tmp_path):
         "s2_run-*_T2.nii.gz",
         "lesion.nii.gz",
     ]
+    assert [path.name for path in sources.missing({**dataset, "leave_out": ["s2"]})] == ["lesion.nii.gz"]
     assert list(sources.sources({**dataset, "modality": "T2"})) == ["s1"]
     write_volume(tmp_path / "R001/s1/s1_run-8_T2.nii.gz", np.zeros((2, 2, 2), np.int16))
     with pytest.raises(InputError, match="2 files match"):

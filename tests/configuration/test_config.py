@@ -28,7 +28,10 @@ WITHOUT_DEFAULTS = "datasets.<name>.source."
 
 
 def configuration(name: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+    content = yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+    return (
+        content if "datasets" in content else configuration("config.yaml") | content
+    )  # goes on top of the paper's
 
 
 def properties(schema: dict, prefix: str = "") -> Iterator[tuple[str, dict, bool]]:

@@ -76,6 +76,15 @@ def test_a_lesion_dataset_with_roles_validates_and_tests(tmp_path):
     )["own"]
     assert lesions.has_lesion_validation
     assert lesions.roles(3) == {"train": [], "validation": ["x"], "test": ["y"]}
+    assert lesions.n_listed(0) == 1
+
+
+def test_listed_scans_are_counted_with_those_left_out(tmp_path):
+    source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz"})
+    entry = dataset("lesion", source=source, leave_out=["y"])
+    lesions = planned(tmp_path, trained="phantom_healthy_t1", own=entry)["own"]
+    assert list(lesions.scans) == ["x"]
+    assert lesions.n_listed(0) == 2
 
 
 def test_training_data_without_a_list_are_refused(tmp_path, scans):

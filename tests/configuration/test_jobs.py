@@ -93,7 +93,7 @@ def test_the_jobs_of_a_run_come_in_the_order_of_the_stages(tmp_path):
     assert rules[-3:] == ["learning_curve", "viewer", "report_page"]
     assert rules.count("domain_shift") == 1  # a table and a figure of one rule
     counts = {name: sum(job["rule"] == name for job in jobs) for name in rules}
-    assert (counts["train"], counts["score"], counts["evaluate"]) == (3 * 2, 3 * 4, 4 * 4)
+    assert (counts["train"], counts["score"], counts["evaluate"]) == (3 * 2, 3 * 4, 5 * 4)
     about = {job["rule"]: job["about"] for job in jobs}
     assert about["table1"] == "Table 1."
     assert about["fig8"].startswith("Figures 8 and on, one for each lesion dataset")

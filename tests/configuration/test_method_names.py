@@ -16,13 +16,13 @@ from patch2loc.configuration.method_registry import AS_PUBLISHED, CONTROLS, VARI
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
-    names = table_rows(["thresh", "patch2loc", "zscore", "mypackage.ae_calibrated"])
-    assert names == ["thresh", "patch2loc", "patch2loc_calibrated", "zscore", "mypackage.ae_calibrated"]
+    names = table_rows(["random", "patch2loc", "zscore", "mypackage.ae_calibrated"])
+    assert names == ["random", "patch2loc", "patch2loc_calibrated", "zscore", "mypackage.ae_calibrated"]
     assert [is_calibrated(name) for name in names] == [False, False, True, False, False]
     methods_of = [base_method(name) for name in names]
-    assert methods_of == ["thresh", "patch2loc", "patch2loc", "zscore", "mypackage.ae_calibrated"]
+    assert methods_of == ["random", "patch2loc", "patch2loc", "zscore", "mypackage.ae_calibrated"]
     assert [display_name(name) for name in names] == [
-        "thresh",
+        "random, control",
         "patch2loc",
         "patch2loc, calibrated",
         "zscore, control",
@@ -35,15 +35,15 @@ def test_methods_without_patch2loc_stay_as_they_are():
 
 
 def test_a_native_score_follows_its_method_and_is_told_from_it():
-    names = table_rows(["ae", "thresh", "mypackage.ae_as_published"])
-    assert names == ["ae", "ae_as_published", "thresh", "mypackage.ae_as_published"]
+    names = table_rows(["thresh", "thresh_dark", "mypackage.ae_as_published"])
+    assert names == ["thresh", "thresh_as_published", "thresh_dark", "mypackage.ae_as_published"]
     assert [is_as_published(name) for name in names] == [False, True, False, False]
-    assert [base_method(name) for name in names] == ["ae", "ae", "thresh", "mypackage.ae_as_published"]
+    assert [base_method(name) for name in names] == ["thresh", "thresh", *names[2:]]
     assert [subfolder(name) for name in names] == ["", "as_published", "", ""]
     assert [display_name(name) for name in names] == [
-        "ae",
-        "ae, as published",
         "thresh",
+        "thresh, as published",
+        "thresh_dark",
         "mypackage.ae_as_published",
     ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from planned_runs import REGISTRY, configuration
+from planned_runs import REGISTRY, configuration, dataset, scan_table
 from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
@@ -63,6 +63,28 @@ def test_cohorts_of_training_data_are_by_role_and_others_whole(tmp_path):
     assert run.training_cohort("T2", 0, role="train") == f"{folder}/phantom_healthy_t2/train_fold0.json"
     assert run.cohort("phantom_healthy_t1", 0, role="test") == f"{folder}/phantom_healthy_t1/test_fold0.json"
     assert run.cohort("phantom_tumor", 0, role="test") == f"{folder}/phantom_tumor/all.json"
+
+
+def test_nothing_is_needed_of_scans_that_are_left_out(tmp_path):
+    source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz"})
+    (tmp_path / "y.nii.gz").unlink()
+
+    def run(**entry):
+        return run_of(tmp_path, datasets={"own": dataset("lesion", source=source, **entry)})
+
+    with pytest.raises(InputError, match=r"own: 1 files missing, the first is \S+y\.nii\.gz"):
+        run().data.stop_for_missing()
+    partial = run(leave_out=["y"])
+    partial.data.stop_for_missing()
+    assert partial.scans_of_cohort("own", "all") == [f"{tmp_path}/results/preprocessed/own/x"]
+    assert partial.labels_and_counts(["own"])["own"]["n_listed"] == 2
+
+
+def test_methods_that_lack_weights_are_named_before_anything_is_computed(tmp_path):
+    [note] = run_of(tmp_path, methods=["patch2loc", "fae"]).planning_notes
+    assert "fae: resnet18_imagenet" in note
+    assert f"resnet18_imagenet: {tmp_path}/downloads/resnet18_imagenet/resnet18-f37072fd.pth" in note
+    assert run_of(tmp_path, methods=["patch2loc", "thresh"]).planning_notes == []
 
 
 def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):

@@ -18,7 +18,13 @@ from torch import nn
 from patch2loc.acquire import registry
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS
-from patch2loc.configuration.prerequisites import WEIGHTS, available_weights, fallback_note, methods_needed
+from patch2loc.configuration.prerequisites import (
+    WEIGHTS,
+    available_weights,
+    fallback_note,
+    fallback_warning,
+    methods_needed,
+)
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_json
@@ -135,6 +141,25 @@ def test_fallbacks_are_said(toy):
     )
     assert fallback_note(methods, {"resnet18_imagenet": "x", "vgg19_imagenet": "y"}) == ""
     assert fallback_note(["thresh"], {}) == ""
+
+
+def test_a_fallback_is_warned_of_with_what_to_do(toy, rows):
+    def path(name):
+        return f"data/downloads/{name}/{rows[name]['file']}"
+
+    some = {"resnet18_imagenet": "x", "vgg19_imagenet": None}
+    warning = fallback_warning(["thresh", "toyneeds.method", "ra", "fae"], some, rows, path)
+    assert "  toyneeds.method: vgg19_imagenet\n" in warning
+    assert "  ra: squeezenet1_1_imagenet, lpips_squeezenet\n" in warning
+    assert "fae" not in warning  # it has what it can use
+    assert "`snakemake --cores 1 pretrained`" in warning
+    assert rows["vgg19_imagenet"]["url"] in warning
+    assert "resnet18" not in warning
+    keys = yaml.safe_load(warning[warning.index("pretrained:\n") :])["pretrained"]
+    assert keys == {
+        name: path(name) for name in ("vgg19_imagenet", "squeezenet1_1_imagenet", "lpips_squeezenet")
+    }
+    assert fallback_warning(["fae", "thresh"], some, rows, path) == ""
 
 
 def test_a_needed_method_has_to_be_configured(toy):

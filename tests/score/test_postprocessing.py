@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.stats import rankdata
 
 from patch2loc.data.volumes import block
 from patch2loc.score.postprocessing import as_published, eroded
+from patch2loc.score.scoring import heatmaps_with
 
 
 def test_erosion_takes_three_voxels_of_every_slice_along_a_cross():
@@ -52,3 +54,27 @@ def test_on_a_grid_of_1_mm_widths_are_of_2_mm(shape):
 
 def test_coarser_grids_are_taken_as_they_are():
     assert [block(spacing) for spacing in (0.5, 1.0, 2.0, 4.0)] == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize("spacing", [1.0, 2.0])
+def test_thresh_as_published_is_eroded_and_filtered_at_2_mm(spacing):
+    factor = round(2 / spacing)
+    shape = (24 * factor, 22 * factor, 10 * factor)
+    intensities = np.random.default_rng(4).permutation(np.prod(shape)).reshape(shape).astype(np.float32)
+    mask = np.zeros(shape, bool)
+    mask[2 * factor : -2 * factor, 2 * factor : -2 * factor] = True
+    model = {"method": "thresh", "state": {}, "grid": {"spacing": spacing, "shape": shape}}
+    heatmaps = heatmaps_with(model, "cpu", stride=1, median_filter=3, precision="float32")
+    common, published = heatmaps(np.where(mask, intensities, 0), mask)
+    # Written out: ranks, means of blocks of 2 mm, brain without 3 voxels of its rim, median of 5 voxels.
+    ranks = np.zeros(shape)
+    ranks[mask] = rankdata(intensities[mask]) / mask.sum()
+    blocks = ranks.reshape(24, factor, 22, factor, 10, factor).mean(axis=(1, 3, 5))
+    inside = np.zeros((24, 22, 10))
+    inside[5:-5, 5:-5] = blocks[5:-5, 5:-5]
+    padded = np.pad(inside, 2, mode="symmetric")
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, (5, 5, 5)), axis=(3, 4, 5))
+    expected = medians.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2)
+    np.testing.assert_allclose(published[mask], expected[mask], atol=1e-6)
+    assert np.isnan(published[~mask]).all()
+    assert not np.allclose(published[mask], common[mask])

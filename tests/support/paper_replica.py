@@ -1,5 +1,11 @@
-"""The paper's configuration on a replica of its data: its lists and paths, a few simulated heads, everything small."""
+"""The paper's configuration on a replica of its data: its lists and paths, two simulated subjects of each dataset.
 
+    PYTHONPATH=workflow/scripts:tests/support python tests/support/paper_replica.py results/replica
+
+`make replica` does this and runs it: all rows of Table 1 in minutes.  The numbers mean nothing.
+"""
+
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,101 +14,129 @@ from heads import COARSE
 from repository_paths import ROOT
 
 from patch2loc.acquire import phantom, sources
+from patch2loc.configuration.method_registry import LOCATING, NETWORKS
 from patch2loc.data import splits, volumes
 
-COHORTS = {"brats21": "tumor", "mslub": "ms", "atlas": "stroke", "wmh": "wmh"}
+COHORTS = {"brats21": "tumor", "mslub": "ms", "atlas": "stroke", "wmh": "wmh"}  # healthy: all others
 LESION_SCANS = 2  # of each dataset
-HEALTHY = {"train": 4, "validation": 1, "test": 1}  # in the first fold, of both modalities
-# What makes it small; all else is that of the paper's configuration.
-GRID = {"grid": {"shape": [48, 48, 25], "spacing": 4.0}, "patch": 8, "folds": [0], "atlas": "icbm152"}
-STEPS = {"steps": 8, "validations": 2, "validation_slices": 8}
-TRAINING = {
-    "network": "resnet18-tiny",
-    "widths": [4, 8, 8, 16],
-    "patches": 4096,
-    "batch": 512,
-    "learning_rate": 0.01,
-    "schedule": "one_cycle",
-    "validation_patches": 512,
-    "validations": 2,
-    "threads": 1,
-    "memory_mb": 1000,
+HEALTHY_SCANS = {"train": 4, "validation": 1, "test": 1}  # in the first fold, of both modalities
+# The paper's settings that are too large: everything else stays as it is.
+SMALL = {
+    "grid": {"shape": [48, 48, 25], "spacing": 4.0},
+    "patch": 8,
+    "folds": [0],
+    "atlas": "icbm152",  # needs no files
+    "budget": "smoke",
+    "pretrained": {},
+    "training": {
+        "network": "resnet18-tiny",
+        "widths": [4, 8, 8, 16],
+        "patches": 4096,
+        "batch": 512,
+        "learning_rate": 0.01,
+        "schedule": "one_cycle",
+        "validation_patches": 512,
+        "validations": 2,
+        "threads": 1,
+        "memory_mb": 1000,
+    },
+    "score": {"stride": 1, "median_filter": 3, "threads": 1},
+    "device": "cpu",
 }
-SCORE = {"stride": 1, "median_filter": 3, "threads": 1}
+FEW_STEPS = {"steps": 8, "validations": 2, "validation_slices": 8}
 
 
-def paper_configuration(*overlays):
-    """config/config.yaml with further files of the repository on top, as `snakemake --configfile` adds them."""
+def paper_configuration(folder, *overlays):
+    """config/config.yaml with others of the repository on top; data and results in a folder, most subjects left out."""
     config = {}
     for path in ("config/config.yaml", *overlays):
-        content = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-        _update(config, content)
+        config |= yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+    config |= {"data": str(folder / "data"), "results": str(folder)}
+    for dataset in config["datasets"].values():
+        dataset["split"] = str(_subject_list(dataset))
+        present = _subjects(dataset)
+        listed = splits.of_modality(splits.read(dataset["split"]), dataset["modality"])["subject"]
+        dataset["leave_out"] = [subject for subject in listed if subject not in present]
     return config
 
 
-def write_replica(folder, *overlays, methods=None, steps=None):
-    """Write scans of a few subjects to `folder`/data, where the paper's configuration looks for them.
+def small(config):
+    """The configuration at 4 mm, with networks and trainings as small as they go."""
+    slice_methods = [name for name in config["methods"] if name in NETWORKS and name not in LOCATING]
+    steps = {name: FEW_STEPS for name in slice_methods}
+    if "cddpm" in steps:
+        steps["cddpm"] = {**FEW_STEPS, "pretraining_steps": 4}
+    return config | SMALL | {"method_settings": steps}
 
-    Returns:
-        The configuration's file: the paper's with `overlays`, at 4 mm and with small networks. All subjects without
-        a scan are left out.
-    """
-    config = paper_configuration(*overlays) | GRID
-    config |= {"training": TRAINING, "score": SCORE, "device": "cpu", "budget": "smoke", "pretrained": {}}
-    config |= {"data": str(folder / "data"), "results": str(folder / "results")}
-    config["methods"] = methods or config["methods"]
-    config["method_settings"] = {
-        name: {**STEPS, **({"pretraining_steps": 4} if name == "cddpm" else {})}
-        for name in config["methods"]
-        if name in ("ae", "vae", "svae", "dae", "fae", "ra", "phanes", "ddpm", "pddpm", "cddpm")
-    }
+
+def simulate_scans(config):
+    """Write a simulated scan, with its masks, wherever the configuration looks for one."""
     for name, dataset in config["datasets"].items():
-        subjects = _subjects(dataset)
-        paths = sources.sources(_source(name, dataset, folder / "data"))
-        for index, subject in enumerate(subjects):
+        for index, paths in enumerate(_paths(config, name).values()):
+            dataset["simulated"] = True
             head = phantom.simulate_subject(COHORTS.get(name, "healthy"), index, 11, COARSE)
-            _write(head[dataset["modality"]], paths[subject], stripped=dataset["skull_strip"] == "none")
-        dataset["leave_out"] = [subject for subject in paths if subject not in subjects]
-        dataset["simulated"] = True
-    (folder / "splits").symlink_to(ROOT / "splits")  # the lists' paths are relative
-    path = folder / "replica.yaml"
+            scan = head[dataset["modality"]]
+            stripped = dataset["skull_strip"] == "none"
+            volumes.write(
+                paths["scan"], np.where(scan.brain, scan.array, 0) if stripped else scan.array, scan.affine
+            )
+            for part, mask in (("brain", scan.brain), ("lesion", scan.lesion)):
+                if paths[part]:
+                    volumes.write(paths[part], mask, scan.affine)
+
+
+def touch_scans(config):
+    """Make an empty file of every scan and mask that the configuration looks for, and of its weights and atlas."""
+    files = [
+        path
+        for name in config["datasets"]
+        for paths in _paths(config, name).values()
+        for path in paths.values()
+    ]
+    files += [Path(config["data"], config["atlas"], name) for name in ("spgr.nii", "late.nii")]
+    for path in filter(None, files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def write(config, path):
+    """Write a configuration; returns its path."""
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
 
 
-def _subjects(dataset):
-    table = splits.read(_list(dataset))
-    if dataset["role"] == "lesion":
-        return list(table["subject"][:LESION_SCANS])
-    both = table[table["has_t2"].astype(int) == 1]
-    return [
-        subject
-        for role, count in HEALTHY.items()
-        for subject in both["subject"][both["fold0"] == role][:count]
-    ]
-
-
-def _list(dataset):
+def _subject_list(dataset):
     split = dataset["split"]
     return ROOT / (split["clean"] if isinstance(split, dict) else split)
 
 
-def _source(name, dataset, data):
-    source = dataset["source"] | {"root": str(data / dataset["source"]["root"])}
-    return {"name": name, "modality": dataset["modality"], "subjects": str(_list(dataset)), **source}
+def _subjects(dataset):
+    """Subjects of a dataset that have scans."""
+    table = splits.read(dataset["split"])
+    if dataset["role"] == "lesion":
+        return list(table["subject"][:LESION_SCANS])
+    both = splits.of_modality(table, "T2")
+    return [
+        subject
+        for role, count in HEALTHY_SCANS.items()
+        for subject in both["subject"][both["fold0"] == role][:count]
+    ]
 
 
-def _write(scan, paths, stripped):
-    array = np.where(scan.brain, scan.array, 0) if stripped else scan.array
-    for kind, content in (("scan", array), ("brain", scan.brain), ("lesion", scan.lesion)):
-        if paths.get(kind):
-            volumes.write(Path(paths[kind]), content, scan.affine)
+def _paths(config, name):
+    dataset = config["datasets"][name]
+    source = dataset["source"] | {"root": str(Path(config["data"], dataset["source"]["root"]))}
+    described = {"name": name, "modality": dataset["modality"], "subjects": dataset["split"], **source}
+    return splits.without(sources.sources(described), dataset["leave_out"], name)
 
 
-def _update(config, content):
-    """Merge nested mappings, as Snakemake does."""
-    for key, value in content.items():
-        if isinstance(value, dict) and isinstance(config.get(key), dict):
-            _update(config[key], value)
-        else:
-            config[key] = value
+def main(folder):
+    """Write the replica, and its configuration as replica.yaml beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = small(paper_configuration(folder, "config/table1.yaml"))
+    simulate_scans(config)
+    print(write(config, folder / "replica.yaml"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
