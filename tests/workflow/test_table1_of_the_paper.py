@@ -61,7 +61,10 @@ def test_table1_of_a_replica_has_every_row_and_says_what_it_rests_on(tmp_path):
     assert listed == {"brats21": 1251, "mslub": 30, "atlas": 655, "wmh": 60}
     text = (tmp_path / "tables/table1.md").read_text()
     assert "| Subjects × folds | 2 of 1,251 × 1 |" in text
-    assert "Only a part of the subjects was scored (BraTS21 2, MSLUB 2, ATLAS v2.0 2, WMH 2017 2)" in text
+    assert (
+        "Only a part of the subjects was scored: 2 of BraTS21, 2 of MSLUB, 2 of ATLAS v2.0, 2 of WMH 2017"
+        in text
+    )
     assert "in their fallback: fae: resnet18_imagenet" in text
     assert text.count("| published |") == 12
     assert "not run" not in text.lower()
@@ -78,6 +81,3 @@ def test_table1_of_a_replica_has_every_row_and_says_what_it_rests_on(tmp_path):
     assert "Not run: vae; svae, re-design; ae;" in text
     table2 = pd.read_csv(tmp_path / "tables/table2.csv")
     assert table2.groupby("patches")["published_spearman"].count().to_dict() == {"all": 12, "partial": 12}
-    assert (
-        yaml.safe_load((tmp_path / "replica.yaml").read_text())["datasets"]["wmh"]["published_name"] == "WMH"
-    )

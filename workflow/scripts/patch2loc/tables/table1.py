@@ -1,15 +1,14 @@
 """Table 1: segmentation of lesions, beside the numbers that the paper printed."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from patch2loc.configuration.method_names import (
+    AS_PUBLISHED_SUFFIX,
     display_name,
-    is_as_published,
-    is_calibrated,
     is_control,
     needs_truth,
 )
@@ -30,6 +29,7 @@ from patch2loc.tables.layout import (
     row_records,
     spread,
 )
+from patch2loc.tables.table1_notes import ANY, few_subjects, notes
 
 TABLE1_COLUMNS = [
     "method",
@@ -45,33 +45,8 @@ TABLE1_COLUMNS = [
     "published_sd",
     "published_n_subjects",
 ]
-# Configuration of the methods of every published row, on top of another one, and the command that runs it.
-ALL_ROWS = "config/table1.yaml"
-ALL_ROWS_COMMAND = f"snakemake --cores 8 --configfile config/config.yaml {ALL_ROWS}"
 # Column of the metric by the name that the published numbers have.
 PUBLISHED_METRICS = {METRICS[metric].printed_name: metric for metric in PAPER_METRICS}
-ANY = "_any"  # end of a metric's name whose truth is every voxel that lesion touches
-AS_PUBLISHED = "_as_published"
-TABLE1_NOTE = "Mean ± standard deviation over folds. A random score's AUPRC is the lesion prevalence."
-NEAREST_NOTE = (
-    "Nearest protocol: lesion is every voxel that lesion touches, as in the code of the published rows, and the method "
-    "has the post-processing of its authors, where that is a row here; the line to hold against the published one. All "
-    "other lines: voxels that are lesion by half at least."
-)
-CALIBRATED_NOTE = (
-    "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
-    "same place, and then of the scan itself."
-)
-AS_PUBLISHED_NOTE = (
-    "As published: with the post-processing of the published rows instead of the common one: brain mask eroded by 3 "
-    "voxels, median filter of 5 voxels in each direction, of 2 mm or of a coarser grid; lesion in the eroded rim "
-    "scores 0. Of ra and phanes: the score of their authors."
-)
-CONTROL_NOTE = "Control: a simple score that others must beat, no row of the paper."
-TRUTH_NOTE = (
-    "Oracle: the true share of lesion in the patch around a voxel, which needs the lesion mask; out of "
-    "competition."
-)
 
 
 def table1(
@@ -190,7 +165,7 @@ def table1_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
             for row in [*([(headings[published], [])] if headings else []), *block]
         ],
         footer=footer,
-        note=" ".join([protocol, TABLE1_NOTE, *_notes(table, datasets, not_run)]),
+        note=" ".join([*few_subjects(table, datasets), protocol, *notes(table, datasets, not_run)]),
     )
 
 
@@ -214,7 +189,7 @@ def _nearest(
     if result is None or np.isnan(result["published_mean"]):
         return None
     own = by_key.get((method, dataset, f"{metric}{ANY}"))
-    return by_key.get((f"{method}{AS_PUBLISHED}", dataset, f"{metric}{ANY}"), own)
+    return by_key.get((f"{method}{AS_PUBLISHED_SUFFIX}", dataset, f"{metric}{ANY}"), own)
 
 
 def _first_evaluated(rows: pd.DataFrame) -> dict[str, Any]:
@@ -229,53 +204,6 @@ def _subjects(row: Mapping[str, Any], datasets: Datasets) -> str:
     if row["n_listed"] > row["n_subjects"] or datasets[row["dataset"]]["published_name"]:
         count += f" of {row['n_listed']:,.0f}"
     return f"{count} × {row['n_folds']}"
-
-
-def _notes(table: pd.DataFrame, datasets: Datasets, not_run: Set[str]) -> list[str]:
-    """Sentences on the rows that the table has."""
-    concerned_methods = {
-        CALIBRATED_NOTE: is_calibrated,
-        AS_PUBLISHED_NOTE: is_as_published,
-        CONTROL_NOTE: is_control,
-        TRUTH_NOTE: needs_truth,
-    }
-    notes = [note for note, concerns in concerned_methods.items() if any(map(concerns, table["method"]))]
-    published = table.dropna(subset="published_mean")
-    if published.empty:
-        return notes
-    if table["metric"].str.endswith(ANY).any():
-        notes.append(NEAREST_NOTE)
-    own = published[published["method"].str.casefold() == "patch2loc"]
-    others = published.drop(own.index)
-    notes.append(
-        f"Published numbers are of other subjects: {_counts(own, datasets)} for patch2loc; "
-        f"{_counts(others, datasets)} for all other rows, which the paper took from work at 2 mm, in a brain mask "
-        "eroded by 3 voxels, with a median filter of 5 voxels in each direction."
-    )
-    evaluated = published[published["n_subjects"] > 0].drop_duplicates("dataset")
-    fewest = published.groupby("dataset")["published_n_subjects"].min()
-    few = evaluated[evaluated["n_subjects"].to_numpy() < fewest.reindex(evaluated["dataset"]).to_numpy()]
-    if len(few):
-        counts = [f"{datasets[row['dataset']]['title']} {row['n_subjects']:,}" for row in row_records(few)]
-        notes.append(
-            f"Only a part of the subjects was scored ({', '.join(counts)}): these numbers cannot be held against the "
-            "published ones."
-        )
-    if not_run:
-        names = [display_name(method) for method in published["method"].unique() if method in not_run]
-        notes.append(
-            f"Not run: {'; '.join(names)}. {ALL_ROWS}, given after the run's own configuration, runs them: "
-            f"{ALL_ROWS_COMMAND}"
-        )
-    return notes
-
-
-def _counts(published: pd.DataFrame, datasets: Datasets) -> str:
-    """Subjects that published numbers rest on, by dataset: "BraTS21 1,152, MSLUB 30"."""
-    rows = row_records(published.drop_duplicates("dataset"))
-    return ", ".join(
-        f"{datasets[row['dataset']]['title']} {row['published_n_subjects']:,.0f}" for row in rows
-    )
 
 
 def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
