@@ -48,6 +48,8 @@ TABLE1_COLUMNS = [
 # Column of the metric by the name that the published numbers have.
 PUBLISHED_METRICS = {METRICS[metric].printed_name: metric for metric in PAPER_METRICS}
 
+NOT_RUN = pd.DataFrame({"metric": [], "n_subjects": []})  # summary of a method without metrics
+
 
 def table1(
     summaries: Mapping[tuple[str, str], pd.DataFrame], datasets: Datasets, printed: pd.DataFrame
@@ -93,9 +95,6 @@ def table1(
                     }
                 )
     return pd.DataFrame(rows, columns=TABLE1_COLUMNS)
-
-
-NOT_RUN = pd.DataFrame({"metric": [], "n_subjects": []})  # summary of a method without metrics
 
 
 def _published(printed: pd.DataFrame, datasets: Datasets) -> dict[tuple[str, str, str], dict[str, float]]:
@@ -200,9 +199,9 @@ def _first_evaluated(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _subjects(row: Mapping[str, Any], datasets: Datasets) -> str:
     """Numbers of scored subjects, of listed ones if these are more or the paper has the dataset, and of folds."""
-    count = f"{row['n_subjects']:,}"
-    if row["n_listed"] > row["n_subjects"] or datasets[row["dataset"]]["published_name"]:
-        count += f" of {row['n_listed']:,.0f}"
+    scored, listed = row["n_subjects"], datasets[row["dataset"]].get("n_listed", row["n_subjects"])
+    is_of_the_paper = datasets[row["dataset"]]["published_name"]
+    count = f"{scored:,} of {listed:,}" if listed > scored or is_of_the_paper else f"{scored:,}"
     return f"{count} × {row['n_folds']}"
 
 
