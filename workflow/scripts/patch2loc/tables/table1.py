@@ -87,7 +87,8 @@ def table1(
                         "n_folds": 0,
                         **evaluated.get(metric, {}),
                         **about_row(dataset, datasets),
-                        **published.get((method.casefold(), dataset, metric), {}),
+                        # Of any of a voxel, as of half: the printed numbers stand beside both.
+                        **published.get((method.casefold(), dataset, metric.removesuffix(ANY)), {}),
                         "method": method,
                         "metric": metric,
                         "n_listed": datasets[dataset].get("n_listed", np.nan),
