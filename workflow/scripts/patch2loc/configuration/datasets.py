@@ -184,6 +184,16 @@ class PlannedDataset:
             return len(sources.scans_of(self.source, self.source_scans, tested))
         return len(self.source_scans)
 
+    def n_listed(self, fold: Fold) -> int:
+        """Number of scans that its list has to be tested in a fold, those under `leave_out` included.
+
+        Without a list, or roles in it, all scans of its source.
+        """
+        if self.has_roles and self.subject_list:
+            tested = self.listed_roles(int(fold))["test"]
+            return len(sources.scans_of(self.source, self.source_scans, tested))
+        return len(self.source_scans)
+
     def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
         """Name of the cohort of a role in a fold; "all" for a dataset without roles."""
         return f"{role}_fold{fold_of(fold)}" if self.has_roles else ALL_SCANS

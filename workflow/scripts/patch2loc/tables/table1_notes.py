@@ -20,9 +20,8 @@ ALL_ROWS_COMMAND = f"snakemake --cores 8 --configfile config/config.yaml {ALL_RO
 ANY = "_any"  # end of a metric's name whose truth is every voxel that lesion touches
 TABLE1_NOTE = "Mean ± standard deviation over folds. A random score's AUPRC is the lesion prevalence."
 NEAREST_NOTE = (
-    "Nearest protocol: lesion is every voxel that lesion touches, as in the code of the published rows, and the method "
-    "has the post-processing of its authors, where that is a row here; the line to hold against the published one. All "
-    "other lines: voxels that are lesion by half at least."
+    "Nearest protocol: every voxel that lesion touches is lesion, as in the code of the published rows, and the method "
+    "has the post-processing of its authors, where that is a row here; the line to hold against the published one."
 )
 CALIBRATED_NOTE = (
     "Calibrated: a second score, which is not the paper's, in units of what healthy validation scans score at the "
