@@ -180,17 +180,7 @@ class PlannedDataset:
         Without a list, or roles in it, all scans of its source.
         """
         if self.has_roles and self.subject_list:
-            tested = self.listed_roles(int(fold))["test"]
-            return len(sources.scans_of(self.source, self.source_scans, tested))
-        return len(self.source_scans)
-
-    def n_listed(self, fold: Fold) -> int:
-        """Number of scans that its list has to be tested in a fold, those under `leave_out` included.
-
-        Without a list, or roles in it, all scans of its source.
-        """
-        if self.has_roles and self.subject_list:
-            tested = self.listed_roles(int(fold))["test"]
+            tested = self.listed_roles(fold_of(fold))["test"]
             return len(sources.scans_of(self.source, self.source_scans, tested))
         return len(self.source_scans)
 
