@@ -73,7 +73,7 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     model_path = tmp_path / name / "model.safetensors"
     settings = method_settings.resolve_settings(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
     fitted = fit_model(
-        FitJob(name, "T1", 0, settings, {}, code_hash(name, "patch2loc.train"), "cpu"),
+        FitJob(name, "T1", 0, settings, {"preprocess": {}}, code_hash(name, "patch2loc.train"), "cpu"),
         training=scans[:2],
         validation=scans[2:3],
         landmarks_path=tmp_path / "landmarks.json",
