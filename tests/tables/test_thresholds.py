@@ -105,7 +105,7 @@ def test_the_table_reads_by_dataset_with_units():
     lines = to_markdown(layout).splitlines()
     first = lines.index("| **strokes, T1 (simulated): 2 scans** |" + "  |" * 16)
     recalls, false = (
-        "| 100.0 | 100.0 | 100.0 | 100.0 | 25.0 | 35.0 | 15.0 ",
+        "| 100.0 | 100.0 | 100.0 | 100.0 | 25.0 (2) | 35.0 | 15.0 ",
         "| 1.0 | 1.0 | 1.0 | 1.0 | 3.2 |",
     )
     assert lines[first + 1] == f"| thresh, 95 % | 50.0 | 40.0 | 80.0 (2) | 12.0 (2) {recalls}{false}"

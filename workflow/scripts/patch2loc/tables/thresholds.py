@@ -38,15 +38,15 @@ COLUMNS = [
     "simulated",
 ]
 # Metrics of what is found: a method that finds nothing in hard scans is spared these scans.
-OF_FOUND = ("precision", "surface_distance_95_mm")
+OF_FOUND = ("precision", "surface_distance_95_mm", "lesion_precision")
 KEYS = ["method", "kind", "quantile"]  # of a row of the layout
 NOTE = (
     "A voxel is called lesion when its score is above the threshold: the 95, 98 or 99 % quantile of the scores of "
     "the healthy validation scans, which no lesion has a part in; or, where a dataset's list has validation subjects, "
     "the threshold of best mean Dice on these. Means over scans, then folds. Distance: 95 % surface (Hausdorff) "
-    "distance. It and the precision are over the scans in which something is found; their number, mean over folds, is "
-    "in brackets, and a method that finds nothing in hard scans looks better by it. Lesions found: share of a scan's "
-    "26-connected lesions that at least one voxel meets, by volume. Lesion-wise: precision is the share of the "
+    "distance. It and both precisions are over the scans in which something is found; their number, mean over folds, "
+    "is in brackets, and a method that finds nothing in hard scans looks better by it. Lesions found: share of a "
+    "scan's 26-connected lesions that at least one voxel meets, by volume. Lesion-wise: precision is the share of the "
     "detection's 26-connected parts that meet a lesion, F1 its harmonic mean with the share of lesions found; the "
     "strict F1 counts pairs of a lesion and a part whose intersection is more than half of their union. False "
     "positives: parts that meet no lesion, per scan, by volume; and the volume of all voxels that are not lesion. "
@@ -127,7 +127,7 @@ def threshold_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> 
             "Precision [%] (scans)",
             "distance [mm] (scans)",
             *sizes,
-            "Precision",
+            "Precision (scans)",
             "F1",
             "strict F1",
             *sizes,
