@@ -154,6 +154,10 @@ def test_a_network_that_knows_of_its_confusions_expects_as_many_as_there_are():
     assert shares.loc[(10.0, np.inf), "value"] > 0.1
     for bounds, row in shares.iterrows():
         assert row["expected"] == pytest.approx(row["value"], abs=0.01), bounds
+    # One that could as well be anywhere expects half of them, not more of them than there are.
+    blind = known.assign(log_variance_x=2 * np.log(1000.0))
+    half = means(scan_checks(blind, SHAPE, MIDLINE), "opposite_side", "share")["expected"]
+    assert half.to_numpy() == pytest.approx(0.5, abs=0.01)
     # One that is too sure of itself expects fewer.
     known["log_variance_x"] -= 2 * np.log(4)
     sure = means(scan_checks(known, SHAPE, MIDLINE), "opposite_side", "share").loc[(10.0, np.inf)]

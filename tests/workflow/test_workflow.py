@@ -71,7 +71,11 @@ def test_healthy_checks_are_those_of_the_patches_of_healthy_test_scans(results):
     table = pd.read_csv(results / "tables/healthy_checks.csv")
     assert set(table["dataset"]) == {"phantom_healthy_t1", "phantom_healthy_t2"}
     assert set(table["method"]) == {"patch2loc"}
-    rows = table[table["dataset"] == "phantom_healthy_t1"].set_index(["check", "quantity", "low", "high"])
+    rows = (
+        table[table["dataset"] == "phantom_healthy_t1"]
+        .set_index(["check", "quantity", "low", "high"])
+        .sort_index()
+    )
     patches = pd.read_parquet(results / "patches/patch2loc/phantom_healthy_t1/fold0.parquet")
     assert patches["subject"].nunique() == 1
     z = (100 * patches["x"] / 48 - patches["mean_x"]) / np.exp(patches["log_variance_x"] / 2)

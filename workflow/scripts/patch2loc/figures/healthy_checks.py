@@ -113,7 +113,11 @@ def _spread(panel: Axes, rows: pd.DataFrame, styles: Mapping[str, MethodStyle]) 
             ]
     low, high = limits[0] / 1.15, limits[1] * 1.15
     panel.plot([low, high], [low, high], zorder=1, **IDEAL)
-    ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
+    ticks = [
+        tick
+        for tick in (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+        if low <= tick <= high
+    ]
     panel.set(xscale="log", yscale="log")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(FixedLocator(ticks))

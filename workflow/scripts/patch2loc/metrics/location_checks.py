@@ -184,10 +184,14 @@ def _opposite_side(scan: np.ndarray, true: np.ndarray, mean: np.ndarray, sd: np.
     for low, high in bins:
         here = (distance >= low) & (distance < high)
         shares = _scan_means("opposite_side", "share", scan[here], opposite[here], bounds=(low, high))
-        # By its distribution, a patch lies with this probability at such a distance on the side where it was not
-        # placed. Over all patches, since which of them lie in the bin is what the distribution is about.
-        reach = norm.cdf(-(np.abs(mean) + low) / sd) - norm.cdf(-(np.abs(mean) + high) / sd)
-        shares["expected"] = np.bincount(scan, reach)[shares["scan"]] / shares["n_patches"]
+        # Number of patches that lie at such a distance by their distributions, on the side where they were not placed
+        # and on the other one. Of all patches, since which of them lie in the bin is what a distribution is about.
+        across = norm.cdf(-(low + np.abs(mean)) / sd) - norm.cdf(-(high + np.abs(mean)) / sd)
+        along = norm.cdf((high - np.abs(mean)) / sd) - norm.cdf((low - np.abs(mean)) / sd)
+        wrong, right = (np.bincount(scan, numbers)[shares["scan"]] for numbers in (across, along))
+        shares["expected"] = np.divide(
+            wrong, wrong + right, out=np.full(len(wrong), np.nan), where=wrong + right > 0
+        )
         yield shares
     clear = distance >= CLEAR_OF_MIDLINE
     for quantity, here in (("opposite", clear & opposite), ("same", clear & ~opposite)):
