@@ -3,7 +3,8 @@
     python benchmarks/training_search.py config/ixi2mm.yaml [--patches 409600] [--rates 0.001 0.004 ...] [--seeds 1 2]
 
 Takes the preprocessed scans of a finished run of the configuration, its network, batch and fold 0.  No scan with a
-lesion is looked at.  Writes benchmarks/training_search_{run}.csv, the best first, after each training anew.
+lesion is looked at.  Writes benchmarks/training_search_{run}.csv, the best first, after each training anew; what it has
+already is not done again.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from patch2loc.network.training import Settings, train
 from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
+KEYS = ("precision", "averaging", "schedule", "learning_rate", "seed")
 
 
 def main() -> None:
@@ -53,11 +55,15 @@ def main() -> None:
         )
         for role in ("train", "validation")
     ]
-    rows = []
+    path = ROOT / f"benchmarks/training_search_{results.name}.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    known = {tuple(row[key] for key in (*KEYS, "budget")) for row in rows}
     combinations = list(
         product(chosen.precisions, chosen.averaging, chosen.schedules, chosen.rates, chosen.seeds)
     )
     for precision, averaging, schedule, rate, seed in tqdm(combinations, unit="training"):
+        if (precision, averaging, schedule, rate, seed, chosen.patches) in known:
+            continue
         settings = Settings(
             widths=training["widths"],
             patch=configuration["patch"],
@@ -76,6 +82,7 @@ def main() -> None:
         best = history.loc[history["validation_nll"].idxmin()]
         rows.append(
             {
+                "budget": chosen.patches,
                 "precision": precision,
                 "schedule": schedule,
                 "averaging": averaging,
@@ -88,8 +95,8 @@ def main() -> None:
             }
         )
         table = pd.DataFrame(rows).sort_values("validation_nll", kind="stable")
-        table.to_csv(ROOT / f"benchmarks/training_search_{results.name}.csv", index=False)
-    print(table.to_string(index=False))
+        table.to_csv(path, index=False)
+    print(pd.read_csv(path).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
     scans = [write_scan(tmp_path, f"s{n}", n, lesion) for n in range(2)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans))
     changed = {}
-    for name in ("oracle", "thresh"):
+    for name in ("oracle", "thresh_dark"):
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
         fitted = fit_model(
@@ -196,7 +196,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
             )
         changed[name] = len(again)
-    assert changed == {"oracle": 1, "thresh": 0}
+    assert changed == {"oracle": 1, "thresh_dark": 0}
     found, _ = volumes.read(tmp_path / "oracle" / "fold0" / "s1.nii.gz")
     mask = volumes.read_mask(scans[1].mask_path)
     share = oracle.scorer({"patch": 4}, CPU)(found, mask, mask, lesion)["score"]
