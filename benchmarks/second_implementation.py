@@ -5,7 +5,7 @@
 Nothing but the paths of results is taken from the library. The metrics of every scan come from its heatmap and masks by
 scikit-learn, the tables from the metrics by scipy and plain loops:
 
-    metrics/{method}/{dataset}/fold{fold}.csv   auprc, best_dice, auroc, prevalence
+    metrics/{method}/{dataset}/fold{fold}.csv   auprc, best_dice, auroc, prevalence; by any of a voxel, too
     tables/table1.csv                           mean, sd, ci_low, ci_high, numbers of subjects and folds
     tables/comparison.csv                       pairs, family, difference, ci_low, ci_high, p, p_holm
 
@@ -38,8 +38,10 @@ from patch2loc.data.results import Results
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 1e-9
 RESAMPLES, PERMUTATIONS, MOST_SCANS_OF_EXACT_TEST = 2000, 9999, 13
-SCAN_METRICS = ("auprc", "best_dice", "auroc", "prevalence")
-TABLE1_METRICS = ("auprc", "best_dice", "auroc", "auroc_healthy")
+ANY_METRICS = ("auprc", "best_dice", "prevalence")
+SCAN_METRICS = ("auprc", "best_dice", "auroc", "prevalence", *(f"{metric}_any" for metric in ANY_METRICS))
+TABLE1_METRICS = ("auprc", "best_dice", "auroc", "auroc_healthy", "auprc_any", "best_dice_any")
+TRUTHS = {"half": "lesion.nii.gz", "any": "lesion_any.nii.gz"}
 COMPARED_METRICS = ("best_dice", "auprc")
 
 
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="*", help="rank only scans of these rows")
     chosen = parser.parse_args()
     configuration: dict[str, Any] = {"seed": 3141, "folds": [0, 1, 2, 3, 4], "grid": {"spacing": 1.0}}
+    configuration["truth"] = "half"
     for path in chosen.configuration:
         update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
     results, folds, seed = Results(configuration["results"]), configuration["folds"], configuration["seed"]
@@ -86,7 +89,7 @@ def main() -> int:
         score_of = stored_scores(results, method, dataset, modality, fold)
         for row in table.to_dict("records"):
             scan = Path(results.preprocessed(dataset, row["subject"]))
-            second = scan_metrics(score_of(row["subject"]), scan, voxel_ml)
+            second = scan_metrics(score_of(row["subject"]), scan, voxel_ml, configuration["truth"])
             name = f"{method} {dataset} fold{fold} {row['subject']}"
             deviations += [
                 Deviation(f"metrics: {column}", name, row[column], second[column]) for column in SCAN_METRICS
@@ -146,28 +149,33 @@ def voxels(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj, dtype=np.float32)
 
 
-def scan_metrics(score: np.ndarray, scan: Path, voxel_ml: float) -> dict[str, float]:
-    """Metrics of a scan by scikit-learn. Lesion without a score, outside the mask or off the grid, is never found."""
-    mask, lesion = (voxels(scan / name) > 0 for name in ("mask.nii.gz", "lesion.nii.gz"))
+def scan_metrics(score: np.ndarray, scan: Path, voxel_ml: float, truth: str) -> dict[str, float]:
+    """Metrics of a scan by the truth that the run rests on, and by any of a voxel."""
     quality = json.loads((scan / "qc.json").read_text(encoding="utf-8"))["lesion"]
-    missed = np.count_nonzero(lesion & ~mask) + round(
-        quality["lost_to_grid_ml"] * quality["scale"] / voxel_ml
-    )
+    lost = round(quality["lost_to_grid_ml"] * quality["scale"] / voxel_ml)
+    mask = voxels(scan / "mask.nii.gz") > 0
+    by_truth = {name: metrics_of(score, mask, voxels(scan / file) > 0, lost) for name, file in TRUTHS.items()}
+    return by_truth[truth] | {f"{metric}_any": by_truth["any"][metric] for metric in ANY_METRICS}
+
+
+def metrics_of(score: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int) -> dict[str, float]:
+    """Metrics by scikit-learn. Lesion without a score, outside the mask or off the grid, is never found."""
+    missed = np.count_nonzero(lesion & ~mask) + lost
     truth, scores = lesion[mask], score[mask]
     positives = np.count_nonzero(truth) + missed
-    metrics = dict.fromkeys(SCAN_METRICS, np.nan) | {"prevalence": positives / (truth.size + missed)}
+    prevalence = {"prevalence": positives / (truth.size + missed)}
     if not positives:
-        return metrics
+        return {"auprc": np.nan, "best_dice": np.nan, "auroc": np.nan} | prevalence
     # scikit-learn's recall is of the lesion with a score; that of all of it is smaller by this.
     scored = np.count_nonzero(truth) / positives
     if not scored:
-        return metrics | {"auprc": 0.0, "best_dice": 0.0, "auroc": 0.0}
+        return {"auprc": 0.0, "best_dice": 0.0, "auroc": 0.0} | prevalence
     precision, recall, _ = precision_recall_curve(truth, scores)
     recall = recall * scored
     with np.errstate(invalid="ignore"):  # 0 / 0 at the end of the curve, where nothing is detected
         dice = 2 * precision * recall / (precision + recall)
     below = np.full(missed, scores.min() - 1)  # ranks last
-    return metrics | {
+    return prevalence | {
         "auprc": average_precision_score(truth, scores) * scored,
         "best_dice": float(np.nanmax(dice)),
         "auroc": roc_auc_score(np.append(truth, np.ones(missed)), np.append(scores, below)),
