@@ -208,7 +208,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("step")
         axes.set_ylabel(label)
         axes.grid(color="0.9")
-    figure.axes[0].legend(fontsize=7)
+    figure.axes[2].legend(fontsize=7)
     figure.axes[1].legend(*[each[-1:] for each in figure.axes[1].get_legend_handles_labels()], fontsize=7)
     row = table.iloc[0]
     figure.suptitle(
