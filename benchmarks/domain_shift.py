@@ -100,7 +100,14 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
     begin = time.process_time()
     state, _ = method(name).fit(*scans, settings, None, device="cpu")
     seconds = time.process_time() - begin
-    model = {"method": name, "state": state, "landmarks": landmarks, "grid": configuration["grid"]}
+    model = {
+        "method": name,
+        "modality": modality,
+        "preprocess": {},
+        "state": state,
+        "landmarks": landmarks,
+        "grid": configuration["grid"],
+    }
     rows = []
     for dataset, about in configuration["datasets"].items():
         tested = "test_fold0" if dataset == cohort else "all"

@@ -123,7 +123,14 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
             None,
             device="cpu",
         )
-        model = {"method": "patch2loc", "state": state, "landmarks": landmarks, "grid": configuration["grid"]}
+        model = {
+            "method": "patch2loc",
+            "modality": MODALITY,
+            "preprocess": {},
+            "state": state,
+            "landmarks": landmarks,
+            "grid": configuration["grid"],
+        }
         shading, spread = shading_left(run, cohort, scans[cohort, "train_fold0"])
         white_matter = white_matter_variation([scan.read() for scan in scans[cohort, "train_fold0"]], grid)
         rows = []
