@@ -11,7 +11,6 @@ Writes benchmarks/batch_statistics_{run}.csv, a row for each training, step and 
 import argparse
 import sys
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
@@ -19,12 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import pandas as pd
 import torch
 import yaml
+from finished_run import network_settings, patch_pools
 from matplotlib.figure import Figure
 from torch import nn
 
-from patch2loc.data.scans import read_cohort
 from patch2loc.engine import device
-from patch2loc.files import read_json
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import (
     CENTER,
@@ -35,7 +33,6 @@ from patch2loc.network.training import (
     paper_network,
     train,
 )
-from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING = "running statistics"  # of the last batches, as torch keeps them
@@ -59,35 +56,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
-    results, training = Path(configuration["results"]), configuration["training"]
     where = device.select_device(configuration["device"], chosen.threads)
-    dataset = configuration["training_data"][chosen.modality]
-    landmarks = read_json(results / f"landmarks/{chosen.modality}/fold0.json")
-    pools = [
-        PatchPool(
-            StandardizedScans(read_cohort(results / f"cohorts/{dataset}/{role}_fold0.json"), landmarks),
-            configuration["patch"],
-            where,
-        )
-        for role in ("train", "validation")
-    ]
-    given = {
-        "patches": chosen.patches,
-        "schedule": chosen.schedule,
-        "learning_rate": chosen.learning_rate,
+    pools = patch_pools(configuration, chosen.modality, where)
+    given = {key: getattr(chosen, key) for key in ("patches", "schedule", "learning_rate", "averaging")}
+    settings = network_settings(configuration) | {
+        key: value for key, value in given.items() if value is not None
     }
-    fields = {key: value for key, value in training.items() if key not in ("network", "threads", "memory_mb")}
-    settings = Settings(
-        **fields | {key: value for key, value in given.items() if value is not None},
-        patch=configuration["patch"],
-        seed=0,
-        spacing=configuration["grid"]["spacing"],
-    )
-    settings = replace(settings, averaging=chosen.averaging)
-    path = ROOT / f"benchmarks/batch_statistics_{results.name}.csv"
+    path = ROOT / f"benchmarks/batch_statistics_{Path(configuration['results']).name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for seed in chosen.seeds:
-        table = pd.concat([table, measured(pools, replace(settings, seed=seed))], ignore_index=True)
+        table = pd.concat([table, measured(pools, Settings(**settings, seed=seed))], ignore_index=True)
         key = ["schedule", "learning_rate", "patches_in_all", "averaging", "seed", "step", "statistics"]
         table = table.drop_duplicates(key, keep="last")
         table.to_csv(path, index=False, float_format="%.5g")

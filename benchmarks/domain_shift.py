@@ -11,7 +11,6 @@ domain_shift_{run}_{patches}.png; what the table has already is not done again.
 import argparse
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
@@ -19,15 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import pandas as pd
 import torch
 import yaml
+from finished_run import extended_table, model_of, network_settings, training_scans
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from patch2loc.data.scans import read_cohort
 from patch2loc.evaluate.patch_analysis import analyze_patches
-from patch2loc.files import read_json
 from patch2loc.method_interface import method
 from patch2loc.metrics.location_error import healthy_location_errors
-from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 CHANGES = ["pose", "contrast", "edge"]
@@ -59,20 +56,17 @@ def main() -> None:
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
     path = ROOT / f"benchmarks/domain_shift_{Path(configuration['results']).name}.csv"
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["variant", "seed", "patches"])
-    known = set(zip(table["variant"], table["seed"], table["patches"], strict=True))
-    runs = [(variant, seed, chosen.patches) for seed in chosen.seeds for variant in chosen.variants]
-    with ProcessPoolExecutor(chosen.processes) as pool:
-        waiting = [pool.submit(measured, configuration, *run) for run in runs if run not in known]
-        for done in tqdm(as_completed(waiting), total=len(waiting), unit="model"):
-            table = pd.concat([table, done.result()], ignore_index=True)
-            order = {variant: place for place, variant in enumerate(VARIANTS)}
-            table = table.sort_values(
-                ["patches", "seed", "variant"],
-                key=lambda column: column.map(order) if column.name == "variant" else column,
-                kind="stable",
-            )
-            table.to_csv(path, index=False)
+    table = extended_table(
+        path,
+        "variant",
+        list(VARIANTS),
+        measured,
+        configuration,
+        chosen=chosen.variants,
+        seeds=chosen.seeds,
+        patches=chosen.patches,
+        processes=chosen.processes,
+    )
     figure = path.with_name(f"{path.stem}_{chosen.patches}.png")
     draw(table[table["patches"] == chosen.patches]).savefig(figure, dpi=150)
     print(means(table).to_string())
@@ -81,18 +75,12 @@ def main() -> None:
 def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.DataFrame:
     """Train a variant and place the patches without lesion: one row a scan."""
     torch.set_num_threads(1)
-    results, training = Path(configuration["results"]), configuration["training"]
+    results = Path(configuration["results"])
     (modality, cohort), *_ = configuration["training_data"].items()
-    landmarks = read_json(results / f"landmarks/{modality}/fold0.json")
-    scans = [
-        StandardizedScans(read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json"), landmarks, 1)
-        for role in ("train", "validation")
-    ]
+    scans, landmarks = training_scans(configuration, modality)
     name, own = VARIANTS[variant]
-    settings = {key: value for key, value in training.items() if key not in ("threads", "memory_mb")} | {
+    settings = network_settings(configuration) | {
         "patches": patches,
-        "patch": configuration["patch"],
-        "spacing": configuration["grid"]["spacing"],
         "precision": "float32",
         "seed": seed,
         **own,
@@ -100,14 +88,7 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
     begin = time.process_time()
     state, _ = method(name).fit(*scans, settings, None, device="cpu")
     seconds = time.process_time() - begin
-    model = {
-        "method": name,
-        "modality": modality,
-        "preprocess": {},
-        "state": state,
-        "landmarks": landmarks,
-        "grid": configuration["grid"],
-    }
+    model = model_of(configuration, name, modality, state=state, landmarks=landmarks)
     rows = []
     for dataset, about in configuration["datasets"].items():
         tested = "test_fold0" if dataset == cohort else "all"

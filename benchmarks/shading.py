@@ -13,7 +13,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
@@ -23,9 +22,9 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 import yaml
+from finished_run import extended_table, model_of, network_settings
 from scipy import ndimage
 from snakemake.utils import validate
-from tqdm import tqdm
 
 from patch2loc.configuration.run import ICBM152, Run, plan_run
 from patch2loc.data import volumes
@@ -71,20 +70,17 @@ def main() -> None:
         configuration["data"] = chosen.data
     validate(configuration, str(ROOT / "workflow/schemas/config.schema.yaml"))
     path = ROOT / f"benchmarks/shading_{Path(configuration['results']).name}.csv"
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["correction", "seed", "patches"])
-    known = set(zip(table["correction"], table["seed"], table["patches"], strict=True))
-    networks = [(name, seed, chosen.patches) for seed in chosen.seeds for name in chosen.corrections]
-    with ProcessPoolExecutor(chosen.processes) as pool:
-        waiting = [pool.submit(measured, configuration, *each) for each in networks if each not in known]
-        for done in tqdm(as_completed(waiting), total=len(waiting), unit="network"):
-            table = pd.concat([table, done.result()], ignore_index=True)
-            order = {name: place for place, name in enumerate(CORRECTIONS)}
-            table = table.sort_values(
-                ["patches", "seed", "correction"],
-                key=lambda column: column.map(order) if column.name == "correction" else column,
-                kind="stable",
-            )
-            table.to_csv(path, index=False)
+    table = extended_table(
+        path,
+        "correction",
+        list(CORRECTIONS),
+        measured,
+        configuration,
+        chosen=chosen.corrections,
+        seeds=chosen.seeds,
+        patches=chosen.patches,
+        processes=chosen.processes,
+    )
     keys = ["patches", "correction"]
     columns = ["shading", "spread", "white_matter"]
     print(table.drop_duplicates([*keys, "seed"]).groupby(keys, sort=False)[columns].mean(), "\n")
@@ -99,11 +95,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
     torch.set_num_threads(1)
     run = plan_run(configuration, str(ROOT / "config/registry.csv"))
     cohort = run.training_data[MODALITY]
-    training = {"spacing": configuration["grid"]["spacing"], "patch": configuration["patch"]}
     grid = grid_of(configuration)
-    training |= {
-        key: value for key, value in configuration["training"].items() if key not in ("threads", "memory_mb")
-    }
     with tempfile.TemporaryDirectory() as folder:
         scans = {
             (dataset, list_name): [
@@ -119,18 +111,11 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
         state, _ = method("patch2loc").fit(
             StandardizedScans(scans[cohort, "train_fold0"], landmarks),
             StandardizedScans(scans[cohort, "validation_fold0"], landmarks),
-            training | {"patches": patches, "seed": seed, "precision": "float32"},
+            network_settings(configuration) | {"patches": patches, "seed": seed, "precision": "float32"},
             None,
             device="cpu",
         )
-        model = {
-            "method": "patch2loc",
-            "modality": MODALITY,
-            "preprocess": {},
-            "state": state,
-            "landmarks": landmarks,
-            "grid": configuration["grid"],
-        }
+        model = model_of(configuration, "patch2loc", MODALITY, state=state, landmarks=landmarks)
         shading, spread = shading_left(run, cohort, scans[cohort, "train_fold0"])
         white_matter = white_matter_variation([scan.read() for scan in scans[cohort, "train_fold0"]], grid)
         rows = []

@@ -16,14 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 import pandas as pd
 import yaml
+from finished_run import network_settings, patch_pools
 from tqdm import tqdm
 
-from patch2loc.data.scans import read_cohort
 from patch2loc.engine import device
-from patch2loc.files import read_json
-from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, train
-from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = ("precision", "averaging", "schedule", "learning_rate", "seed")
@@ -43,19 +40,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
-    results, training = Path(configuration["results"]), configuration["training"]
     where = device.select_device(configuration["device"], chosen.threads)
-    dataset = configuration["training_data"][chosen.modality]
-    landmarks = read_json(results / f"landmarks/{chosen.modality}/fold0.json")
-    pools = [
-        PatchPool(
-            StandardizedScans(read_cohort(results / f"cohorts/{dataset}/{role}_fold0.json"), landmarks),
-            configuration["patch"],
-            where,
-        )
-        for role in ("train", "validation")
-    ]
-    path = ROOT / f"benchmarks/training_search_{results.name}.csv"
+    pools = patch_pools(configuration, chosen.modality, where)
+    path = ROOT / f"benchmarks/training_search_{Path(configuration['results']).name}.csv"
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
     known = {tuple(row[key] for key in (*KEYS, "budget")) for row in rows}
     combinations = list(
@@ -64,20 +51,16 @@ def main() -> None:
     for precision, averaging, schedule, rate, seed in tqdm(combinations, unit="training"):
         if (precision, averaging, schedule, rate, seed, chosen.patches) in known:
             continue
-        settings = Settings(
-            widths=training["widths"],
-            patch=configuration["patch"],
-            patches=chosen.patches,
-            batch=training["batch"],
-            learning_rate=rate,
-            schedule=schedule,
-            averaging=averaging,
-            validation_patches=training["validation_patches"],
-            validations=5,
-            seed=seed,
-            precision=precision,
-            spacing=configuration["grid"]["spacing"],
-        )
+        tried = {
+            "patches": chosen.patches,
+            "learning_rate": rate,
+            "schedule": schedule,
+            "averaging": averaging,
+            "validations": 5,
+            "seed": seed,
+            "precision": precision,
+        }
+        settings = Settings(**network_settings(configuration) | tried)
         history = pd.DataFrame(train(*pools, settings, progress=lambda text: None)[1])
         best = history.loc[history["validation_nll"].idxmin()]
         rows.append(

@@ -28,7 +28,7 @@ HEIGHT = 3.7  # inches, of the two rows of a dataset
 
 @mpl.rc_context(RC)
 def healthy_checks_figure(table: pd.DataFrame, datasets: Datasets, methods: Sequence[str]) -> Figure:
-    """Two rows of three panels for each dataset; means over scans and folds, with 95 % intervals over scans.
+    """Two rows of three panels for each dataset; means over scans and folds, with 95 % intervals over both.
 
     Above: share of true locations inside the predicted regions; density of the standardized errors; root mean squared
     error against predicted standard deviation, by deciles of the predicted variance within the scan. Below: share of

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
-from patch2loc.data.labels import Datasets, about_row, label_of
+from patch2loc.data.labels import Datasets, about_row, dataset_heading
+from patch2loc.metrics import summary
 from patch2loc.metrics.location_checks import (
     CLEAR_OF_MIDLINE,
     COORDINATES,
@@ -16,12 +17,10 @@ from patch2loc.metrics.location_checks import (
     KEYS,
     scan_checks,
 )
-from patch2loc.metrics.summary import summary_of
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, number, parts_by, row_records
 
-SUMMARY = ("mean", "sd", "ci_low", "ci_high", "n_subjects", "n_folds")
-COLUMNS = ["method", "dataset", "modality", "simulated", *KEYS, "expected", *SUMMARY, "n_patches"]
+COLUMNS = ["method", "dataset", "modality", "simulated", *KEYS, "expected", *summary.COLUMNS, "n_patches"]
 SHOWN_LEVELS = {"both": (0.5, 0.68, 0.9, 0.95, 0.99), "x": (0.68, 0.95), "y": (0.68, 0.95)}  # of LEVELS
 
 Bounds = tuple[float, float]
@@ -62,7 +61,7 @@ def healthy_checks_table(
                     **about_row(dataset, datasets),
                     **dict(zip(KEYS, key, strict=True)),
                     "expected": pd.Series([fold["expected"].mean() for fold in by_fold]).mean(),
-                    **summary_of(by_fold, "value", seed),
+                    **summary.summary_of(by_fold, "value", seed),
                     "n_patches": round(part["n_patches"].sum() / len(folds)),
                 }
             )
@@ -76,8 +75,7 @@ def healthy_checks_layout(table: pd.DataFrame, datasets: Datasets, midline: floa
     for dataset, part in parts_by(table, "dataset"):
         squares = part[(part["check"] == "squared_z") & (part["quantity"] == "x")].iloc[0]
         scans, count = int(squares["n_subjects"]), int(squares["n_patches"])
-        plural = "s" if scans != 1 else ""
-        rows.append((f"{label_of(datasets[dataset])}: {scans} scan{plural}, {count:,} patches", []))
+        rows.append((f"{dataset_heading(dataset, datasets, scans)}, {count:,} patches", []))
         rows += _rows(part, methods)
     return Layout(
         number="Healthy checks",
@@ -85,7 +83,7 @@ def healthy_checks_layout(table: pd.DataFrame, datasets: Datasets, midline: floa
         stub="Check",
         groups=[
             ("If calibrated", 1),
-            ("Mean over scans and folds (95 % bootstrap interval over scans)", len(methods)),
+            ("Mean over scans and folds (95 % bootstrap interval over both)", len(methods)),
         ],
         columns=["", *map(display_name, methods)],
         rows=rows,

@@ -1,0 +1,97 @@
+"""What the benchmarks that train on the preprocessed scans of a finished run have in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from patch2loc.data.scans import read_cohort
+from patch2loc.engine.choices import Device
+from patch2loc.files import read_json
+from patch2loc.network.sampling import PatchPool
+from patch2loc.standardize import StandardizedScans
+
+OTHER_KEYS = ("network", "threads", "memory_mb")  # of `training`: they change no number
+ROLES = ("train", "validation")
+RUN = ("seed", "patches")  # columns of a table of networks, besides the one that names what is compared
+
+
+def training_scans(
+    configuration: Mapping[str, Any], modality: str, threads: int = 1
+) -> tuple[list[StandardizedScans], dict[str, Any]]:
+    """Scans of training and validation in the first fold, and the landmarks that they are standardized by."""
+    results, cohort = Path(configuration["results"]), configuration["training_data"][modality]
+    landmarks = read_json(results / f"landmarks/{modality}/fold0.json")
+    cohorts = (read_cohort(results / f"cohorts/{cohort}/{role}_fold0.json") for role in ROLES)
+    return [StandardizedScans(scans, landmarks, threads) for scans in cohorts], landmarks
+
+
+def patch_pools(configuration: Mapping[str, Any], modality: str, device: Device) -> list[PatchPool]:
+    """Patches of training and validation in the first fold."""
+    scans, _ = training_scans(configuration, modality)
+    return [PatchPool(of_role, configuration["patch"], device) for of_role in scans]
+
+
+def network_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the training of a location network that the configuration states; seed and precision are not."""
+    training = {key: value for key, value in configuration["training"].items() if key not in OTHER_KEYS}
+    return training | {"patch": configuration["patch"], "spacing": configuration["grid"]["spacing"]}
+
+
+def model_of(
+    configuration: Mapping[str, Any], method: str, modality: str, *, state: Any, landmarks: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A trained method as the analysis of patches and scoring take it."""
+    return {
+        "method": method,
+        "modality": modality,
+        "preprocess": {},
+        "state": state,
+        "landmarks": landmarks,
+        "grid": configuration["grid"],
+    }
+
+
+def extended_table(
+    path: Path,
+    column: str,
+    names: Sequence[str],
+    measured: Callable[..., pd.DataFrame],
+    configuration: Mapping[str, Any],
+    *,
+    chosen: Sequence[str],
+    seeds: Sequence[int],
+    patches: int,
+    processes: int,
+) -> pd.DataFrame:
+    """The table of networks at `path` with those that it does not have yet; written after each of them.
+
+    Args:
+        path: CSV, which need not exist.
+        column: That names what is compared.
+        names: What is compared, in the order of the table.
+        measured: From the configuration, a name, a seed and a number of patches to rows of the table.
+        configuration: Of the finished run.
+        chosen: Names wanted.
+        seeds: Seeds wanted of each.
+        patches: Training patches of each.
+        processes: Networks at once.
+    """
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=[column, *RUN])
+    known = set(zip(table[column], table["seed"], table["patches"], strict=True))
+    networks = [(name, seed, patches) for seed in seeds for name in chosen]
+    order = {name: place for place, name in enumerate(names)}
+    with ProcessPoolExecutor(processes) as pool:
+        waiting = [pool.submit(measured, configuration, *each) for each in networks if each not in known]
+        for done in tqdm(as_completed(waiting), total=len(waiting), unit="network"):
+            table = pd.concat([table, done.result()], ignore_index=True)
+            table = table.sort_values(
+                ["patches", "seed", column],
+                key=lambda values: values.map(order) if values.name == column else values,
+                kind="stable",
+            )
+            table.to_csv(path, index=False)
+    return table
