@@ -14,6 +14,7 @@ from edited_modules import forget_modules
 from repository_paths import ROOT
 from scans import save_noise_scan
 from torch import nn
+from written_models import complete_model
 
 from patch2loc.acquire import registry
 from patch2loc.configuration.method_constants import declared_names
@@ -224,10 +225,12 @@ def fitted(tmp_path):
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
     def fit(folder, name, place="here", **weights):
-        save_model(tmp_path / "needed.safetensors", {"state": {"place": place}})
+        save_model(
+            tmp_path / "needed.safetensors", complete_model(method="patch2loc", state={"place": place})
+        )
         path = tmp_path / folder / "model.safetensors"
         fitted = fit_model(
-            FitJob(name, "T1", 0, {"seed": 1}, {}, "code", "cpu"),
+            FitJob(name, "T1", 0, {"seed": 1}, {"atlas": "icbm152", "preprocess": {}}, "code", "cpu"),
             training=scans[:2],
             validation=scans[2:3],
             landmarks_path=tmp_path / "landmarks.json",
@@ -250,7 +253,7 @@ def test_a_model_depends_on_what_the_weights_are_and_not_on_where_they_lie(tmp_p
         path.parent.mkdir()
         path.write_bytes(content)
     first = fitted("a", "toyneeds.method", resnet18_imagenet=here)
-    model = load_model(first)
+    model = load_model(first, method="toyneeds.method")
     assert model["state"] == {"bytes": {"resnet18_imagenet": 5, "vgg19_imagenet": None}, "place": "here"}
     kept = model["provenance"]["configuration"]["pretrained"]
     assert kept == {"resnet18_imagenet": hashlib.sha256(b"12345").hexdigest(), "vgg19_imagenet": None}
@@ -278,6 +281,8 @@ def test_a_method_that_asks_for_nothing_is_as_before(fitted, tmp_path):
         "method": "thresh",
         "modality": "T1",
         "fold": 0,
+        "atlas": "icbm152",
+        "preprocess": {},
     }
     assert len(model["provenance"]["inputs"]) == 1 + 2 * 3
 
