@@ -158,7 +158,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
         fitted = fit_model(
-            FitJob(name, "T1", 0, SETTINGS, {"preprocess": {}}, "code", CPU),
+            FitJob(name, "T1", 0, SETTINGS, {"atlas": "icbm152", "preprocess": {}}, "code", CPU),
             training=scans,
             validation=scans[:1],
             landmarks_path=tmp_path / "landmarks.json",

@@ -26,8 +26,17 @@ MAX_WEIGHT = 1e8
 PROTOCOLS = ("paper", "released-code")
 REMEDY = "train it again, with a lower learning rate if its training diverged, or get the file again"
 
-_shortened = reprlib.Repr()
+
+class _Shortened(reprlib.Repr):
+    """What was found, in one short line."""
+
+    def repr_ndarray(self, array: np.ndarray, level: int) -> str:
+        return f"an array {array.shape} of {array.dtype}"
+
+
+_shortened = _Shortened()
 _shortened.maxstring = _shortened.maxother = 60
+_shortened.maxlevel = 2
 
 
 class Expectation(NamedTuple):
