@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -49,7 +50,7 @@ def fit(training, validation, settings, checkpoint, device):
     checkpoint.parent.mkdir()
     checkpoint.write_text("begun")
     size = {name: path and len(open(path, "rb").read()) for name, path in settings["pretrained"].items()}
-    return {"bytes": size, "place": settings["models"]["patch2loc"]["place"]}, None
+    return {"bytes": size, "place": settings["models"]["patch2loc"]["weights"]["place"].item()}, None
 
 
 def scorer(state, device, stride=1, precision="float32"):
@@ -224,10 +225,9 @@ def fitted(tmp_path):
     scans = [save_noise_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
-    def fit(folder, name, place="here", **weights):
-        save_model(
-            tmp_path / "needed.safetensors", complete_model(method="patch2loc", state={"place": place})
-        )
+    def fit(folder, name, place=1.0, **weights):
+        state = {"weights": {"place": np.full((1, 1), place)}, "widths": [4], "patch": 8}
+        save_model(tmp_path / "needed.safetensors", complete_model(method="patch2loc", state=state))
         path = tmp_path / folder / "model.safetensors"
         fitted = fit_model(
             FitJob(name, "T1", 0, {"seed": 1}, {"atlas": "icbm152", "preprocess": {}}, "code", "cpu"),
@@ -254,7 +254,7 @@ def test_a_model_depends_on_what_the_weights_are_and_not_on_where_they_lie(tmp_p
         path.write_bytes(content)
     first = fitted("a", "toyneeds.method", resnet18_imagenet=here)
     model = load_model(first, method="toyneeds.method")
-    assert model["state"] == {"bytes": {"resnet18_imagenet": 5, "vgg19_imagenet": None}, "place": "here"}
+    assert model["state"] == {"bytes": {"resnet18_imagenet": 5, "vgg19_imagenet": None}, "place": 1.0}
     kept = model["provenance"]["configuration"]["pretrained"]
     assert kept == {"resnet18_imagenet": hashlib.sha256(b"12345").hexdigest(), "vgg19_imagenet": None}
     assert str(here).encode() not in first.read_bytes()
@@ -267,7 +267,7 @@ def test_a_model_depends_on_what_the_weights_are_and_not_on_where_they_lie(tmp_p
             second,
             fitted("c", "toyneeds.method", resnet18_imagenet=other),
             fitted("d", "toyneeds.method"),
-            fitted("e", "toyneeds.method", "elsewhere", resnet18_imagenet=here),
+            fitted("e", "toyneeds.method", 2.0, resnet18_imagenet=here),
         )
     ]
     assert checkpoints[0] == checkpoints[1]

@@ -210,10 +210,13 @@ def refused(key, words):
 
 CHANGES = {
     "method list": (put("method", ["thresh"]), refused("method", "the name of a method")),
-    "method os": (put("method", "os"), "own.*: a model of the method 'os' found, .*get the file again"),
+    "method os": (
+        put("method", "os"),
+        "own.*: a model of the method 'os' found, one of ae, .*get the file again",
+    ),
     "method path": (
         put("method", "../../os"),
-        r"own.*: a model of the method '\.\./\.\./os' found, .*not run",
+        r"own.*: a model of the method '\.\./\.\./os' found, one of ae, ",
     ),
     "method unknown": (put("method", "gibbs"), "own.*: a model of the method 'gibbs' found, one of ae, "),
     "method that is a folder": (
@@ -222,11 +225,11 @@ CHANGES = {
     ),
     "method in the package by its dots": (
         put("method", "patch2loc.methods.thresh"),
-        "own.*: a model of the method 'patch2loc.methods.thresh' found, .*not run; .*name it: --method",
+        "own.*: a model of the method 'patch2loc.methods.thresh' found, .*not run; .*--method patch2loc.methods",
     ),
     "method of the standard library": (
         put("method", "idlelib.idle"),
-        "own.*: a model of the method 'idlelib.idle' found, .*not run; .*name it: --method",
+        "own.*: a model of the method 'idlelib.idle' found, .*not run; .*--method idlelib.idle, or load_model",
     ),
     "method thresh": (
         put("method", "thresh"),
@@ -499,7 +502,7 @@ MODELS |= {
     ),
     "preprocessing that there is not": (
         changed_model(put("preprocess", {"registration": "by hand"}), True, load_scorer),
-        "own.*: preprocess registration: 'by hand' found, one of .* expected",
+        "own.*: a setting .* not have found .*registration: 'by hand' found, .*; train it again with this version",
     ),
     "model of T2 in the place of T1": (
         changed_model(put("modality", "T2"), True, scans_scored()),
@@ -523,6 +526,6 @@ MODELS |= {
     ),
     "checkpoint of negative variances": (
         authors(-1.0),
-        r"own\.ckpt: .*running_var: -1.0 found, variances from 0",
+        r"own\.ckpt: .*running_var: -1 found, variances from 0",
     ),
 }

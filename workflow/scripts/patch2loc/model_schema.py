@@ -24,7 +24,8 @@ MAX_WIDTH = 4096  # channels of a layer; the paper's widest has 512
 # Weights of trained networks are below 1e2, their running variances below 1e3; a flipped bit makes 1e38.
 MAX_WEIGHT = 1e8
 PROTOCOLS = ("paper", "released-code")
-REMEDY = "train it again, with a lower learning rate if its training diverged, or get the file again"
+REMEDY = "train it again or get it again"
+DIVERGED = "train it again, with a lower learning rate if its training diverged, or get it again"
 
 
 class _Shortened(reprlib.Repr):
@@ -33,10 +34,13 @@ class _Shortened(reprlib.Repr):
     def repr_ndarray(self, array: np.ndarray, level: int) -> str:
         return f"an array {array.shape} of {array.dtype}"
 
+    def repr_float(self, number: float, level: int) -> str:
+        return f"{number:g}"
+
 
 _shortened = _Shortened()
 _shortened.maxstring = _shortened.maxother = 60
-_shortened.maxlevel = 2
+_shortened.maxlevel, _shortened.maxlist, _shortened.maxdict = 2, 12, 2
 
 
 class Expectation(NamedTuple):
@@ -187,8 +191,8 @@ def _check_relations(model: Mapping[str, Any], name: str | Path) -> None:
             _refuse(name, "grid.affine", grid["affine"], words)
 
 
-def _refuse(name: str | Path, path: str, value: object, words: str) -> None:
-    raise InputError(f"{name}: {path}: {_shortened.repr(value)} found, {words} expected; {REMEDY}")
+def _refuse(name: str | Path, path: str, value: object, words: str, remedy: str = REMEDY) -> None:
+    raise InputError(f"{name}: {path}: {_shortened.repr(value)} found, {words} expected; {remedy}")
 
 
 def _arrays(state: Mapping[str, Any], prefix: str = "state") -> Iterator[tuple[str, np.ndarray]]:
@@ -206,10 +210,12 @@ def _check_array(array: np.ndarray, name: str | Path, path: str) -> None:
         return
     low, high = float(array.min()), float(array.max())
     if not math.isfinite(low) or not math.isfinite(high):
-        raise InputError(f"{name}: {path}: numbers that are not finite found, finite ones expected; {REMEDY}")
+        raise InputError(
+            f"{name}: {path}: numbers that are not finite found, finite ones expected; {DIVERGED}"
+        )
     if max(-low, high) > MAX_WEIGHT:
         words = f"numbers up to {MAX_WEIGHT:g}, far above those of trained models,"
-        _refuse(name, path, max(-low, high), words)
+        _refuse(name, path, max(-low, high), words, DIVERGED)
     if path.endswith("running_var") and low < 0:
         _refuse(name, path, low, "variances from 0")
 

@@ -165,16 +165,18 @@ def _check_method(found: str, expected: str | None, path: str | Path) -> None:
             f"{path}: a model of the method {found!r} found, one of {expected!r} expected; give a model of that "
             "method, or train it again"
         )
-    if expected is None and found not in methods_of_the_package():
-        advice = (
-            f"if you know that module and trust it, name it: --method {found}, or load_model(path, method={found!r})"
-            if is_outside(found)
-            else "get the file again"
-        )
+    methods = methods_of_the_package()
+    if expected is not None or found in methods:
+        return
+    if all(part.isidentifier() for part in found.split(".")) and is_outside(found):
         raise InputError(
-            f"{path}: a model of the method {found!r} found, one of {', '.join(methods_of_the_package())} expected; a "
-            f"module that only a model names is not run; {advice}"
+            f"{path}: a model of the method {found!r} found, one of this package expected: a module that only a model "
+            f"names is not run; if you know that module and trust it, name it yourself (--method {found}, or "
+            f"load_model(path, method={found!r}))"
         )
+    raise InputError(
+        f"{path}: a model of the method {found!r} found, one of {', '.join(methods)} expected; get the file again"
+    )
 
 
 def check_origin(model: Model, name: str | Path, *, modality: str, fold: int | None) -> None:

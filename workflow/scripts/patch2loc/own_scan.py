@@ -104,7 +104,10 @@ def load_scorer(
     try:
         validated_settings(model["preprocess"])
     except InputError as error:
-        raise InputError(f"{model_path}: {error}") from error
+        raise InputError(
+            f"{model_path}: a setting that this version does not have found ({error}), one of its own expected; train "
+            "it again with this version"
+        ) from error
     model_grid = model["grid"]
     contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
     loaded = load_atlas(atlas_source, contrast)

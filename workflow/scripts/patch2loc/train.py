@@ -17,7 +17,7 @@ from patch2loc.engine.choices import Device
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import State, method
 from patch2loc.model_schema import check_content
-from patch2loc.models import Model, check_origin, load_model, save_model, sealed
+from patch2loc.models import Model, check_origin, from_state, load_model, save_model, sealed
 from patch2loc.provenance.record import Description, describe, digest, write_sidecar
 from patch2loc.standardize import StandardizedScans
 
@@ -161,7 +161,7 @@ def _state_of(model_path: str | Path, method: str, job: FitJob) -> State:
     """The state of another method's model, of the modality and fold of a job."""
     model = load_model(model_path, method=method)
     check_origin(model, model_path, modality=job.modality, fold=job.fold)
-    return model["state"]
+    return from_state(model, model_path, lambda module: model["state"])
 
 
 def write_model(fitted: FittedModel, model_path: str | Path, history_path: str | Path) -> None:
