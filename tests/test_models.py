@@ -261,6 +261,7 @@ def test_a_standard_histogram_of_the_library_is_read(tmp_path):
         ([[0, 50, 100], [99, 50, 1]], "increasing numbers expected"),
         ([[0, np.nan, 100], [1, 50, 99]], "increasing numbers expected"),
         ([[0], [1]], "increasing numbers expected"),
+        ([[0, 50, 100], [1, 50, 200]], "numbers from 0 to 100 expected"),
         ([1, 2, 3], "no landmarks found"),
         ([{"a": 1}, None], "no landmarks found"),
     ],

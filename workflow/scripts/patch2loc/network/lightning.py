@@ -159,6 +159,10 @@ def read_landmarks(path: str | Path) -> Landmarks:
         ) from error
     if rows.ndim != 2 or rows.shape[1] < 2 or not np.isfinite(rows).all() or not (np.diff(rows[0]) > 0).all():
         raise InputError(f"{path}: percentiles {percentiles} found, increasing numbers expected")
+    if rows[0][0] < 0 or rows[0][-1] > 100:
+        raise InputError(
+            f"{path}: percentiles {percentiles} found, numbers from 0 to 100 expected; fit them again"
+        )
     if not (np.diff(rows[1]) > 0).all():
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
