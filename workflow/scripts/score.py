@@ -5,7 +5,6 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
-    from patch2loc.data.seeds import fold_of
     from patch2loc.score.scoring import score_scans
 
     params = snakemake.params
@@ -23,5 +22,5 @@ with rule_log(snakemake.log[0]):
         precision=precision,
         threads=snakemake.threads,
         method=snakemake.wildcards.method,
-        fold=fold_of(snakemake.wildcards.fold),
+        fold=params.fold,
     )

@@ -20,7 +20,7 @@ from patch2loc.data.scans import Scan
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
-from patch2loc.method_interface import method, needs_lesion
+from patch2loc.method_interface import needs_lesion
 from patch2loc.models import Model, check_common_grid, check_origin, from_state, load_model
 from patch2loc.score.heatmap_folder import AS_PUBLISHED, write_times
 from patch2loc.score.postprocessing import as_published, median_filtered
@@ -131,8 +131,10 @@ def heatmaps_with(
     are its own to the voxel.
     """
     axes = model["grid"].get("axes", "RAS")
-    score = from_state(model, name, lambda module: module.scorer(model["state"], device, stride, precision))
-    published_widths = getattr(method(model["method"]), "AS_PUBLISHED", None)
+    module, score = from_state(
+        model, name, lambda module: (module, module.scorer(model["state"], device, stride, precision))
+    )
+    published_widths = getattr(module, "AS_PUBLISHED", None)
     with_lesion = needs_lesion(model["method"])
 
     def heatmaps(
