@@ -1,4 +1,5 @@
 # Heatmaps: one job scores one dataset with one model.
+from patch2loc.data.seeds import fold_of
 
 
 rule score:
@@ -19,6 +20,7 @@ rule score:
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
+        fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
         device=config["device"],

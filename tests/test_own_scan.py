@@ -174,13 +174,14 @@ def test_missing_files_are_named(scorer, scan, tmp_path):
 
 
 def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
-    shifted = common_grid(atlas, SHAPE, SPACING).affine + np.eye(4)[:, [1, 2, 0, 3]]
+    shifted = common_grid(atlas, SHAPE, SPACING).affine
+    shifted[:3, 3] += 1
     grid = {"shape": list(SHAPE), "spacing": SPACING}
     for others, said in (
         ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
         ({"grid": grid}, "its grid is not that of the atlas icbm152"),
         ({"atlas": None}, r"stores no atlas; give the folder of SRI24 \(--atlas\)"),
-        ({"grid": {"spacing": SPACING}}, "the model lacks 'shape'"),
+        ({"grid": {"spacing": SPACING}}, r"no grid\.shape found, three whole numbers"),
     ):
         with pytest.raises(InputError, match=said):
             load_scorer(write_model(tmp_path / "model.safetensors", atlas, **others))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scans import save_scan
+from written_models import complete_model
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
@@ -157,7 +158,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
         fitted = fit_model(
-            FitJob(name, "T1", 0, SETTINGS, {"preprocess": {}}, "code", CPU),
+            FitJob(name, "T1", 0, SETTINGS, {"atlas": "icbm152", "preprocess": {}}, "code", CPU),
             training=scans,
             validation=scans[:1],
             landmarks_path=tmp_path / "landmarks.json",
@@ -204,9 +205,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
 
 
 def test_the_oracle_is_refused_for_a_scan_of_ones_own(tmp_path):
-    save_model(
-        tmp_path / "model.safetensors", {"method": "oracle", "atlas": "icbm152", "state": {"patch": 4}}
-    )
+    save_model(tmp_path / "model.safetensors", complete_model(method="oracle", state={"patch": 4}))
     with pytest.raises(InputError, match=r"model\.safetensors: the method oracle found.*lesion mask"):
         load_scorer(tmp_path / "model.safetensors")
 

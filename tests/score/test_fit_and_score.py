@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import ndimage
 from small_training import CPU, SETTINGS, SHAPE, write_scan
+from written_models import complete_model
 
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS, locates
@@ -16,7 +17,7 @@ from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
-from patch2loc.models import load_model, save_model
+from patch2loc.models import load_model, save_model, sealed
 from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardized
@@ -253,14 +254,14 @@ def test_files_that_are_no_models_are_refused(tmp_path):
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):
-    model = {
-        "method": "thresh",
-        "state": {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None}},
-        "landmarks": {"x": [1.0, 2.0]},
-    }
+    state = {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None, "d": np.array(7)}}
+    model = complete_model(state=state)
     save_model(tmp_path / "one.safetensors", model)
     save_model(tmp_path / "two.safetensors", model)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     loaded = load_model(tmp_path / "one.safetensors")
-    np.testing.assert_equal(loaded, model)
+    np.testing.assert_equal(loaded, sealed(model))
     assert loaded["state"]["deep"]["b"].dtype == np.int64
+    assert loaded["state"]["deep"]["d"].shape == ()  # as a network's counts of batches
+    save_model(tmp_path / "three.safetensors", loaded)
+    assert (tmp_path / "three.safetensors").read_bytes() == (tmp_path / "one.safetensors").read_bytes()

@@ -13,7 +13,7 @@ with rule_log(snakemake.log[0]):
     method = snakemake.wildcards.method
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     table = analyze_patches(
-        load_model(snakemake.input.model),
+        load_model(snakemake.input.model, method=method),
         read_cohort(snakemake.input.cohort),
         device,
         precision,

@@ -21,4 +21,6 @@ with rule_log(snakemake.log[0]):
         code=params.code,
         precision=precision,
         threads=snakemake.threads,
+        method=snakemake.wildcards.method,
+        fold=params.fold,
     )

@@ -14,7 +14,7 @@ from patch2loc.data.volumes import read_mask
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import LocatingMethod, method
-from patch2loc.models import check_common_grid
+from patch2loc.models import check_common_grid, from_state
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
@@ -114,9 +114,10 @@ def analyze_patches(
     Raises:
         InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`).
     """
-    check_common_grid(model, f"{model['method']}, {model['modality']}")
+    name = f"{model['method']}, {model['modality']}"
+    check_common_grid(model, name)
     state, module = model["state"], cast(LocatingMethod, method(model["method"]))
-    predict = module.predictor(state, device, precision)
+    predict = from_state(model, name, lambda _: module.predictor(state, device, precision))
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])
