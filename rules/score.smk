@@ -21,6 +21,7 @@ rule score:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
+        same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
         precision=config["precision"],
     script:

@@ -21,4 +21,5 @@ with rule_log(snakemake.log[0]):
         code=params.code,
         precision=precision,
         threads=snakemake.threads,
+        same_dataset=params.same_dataset,
     )

@@ -40,7 +40,8 @@ class Model(TypedDict):
     """All that scoring a scan needs.
 
     atlas and fold are None in a model from a checkpoint of the paper's authors.  state is the method's own: arrays,
-    plain Python values, and dictionaries of these.  healthy_threshold is a score that healthy brain stays below.
+    plain Python values, and dictionaries of these.  contents are the hashes of training and validation scans by subject
+    (`data.content`); older models have none.  healthy_threshold is a score that healthy brain stays below.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Model(TypedDict):
     grid: ModelGrid
     training_subjects: list[str]
     validation_subjects: list[str]
+    contents: NotRequired[dict[str, str]]
     provenance: dict[str, Any]
     healthy_threshold: NotRequired[float]
 

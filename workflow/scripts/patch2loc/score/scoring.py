@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
@@ -158,6 +158,7 @@ def score_scans(
     code: str,
     precision: Precision = "float32",
     threads: int = 1,
+    same_dataset: bool = False,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
@@ -177,12 +178,22 @@ def score_scans(
         code: Hash of the code behind the scores.
         precision: Precision of the method's network.
         threads: Threads that read scans.
+        same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
+
+    Raises:
+        InputError: The model or a scan cannot be used, or the model was trained or validated on a scan.
     """
     folder = Path(folder)
-    partial = folder.with_name(f"{folder.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
     model = load_model(model_path)
     check_common_grid(model, model_path)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of {model_path}",
+        same_dataset=same_dataset,
+    )
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
     with_lesion = needs_lesion(model["method"])
