@@ -141,7 +141,7 @@ def test_a_scan_that_strokes_are_painted_into_is_the_same_scan(tmp_path, scans):
     (tmp_path / "painted.csv").write_text(rows.format("d.nii.gz") + "q,d.nii.gz,d.nii.gz,d.nii.gz,1,2\n")
     refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])  # two strokes in one scan, both tested
     painted["split"] = subject_list(tmp_path, "painted_roles.csv", "subject,role\np,test\nq,validation\n")
-    with pytest.raises(InputError, match=r"(?s)1 scans with .*strokes: p is tested, .* of strokes as q"):
+    with pytest.raises(InputError, match=r"(?s)2 scans with .*strokes: p is tested, .* of strokes as q"):
         refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])
 
 

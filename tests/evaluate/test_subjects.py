@@ -245,13 +245,8 @@ def test_healthy_scans_have_no_curves(spread, scan):
     subject = spread["scans"][0]
     for path in (subject.lesion_path, subject.lesion_any_path):
         volumes.write(path, np.zeros(SHAPE), np.eye(4))
-    write_json(
-        subject.qc_path,
-        {
-            "content": "sub-1",
-            "lesion": {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0},
-        },
-    )
+    lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}
+    write_json(subject.qc_path, {"lesion": lost})
     assert evaluate_scans(**spread).curves.empty
 
 
