@@ -23,6 +23,7 @@ rule score:
         fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
+        same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
         precision=config["precision"],
     script:

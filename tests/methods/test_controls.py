@@ -184,6 +184,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                     stride=1,
                     median_filter=1,
                     code="code",
+                    same_dataset=True,
                 )
         write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
         again = []
@@ -194,7 +195,14 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
             )
             score_scans(
-                model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
+                model,
+                scans,
+                tmp_path / name / "fold0",
+                device=CPU,
+                stride=1,
+                median_filter=1,
+                code="code",
+                same_dataset=True,
             )
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh_dark": 0}

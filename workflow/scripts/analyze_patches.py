@@ -18,6 +18,7 @@ with rule_log(snakemake.log[0]):
         device,
         precision,
         truth=params.truth,
+        same_dataset=params.same_dataset,
     )
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

@@ -23,4 +23,5 @@ with rule_log(snakemake.log[0]):
         threads=snakemake.threads,
         method=snakemake.wildcards.method,
         fold=params.fold,
+        same_dataset=params.same_dataset,
     )

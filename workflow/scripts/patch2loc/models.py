@@ -45,7 +45,8 @@ class Model(TypedDict):
 
     atlas and fold are None in a model from a checkpoint of the paper's authors.  state is the method's own: arrays,
     plain Python values, and dictionaries of these.  healthy_threshold is a score that healthy brain stays below.
-    contents has a hash of each training and validation scan.  checksum is that of all the rest (`sealed`).
+    contents has a hash of each training and validation scan by subject (`data.content`).  checksum is that of all the
+    rest (`sealed`).
     """
 
     method: str
@@ -59,9 +60,9 @@ class Model(TypedDict):
     grid: ModelGrid
     training_subjects: list[str]
     validation_subjects: list[str]
+    contents: NotRequired[dict[str, str]]
     provenance: dict[str, Any]
     healthy_threshold: NotRequired[float]
-    contents: NotRequired[dict[str, str]]
     checksum: NotRequired[str]
 
 

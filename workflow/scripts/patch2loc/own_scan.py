@@ -186,6 +186,12 @@ def score_own_scan(
         result.qc["flags"].append(
             "the model was trained on scans that another version preprocessed: train it again"
         )
+    for subject, content in scorer.model.get("contents", {}).items():
+        if content == result.qc["content"]:
+            result.qc["flags"].append(
+                f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a "
+                "new scan"
+            )
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")

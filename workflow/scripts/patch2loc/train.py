@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read
 from patch2loc.engine.choices import Device
@@ -103,8 +103,11 @@ def fit_model(
         threads: Threads that read scans.
 
     Raises:
-        InputError: A scan, a model or weights cannot be used.
+        InputError: A scan, a model or weights cannot be used, or a validation scan is a training scan by another name.
     """
+    contents = {scan.subject: scan.contents().acquired for scan in training}
+    refuse_fitted_scans(validation, contents, "training scans", same_dataset=True)
+    contents |= {scan.subject: scan.contents().acquired for scan in validation}
     module, landmarks = method(job.method), read_json(landmarks_path)
     weights, needed_models = weights or {}, needed_models or {}
     scans = (*training, *validation)
@@ -151,6 +154,7 @@ def fit_model(
         },
         "training_subjects": [scan.subject for scan in training],
         "validation_subjects": [scan.subject for scan in validation],
+        "contents": contents,
         "provenance": provenance,
     }
     empty = pd.DataFrame(columns=HISTORY_COLUMNS)

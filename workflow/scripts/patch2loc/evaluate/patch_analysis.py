@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import read_mask
 from patch2loc.engine.choices import Device, Precision
@@ -101,6 +101,7 @@ def analyze_patches(
     precision: Precision = "float32",
     *,
     truth: Truth = "half",
+    same_dataset: bool = False,
 ) -> pd.DataFrame:
     """Patch tables of preprocessed scans, one below the other, with a column subject.
 
@@ -110,12 +111,20 @@ def analyze_patches(
         device: of the network.
         precision: of its encoder.
         truth: which of the lesion masks of a scan the share of lesion is of.
+        same_dataset: the scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
 
     Raises:
-        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`).
+        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`), or it was
+            trained or validated on a scan.
     """
     name = f"{model['method']}, {model['modality']}"
     check_common_grid(model, name)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of the model {name}",
+        same_dataset=same_dataset,
+    )
     state, module = model["state"], cast(LocatingMethod, method(model["method"]))
     predict = from_state(model, name, lambda _: module.predictor(state, device, precision))
     tables = []

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
@@ -174,6 +174,7 @@ def score_scans(
     threads: int = 1,
     method: str | None = None,
     fold: int | None = None,
+    same_dataset: bool = False,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
@@ -195,19 +196,27 @@ def score_scans(
         threads: Threads that read scans.
         method: Method that the model has to be of, see `load_model`.
         fold: Fold that the model has to be of; None for any.
+        same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
 
     Raises:
-        InputError: The model cannot be used, or is of another method, modality or fold.
+        InputError: The model or a scan cannot be used, the model is of another method, modality or fold, or it was
+            trained or validated on a scan.
     """
     folder = Path(folder)
-    partial = folder.with_name(f"{folder.name}.partial")
     model = load_model(model_path, method=method)
     for modality in {scan.modality for scan in scans}:
         check_origin(model, model_path, modality=modality, fold=model["fold"] if fold is None else fold)
     check_common_grid(model, model_path)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of {model_path}",
+        same_dataset=same_dataset,
+    )
     heatmaps = heatmaps_with(
         model, device, stride=stride, median_filter=median_filter, precision=precision, name=model_path
     )
+    partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
     with_lesion = needs_lesion(model["method"])
