@@ -25,6 +25,7 @@ from patch2loc.configuration.method_registry import declaration, locates, runs_n
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
@@ -181,14 +182,21 @@ class Run:
         return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
-        """Paths of a subject's scan, and of its brain and lesion masks if it has them.
+        """Paths of a subject's scan, and of its brain and lesion masks if it has them, and the other files of pairs.
 
         Raises:
             InputError: Data of the run are missing.
         """
         self.data.stop_for_missing()
         paths = self.datasets[dataset].scans[subject]
-        return {part: str(path) for part, path in paths.items() if path}
+        named = {part: path for part, path in paths.items() if isinstance(path, Path)}
+        other_halves = {
+            f"{part}_other_half": str(file)
+            for part, path in named.items()
+            for file in image_files(path)
+            if file != path
+        }
+        return {part: str(path) for part, path in named.items()} | other_halves
 
     def scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
         """Folders of the preprocessed scans of a cohort.
