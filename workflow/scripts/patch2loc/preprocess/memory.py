@@ -9,8 +9,8 @@ from pathlib import Path
 
 from patch2loc.errors import ResourceError
 
-# Peak of `preprocess_scan` above what is loaded before, of cubes with 100, 200, 300 and 400 voxels along an edge, int16:
-# 99, 196, 674 and 1549 MB, 25 bytes a voxel. With 300: 714 MB as float64, 762 MB (29 bytes) with a lesion map.
+# Peak of `preprocess_scan` above what is loaded before, of cubes with 100, 200, 300 and 400 voxels along an edge, as
+# int16: 99, 196, 674 and 1549 MB, 25 bytes a voxel. With 300: 714 MB as float64, 762 MB (29 bytes) with a lesion map.
 BASE_BYTES, BYTES_PER_VOXEL = 100e6, 30
 PROC, CONTROL_GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # Limit, use, and the part of the use that is given back when asked for, of control groups of both versions.
