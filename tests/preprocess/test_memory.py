@@ -47,7 +47,7 @@ def older_group(folder, limit, use, inactive=0):
     files = {
         "limit_in_bytes": limit,
         "usage_in_bytes": use,
-        "stat": f"cache 5\ntotal_inactive_file {inactive}\n",
+        "stat": f"cache 5\ntotal_inactive_file {inactive}",
     }
     return {f"groups/memory/{folder}memory.{name}": f"{content}\n" for name, content in files.items()}
 

@@ -29,7 +29,7 @@ def image_files(path: str | Path) -> tuple[Path, ...]:
 
 
 def check_file(path: str | Path, expected: str = "a NIfTI image") -> None:
-    """Check that a path leads to a file.
+    """Check that a path leads to a file that can be read.
 
     Args:
         path: The file.
@@ -37,7 +37,7 @@ def check_file(path: str | Path, expected: str = "a NIfTI image") -> None:
 
     Raises:
         InputError: Nothing is there, or a folder, a link without end, a device or a pipe.
-        ResourceError: The folders above it must not be read, or the disk fails.
+        ResourceError: It must not be read, or the disk fails.
     """
     with reading(path, expected):
         mode = os.stat(path).st_mode
@@ -50,6 +50,8 @@ def check_file(path: str | Path, expected: str = "a NIfTI image") -> None:
         raise InputError(
             f"{path}: a device, pipe or socket found, {expected} was expected there; name a file"
         )
+    with reading(path, expected), open(path, "rb") as stream:
+        stream.read(1)
 
 
 @contextmanager
