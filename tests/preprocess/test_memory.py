@@ -2,9 +2,12 @@
 
 import gzip
 import math
+import runpy
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -155,6 +158,33 @@ def test_a_small_file_of_900_voxels_along_each_edge_is_refused_at_once(tmp_path)
         "shape (900, 900, 900) found, for which preprocessing needs 22.0 GB of memory, and" in result.stdout
     )
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("free", [0.0, math.inf], ids=["no memory", "enough"])
+def test_the_workflow_leaves_out_a_bad_scan_and_not_one_without_memory(free, tmp_path, monkeypatch):
+    """Without memory the job fails, so that Snakemake tries again with more."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(memory, "available_bytes", lambda: free)
+    scan = tmp_path / "scan.nii.gz"
+    nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)).to_filename(scan)  # constant: no scan
+    dataset = {"modality": "T1", "settings": {"protocol": "paper"}, "lesion_labels": None}
+    job = SimpleNamespace(
+        log=[tmp_path / "log"],
+        input={"scan": str(scan)},
+        output=[str(tmp_path / "preprocessed")],
+        wildcards=SimpleNamespace(subject="a"),
+        params=SimpleNamespace(
+            atlas="icbm152",
+            grid={"shape": [48, 56, 40], "spacing": 4.0},
+            dataset=dataset,
+            device="cpu",
+            code="0",
+        ),
+    )
+    ends = pytest.raises(SystemExit, match="GB are available") if free == 0 else nullcontext()
+    with ends:
+        runpy.run_path(str(SCRIPTS / "preprocess.py"), init_globals={"snakemake": job})
+    assert (tmp_path / "preprocessed/qc.json").exists() == (free > 0)
 
 
 PEAK = """

@@ -23,6 +23,7 @@ VOXEL_MM = (0.1, 15.0)  # smallest and largest edge of a voxel that is believed
 # Beyond these, rounding and the small constants of algorithms would decide: the brightest voxel of a believed scan.
 BRIGHTEST = (1e-3, 1e9)
 ALLOCATION = re.compile("bad_alloc|[Ff]ailed to allocate")  # in errors of SimpleITK
+NOTHING_TO_REGISTER = re.compile("Refusing to change spacing|do not sufficiently overlap")  # there, too
 LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
@@ -48,6 +49,11 @@ def itk_errors(scan_path: Path) -> Iterator[None]:
         if ALLOCATION.search(str(error)):
             with memory_errors(scan_path):
                 raise MemoryError(lines[-1].strip()) from error
+        if NOTHING_TO_REGISTER.search(str(error)):
+            raise InputError(
+                f"{scan_path}: nothing found to lay on the atlas, as all of the image, or all but its edge, "
+                "has one brightness; a head or a brain expected; look at the scan and its mask, or leave it out"
+            ) from error
         raise InputError(
             f"{scan_path}: SimpleITK stopped ({lines[-1].strip() if lines else error}), an image of a head expected; "
             "look at the scan and its mask, or leave it out"
