@@ -22,8 +22,8 @@ from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.images import read_lesion_of, read_scan, resample
-from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.images import read_scan, resample
+from patch2loc.preprocess.lesions import carry_lesion, drawn_flags, lesion_flags, read_lesion
 from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.standardize import standardize
 
@@ -155,10 +155,26 @@ def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_
     scaled = nib.Nifti1Image(255 * DRAWN, STRAIGHT)
     scaled.header.set_slope_inter(np.float32(1 / 255), 0)
     (tmp_path / "lesion.nii").write_bytes(scaled.to_bytes())
-    found = read_lesion_of(tmp_path / "lesion.nii", tmp_path, VOXELS.shape, STRAIGHT)
-    assert (found == (DRAWN > 0)).all()
-    labels = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
-    assert (labels == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
+    found = read_lesion(tmp_path / "lesion.nii", tmp_path, VOXELS, STRAIGHT)
+    assert (found.mask == (DRAWN > 0)).all()
+    assert found.labels == [1]
+    found = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
+    assert (found.mask == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
+    assert found.labels == [1, 2, 3]
+
+
+def test_a_file_of_lesions_that_is_doubtful_is_flagged():
+    assert drawn_flags([1, 2, 4], [1, 4], 0.4) == []
+    assert drawn_flags([], [1], 0) == []  # a healthy scan
+    assert drawn_flags(range(1, 101), None, 0.1) == []  # lesions that are numbered
+    assert drawn_flags([1, 2, 3], [4], 0) == [
+        "no lesion, because the lesion file has the labels 1, 2, 3, and 4 expected"
+    ]
+    assert drawn_flags([1], None, 0.47) == ["lesion in 47% of the brain, at most 40% expected"]
+    assert drawn_flags(range(1, 102), [4], 0.1) == []
+    assert drawn_flags(range(1, 102), None, 0.1) == [
+        "101 labels in the lesion file, all taken for lesion, at most 100 expected where it is no parcellation"
+    ]
 
 
 def test_writing_over_a_link_leaves_what_it_points_to(tmp_path):

@@ -30,7 +30,7 @@ import pandas as pd
 from patch2loc.acquire import bids
 from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
-from patch2loc.data.subject_tables import check_names, participant, read_table
+from patch2loc.data.subject_tables import check_count, check_names, participant, read_table
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
@@ -65,13 +65,14 @@ def sources(dataset: Dataset) -> Sources:
     The files need not exist: `missing` lists those that do not.
 
     Raises:
-        InputError: The dataset's kind, keys or subject lists cannot be used, a subject's name cannot be that of a
-            folder, or a path is a URL.
+        InputError: The dataset's kind, keys or subject lists cannot be used, there are too many subjects, a subject's
+            name cannot be that of a folder, a path is a URL, or a lesion mask is the scan or the brain mask.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
         raise InputError(f"{_name(dataset)}: kind {kind!r} found, one of {', '.join(KINDS)} expected")
     paths_by_subject = KINDS[kind](dataset)
+    check_count(len(paths_by_subject), _name(dataset))
     check_names(paths_by_subject, _name(dataset))
     for subject, paths in paths_by_subject.items():
         for part, path in paths.items():
@@ -80,6 +81,12 @@ def sources(dataset: Dataset) -> Sources:
                     f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
                     "and give its path"
                 )
+        same = [part for part in ("scan", "brain") if paths["lesion"] and paths["lesion"] == paths[part]]
+        if same:
+            raise InputError(
+                f"{_name(dataset)}: lesion of {subject}: {paths['lesion']} found, which is its {same[0]}, a file of "
+                "its own expected; give the file of the lesions, or none"
+            )
     return paths_by_subject
 
 
