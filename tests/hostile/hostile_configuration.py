@@ -58,7 +58,10 @@ CONFIGURATION = {
         contradictory("training.learning_rate", float("nan")),
         "training.learning_rate: nan found, a finite number expected",
     ),
-    "an endless number": (contradictory("phantom.noise", float("inf")), "phantom.noise: inf found"),
+    "an endless number": (
+        contradictory("method_settings", {"thresh": {"x": float("inf")}}),
+        "method_settings.thresh.x: inf found, a finite number expected",
+    ),
     "unknown key in a group": (
         configured("training.epochs", 1),
         "^training.epochs: unknown key found, one of network, .*, memory_mb expected; correct",
@@ -110,7 +113,7 @@ CONFIGURATION = {
     "odd patch": (configured("patch", 25), "^patch: 25 found, a multiple of 2 expected"),
     "even filter": (
         configured("score.median_filter", 4),
-        "median_filter: 4 found, an odd number of 1 or more",
+        "median_filter: 4 found, an odd number of 1 to 15",
     ),
     "infinite learning rate": (
         configured("training.learning_rate", np.inf),
