@@ -86,9 +86,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", help="targets; everything without them")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     parser.add_argument(
-        "--config", nargs="+", default=[], type=_pair, metavar="KEY=VALUE", help="keys to overrule"
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="keys to overrule",
     )
-    return parser.parse_intermixed_args()  # targets also after options
+    arguments = parser.parse_intermixed_args()  # targets also after options
+    keys = [pair.partition("=")[0] for pair in arguments.config]
+    for key in keys:
+        if keys.count(key) > 1:
+            parser.error(f"argument --config: {key} found twice, every key once expected; leave one out")
+    return arguments
 
 
 def _pair(text: str) -> str:
@@ -106,6 +117,7 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
         configuration = read_configuration(path)
     except InputError as error:
         sys.exit(str(error))
+    configuration |= overruled
     if "results" in overruled:
         configuration["results"] = overruled["results"] or None
     schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]

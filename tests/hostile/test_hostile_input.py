@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
-from hostile_configuration import CONFIGURATION, PLANS, changed
+from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
 from hostile_models import MODEL, MODELS
 from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
@@ -228,11 +228,14 @@ def test_a_constant_brain_is_named():
         standardize(brain, brain > 0, MODEL["landmarks"], "own")
 
 
+PLANNED = {name: (yaml.safe_dump(changed(*change)), message) for name, (*change, message) in PLANS.items()}
+
+
 @pytest.mark.workflow
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", [*PLANNED, *UNPLANNED])
 def test_a_contradiction_stops_the_run_before_it_starts(name, tmp_path):
-    key, value, message = PLANS[name]
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(changed(key, value)))
+    content, message = (PLANNED | UNPLANNED)[name]
+    (tmp_path / "own.yaml").write_text(content)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
     command += ["--configfile", "own.yaml", "--cores", "1"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

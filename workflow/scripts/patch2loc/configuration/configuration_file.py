@@ -31,8 +31,8 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
             what the alias stands for; or it holds something else than keys with values.
     """
     text = _text(path)
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is not None:
             _count_entries(loader, root, path)
@@ -50,8 +50,6 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: hundreds of groups in each other found, a configuration expected; correct the file"
         ) from error
-    finally:
-        loader.dispose()
     if not isinstance(content, dict):
         kind = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
         raise InputError(
