@@ -205,19 +205,50 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
     ]
 
 
-def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(tmp_path):
+@pytest.fixture
+def with_lesion(tmp_path):
+    """Preprocess the atlas as a scan, with a lesion file, (x, y, z) whole numbers; the atlas's brain."""
     atlas = load_atlas("icbm152", "T1")
-    grid = common_grid(atlas, (48, 48, 25), 4.0)
-    drawn = np.zeros(atlas.image.shape, np.uint8)
-    drawn[:5, :5, :5] = 1
     volumes.write(tmp_path / "scan.nii.gz", atlas.image, atlas.affine)
-    volumes.write(tmp_path / "lesion.nii.gz", drawn, atlas.affine)
-    settings = {"skull_strip": "none", "registration": "none", "bias_correction": False}
-    found = preprocess_scan(
-        tmp_path / "scan.nii.gz", "T1", atlas, grid, lesion_path=tmp_path / "lesion.nii.gz", settings=settings
-    )
-    assert [flag for flag in found.qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
-    assert found.qc["lesion"]["source_ml"] == pytest.approx(0.125)
+
+    def qc_of(drawn, labels=None):
+        volumes.write(tmp_path / "lesion.nii.gz", drawn.astype(np.uint8), atlas.affine)
+        return preprocess_scan(
+            tmp_path / "scan.nii.gz",
+            "T1",
+            atlas,
+            common_grid(atlas, (48, 48, 25), 4.0),
+            lesion_path=tmp_path / "lesion.nii.gz",
+            lesion_labels=labels,
+            settings={"skull_strip": "none", "registration": "none", "bias_correction": False},
+        ).qc
+
+    return qc_of, atlas.image > 0
+
+
+def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(with_lesion):
+    qc_of, brain = with_lesion
+    drawn = np.zeros(brain.shape, np.uint8)
+    drawn[:5, :5, :5] = 1
+    qc = qc_of(drawn)
+    assert [flag for flag in qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
+    assert qc["lesion"]["source_ml"] == pytest.approx(0.125)
+
+
+def test_a_lesion_file_that_is_no_lesion_is_refused_or_flagged_by_preprocessing(with_lesion):
+    qc_of, brain = with_lesion
+    hemisphere = brain & (np.arange(brain.shape[0]) < brain.shape[0] / 2)[:, None, None]
+    share = hemisphere.sum() / brain.sum()
+    qc = qc_of(2 * hemisphere + 3 * (brain & ~hemisphere), labels=[2])
+    assert qc["lesion"]["labels"] == [2, 3]
+    assert qc["lesion"]["brain_share"] == pytest.approx(share, abs=1e-4)
+    assert qc["flags"] == [f"lesion in {share:.0%} of the brain, at most 40% expected"]
+    qc = qc_of(hemisphere, labels=[2])
+    assert qc["flags"] == ["no lesion, because the lesion file has the labels 1, and 2 expected"]
+    with pytest.raises(
+        InputError, match=r"/lesion\.nii\.gz: lesion in 100% of the brain of \S+/scan\.nii\.gz found"
+    ):
+        qc_of(brain)
 
 
 def test_a_constant_brain_is_named():

@@ -34,7 +34,6 @@ from patch2loc.data.subject_tables import check_count, check_names, participant,
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
-PART_NAMES = {"scan": "scan", "brain": "brain mask"}
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
 Dataset = Mapping[str, Any]
 
@@ -82,12 +81,12 @@ def sources(dataset: Dataset) -> Sources:
                     f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
                     "and give its path"
                 )
-        same = [part for part in PART_NAMES if paths["lesion"] and paths["lesion"] == paths[part]]
-        if same:
-            raise InputError(
-                f"{_name(dataset)}: lesion of {subject}: {paths['lesion']} found, which is its {PART_NAMES[same[0]]}, a file of "
-                "its own expected; give the file of the lesions, or none"
-            )
+        for part, path in (("scan", paths["scan"]), ("brain mask", paths["brain"])):
+            if path and path == paths["lesion"]:
+                raise InputError(
+                    f"{_name(dataset)}: lesion of {subject}: {path} found, which is its {part}, a file of its "
+                    "own expected; give the file of the lesions, or none"
+                )
     return paths_by_subject
 
 
