@@ -210,7 +210,7 @@ CONFIGURATION = {
     ),
     "grid inside a brain": (
         contradictory("grid.spacing", 0.5),
-        r"^grid: \[48, 48, 25\] voxels of 0.5 mm found, \[24.0, 24.0, 12.5\] mm, 50 to 500 mm along each axis expec",
+        r"^grid: \[48, 48, 25\] voxels of 0.5 mm found, \[24.0, 24.0, 12.5\] mm, 50 to 500 mm along each axis exp",
     ),
     "grid of ten meters": (
         contradictory("grid", {"shape": [192, 192, 100], "spacing": 10}),
