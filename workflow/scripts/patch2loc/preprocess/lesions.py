@@ -15,8 +15,8 @@ from patch2loc.preprocess.images import read_labels_of, resample, voxel_size
 from patch2loc.preprocess.register import matrix
 
 MOST_OUTSIDE = 0.5  # of a lesion outside the brain: more is likelier a wrong mask than a lesion at the edge
-# Share of a brain that is lesion.  The largest of 284 drawn strokes (LESYMAP, OpenNeuro ds004889) has 356 ml in MNI space, a fifth;
-# gliomas with edema fill up to a quarter; after the loss of a hemisphere it is nearly half.
+# Share of a brain that is lesion.  The largest of 284 drawn strokes (LESYMAP, OpenNeuro ds004889) has 356 ml in MNI
+# space, a fifth; gliomas with edema fill up to a quarter; after the loss of a hemisphere it is nearly half.
 LARGE_SHARE, LARGEST_SHARE = 0.4, 0.6
 # Labels of a file: single lesions may be numbered, and parcellations have hundreds.
 MANY_LABELS, MOST_LABELS = 100, 1000
