@@ -52,7 +52,7 @@ def stopped_by_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for other in former:
-            signal.signal(other, signal.SIG_IGN)  # while the work is cleaned up
+            signal.signal(other, lambda *_: None)  # while the work is cleaned up
         raise Stopped(number)
 
     for number in former:
