@@ -27,8 +27,8 @@ def calls(monkeypatch):
             raise InputError(f"{scan}: not a scan")
         return {"flags": ["brain of 9 ml"] if "odd" in scan else []}
 
-    def loaded(model, device, *, atlas, modality, landmarks_path, precision):
-        seen.append((model, device, atlas, modality, landmarks_path, precision))
+    def loaded(model, device, *, atlas, modality, landmarks_path, precision, method):
+        seen.append((model, device, atlas, modality, landmarks_path, precision, method))
 
     monkeypatch.setattr(own_scan, "load_scorer", loaded)
     monkeypatch.setattr(own_scan, "score_own_scan", scored)
@@ -37,16 +37,17 @@ def calls(monkeypatch):
 
 def test_one_scan_goes_to_the_folder_itself(calls, capsys):
     assert main(["score", "a.nii.gz", "--model", "m", "--output", "out", "--device", "cpu"]) == 0
-    assert calls == [("m", "cpu", None, None, None, "float32"), ("a.nii.gz", "out", None, "atlas")]
+    assert calls == [("m", "cpu", None, None, None, "float32", None), ("a.nii.gz", "out", None, "atlas")]
     assert capsys.readouterr().out == "out/heatmap.nii.gz\n"
 
 
 def test_options_reach_the_model_and_the_scan(calls):
     options = (
-        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz"
+        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz "
+        "--method own.method"
     )
     assert main(["score", "a.nii", "--model", "m.ckpt", "--output", "out", *options.split()]) == 0
-    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16")
+    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", "own.method")
     assert calls == [loaded, ("a.nii", "out", "brain.nii.gz", "given")]
     options = "--mask brain.nii.gz --skull-strip atlas"
     assert main(["score", "a.nii", "--model", "m", "--output", "out", *options.split()]) == 0
