@@ -53,10 +53,11 @@ def test_one_scan_goes_to_the_folder_itself(calls, capsys):
 
 def test_options_reach_the_model_and_the_scan(calls):
     options = (
-        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz"
+        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz "
+        "--method own.method"
     )
     assert main(["score", "a.nii", "--model", "m.ckpt", "--output", "out", *options.split()]) == 0
-    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", None)
+    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", "own.method")
     assert calls == [loaded, ("a.nii", "out", "brain.nii.gz", "given")]
     options = "--mask brain.nii.gz --skull-strip atlas"
     assert main(["score", "a.nii", "--model", "m", "--output", "out", *options.split()]) == 0
