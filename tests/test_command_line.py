@@ -138,10 +138,10 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said, calls, capsys, m
 @pytest.mark.parametrize(
     ("command", "option", "value", "expected"),
     [
-        ("simulate", "--workers", "0", "a whole number expected, at least 1"),
-        ("simulate", "--subjects", "-1", "a whole number expected, at least 1"),
-        ("simulate", "--subjects", "2.5", "a whole number expected, at least 1"),
-        ("simulate", "--seed", "-1", "a whole number expected, at least 0"),
+        ("simulate", "--workers", "0", "a whole number expected, 1 to 1024"),
+        ("simulate", "--subjects", "-1", "a whole number expected, 1 to 100000"),
+        ("simulate", "--subjects", "2.5", "a whole number expected, 1 to 100000"),
+        ("simulate", "--seed", "-1", "a whole number expected, 0 to 2147483647"),
         ("simulate", "--noise", "nan", "a finite number expected"),
         ("simulate", "--spacing", "x", "a finite number expected"),
         ("view", "--port", "65536", "a whole number expected, 0 to 65535"),
