@@ -13,6 +13,7 @@ import yaml
 from repository_paths import ROOT
 
 from patch2loc.configuration import method_registry
+from patch2loc.configuration.check import training_settings
 from patch2loc.configuration.method_registry import METHODS, declaration
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.configuration.method_table import method_table
@@ -211,7 +212,8 @@ def test_the_method_that_a_page_shows_in_full_is_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     shown, declared = method("shownpackage.distance"), declaration("shownpackage.distance")
     assert (declared.title, declared.role, declared.network) == ("distance", "addition", False)
-    settings = resolve_settings("shownpackage.distance", {"budget": "short", "power": 2.0})
+    config = {"budget": "short", "method_settings": {"shownpackage.distance": {"power": 2.0}}}
+    settings = resolve_settings("shownpackage.distance", training_settings("shownpackage.distance", config))
     state, history = shown.fit([], [], settings, None, device="cpu")
     assert history is None
     volume = np.array([[[0.0, 1.0, 3.0]]], np.float32)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from patch2loc.configuration.method_constants import Unreadable, constant
+from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.configuration.method_names import configured, table_rows
 from patch2loc.configuration.method_registry import locates, runs_network
 from patch2loc.configuration.method_settings import check_changes
@@ -115,13 +115,15 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         For a method that predicts locations the configuration's `training`, without the keys that change no number,
-        and under "own" its `method_settings`, if any. For others `method_settings`, with the budget for networks.
+        and under "own" its `method_settings`, if any. For others `method_settings`, with the budget for networks and
+        for modules that have settings for each budget.
     """
     changes = config["method_settings"].get(name, {})
     if locates(name):
         training = {key: value for key, value in config["training"].items() if key not in NO_INFLUENCE}
         return training | ({"own": changes} if changes else {})
-    return {"budget": config["budget"], **changes} if runs_network(name) else dict(changes)
+    by_budget = runs_network(name) or is_named(module_name(name), "SETTINGS")
+    return {"budget": config["budget"], **changes} if by_budget else dict(changes)
 
 
 def _check_grid(grid: Mapping[str, Any]) -> None:
