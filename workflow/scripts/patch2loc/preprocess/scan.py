@@ -28,6 +28,8 @@ from patch2loc.preprocess.images import (
     resample_like,
 )
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.modality import check_modality, stop_if_other_modality
+from patch2loc.preprocess.plausibility import check_image, stop_if_label_map
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
 from patch2loc.preprocess.released_code import (
     CROPS,
@@ -36,6 +38,7 @@ from patch2loc.preprocess.released_code import (
     Protocol,
     curvature_flow,
     grid_around_brain,
+    template,
 )
 
 
@@ -126,10 +129,11 @@ def preprocess_scan(
 
     Raises:
         InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, or no brain;
-            its registration failed; or a setting is unknown.
+            its registration failed; it is a label map, or certainly of another modality; or a setting is unknown.
     """
     validated = validated_settings(settings or {})
     array, affine = read_scan(Path(scan_path))
+    stop_if_label_map(array, Path(scan_path))
     given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
     drawn_lesion = np.zeros(array.shape, bool)
     if lesion_path:
@@ -176,15 +180,29 @@ def preprocess_scan(
             mutual_information=mutual_information,
         )
         quality.stop_if_registration_failed(measurements, scan_path)
-    measurements["flags"] += lesion_flags(lesion_report)
+    check_contrast(unmasked[mask], scan_path)
+    modality_check, modality_flags = check_modality(
+        unmasked,
+        mask,
+        modality=modality,
+        atlas_on_grid=atlas_on_grid,
+        atlas_contrast=template(modality, validated["protocol"]),
+        grid=grid,
+    )
+    stop_if_other_modality(modality_check, modality, Path(scan_path))
+    image_check, image_flags = check_image(
+        array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing
+    )
+    measurements["flags"] += modality_flags + image_flags + lesion_flags(lesion_report)
     if given_mask is not None and validated["skull_strip"] != "given":
         measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
-    check_contrast(unmasked[mask], scan_path)
     qc = {
         "modality": modality,
         "atlas": atlas.name,
         **validated,
         **measurements,
+        **modality_check,
+        **image_check,
         "lesion": lesion_report,
     }
     volume = np.where(mask, unmasked, 0).astype(np.float32)
