@@ -32,13 +32,13 @@ from patch2loc.files import write_csv
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.modality import (
-    CERTAIN,
     DISCRIMINANT,
     PURE,
     TissueOrder,
     log_odds,
     tissue_order,
     tissue_samples,
+    verdict,
 )
 from patch2loc.preprocess.scan import preprocess_scan
 
@@ -156,8 +156,8 @@ def head_on_grid(rng: np.random.Generator, grid: Grid) -> dict[str, np.ndarray]:
     inside = template.sample_depth(icbm152, points) > 0
     known = np.vstack([points[:, inside], np.ones(np.count_nonzero(inside))]).T
     fitted = np.linalg.lstsq(known, anatomy.coarse_points()[:, inside].T, rcond=None)[0]
-    linear = fitted[:3].T @ (np.eye(3) + rng.normal(0, 0.02, (3, 3)))
-    shift = fitted[3] + rng.normal(0, 1.5, 3)
+    linear = fitted[:3].T @ (np.eye(3) + rng.normal(0, 0.025, (3, 3)))
+    shift = fitted[3] + rng.normal(0, 2.0, 3)
     places = grid.affine[:3, :3] @ np.indices(grid.shape).reshape(3, -1) + grid.affine[:3, 3:]
     origin = np.array([axis[0] for axis in head.axes])
     index = (linear @ places + (shift - origin)[:, None]) / head.spacing
@@ -237,8 +237,7 @@ def fit(table: pd.DataFrame) -> dict[str, tuple[float, ...]]:
 
 def decision(order: TissueOrder, modality: str) -> str:
     """What preprocessing does with a scan: accepted, flagged or refused."""
-    odds = log_odds(order, modality)[1]
-    return "refused" if odds < -CERTAIN else "flagged" if odds < CERTAIN else "accepted"
+    return verdict(*log_odds(order, modality), modality)
 
 
 def counted(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

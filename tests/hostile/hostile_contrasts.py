@@ -56,7 +56,7 @@ def negated(folder):
     return lambda: preprocessed(folder / "scan.nii", "T1")
 
 
-OTHER = r"a scan that looks {} found \(log odds of {} -[0-9.]+, 3 expected at least; .*, a scan of the modality {} exp"
+OTHER = r"a scan that looks {} found \(log odds of {} -[0-9.]+, 2 expected at least; .*, a scan of the modality {} exp"
 LEVELS = r" in 90% of the brighter voxels found, more than 16 expected of a scan; .*: give the scan itself"
 
 

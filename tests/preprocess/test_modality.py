@@ -18,6 +18,7 @@ from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.modality import (
     CERTAIN,
     DISCRIMINANT,
+    DOUBTFUL,
     check_modality,
     log_odds,
     tissue_order,
@@ -58,7 +59,7 @@ def test_each_contrast_is_told_from_the_others(contrast, noise, write):
         found = checked(path, modality)
         if contrast == modality:
             assert found["looks_like"] == modality
-            assert found["modality_log_odds"] > CERTAIN
+            assert found["modality_log_odds"] > DOUBTFUL
             assert found["flags"] == []
         else:
             assert "a scan that looks" in found or "the contrast may not be" in str(found["flags"])
@@ -68,7 +69,7 @@ def test_each_contrast_is_told_from_the_others(contrast, noise, write):
 
 def test_tissues_that_are_alike_are_doubtful_and_not_refused(write):
     found = checked(write(*brain_of((0.3, 0.97, 1.0))), "T1")
-    assert -CERTAIN < found["modality_log_odds"] < CERTAIN
+    assert -CERTAIN < found["modality_log_odds"] < DOUBTFUL
     (flag,) = (flag for flag in found["flags"] if "contrast" in flag)
     assert "the contrast may not be T1" in flag
 
@@ -115,7 +116,7 @@ def test_a_lesion_of_a_tenth_of_the_brain_changes_nothing(modality, place, write
     assert lesion.sum() / brain.sum() == pytest.approx(0.1, abs=0.01)
     array[lesion] = 1000 * SIGNALS[modality][0] * np.random.default_rng(1).normal(1, 0.05, lesion.sum())
     found = checked(write(array, affine), modality)
-    assert found["modality_log_odds"] > CERTAIN
+    assert found["modality_log_odds"] > DOUBTFUL
     assert not [flag for flag in found["flags"] if "contrast" in flag]
 
 

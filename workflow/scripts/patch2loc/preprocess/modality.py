@@ -29,26 +29,32 @@ PURE: dict[Modality, dict[Tissue, tuple[float, float]]] = {
 }
 DEEP_MM = 6.0  # below the surface of the atlas's brain, where every brain has brain
 GRADIENT_MM = 2.0  # scale of the gradient that tells borders
+# Percentiles of the brain whose distance is the unit of brightness: a bright or dark lesion of a tenth of the brain,
+# beside fluid, does not reach them.
+SPREAD = (80, 20)
+FLUID = (5, 95)  # percentiles of the scan where the atlas has fluid
 FEWEST_VOXELS = 20  # of a tissue, to say anything
 # Linear discriminant: for each contrast the weights of the three numbers of `TissueOrder`, and a constant. Differences
 # of two sums are log odds, natural logarithm, if all four contrasts are equally likely beforehand.
 DISCRIMINANT: dict[Contrast, tuple[float, float, float, float]] = {
-    "T1": (24.6, -16.04, 5.33, -13.87),
-    "T2": (-14.34, -4.54, 36.42, -29.11),
-    "PD": (-13.24, -5.21, 10.87, -5.95),
-    "FLAIR": (1.48, -23.88, 10.09, -23.15),
+    "T1": (14.34, -5.12, 1.27, -9.92),
+    "T2": (-16.11, -1.33, 14.78, -26.89),
+    "PD": (-11.93, -2.31, 4.51, -6.27),
+    "FLAIR": (-7.54, -10.26, 3.73, -22.18),
 }
-CERTAIN = 3.0  # log odds, 20 to 1: less for the modality is doubtful, more against it is certain
+# Log odds: 7 to 1 at least for the modality, or it is doubtful; 20 to 1 against it is certain.
+DOUBTFUL, CERTAIN = 2.0, 3.0
+Verdict = Literal["accepted", "flagged", "refused"]
 
 
 class TissueOrder(TypedDict):
-    """Brightness of tissues over that of gray matter, in units of the brain's 10th to 90th percentile.
+    """Brightness of tissues over that of gray matter, in units of the brain's 20th to 80th percentile.
 
     They stay the same if the scan is multiplied by a factor, or a constant is added.
     """
 
     white: float  # medians
-    # 10th and 90th percentile of the atlas's fluid, a part of which is tissue in most brains: the ends tell what fluid
+    # 5th and 95th percentile of the atlas's fluid, a part of which is tissue in most brains: the ends tell what fluid
     # is like, whether it is darker or brighter than tissue.
     csf_low: float
     csf_high: float
@@ -101,11 +107,11 @@ def tissue_order(
         The order, or None if the scan has too little of a tissue or no contrast.
     """
     values = {tissue: volume[mask & inside] for tissue, inside in samples.items()}
-    spread = np.subtract(*np.percentile(volume[mask], (90, 10))) if mask.any() else 0
+    spread = np.subtract(*np.percentile(volume[mask], SPREAD)) if mask.any() else 0
     if spread <= 0 or min(map(len, values.values())) < FEWEST_VOXELS:
         return None
     gray = np.median(values["gray"])
-    csf_low, csf_high = np.percentile(values["csf"], (10, 90))
+    csf_low, csf_high = np.percentile(values["csf"], FLUID)
     white, low, high = (
         round(float((value - gray) / spread), 4) for value in (np.median(values["white"]), csf_low, csf_high)
     )
@@ -120,6 +126,16 @@ def log_odds(order: TissueOrder, modality: Modality) -> tuple[Contrast, float]:
     }
     rival = max(score for contrast, score in scores.items() if contrast != modality)
     return max(scores, key=lambda contrast: scores[contrast]), scores[modality] - rival
+
+
+def verdict(looks_like: Contrast, odds: float, modality: Modality) -> Verdict:
+    """What becomes of a scan with what `log_odds` returns for it.
+
+    Proton density given as T2 is never refused: the two are echoes of one sequence and pass into each other.
+    """
+    if odds >= DOUBTFUL:
+        return "accepted"
+    return "refused" if odds < -CERTAIN and (looks_like, modality) != ("PD", "T2") else "flagged"
 
 
 def check_modality(
@@ -158,7 +174,7 @@ def check_modality(
         return check, ["too little of the brain on the grid to check the modality"]
     looks_like, odds = log_odds(order, modality)
     check["looks_like"], check["modality_log_odds"] = looks_like, round(odds, 4)
-    if odds >= CERTAIN:
+    if verdict(looks_like, odds, modality) == "accepted":
         return check, []
     rival = _rival(check, modality)
     return check, [f"the contrast may not be {modality}: {rival}, {_numbers(check, modality)}"]
@@ -174,7 +190,7 @@ def _rival(check: ModalityCheck, modality: Modality) -> str:
 def _numbers(check: ModalityCheck, modality: Modality) -> str:
     order: Any = check["tissue_order"]
     return (
-        f"log odds of {modality} {check['modality_log_odds']:.1f}, {CERTAIN:.0f} expected at least; brightness over "
+        f"log odds of {modality} {check['modality_log_odds']:.1f}, {DOUBTFUL:.0f} expected at least; brightness over "
         f"gray matter: white matter {order['white']:+.2f}, fluid {order['csf_low']:+.2f} to {order['csf_high']:+.2f}"
     )
 
@@ -182,7 +198,7 @@ def _numbers(check: ModalityCheck, modality: Modality) -> str:
 def stop_if_other_modality(check: ModalityCheck, modality: Modality, scan_path: Path) -> None:
     """Raise InputError, naming the scan, if it certainly has another contrast than its modality's."""
     odds, looks_like = check["modality_log_odds"], check["looks_like"]
-    if odds is None or looks_like is None or odds >= -CERTAIN:
+    if odds is None or looks_like is None or verdict(looks_like, odds, modality) != "refused":
         return
     raise InputError(
         f"{scan_path}: a scan that looks {DESCRIPTIONS[looks_like]} found ({_numbers(check, modality)}), a scan of the "
