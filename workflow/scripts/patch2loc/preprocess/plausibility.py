@@ -17,7 +17,7 @@ EQUAL_NEIGHBORS = 0.12
 SATURATED = 0.01
 BRIGHTEST_VOXEL = 10.0
 GHOST = 0.06
-STRIPES = 6.0
+STRIPES = 8.0
 FINE_DETAIL = 0.05
 
 COARSE_MM = 4.0  # of the copy that ghosts are looked for in
