@@ -57,7 +57,7 @@ def negated(folder):
 
 
 OTHER = r"a scan that looks {} found \(log odds of {} -[0-9.]+, 2 expected at least; .*, a scan of the modality {} exp"
-LEVELS = r" in 90% of the brighter voxels found, more than 16 expected of a scan; .*: give the scan itself"
+LEVELS = r" in 90% of the brighter voxels found, more than 8 expected of a scan; .*: give the scan itself"
 
 
 def other(looks, modality):

@@ -10,7 +10,10 @@ from patch2loc.errors import InputError
 from patch2loc.preprocess.images import coarser
 
 # Real scans: see docs/explanation/plausibility.md, which has what was measured and what each bound finds.
-FEWEST_LEVELS, FEW_LEVELS = 16, 32  # gray levels: a label map at most; coarse steps at most
+FEWEST_LEVELS = (
+    8  # gray levels of the brighter half of a volume, and fewer: a label map, or next to nothing of a scan
+)
+FEW_LEVELS = 32  # gray levels of the brain, and fewer: coarse steps
 LEVELS_SHARE = 0.9  # of the voxels, which the gray levels are counted for
 SAMPLED_VOXELS = 200_000
 EQUAL_NEIGHBORS = 0.12
