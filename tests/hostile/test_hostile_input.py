@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
+from hostile_contrasts import CONTRASTS
 from hostile_models import MODEL, MODELS
 from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
@@ -29,6 +30,7 @@ from patch2loc.standardize import standardize
 
 GROUPS = {
     "scan": SCANS,
+    "contrast": CONTRASTS,
     "mask": MASKS,
     "table": TABLES,
     "archive": ARCHIVES,
@@ -39,6 +41,7 @@ BAD = [(group, name) for group, rows in GROUPS.items() for name in rows]
 # Messages start with the file; those about tables, models and keys of a configuration say in their rows what they name.
 STARTS = {
     "scan": r"/.*/scan\.(nii|hdr|img|mgz|gii)",
+    "contrast": r"/.*/scan\.nii",
     "mask": r"/.*/(scan|lesion|stroke)\.nii",
     "archive": "/.*/own: ",
 }

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid, reoriented
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import resample, to_array, to_image
@@ -22,7 +23,7 @@ TOUCHED = 1e-6  # share of a voxel: above 0 but for rounding
 CURVATURE_FLOW_STEP, CURVATURE_FLOW_ITERATIONS = 0.125, 3
 
 
-def template(modality: str, protocol: str) -> str:
+def template(modality: Modality, protocol: str) -> Modality:
     """The contrast of the atlas that scans of a modality are registered to: their own, or T1 for all."""
     return "T1" if protocol == "released-code" else modality
 

@@ -39,6 +39,8 @@ from patch2loc.preprocess.lesions import (
     share_of_brain,
 )
 from patch2loc.preprocess.memory import memory_errors
+from patch2loc.preprocess.modality import check_modality, stop_if_other_modality
+from patch2loc.preprocess.plausibility import check_image, stop_if_label_map
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
 from patch2loc.preprocess.released_code import (
     CROPS,
@@ -47,6 +49,7 @@ from patch2loc.preprocess.released_code import (
     Protocol,
     curvature_flow,
     grid_around_brain,
+    template,
 )
 
 
@@ -139,12 +142,14 @@ def preprocess_scan(
 
     Raises:
         InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, no brain, or
-            a lesion mask that cannot be one; its registration failed; or a setting is unknown.
+            a lesion mask that cannot be one; its registration failed; it is a label map, or certainly of another
+            modality; or a setting is unknown.
         ResourceError: A file must not be read, or there is too little memory; the scan may be sound.
     """
     validated = validated_settings(settings or {})
     with memory_errors(scan_path):
         array, affine = read_scan(Path(scan_path))
+        stop_if_label_map(array, Path(scan_path))
         given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
         drawn = DrawnLesion(np.zeros(array.shape, bool), [])
         if lesion_path:
@@ -192,11 +197,23 @@ def preprocess_scan(
             mutual_information=mutual_information,
         )
         quality.stop_if_registration_failed(measurements, scan_path)
-    measurements["flags"] += lesion_flags(lesion_report)
+    check_contrast(unmasked[mask], scan_path)
+    modality_check, modality_flags = check_modality(
+        unmasked,
+        mask,
+        modality=modality,
+        atlas_on_grid=atlas_on_grid,
+        atlas_contrast=template(modality, validated["protocol"]),
+        grid=grid,
+    )
+    stop_if_other_modality(modality_check, modality, Path(scan_path))
+    image_check, image_flags = check_image(
+        array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing
+    )
+    measurements["flags"] += modality_flags + image_flags + lesion_flags(lesion_report)
     measurements["flags"] += drawn_flags(drawn.labels, lesion_labels, lesion_share)
     if given_mask is not None and validated["skull_strip"] != "given":
         measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
-    check_contrast(unmasked[mask], scan_path)
     qc = {
         "modality": modality,
         "content": content_hash(array, affine),
@@ -204,6 +221,8 @@ def preprocess_scan(
         "atlas": atlas.name,
         **validated,
         **measurements,
+        **modality_check,
+        **image_check,
         "lesion": {**lesion_report, "brain_share": round(lesion_share, 4), "labels": drawn.labels},
     }
     volume = np.where(mask, unmasked, 0).astype(np.float32)

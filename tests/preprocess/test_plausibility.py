@@ -1,0 +1,194 @@
+"""Damage of known strength is measured as that strength, and flagged where it matters; what is whole is not flagged."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from contrasts import atlas_and_grid, brain_of, preprocessed
+from heads import SETTINGS
+from repository_paths import SHARED
+from scipy import ndimage
+
+from patch2loc.acquire.phantom import simulate_subject
+from patch2loc.data import volumes
+from patch2loc.errors import InputError
+from patch2loc.preprocess import plausibility
+from patch2loc.preprocess.images import read_mask_of, read_scan
+from patch2loc.preprocess.plausibility import (
+    FINE_DETAIL,
+    GHOST,
+    STRIPES,
+    equal_neighbors,
+    fine_detail,
+    ghost_strength,
+    gray_levels,
+    stop_if_label_map,
+    stripe_strength,
+)
+from patch2loc.preprocess.scan import preprocess_scan
+
+DATA = SHARED / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
+
+
+@pytest.fixture(scope="module")
+def head():
+    """A simulated T1 head with background: voxels, affine, brain."""
+    scan = simulate_subject("healthy", 1, 7, SETTINGS)["T1"]
+    return scan.array.astype(np.float32), scan.affine, scan.brain > 0
+
+
+def smoothed(array, inside, spacing, fwhm):
+    sigma = fwhm / 2.3548 / np.asarray(spacing)
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
+    return ndimage.gaussian_filter(np.where(inside, array, 0), sigma) / np.maximum(weight, 1e-3)
+
+
+def wave(shape, period):
+    x, y, _ = np.indices(shape, sparse=True)
+    return np.sin(2 * np.pi * (x + 0.5 * y) / period)
+
+
+@pytest.mark.parametrize(("counts", "levels"), [([90, 10], 1), ([50, 45, 5], 2), ([1] * 100, 90)])
+def test_gray_levels_are_the_values_of_nine_tenths_of_the_voxels(counts, levels):
+    values = np.repeat(np.arange(len(counts)), counts).astype(np.float32)
+    assert gray_levels(np.random.default_rng(0).permutation(values)) == levels
+
+
+def test_a_scan_of_eight_bits_is_no_label_map(head, tmp_path):
+    array = head[0]
+    eight_bits = np.rint(array / np.percentile(array, 99.9) * 120)
+    stop_if_label_map(eight_bits, tmp_path)
+    with pytest.raises(InputError, match=r"1 distinct value in 90% .*mask or a label map"):
+        stop_if_label_map((array > 300).astype(np.float32), tmp_path)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("strength", [0.0, 0.05, 0.1, 0.2, 0.3])
+def test_the_strength_of_a_ghost_is_measured(strength, axis, head):
+    array, affine, _ = head
+    ghost = strength * np.roll(array, array.shape[axis] // 2, axis)
+    measured = ghost_strength(array + ghost, affine)
+    assert measured == pytest.approx(strength, abs=0.02 + 0.3 * strength)
+    assert (measured > GHOST) == (strength >= 0.1)
+
+
+def test_without_background_there_is_no_ghost_to_see(head):
+    array, affine, brain = head
+    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    assert ghost_strength(array[box], affine) < GHOST
+
+
+@pytest.mark.parametrize("period", [2.5, 5])
+def test_stripes_of_a_tenth_of_the_brightness_stand_out(period, head):
+    array, _, brain = head
+    stripes = 0.1 * np.median(array[brain]) * wave(array.shape, period)
+    assert stripe_strength(array, brain) < STRIPES < stripe_strength(array + stripes, brain)
+    assert stripe_strength(array * (1 + 0.1 * wave(array.shape, period)), brain) > STRIPES
+
+
+def test_blur_takes_fine_detail(head):
+    array, affine, brain = head
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    isotropic = [ndimage.zoom(part[box].astype(np.float32), spacing / 2, order=1) for part in (array, brain)]
+    volume, mask = isotropic[0], isotropic[1] > 0.5
+    detail = [fine_detail(smoothed(volume, mask, 2.0, fwhm), mask, 2.0) for fwhm in (0.5, 4, 6, 8, 12)]
+    assert detail == sorted(detail, reverse=True)
+    assert detail[0] > FINE_DETAIL > detail[2]
+    assert detail[-1] < FINE_DETAIL / 5
+
+
+def test_equal_neighbors_are_counted_within_the_brain():
+    brain = np.zeros((20, 20, 20), bool)
+    brain[2:18, 2:18, 2:18] = True
+    array = np.random.default_rng(0).random(brain.shape).astype(np.float32)
+    assert equal_neighbors(array, brain) == 0
+    array[5:11, 5:11, 5:11] = 0.5
+    assert equal_neighbors(array, brain) == pytest.approx(4**3 / 14**3)
+    array[:2] = 0.25  # outside: not counted
+    assert equal_neighbors(array, brain) == pytest.approx(4**3 / 14**3)
+
+
+def clipped(array):
+    return np.minimum(array, np.percentile(array[array > 0], 90))
+
+
+def with_hot_voxel(array):
+    changed = array.copy()
+    changed[49, 60, 45] = 50 * array.max()
+    return changed
+
+
+def with_hole(array):
+    """Two parts of constant brightness: one as large would be refused for equal percentiles."""
+    changed = array.copy()
+    for part, value in ((np.s_[14:44, 38:82, 32:47], 450), (np.s_[14:44, 38:82, 47:62], 900)):
+        changed[part] = np.where(array[part] > 0, value, 0)
+    return changed
+
+
+def with_few_levels(array):
+    return np.where(array > 0, np.ceil(40 * array / np.percentile(array, 99.5)), 0)
+
+
+def with_stripes(array):
+    return np.where(array > 0, array + 150 * wave(array.shape, 4), 0)
+
+
+def blurred(array):
+    return np.where(array > 0, smoothed(array, array > 0, 2.0, 12), 0)
+
+
+DAMAGE = {
+    clipped: r"10\.\d% of the brain at the highest brightness, at most 1% expected: the scan is saturated",
+    with_hot_voxel: r"brightest voxel \d\d.* times the 99.9th percentile, at most 10 expected",
+    with_hole: r"\d\d% of the brain's voxels equal to all neighbors, at most 12% expected: part of",
+    with_few_levels: r"[23]\d gray levels in 90% of the brain, more than 32 expected",
+    with_stripes: r"stripes: a frequency \d+.\d times as strong as those around it, at most 8 expected",
+    blurred: r"fine detail of 0\.0\d+ of the variance, at least 0.05 expected: the scan is blurred",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_scan_is_flagged(damage, tmp_path):
+    array, affine = brain_of("T1")
+    volumes.write(tmp_path / "whole.nii.gz", array, affine)
+    volumes.write(tmp_path / "damaged.nii.gz", damage(array.astype(np.float32)), affine)
+    assert preprocessed(tmp_path / "whole.nii.gz", "T1", 2.0).qc["flags"] == []
+    (flag,) = preprocessed(tmp_path / "damaged.nii.gz", "T1", 2.0).qc["flags"]
+    assert re.match(DAMAGE[damage], flag)
+
+
+def test_numbers_do_not_depend_on_the_scale_of_brightness(head):
+    array, affine, brain = head
+    for factor in (1e-20, 1e6):
+        scaled = (array * np.float32(factor)).astype(np.float32)
+        assert gray_levels(scaled[brain]) == gray_levels(array[brain])
+        assert ghost_strength(scaled, affine) == pytest.approx(ghost_strength(array, affine), abs=1e-3)
+        assert stripe_strength(scaled, brain) == pytest.approx(stripe_strength(array, brain), rel=1e-3)
+
+
+def test_the_checks_take_little_time(head):
+    """At 2 mm; a bound far above what they take, since other work runs beside tests."""
+    array, affine, brain = head
+    _, grid = atlas_and_grid("T1", 2.0)
+    volume = np.random.default_rng(0).random(grid.shape).astype(np.float32)
+    begun = time.process_time()
+    plausibility.check_image(array, affine, brain, volume=volume, mask=volume > 0.1, spacing=2.0)
+    assert time.process_time() - begun < 2
+
+
+@needs_data
+@pytest.mark.parametrize("subject", ["IXI014-HH-1236", "IXI253-HH-1694"])
+def test_a_real_scan_has_no_flags_and_its_damaged_copy_has(subject, tmp_path):
+    path, brain_path = (DATA / f"ixi_t1_2mm/{subject}_{part}.nii.gz" for part in ("t1", "brain"))
+    atlas, grid = atlas_and_grid("T1", 2.0)
+    assert preprocess_scan(path, "T1", atlas, grid, brain_path=brain_path).qc["flags"] == []
+    array, affine = read_scan(path)
+    brain = read_mask_of(brain_path, path, array.shape, affine)
+    assert ghost_strength(array + 0.2 * np.roll(array, 60, 1), affine) > GHOST
+    assert stripe_strength(array + 0.1 * np.median(array[brain]) * wave(array.shape, 4), brain) > STRIPES
+    with pytest.raises(InputError, match="distinct values"):
+        stop_if_label_map(np.ceil(6 * array / np.percentile(array[brain], 99)), path)
