@@ -205,7 +205,7 @@ def test_models(method, scans, atlas, kept_atlases, tmp_path, capsys):
         "modality": "T2",
         "landmarks": {"percentiles": [1, 50, 99], "standard_scale": [0.0, 30.0, 100.0]},
     }
-    parts["grid"] = {**parts["grid"], "affine": np.eye(4).tolist()}
+    parts["grid"] = {**parts["grid"], "affine": np.diag([SPACING] * 3 + [1.0]).tolist()}
     other = write_model(tmp_path / "other.safetensors", atlas, method=other, state=states[other], **parts)
     scan = tmp_path / "scan.nii.gz"
     volumes.write(scan, contrasts["T1"].astype(np.int16), affine)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
+from hypothesis import strategies as some
 
 from patch2loc.errors import InputError
 
@@ -33,6 +34,13 @@ SHARES = {
 SECONDS = 30  # that one attempt may take
 OUTPUT = "out"  # folder that an attempt may write
 GOOD = ("refused", "flagged", "same", "another")
+
+# Any value that JSON or YAML holds.
+plain = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 class Mutation(NamedTuple):

@@ -5,7 +5,7 @@ from functools import partial
 
 import yaml
 from hypothesis import strategies as some
-from mutations import Mutation
+from mutations import Mutation, plain
 from mutations_of_models import leaves
 
 # Text: functions of a configuration's text that give bytes.
@@ -183,7 +183,7 @@ def texts(text):
                 f"value: {'.'.join(map(str, path))} {value!r:.60}", replaced, path, value
             ),
             some.sampled_from(paths),
-            some.sampled_from(ABSURD),
+            some.sampled_from(ABSURD) | plain,
         ),
         some.builds(
             lambda path: _written(f"key missing: {'.'.join(map(str, path))}", removed, path, legal=True),

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 from hypothesis import strategies as some
-from mutations import Mutation
+from mutations import Mutation, plain
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -109,7 +109,7 @@ def list_changed(model, path, change):
 def array_changed(model, path, change, seed):
     holder, key = _holder(model, path)
     array = holder[key]
-    holder[key] = ARRAYS[change](array, np.random.default_rng(seed))
+    holder[key] = np.asarray(ARRAYS[change](array, np.random.default_rng(seed)))
 
 
 def _one(array, value, rng):
@@ -151,7 +151,6 @@ UNSEEN = {
     "float64": lambda array, rng: array.astype(np.float64),
     "float16": lambda array, rng: array.astype(np.float16),
 }
-ARRAYS_OF_FILES = ARRAYS | UNSEEN
 
 
 def changes(model):
@@ -161,7 +160,9 @@ def changes(model):
     lists = [path for path, value in nested if isinstance(value, list) and value]
     others = [path for path, value in nested if not isinstance(value, np.ndarray)]
     return some.one_of(
-        _named("wrong value", replaced, path=some.sampled_from(others), value=some.sampled_from(WRONG)),
+        _named(
+            "wrong value", replaced, path=some.sampled_from(others), value=some.sampled_from(WRONG) | plain
+        ),
         _named("key missing", removed, path=some.sampled_from(others + arrays[:5])),
         _named(
             "key more",
@@ -243,7 +244,7 @@ def unseen_array(model, place, change, seed):
     """An array of weights becomes another that might be weights."""
     paths = [path for path, value in leaves(model) if isinstance(value, np.ndarray)]
     holder, key = _holder(model, paths[place % len(paths)])
-    holder[key] = UNSEEN[change](holder[key], np.random.default_rng(seed))
+    holder[key] = np.asarray(UNSEEN[change](holder[key], np.random.default_rng(seed)))
 
 
 def swapped_part(model, part, other):
@@ -285,11 +286,18 @@ def rewritten(path):
     return save(dict(reversed(arrays.items())), metadata={form: json.dumps(shuffled, indent=1)})
 
 
+def _sealed(named):
+    """Settings of preprocessing that are left out are the defaults: another model, whose author sealed it."""
+    name, change = named
+    settings = change.keywords.get("path", ())[:1] == ("preprocess",)
+    return Mutation(f"sealed {name}", partial(sealed, change=change), legal=settings)
+
+
 def model_files(model, other):
     """Mutations of a model's file, functions of its path; other: a model whose parts do not go with this one."""
     content = changes(model)
     return some.one_of(
-        content.map(lambda named: Mutation(f"sealed {named[0]}", partial(sealed, change=named[1]))),
+        content.map(_sealed),
         content.map(lambda named: Mutation(f"in the file {named[0]}", partial(in_file, change=named[1]))),
         some.builds(
             lambda **drawn: Mutation(
