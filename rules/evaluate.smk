@@ -70,5 +70,6 @@ rule analyze_patches:
         device=config["device"],
         precision=config["precision"],
         truth=config["truth"],
+        same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
     script:
         "../workflow/scripts/analyze_patches.py"

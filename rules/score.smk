@@ -1,4 +1,5 @@
 # Heatmaps: one job scores one dataset with one model.
+from patch2loc.data.seeds import fold_of
 
 
 rule score:
@@ -19,8 +20,10 @@ rule score:
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
+        fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
+        same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
         precision=config["precision"],
     script:

@@ -1,3 +1,5 @@
+import sys
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -118,6 +120,49 @@ def test_a_scan_is_scored(tmp_path, capsys):
         assert main(command) == 0
         assert capsys.readouterr().out == f"{tmp_path}/out/heatmap.nii.gz\n"
     assert (tmp_path / "out" / "heatmap.png").is_file()
+
+
+OWN_METHOD = """
+import numpy as np
+from pathlib import Path
+
+Path("trace").touch()
+
+
+def fit(training, validation, settings, checkpoint, *, device):
+    return {}, None
+
+
+def scorer(state, device, stride=1, precision="float32"):
+    return lambda volume, mask, region: {"score": np.where(region, volume, np.nan).astype(np.float32)}
+"""
+
+
+def test_a_module_that_only_a_model_names_is_not_run(tmp_path, capsys, monkeypatch):
+    (tmp_path / "dlmodel").mkdir()
+    (tmp_path / "dlmodel" / "evil.py").write_text(OWN_METHOD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    atlas = load_atlas("icbm152", "T1")
+    image, affine = moved_brain(atlas, rigid((0, 0, 5), (4, 0, 0)))
+    nib.save(nib.Nifti1Image(image, affine), tmp_path / "t1.nii.gz")
+    model = write_model(tmp_path / "model.safetensors", atlas, method="dlmodel.evil")
+    command = ["score", "t1.nii.gz", "--model", str(model), "--output", "out", "--skull-strip", "none"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "model.safetensors: a model of the method 'dlmodel.evil' found" in said
+    assert "name it yourself (--method dlmodel.evil" in said
+    assert main([*command, "--method", "thresh"]) == 1
+    assert "of the method 'dlmodel.evil' found, one of 'thresh' expected" in capsys.readouterr().err
+    assert "dlmodel.evil" not in sys.modules
+    assert not (tmp_path / "trace").exists()
+    assert not (tmp_path / "out").exists()
+
+    assert main([*command, "--method", "dlmodel.evil"]) == 0
+    assert (tmp_path / "trace").exists()
+    assert (tmp_path / "out" / "heatmap.nii.gz").is_file()
+    for name in ("dlmodel", "dlmodel.evil"):
+        sys.modules.pop(name, None)
 
 
 def test_every_command_explains_itself(capsys):

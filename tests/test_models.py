@@ -9,18 +9,23 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from golden import assert_golden, golden_weights, needs_golden
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
+from written_models import complete_model
 
+from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method
 from patch2loc.methods.patch2loc import location_network
-from patch2loc.models import FORMER_METHODS, load_model, save_model
+from patch2loc.model_schema import KINDS
+from patch2loc.models import from_state, load_model, save_model, sealed
 from patch2loc.network.lightning import read_landmarks
 from patch2loc.network.location import LocationNetwork
+from patch2loc.train import FittedModel, write_model
 
 LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "protocol": "released-code"}
 
@@ -105,7 +110,7 @@ def test_a_checkpoint_gives_the_network_that_was_saved(tmp_path, network, landma
     assert (model["method"], model["modality"], model["state"]["patch"]) == ("patch2loc", "T2", 24)
     assert model["landmarks"] == LANDMARKS
     save_model(tmp_path / "kept.safetensors", model)
-    np.testing.assert_equal(load_model(tmp_path / "kept.safetensors"), model)
+    np.testing.assert_equal(load_model(tmp_path / "kept.safetensors"), sealed(model))
 
 
 @needs_golden
@@ -228,7 +233,7 @@ def test_a_checkpoint_needs_modality_and_landmarks_and_a_model_takes_none(tmp_pa
     for modality, given in ((None, landmarks), ("T1", None), ("FLAIR", landmarks)):
         with pytest.raises(InputError, match="neither its modality nor its landmarks"):
             load_model(path, modality, given)
-    save_model(tmp_path / "model.safetensors", {"method": "thresh"})
+    save_model(tmp_path / "model.safetensors", complete_model())
     with pytest.raises(InputError, match="has its own modality and landmarks"):
         load_model(tmp_path / "model.safetensors", "T1")
 
@@ -256,6 +261,7 @@ def test_a_standard_histogram_of_the_library_is_read(tmp_path):
         ([[0, 50, 100], [99, 50, 1]], "increasing numbers expected"),
         ([[0, np.nan, 100], [1, 50, 99]], "increasing numbers expected"),
         ([[0], [1]], "increasing numbers expected"),
+        ([[0, 50, 100], [1, 50, 200]], "numbers from 0 to 100 expected"),
         ([1, 2, 3], "no landmarks found"),
         ([{"a": 1}, None], "no landmarks found"),
     ],
@@ -274,8 +280,65 @@ def test_other_files_are_no_landmarks(tmp_path):
         read_landmarks(tmp_path / "absent.npy")
 
 
-@pytest.mark.parametrize(("former", "name"), FORMER_METHODS.items())
-def test_a_model_of_version_0_1_is_of_the_method_by_its_name_since(tmp_path, former, name):
-    save_model(tmp_path / "model.safetensors", {"method": former, "state": {"weights": np.zeros(2)}})
-    assert load_model(tmp_path / "model.safetensors")["method"] == name
-    assert callable(method(name).scorer)
+def test_a_model_that_was_changed_has_to_be_sealed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(path, complete_model())
+    model = load_model(path) | {"healthy_threshold": 0.5}
+    save_model(path, model)
+    with pytest.raises(InputError, match=r"model\.safetensors: content that does not match its checksum"):
+        load_model(path)
+    save_model(path, sealed(model))
+    assert load_model(path)["healthy_threshold"] == 0.5
+
+
+def test_the_checksum_is_that_of_every_value_and_no_order(tmp_path):
+    weights = {"b": np.ones((2, 2), np.float32), "a": np.zeros(3, np.int64)}
+    model = complete_model(method="own.method", state={"weights": weights, "by_number": {10: 1, 2: 3}})
+    checksums = {
+        sealed(complete_model(method="own.method", state=state))["checksum"]
+        for state in (
+            model["state"],
+            {"weights": weights, "by_number": {10: 1, 2: 4}},
+            {"weights": weights | {"b": np.ones((4, 1), np.float32)}, "by_number": {10: 1, 2: 3}},
+            {"weights": weights | {"b": np.ones((2, 2), ">f4")}, "by_number": {10: 1, 2: 3}},
+            {"weights": weights | {"c": weights["a"]}, "by_number": {10: 1, 2: 3}},
+        )
+    }
+    assert len(checksums) == 5
+    turned = {key: model[key] for key in reversed(model)}
+    assert sealed(turned)["checksum"] == sealed(sealed(model))["checksum"] == sealed(model)["checksum"]
+    save_model(tmp_path / "model.safetensors", turned)
+    loaded = load_model(tmp_path / "model.safetensors", method="own.method")
+    assert loaded["checksum"] == sealed(model)["checksum"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_of_the_package_declares_its_state(name):
+    module = method(name)
+    kinds = module.STATE | getattr(module, "OPTIONAL_STATE", {})
+    assert set(kinds.values()) <= set(KINDS)
+    with pytest.raises(
+        InputError, match=rf"own: a state with 'nonsense' found, that of the method {name}, with "
+    ):
+        from_state(complete_model(method=name, state={"nonsense": 1}), "own", lambda module: module)
+
+
+def test_errors_of_a_method_from_outside_are_its_own(tmp_path, monkeypatch):
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "method.py").write_text(
+        "def fit(): pass\ndef scorer(state, *_): state['absent']\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = complete_model(method="own_package.method")
+    with pytest.raises(KeyError, match="absent"):
+        from_state(model, "own", lambda module: module.scorer(model["state"], "cpu"))
+
+
+def test_a_training_that_diverged_writes_no_model(tmp_path):
+    state = {"mean": np.full((24, 20, 6), np.nan, np.float32), "spread": np.ones((24, 20, 6), np.float32)}
+    fitted = FittedModel(complete_model(method="zscore", state=state), pd.DataFrame())
+    with pytest.raises(
+        InputError, match=r"model\.safetensors: state\.mean: .* not finite found.*lower learning rate"
+    ):
+        write_model(fitted, tmp_path / "model.safetensors", tmp_path / "history.csv")
+    assert not list(tmp_path.iterdir())

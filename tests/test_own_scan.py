@@ -10,6 +10,7 @@ from written_models import SHAPE, SPACING, write_model
 
 from patch2loc import own_scan
 from patch2loc.data import volumes
+from patch2loc.data.content import content_hash
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure, select_slices
 from patch2loc.models import load_model
@@ -103,6 +104,17 @@ def test_a_model_of_other_preprocessing_is_told_of(scored, atlas, scan, tmp_path
     assert any("another version" in flag for flag in summary["flags"])
 
 
+def test_a_model_that_was_trained_on_the_scan_is_told_of(scored, atlas, scan, tmp_path):
+    assert not any("trained or validated" in flag for flag in scored[1]["flags"])
+    content = content_hash(*volumes.read(scan))
+    contents = {"sub-07": content, "sub-08": 64 * "0"}
+    scorer = load_scorer(write_model(tmp_path / "model.safetensors", atlas, contents=contents))
+    nib.save(nib.as_closest_canonical(nib.load(scan)), tmp_path / "copy.nii")
+    summary = score_own_scan(scorer, tmp_path / "copy.nii", tmp_path / "out", skull_strip="none")
+    (flag,) = [flag for flag in summary["flags"] if "trained or validated" in flag]
+    assert flag.startswith("the model was trained or validated on this scan, as sub-07: ")
+
+
 def test_numbers_of_the_summary_are_those_of_the_files(scored):
     folder, summary, _ = scored
     for name, voxel_ml in (("heatmap", 0.008), ("heatmap_atlas", 0.064)):
@@ -174,13 +186,14 @@ def test_missing_files_are_named(scorer, scan, tmp_path):
 
 
 def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
-    shifted = common_grid(atlas, SHAPE, SPACING).affine + np.eye(4)[:, [1, 2, 0, 3]]
+    shifted = common_grid(atlas, SHAPE, SPACING).affine
+    shifted[:3, 3] += 1
     grid = {"shape": list(SHAPE), "spacing": SPACING}
     for others, said in (
         ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
         ({"grid": grid}, "its grid is not that of the atlas icbm152"),
         ({"atlas": None}, r"stores no atlas; give the folder of SRI24 \(--atlas\)"),
-        ({"grid": {"spacing": SPACING}}, "the model lacks 'shape'"),
+        ({"grid": {"spacing": SPACING}}, r"no grid\.shape found, three whole numbers"),
     ):
         with pytest.raises(InputError, match=said):
             load_scorer(write_model(tmp_path / "model.safetensors", atlas, **others))

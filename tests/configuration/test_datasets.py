@@ -118,7 +118,8 @@ def test_a_modality_without_training_data_is_refused(tmp_path):
 def test_a_scan_that_trains_in_one_dataset_is_not_tested_in_another(tmp_path, scans):
     other = dataset("lesion", source=scan_table(tmp_path, "other.csv", {"p": "a.nii.gz", "q": "f.nii.gz"}))
     datasets = planned(tmp_path, own=scans, other=other)
-    with pytest.raises(InputError, match=r"datasets\.other: 1 test scans are .* of own in fold 0 \(p\)"):
+    leak = rf"1 scans with .*other: p is tested, .* scan of own as a, {tmp_path}/a\.nii\.gz, in fold 0$"
+    with pytest.raises(InputError, match=f"(?s){leak}"):
         refuse_leakage(datasets, [0])
     other["source"] = scan_table(tmp_path, "other.csv", {"p": "d.nii.gz", "q": "f.nii.gz"})
     refuse_leakage(planned(tmp_path, own=scans, other=other), [0])  # tested twice, trained on never
@@ -128,20 +129,90 @@ def test_a_scan_that_strokes_are_painted_into_is_the_same_scan(tmp_path, scans):
     rows = "subject,scan,brain,mask,mirrored,seed\np,{},d.nii.gz,d.nii.gz,0,1\n"
     painted = dataset("lesion", source={"kind": "painted", "table": str(tmp_path / "painted.csv")})
     (tmp_path / "painted.csv").write_text(rows.format("c.nii.gz"))
-    with pytest.raises(InputError, match=r"datasets\.strokes: 1 test scans .* of own in fold 0 \(p\)"):
+    with pytest.raises(
+        InputError, match=r"(?s)1 scans with .*strokes: p is tested, .* of own as c, \S*c\.nii"
+    ):
         refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])
     (tmp_path / "painted.csv").write_text(rows.format("d.nii.gz"))
     datasets = planned(tmp_path, own=scans, strokes=painted)
     refuse_leakage(datasets, [0])
     painted_scan = datasets["strokes"].scans["p"]["scan"]
     assert painted_scan == tmp_path / "results/raw/strokes/p/T1.nii.gz"
+    (tmp_path / "painted.csv").write_text(rows.format("d.nii.gz") + "q,d.nii.gz,d.nii.gz,d.nii.gz,1,2\n")
+    refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])  # two strokes in one scan, both tested
+    painted["split"] = subject_list(tmp_path, "painted_roles.csv", "subject,role\np,test\nq,validation\n")
+    with pytest.raises(InputError, match=r"(?s)2 scans with .*strokes: p is tested, .* of strokes as q"):
+        refuse_leakage(planned(tmp_path, own=scans, strokes=painted), [0])
+
+
+def test_the_preprocessing_of_a_painted_scan_is_told_the_scan_it_was_painted_into(tmp_path, scans):
+    painted = dataset("lesion", source={"kind": "painted", "table": str(tmp_path / "painted.csv")})
+    (tmp_path / "painted.csv").write_text(
+        "subject,scan,brain,mask,mirrored,seed\np,d.nii.gz,d.nii.gz,d.nii.gz,0,1\n"
+    )
+    run = plan_run(configuration(tmp_path, {"own": scans, "strokes": painted}), str(REGISTRY))
+    assert run.scan_parts("strokes", "p")["acquired"] == str(tmp_path / "d.nii.gz")
+    assert run.scan_parts("own", "d") == {part: str(tmp_path / "d.nii.gz") for part in ("scan", "lesion")}
+
+
+SPELLINGS = {
+    "the path itself": lambda folder: "a.nii.gz",
+    "a detour": lambda folder: "../" + folder.name + "/a.nii.gz",
+    "an absolute path": lambda folder: str(folder / "a.nii.gz"),
+    "a symbolic link": lambda folder: (folder / "x.nii.gz").symlink_to("a.nii.gz") or "x.nii.gz",
+    "a linked folder": lambda folder: (folder / "x").symlink_to(folder) or "x/a.nii.gz",
+    "a hard link": lambda folder: (folder / "x.nii.gz").hardlink_to(folder / "a.nii.gz") or "x.nii.gz",
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_another_spelling_of_a_training_scan_is_not_tested(name, tmp_path, scans):
+    """Neither in another dataset, nor under another name in the list that trains on it."""
+    spelling = SPELLINGS[name](tmp_path)
+    other = dataset("lesion", source=scan_table(tmp_path, "other.csv", {"a": spelling, "q": "q.nii.gz"}))
+    with pytest.raises(InputError, match=r"(?s)1 scans .*other: a is tested, .* scan of own as a, "):
+        refuse_leakage(planned(tmp_path, own=scans, other=other), [0])
+    refuse_leakage(planned(tmp_path, own=scans, other=other | {"leave_out": ["a"]}), [0])
+    files = {subject: f"{subject}.nii.gz" for subject in "abcef"} | {"d": spelling}
+    own = scans | {"source": scan_table(tmp_path, "scans.csv", files)}
+    with pytest.raises(InputError, match=r"(?s)own: a and d are one scan, \S+.*own: d is tested, .* as a, "):
+        refuse_leakage(planned(tmp_path, own=own), [0])
+    refuse_leakage(planned(tmp_path, own=own | {"leave_out": ["d"]}), [0])
+
+
+def test_files_that_are_not_there_yet_are_known_by_their_path(tmp_path, scans):
+    table = scan_table(tmp_path, "other.csv", {"p": "a.nii.gz"})
+    (tmp_path / "a.nii.gz").unlink()
+    (tmp_path / "other.csv").write_text((tmp_path / "other.csv").read_text().replace("a.nii", "x/../a.nii"))
+    other = dataset("lesion", source=table)
+    with pytest.raises(InputError, match=r"(?s)1 scans .*other: p is tested, .* of own as a, "):
+        refuse_leakage(planned(tmp_path, own=scans, other=other), [0])
+
+
+def test_all_leaks_of_all_datasets_and_folds_are_named_at_once(tmp_path, scans):
+    text = "subject,fold0,fold1\na,train,train\nb,train,validation\nc,validation,train\nd,test,test\n"
+    own = scans | {"split": subject_list(tmp_path, "roles.csv", text)}
+    one = dataset("lesion", source=scan_table(tmp_path, "one.csv", {"p": "a.nii.gz", "q": "c.nii.gz"}))
+    two = dataset("unlabeled", source=scan_table(tmp_path, "two.csv", {"r": "b.nii.gz", "s": "d.nii.gz"}))
+    with pytest.raises(InputError) as raised:
+        refuse_leakage(planned(tmp_path, own=own, one=one, two=two), [0, 1])
+    assert re.findall(r"(\w+): (\w) is tested.* as (\w), .*, in fold (.*)", str(raised.value)) == [
+        ("one", "p", "a", "0, 1"),
+        ("one", "q", "c", "0, 1"),
+        ("two", "r", "b", "0, 1"),
+    ]
+    assert str(raised.value).startswith(
+        "datasets: 3 scans with several names or roles found, one expected; put"
+    )
 
 
 def test_a_lesion_scan_that_validates_is_not_tested_under_another_name(tmp_path):
     source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz", "z": "x.nii.gz"})
     roles = subject_list(tmp_path, "lesion_roles.csv", "subject,role\nx,validation\ny,test\nz,test\n")
     own = dataset("lesion", source=source, split=roles)
-    with pytest.raises(InputError, match=r"1 test scans .* of own in fold 0 \(z\)"):
+    with pytest.raises(
+        InputError, match=r"(?s)own: x and z are one scan.*own: z is tested, .* of own as x, "
+    ):
         refuse_leakage(planned(tmp_path, trained="phantom_healthy_t1", own=own), [0])
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
-from patch2loc.data.scans import LANDMARK_PERCENTILES, Scan, read_cohort, write_cohort
+from patch2loc.data.scans import LANDMARK_PERCENTILES, Scan, read_cohort, refuse_fitted_scans, write_cohort
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 from patch2loc.preprocess.scan import write_left_out
@@ -11,11 +11,11 @@ from patch2loc.tables.quality import check_every_scan_is_used, quality_table
 REPORT = {"atlas_dice": 0.9, "scale": [1.0, 1.1, 1.2], "lesion": {"source_ml": 4.0}, "flags": ["a", "b"]}
 
 
-def written(folder, subject, reason=None):
+def written(folder, subject, reason=None, **changes):
     if reason:
         write_left_out(folder / subject, "T1", reason)
     else:
-        write_json(folder / subject / "qc.json", REPORT)
+        write_json(folder / subject / "qc.json", REPORT | {"content": f"content of {subject}"} | changes)
     return Scan(subject, folder / subject, "T1")
 
 
@@ -25,6 +25,7 @@ def test_scans_that_were_left_out_are_not_used(tmp_path):
     write_cohort(path, scans)
     assert read_cohort(path) == scans[:1]
     assert read_json(path)["left_out"] == {"bad": "no brain found"}
+    assert read_json(path)["contents"] == {"good": "content of good"}
     write_cohort(path, [])
     assert read_cohort(path) == []
     write_cohort(path, scans[1:])
@@ -32,6 +33,61 @@ def test_scans_that_were_left_out_are_not_used(tmp_path):
         InputError, match=r"none of the 1 T1 scans could be preprocessed.*bad: no brain found"
     ):
         read_cohort(path)
+
+
+def test_a_scan_under_two_names_is_refused_in_a_cohort_and_all_pairs_are_named(tmp_path):
+    contents = {"a": "1", "b": "2", "c": "1", "d": "3", "e": "2", "f": "4"}
+    scans = [written(tmp_path, subject, content=content) for subject, content in contents.items()]
+    with pytest.raises(InputError, match=r"/a and \S+/c; \S+/b and \S+/e: 2 scans .* `leave_out` of their"):
+        write_cohort(tmp_path / "all.json", scans)
+    assert not (tmp_path / "all.json").exists()
+    write_cohort(tmp_path / "all.json", [*scans[:2], *scans[3:4]])
+    bad = [written(tmp_path, subject, "no brain found") for subject in "gh"]
+    write_cohort(tmp_path / "all.json", [scans[0], *bad])  # two that were left out have no content
+
+
+def test_strokes_painted_into_one_scan_are_several_scans_of_one_content(tmp_path):
+    scans = [written(tmp_path, name, content=name, acquired_content="real") for name in "ab"]
+    write_cohort(tmp_path / "all.json", scans)
+    assert read_json(tmp_path / "all.json")["contents"] == {"a": "real", "b": "real"}
+    with pytest.raises(
+        InputError, match=r"/a is x; \S+/b is x: 2 scans found whose voxels are those of training"
+    ):
+        refuse_fitted_scans(scans, {"w": "other", "x": "real"}, "training scans")
+
+
+def test_a_scan_with_two_roles_is_known_by_its_content(tmp_path):
+    scans = [written(tmp_path, name, content=name) for name in "ab"]
+    refuse_fitted_scans(scans, {"a": "c", "b": "d"}, "training scans")
+    refuse_fitted_scans(scans, {}, "training scans")
+    # A subject of two roles by its dataset's own lists, and of the same name in another dataset.
+    refuse_fitted_scans(scans, {"a": "a"}, "training scans", same_dataset=True)
+    with pytest.raises(InputError, match=r"/a is a: 1 scans found"):
+        refuse_fitted_scans(scans, {"a": "a"}, "training scans")
+    with pytest.raises(InputError, match=r"/b is a: 1 scans found"):
+        refuse_fitted_scans(scans, {"a": "b"}, "training scans", same_dataset=True)
+    with pytest.raises(InputError, match=r"/a is c: 1 scans found"):
+        refuse_fitted_scans(scans, {"a": "a", "c": "a"}, "training scans", same_dataset=True)
+
+
+def test_a_scan_of_an_earlier_version_has_to_be_preprocessed_again(tmp_path):
+    scan = written(tmp_path, "a")
+    write_json(scan.qc_path, REPORT)
+    with pytest.raises(
+        InputError, match=r"a/qc\.json: no key `content` found, .*; preprocess the scan again"
+    ):
+        scan.contents()
+
+
+def test_the_quality_table_flags_scans_of_the_same_voxels(tmp_path):
+    contents = {"d/a": "1", "d/b": "2", "e/c": "3", "f/x": "1"}
+    scans = [
+        (name[0], written(tmp_path / name[0], name[2], content=content)) for name, content in contents.items()
+    ]
+    table = quality_table(scans)
+    same = [flags.removeprefix("a; b") for flags in table["flags"]]
+    assert same == ["; the same voxels as x of f", "", "", "; the same voxels as a of d"]
+    assert "content" not in table
 
 
 def test_the_quality_table_holds_every_scan_and_number(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ from edited_modules import forget_modules
 from repository_paths import ROOT
 from scans import save_noise_scan
 from torch import nn
+from written_models import complete_model
 
 from patch2loc.acquire import registry
 from patch2loc.configuration.method_constants import declared_names
@@ -48,7 +50,7 @@ def fit(training, validation, settings, checkpoint, device):
     checkpoint.parent.mkdir()
     checkpoint.write_text("begun")
     size = {name: path and len(open(path, "rb").read()) for name, path in settings["pretrained"].items()}
-    return {"bytes": size, "place": settings["models"]["patch2loc"]["place"]}, None
+    return {"bytes": size, "place": settings["models"]["patch2loc"]["weights"]["place"].item()}, None
 
 
 def scorer(state, device, stride=1, precision="float32"):
@@ -223,11 +225,12 @@ def fitted(tmp_path):
     scans = [save_noise_scan(tmp_path, f"s{n}", n, SHAPE) for n in range(4)]
     write_json(tmp_path / "landmarks.json", fit_landmarks(scans[:2]))
 
-    def fit(folder, name, place="here", **weights):
-        save_model(tmp_path / "needed.safetensors", {"state": {"place": place}})
+    def fit(folder, name, place=1.0, **weights):
+        state = {"weights": {"place": np.full((1, 1), place)}, "widths": [4], "patch": 8}
+        save_model(tmp_path / "needed.safetensors", complete_model(method="patch2loc", state=state))
         path = tmp_path / folder / "model.safetensors"
         fitted = fit_model(
-            FitJob(name, "T1", 0, {"seed": 1}, {}, "code", "cpu"),
+            FitJob(name, "T1", 0, {"seed": 1}, {"atlas": "icbm152", "preprocess": {}}, "code", "cpu"),
             training=scans[:2],
             validation=scans[2:3],
             landmarks_path=tmp_path / "landmarks.json",
@@ -250,8 +253,8 @@ def test_a_model_depends_on_what_the_weights_are_and_not_on_where_they_lie(tmp_p
         path.parent.mkdir()
         path.write_bytes(content)
     first = fitted("a", "toyneeds.method", resnet18_imagenet=here)
-    model = load_model(first)
-    assert model["state"] == {"bytes": {"resnet18_imagenet": 5, "vgg19_imagenet": None}, "place": "here"}
+    model = load_model(first, method="toyneeds.method")
+    assert model["state"] == {"bytes": {"resnet18_imagenet": 5, "vgg19_imagenet": None}, "place": 1.0}
     kept = model["provenance"]["configuration"]["pretrained"]
     assert kept == {"resnet18_imagenet": hashlib.sha256(b"12345").hexdigest(), "vgg19_imagenet": None}
     assert str(here).encode() not in first.read_bytes()
@@ -264,7 +267,7 @@ def test_a_model_depends_on_what_the_weights_are_and_not_on_where_they_lie(tmp_p
             second,
             fitted("c", "toyneeds.method", resnet18_imagenet=other),
             fitted("d", "toyneeds.method"),
-            fitted("e", "toyneeds.method", "elsewhere", resnet18_imagenet=here),
+            fitted("e", "toyneeds.method", 2.0, resnet18_imagenet=here),
         )
     ]
     assert checkpoints[0] == checkpoints[1]
@@ -278,6 +281,8 @@ def test_a_method_that_asks_for_nothing_is_as_before(fitted, tmp_path):
         "method": "thresh",
         "modality": "T1",
         "fold": 0,
+        "atlas": "icbm152",
+        "preprocess": {},
     }
     assert len(model["provenance"]["inputs"]) == 1 + 2 * 3
 

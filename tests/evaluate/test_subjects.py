@@ -7,7 +7,7 @@ from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.evaluate.subjects import _near, evaluate_scans, evaluate_subject
-from patch2loc.files import read_csv, write_csv, write_json
+from patch2loc.files import read_csv, read_json, write_csv, write_json
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.metrics.ranking import evaluate_scores, rank
@@ -108,7 +108,9 @@ def scored(tmp_path, scan, request):
     volumes.write(tmp_path / "healthy.nii.gz", np.where(mask, heatmap - 0.5, np.nan), affine)
     volumes.write(tmp_path / "validation.nii.gz", np.where(mask, 2.0, np.nan), affine)
     report = {"lost_to_grid_ml": 32 * 0.008 / 2, "scale": 2.0}  # registration doubles volumes
-    write_json(subject.qc_path, {"lesion": report | {"lesions_source": 3, "lesions_in_view": 2}})
+    write_json(
+        subject.qc_path, {"content": name, "lesion": report | {"lesions_source": 3, "lesions_in_view": 2}}
+    )
     write_csv(tmp_path / "heatmaps" / "seconds.csv", pd.DataFrame({"subject": [name], "seconds": [1.5]}))
     table = pd.DataFrame(
         {"subject": name, "lesion_fraction": [0.0, 0.0, 0.01], "location_error": [4.0, 6.0, 50.0]}
@@ -243,10 +245,8 @@ def test_healthy_scans_have_no_curves(spread, scan):
     subject = spread["scans"][0]
     for path in (subject.lesion_path, subject.lesion_any_path):
         volumes.write(path, np.zeros(SHAPE), np.eye(4))
-    write_json(
-        subject.qc_path,
-        {"lesion": {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}},
-    )
+    lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 0, "lesions_in_view": 0}
+    write_json(subject.qc_path, {"lesion": lost})
     assert evaluate_scans(**spread).curves.empty
 
 
@@ -265,7 +265,7 @@ def validating(scan, tmp_path):
         volumes.write(subject.lesion_path, lesion, np.eye(4))
         volumes.write(subject.lesion_any_path, wider(lesion), np.eye(4))
         lost = {"lost_to_grid_ml": 0.0, "scale": 1.0, "lesions_source": 1, "lesions_in_view": 1}
-        write_json(subject.qc_path, {"lesion": lost})
+        write_json(subject.qc_path, {"content": name, "lesion": lost})
         path = tmp_path / "heatmaps_validation" / f"{name}.nii.gz"
         volumes.write(path, heatmap, np.eye(4))
         pairs.append((subject, path))
@@ -284,6 +284,13 @@ def test_validation_scans_with_lesions_choose_the_threshold_of_best_mean_dice(sp
     assert shares[1] == pytest.approx(highest_below)
     assert row["subject"] == "sub-1"
     assert row["dice"] == pytest.approx(2 * 16 / (16 + 64))
+
+
+def test_a_tested_scan_does_not_choose_the_threshold_under_another_name(spread, validating):
+    report = read_json(validating[1][0].qc_path)
+    write_json(validating[1][0].qc_path, report | {"content": "painted", "acquired_content": "sub-1"})
+    with pytest.raises(InputError, match=r"/sub-1 is sub-3: 1 scans .* of validation scans, which choose"):
+        evaluate_scans(**spread, lesion_validation=validating)
 
 
 def test_validation_scans_choose_by_the_truth_that_is_asked_for(spread, validating):

@@ -172,9 +172,9 @@ def test_a_scan_that_vanishes_before_its_job(finished, tmp_path):
     scans = tmp_path / "scans"
     scans.mkdir()
     rows = ["subject,modality,scan,brain,lesion"]
-    for subject in ("a", "b"):
+    for subject, cohort in {"a": "wmh", "b": "healthy"}.items():
         for kind in ("T1", "T1_brain"):
-            source = finished / RESULTS / f"raw/phantom_wmh/phantom_wmh_000/{kind}.nii.gz"
+            source = finished / RESULTS / f"raw/phantom_{cohort}/phantom_{cohort}_000/{kind}.nii.gz"
             shutil.copy2(source, scans / f"{subject}_{kind}.nii.gz")
         rows.append(f"{subject},T1,{scans}/{subject}_T1.nii.gz,{scans}/{subject}_T1_brain.nii.gz,")
     (scans / "table.csv").write_text("\n".join(rows) + "\n")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scans import save_scan
+from written_models import complete_model
 
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
@@ -157,7 +158,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
         write_scan(tmp_path, "s0", 0, lesion)
         model = tmp_path / name / "model.safetensors"
         fitted = fit_model(
-            FitJob(name, "T1", 0, SETTINGS, {"preprocess": {}}, "code", CPU),
+            FitJob(name, "T1", 0, SETTINGS, {"atlas": "icbm152", "preprocess": {}}, "code", CPU),
             training=scans,
             validation=scans[:1],
             landmarks_path=tmp_path / "landmarks.json",
@@ -183,6 +184,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                     stride=1,
                     median_filter=1,
                     code="code",
+                    same_dataset=True,
                 )
         write_scan(tmp_path, "s0", 0, ~lesion & ball(lesion.shape, (11, 5, 4), 2))
         again = []
@@ -193,7 +195,14 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
                 lambda path, *rest, to=again, do=original: (to.append(path), do(path, *rest)),
             )
             score_scans(
-                model, scans, tmp_path / name / "fold0", device=CPU, stride=1, median_filter=1, code="code"
+                model,
+                scans,
+                tmp_path / name / "fold0",
+                device=CPU,
+                stride=1,
+                median_filter=1,
+                code="code",
+                same_dataset=True,
             )
         changed[name] = len(again)
     assert changed == {"oracle": 1, "thresh_dark": 0}
@@ -204,9 +213,7 @@ def test_the_oracle_is_scored_again_when_a_lesion_has_changed_and_others_are_not
 
 
 def test_the_oracle_is_refused_for_a_scan_of_ones_own(tmp_path):
-    save_model(
-        tmp_path / "model.safetensors", {"method": "oracle", "atlas": "icbm152", "state": {"patch": 4}}
-    )
+    save_model(tmp_path / "model.safetensors", complete_model(method="oracle", state={"patch": 4}))
     with pytest.raises(InputError, match=r"model\.safetensors: the method oracle found.*lesion mask"):
         load_scorer(tmp_path / "model.safetensors")
 

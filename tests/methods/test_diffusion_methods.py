@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scans import disc_scans
+from written_models import complete_model
 
 from patch2loc.methods import cddpm, ddpm, pddpm
 from patch2loc.methods.reconstruction import diffusion, slice_encoder
@@ -84,7 +85,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path, monkeypat
 @pytest.mark.parametrize("name", METHODS)
 def test_a_model_file_scores_as_the_model_does(name, tmp_path):
     state, _ = unbroken(name)
-    save_model(tmp_path / "model.safetensors", {"state": state})
+    save_model(tmp_path / "model.safetensors", complete_model(state=state))
     (volume, mask), *_ = disc_scans(1, 7, (40, 16, 4) if name == "cddpm" else (16, 16, 6))
     score = score_of(name, state, volume, mask)
     assert np.isfinite(score[mask]).all()

@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
+from written_models import complete_model
 
 from patch2loc.errors import InputError
 from patch2loc.methods import fae, fae_patch2loc
@@ -231,7 +232,7 @@ def test_a_state_scores_without_any_file_and_the_extractor_is_as_it_was(
         if "num_batches" not in name:
             np.testing.assert_array_equal(value, before[name])
     weights.unlink()
-    save_model(tmp_path / "model.safetensors", {"state": state})
+    save_model(tmp_path / "model.safetensors", complete_model(state=state))
     state = load_model(tmp_path / "model.safetensors")["state"]
     volume, mask = noise_scan(5, SHAPE)
     score = method.scorer(state, "cpu")

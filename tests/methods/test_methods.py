@@ -73,19 +73,26 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     model_path = tmp_path / name / "model.safetensors"
     settings = method_settings.resolve_settings(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
     fitted = fit_model(
-        FitJob(name, "T1", 0, settings, {"preprocess": {}}, code_hash(name, "patch2loc.train"), "cpu"),
+        FitJob(
+            name,
+            "T1",
+            0,
+            settings,
+            {"atlas": "icbm152", "preprocess": {}},
+            code_hash(name, "patch2loc.train"),
+            "cpu",
+        ),
         training=scans[:2],
         validation=scans[2:3],
         landmarks_path=tmp_path / "landmarks.json",
         checkpoint_folder=model_path.parent,
     )
     write_model(fitted, model_path, tmp_path / name / "history.csv")
-    model = load_model(model_path)
+    model = load_model(model_path, method=name)
     assert model["method"] == name
     assert model["state"]["factor"] == 20.0  # short: 2, times the package's own weight
-    score_scans(
-        model_path, scans[3:], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=1, code="code"
-    )
+    scoring = {"device": "cpu", "stride": 1, "median_filter": 1, "code": "code"}
+    score_scans(model_path, scans[3:], tmp_path / "heatmaps", **scoring, method=name)
     heatmap, _ = volumes.read(tmp_path / "heatmaps" / "s3.nii.gz")
     volume, mask = scans[3].read()
     expected = 20 * np.abs(standardize(volume, mask, landmarks) - model["state"]["mean"])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scans import located_scans
+from written_models import complete_model
 
 from patch2loc.configuration.check import check_configuration, training_settings
 from patch2loc.configuration.method_settings import resolve_settings
@@ -146,7 +147,7 @@ def test_the_maps_are_the_mean_of_the_single_networks_maps(tmp_path, stride):
         np.testing.assert_allclose(values[wanted], expected[wanted], rtol=1e-5, atol=1e-6)
         assert not np.allclose(values[wanted], single[1][name][wanted])
     # A model's file has the networks in another order.
-    save_model(tmp_path / "model.safetensors", {"state": state})
+    save_model(tmp_path / "model.safetensors", complete_model(state=state))
     loaded = load_model(tmp_path / "model.safetensors")["state"]
     again = patch2loc_multiscale.scorer(loaded, CPU, stride)(volume, mask, wanted)
     np.testing.assert_array_equal(again["score"], found["score"])

@@ -10,6 +10,8 @@ from stand_in_vgg import parameters, stand_in
 
 pytest.importorskip("kornia", reason="kornia is not installed: phanes is not tested here")
 
+from written_models import complete_model
+
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
 from patch2loc.errors import InputError
@@ -191,7 +193,7 @@ def test_a_model_file_scores_as_the_model_does_with_its_own_perception(tmp_path)
     weights = {name: value.numpy() for name, value in Perception().state_dict().items()}
     heads = {name: np.full_like(value, 0.1) for name, value in weights.items() if name.startswith("heads")}
     state = unbroken()[0] | {"perception": weights | heads}
-    save_model(tmp_path / "model.safetensors", {"state": state})
+    save_model(tmp_path / "model.safetensors", complete_model(state=state))
     volume, mask, found = scored(load_model(tmp_path / "model.safetensors")["state"])
     network = with_weights(Phanes(**state["network"]), state["weights"], "cpu")
     perceived = perception(state["perception"], "cpu")

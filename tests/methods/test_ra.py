@@ -5,6 +5,7 @@ import pytest
 import torch
 from scans import noise_scan
 from torch import nn
+from written_models import complete_model
 
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.training_loop import train_in_steps
@@ -285,7 +286,7 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
     assert state["perception"] is None
     assert set(history["saliency"]) == {"absolute difference"}  # the fallback is declared
     volume, mask = noise_scan(3)
-    save_model(tmp_path / "model.safetensors", {"state": state, "method": "ra", "grid": {"spacing": 2.0}})
+    save_model(tmp_path / "model.safetensors", complete_model(state=state, method="ra"))
     model = load_model(tmp_path / "model.safetensors")
     maps = ra.scorer(model["state"], "cpu")(volume, mask, mask)
     again = ra.scorer(state, "cpu")(volume, mask, mask)

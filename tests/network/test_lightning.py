@@ -278,6 +278,6 @@ def test_scans_of_a_run_are_not_given_to_such_a_network(own_model, tmp_path):
 def test_unknown_axes_are_refused(checkpoint, tmp_path):
     save_model(tmp_path / "own.safetensors", checkpoint | {"grid": checkpoint["grid"] | {"axes": "RAI"}})
     with pytest.raises(
-        InputError, match=r"own\.safetensors: a grid with the axes 'RAI' found, one of RAS, LPS"
+        InputError, match=r"own\.safetensors: grid\.axes: 'RAI' found, one of RAS, LPS expected"
     ):
         load_model(tmp_path / "own.safetensors")

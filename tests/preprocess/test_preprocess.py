@@ -8,6 +8,7 @@ from poses import distance, moved_brain, rigid
 from scipy import ndimage
 
 from patch2loc.data import volumes
+from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
@@ -64,6 +65,20 @@ def scan(moved, tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(scan, atlas, grid):
     return preprocess_scan(scan, "T1", atlas, grid, settings=STRIPPED)
+
+
+def test_the_content_of_a_scan_is_kept_and_that_of_the_scan_it_was_painted_into(scan, moved, atlas, tmp_path):
+    grid = common_grid(atlas, (48, 48, 25), 4.0)
+    painted = moved[0].copy()
+    painted[20:30, 20:30, 20:30] *= 0.5
+    volumes.write(tmp_path / "painted.nii.gz", painted, moved[1])
+    path = tmp_path / "painted.nii.gz"
+    settings = STRIPPED | {"bias_correction": False}
+    found = preprocess_scan(path, "T1", atlas, grid, acquired_path=scan, settings=settings)
+    write_preprocessed(tmp_path / "p", found)
+    contents = Scan("p", tmp_path / "p", "T1").contents()
+    assert contents.stored == content_hash(painted, moved[1])
+    assert contents.acquired == content_hash(*moved[:2]) != contents.stored
 
 
 def test_known_affine_is_recovered(result, moved, atlas):

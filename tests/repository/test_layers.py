@@ -11,7 +11,7 @@ LAYERS = (
     ("errors", "files", "metrics"),
     ("data", "engine"),
     ("method_interface",),
-    ("acquire", "preprocess", "provenance", "network", "standardize"),
+    ("acquire", "model_schema", "preprocess", "provenance", "network", "standardize"),
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),

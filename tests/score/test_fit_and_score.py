@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,18 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import ndimage
 from small_training import CPU, SETTINGS, SHAPE, write_scan
+from written_models import complete_model
 
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS, locates
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
+from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
-from patch2loc.models import load_model, save_model
+from patch2loc.models import load_model, save_model, sealed
 from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardized
@@ -126,7 +129,7 @@ def test_thresh_is_the_share_of_darker_brain():
 def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
     model = fit(tmp_path, scans, "zscore")
     whole, folder = tmp_path / "whole", tmp_path / "fold0"
-    score_scans(model, scans, whole, **SCORING)
+    score_scans(model, scans, whole, **SCORING, same_dataset=True)
     scored = []
     original = volumes.write
 
@@ -138,12 +141,12 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
 
     monkeypatch.setattr(volumes, "write", stopping)
     with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans, folder, **SCORING)
+        score_scans(model, scans, folder, **SCORING, same_dataset=True)
     assert not folder.exists()
     monkeypatch.setattr(volumes, "write", original)
     written = []
     monkeypatch.setattr(volumes, "write", lambda *given: (written.append(given[0]), original(*given)))
-    score_scans(model, scans, folder, **SCORING)
+    score_scans(model, scans, folder, **SCORING, same_dataset=True)
     assert len(written) == 2  # four of six were kept
     assert {path.name for path in folder.iterdir()} == {"seconds.csv", *(f"s{n}.nii.gz" for n in range(6))}
     for path in whole.glob("*.nii.gz"):
@@ -206,7 +209,7 @@ def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):
     (partial / "stale.nii.gz").write_text("from another model")
     score_scans(
         fit(tmp_path, scans, "zscore"),
-        scans,
+        scans[4:],
         tmp_path / "fold0",
         device=CPU,
         stride=1,
@@ -214,6 +217,36 @@ def test_heatmaps_of_another_model_are_not_kept(tmp_path, scans):
         code="code",
     )
     assert not (tmp_path / "fold0" / "stale.nii.gz").exists()
+
+
+def copied(scan, folder, subject):
+    """A scan of the same content under another name."""
+    shutil.copytree(scan.folder, folder / subject)
+    return Scan(subject, folder / subject, scan.modality)
+
+
+def test_a_copy_of_a_training_or_validation_scan_is_not_scored(tmp_path, scans):
+    model_path = fit(tmp_path, scans)
+    contents = load_model(model_path)["contents"]
+    assert contents == {scan.subject: scan.contents().acquired for scan in scans[:4]}
+    trained, validated = copied(scans[0], tmp_path, "p"), copied(scans[3], tmp_path, "q")
+    same_name = copied(scans[1], tmp_path / "other", "s1")
+    tested = [trained, scans[5], validated, same_name]
+    said = rf"/p is s0; \S+/q is s3; \S+/other/s1 is s1: 3 scans .* of training or validation scans of {model_path}"
+    with pytest.raises(InputError, match=said):
+        score_scans(model_path, tested, tmp_path / "heatmaps" / "fold0", **SCORING)
+    assert not (tmp_path / "heatmaps").exists()
+    with pytest.raises(InputError, match=r"/p is s0; \S+/q is s3; .* scans of the model patch2loc, T1"):
+        analyze_patches(load_model(model_path), tested, CPU)
+    # Of the dataset that the model was trained on, only copies are refused: its lists say who has which role.
+    with pytest.raises(InputError, match=r"/p is s0; \S+/q is s3: 2 scans"):
+        score_scans(model_path, tested, tmp_path / "heatmaps" / "fold0", **SCORING, same_dataset=True)
+
+
+def test_a_validation_scan_that_is_a_copy_of_a_training_scan_is_refused(tmp_path, scans):
+    with pytest.raises(InputError, match=r"/v is s2: 1 scans found whose voxels are those of training scans"):
+        fit(tmp_path, [*scans[:3], copied(scans[2], tmp_path, "v")], "thresh")
+    fit(tmp_path, [*scans[:3], scans[2]], "thresh")  # as published lists have it
 
 
 def test_a_scan_on_another_grid_is_refused(tmp_path, scans):
@@ -253,14 +286,14 @@ def test_files_that_are_no_models_are_refused(tmp_path):
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):
-    model = {
-        "method": "thresh",
-        "state": {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None}},
-        "landmarks": {"x": [1.0, 2.0]},
-    }
+    state = {"a": np.arange(5.0), "deep": {"b": np.zeros((2, 1), np.int64), "c": None, "d": np.array(7)}}
+    model = complete_model(state=state)
     save_model(tmp_path / "one.safetensors", model)
     save_model(tmp_path / "two.safetensors", model)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
     loaded = load_model(tmp_path / "one.safetensors")
-    np.testing.assert_equal(loaded, model)
+    np.testing.assert_equal(loaded, sealed(model))
     assert loaded["state"]["deep"]["b"].dtype == np.int64
+    assert loaded["state"]["deep"]["d"].shape == ()  # as a network's counts of batches
+    save_model(tmp_path / "three.safetensors", loaded)
+    assert (tmp_path / "three.safetensors").read_bytes() == (tmp_path / "one.safetensors").read_bytes()

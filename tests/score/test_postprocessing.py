@@ -8,6 +8,7 @@ from scans import disc_scans
 from scipy import ndimage
 from scipy.stats import rankdata
 
+from patch2loc import models
 from patch2loc.data.volumes import block
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.score import scoring
@@ -69,7 +70,7 @@ def test_a_residual_of_slices_is_post_processed_before_it_is_brought_to_a_grid_o
         return residual_score(lambda slices: 0.5 * slices**2, device, 1.0)
 
     method = SimpleNamespace(scorer=scorer, AS_PUBLISHED={"erosion": 2, "median": 3})
-    monkeypatch.setattr(scoring, "method", lambda name: method)
+    monkeypatch.setattr(models, "method", lambda name: method)
     monkeypatch.setattr(scoring, "needs_lesion", lambda name: False)
     model = {"method": "half the square", "state": {}, "grid": {"spacing": 1.0}}
     heatmaps = scoring.heatmaps_with(model, "cpu", stride=1, median_filter=3, precision="float32")

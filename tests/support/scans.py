@@ -3,6 +3,7 @@
 import numpy as np
 
 from patch2loc.data import volumes
+from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Scan
 from patch2loc.files import write_json
 
@@ -61,7 +62,7 @@ def save_scan(folder, subject, volume, mask, *, affine, lesion=None, protocol="p
     if lesion is not None:
         volumes.write(scan.lesion_path, lesion, affine)
         volumes.write(scan.lesion_any_path, lesion, affine)
-    write_json(scan.qc_path, {"protocol": protocol})
+    write_json(scan.qc_path, {"protocol": protocol, "content": content_hash(volume, affine)})
     return scan
 
 

@@ -183,9 +183,8 @@ def test_a_scan_that_trains_is_not_tested_in_another_dataset(scans):
         table=dataset("lesion", **TABLE),
     )
     config["training_data"]["T1"] = "own"
-    assert "table: 1 test scans are training or validation scans of own in fold 0 (x)" in refused(
-        scans, config
-    )
+    leak = "table: x is tested, and a training or validation scan of own as b, data/b.nii.gz, in fold 0"
+    assert leak in refused(scans, config)
 
 
 def test_a_folder_that_is_not_there_is_named(scans):

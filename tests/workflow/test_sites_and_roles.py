@@ -67,4 +67,4 @@ def test_a_scan_that_validates_is_not_tested_under_another_name(tmp_path):
     (tmp_path / "roles.csv").write_text("subject,role\na,test\nb,validation\nc,test\n")
     said, code = planned(tmp_path, LIST, own=own)
     assert code != 0
-    assert "datasets.own: 1 test scans are training or validation scans of own in fold 0 (c)" in said
+    assert "own: c is tested, and a training or validation scan of own as b, data/y.nii.gz, in fold 0" in said

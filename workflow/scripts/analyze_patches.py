@@ -13,11 +13,12 @@ with rule_log(snakemake.log[0]):
     method = snakemake.wildcards.method
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     table = analyze_patches(
-        load_model(snakemake.input.model),
+        load_model(snakemake.input.model, method=method),
         read_cohort(snakemake.input.cohort),
         device,
         precision,
         truth=params.truth,
+        same_dataset=params.same_dataset,
     )
     with replacing(snakemake.output[0]) as partial:
         table.to_parquet(partial, index=False)

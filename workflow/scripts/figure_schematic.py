@@ -20,7 +20,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.standardize import read_standardized
 
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
-    model = load_model(inputs.model)
+    model = load_model(inputs.model, method="patch2loc")
     cpu = device.select_device("cpu", snakemake.threads)  # two slices: not worth a GPU
     network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], cpu)
     labels = {name: label_of(info) for name, info in (("healthy", params.healthy), ("lesion", params.lesion))}

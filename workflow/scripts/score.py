@@ -21,4 +21,7 @@ with rule_log(snakemake.log[0]):
         code=params.code,
         precision=precision,
         threads=snakemake.threads,
+        method=snakemake.wildcards.method,
+        fold=params.fold,
+        same_dataset=params.same_dataset,
     )

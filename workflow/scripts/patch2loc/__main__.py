@@ -86,6 +86,12 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     score.add_argument(
         "--model", required=True, help="model.safetensors of the workflow, or a .ckpt of the paper's authors"
     )
+    score.add_argument(
+        "--method",
+        metavar="MODULE",
+        help="method that the model has to be of; to be named for a module of your own (mypackage.method), which is "
+        "run: no module that only the model names is",
+    )
     score.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     score.add_argument(
         "--mask",
@@ -208,6 +214,7 @@ def _score(arguments: argparse.Namespace) -> int:
         modality=arguments.modality,
         landmarks_path=arguments.landmarks,
         precision=select_precision(arguments.precision, device),
+        method=arguments.method,
     )
     failed = 0
     with tqdm(total=len(STAGES) * len(folders), unit="stage", disable=None) as bar:

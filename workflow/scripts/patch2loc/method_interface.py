@@ -3,14 +3,14 @@
 A method is a module with two functions, `fit` and `scorer`, as `Method` has them. One that predicts locations (LOCATES)
 has two more, of `LocatingMethod`. Constants declare what else there is to know of it: those that planning and tables
 read are described in `configuration.method_registry`, SETTINGS, OWN_SETTINGS and CHOICES in
-`configuration.method_settings`, PRETRAINED and NEEDS in `configuration.prerequisites`.
+`configuration.method_settings`, PRETRAINED and NEEDS in `configuration.prerequisites`, STATE and OPTIONAL_STATE below.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,23 @@ from patch2loc.errors import InputError
 
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
 State = dict[str, Any]
+# Kind of a value of a state (`model_schema.KINDS`). A method's STATE has that of each value that its state holds,
+# OPTIONAL_STATE that of each that it may lack or that may be None; models of other states are refused.
+StateKind = Literal[
+    "array",
+    "map",
+    "spread",
+    "weights",
+    "widths",
+    "patch",
+    "spacing",
+    "seed",
+    "number",
+    "positive",
+    "text",
+    "dictionary",
+]
+StateKinds = Mapping[str, StateKind]
 # Settings of a training by name: the method's own (`configuration.method_settings.resolve_settings`), and of the run:
 # patch (voxels), seed, spacing (mm), precision; for methods that name them, pretrained {name: path or None} and models
 # {method: state}.
@@ -117,26 +134,29 @@ class LocatingMethod(Method, Protocol):
 
 def module_name(name: str) -> str:
     """The module of a method: of this package, or, where the name has a dot, any that Python finds."""
-    return name if "." in name else f"patch2loc.methods.{name}"
+    return name if is_outside(name) else f"patch2loc.methods.{name}"
+
+
+def is_outside(name: str) -> bool:
+    """True for a method from outside the package, a dotted module."""
+    return "." in name
 
 
 def method(name: str) -> Method:
     """The imported module of a method.
 
+    A dotted name is imported, which runs code: call it with one that the user named, not with one that a file names
+    (`patch2loc.models.load_model` sees to that).
+
     Raises:
         InputError: For a name that is no method of the package, and for a dotted name that cannot be imported, or has
             no `fit` and `scorer`.
     """
-    path = module_name(name)
+    check_name(name)
     try:
-        module = import_module(path)
+        module = import_module(module_name(name))
     except ModuleNotFoundError as error:
-        if path != name and error.name == path:
-            raise InputError(
-                f"methods: {name} found, one of {', '.join(methods_of_the_package())}, or a dotted module of your own "
-                "expected; correct the name"
-            ) from error
-        if path != name:
+        if not is_outside(name):
             raise
         raise InputError(
             f"methods: {name} found, whose import ends with: {error}; install it, or name its folder in PYTHONPATH"
@@ -147,6 +167,18 @@ def method(name: str) -> Method:
             f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/how-to/add-a-method.md"
         )
     return cast(Method, module)
+
+
+def check_name(name: object) -> None:
+    """Raise InputError for what is neither the name of a method of the package nor that of a dotted module."""
+    parts = name.split(".") if isinstance(name, str) else []
+    if len(parts) == 1 and name in methods_of_the_package():
+        return
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise InputError(
+            f"methods: {name} found, one of {', '.join(methods_of_the_package())}, or a dotted module of your own "
+            "expected; correct the name"
+        )
 
 
 def methods_of_the_package() -> list[str]:

@@ -18,7 +18,12 @@ from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import Model, load_model
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.released_code import template
-from patch2loc.preprocess.scan import preprocess_scan, to_native_space, write_preprocessed
+from patch2loc.preprocess.scan import (
+    preprocess_scan,
+    to_native_space,
+    validated_settings,
+    write_preprocessed,
+)
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.score.scoring import HeatmapOf, heatmap_of
@@ -69,6 +74,7 @@ def load_scorer(
     modality: Modality | None = None,
     landmarks_path: str | Path | None = None,
     precision: Precision = "float32",
+    method: str | None = None,
 ) -> Scorer:
     """Load a model, and the atlas and grid that it was trained on.
 
@@ -79,35 +85,40 @@ def load_scorer(
         modality: Modality of a .ckpt, which does not store it.
         landmarks_path: File of landmarks for a .ckpt.
         precision: Precision of the method's network, "float32" or "bfloat16".
+        method: Method that the model has to be of, see `load_model`: to be named for one from outside the package.
 
     Raises:
         InputError: The model or the atlas cannot be used, or the method scores by the lesion mask.
     """
-    model = load_model(model_path, modality, landmarks_path)
+    model = load_model(model_path, modality, landmarks_path, method=method)
     atlas_source = atlas or model.get("atlas")
     if not atlas_source:
         raise InputError(
             f"{model_path}: stores no atlas; give the folder of SRI24 (--atlas), on which it was trained"
         )
-    try:
-        if needs_lesion(model["method"]):
-            raise InputError(
-                f"{model_path}: the method {model['method']} found, a control that scores by the lesion mask, and a "
-                "scan of one's own has none; give the model of another method"
-            )
-        model_grid = model["grid"]
-        contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
-        loaded = load_atlas(atlas_source, contrast)
-        shape = cast(tuple[int, int, int], tuple(model_grid["shape"]))
-        grid = common_grid(loaded, shape, model_grid["spacing"])
-        # The authors' checkpoints store no affine: theirs are voxels of SRI24, cropped around each brain.
-        fits = (
-            np.allclose(grid.affine, model_grid["affine"], atol=1e-3)
-            if "affine" in model_grid
-            else loaded.name == "sri24"
+    if needs_lesion(model["method"]):
+        raise InputError(
+            f"{model_path}: the method {model['method']} found, a control that scores by the lesion mask, and a "
+            "scan of one's own has none; give the model of another method"
         )
-    except KeyError as error:
-        raise InputError(f"{model_path}: the model lacks {error}; train it with this version") from error
+    try:
+        validated_settings(model["preprocess"])
+    except InputError as error:
+        raise InputError(
+            f"{model_path}: a setting that this version does not have found ({error}), one of its own expected; train "
+            "it again with this version"
+        ) from error
+    model_grid = model["grid"]
+    contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
+    loaded = load_atlas(atlas_source, contrast)
+    shape = cast(tuple[int, int, int], tuple(model_grid["shape"]))
+    grid = common_grid(loaded, shape, model_grid["spacing"])
+    # The authors' checkpoints store no affine: theirs are voxels of SRI24, cropped around each brain.
+    fits = (
+        np.allclose(grid.affine, model_grid["affine"], atol=1e-3)
+        if "affine" in model_grid
+        else loaded.name == "sri24"
+    )
     if not fits:
         raise InputError(
             f"{model_path}: its grid is not that of the atlas {loaded.name}; give the atlas it was trained on (--atlas)"
@@ -122,7 +133,7 @@ def load_scorer(
         device=device,
         precision=precision,
         median_filter=width,
-        heatmap=heatmap_of(model, device, median_filter=width, precision=precision),
+        heatmap=heatmap_of(model, device, median_filter=width, precision=precision, name=model_path),
     )
 
 
@@ -175,6 +186,12 @@ def score_own_scan(
         result.qc["flags"].append(
             "the model was trained on scans that another version preprocessed: train it again"
         )
+    for subject, content in scorer.model.get("contents", {}).items():
+        if content == result.qc["content"]:
+            result.qc["flags"].append(
+                f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a "
+                "new scan"
+            )
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")

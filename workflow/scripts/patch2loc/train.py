@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read
 from patch2loc.engine.choices import Device
 from patch2loc.files import read_json, write_csv
-from patch2loc.method_interface import method
-from patch2loc.models import Model, load_model, save_model
+from patch2loc.method_interface import State, method
+from patch2loc.model_schema import check_content
+from patch2loc.models import Model, check_origin, from_state, load_model, save_model, sealed
 from patch2loc.provenance.record import Description, describe, digest, write_sidecar
 from patch2loc.standardize import StandardizedScans
 
@@ -102,8 +103,11 @@ def fit_model(
         threads: Threads that read scans.
 
     Raises:
-        InputError: A scan, a model or weights cannot be used.
+        InputError: A scan, a model or weights cannot be used, or a validation scan is a training scan by another name.
     """
+    contents = {scan.subject: scan.contents().acquired for scan in training}
+    refuse_fitted_scans(validation, contents, "training scans", same_dataset=True)
+    contents |= {scan.subject: scan.contents().acquired for scan in validation}
     module, landmarks = method(job.method), read_json(landmarks_path)
     weights, needed_models = weights or {}, needed_models or {}
     scans = (*training, *validation)
@@ -122,7 +126,7 @@ def fit_model(
             for name in usable
         }
     if needed_models:
-        method_inputs["models"] = {name: load_model(path)["state"] for name, path in needed_models.items()}
+        method_inputs["models"] = {name: _state_of(path, name, job) for name, path in needed_models.items()}
     described = {"modality": job.modality, "fold": job.fold, **job.preprocessing}
     provenance = describe(
         job.code,
@@ -150,16 +154,29 @@ def fit_model(
         },
         "training_subjects": [scan.subject for scan in training],
         "validation_subjects": [scan.subject for scan in validation],
+        "contents": contents,
         "provenance": provenance,
     }
     empty = pd.DataFrame(columns=HISTORY_COLUMNS)
     return FittedModel(cast(Model, model), empty if history is None else history)
 
 
+def _state_of(model_path: str | Path, method: str, job: FitJob) -> State:
+    """The state of another method's model, of the modality and fold of a job."""
+    model = load_model(model_path, method=method)
+    check_origin(model, model_path, modality=job.modality, fold=job.fold)
+    return from_state(model, model_path, lambda module: model["state"])
+
+
 def write_model(fitted: FittedModel, model_path: str | Path, history_path: str | Path) -> None:
-    """Write the history as CSV, the model, and its provenance beside it."""
+    """Write the history as CSV, the model with its checksum, and its provenance beside it.
+
+    Raises:
+        InputError: The model cannot be used: its training diverged.
+    """
+    check_content(fitted.model, model_path)
     write_csv(history_path, fitted.history)
-    save_model(model_path, fitted.model)
+    save_model(model_path, sealed(fitted.model))
     write_sidecar(model_path, cast(Description, fitted.model["provenance"]))
 
 

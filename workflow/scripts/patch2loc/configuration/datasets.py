@@ -67,6 +67,11 @@ class PlannedDataset:
         return str(self.source["kind"])
 
     @property
+    def is_painted(self) -> bool:
+        """True if its scans are real ones that strokes are painted into."""
+        return self.kind == "painted"
+
+    @property
     def preprocessing_parameters(self) -> dict[str, Any]:
         """Parameters of the preprocessing of each of its scans."""
         return {
@@ -107,7 +112,7 @@ class PlannedDataset:
     @cached_property
     def acquired_scans(self) -> dict[str, Path]:
         """Each subject's scan as it was acquired: for a simulated stroke, the scan that it is painted into."""
-        if self.kind == "painted":
+        if self.is_painted:
             return {subject: pair["scan"] for subject, pair in self.painted_pairs.items()}
         return {subject: paths["scan"] for subject, paths in self.source_scans.items()}
 

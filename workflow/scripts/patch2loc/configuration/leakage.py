@@ -1,42 +1,47 @@
-"""Scans with several roles: refused between training and test, reported for the published subject lists."""
+"""Scans with several roles: refused between training and test, reported for the published subject lists.
 
-from collections.abc import Iterable
+Planning knows a scan by its file: another spelling of a path and a link are the same file. A copy is known by its
+content, once it is preprocessed (`data.content`).
+"""
 
-from patch2loc.configuration.datasets import Datasets
+import os
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from patch2loc.configuration.datasets import Datasets, PlannedDataset
 from patch2loc.data import splits
 from patch2loc.errors import InputError
 
-MOST_EXAMPLES = 5  # leaked scans that a message names
-
 
 def refuse_leakage(datasets: Datasets, folds: Iterable[int]) -> None:
-    """Refuse scans that train or validate in one dataset and are tested in another.
+    """Refuse scans that train or validate and are tested, and scans that one dataset has under two names.
 
-    In a lesion dataset, a validation scan that is tested under another name is refused too. In training data it is not:
-    the published lists overlap, and `overlap_notes` reports it.
+    In training data, a scan of one name may do both: the published lists overlap, and `overlap_notes` reports it.
+    Several strokes may be painted into one scan, which may not do both either.
 
     Raises:
-        InputError: There are such scans; the message names some.
+        InputError: There are such scans; the message names all.
     """
-    for source in datasets.values():
-        if not (source.is_training_data or source.has_lesion_validation):
-            continue
-        for fold in folds:
-            roles = source.roles(fold)
-            fitted_scans = {
-                source.source_scans[subject]["scan"] for subject in roles["train"] + roles["validation"]
-            }
-            for tested in datasets.values():
-                if tested is source and not source.has_lesion_validation:
-                    continue
-                subjects = tested.subjects(fold)
-                leaked = [subject for subject in subjects if tested.acquired_scans[subject] in fitted_scans]
-                if leaked:
-                    raise InputError(
-                        f"datasets.{tested.name}: {len(leaked)} test scans are training or validation scans of "
-                        f"{source.name} in fold {fold} ({', '.join(leaked[:MOST_EXAMPLES])}), none expected; take "
-                        "them off one of the lists"
-                    )
+    files = {name: _files(dataset) for name, dataset in datasets.items()}
+    problems = [
+        f"{name}: {' and '.join(subjects)} are one scan, {dataset.acquired_scans[subjects[0]]}"
+        for name, dataset in datasets.items()
+        if not dataset.is_painted
+        for subjects in _by_file(files[name], files[name]).values()
+        if len(subjects) > 1
+    ]
+    leaks: dict[str, list[int]] = defaultdict(list)
+    for fold in folds:
+        for leak in _leaks(datasets, files, fold):
+            leaks[leak].append(fold)
+    problems += [f"{leak}, in fold {', '.join(map(str, among))}" for leak, among in leaks.items()]
+    if problems:
+        raise InputError(
+            f"datasets: {len(problems)} scans with several names or roles found, one expected; put all but one under "
+            "`leave_out` of their dataset, or take them off its list:"
+            + "".join(f"\n  {line}" for line in problems)
+        )
 
 
 def overlap_notes(datasets: Datasets, folds: Iterable[int]) -> str:
@@ -47,3 +52,43 @@ def overlap_notes(datasets: Datasets, folds: Iterable[int]) -> str:
         if dataset.role == "healthy" and dataset.uses_published_lists and dataset.subject_list
     ]
     return " ".join(note for note in notes if note)
+
+
+def _leaks(datasets: Datasets, files: Mapping[str, Mapping[str, Hashable]], fold: int) -> Iterator[str]:
+    """Sentences on the scans that train or validate in a fold and are tested."""
+    for source in datasets.values():
+        if not (source.is_training_data or source.has_lesion_validation):
+            continue
+        roles = source.roles(fold)
+        fitted = _by_file(files[source.name], dict.fromkeys(roles["train"] + roles["validation"]))
+        for tested in datasets.values():
+            for subject in tested.subjects(fold):
+                for other in fitted.get(files[tested.name][subject], ()):
+                    if (source, other) != (tested, subject):
+                        yield (
+                            f"{tested.name}: {subject} is tested, and a training or validation scan of {source.name} "
+                            f"as {other}, {tested.acquired_scans[subject]}"
+                        )
+
+
+def _files(dataset: PlannedDataset) -> dict[str, Hashable]:
+    """What the file of each scan that is used is known by, {subject: ...}."""
+    return {subject: _file(dataset.acquired_scans[subject]) for subject in dataset.scans}
+
+
+def _file(path: Path) -> Hashable:
+    """Device and number of a file or folder, by which links to it are known; of one that is not there yet, its path."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    # Some file systems number nothing.
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
+
+
+def _by_file(files: Mapping[str, Hashable], subjects: Iterable[str]) -> dict[Hashable, list[str]]:
+    """The subjects of each file."""
+    by_file: dict[Hashable, list[str]] = defaultdict(list)
+    for subject in subjects:
+        by_file[files[subject]].append(subject)
+    return by_file

@@ -181,14 +181,15 @@ class Run:
         return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
-        """Paths of a subject's scan, and of its brain and lesion masks if it has them.
+        """Paths of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
 
         Raises:
             InputError: Data of the run are missing.
         """
         self.data.stop_for_missing()
-        paths = self.datasets[dataset].scans[subject]
-        return {part: str(path) for part, path in paths.items() if path}
+        planned = self.datasets[dataset]
+        parts = {part: str(path) for part, path in planned.scans[subject].items() if path}
+        return parts | ({"acquired": str(planned.acquired_scans[subject])} if planned.is_painted else {})
 
     def scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
         """Folders of the preprocessed scans of a cohort.

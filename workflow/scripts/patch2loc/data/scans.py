@@ -1,6 +1,7 @@
 """Preprocessed scans: a folder each, with the volume, its masks, its transform and its quality control."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,13 @@ class LostLesion(NamedTuple):
 
     ml: float  # in atlas space
     lesions: int  # that lie outside as a whole
+
+
+class Contents(NamedTuple):
+    """Hashes of the content of a scan (`data.content`)."""
+
+    stored: str  # of its file
+    acquired: str  # of the real scan, where a simulated stroke was painted into one; the same otherwise
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,20 @@ class Scan:
         lesions = report["lesions_source"] - report["lesions_in_view"]
         return LostLesion(report["lost_to_grid_ml"] * report["scale"], lesions)
 
+    def contents(self) -> Contents:
+        """Read the hashes of the scan's content.
+
+        Raises:
+            InputError: There are none, because an earlier version preprocessed the scan.
+        """
+        report = read_json(self.qc_path)
+        if "content" not in report:
+            raise InputError(
+                f"{self.qc_path}: no key `content` found, the hash of the scan's voxels expected; preprocess the scan "
+                "again"
+            )
+        return Contents(report["content"], report.get("acquired_content", report["content"]))
+
     def left_out(self) -> str | None:
         """Read why the scan could not be preprocessed; None if it could."""
         reason: str | None = read_json(self.qc_path).get("left_out")
@@ -111,14 +133,65 @@ def check_contrast(values: np.ndarray, name: str | Path) -> None:
 
 
 def write_cohort(path: str | Path, scans: Sequence[Scan]) -> None:
-    """Write the list of a cohort: folders of the usable scans, and the reason for each that was left out."""
+    """Write the list of a cohort: folders and contents of the usable scans, and the reason for each left out.
+
+    Raises:
+        InputError: Two usable scans have the same voxels.
+    """
     reasons = {scan.subject: scan.left_out() for scan in scans}
+    usable = [scan for scan in scans if not reasons[scan.subject]]
+    _refuse_copies(usable)
     cohort = {
         "modality": scans[0].modality if scans else None,
-        "scans": {scan.subject: str(scan.folder) for scan in scans if not reasons[scan.subject]},
+        "scans": {scan.subject: str(scan.folder) for scan in usable},
+        "contents": {scan.subject: scan.contents().acquired for scan in usable},
         "left_out": {subject: reason for subject, reason in reasons.items() if reason},
     }
     write_json(path, cohort)
+
+
+def _refuse_copies(scans: Sequence[Scan]) -> None:
+    """Refuse scans of a cohort that are one scan under several names; strokes painted into one scan are several."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for scan in scans:
+        folders[scan.contents().stored].append(str(scan.folder))
+    copies = [" and ".join(names) for names in folders.values() if len(names) > 1]
+    if copies:
+        raise InputError(
+            f"{'; '.join(copies)}: {len(copies)} scans under several names found, with the same voxels, each scan "
+            "once expected; put all names but one under `leave_out` of their dataset, or take them off its list"
+        )
+
+
+def refuse_fitted_scans(
+    scans: Sequence[Scan], fitted: Mapping[str, str], role: str, *, same_dataset: bool = False
+) -> None:
+    """Refuse scans that something was fitted to, known by their content, not by their names.
+
+    Args:
+        scans: Scans that have to be new.
+        fitted: Contents of the scans of the fit, {subject: hash} (`Contents.acquired`).
+        role: Of these, for the message.
+        same_dataset: The scans are of the same dataset. One of the same name is then one that the dataset's lists
+            give both roles, as the published ones do, which tables report; or a validation scan with its own model.
+
+    Raises:
+        InputError: There are such scans; the message names all of them.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for subject, content in fitted.items():
+        names[content].append(subject)
+    leaked = [
+        f"{scan.folder} is {name}"
+        for scan in scans
+        for name in (names.get(scan.contents().acquired, ()) if names else ())
+        if not (same_dataset and name == scan.subject)
+    ]
+    if leaked:
+        raise InputError(
+            f"{'; '.join(leaked)}: {len(leaked)} scans found whose voxels are those of {role}, other scans expected; "
+            "put one of each two under `leave_out` of its dataset, or take it off its list"
+        )
 
 
 def read_cohort(path: str | Path) -> list[Scan]:

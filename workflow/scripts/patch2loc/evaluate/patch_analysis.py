@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import read_mask
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import LocatingMethod, method
-from patch2loc.models import check_common_grid
+from patch2loc.models import check_common_grid, from_state
 from patch2loc.network import patches
 from patch2loc.standardize import read_standardized
 
@@ -101,6 +101,7 @@ def analyze_patches(
     precision: Precision = "float32",
     *,
     truth: Truth = "half",
+    same_dataset: bool = False,
 ) -> pd.DataFrame:
     """Patch tables of preprocessed scans, one below the other, with a column subject.
 
@@ -110,13 +111,22 @@ def analyze_patches(
         device: of the network.
         precision: of its encoder.
         truth: which of the lesion masks of a scan the share of lesion is of.
+        same_dataset: the scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
 
     Raises:
-        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`).
+        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`), or it was
+            trained or validated on a scan.
     """
-    check_common_grid(model, f"{model['method']}, {model['modality']}")
+    name = f"{model['method']}, {model['modality']}"
+    check_common_grid(model, name)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of the model {name}",
+        same_dataset=same_dataset,
+    )
     state, module = model["state"], cast(LocatingMethod, method(model["method"]))
-    predict = module.predictor(state, device, precision)
+    predict = from_state(model, name, lambda _: module.predictor(state, device, precision))
     tables = []
     for scan in scans:
         volume, mask = read_standardized(scan, model["landmarks"])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import isotropic_voxel_ml, read, read_mask
 from patch2loc.errors import InputError
@@ -193,8 +193,10 @@ def evaluate_scans(
 
     Raises:
         InputError: when a heatmap, which is named, does not fit its scan, or no scan of `lesion_validation` has a
-            lesion.
+            lesion, or one of them is a tested scan by another name.
     """
+    choosing = {scan.subject: scan.contents().acquired for scan, _ in lesion_validation}
+    refuse_fitted_scans(scans, choosing, "validation scans, which choose a threshold")
     seconds = read_times(heatmaps).set_index("subject")["seconds"]
     location_error = healthy_location_errors(pd.read_parquet(patches)) if patches else pd.Series(dtype=float)
     reference = _healthy_reference(validation, spacing, calibration)

@@ -12,6 +12,7 @@ ROLE = "table1"
 ORDER = 80
 NETWORK = True
 AS_PUBLISHED, SETTINGS = autoencoder.AS_PUBLISHED, autoencoder.SETTINGS
+STATE = autoencoder.STATE
 
 
 def fit(

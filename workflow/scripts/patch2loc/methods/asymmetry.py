@@ -11,11 +11,12 @@ from scipy.ndimage import gaussian_filter
 
 from patch2loc.data.midsagittal import midsagittal_plane, mirrored
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, StateKinds, Volumes
 
 ROLE = "control"
 ORDER = 220
 SMOOTHING_MM = 2.0  # standard deviation of the Gaussian: gyri have no exact counterpart
+STATE: StateKinds = {"plane": "number", "smoothing": "positive"}
 
 
 def fit(

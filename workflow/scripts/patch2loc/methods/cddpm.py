@@ -7,14 +7,14 @@ import pandas as pd
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods import ddpm
-from patch2loc.methods.ddpm import AS_PUBLISHED
+from patch2loc.methods.ddpm import AS_PUBLISHED, STATE
 from patch2loc.methods.reconstruction import diffusion
 
 ROLE = "table1"
 ORDER = 180
 NETWORK = True
 
-__all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
+__all__ = ["AS_PUBLISHED", "SETTINGS", "STATE", "fit", "scorer"]
 
 TIME_STEPS = (249, 499, 749)  # of 1,000
 ENCODER = {"encoder_widths": [64, 128, 256, 512]}

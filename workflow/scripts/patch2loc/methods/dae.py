@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, slice_spacing
@@ -44,6 +44,7 @@ SETTINGS = {
     "paper": PAPER,
 }
 AS_PUBLISHED = {"erosion": 3, "median": 5}
+STATE: StateKinds = {"weights": "weights", "widths": "widths", "spacing": "spacing"}
 
 
 class StandardizedConv(nn.Conv2d):

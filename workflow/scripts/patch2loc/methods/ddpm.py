@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods.reconstruction import diffusion
 
 ROLE = "table1"
@@ -38,6 +38,7 @@ SETTINGS = {
     "paper": PAPER,
 }
 AS_PUBLISHED = {"erosion": 3, "median": 5}
+STATE: StateKinds = {"weights": "weights", "network": "dictionary", "spacing": "spacing", "noise": "array"}
 
 
 def fit(

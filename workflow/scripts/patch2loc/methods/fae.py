@@ -20,6 +20,7 @@ ORDER = 120
 NETWORK = True
 PRETRAINED = ("resnet18_imagenet",)
 AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
+STATE = feature_autoencoder.STATE
 IMAGENET, RANDOM = "ResNet-18 of ImageNet", "random ResNet-18"
 
 

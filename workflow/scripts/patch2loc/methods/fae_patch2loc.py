@@ -19,6 +19,7 @@ ORDER = 130
 NETWORK = True
 NEEDS = ("patch2loc",)
 AS_PUBLISHED, SETTINGS = feature_autoencoder.AS_PUBLISHED, feature_autoencoder.SETTINGS
+STATE = feature_autoencoder.STATE
 
 
 def fit(

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.ndimage import correlate1d
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.method_interface import LesionScore, Maps, MethodSettings, State, Volumes
+from patch2loc.method_interface import LesionScore, Maps, MethodSettings, State, StateKinds, Volumes
 
 ROLE = "control"
 ORDER = 240
 NEEDS_LESION = True
+STATE: StateKinds = {"patch": "patch"}
 
 
 def fit(

@@ -12,7 +12,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
 from patch2loc.heatmap import EPSILON, score_voxels
-from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, StateKinds, Volumes
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
@@ -25,6 +25,8 @@ NETWORK = True
 CALIBRATED = True
 SETTINGS_OF_TRAINING = {field.name for field in fields(Settings)}
 NAME_OF_NETWORK = "network"  # in the configuration's `training`, for tables and figures
+STATE: StateKinds = {"weights": "weights", "widths": "widths", "patch": "patch"}
+OPTIONAL_STATE: StateKinds = {"epsilon": "positive"}  # of a checkpoint of the authors
 
 
 def fit(

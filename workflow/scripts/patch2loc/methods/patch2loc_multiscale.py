@@ -13,7 +13,7 @@ import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, StateKinds, Volumes
 from patch2loc.methods import patch2loc
 
 ROLE = "variant"
@@ -23,6 +23,7 @@ NETWORK = True
 CALIBRATED = True
 OWN_SETTINGS = {"sizes": [2 / 3, 1, 4 / 3]}  # widths of the patches as shares of the configuration's `patch`
 SMALLEST = 8  # voxels, as of the configuration's `patch`
+STATE: StateKinds = {"networks": "dictionary", "patch": "patch"}
 
 network_input = patch2loc.network_input
 

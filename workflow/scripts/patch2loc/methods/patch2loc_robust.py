@@ -9,7 +9,7 @@ import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods import patch2loc
 from patch2loc.network.leveling import LeveledScans, leveled, mean_low_pass
 from patch2loc.network.location import PatchNetwork
@@ -24,6 +24,8 @@ NETWORK = True
 CALIBRATED = True
 OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}
+STATE = patch2loc.STATE
+OPTIONAL_STATE: StateKinds = {"reference": "map", "spacing": "spacing"}  # of leveling
 
 predictor = patch2loc.predictor
 

@@ -14,6 +14,7 @@ LOCATES = True
 NETWORK = True
 CALIBRATED = True
 OWN_SETTINGS, CHOICES = patch2loc_robust.OWN_SETTINGS, patch2loc_robust.CHOICES
+STATE, OPTIONAL_STATE = patch2loc_robust.STATE, patch2loc_robust.OPTIONAL_STATE
 
 network_input = patch2loc_robust.network_input
 predictor = patch2loc_unpadded.predictor

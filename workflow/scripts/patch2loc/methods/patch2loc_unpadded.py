@@ -19,6 +19,7 @@ ORDER = 40
 LOCATES = True
 NETWORK = True
 CALIBRATED = True
+STATE = patch2loc.STATE
 
 network_input = patch2loc.network_input
 

@@ -6,14 +6,14 @@ import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
-from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STEP
+from patch2loc.methods.ddpm import AS_PUBLISHED, SETTINGS, STATE, STEP
 from patch2loc.methods.reconstruction import diffusion
 
 ROLE = "table1"
 ORDER = 170
 NETWORK = True
 
-__all__ = ["AS_PUBLISHED", "SETTINGS", "fit", "scorer"]
+__all__ = ["AS_PUBLISHED", "SETTINGS", "STATE", "fit", "scorer"]
 
 
 def fit(

@@ -17,7 +17,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.pretrained import with_pretrained
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods import ra
 from patch2loc.methods.reconstruction.inpainting import (
     Inpainter,
@@ -62,6 +62,13 @@ SETTINGS = {
 }
 AS_PUBLISHED = ra.AS_PUBLISHED
 FEATURES, SIMILARITY = "VGG-19 of ImageNet", "structural similarity"  # what the painting is trained by
+STATE: StateKinds = {
+    **ra.STATE,
+    "threshold": "number",
+    "saliency": "text",
+    "painting": "text",
+}
+OPTIONAL_STATE = ra.OPTIONAL_STATE
 
 
 class Phanes(nn.Module):

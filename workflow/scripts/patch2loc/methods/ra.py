@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.reversed_autoencoder import (
     ReversedAutoencoder,
@@ -52,6 +52,8 @@ SETTINGS = {
     "paper": PAPER,
 }
 AS_PUBLISHED = {"erosion": 0, "median": 1}  # the authors' score, as it is
+STATE: StateKinds = {"weights": "weights", "network": "dictionary", "spacing": "spacing"}
+OPTIONAL_STATE: StateKinds = {"perception": "weights"}
 
 
 def anomaly(perceived: Perception | None, slices: Tensor, reconstructed: Tensor, brain: Tensor) -> Tensor:

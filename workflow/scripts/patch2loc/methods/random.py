@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, StateKinds, Volumes
 
 ROLE = "control"
 ORDER = 230
+STATE: StateKinds = {"seed": "seed"}
 
 
 def fit(

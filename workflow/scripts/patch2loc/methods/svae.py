@@ -67,6 +67,7 @@ SETTINGS = {
     "paper": PAPER,
 }
 AS_PUBLISHED = autoencoder.AS_PUBLISHED
+STATE = autoencoder.STATE
 
 
 class ScanAutoencoder(nn.Module):

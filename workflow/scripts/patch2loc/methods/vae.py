@@ -13,6 +13,7 @@ ORDER = 90
 NETWORK = True
 SETTINGS = {budget: settings | {"dropout": 0.1} for budget, settings in autoencoder.SETTINGS.items()}
 AS_PUBLISHED = autoencoder.AS_PUBLISHED
+STATE = autoencoder.STATE
 
 
 def fit(

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.method_interface import Maps, MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, StateKinds, Volumes
 
 ROLE = "control"
 ORDER = 190
 MINIMUM_SPREAD = 0.05  # of the 98th percentile; keeps places that few training brains reach from dominating
+STATE: StateKinds = {"mean": "map", "spread": "spread"}
 
 
 def fit(

@@ -9,6 +9,7 @@ from patch2loc.methods import zscore
 
 ROLE = "control"
 ORDER = 200
+STATE = zscore.STATE
 
 fit = zscore.fit
 

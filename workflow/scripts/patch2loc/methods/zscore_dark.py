@@ -9,6 +9,7 @@ from patch2loc.methods import zscore
 
 ROLE = "control"
 ORDER = 210
+STATE = zscore.STATE
 
 fit = zscore.fit
 

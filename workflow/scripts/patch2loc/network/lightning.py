@@ -16,6 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from patch2loc.data.vocabulary import Landmarks, Modality
 from patch2loc.data.volumes import Axes
+from patch2loc.engine.weights import first, mismatches
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork
@@ -28,7 +29,6 @@ PROTOCOL, CROP = "released-code", "brain"
 EPSILON = 1e-10  # percent squared, in its heatmaps; 0.5 in its patch analysis
 # Modules of Python whose classes only hold values.  All else that a file names of Python's own can execute code.
 PLAIN_MODULES = {"argparse", "collections", "datetime", "enum", "functools", "pathlib", "types"}
-NAMED_PROBLEMS = 3  # in one message, as names of parameters
 
 
 class _StandIn:
@@ -113,26 +113,20 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     }
     with torch.device("meta"):  # names and shapes alone
         expected = LocationNetwork(PAPER_WIDTHS).state_dict()
-    missing = sorted(expected.keys() - parameters.keys())
-    unknown = sorted(parameters.keys() - expected.keys())
-    problems = []
-    if missing:
-        problems.append(f"without {_some(missing)}")
-    if unknown:
-        problems.append(f"with {_some(unknown)}, which the network does not have")
-    for name in sorted(expected.keys() & parameters.keys()):
-        value, shape = parameters[name], tuple(expected[name].shape)
-        if not isinstance(value, torch.Tensor):
-            problems.append(f"{PREFIX}{name} is no tensor")
-        elif tuple(value.shape) != shape:
-            problems.append(f"{PREFIX}{name} has the shape {tuple(value.shape)} instead of {shape}")
-        elif not torch.isfinite(value).all():
-            problems.append(f"{PREFIX}{name} has values that are not finite")
+    problems = [
+        f"{PREFIX}{name} is no tensor"
+        for name in expected
+        if name in parameters and not isinstance(parameters[name], torch.Tensor)
+    ] or mismatches(parameters, expected, PREFIX)
+    problems = problems or [
+        f"{PREFIX}{name} has values that are not finite"
+        for name in expected
+        if not torch.isfinite(parameters[name]).all()
+    ]
     if problems:
-        more = f"; and {len(problems) - NAMED_PROBLEMS} more" if len(problems) > NAMED_PROBLEMS else ""
         raise InputError(
-            f"{path}: not the weights of the paper's network ({'; '.join(problems[:NAMED_PROBLEMS])}{more}); get the "
-            "file again, or one of this network"
+            f"{path}: not the weights of the paper's network ({first(problems)}); get the file again, or one of this "
+            "network"
         )
     return {name: parameters[name].detach().to(value.dtype).numpy() for name, value in expected.items()}
 
@@ -165,6 +159,10 @@ def read_landmarks(path: str | Path) -> Landmarks:
         ) from error
     if rows.ndim != 2 or rows.shape[1] < 2 or not np.isfinite(rows).all() or not (np.diff(rows[0]) > 0).all():
         raise InputError(f"{path}: percentiles {percentiles} found, increasing numbers expected")
+    if rows[0][0] < 0 or rows[0][-1] > 100:
+        raise InputError(
+            f"{path}: percentiles {percentiles} found, numbers from 0 to 100 expected; fit them again"
+        )
     if not (np.diff(rows[1]) > 0).all():
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
@@ -209,9 +207,3 @@ def _is_executable(name: str) -> bool:
     module = name.split(".")[0]
     module = IMPORT_MAPPING.get(module, module)  # pickles may have the names of Python 2
     return module in sys.stdlib_module_names and module not in PLAIN_MODULES
-
-
-def _some(names: list[str]) -> str:
-    """The first names in words, and how many more there are."""
-    listed = ", ".join(f"{PREFIX}{name}" for name in names[:NAMED_PROBLEMS])
-    return f"{listed} and {len(names) - NAMED_PROBLEMS} more" if len(names) > NAMED_PROBLEMS else listed

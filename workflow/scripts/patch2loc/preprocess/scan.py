@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from patch2loc.data import volumes
+from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Scan, check_contrast
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
@@ -105,6 +106,7 @@ def preprocess_scan(
     brain_path: Path | None = None,
     lesion_path: Path | None = None,
     lesion_labels: Sequence[int] | None = None,
+    acquired_path: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> Preprocessed:
@@ -121,6 +123,7 @@ def preprocess_scan(
             the truth that the mask is compared with.
         lesion_path: Lesion mask on the scan's voxels, if there is one.
         lesion_labels: The labels of a label map that are lesion; None for all above 0.
+        acquired_path: For a lesion simulated in a real scan, that scan, whose content is recorded besides.
         settings: Any of the keys of `Settings`; DEFAULTS for the others.
         device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
 
@@ -182,6 +185,8 @@ def preprocess_scan(
     check_contrast(unmasked[mask], scan_path)
     qc = {
         "modality": modality,
+        "content": content_hash(array, affine),
+        **({"acquired_content": content_hash(*volumes.read(acquired_path))} if acquired_path else {}),
         "atlas": atlas.name,
         **validated,
         **measurements,

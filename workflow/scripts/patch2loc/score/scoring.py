@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import sha256, write_text
-from patch2loc.method_interface import method, needs_lesion
-from patch2loc.models import Model, check_common_grid, load_model
+from patch2loc.method_interface import needs_lesion
+from patch2loc.models import Model, check_common_grid, check_origin, from_state, load_model
 from patch2loc.score.heatmap_folder import AS_PUBLISHED, write_times
 from patch2loc.score.postprocessing import as_published, median_filtered
 from patch2loc.standardize import standardize
@@ -75,6 +75,7 @@ def heatmap_of(
     stride: int = 1,
     median_filter: int = 7,
     precision: Precision = "float32",
+    name: str | Path = "model",
 ) -> HeatmapOf:
     """Make a model ready to score preprocessed scans.
 
@@ -84,8 +85,14 @@ def heatmap_of(
         stride: Voxels from one computed score to the next along x and y; the rest is interpolated.
         median_filter: Width of the median filter, voxels.
         precision: Precision of the method's network.
+        name: File of the model, for messages.
+
+    Raises:
+        InputError: The method cannot use the model's state.
     """
-    heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
+    heatmaps = heatmaps_with(
+        model, device, stride=stride, median_filter=median_filter, precision=precision, name=name
+    )
 
     def heatmap(
         volume: np.ndarray, mask: np.ndarray, name: str, lesion: np.ndarray | None = None
@@ -107,7 +114,13 @@ def standardized_for(model: Model, volume: np.ndarray, mask: np.ndarray, name: s
 
 
 def heatmaps_with(
-    model: Model, device: Device, *, stride: int, median_filter: int, precision: Precision
+    model: Model,
+    device: Device,
+    *,
+    stride: int,
+    median_filter: int,
+    precision: Precision,
+    name: str | Path = "model",
 ) -> HeatmapsOf:
     """Make a model ready to score standardized scans; arguments as for `heatmap_of`.
 
@@ -118,8 +131,9 @@ def heatmaps_with(
     are its own to the voxel.
     """
     axes = model["grid"].get("axes", "RAS")
-    module = method(model["method"])
-    score = module.scorer(model["state"], device, stride, precision)
+    module, score = from_state(
+        model, name, lambda module: (module, module.scorer(model["state"], device, stride, precision))
+    )
     published_widths = getattr(module, "AS_PUBLISHED", None)
     with_lesion = needs_lesion(model["method"])
 
@@ -158,6 +172,9 @@ def score_scans(
     code: str,
     precision: Precision = "float32",
     threads: int = 1,
+    method: str | None = None,
+    fold: int | None = None,
+    same_dataset: bool = False,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
@@ -177,13 +194,30 @@ def score_scans(
         code: Hash of the code behind the scores.
         precision: Precision of the method's network.
         threads: Threads that read scans.
+        method: Method that the model has to be of, see `load_model`.
+        fold: Fold that the model has to be of; None for any.
+        same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
+
+    Raises:
+        InputError: The model or a scan cannot be used, the model is of another method, modality or fold, or it was
+            trained or validated on a scan.
     """
     folder = Path(folder)
+    model = load_model(model_path, method=method)
+    for modality in {scan.modality for scan in scans}:
+        check_origin(model, model_path, modality=modality, fold=model["fold"] if fold is None else fold)
+    check_common_grid(model, model_path)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of {model_path}",
+        same_dataset=same_dataset,
+    )
+    heatmaps = heatmaps_with(
+        model, device, stride=stride, median_filter=median_filter, precision=precision, name=model_path
+    )
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    model = load_model(model_path)
-    check_common_grid(model, model_path)
-    heatmaps = heatmaps_with(model, device, stride=stride, median_filter=median_filter, precision=precision)
     run = [sha256(model_path), code, stride, median_filter, device, precision]
     with_lesion = needs_lesion(model["method"])
 

@@ -1,6 +1,8 @@
 """Quality control of all scans as one table, and the check that no scan was left out."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pandas as pd
@@ -25,11 +27,21 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
     Returns:
         Table with the columns FIRST_COLUMNS, then the numbers of the scan's qc.json, nested names joined by "_";
         numbers along x, y, z are columns of their own. left_out: why the scan could not be preprocessed, or empty.
-        flags: what is suspicious, joined by "; ". outlier: see `outliers`.
+        flags: what is suspicious, joined by "; ", such as that another scan has the same voxels. outlier: see
+        `outliers`.
     """
+    reports = {(dataset, scan.subject): read_json(scan.qc_path) for dataset, scan in scans}
+    copies: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, report in reports.items():
+        report.pop("acquired_content", None)
+        if content := report.pop("content", None):
+            copies[content].append(name)
+    for names in copies.values():
+        for name, (dataset, subject) in permutations(names, 2):
+            reports[name]["flags"].append(f"the same voxels as {subject} of {dataset}")
     rows = []
     for dataset, scan in scans:
-        report = read_json(scan.qc_path)
+        report = reports[dataset, scan.subject]
         row = {"dataset": dataset, "subject": scan.subject, "modality": scan.modality}
         row |= {"left_out": report.pop("left_out", ""), "flags": "; ".join(report.pop("flags"))}
         rows.append(row | _flat(report))

@@ -13,7 +13,7 @@ from torch.nn import functional
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import slice_score
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures
@@ -38,6 +38,12 @@ SETTINGS = {
     "paper": PAPER,
 }
 AS_PUBLISHED = {"erosion": 3, "median": 5}
+STATE: StateKinds = {
+    "weights": "weights",
+    "network": "dictionary",
+    "spacing": "spacing",
+    "extractor": "dictionary",
+}
 
 
 class FeatureAutoencoder(nn.Module):
