@@ -7,6 +7,7 @@ tries as many, by another seed, and prints what came of each kind.
 
 import json
 from contextlib import chdir
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -33,12 +34,14 @@ from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.schema import check_schema
 from patch2loc.data import volumes
+from patch2loc.data.content import content_hash
+from patch2loc.data.scans import Contents, refuse_fitted_scans
 from patch2loc.models import load_model
 from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import load_scorer, score_own_scan
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.images import one_thread, resample
+from patch2loc.preprocess.images import one_thread, read_scan, resample
 from patch2loc.preprocess.register import register
 
 IN_PLACE = {"registration": "none", "bias_correction": False}
@@ -228,14 +231,20 @@ def test_models(method, scans, atlas, kept_atlases, tmp_path, capsys):
     report(run_campaign(f"models of {method}", mutations, tmp_path, make), capsys)
 
 
-def planned(path):
-    """All that a configuration makes a run do: its values, its scans and their roles."""
+def run_of(path):
+    """The run of a configuration, as the Snakefile plans it."""
     config = read_configuration(path)
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     validate(config, str(SCHEMA))
     config["methods"] = configured(config["methods"])
     run = plan_run(config, str(REGISTRY))
     run.data.stop_for_missing()
+    return run
+
+
+def planned(path):
+    """All that a configuration makes a run do: its values, its scans and their roles."""
+    run = run_of(path)
     scans = {
         name: {
             "scans": {
@@ -247,14 +256,15 @@ def planned(path):
         for name, dataset in run.datasets.items()
     }
     return json.loads(
-        json.dumps({"configuration": config, "scans": scans, "protocol": run.protocol}, default=str)
+        json.dumps({"configuration": run.config, "scans": scans, "protocol": run.protocol}, default=str)
     )
 
 
-def attempt_to_plan(path, expected):
+def attempt_to_plan(path, expected, plan=None):
+    plan = plan or planned
+
     def attempt():
-        plan = planned(path)
-        return Result([], "" if plan == expected else "another plan")
+        return Result([], "" if plan(path) == expected else "another plan")
 
     return attempt
 
@@ -273,6 +283,30 @@ def test_configurations(tmp_path, capsys):
     report(run_campaign("configurations", texts(text), tmp_path, make), capsys)
 
 
+def read_and_planned(path):
+    """As `planned`; the scans of the run's own lists are read, and held against each other as scoring does it."""
+    run, plan = run_of(path), planned(path)
+    scans = {
+        name: {subject: hashed(subject, paths["scan"]) for subject, paths in dataset.scans.items()}
+        for name, dataset in run.datasets.items()
+    }
+    own = run.datasets["own_healthy"].roles(0)
+    fitted = {
+        subject: scans["own_healthy"][subject].contents().acquired
+        for subject in own["train"] + own["validation"]
+    }
+    for name, dataset in run.datasets.items():
+        tested = [scans[name][subject] for subject in dataset.subjects(0)]
+        refuse_fitted_scans(tested, fitted, "the model", same_dataset=name == "own_healthy")
+    return plan
+
+
+def hashed(subject, path):
+    """What scoring knows of a preprocessed scan."""
+    content = content_hash(*read_scan(path))
+    return SimpleNamespace(subject=subject, folder=path, contents=lambda: Contents(content, content))
+
+
 TRAINING = [f"s{number}" for number in range(6)]
 
 
@@ -280,7 +314,7 @@ def tables(folder):
     """A configuration of training data and of scans to test, with their tables, lists and files; its path."""
     rng = np.random.default_rng(0)
     for name in [*TRAINING, "tested", "drawn"]:
-        image = nib.Nifti1Image(rng.integers(0, 900, (8, 9, 7)).astype(np.int16), np.diag([20.0, 20, 20, 1]))
+        image = nib.Nifti1Image(rng.integers(0, 900, (8, 9, 7)).astype(np.int16), np.diag([8.0, 8, 8, 1]))
         nib.save(image, folder / f"{name}.nii")
     rows = "".join(f"{name},T1,{name}.nii,,\n" for name in TRAINING)
     (folder / "scans.csv").write_text(f"subject,modality,scan,brain,lesion\n{rows}")
@@ -308,13 +342,15 @@ def test_tables(tmp_path, capsys):
     (tmp_path / "good").mkdir()
     path = tables(tmp_path / "good")
     with chdir(path.parent):
-        expected = planned(path)
+        expected = read_and_planned(path)
 
     def make(mutation):
         def written(folder):
             path = tables(folder)
             mutation.change(folder)
-            return ["own_healthy", "own_lesions", ".csv", ".nii"], attempt_to_plan(path, expected)
+            return ["own_healthy", "own_lesions", ".csv", ".nii"], attempt_to_plan(
+                path, expected, read_and_planned
+            )
 
         return written
 
