@@ -8,7 +8,7 @@ import pytest
 
 from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
-from patch2loc.errors import InputError
+from patch2loc.errors import InputError, ResourceError
 from patch2loc.files import (
     read_csv,
     remove_partial,
@@ -119,8 +119,8 @@ def test_a_scan_that_may_not_be_read_is_no_bad_scan(tmp_path):
         os.setuid(65534)
         try:
             volumes.read(path.name)
-        except PermissionError as error:
-            os._exit(7 if error.filename == path.name else 8)
+        except ResourceError as error:
+            os._exit(7 if str(error).startswith(f"{path.name}: Permission denied") else 8)
         except BaseException:
             os._exit(9)
         os._exit(0)

@@ -247,6 +247,24 @@ def test_what_is_missing_is_said_once_and_for_all(tmp_path, scans):
     assert re.search(r"sri24: 2 files missing, the first is \S+/sri24/spgr\.nii", said)
 
 
+def test_both_files_of_a_pair_are_needed(tmp_path, scans):
+    table = tmp_path / "own.csv"
+    table.write_text("subject,modality,scan,brain,lesion\na,T1,a.img.gz,,\n")
+    own = {key: value for key, value in scans.items() if key != "split"}
+    own |= {"role": "unlabeled", "source": {"kind": "table", "table": str(table), "root": str(tmp_path)}}
+    (tmp_path / "a.img.gz").touch()
+    (tmp_path / "a.hdr.gz").touch()
+    run = plan_run(configuration(tmp_path, {"own": own}), str(REGISTRY))
+    assert run.scan_parts("own", "a") == {
+        "scan": str(tmp_path / "a.img.gz"),
+        "scan_other_half": str(tmp_path / "a.hdr.gz"),
+    }
+    (tmp_path / "a.hdr.gz").unlink()
+    run = plan_run(configuration(tmp_path, {"own": own}), str(REGISTRY))
+    with pytest.raises(InputError, match=r"own: 1 files missing, the first is \S+/a\.hdr\.gz"):
+        run.scan_parts("own", "a")
+
+
 def test_a_dicom_series_is_read_where_it_is_converted_to(tmp_path):
     (tmp_path / "series").mkdir()
     (tmp_path / "t.csv").write_text("subject,modality,scan,brain,lesion\ns,T1,series,,\n")

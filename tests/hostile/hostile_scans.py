@@ -4,6 +4,7 @@ make(folder) writes the input and gives the function that reads it.
 """
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -16,16 +17,23 @@ from patch2loc.preprocess.images import read_lesion_of, read_mask_of, read_scan
 
 VOXELS = np.random.default_rng(0).integers(0, 200, (12, 14, 10)).astype(np.int16)
 STRAIGHT = np.diag([2.0, 2.0, 2.0, 1.0])
-DIM, DATATYPE, PIXDIM, OFFSET, SFORM, MAGIC = 40, 70, 80, 108, 280, 344  # places in a NIfTI-1 header
+MIRRORED = np.diag([-2.0, 2.0, 2.0, 1.0])
+# Places in a NIfTI-1 header.
+DIM, DATATYPE, QFAC, PIXDIM, OFFSET, UNITS, CODES = 40, 70, 76, 80, 108, 123, 252
+QUATERNION, SFORM, MAGIC = 256, 280, 344
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
-def nifti(array=VOXELS, affine=STRAIGHT, sform=1, qform=1, qform_affine=None):
-    """A NIfTI-1 file, not compressed."""
-    image = nib.Nifti1Image(array, affine)
+def image_of(array=VOXELS, affine=STRAIGHT, sform=1, qform=1, *, qform_affine=None, form=nib.Nifti1Image):
+    image = form(array, affine)
     image.set_sform(affine, sform)
     image.set_qform(affine if qform_affine is None else qform_affine, qform)
-    return image.to_bytes()
+    return image
+
+
+def nifti(*arguments, **options):
+    """A NIfTI file, not compressed."""
+    return image_of(*arguments, **options).to_bytes()
 
 
 def forged(place, form, *values, whole=None):
@@ -52,6 +60,44 @@ def scan(content, name="scan.nii.gz"):
         compressed = name.endswith(".gz") and content[:4] == struct.pack("<i", 348)
         (folder / name).write_bytes(gzip.compress(content) if compressed else content)
         return lambda: read_scan(folder / name)
+
+    return make
+
+
+def stored_as(image, name):
+    """A row about a scan that nibabel writes in its own format, in one or two files."""
+
+    def make(folder):
+        image.to_filename(folder / name)
+        return lambda: read_scan(folder / name)
+
+    return make
+
+
+def pair(name="scan.hdr", **options):
+    return stored_as(image_of(form=nib.Nifti1Pair, **options), name)
+
+
+def half_pair(change, name="scan.img.gz"):
+    """A row about a pair whose file of voxels is changed: change(content) -> content, None to remove it."""
+
+    def make(folder):
+        image_of(form=nib.Nifti1Pair).to_filename(folder / name)
+        content = change((folder / name).read_bytes())
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+        return lambda: read_scan(folder / name)
+
+    return make
+
+
+def in_place_of_scan(put):
+    """A row about something else where the scan should be: put(path) makes it."""
+
+    def make(folder):
+        put(folder / "scan.nii.gz")
+        return lambda: read_scan(folder / "scan.nii.gz")
 
     return make
 
@@ -127,13 +173,105 @@ SCANS = {
         scan(nifti(sform=0, qform=0)),
         "neither sform nor qform .*codes 0.*; write its orient",
     ),
+    **{
+        f"neither sform nor qform, {name}": (make, "neither sform nor qform .*codes 0.*; write its orient")
+        for name, make in {
+            "pair": pair(sform=0, qform=0),
+            "pair, named by its voxels": pair("scan.img", sform=0, qform=0),
+            "pair, compressed": pair("scan.hdr.gz", sform=0, qform=0),
+            "NIfTI-2": scan(nifti(sform=0, qform=0, form=nib.Nifti2Image), "scan.nii"),
+            "pair of NIfTI-2": stored_as(image_of(sform=0, qform=0, form=nib.Nifti2Pair), "scan.hdr"),
+        }.items()
+    },
+    **{
+        f"sform and qform mirrored, {name}": (
+            make,
+            r"sform \(code [14]\) and qform .* mirror each other, so that",
+        )
+        for name, make in {
+            "one code": scan(nifti(qform_affine=MIRRORED)),
+            "two codes": scan(nifti(sform=4, qform_affine=MIRRORED)),
+            "the other way around": scan(nifti(affine=MIRRORED, sform=4, qform=2, qform_affine=STRAIGHT)),
+            "and moved": scan(nifti(sform=4, qform_affine=moved(22, MIRRORED))),
+            "pair": pair(qform_affine=MIRRORED),
+            "pair, two codes": pair("scan.img.gz", sform=4, qform_affine=MIRRORED),
+            "NIfTI-2": scan(nifti(sform=4, qform_affine=MIRRORED, form=nib.Nifti2Image), "scan.nii"),
+            # The sign that makes a qform left-handed, lost: by the definition of NIfTI 0 is 1.
+            "qfac of 0": scan(forged(QFAC, "<f", 0.0, whole=nifti(affine=MIRRORED, sform=4))),
+        }.items()
+    },
+    **{
+        f"qfac of {value}": (
+            scan(forged(QFAC, "<f", value, whole=nifti(sform=sform))),
+            rf"qfac .* of {value:g} found, 1 or -1 expected",
+        )
+        for value, sform in ((2.0, 0), (-3.0, 0), (-3.0, 4), (np.nan, 0))
+    },
+    "qform that is no rotation": (
+        scan(forged(QUATERNION, "<3f", 3, 2, 1, whole=nifti(sform=4))),
+        r"a qform found that is no rotation \(quaternion \[3.0, 2.0, 1.0\]\), one expected; set its code",
+    ),
+    "code that does not exist": (
+        scan(forged(CODES, "<2h", 0, 7)),
+        "codes 7 of the sform and 0 of the qform found, 0 to 5 expected; write",
+    ),
+    "flat voxels": (
+        scan(nifti(affine=np.array([[2, 0, 1.9, 0], [0, 2, 0, 0], [0, 0, 0.3, 0], [0, 0, 0, 1]]), qform=0)),
+        "far from right angles that a voxel has 16% of a cuboid's volume, 50% at least expected; repair",
+    ),
+    "units of meters": (
+        scan(forged(UNITS, "B", 1, whole=nifti(affine=np.diag([0.002, 0.002, 0.002, 1])))),
+        r"voxels of \[0.002, .*\] meter found .*, which are \[2.0, 2.0, 2.0\] mm; millimeters expected: correct",
+    ),
+    "units of micrometers": (
+        scan(forged(UNITS, "B", 3)),
+        r"voxels of \[2.0, .*\] micron found .*, which are \[0.002, .* mm; millimeters expected: correct",
+    ),
+    "Analyze": (
+        stored_as(nib.AnalyzeImage(VOXELS, STRAIGHT), "scan.img"),
+        "an Analyze image, which stores no orientation, found, NIfTI .* expected; convert .* from its DICOM",
+    ),
+    "Analyze of SPM": (
+        stored_as(nib.Spm99AnalyzeImage(VOXELS, STRAIGHT), "scan.hdr"),
+        "an Analyze image, which stores no orientation, found",
+    ),
+    "FreeSurfer's format": (
+        stored_as(nib.MGHImage(VOXELS.astype(np.float32), STRAIGHT), "scan.mgz"),
+        "an MGH image of FreeSurfer found, NIfTI .* expected; convert it: mri_convert",
+    ),
+    "surface": (
+        stored_as(nib.GiftiImage(), "scan.gii"),
+        "a GIFTI file of a surface found, NIfTI .* expected",
+    ),
+    "pair without its voxels": (
+        half_pair(lambda content: None),
+        r"scan.img.gz: no such file; a NIfTI image was",
+    ),
+    "truncated pair": (
+        half_pair(lambda content: content[:-200]),
+        r"not a readable NIfTI image \(Compressed file",
+    ),
+    "wrong checksum of a pair": (
+        half_pair(lambda content: content[:-8] + bytes(8)),
+        r"not a readable NIfTI image \(CRC check failed",
+    ),
+    "no file": (in_place_of_scan(lambda path: None), "no such file; a NIfTI image was expected there"),
+    "folder": (
+        in_place_of_scan(lambda path: path.mkdir()),
+        "a folder found, a NIfTI image was expected there; .* DICOM series, convert that to NIfTI",
+    ),
+    "link in a circle": (
+        in_place_of_scan(lambda path: path.symlink_to(path.name)),
+        "a link to scan.nii.gz found, which leads in a circle; a NIfTI image was expected",
+    ),
+    "link to nothing": (
+        in_place_of_scan(lambda path: path.symlink_to("gone.nii.gz")),
+        "a link to gone.nii.gz found, which leads to no file; a NIfTI image was expected",
+    ),
+    "pipe": (in_place_of_scan(os.mkfifo), "a device, pipe or socket found, a NIfTI image was expected"),
     "shifted qform": (
         scan(nifti(qform_affine=moved(30))),
         r"same code \(1\) found whose corners are 30\.00 mm apart",
-    ),
-    "mirrored qform": (
-        scan(nifti(qform_affine=np.diag([-2.0, 2, 2, 1]))),
-        r"same code \(1\) found .*44\.00 mm apart",
     ),
     "sform of zeros": (
         scan(forged(SFORM, "<12f", *[0.0] * 12)),
@@ -160,10 +298,10 @@ SCANS = {
 DRAWN = (VOXELS > 190).astype(np.uint8)
 
 
-def lesion(array=DRAWN, affine=STRAIGHT, labels=None, read=read_lesion_of):
+def lesion(array=DRAWN, affine=STRAIGHT, labels=None, read=read_lesion_of, **header):
     def make(folder):
         path = folder / "lesion.nii.gz"
-        path.write_bytes(gzip.compress(nifti(array, affine)))
+        path.write_bytes(gzip.compress(nifti(array, affine, **header)))
         options = {} if read is read_mask_of else {"labels": labels}
         return lambda: read(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT, **options)
 
@@ -201,8 +339,16 @@ MASKS = {
         r"corners 3\.00 mm away from those of scan.nii.gz, the same",
     ),
     "mirrored lesion": (
-        lesion(affine=np.diag([-2.0, 2, 2, 1])),
+        lesion(affine=MIRRORED),
         r"corners 44\.00 mm away .* resample the mask",
+    ),
+    "lesion whose sform and qform mirror each other": (
+        lesion(qform_affine=MIRRORED, sform=4),
+        "lesion.nii.gz: sform .code 4. and qform .code 1. found that mirror each other",
+    ),
+    "brain mask without orientation": (
+        lesion(sform=0, qform=0, read=read_mask_of),
+        "lesion.nii.gz: neither sform nor qform found",
     ),
     "brain mask of another grid": (
         lesion(DRAWN[:-1], read=read_mask_of),
@@ -231,6 +377,19 @@ MASKS = {
     "brain mask of some voxels": (
         brain_of(DRAWN > 0),
         r"scan.*: brain mask of [0-9.]+ ml found .*a brain expected",
+    ),
+    "brain mask where the scan is black": (
+        lambda folder: (
+            lambda: brain_mask(
+                folder / "scan.nii.gz",
+                np.where(DRAWN, VOXELS, 0),
+                np.diag([6.0, 6, 6, 1]),
+                method="given",
+                given_mask=DRAWN == 0,
+                atlas=None,
+            )
+        ),
+        r"scan.*: one brightness \(0\) in the whole brain mask found .* a brain expected; check the mask",
     ),
     "no brain mask": (
         brain_of(None),

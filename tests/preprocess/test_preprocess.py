@@ -14,7 +14,7 @@ from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.images import coarser, resample, to_array, to_image
+from patch2loc.preprocess.images import coarser, read_scan, resample, to_array, to_image
 from patch2loc.preprocess.lesions import carry_lesion
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.released_code import template
@@ -249,6 +249,43 @@ def test_bad_scan_is_named(name, moved, atlas, grid, tmp_path):
     path = broken(name, *moved[:2], tmp_path)
     with pytest.raises(InputError, match=path.name):
         preprocess_scan(path, "T1", atlas, grid, settings=STRIPPED)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (np.s_[:6, :6, :6], "nothing found to lay on the atlas"),
+        (np.s_[:3], r"brain mask of [0-9.]+ ml found"),
+        (np.s_[30:32, 30:32, 30:32], r"brain mask of [0-9.]+ ml found"),
+    ],
+    ids=["corner", "edge", "spot"],
+)
+def test_a_scan_that_is_black_but_for_a_part_is_named(part, message, atlas, grid, tmp_path):
+    image = np.zeros((64, 64, 64), np.float32)
+    image[part] = np.random.default_rng(0).uniform(50, 100, image[part].shape)
+    affine = np.diag([3.0, 3, 3, 1])
+    affine[:3, 3] = -96
+    volumes.write(tmp_path / "scan.nii.gz", image, affine)
+    with pytest.raises(InputError, match=rf"scan\.nii\.gz: {message}"):
+        preprocess_scan(tmp_path / "scan.nii.gz", "T1", atlas, grid, settings={"skull_strip": "atlas"})
+
+
+@pytest.mark.parametrize("exponent", [-100, 60])
+def test_brightness_may_have_any_unit(exponent, result, moved, atlas, grid, tmp_path):
+    volumes.write(tmp_path / "scan.nii.gz", np.ldexp(moved[0], exponent), moved[1])
+    scaled = preprocess_scan(tmp_path / "scan.nii.gz", "T1", atlas, grid, settings=STRIPPED)
+    assert (scaled.mask == result.mask).all()
+    assert scaled.qc["flags"] == []
+    ratio = scaled.volume[result.mask] / np.maximum(result.volume[result.mask], 1)
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.01)
+    assert np.log2(np.median(ratio)) == pytest.approx(round(np.log2(np.median(ratio))), abs=1e-3)
+
+
+def test_one_bright_voxel_does_not_change_the_unit(moved, tmp_path):
+    image = moved[0].copy()
+    image[0, 0, 0] = 1e30
+    volumes.write(tmp_path / "scan.nii.gz", image, moved[1])
+    np.testing.assert_array_equal(read_scan(tmp_path / "scan.nii.gz")[0], image)
 
 
 def test_bad_masks_are_named(scan, moved, atlas, grid, tmp_path):

@@ -49,13 +49,13 @@ def install(folder, name, text, monkeypatch):
 
 @pytest.fixture
 def head():
-    """A bright ball in a dark head, off center, stored in another orientation: (array, affine, its brain)."""
+    """A bright ball, shaded, in a dark head, off center, stored in another orientation: (array, affine, its brain)."""
     affine = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt("PSL"), (40, 50, 60)) @ np.diag(
         [2.0, 2.0, 2.0, 1.0]
     )
     place = np.indices((40, 50, 60)) - np.array([18, 20, 33])[:, None, None, None]
     brain = (place**2).sum(axis=0) < 15**2
-    return np.where(brain, 100, 10).astype(np.float32), affine, brain
+    return np.where(brain, 100 + place[0], 10).astype(np.float32), affine, brain
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.errors import InputError
+    from patch2loc.errors import InputError, ResourceError
     from patch2loc.preprocess.atlas import common_grid, load_atlas
     from patch2loc.preprocess.released_code import template
     from patch2loc.preprocess.scan import preprocess_scan, write_left_out, write_preprocessed
@@ -30,6 +30,8 @@ with rule_log(snakemake.log[0]):
             device=params.device,
         )
         write_preprocessed(folder, result)
+    except ResourceError:
+        raise  # nothing is wrong with the scan: the job fails, and is tried again with more memory
     except InputError as error:
         # One bad scan must not stop the others: it is left out, and the run says so at its end.
         write_left_out(folder, modality, str(error))

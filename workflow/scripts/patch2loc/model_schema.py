@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from patch2loc.data.nifti_header import MAX_VOXELS
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import AXES, MAX_VOXELS
+from patch2loc.data.volumes import AXES
 from patch2loc.errors import InputError
 from patch2loc.method_interface import StateKind
 

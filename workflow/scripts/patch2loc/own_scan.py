@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from patch2loc.data.image_files import check_file, image_sha256
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid, read, voxel_ml, write
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
-from patch2loc.files import read_json, replacing_folder, sha256, write_json
+from patch2loc.files import read_json, replacing_folder, write_json
 from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import Model, load_model
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
@@ -244,10 +245,10 @@ def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[
     """All that the result depends on: hashes of scan, mask, model and landmarks, settings, code and versions."""
     files = {"scan": scan, "mask": mask, "model": scorer.model_path, "landmarks": scorer.landmarks_path}
     for name, path in files.items():
-        if path and not path.is_file():
-            raise InputError(f"{path}: no such file; the {name} was expected there")
+        if path:
+            check_file(path, f"the {name}")
     return {
-        **{name: sha256(path) if path else None for name, path in files.items()},
+        **{name: image_sha256(path) if path else None for name, path in files.items()},
         "settings": {
             "preprocess": preprocess,
             "atlas": scorer.atlas.name,

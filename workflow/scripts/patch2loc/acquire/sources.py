@@ -30,6 +30,7 @@ import pandas as pd
 from patch2loc.acquire import bids
 from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
+from patch2loc.data.image_files import image_files
 from patch2loc.data.subject_tables import check_names, participant, read_table
 from patch2loc.errors import InputError
 
@@ -127,7 +128,12 @@ def missing(dataset: Dataset) -> list[Path]:
         if dataset["kind"] == "bids":
             return []  # these files were listed just now, and looking for them again takes seconds
         paths_by_subject = {subject: paths for subject, paths in all_paths.items() if subject not in left_out}
-        needed = [path for paths in paths_by_subject.values() for path in files_of(paths)]
+        needed = [
+            file
+            for paths in paths_by_subject.values()
+            for path in files_of(paths)
+            for file in image_files(path)
+        ]
         scans = {paths["scan"] for paths in paths_by_subject.values()}
         return [
             path

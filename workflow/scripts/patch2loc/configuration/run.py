@@ -25,6 +25,7 @@ from patch2loc.configuration.method_registry import declaration, locates, runs_n
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
@@ -181,15 +182,25 @@ class Run:
         return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
-        """Paths of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
+        """Files of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
+
+        Of an image that is a pair of files, the other one too.
 
         Raises:
             InputError: Data of the run are missing.
         """
         self.data.stop_for_missing()
         planned = self.datasets[dataset]
-        parts = {part: str(path) for part, path in planned.scans[subject].items() if path}
-        return parts | ({"acquired": str(planned.acquired_scans[subject])} if planned.is_painted else {})
+        named = {part: path for part, path in planned.scans[subject].items() if isinstance(path, Path)}
+        if planned.is_painted:
+            named["acquired"] = planned.acquired_scans[subject]
+        other_halves = {
+            f"{part}_other_half": str(file)
+            for part, path in named.items()
+            for file in image_files(path)
+            if file != path
+        }
+        return {part: str(path) for part, path in named.items()} | other_halves
 
     def scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
         """Folders of the preprocessed scans of a cohort.

@@ -5,25 +5,16 @@ z from inferior to superior (RAS+); affines map voxel indices to millimeters.
 """
 
 import gzip
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import SerializableImage
-from nibabel.spatialimages import SpatialImage
 
-from patch2loc.errors import InputError
+from patch2loc.data.nifti_header import open_image, reading_image
 from patch2loc.files import replacing
 
-MAX_VOXELS = 1 << 30  # 4 GB as float32; a head at 0.3 mm has a third of it
-MAX_COMPRESSION = {
-    ".gz": 1032,
-    ".bz2": math.inf,
-    ".zst": math.inf,
-}  # content over file size; .gz by its format
 CHUNK = 1 << 20  # bytes
 # Where the axes of an array lead: RAS as everywhere here; LPS as arrays of the paper's released code (ITK's "RAI").
 Axes = Literal["RAS", "LPS"]
@@ -93,57 +84,25 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         InputError: The file is missing, unreadable, truncated or damaged, claims more voxels than it can hold, is not
-            three-dimensional, or has voxels that are no real numbers.
-        PermissionError: The file must not be read, which says nothing about the image.
+            three-dimensional, has voxels that are no real numbers, or a header that does not tell where they lie.
+        ResourceError: The file must not be read, its disk fails, or there is no memory for it, which says nothing about
+            the image.
     """
-    try:
-        with open(path, "rb"):  # nibabel does not say why it cannot read a file
-            pass
-        image = nib.load(path)
-        if not isinstance(image, SpatialImage):
-            raise TypeError(f"{type(image).__name__}, not a volume")
-        _check_header(path, image)
-        array = _stored_voxels(path, image)
-    except (InputError, PermissionError):
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; a NIfTI image was expected there") from error
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: not a readable NIfTI image ({reason}); get the file again or leave the subject out"
-        ) from error
+    image = open_image(path)
+    with reading_image(path):
+        array = _stored_voxels(image)
     return array[..., 0] if array.ndim == 4 else array, image.affine
 
 
-def _check_header(path: str | Path, image: SpatialImage) -> None:
-    """Check a header's claims against the size of its file, before memory is taken for them."""
-    shape, dtype = image.shape, image.get_data_dtype()
-    spatial = shape[:3] if shape[3:] == (1,) else shape
-    if len(spatial) != 3 or min(spatial) < 2:
-        raise InputError(
-            f"{path}: shape {shape} found, one 3-D volume expected; give one whole volume or leave the subject out"
-        )
-    if dtype.kind not in "iuf":
-        raise InputError(
-            f"{path}: voxels of type {dtype} found, real numbers expected; save the magnitude or one channel, or "
-            "leave the subject out"
-        )
-    voxel_file = Path(image.file_map["image"].filename or path)
-    size, voxels = voxel_file.stat().st_size, math.prod(shape)
-    if voxels > MAX_VOXELS or voxels * dtype.itemsize > size * MAX_COMPRESSION.get(voxel_file.suffix, 1):
-        raise InputError(
-            f"{path}: a header that claims {shape} voxels of {dtype} found in a file of {size:,} bytes, at most "
-            f"{MAX_VOXELS:,} voxels and a file that can hold them expected; get the file again"
-        )
-
-
-def _stored_voxels(path: str | Path, image: SpatialImage) -> np.ndarray:
+def _stored_voxels(image: nib.Nifti1Pair) -> np.ndarray:
     """The voxels, float32. A gzipped file is read to its end, where its checksum is: nibabel stops before it."""
-    if Path(path).suffix != ".gz" or not isinstance(image, SerializableImage):
+    voxel_file = Path(image.file_map["image"].filename or "")
+    if voxel_file.suffix.lower() != ".gz":
         return np.asarray(image.dataobj, dtype=np.float32)
-    with gzip.open(path) as stream:
-        array = np.asarray(type(image).from_stream(stream).dataobj, dtype=np.float32)
+    with gzip.open(voxel_file) as stream:
+        # Of a pair the stream is read for its checksum alone.
+        stored = type(image).from_stream(stream) if isinstance(image, nib.Nifti1Image) else image
+        array = np.asarray(stored.dataobj, dtype=np.float32)
         while stream.read(CHUNK):
             pass
     return array

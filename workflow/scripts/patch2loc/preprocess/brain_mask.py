@@ -65,6 +65,12 @@ def brain_mask(
             f"{scan_path}: brain mask of {brain_ml:.1f} ml found (skull_strip: {method}), a brain expected; "
             "check the mask or leave the subject out"
         )
+    brightness = volume[mask]
+    if brightness.min() == brightness.max():
+        raise InputError(
+            f"{scan_path}: one brightness ({brightness[0]:g}) in the whole brain mask found (skull_strip: {method}), "
+            "a brain expected; check the mask, or leave the scan out"
+        )
     return mask, start
 
 

@@ -4,22 +4,26 @@ SimpleITK counts millimeters to the left and the posterior (LPS), and its arrays
 else here is RAS and (x, y, z). Images are converted in this module only.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from nibabel.openers import ImageOpener
-from nibabel.spatialimages import HeaderDataError
 
 from patch2loc.data import volumes
+from patch2loc.data.nifti_header import corner_distance, open_image
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
+from patch2loc.preprocess.memory import check_memory, memory_errors
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXEL_MM = (0.1, 15.0)  # smallest and largest edge of a voxel that is believed
+# Beyond these, rounding and the small constants of algorithms would decide: the brightest voxel of a believed scan.
+BRIGHTEST = (1e-3, 1e9)
+ALLOCATION = re.compile("bad_alloc|[Ff]ailed to allocate")  # in errors of SimpleITK
+NOTHING_TO_REGISTER = re.compile("Refusing to change spacing|do not sufficiently overlap")  # there, too
 LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
@@ -38,9 +42,18 @@ def one_thread() -> Iterator[None]:
 def itk_errors(scan_path: Path) -> Iterator[None]:
     """Turn an error of SimpleITK, such as a registration without overlap, into an InputError that names the scan."""
     try:
-        yield
+        with memory_errors(scan_path):
+            yield
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
+        if ALLOCATION.search(str(error)):
+            with memory_errors(scan_path):
+                raise MemoryError(lines[-1].strip()) from error
+        if NOTHING_TO_REGISTER.search(str(error)):
+            raise InputError(
+                f"{scan_path}: nothing found to lay on the atlas, as all of the image, or all but its edge, "
+                "has one brightness; a head or a brain expected; look at the scan and its mask, or leave it out"
+            ) from error
         raise InputError(
             f"{scan_path}: SimpleITK stopped ({lines[-1].strip() if lines else error}), an image of a head expected; "
             "look at the scan and its mask, or leave it out"
@@ -50,26 +63,25 @@ def itk_errors(scan_path: Path) -> Iterator[None]:
 def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a raw scan as stored, and check that it can be processed.
 
+    Scans whose numbers are very small or very large are multiplied by a power of two, which rounds nothing.
+
     Returns:
         The scan, (x, y, z) float32, and its 4 x 4 affine from voxel indices to mm (RAS).
 
     Raises:
-        InputError: The file cannot be read, its affine does not map voxels to millimeters, its header does not tell
-            where it lies (`check_pose`), a voxel is not finite, or all voxels are equal.
+        InputError: The file cannot be read or its header does not tell where it lies (`volumes.read`), its voxels are
+            of a size that no scan has, one is not finite, or all are equal.
+        ResourceError: The file must not be read, or the memory does not suffice.
     """
-    array, affine = volumes.read(path)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise InputError(
-            f"{path}: affine {affine[:3].tolist()} found, an invertible one expected; repair the header or "
-            "leave it out"
-        )
-    voxel = voxel_size(affine)
+    image = open_image(path)
+    voxel = voxel_size(image.affine)
     if voxel.min() < VOXEL_MM[0] or voxel.max() > VOXEL_MM[1]:
         raise InputError(
             f"{path}: voxels of {voxel.round(4).tolist()} mm found, {VOXEL_MM[0]} to {VOXEL_MM[1]} mm "
             "expected; check the units in the header"
         )
-    check_pose(path)
+    check_memory(path, image.shape)
+    array, affine = volumes.read(path)
     not_finite = array.size - np.count_nonzero(np.isfinite(array))
     if not_finite:
         raise InputError(
@@ -79,51 +91,20 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             f"{path}: no voxel above 0 or all voxels equal, a scan expected; the file is empty, leave it out"
         )
-    return array, affine
+    return _in_range(array), affine
 
 
-def check_pose(path: Path) -> None:
-    """Check that the header of a NIfTI scan tells one place of its voxels.
-
-    nibabel guesses an orientation where there is neither sform nor qform, replaces voxel sizes that are not above 0,
-    and takes the sform where the two disagree. They may disagree if their codes name different spaces.
-
-    Raises:
-        InputError: The header tells no place, or two.
-    """
-    image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        return
-    with ImageOpener(str(path)) as stream:
-        stored = image.header_class.from_fileobj(stream, check=False)  # as it is, without nibabel's repairs
-    sform, qform = int(stored["sform_code"]), int(stored["qform_code"])
-    repair = "write its orientation into the header or leave it out"
-    if sform == qform == 0:
-        raise InputError(
-            f"{path}: neither sform nor qform found (both codes 0), one of them expected; {repair}"
-        )
-    if sform == 0 and not (stored["pixdim"][1:4] > 0).all():
-        raise InputError(
-            f"{path}: voxels of {stored['pixdim'][1:4].tolist()} mm found, sizes above 0 expected; {repair}"
-        )
-    if sform == qform:
-        try:
-            expected = image.header.copy()
-            expected.set_qform(image.affine)  # a qform cannot hold the shears of an affine
-            distance = corner_distance(expected.get_qform(), image.header.get_qform(), image.shape[:3])
-        except (HeaderDataError, ValueError):
-            distance = np.inf
-        if not distance <= voxel_size(image.affine).min() / 2:
-            raise InputError(
-                f"{path}: sform and qform of the same code ({sform}) found whose corners are {distance:.2f} mm apart, "
-                "one place expected; set the code of the wrong one to 0 or leave it out"
-            )
-
-
-def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Largest distance along an axis, mm, between the corners of a volume of `shape` under two affines."""
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape])).reshape(3, -1)
-    return float(np.abs((first - second)[:3] @ np.vstack([corners, np.ones(8)])).max())
+def _in_range(array: np.ndarray) -> np.ndarray:
+    """A scan as it is, or multiplied by a power of two if its brightness is beyond BRIGHTEST; a few voxels may be."""
+    if BRIGHTEST[0] <= array.max() <= BRIGHTEST[1]:
+        return array
+    median = np.median(array[array > 0])
+    if BRIGHTEST[0] <= median <= BRIGHTEST[1]:
+        return array
+    largest = np.finfo(array.dtype).max
+    with np.errstate(over="ignore", under="ignore"):
+        scaled: np.ndarray = np.ldexp(array, 7 - np.frexp(median)[1]).clip(-largest, largest)
+    return scaled
 
 
 def read_mask_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:

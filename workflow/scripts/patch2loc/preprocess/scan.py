@@ -29,6 +29,7 @@ from patch2loc.preprocess.images import (
     resample_like,
 )
 from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.memory import memory_errors
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
 from patch2loc.preprocess.released_code import (
     CROPS,
@@ -130,13 +131,17 @@ def preprocess_scan(
     Raises:
         InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, or no brain;
             its registration failed; or a setting is unknown.
+        ResourceError: A file must not be read, or there is too little memory; the scan may be sound.
     """
     validated = validated_settings(settings or {})
-    array, affine = read_scan(Path(scan_path))
-    given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
-    drawn_lesion = np.zeros(array.shape, bool)
-    if lesion_path:
-        drawn_lesion = read_lesion_of(Path(lesion_path), scan_path, array.shape, affine, labels=lesion_labels)
+    with memory_errors(scan_path):
+        array, affine = read_scan(Path(scan_path))
+        given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
+        drawn_lesion = np.zeros(array.shape, bool)
+        if lesion_path:
+            drawn_lesion = read_lesion_of(
+                Path(lesion_path), scan_path, array.shape, affine, labels=lesion_labels
+            )
     with one_thread(), itk_errors(Path(scan_path)):
         brain, start = brain_mask(
             scan_path,
@@ -281,7 +286,7 @@ def to_native_space(
     defined = np.isfinite(map_on_grid)
     filled = np.where(defined, map_on_grid, 0)
     inverse = transform.GetInverse()
-    with one_thread():
+    with one_thread(), itk_errors(Path(scan_path)):
         total, weight = (
             resample_like(part, grid.affine, inverse, shape=array.shape, target_affine=affine)
             for part in (filled, defined)

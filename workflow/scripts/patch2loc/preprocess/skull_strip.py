@@ -69,6 +69,7 @@ def find_brain(
 
     Returns:
         The mask, (x, y, z) bool on the scan's voxels, and a transform from atlas to scan points, to start `register`.
+        The mask is empty if there is no tissue where the brain would be.
     """
     head, coarse = coarser(np.maximum(volume, 0), affine, 4.0)
     # Fat can be many times brighter than brain: clipped, it leaves the histogram to the brain.
@@ -91,6 +92,8 @@ def find_brain(
     first = close_brain(
         *find_tissue(work, finer, atlas, transform=transform, darkest=STRICT), voxel_size(finer)
     )
+    if not (work * first).any():
+        return np.zeros(volume.shape, bool), transform
     transform, _ = fit(*coarser(work * first, finer, FINE_MM), atlas, start=transform, iterations=30)
     brain = close_brain(
         *find_tissue(work, finer, atlas, transform=transform, darkest=DARKEST), voxel_size(finer)
