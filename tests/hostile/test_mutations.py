@@ -6,6 +6,7 @@ tries as many, by another seed, and prints what came of each kind.
 """
 
 import json
+import re
 from contextlib import chdir
 from types import SimpleNamespace
 
@@ -15,12 +16,13 @@ import pytest
 import torch
 import yaml
 from heads import COARSE
-from mutated_results import difference, read_result
+from mutated_results import ScanResult, difference, read_result
 from mutations import OUTPUT, SEED, Result, run_campaign
 from mutations_of_configurations import texts
 from mutations_of_models import model_files
 from mutations_of_scans import SPACING, files, voxels
 from mutations_of_tables import table_files
+from patch2loc.configuration.configuration_file import read_configuration
 from planned_runs import REGISTRY
 from repository_paths import ROOT
 from snakemake.utils import validate
@@ -29,7 +31,6 @@ from written_models import write_model
 
 from patch2loc import own_scan
 from patch2loc.acquire import phantom
-from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.schema import check_schema
@@ -102,6 +103,37 @@ def scored(atlas, scans, tmp_path_factory):
         assert summary["flags"] == []
         found[name] = scorer, read_result(folder / name)
     return found
+
+
+def test_the_tolerances_tell_another_head_from_the_same_one(scans, atlas):
+    """A repetition with twice the noise is the same; another head, the mirrored one and another contrast are not."""
+    contrasts, affine = scans
+    grid = common_grid(atlas, contrasts["T1"].shape, SPACING)
+
+    def result(scan):  # the heatmap of thresh ranks voxels by their brightness
+        return ScanResult(np.where(scan > 0, scan, np.nan), affine)
+
+    def simulated(subject, noise):
+        scan = phantom.simulate_subject("healthy", subject, 3, COARSE | {"noise": noise})["T1"]
+        return stripped_in_place(scan, atlas, grid)
+
+    good = result(contrasts["T1"])
+    assert difference(result(simulated(0, 0.06)), good) == ""
+    others = {
+        "mirrored": contrasts["T1"][::-1],
+        "another head": simulated(1, 0.03),
+        "T2": contrasts["T2 for T1"],
+    }
+    differing = {
+        name: float(re.search(r"correlation (\S+),", difference(result(scan), good))[1])
+        for name, scan in others.items()
+    }
+    assert differing["another head"] < 0.8
+    assert differing["mirrored"] < 0.7
+    assert differing["T2"] < 0
+    shifted = good.to_atlas.copy()
+    shifted[0, 3] += 5
+    assert "moved 5.0 mm" in difference(ScanResult(good.heatmap, shifted), good)
 
 
 def attempt_to_score(path, scorer, expected, output=None):

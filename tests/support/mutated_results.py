@@ -1,7 +1,7 @@
 """What a mutation is compared by: the result of a scan, and whether another one is the same to a tolerance.
 
-The tolerances lie between what repeating a scan changes and what no user would call the same (simulated head at 4 mm):
-figures in tests/hostile/test_mutations.py, which holds them.
+The tolerances lie between what repeating a scan changes and what nobody would call the same.  Rank correlations of the
+simulated head at 4 mm: 0.998 with twice the noise, 0.77 of another head, 0.61 mirrored, -0.42 of its T2 scan.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 from scipy.stats import spearmanr
 
-from patch2loc.data import volumes
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.scan import read_transform
 
@@ -45,8 +44,3 @@ def difference(result, expected):
     moved = np.linalg.norm((points @ (result.to_atlas - expected.to_atlas).T), axis=1).mean()
     differing = covered < COVERED or not ranks >= RANKS or moved > MILLIMETERS
     return f"coverage {covered:.3f}, rank correlation {ranks:.3f}, moved {moved:.1f} mm" if differing else ""
-
-
-def read_volume(folder, modality="T1"):
-    """The preprocessed volume on the grid."""
-    return volumes.read(folder / f"preprocessed/{modality}.nii.gz")[0]
