@@ -10,6 +10,7 @@ from snakemake.utils import validate
 # First in the path, so that no other version of the package, installed or in PYTHONPATH, is imported.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
+from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
@@ -39,6 +40,8 @@ def reporting_input_errors(function):
 @reporting_input_errors
 def planned_run():
     """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
+    for path in workflow.configfiles if workflow.is_main_process else ():
+        read_configuration(path)  # Snakemake, which has read it, keeps the last of equal keys
     check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
     validate(config, str(SCHEMA))  # fills in the defaults
     config["methods"] = configured(config["methods"])

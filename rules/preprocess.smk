@@ -55,6 +55,7 @@ rule cohort_list:
     params:
         code=code_hash("patch2loc.data.scans"),
         modality=lambda wildcards: DATASETS[wildcards.dataset].modality,
+        expected_labels=lambda wildcards: DATASETS[wildcards.dataset].expected_labels,
     script:
         "../workflow/scripts/cohort_list.py"
 

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import psutil
 import yaml
@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
+from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
 from patch2loc.files import remove_partial, storage_message, write_json
@@ -85,9 +86,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", help="targets; everything without them")
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     parser.add_argument(
-        "--config", nargs="+", default=[], type=_pair, metavar="KEY=VALUE", help="keys to overrule"
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="keys to overrule",
     )
-    return parser.parse_intermixed_args()  # targets also after options
+    arguments = parser.parse_intermixed_args()  # targets also after options
+    keys = [pair.partition("=")[0] for pair in arguments.config]
+    for key in keys:
+        if keys.count(key) > 1:
+            parser.error(f"argument --config: {key} found twice, every key once expected; leave one out")
+    return arguments
 
 
 def _pair(text: str) -> str:
@@ -101,7 +113,11 @@ def _pair(text: str) -> str:
 
 def _results(path: Path, overruled: dict[str, str]) -> Path:
     """The results folder of a configuration with some keys overruled."""
-    configuration = _read(path)
+    try:
+        configuration = read_configuration(path)
+    except InputError as error:
+        sys.exit(str(error))
+    configuration |= overruled
     if "results" in overruled:
         configuration["results"] = overruled["results"] or None
     schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
@@ -114,27 +130,6 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
     except InputError as error:
         sys.exit(f"{path}: {error}")
     return Path(configuration["results"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read a configuration; exit if the file holds none."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        sys.exit(
-            f"{path}: {error.strerror} found, a configuration expected; give its path, e.g. config/demo.yaml"
-        )
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        start = f", {error.context} from line {error.context_mark.line + 1}" if error.context_mark else ""
-        sys.exit(f"{path}: line {line}: no YAML found ({error.problem}{start}); correct the file there")
-    except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split()).replace('"<unicode string>"', "the file")
-        sys.exit(f"{path}: no YAML in UTF-8 found ({problem}); correct the file")
-    if not isinstance(content, dict):
-        kind = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
-        sys.exit(f"{path}: {kind} found, keys with values expected, as in config/demo.yaml; correct the file")
-    return content
 
 
 def _clean_up(results: Path) -> None:

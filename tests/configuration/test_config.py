@@ -91,6 +91,34 @@ def test_every_property_is_described_and_has_a_default_unless_it_is_required(pat
     assert Draft202012Validator(entry).is_valid(default), f"{path}: the default {default!r} is not allowed"
 
 
+def numbers(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
+    """Every part of the schema, however deep, that is a number, and the keys that lead to it."""
+    if isinstance(schema, dict):
+        if {"integer", "number"} & {*([schema["type"]] if isinstance(schema.get("type"), str) else [])}:
+            yield path, schema
+        for name, inner in schema.items():
+            yield from numbers(inner, f"{path}/{name}")
+
+
+NUMBERS = dict(numbers(SCHEMA))
+
+
+def test_every_number_is_found():
+    text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    assert len(NUMBERS) == len(re.findall(r"\btype: (?:integer|number)\b", text)) > 20
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_every_number_has_bounds_on_both_sides(path):
+    rules = NUMBERS[path]
+    for bound in ("minimum", "maximum"):
+        assert {bound, f"exclusive{bound.capitalize()}"} & set(rules), bound
+    lowest, highest = (
+        rules.get(name, rules.get(f"exclusive{name.capitalize()}")) for name in ("minimum", "maximum")
+    )
+    assert lowest < highest < 1e12
+
+
 def test_every_object_refuses_unknown_keys_or_says_what_its_free_names_hold():
     for path, (entry, _) in PROPERTIES.items():
         if is_group(entry):
@@ -142,6 +170,7 @@ def test_unknown_keys_are_refused(group):
         ("methods", "every"),
         ("training.learning_rate", 0),
         ("score.stride", 0),
+        ("seed", 1.0),
         ("grid.spacing", 0),
         ("datasets.brats21.role", "train"),
         ("datasets.brats21.modality", "FLAIR"),

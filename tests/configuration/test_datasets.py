@@ -52,6 +52,23 @@ def test_a_lesion_dataset_without_roles_is_tested_whole(tmp_path):
     assert tumors.cohort_name(0, "test") == "all"
 
 
+def test_the_labels_of_lesions_are_expected_in_a_whole_dataset(tmp_path, scans):
+    source = scan_table(tmp_path, "lesions.csv", {"x": "x.nii.gz", "y": "y.nii.gz"}) | {
+        "lesion_labels": [1, 4]
+    }
+    roles = subject_list(tmp_path, "lesion_roles.csv", "subject,role\nx,validation\ny,test\n")
+    datasets = planned(
+        tmp_path,
+        trained="phantom_healthy_t1",
+        own=dataset("lesion", source=source),
+        divided=dataset("lesion", source=source, split=roles),
+    )
+    expected = {name: found.expected_labels for name, found in datasets.items()}
+    assert expected["own"] == [1, 4]
+    assert expected["divided"] == expected["phantom_tumor"] == []
+    assert expected["phantom_healthy_t1"] is None
+
+
 def test_a_list_gives_the_roles_of_its_scans(tmp_path, scans):
     own = planned(tmp_path, own=scans)["own"]
     assert own.is_training_data
@@ -152,7 +169,8 @@ def test_the_preprocessing_of_a_painted_scan_is_told_the_scan_it_was_painted_int
     )
     run = plan_run(configuration(tmp_path, {"own": scans, "strokes": painted}), str(REGISTRY))
     assert run.scan_parts("strokes", "p")["acquired"] == str(tmp_path / "d.nii.gz")
-    assert run.scan_parts("own", "d") == {part: str(tmp_path / "d.nii.gz") for part in ("scan", "lesion")}
+    files = {"scan": "d.nii.gz", "lesion": "lesion_d.nii.gz"}
+    assert run.scan_parts("own", "d") == {part: str(tmp_path / file) for part, file in files.items()}
 
 
 SPELLINGS = {

@@ -232,8 +232,14 @@ def test_a_method_from_outside_that_declares_nothing_is_an_addition_and_may_run_
 
 def test_methods_with_a_row_of_the_same_name_are_refused(outside):
     name = outside("CALIBRATED = True")
-    config = {"patch": 8, "grid": {"shape": [48, 48, 25]}, "training": {"patches": 10, "batch": 2}}
-    config |= {"method_settings": {}, "budget": "smoke", "datasets": {}, "training_data": {}}
+    config = {"patch": 8, "grid": {"shape": [48, 48, 25], "spacing": 4.0}, "score": {"stride": 1}}
+    config |= {
+        "training": {"patches": 10, "batch": 2},
+        "method_settings": {},
+        "budget": "smoke",
+        "datasets": {},
+        "training_data": {},
+    }
     check_configuration(config | {"methods": ["patch2loc", name]})
     with pytest.raises(
         InputError, match=r"^methods: toydeclares\.method_calibrated found, .* different names expected"

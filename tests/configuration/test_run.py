@@ -6,7 +6,7 @@ from planned_runs import REGISTRY, configuration, dataset, scan_table
 from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
-from patch2loc.configuration.run import plan_run
+from patch2loc.configuration.run import plan_run, planning_time_note
 from patch2loc.configuration.vocabulary import (
     Configuration,
     DatasetSettings,
@@ -79,6 +79,11 @@ def test_cohorts_of_training_data_are_by_role_and_others_whole(tmp_path):
     assert run.training_cohort("T2", 0, role="train") == f"{folder}/phantom_healthy_t2/train_fold0.json"
     assert run.cohort("phantom_healthy_t1", 0, role="test") == f"{folder}/phantom_healthy_t1/test_fold0.json"
     assert run.cohort("phantom_tumor", 0, role="test") == f"{folder}/phantom_tumor/all.json"
+
+
+def test_a_plan_of_minutes_is_announced():
+    assert planning_time_note(3000) == ""
+    assert planning_time_note(100_000) == "100,000 scans: planning takes Snakemake about 7 minutes."
 
 
 def test_nothing_is_needed_of_scans_that_are_left_out(tmp_path):

@@ -2,20 +2,34 @@ import numpy as np
 import pytest
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
-from patch2loc.data.scans import LANDMARK_PERCENTILES, Scan, read_cohort, refuse_fitted_scans, write_cohort
+from patch2loc.data.scans import (
+    LANDMARK_PERCENTILES,
+    Scan,
+    check_lesions,
+    read_cohort,
+    refuse_fitted_scans,
+    write_cohort,
+)
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 from patch2loc.preprocess.scan import write_left_out
 from patch2loc.tables.quality import check_every_scan_is_used, quality_table
 
-REPORT = {"atlas_dice": 0.9, "scale": [1.0, 1.1, 1.2], "lesion": {"source_ml": 4.0}, "flags": ["a", "b"]}
+REPORT = {
+    "atlas_dice": 0.9,
+    "scale": [1.0, 1.1, 1.2],
+    "lesion": {"source_ml": 4.0, "labels": [1, 2, 4]},
+    "flags": ["a", "b"],
+}
 
 
 def written(folder, subject, reason=None, **changes):
     if reason:
         write_left_out(folder / subject, "T1", reason)
     else:
-        write_json(folder / subject / "qc.json", REPORT | {"content": f"content of {subject}"} | changes)
+        lesion = REPORT["lesion"] | changes.pop("lesion", {})
+        report = REPORT | {"content": f"content of {subject}", "lesion": lesion} | changes
+        write_json(folder / subject / "qc.json", report)
     return Scan(subject, folder / subject, "T1")
 
 
@@ -90,12 +104,40 @@ def test_the_quality_table_flags_scans_of_the_same_voxels(tmp_path):
     assert "content" not in table
 
 
+def test_a_cohort_with_lesions_has_each_label_in_some_scan(tmp_path):
+    scans = [
+        written(tmp_path, "a", lesion={"labels": [1, 2]}),
+        written(tmp_path, "b", lesion={"labels": [2, 3]}),
+        written(tmp_path, "healthy", lesion={"labels": [], "source_ml": 0.0}),
+        written(tmp_path, "bad", "no brain found"),
+    ]
+    check_lesions("own", scans, [])
+    check_lesions("own", scans, [1, 3])
+    check_lesions("own", scans[3:], [7])  # which `read_cohort` says
+    message = (
+        r"datasets\.own\.source\.lesion_labels: 4 found, a label that is in no lesion file of the 3 scans "
+        r"\(labels in them: 1 in 1, 2 in 2, 3 in 1\); correct the labels, or leave out"
+    )
+    with pytest.raises(InputError, match=message):
+        check_lesions("own", scans, [1, 4])
+    with pytest.raises(
+        InputError, match=r"datasets\.own: no lesion in any of 1 scans found \(labels in them: none"
+    ):
+        check_lesions("own", scans[2:], [])
+    others = [written(tmp_path, "c", lesion={"labels": [5], "source_ml": 0.0})]
+    with pytest.raises(
+        InputError, match=r"no lesion in any of 1 scans found \(labels in them: 5 in 1\), one at lea"
+    ):
+        check_lesions("own", others, [])
+
+
 def test_the_quality_table_holds_every_scan_and_number(tmp_path):
     scans = [("d", written(tmp_path, "good")), ("e", written(tmp_path, "bad", "no brain found"))]
     table = quality_table(scans).set_index("subject")
     assert table.loc["good", ["dataset", "flags", "left_out"]].tolist() == ["d", "a; b", ""]
     assert table.loc["good", ["scale_x", "scale_y", "scale_z"]].tolist() == [1.0, 1.1, 1.2]
     assert table.loc["good", "lesion_source_ml"] == 4
+    assert table.loc["good", "lesion_labels"] == "1 2 4"
     assert np.isnan(table.loc["bad", "atlas_dice"])
     with pytest.raises(
         InputError, match=r"quality\.csv: 1 of 2 scans were left out(.|\n)*e, bad: no brain found"

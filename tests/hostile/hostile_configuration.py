@@ -6,6 +6,7 @@ from repository_paths import ROOT
 from snakemake.utils import validate
 
 from patch2loc.configuration.check import check_configuration, check_paths
+from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.schema import check_schema
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -45,11 +46,87 @@ def unplaced(path, value):
     return make
 
 
+def written(content):
+    """A row about the file itself."""
+
+    def make(folder):
+        (folder / "own.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return lambda: read_configuration(folder / "own.yaml")
+
+    return make
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 10)
+)
+FILES = {
+    "key twice": (
+        written("results: r\nseed: 1\natlas: a\nseed: 2\n"),
+        "own.yaml: seed found twice, in line 2 and in line 4, every key once expected; remove one of them, or re",
+    ),
+    "key twice in quotes": (written('seed: 1\n"seed": 2\n'), "own.yaml: seed found twice, in line 1 and in"),
+    "key twice in other words": (written("yes: 1\ntrue: 2\n"), "own.yaml: true found twice, in line 1 and"),
+    "dataset twice": (
+        written("datasets:\n  own: {title: a}\n  other: {title: b}\n  own: {title: c}\n"),
+        "own.yaml: datasets.own found twice, in line 2 and in line 4, every key once expected",
+    ),
+    "key twice in a list": (
+        written("a:\n- {b: 1,\n   b: 2}\n"),
+        "own.yaml: a.b found twice, in line 2 and in",
+    ),
+    "key twice in JSON": (
+        written('{\n\t"seed": 1,\n\t"seed": 2\n}'),
+        "own.yaml: seed found twice, in line 2 and in line 3",
+    ),
+    "two merges": (
+        written("a: &a {x: 1}\nb: &b {y: 1}\nc:\n  <<: *a\n  <<: *b\n"),
+        "own.yaml: c.<< found twice, in line 4 and in line 5",
+    ),
+    "alias of what holds it": (
+        written("a:\n  b: &b {c: [*b]}\n"),
+        "own.yaml: line 2: an alias inside of what it stands for found, an end expected; write out what",
+    ),
+    "merge of what holds it": (written("a: &a\n  <<: *a\n"), "own.yaml: line 1: an alias inside of what it"),
+    "a billion laughs": (
+        written(LAUGHS),
+        "own.yaml: line 6: more than 100,000 entries found, aliases written",
+    ),
+    "a billion merges": (
+        written(MERGES),
+        "own.yaml: line 6: more than 100,000 entries found, aliases written",
+    ),
+    "groups without end": (
+        written("a: " + 1200 * "["),
+        "own.yaml: hundreds of groups in each other found, a configuration expected; correct the file",
+    ),
+    "megabytes": (
+        written(f"a: {'x' * 10**6}\n"),
+        "own.yaml: more than 1,000,000 bytes found, a configuration of fewer expected; lists of subjects are CSV",
+    ),
+    "UTF-16": (written("seed: 1\n".encode("utf-16")), "own.yaml: UTF-16 found, YAML in UTF-8 expected; save"),
+    "binary file": (
+        written(b"\x7fELF\xcc\xcc"),
+        "own.yaml: no YAML in UTF-8 found .*0xcc.*save the file as UTF-8",
+    ),
+    "Python's object": (
+        written("a: !!python/object/apply:os.system [x]\n"),
+        "own.yaml: line 1: no YAML found .could not determine a constructor",
+    ),
+    "alias of nothing": (written("a: *b\n"), "own.yaml: line 1: no YAML found .found undefined alias 'b'"),
+    "two documents": (
+        written("a: 1\n---\na: 2\n"),
+        "own.yaml: line 2: no YAML found .*but found another document",
+    ),
+}
+
 WMH = "datasets.phantom_wmh"
 FOLDER = {"kind": "folder", "root": "own", "scan": "{subject}.nii.gz"}
 LESIONS = {"title": "own", "modality": "T1", "role": "lesion", "source": FOLDER}
+LABELED = {"kind": "table", "table": "own.csv"}
 TRAINING = {"kind": "phantom", "cohort": "healthy", "count": 6}
 CONFIGURATION = {
+    **FILES,
     "unknown key": (
         configured("zzzz", 1),
         "^zzzz: unknown key found, one of results, .*, datasets expected; correct the name, or leave it out$",
@@ -58,7 +135,10 @@ CONFIGURATION = {
         contradictory("training.learning_rate", float("nan")),
         "training.learning_rate: nan found, a finite number expected",
     ),
-    "an endless number": (contradictory("phantom.noise", float("inf")), "phantom.noise: inf found"),
+    "an endless number": (
+        contradictory("method_settings", {"thresh": {"x": float("inf")}}),
+        "method_settings.thresh.x: inf found, a finite number expected",
+    ),
     "unknown key in a group": (
         configured("training.epochs", 1),
         "^training.epochs: unknown key found, one of network, .*, memory_mb expected; correct",
@@ -110,7 +190,7 @@ CONFIGURATION = {
     "odd patch": (configured("patch", 25), "^patch: 25 found, a multiple of 2 expected"),
     "even filter": (
         configured("score.median_filter", 4),
-        "median_filter: 4 found, an odd number of 1 or more",
+        "median_filter: 4 found, an odd number of 1 to 15",
     ),
     "infinite learning rate": (
         configured("training.learning_rate", np.inf),
@@ -119,6 +199,89 @@ CONFIGURATION = {
     "grid that fills memory": (
         configured("grid.shape", [99999] * 3),
         "^grid.shape: 99999 found, 1024 or less expected",
+    ),
+    "grid whose voxels fill memory": (
+        contradictory("grid", {"shape": [1024, 1024, 1024], "spacing": 0.2}),
+        r"^grid.shape: \[1024, 1024, 1024\] found, 1,073,741,824 voxels, at most 134,217,728 expected; lower it",
+    ),
+    "grid of a millimeter": (
+        configured("grid.spacing", 1e-9),
+        "^grid.spacing: 1e-09 found, 0.1 or more expected",
+    ),
+    "grid inside a brain": (
+        contradictory("grid.spacing", 0.5),
+        r"^grid: \[48, 48, 25\] voxels of 0.5 mm found, \[24.0, 24.0, 12.5\] mm, 50 to 500 mm along each axis exp",
+    ),
+    "grid of ten meters": (
+        contradictory("grid", {"shape": [192, 192, 100], "spacing": 10}),
+        r"^grid: \[192, 192, 100\] voxels of 10 mm found, \[1920, 1920, 1000\] mm, 50 to 500 mm",
+    ),
+    "seed of 70 bits": (
+        configured("seed", 2**70),
+        "^seed: 1180591620717411303424 found, 2147483647 or less expected; correct",
+    ),
+    "seed with a point": (configured("seed", 7.0), "^seed: 7.0 found, a whole number expected; write 7$"),
+    "fold with a point": (configured("folds", [0.0]), "^folds: 0.0 found, a whole number expected; write 0$"),
+    "fold of thousands": (configured("folds", [5000]), "^folds: 5000 found, 99 or less expected"),
+    "folds of thousands": (
+        configured("folds", list(range(5000))),
+        "^folds: (100|[0-9]{3,4}) found, 99 or less expected",
+    ),
+    "stride of a thousand": (
+        configured("score.stride", 1000),
+        "^score.stride: 1000 found, 512 or less expected",
+    ),
+    "stride over patches": (
+        contradictory("score.stride", 5),
+        "^score.stride: 5 found, at most 4 expected, half of patch, so that two patches in a row overlap by half",
+    ),
+    "filter of a brain": (
+        configured("score.median_filter", 999),
+        "^score.median_filter: 999 found, an odd number of 1 to 15 expected",
+    ),
+    "billion simulated subjects": (
+        configured(f"{WMH}.source.count", 10**9),
+        f"^{WMH}.source.count: 1000000000 found, 100000 or less expected; correct",
+    ),
+    "simulated voxels of micrometers": (
+        configured("phantom.voxel_size", [1, 1, 1e-3]),
+        "^phantom.voxel_size: 0.001 found, 0.5 or more expected",
+    ),
+    "noise of an earthquake": (
+        configured("phantom.noise", 1e9),
+        "^phantom.noise: 1000000000.0 found, 1 or less",
+    ),
+    "batch of the whole training": (
+        configured("training.batch", 10**12),
+        "^training.batch: 1000000000000 found, 1000000 or less expected",
+    ),
+    "averaging that never moves": (
+        configured("training.averaging", 1),
+        "^training.averaging: 1 found, less than 1 expected",
+    ),
+    "memory of a data center": (
+        configured("training.memory_mb", 10**12),
+        "^training.memory_mb: 1000000000000 found, 10000000 or less",
+    ),
+    "threads of a data center": (
+        configured("score.threads", 10**6),
+        "^score.threads: 1000000 found, 1024 or less",
+    ),
+    "no label of a lesion": (
+        configured(f"{WMH}.source", LABELED | {"lesion_labels": []}),
+        rf"^{WMH}.source.lesion_labels: \[\] found, 1 or more entries expected",
+    ),
+    "background as a lesion": (
+        configured(f"{WMH}.source", LABELED | {"lesion_labels": [0]}),
+        f"^{WMH}.source.lesion_labels: 0 found, 1 or more expected",
+    ),
+    "label of no map": (
+        configured(f"{WMH}.source", LABELED | {"lesion_labels": [10**9]}),
+        f"^{WMH}.source.lesion_labels: 1000000000 found, 65535 or less expected",
+    ),
+    "label twice": (
+        configured(f"{WMH}.source", LABELED | {"lesion_labels": [1, 1]}),
+        rf"^{WMH}.source.lesion_labels: \[1, 1\] found, every entry once expected",
     ),
     "grid of two axes": (
         configured("grid.shape", [48, 48]),
@@ -235,6 +398,17 @@ CONFIGURATION = {
     ),
 }
 
+# Files that Snakemake itself reads before the rules are planned: (content, message).
+UNPLANNED = {
+    "key twice": (
+        f"{TINY}\nseed: 8\n",
+        r"own.yaml: seed found twice, in line 3 and in line \d+, every key once expected; remove one of them, or re",
+    ),
+    "dataset twice": (
+        f"{TINY}\n  phantom_wmh:\n    <<: *lesion\n",
+        r"own.yaml: datasets.phantom_wmh found twice, in line \d+ and in line \d+, every key once expected; remove",
+    ),
+}
 # What the rules find when they plan: (key, value, message).
 PLANS = {
     "misspelt key": (

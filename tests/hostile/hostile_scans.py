@@ -13,7 +13,8 @@ import numpy as np
 
 from patch2loc.acquire import painted
 from patch2loc.preprocess.brain_mask import brain_mask
-from patch2loc.preprocess.images import read_lesion_of, read_mask_of, read_scan
+from patch2loc.preprocess.images import read_mask_of, read_scan
+from patch2loc.preprocess.lesions import read_lesion, share_of_brain
 
 VOXELS = np.random.default_rng(0).integers(0, 200, (12, 14, 10)).astype(np.int16)
 STRAIGHT = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -298,12 +299,30 @@ SCANS = {
 DRAWN = (VOXELS > 190).astype(np.uint8)
 
 
-def lesion(array=DRAWN, affine=STRAIGHT, labels=None, read=read_lesion_of, **header):
+def lesion(array=DRAWN, affine=STRAIGHT, labels=None, **header):
     def make(folder):
         path = folder / "lesion.nii.gz"
         path.write_bytes(gzip.compress(nifti(array, affine, **header)))
-        options = {} if read is read_mask_of else {"labels": labels}
-        return lambda: read(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT, **options)
+        return lambda: read_lesion(path, Path("scan.nii.gz"), VOXELS, STRAIGHT, labels=labels)
+
+    return make
+
+
+def given_brain(array, **header):
+    def make(folder):
+        path = folder / "lesion.nii.gz"
+        path.write_bytes(gzip.compress(nifti(array, **header)))
+        return lambda: read_mask_of(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT)
+
+    return make
+
+
+def lesion_in(brain, array, labels=None):
+    """A row about a lesion mask on a scan with a brain, (x, y, z) bool."""
+
+    def make(folder):
+        read = lesion(array, labels=labels)(folder)
+        return lambda: share_of_brain(read().mask, brain, folder / "lesion.nii.gz", Path("scan.nii.gz"))
 
     return make
 
@@ -347,11 +366,11 @@ MASKS = {
         "lesion.nii.gz: sform .code 4. and qform .code 1. found that mirror each other",
     ),
     "brain mask without orientation": (
-        lesion(sform=0, qform=0, read=read_mask_of),
+        given_brain(DRAWN, sform=0, qform=0),
         "lesion.nii.gz: neither sform nor qform found",
     ),
     "brain mask of another grid": (
-        lesion(DRAWN[:-1], read=read_mask_of),
+        given_brain(DRAWN[:-1]),
         "a mask must be on its scan's voxels",
     ),
     "lesion of probabilities": (
@@ -365,6 +384,30 @@ MASKS = {
     "lesion with NaN": (
         lesion(np.where(DRAWN, np.nan, 0)),
         "such as nan found, 0 and 1 or whole labels expected",
+    ),
+    "lesion that is the scan": (
+        lesion(VOXELS),
+        r"the voxels of the scan itself \(scan.nii.gz\) found, a lesion mask expected; give the file of the les",
+    ),
+    "lesion that is the scan, one of its values taken": (
+        lesion(VOXELS, labels=[1]),
+        r"the voxels of the scan itself \(scan.nii.gz\) found, a lesion mask expected",
+    ),
+    "lesion of intensities": (
+        lesion(np.arange(VOXELS.size, dtype=np.int16).reshape(VOXELS.shape), labels=[1]),
+        "1679 different values found, at most 1000 labels expected; these are likely the intensities of a scan",
+    ),
+    "lesion that is the brain mask": (
+        lesion_in(VOXELS > 60, (VOXELS > 60).astype(np.uint8)),
+        "lesion in 100% of the brain of scan.nii.gz found, at most 60% expected; it is likely a brain mask",
+    ),
+    "lesion that is another contrast of the scan": (
+        lesion_in(VOXELS > 60, 200 - VOXELS),
+        "lesion in 100% of the brain of scan.nii.gz found, at most 60% expected; .* name their labels .les",
+    ),
+    "lesion that is the reverse of its mask": (
+        lesion_in(VOXELS > 60, 1 - DRAWN),
+        "lesion in 9[0-9]% of the brain of scan.nii.gz found, .* or the reverse of a lesion mask: give",
     ),
     "lesion of a series": (
         lesion(np.stack([DRAWN] * 2, -1)),

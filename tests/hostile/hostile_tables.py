@@ -55,6 +55,17 @@ def folder_of(pattern, subjects="a"):
     return make
 
 
+def sparse(size):
+    """A table of many megabytes that takes none of the disk."""
+
+    def make(folder):
+        with open(folder / "own.csv", "wb") as stream:
+            stream.truncate(size)
+        return lambda: splits.read(folder / "own.csv")
+
+    return make
+
+
 ODD = r"own.*: 1 subjects found whose names cannot be those of folders \(.*\); use letters a to z, digits"
 NAMES = {
     "space": "a b",
@@ -112,6 +123,36 @@ TABLES = {
     "tabs": (
         table((HEAD + ROW).replace(",", "\t")),
         "own.csv: columns subject\tmodality.* found, .*; add subject",
+    ),
+    "rows of a register": (
+        table(HEAD + "".join(f"s{number},T1,a.nii.gz,,\n" for number in range(100_001))),
+        "own.csv: 100,001 subjects found, at most 100,000 expected, .* minutes to plan; divide them among",
+    ),
+    "cohort of a register": (
+        lambda folder: (
+            lambda: sources.sources(
+                {"kind": "phantom", "name": "own", "cohort": "wmh", "count": 100_001, "modality": "T1"}
+                | {"root": str(folder)}
+            )
+        ),
+        "dataset own: 100,001 subjects found, at most 100,000 expected",
+    ),
+    "cell of a megabyte": (
+        table(HEAD + f"a,T1,{'x' * 10**6},,\n"),
+        "own.csv: a cell of 1,000,000 letters found, at most 4,096 expected, as of a path; look for a quotation",
+    ),
+    "column of a megabyte": (table(f"{'x' * 10**6},{HEAD}"), "own.csv: a cell of 1,000,000 letters found"),
+    "table of the size of scans": (
+        sparse(100_000_001),
+        "own.csv: more than 100 MB found, the list of subjects expected, of fewer; give the path of a table",
+    ),
+    "lesion that is the scan": (
+        table(HEAD + "a,T1,a.nii.gz,,a.nii.gz\n"),
+        "dataset own: lesion of a: .*/a.nii.gz found, which is its scan, a file of its own expected; give the file",
+    ),
+    "lesion that is the brain mask": (
+        table(HEAD + "a,T1,a.nii.gz,b.nii.gz,b.nii.gz\n"),
+        "dataset own: lesion of a: .*/b.nii.gz found, which is its brain mask, a file of its own expected; give",
     ),
     "header alone": (table(HEAD), "own.csv: no scan of modality T1; add its rows"),
     "list without subjects": (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
-from hostile_configuration import CONFIGURATION, PLANS, changed
+from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
 from hostile_models import MODEL, MODELS
 from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
@@ -22,8 +22,8 @@ from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.images import read_lesion_of, read_scan, resample
-from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.images import read_scan, resample
+from patch2loc.preprocess.lesions import carry_lesion, drawn_flags, lesion_flags, read_lesion
 from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.standardize import standardize
 
@@ -157,10 +157,26 @@ def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_
     scaled = nib.Nifti1Image(255 * DRAWN, STRAIGHT)
     scaled.header.set_slope_inter(np.float32(1 / 255), 0)
     (tmp_path / "lesion.nii").write_bytes(scaled.to_bytes())
-    found = read_lesion_of(tmp_path / "lesion.nii", tmp_path, VOXELS.shape, STRAIGHT)
-    assert (found == (DRAWN > 0)).all()
-    labels = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
-    assert (labels == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
+    found = read_lesion(tmp_path / "lesion.nii", tmp_path, VOXELS, STRAIGHT)
+    assert (found.mask == (DRAWN > 0)).all()
+    assert found.labels == [1]
+    found = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
+    assert (found.mask == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
+    assert found.labels == [1, 2, 3]
+
+
+def test_a_file_of_lesions_that_is_doubtful_is_flagged():
+    assert drawn_flags([1, 2, 4], [1, 4], 0.4) == []
+    assert drawn_flags([], [1], 0) == []  # a healthy scan
+    assert drawn_flags(range(1, 101), None, 0.1) == []  # lesions that are numbered
+    assert drawn_flags([1, 2, 3], [4], 0) == [
+        "no lesion, because the lesion file has the labels 1, 2, 3, and 4 expected"
+    ]
+    assert drawn_flags([1], None, 0.47) == ["lesion in 47% of the brain, at most 40% expected"]
+    assert drawn_flags(range(1, 102), [4], 0.1) == []
+    assert drawn_flags(range(1, 102), None, 0.1) == [
+        "101 labels in the lesion file, all taken for lesion, at most 100 expected where it is no parcellation"
+    ]
 
 
 def test_writing_over_a_link_leaves_what_it_points_to(tmp_path):
@@ -191,19 +207,50 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
     ]
 
 
-def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(tmp_path):
+@pytest.fixture
+def with_lesion(tmp_path):
+    """Preprocess the atlas as a scan, with a lesion file, (x, y, z) whole numbers; the atlas's brain."""
     atlas = load_atlas("icbm152", "T1")
-    grid = common_grid(atlas, (48, 48, 25), 4.0)
-    drawn = np.zeros(atlas.image.shape, np.uint8)
-    drawn[:5, :5, :5] = 1
     volumes.write(tmp_path / "scan.nii.gz", atlas.image, atlas.affine)
-    volumes.write(tmp_path / "lesion.nii.gz", drawn, atlas.affine)
-    settings = {"skull_strip": "none", "registration": "none", "bias_correction": False}
-    found = preprocess_scan(
-        tmp_path / "scan.nii.gz", "T1", atlas, grid, lesion_path=tmp_path / "lesion.nii.gz", settings=settings
-    )
-    assert [flag for flag in found.qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
-    assert found.qc["lesion"]["source_ml"] == pytest.approx(0.125)
+
+    def qc_of(drawn, labels=None):
+        volumes.write(tmp_path / "lesion.nii.gz", drawn.astype(np.uint8), atlas.affine)
+        return preprocess_scan(
+            tmp_path / "scan.nii.gz",
+            "T1",
+            atlas,
+            common_grid(atlas, (48, 48, 25), 4.0),
+            lesion_path=tmp_path / "lesion.nii.gz",
+            lesion_labels=labels,
+            settings={"skull_strip": "none", "registration": "none", "bias_correction": False},
+        ).qc
+
+    return qc_of, atlas.image > 0
+
+
+def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(with_lesion):
+    qc_of, brain = with_lesion
+    drawn = np.zeros(brain.shape, np.uint8)
+    drawn[:5, :5, :5] = 1
+    qc = qc_of(drawn)
+    assert [flag for flag in qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
+    assert qc["lesion"]["source_ml"] == pytest.approx(0.125)
+
+
+def test_a_lesion_file_that_is_no_lesion_is_refused_or_flagged_by_preprocessing(with_lesion):
+    qc_of, brain = with_lesion
+    hemisphere = brain & (np.arange(brain.shape[0]) < brain.shape[0] / 2)[:, None, None]
+    share = hemisphere.sum() / brain.sum()
+    qc = qc_of(2 * hemisphere + 3 * (brain & ~hemisphere), labels=[2])
+    assert qc["lesion"]["labels"] == [2, 3]
+    assert qc["lesion"]["brain_share"] == pytest.approx(share, abs=1e-4)
+    assert qc["flags"] == [f"lesion in {share:.0%} of the brain, at most 40% expected"]
+    qc = qc_of(hemisphere, labels=[2])
+    assert qc["flags"] == ["no lesion, because the lesion file has the labels 1, and 2 expected"]
+    with pytest.raises(
+        InputError, match=r"/lesion\.nii\.gz: lesion in 100% of the brain of \S+/scan\.nii\.gz found"
+    ):
+        qc_of(brain)
 
 
 def test_a_constant_brain_is_named():
@@ -214,11 +261,14 @@ def test_a_constant_brain_is_named():
         standardize(brain, brain > 0, MODEL["landmarks"], "own")
 
 
+PLANNED = {name: (yaml.safe_dump(changed(*change)), message) for name, (*change, message) in PLANS.items()}
+
+
 @pytest.mark.workflow
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", [*PLANNED, *UNPLANNED])
 def test_a_contradiction_stops_the_run_before_it_starts(name, tmp_path):
-    key, value, message = PLANS[name]
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(changed(key, value)))
+    content, message = (PLANNED | UNPLANNED)[name]
+    (tmp_path / "own.yaml").write_text(content)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
     command += ["--configfile", "own.yaml", "--cores", "1"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -187,7 +187,7 @@ def test_the_workflow_leaves_out_a_bad_scan_and_not_one_without_memory(free, tmp
     assert (tmp_path / "preprocessed/qc.json").exists() == (free > 0)
 
 
-PEAK = """
+PEAK = r"""
 import re, sys
 from pathlib import Path
 from patch2loc.preprocess.atlas import common_grid, load_atlas
@@ -200,7 +200,8 @@ atlas = load_atlas("icbm152", "T1")
 grid = common_grid(atlas, (96, 112, 80), 2.0)
 before = peak()
 path, lesion = map(Path, sys.argv[1:])
-result = preprocess_scan(path, "T1", atlas, grid, lesion_path=lesion, lesion_labels=[9], settings={"skull_strip": "none"})
+stripped = {"skull_strip": "none"}
+result = preprocess_scan(path, "T1", atlas, grid, lesion_path=lesion, lesion_labels=[9], settings=stripped)
 to_native_space(result.volume, grid, result.transform, path)
 print(peak() - before)
 """

@@ -4,6 +4,9 @@ import http.client
 import io
 import json
 import re
+import socket
+import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +250,46 @@ def test_the_server_answers_this_machine_only(server):
 )
 def test_the_server_gives_report_and_viewer_only(server, path):
     assert answer(server, path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /report/%00.js HTTP/1.1",
+        b"HEAD /report/%00 HTTP/1.1",
+        b"GET /report/scans/%00.js HTTP/1.1",
+        b"GET /report/%ed%a0%80.js HTTP/1.1",
+        b"GET /report/\xff%zz%.js HTTP/1.1",
+        b"GET http://[::1/ HTTP/1.1",
+        b"GET //[/report/x HTTP/1.1",
+    ],
+)
+def test_a_path_that_no_file_can_have_is_not_found(server, request_line, capfd):
+    host = f"Host: 127.0.0.1:{server.server_port}".encode()
+    with socket.create_connection(server.server_address) as connection:
+        connection.sendall(b"\r\n".join([request_line, host, b"Connection: close", b"", b""]))
+        with connection.makefile("rb") as reply:
+            assert reply.readline().split()[1] == b"404"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["viewer.js", "none.js", "scans/tumors/sub%203.js", "%00", ""])
+def test_a_browser_that_hangs_up_is_no_error(server, path, capfd, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(
+        server,
+        "shutdown_request",
+        lambda request: (type(server).shutdown_request(server, request), ended.set()),
+    )
+    request = f"GET /report/{path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
+    with socket.create_connection(server.server_address) as connection:
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # end without a word
+        connection.sendall(f"{request}\r\n".encode() if path else request.encode())
+    assert ended.wait(30)
+    assert "Traceback" not in capfd.readouterr().err
+    assert answer(server, "/report/viewer.html")[0] == 200
 
 
 def test_the_server_makes_the_files_that_the_folder_has_not(server, scored_run):

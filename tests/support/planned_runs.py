@@ -40,11 +40,12 @@ def dataset(role, modality="T1", **entry):
 
 
 def scan_table(folder, name, scans):
-    """A dataset's source: a table of {subject: file} below a folder, whose files are made, empty."""
-    rows = "".join(f"{subject},T1,{file},,{file}\n" for subject, file in scans.items())
+    """A dataset's source: a table of {subject: file} below a folder, whose files and lesion files are made, empty."""
+    rows = "".join(f"{subject},T1,{file},,lesion_{subject}.nii.gz\n" for subject, file in scans.items())
     (folder / name).write_text(f"subject,modality,scan,brain,lesion\n{rows}")
-    for file in scans.values():
+    for subject, file in scans.items():
         (folder / file).touch()
+        (folder / f"lesion_{subject}.nii.gz").touch()
     return {"kind": "table", "table": str(folder / name)}
 
 

@@ -27,6 +27,16 @@ WRONG = {
         b"a: 2020-99-99\n",
         r"no YAML in UTF-8 found \(month must be in 1..12\); correct the file",
     ),
+    "UTF-16": ("a: 1\n".encode("utf-16"), "UTF-16 found, YAML in UTF-8 expected; save the file as UTF-8"),
+    "picture": (b"\x89PNG\r\n\x1a\n\0", r"no YAML in UTF-8 found \('utf-8' codec can't decode byte 0x89"),
+    "key twice": (
+        b"results: x\nseed: 1\ndata: d\nseed: 2\n",
+        "seed found twice, in line 2 and in line 4, every key once expected; remove one of them, or rename it",
+    ),
+    "alias of what holds it": (
+        b"results: x\ndatasets: &all\n  own: {source: *all}\n",
+        "line 2: an alias inside of what it stands for found, an end expected; write out what is meant",
+    ),
     "no results": (b"seed: 1\n", "results: no such key found, a folder .* expected .*; add it"),
     "misspelt results": (b"rezults: r\n", "rezults: unknown key found, results or another key"),
     "number of results": (b"results: 5\n", "results: 5 found, a folder .* expected; put it in quotes"),
@@ -73,6 +83,19 @@ def test_results_may_be_named_on_the_command_line_alone(runner, tmp_path, monkey
     assert str(runner._results(tmp_path / "own.yaml", {"results": "elsewhere"})) == "elsewhere"
     message = said(runner, monkeypatch, tmp_path / "own.yaml", "--config", "results=")
     assert "results: null found, a folder" in message
+
+
+def test_every_key_on_the_command_line_counts(runner, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["run.py", str(TINY), "--config", "seed=1", "data=d", "--config", "results=r", "--cores=1"],
+    )
+    assert runner._arguments().config == ["seed=1", "data=d", "results=r"]
+    assert said(runner, monkeypatch, TINY, "--config", "seed=1", "--config", "seed=2") == 2
+    assert "--config: seed found twice, every key once expected; leave one out" in capsys.readouterr().err
+    assert "x: unknown key found, one of results, " in said(runner, monkeypatch, TINY, "--config", "x=1")
 
 
 @pytest.mark.parametrize("pairs", [["seed"], ["seed=1", "table1"], ["=1"]])

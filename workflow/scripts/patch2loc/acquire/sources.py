@@ -31,7 +31,7 @@ from patch2loc.acquire import bids
 from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
 from patch2loc.data.image_files import image_files
-from patch2loc.data.subject_tables import check_names, participant, read_table
+from patch2loc.data.subject_tables import check_count, check_names, participant, read_table
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
@@ -66,13 +66,14 @@ def sources(dataset: Dataset) -> Sources:
     The files need not exist: `missing` lists those that do not.
 
     Raises:
-        InputError: The dataset's kind, keys or subject lists cannot be used, a subject's name cannot be that of a
-            folder, or a path is a URL.
+        InputError: The dataset's kind, keys or subject lists cannot be used, there are too many subjects, a subject's
+            name cannot be that of a folder, a path is a URL, or a lesion mask is the scan or the brain mask.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
         raise InputError(f"{_name(dataset)}: kind {kind!r} found, one of {', '.join(KINDS)} expected")
     paths_by_subject = KINDS[kind](dataset)
+    check_count(len(paths_by_subject), _name(dataset))
     check_names(paths_by_subject, _name(dataset))
     for subject, paths in paths_by_subject.items():
         for part, path in paths.items():
@@ -80,6 +81,12 @@ def sources(dataset: Dataset) -> Sources:
                 raise InputError(
                     f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
                     "and give its path"
+                )
+        for part, path in (("scan", paths["scan"]), ("brain mask", paths["brain"])):
+            if path and path == paths["lesion"]:
+                raise InputError(
+                    f"{_name(dataset)}: lesion of {subject}: {path} found, which is its {part}, a file of its "
+                    "own expected; give the file of the lesions, or none"
                 )
     return paths_by_subject
 

@@ -21,6 +21,8 @@ SOURCE_KEYS = {
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry"),
 }
+MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
+GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
 NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
 
 
@@ -36,10 +38,16 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     for key, value in _numbers(config):
         if not math.isfinite(value):
             raise InputError(f"{key}: {value} found, a finite number expected; correct it")
+    _check_grid(config["grid"])
     width, slices = config["patch"], config["grid"]["shape"][:2]
     if width > min(slices):
         raise InputError(
             f"patch: {width} found, at most {min(slices)} expected, as grid.shape says; lower it"
+        )
+    if config["score"]["stride"] > width // 2:
+        raise InputError(
+            f"score.stride: {config['score']['stride']} found, at most {width // 2} expected, half of patch, so that "
+            "two patches in a row overlap by half and no part of the brain is interpolated over; lower it"
         )
     training = config["training"]
     if training["patches"] < training["batch"]:
@@ -110,6 +118,22 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         training = {key: value for key, value in config["training"].items() if key not in NO_INFLUENCE}
         return training | ({"own": changes} if changes else {})
     return {"budget": config["budget"], **changes} if runs_network(name) else dict(changes)
+
+
+def _check_grid(grid: Mapping[str, Any]) -> None:
+    """Raise InputError for a grid that fills the memory, or is no field of view of a brain."""
+    voxels = math.prod(grid["shape"])
+    if voxels > MOST_VOXELS:
+        raise InputError(
+            f"grid.shape: {grid['shape']} found, {voxels:,} voxels, at most {MOST_VOXELS:,} expected; lower it, or "
+            "take a coarser grid.spacing"
+        )
+    extent = [round(size * grid["spacing"], 1) for size in grid["shape"]]
+    if min(extent) < GRID_MM[0] or max(extent) > GRID_MM[1]:
+        raise InputError(
+            f"grid: {grid['shape']} voxels of {grid['spacing']} mm found, {extent} mm, {GRID_MM[0]} to {GRID_MM[1]} "
+            "mm along each axis expected, as of a brain; correct grid.shape or grid.spacing"
+        )
 
 
 def _check_rows(methods: Sequence[str]) -> None:

@@ -81,6 +81,16 @@ class PlannedDataset:
         }
 
     @property
+    def expected_labels(self) -> list[int] | None:
+        """Labels that some lesion file of each cohort has to hold; None for a dataset without lesions.
+
+        None of a dataset whose scans have roles: a small cohort of it may lack one. Some lesion is expected there, too.
+        """
+        if self.role != "lesion":
+            return None
+        return [] if self.has_roles else list(self.source.get("lesion_labels", ()))
+
+    @property
     def labels(self) -> DatasetInfo:
         """Its description in tables, figures and the report."""
         return {

@@ -32,6 +32,7 @@ from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
 ICBM152 = "icbm152"
+PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +155,7 @@ class Run:
             left_out_note(self.config["combinations"], self.methods),
             overlaps,
             self.data.fallback_warning(self.methods),
+            planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
             former_results_note(self.results.root),
         )
         return [note for note in notes if note]
@@ -289,6 +291,12 @@ class Run:
     def needed_methods(self) -> Callable[[str], tuple[str, ...]]:
         """Function of a method: the methods whose models of the same modality and fold its training takes."""
         return cache(partial(methods_needed, configured=self.methods))
+
+
+def planning_time_note(scans: int) -> str:
+    """How long Snakemake plans many scans, which it does without a word; "" for fewer."""
+    minutes = scans * PLANNING_SECONDS / 60
+    return f"{scans:,} scans: planning takes Snakemake about {minutes:.0f} minutes." if minutes >= 1 else ""
 
 
 def plan_run(config: Configuration, registry_path: str) -> Run:

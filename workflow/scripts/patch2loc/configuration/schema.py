@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
 
 from patch2loc.configuration.method_registry import METHODS
@@ -25,10 +25,12 @@ BOUNDS = {
     "minimum": "{} or more",
     "exclusiveMinimum": "more than {}",
     "maximum": "{} or less",
+    "exclusiveMaximum": "less than {}",
     "multipleOf": "a multiple of {}",
     "minItems": "{} or more entries",
     "maxItems": "{} or fewer entries",
     "minLength": "{} or more letters",
+    "maxLength": "{} or fewer letters",
     "pattern": "text like {}",
     "uniqueItems": "every entry once",
 }
@@ -46,8 +48,15 @@ def _is_method(
         yield ValidationError(f"{name!r} is no method of the package")
 
 
+def _is_whole(_checker: TypeChecker, value: object) -> bool:
+    """Type integer of a schema, of which JSON Schema takes 2.0 for one: as a size of an array it is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 ConfigurationValidator = extend(  # type: ignore[no-untyped-call]  # jsonschema has no types here
-    Draft202012Validator, {METHOD: _is_method}
+    Draft202012Validator,
+    {METHOD: _is_method},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
 )
 
 
@@ -172,6 +181,8 @@ def _advice(error: ValidationError) -> str:
         return "put it in quotes if it is meant as text"
     if error.validator == "type" and types in ("integer", "number") and isinstance(value, str):
         return "write a number in the file, without quotes and with a point before an exponent (7, 0.001, 1.0e-5)"
+    if error.validator == "type" and types == "integer" and isinstance(value, float) and value.is_integer():
+        return f"write {value:.0f}"
     names = [name for choice in rules.get("anyOf", [rules]) for name in choice.get("enum", [])]
     names += METHODS if METHOD in rules else ()
     near = difflib.get_close_matches(value, filter(None, names), 1, NEAR) if isinstance(value, str) else []

@@ -1,6 +1,6 @@
 """Preprocessed scans: a folder each, with the volume, its masks, its transform and its quality control."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from patch2loc.files import read_json, write_json
 
 # Percentiles of intensity-normalization's Nyul landmarks.
 LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+MOST_LISTED = 20  # labels that a message counts
 
 
 class LostLesion(NamedTuple):
@@ -208,3 +209,37 @@ def read_cohort(path: str | Path) -> list[Scan]:
             f"least one expected; {subject}: {reason}"
         )
     return [Scan(subject, Path(folder), cohort["modality"]) for subject, folder in cohort["scans"].items()]
+
+
+def check_lesions(dataset: str, scans: Sequence[Scan], expected_labels: Sequence[int]) -> None:
+    """Check that a cohort with lesions has any, and each expected label in some scan.
+
+    Other labels than those of the files would make healthy scans of them without a word.
+
+    Args:
+        dataset: Name, for messages.
+        scans: Preprocessed scans; those that were left out count for nothing.
+        expected_labels: Some lesion file has to hold each of them, above 0; may be empty.
+
+    Raises:
+        InputError: No scan has a lesion, or one of the labels is in no scan's lesion file.
+    """
+    reports = [read_json(scan.qc_path)["lesion"] for scan in scans if not scan.left_out()]
+    if not reports:
+        return
+    counts = Counter(label for report in reports for label in report["labels"])
+    found = "labels in them: " + (
+        ", ".join(f"{label} in {count}" for label, count in sorted(counts.items())[:MOST_LISTED]) or "none"
+    )
+    found += ", ..." if len(counts) > MOST_LISTED else ""
+    absent = [label for label in expected_labels if label not in counts]
+    if absent:
+        raise InputError(
+            f"datasets.{dataset}.source.lesion_labels: {', '.join(map(str, absent))} found, a label that is in no "
+            f"lesion file of the {len(reports)} scans ({found}); correct the labels, or leave out what these scans lack"
+        )
+    if not any(report["source_ml"] for report in reports):
+        raise InputError(
+            f"datasets.{dataset}: no lesion in any of {len(reports)} scans found ({found}), one at least expected "
+            "where the role is lesion; check lesion files and lesion_labels, or make the role healthy or unlabeled"
+        )

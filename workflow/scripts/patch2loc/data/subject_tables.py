@@ -10,6 +10,9 @@ import pandas as pd
 from patch2loc.errors import InputError
 
 # Names of subjects become names of folders and files, words of command lines and keys of tables.
+MOST_ROWS = 100_000  # of a table, and scans of a dataset: planning them takes Snakemake minutes
+MOST_BYTES = 100_000_000  # of a table: a thousand a row
+MOST_LETTERS = 4096  # of a cell, as of a path
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
 
@@ -21,10 +24,18 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
         content: What the file should hold, such as "list of subjects", for messages.
 
     Raises:
-        InputError: The file is missing, is no table of text, or has two columns of one name.
+        InputError: The file is missing, is no table of text, is larger than a table of subjects can be, or has two
+            columns of one name.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        with open(path, "rb") as stream:
+            stored = stream.read(MOST_BYTES + 1)
+        if len(stored) > MOST_BYTES:
+            raise InputError(
+                f"{path}: more than {MOST_BYTES / 1e6:.0f} MB found, the {content} expected, of fewer; give the "
+                "path of a table of names and paths"
+            )
+        text = stored.decode("utf-8-sig")
         header = text.partition("\n")[0]
         separator = ";" if ";" in header and "," not in header else ","
         # The header is read as data: otherwise pandas takes the first cells of longer rows for an index.
@@ -38,6 +49,13 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
         ) from error
     if "\0" in text:
         raise InputError(f"{path}: zero bytes found, text expected; write it as UTF-8, comma-separated")
+    check_count(len(cells) - 1, path)
+    letters = max(cells[column].str.len().max() for column in cells)
+    if letters > MOST_LETTERS:
+        raise InputError(
+            f"{path}: a cell of {letters:,} letters found, at most {MOST_LETTERS:,} expected, as of a path; look for a "
+            "quotation mark that does not end"
+        )
     names = list(cells.iloc[0])
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
@@ -52,6 +70,15 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
 def participant(scan_id: str) -> str:
     """Participant of a BIDS scan: "sub-01" of "sub-01_ses-2"."""
     return scan_id.split("_ses-")[0]
+
+
+def check_count(count: int, name: str | Path) -> None:
+    """Raise InputError if a list has more subjects than can be planned. name: of the list, for messages."""
+    if count > MOST_ROWS:
+        raise InputError(
+            f"{name}: {count:,} subjects found, at most {MOST_ROWS:,} expected, which take Snakemake minutes to "
+            "plan; divide them among several runs"
+        )
 
 
 def check_names(subjects: Iterable[str], name: str) -> None:

@@ -5,7 +5,7 @@ else here is RAS and (x, y, z). Images are converted in this module only.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,25 +125,17 @@ def read_mask_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np
     return _read_on_voxels_of(path, scan_path, shape, affine) > 0
 
 
-def read_lesion_of(
-    path: Path,
-    scan_path: Path,
-    shape: tuple[int, ...],
-    affine: np.ndarray,
-    *,
-    labels: Sequence[int] | None = None,
-) -> np.ndarray:
-    """Read a lesion mask, or a map of whole labels, that was drawn on the voxels of a scan.
+def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Read a mask of 0 and 1, or a map of whole labels, that was drawn on the voxels of a scan.
 
     Args:
         path: The mask or map.
         scan_path: The scan, for messages.
         shape: Of the scan.
         affine: Of the scan, 4 x 4, voxel indices to mm.
-        labels: The labels that are lesion; None for all above 0.
 
     Returns:
-        (x, y, z) bool.
+        (x, y, z) float32, whole numbers of 0 and more.
 
     Raises:
         InputError: As for `read_mask_of`, and for values that are no labels, such as probabilities: their threshold
@@ -157,7 +149,8 @@ def read_lesion_of(
             f"{path}: {np.count_nonzero(no_label)} voxels such as {array[no_label][0]:g} found, 0 and 1 or whole "
             "labels expected; save a mask, by a threshold where these are probabilities"
         )
-    return whole > 0 if labels is None else np.isin(whole, labels)
+    labels: np.ndarray = whole
+    return labels
 
 
 def _read_on_voxels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:

@@ -22,13 +22,19 @@ from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
 from patch2loc.preprocess.images import (
     itk_errors,
     one_thread,
-    read_lesion_of,
     read_mask_of,
     read_scan,
     resample,
     resample_like,
 )
-from patch2loc.preprocess.lesions import carry_lesion, lesion_flags
+from patch2loc.preprocess.lesions import (
+    DrawnLesion,
+    carry_lesion,
+    drawn_flags,
+    lesion_flags,
+    read_lesion,
+    share_of_brain,
+)
 from patch2loc.preprocess.memory import memory_errors
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
 from patch2loc.preprocess.released_code import (
@@ -129,19 +135,17 @@ def preprocess_scan(
         device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, or no brain;
-            its registration failed; or a setting is unknown.
+        InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, no brain, or
+            a lesion mask that cannot be one; its registration failed; or a setting is unknown.
         ResourceError: A file must not be read, or there is too little memory; the scan may be sound.
     """
     validated = validated_settings(settings or {})
     with memory_errors(scan_path):
         array, affine = read_scan(Path(scan_path))
         given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
-        drawn_lesion = np.zeros(array.shape, bool)
+        drawn = DrawnLesion(np.zeros(array.shape, bool), [])
         if lesion_path:
-            drawn_lesion = read_lesion_of(
-                Path(lesion_path), scan_path, array.shape, affine, labels=lesion_labels
-            )
+            drawn = read_lesion(Path(lesion_path), scan_path, array, affine, labels=lesion_labels)
     with one_thread(), itk_errors(Path(scan_path)):
         brain, start = brain_mask(
             scan_path,
@@ -152,6 +156,7 @@ def preprocess_scan(
             atlas=atlas,
             device=device,
         )
+        lesion_share = share_of_brain(drawn.mask, brain, lesion_path, scan_path) if lesion_path else 0.0
         transform, mutual_information = register(
             array, brain, affine, atlas, kind=validated["registration"], start=start
         )
@@ -165,7 +170,7 @@ def preprocess_scan(
                 "and its mask"
             )
         lesion, lesion_any, lesion_report = carry_lesion(
-            drawn_lesion, affine, grid, transform=transform, mask=mask
+            drawn.mask, affine, grid, transform=transform, mask=mask
         )
         log_field = np.zeros(grid.shape, np.float32)
         if validated["bias_correction"]:
@@ -185,6 +190,7 @@ def preprocess_scan(
         )
         quality.stop_if_registration_failed(measurements, scan_path)
     measurements["flags"] += lesion_flags(lesion_report)
+    measurements["flags"] += drawn_flags(drawn.labels, lesion_labels, lesion_share)
     if given_mask is not None and validated["skull_strip"] != "given":
         measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
     check_contrast(unmasked[mask], scan_path)
@@ -195,7 +201,7 @@ def preprocess_scan(
         "atlas": atlas.name,
         **validated,
         **measurements,
-        "lesion": lesion_report,
+        "lesion": {**lesion_report, "brain_share": round(lesion_share, 4), "labels": drawn.labels},
     }
     volume = np.where(mask, unmasked, 0).astype(np.float32)
     if validated["protocol"] == "released-code":

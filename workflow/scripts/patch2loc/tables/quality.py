@@ -26,9 +26,9 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
 
     Returns:
         Table with the columns FIRST_COLUMNS, then the numbers of the scan's qc.json, nested names joined by "_";
-        numbers along x, y, z are columns of their own. left_out: why the scan could not be preprocessed, or empty.
-        flags: what is suspicious, joined by "; ", such as that another scan has the same voxels. outlier: see
-        `outliers`.
+        numbers along x, y, z are columns of their own, labels are joined by " ". left_out: why the scan could not be
+        preprocessed, or empty. flags: what is suspicious, joined by "; ", such as that another scan has the same
+        voxels. outlier: see `outliers`.
     """
     reports = {(dataset, scan.subject): read_json(scan.qc_path) for dataset, scan in scans}
     copies: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -97,6 +97,8 @@ def _flat(report: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in report.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}_")
+        elif isinstance(value, list) and all(isinstance(part, int) for part in value):
+            flat[prefix + name] = " ".join(map(str, value))
         elif isinstance(value, list) and len(value) == 3:
             flat |= {f"{prefix}{name}_{axis}": part for axis, part in zip("xyz", value, strict=True)}
         else:

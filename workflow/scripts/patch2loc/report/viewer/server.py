@@ -1,5 +1,6 @@
 """Server of the viewer, for this machine alone; files of scans that the report did not write are made on request."""
 
+import sys
 import webbrowser
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +8,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
@@ -52,9 +53,7 @@ def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
         return _scan_file(results, index, entries[name]).encode() if name in entries else None
 
     try:
-        return ThreadingHTTPServer(
-            (ADDRESS, port), partial(_Handler, directory=str(results), make_file=make_file)
-        )
+        return _Server((ADDRESS, port), partial(_Handler, directory=str(results), make_file=make_file))
     except OSError as error:
         raise InputError(
             f"port {port}: cannot be served on ({error}); give another one, or 0 for a free one"
@@ -71,6 +70,13 @@ def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
     }
     truth = index["truth"] if entry["role"] == "lesion" else None
     return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), truth)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print an error, but for that of a browser that hangs up, as it does with a page that is left."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -104,6 +110,14 @@ class _Handler(SimpleHTTPRequestHandler):
         if self._allowed():
             super().do_HEAD()
 
+    def send_head(self) -> Any:
+        """Send the headers of a file; the file, open, or None after an error."""
+        try:
+            return super().send_head()
+        except ValueError:  # a path that no file can have, with a zero byte or half a character
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+
     def end_headers(self) -> None:
         """Send headers; nothing is cached, so that a browser shows a repeated run and not the one before."""
         self.send_header("Cache-Control", "no-store")
@@ -114,7 +128,7 @@ class _Handler(SimpleHTTPRequestHandler):
         """Print nothing about single requests."""
 
     def _path(self) -> str:
-        return unquote(urlsplit(self.path).path).lstrip("/")
+        return unquote(self.path.partition("?")[0].partition("#")[0]).lstrip("/")
 
     def _allowed(self) -> bool:
         """True for a request that may be answered; any other is answered here, with an error.
