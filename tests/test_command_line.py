@@ -1,3 +1,4 @@
+import errno
 import sys
 
 import nibabel as nib
@@ -14,21 +15,30 @@ from patch2loc.own_scan import STAGES
 from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.preprocess.brain_mask import SKULL_STRIP
 
+ERRORS = {
+    "large.nii": MemoryError("Unable to allocate 237. GiB"),
+    "large_for_torch.nii": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+    "large_for_disk.nii": OSError(errno.ENOSPC, "No space left on device"),
+    "large_error.nii": RuntimeError("shapes cannot be multiplied"),
+}
+
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What score_own_scan is called with; scans named bad fail, scans named odd are flagged."""
+    """What score_own_scan is called with; scans named bad, large or full fail, scans named odd are flagged."""
     seen = []
 
-    def scored(scorer, scan, folder, *, mask_path, skull_strip, stage_done):
+    def scored(scorer, scan, folder, *, mask_path, skull_strip, stage_done, notify):
         seen.append((scan, str(folder), mask_path, skull_strip))
         stage_done(STAGES[0])
         if "bad" in scan:
             raise InputError(f"{scan}: not a scan")
+        if "large" in scan:
+            raise ERRORS[scan]
         return {"flags": ["brain of 9 ml"] if "odd" in scan else []}
 
-    def loaded(model, device, *, atlas, modality, landmarks_path, precision):
-        seen.append((model, device, atlas, modality, landmarks_path, precision))
+    def loaded(model, device, *, atlas, modality, landmarks_path, precision, method):
+        seen.append((model, device, atlas, modality, landmarks_path, precision, method))
 
     monkeypatch.setattr(own_scan, "load_scorer", loaded)
     monkeypatch.setattr(own_scan, "score_own_scan", scored)
@@ -37,7 +47,7 @@ def calls(monkeypatch):
 
 def test_one_scan_goes_to_the_folder_itself(calls, capsys):
     assert main(["score", "a.nii.gz", "--model", "m", "--output", "out", "--device", "cpu"]) == 0
-    assert calls == [("m", "cpu", None, None, None, "float32"), ("a.nii.gz", "out", None, "atlas")]
+    assert calls == [("m", "cpu", None, None, None, "float32", None), ("a.nii.gz", "out", None, "atlas")]
     assert capsys.readouterr().out == "out/heatmap.nii.gz\n"
 
 
@@ -46,7 +56,7 @@ def test_options_reach_the_model_and_the_scan(calls):
         "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz"
     )
     assert main(["score", "a.nii", "--model", "m.ckpt", "--output", "out", *options.split()]) == 0
-    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16")
+    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", None)
     assert calls == [loaded, ("a.nii", "out", "brain.nii.gz", "given")]
     options = "--mask brain.nii.gz --skull-strip atlas"
     assert main(["score", "a.nii", "--model", "m", "--output", "out", *options.split()]) == 0
@@ -63,9 +73,55 @@ def test_several_scans_share_the_model_and_one_failure_stops_no_other(calls, cap
     assert "odd.nii: brain of 9 ml: look at out/odd/preprocessed/qc.png" in said.err
 
 
+def test_a_scan_that_memory_does_not_hold_stops_no_other(calls, capsys):
+    scans = ["large.nii", "large_for_torch.nii", "a.nii"]
+    assert main(["score", *scans, "--model", "m", "--output", "out", "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert said.out.split() == ["out/a/heatmap.nii.gz"]
+    assert "patch2loc: large.nii: no memory found beyond " in said.err
+    assert "more expected (Unable to allocate 237. GiB); raise the limit, close other" in said.err
+    assert "patch2loc: large_for_torch.nii: no memory found beyond " in said.err
+
+
+def test_a_place_that_cannot_be_written_stops_all(calls, capsys):
+    scans = ["large_for_disk.nii", "a.nii"]
+    assert main(["score", *scans, "--model", "m", "--output", "out", "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert len(calls) == 2  # the model, and the first scan
+    assert said.out == ""
+    assert "patch2loc: out/large_for_disk: No space left on device; make room there, and run" in said.err
+
+
+def test_an_error_of_the_program_keeps_its_traceback(calls):
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        main(["score", "large_error.nii", "--model", "m", "--output", "out", "--device", "cpu"])
+
+
+@pytest.mark.parametrize("output", ["", "."])
+def test_an_output_without_a_name_is_refused_and_the_current_folder_is_taken(output, calls, capsys):
+    assert main(["score", "a.nii", "--model", "m", "--output", output, "--device", "cpu"]) == (not output)
+    said = capsys.readouterr()
+    if output:
+        assert calls[1][1] == "."
+    else:
+        assert not calls
+        assert "--output: an empty name found, a folder expected" in said.err
+
+
+def test_a_library_that_finds_no_memory_is_told_in_a_line(monkeypatch, capsys, calls):
+    def loaded(*arguments, **named):
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(own_scan, "load_scorer", loaded)
+    assert main(["score", "a.nii", "--model", "m", "--output", "out", "--device", "cpu"]) == 1
+    assert "patch2loc: no memory found beyond " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["p1/.nii.gz", "b.nii"], "p1/.nii.gz: no name found that a folder in out can have"),
+        (["a.nii", "...nii"], "...nii: no name found that a folder in out can have"),
         (["p1/t1.nii.gz", "p2/t1.nii"], "several scans are named t1"),
         (["a.nii", "b.nii", "--mask", "m.nii"], "--mask: 1 found for 2 scans"),
         (["a.nii", "--device", "cuda"], "torch finds no GPU"),

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError, ResourceError
 from patch2loc.files import (
     read_csv,
+    readable,
     remove_partial,
     replacing,
     replacing_folder,
@@ -140,13 +142,49 @@ def test_an_error_names_the_result_and_what_to_do(tmp_path):
     assert storage_message(OSError(errno.EIO, "Input/output error"), tmp_path) is None
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics/.partial-12-fold0.csv").write_text("half")
-    (tmp_path / "preprocessed/.partial-13-subject/inner").mkdir(parents=True)
-    (tmp_path / "preprocessed/.partial-13-subject/.partial-13-T1.nii.gz").write_text("half")
-    (tmp_path / "heatmaps/fold0.partial").mkdir(parents=True)  # scored heatmaps to go on from
-    (tmp_path / "metrics/fold0.csv").write_text("whole")
-    remove_partial(tmp_path)
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
-    assert left == {"metrics", "metrics/fold0.csv", "preprocessed", "heatmaps", "heatmaps/fold0.partial"}
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    theirs = (
+        "metrics/.partial-12-fold0.csv",
+        "preprocessed/.partial-13-subject/inner/.partial-13-T1.nii.gz",
+    )
+    kept = (
+        "heatmaps/fold0.partial/x.nii.gz",  # scored heatmaps to go on from
+        "metrics/fold0.csv",
+        ".partial-precious/photo.jpg",
+        ".partial-notes.txt",
+        ".partial-14",
+        "metrics/.partial-77-fold1.csv",  # its process is at work
+        "inner/.run.lock",
+        "inner/models/.partial-15-model.safetensors",  # of another run
+        "mine/.patch2loc.lock",
+        "mine/.partial-16-result/heatmap.nii.gz",  # of a scan that is scored
+        "outside/.partial-17-x",
+    )
+    results = tmp_path / "results"
+    for name in (*theirs, *kept):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("content")
+    (results / ".run.lock").touch()
+    (results / "outside").rename(tmp_path / "outside")
+    (results / ".partial-18-link").symlink_to(tmp_path / "outside")
+    remove_partial(results, lambda number, path: number == 77)
+    left = {path.relative_to(results).as_posix() for path in results.rglob("*") if not path.is_dir()}
+    assert left == {*kept[:-1], ".run.lock"}
+    assert not (results / "preprocessed/.partial-13-subject").exists()
+    assert (tmp_path / "outside/.partial-17-x").exists()
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_named():
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("this system has no file whose reading fails")
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        sha256("/proc/self/mem")
+    assert caught.value.filename == "/proc/self/mem"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(b"a b.nii", "a b.nii"), ("é.nii".encode(), "é.nii"), (b"\xe9.nii", r"\xe9.nii")]
+)
+def test_names_of_any_bytes_become_text(name, text):
+    assert readable(os.fsdecode(name)) == text
+    assert readable(name.decode("ascii", "surrogateescape")) == text  # as in the locale C

@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +11,7 @@ from matplotlib.image import imread
 from poses import moved_brain, rigid
 from written_models import SHAPE, SPACING, write_model
 
-from patch2loc import own_scan
+from patch2loc import files, own_scan
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
 from patch2loc.errors import InputError
@@ -163,6 +166,94 @@ def test_a_folder_of_anything_else_is_left_alone(scored, scorer, scan, atlas, tm
     with pytest.raises(InputError, match=r"mine: it is not empty and no result"):
         score_own_scan(scorer, scan, tmp_path / "mine", skull_strip="none")
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+@pytest.fixture
+def copy_of_the_result(scored, tmp_path):
+    shutil.copytree(scored[0], tmp_path / "head")
+    return tmp_path / "head"
+
+
+def damage_heatmap(folder):
+    (folder / "heatmap.nii.gz").write_bytes(b"\0" * 100)
+
+
+def damage_several(folder):
+    (folder / "heatmap_atlas.nii.gz").unlink()
+    shutil.rmtree(folder / "preprocessed")
+
+
+def damage_summary(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["heatmap"]["brain_ml"] = 1.0
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_heatmap, "head: heatmap.nii.gz damaged or missing; the result is made again"),
+        (damage_several, "head: heatmap_atlas.nii.gz, preprocessed/T1.nii.gz, preprocessed/lesion.nii.gz"),
+        (damage_summary, "head: summary.json damaged or missing"),
+    ],
+)
+def test_a_damaged_result_is_made_again_and_said_so(damage, said, copy_of_the_result, scored, scorer, scan):
+    expected = {name: digest for name, digest in scored[1]["files"].items() if name != "summary.json"}
+    assert expected == {name: files.sha256(scored[0] / name) for name in expected}
+    damage(copy_of_the_result)
+    notices = []
+    summary = score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none", notify=notices.append)
+    assert len(notices) == 1
+    assert said in notices[0]
+    assert summary == scored[1]
+    assert files.file_hashes(copy_of_the_result) == files.file_hashes(scored[0])
+
+
+def test_a_damaged_result_beside_anything_else_is_refused(copy_of_the_result, scorer, scan):
+    (copy_of_the_result / "preprocessed/notes.txt").write_text("mine")
+    score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")  # nothing is to be made
+    damage_heatmap(copy_of_the_result)
+    before = files.file_hashes(copy_of_the_result)
+    with pytest.raises(InputError, match=r"heatmap\.nii\.gz is damaged .* beside it preprocessed/notes\.txt"):
+        score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")
+    assert files.file_hashes(copy_of_the_result) == before
+    (copy_of_the_result / "summary.json").write_text("{")
+    with pytest.raises(InputError, match=r"head: summary\.json is damaged and no result of this command"):
+        score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")
+
+
+def test_a_file_that_is_put_into_the_folder_meanwhile_is_kept(scorer, scan, tmp_path):
+    (tmp_path / "head").mkdir()
+
+    def put(stage):
+        (tmp_path / "head" / f"notes_{stage}.txt").write_text("mine")
+
+    score_own_scan(scorer, scan, tmp_path / "head", skull_strip="none", stage_done=put)
+    notes = {f"notes_{stage}.txt" for stage in STAGES}
+    assert {path.name for path in (tmp_path / "head").iterdir()} == FILES | notes
+
+
+def test_a_scan_whose_reading_fails_is_an_input_error_that_names_it(scorer, tmp_path):
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("this system has no file whose reading fails")
+    with pytest.raises(
+        InputError, match=r"^/proc/self/mem: Input/output error while it was read, the scan was expected"
+    ):
+        score_own_scan(scorer, "/proc/self/mem", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_not_utf8_are_scored(scorer, scan, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    shutil.copyfile(scan, folder / "h\udcf6.nii.gz")
+    summary = score_own_scan(scorer, folder / "h\udcf6.nii.gz", folder / "out", skull_strip="none")
+    assert summary["scan"].endswith(r"/caf\xe9/h\xf6.nii.gz")
+    assert json.loads((folder / "out/summary.json").read_text()) == summary
+    read_transform(folder / "out/preprocessed/transform.tfm")
 
 
 def test_nothing_is_left_of_a_failure(scorer, scan, tmp_path, monkeypatch):

@@ -12,10 +12,8 @@ group of its jobs until these have ended.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -32,9 +30,11 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from patch2loc.configuration.configuration_file import read_configuration
+from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
-from patch2loc.files import remove_partial, storage_message, write_json
+from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
+from patch2loc.process import Stopped, stopped_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -50,6 +50,7 @@ ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, 
 REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
+CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -70,14 +71,21 @@ def main() -> int:
     arguments = _arguments()
     results = _results(arguments.configfile, dict(pair.split("=", 1) for pair in arguments.config))
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        with FileLock(results / ".run.lock", timeout=0):  # ends with this process, however it ends
-            _clean_up(results)
-            return _run(arguments, results)
+        with stopped_by_signals():
+            results.mkdir(parents=True, exist_ok=True)
+            with FileLock(results / RUN_LOCK, timeout=0):  # ends with this process, however it ends
+                _clean_up(results)
+                return _run(arguments, results)
     except Timeout:
         sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
+    except InputError as error:
+        sys.exit(str(error))
     except OSError as error:
         sys.exit(storage_message(error, results) or str(error))
+    except Stopped as stop:
+        stop.consequence = "finished results are kept; run the same command again to go on"
+        print(f"{results}: {stop}", file=sys.stderr)
+        return stop.status
 
 
 def _arguments() -> argparse.Namespace:
@@ -118,8 +126,7 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
     except InputError as error:
         sys.exit(str(error))
     configuration |= overruled
-    if "results" in overruled:
-        configuration["results"] = overruled["results"] or None
+    configuration |= {key: overruled[key] or None for key in ("results", "data") if key in overruled}
     schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
     # The values of the other keys are Snakemake's to check: it may add those of config/config.yaml.
     keys = {name: {} for name in schema_keys} | {"results": schema_keys["results"]}
@@ -127,8 +134,11 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
         check_schema(
             configuration, {"properties": keys, "additionalProperties": False, "required": ["results"]}
         )
+        check_results_folder(configuration)  # before anything is written
     except InputError as error:
         sys.exit(f"{path}: {error}")
+    except OSError as error:
+        sys.exit(storage_message(error, configuration["results"]) or str(error))
     return Path(configuration["results"])
 
 
@@ -136,13 +146,30 @@ def _clean_up(results: Path) -> None:
     """End the jobs of a killed run and remove what they had begun to write."""
     group_path = _group_path(results)
     if group_path.exists():
-        _end_group(json.loads(group_path.read_text(encoding="utf-8"))["group"])
-        remove_partial(results)
+        try:
+            group = int(read_json(group_path)["group"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{group_path}: damaged ({error}), the process group of a killed run expected; see that none of its "
+                "jobs is at work (ps -ef | grep snakemake), remove the file, and run again"
+            ) from error
+        _end_group(group)
+        remove_partial(results, _is_at_work)
         group_path.unlink()
 
 
 def _group_path(results: Path) -> Path:
-    return results / ".run.json"
+    return results / RUN_GROUP
+
+
+def _is_at_work(number: int, path: Path) -> bool:
+    """True for a process that is as old as a temporary file, and so may be writing it."""
+    try:
+        process = psutil.Process(number)
+        written = path.stat().st_mtime
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written + CLOCK_TICK
+    except (psutil.Error, OSError, OverflowError):
+        return False
 
 
 def _end_group(group: int) -> None:
@@ -179,23 +206,28 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # names of files may hold any bytes
         env=environment,
         start_new_session=True,
     )
-    assert process.stdout is not None  # a pipe
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
     try:
+        assert process.stdout is not None  # a pipe
+        threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
         write_json(_group_path(results), {"group": process.pid})
         with open(log_path, "w", encoding="utf-8") as log:
             nothing_to_do, problems = _show_progress(process.stdout, log)
         status = process.wait()
+    except Stopped:
+        _end_group(process.pid)
+        remove_partial(results, _is_at_work)
+        _group_path(results).unlink(missing_ok=True)
+        raise
     finally:
         _end_group(process.pid)
     _group_path(results).unlink()
     if status:
-        remove_partial(results)
+        remove_partial(results, _is_at_work)
         lines = log_path.read_text(encoding="utf-8").splitlines()
         print("\n".join(problems or _reason(lines)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)

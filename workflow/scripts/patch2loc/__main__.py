@@ -6,11 +6,23 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from patch2loc.errors import InputError
+from patch2loc.files import readable, storage_message
+from patch2loc.output_folder import FolderInUseError, claimed
+from patch2loc.process import (
+    MEMORY_REMEDY,
+    Stopped,
+    accept_any_name_in_output,
+    is_for_lack_of_memory,
+    memory_limit_gb,
+    memory_message,
+    stopped_by_signals,
+)
 
 SKULL_STRIP = ("given", "none", "atlas", "hd-bet", "synthstrip")
 SCORE_DESCRIPTION = """\
@@ -23,7 +35,9 @@ Preprocess scans as the model's training scans were, score every voxel of the br
   summary.json          numbers, and what they depend on
   preprocessed/         scan and brain mask on the grid, transform, quality control (qc.png)
 
-What is in DIR already is kept if it would come out the same; anything else there is refused."""
+What is in DIR already is kept if it would come out the same, and made again if it is damaged; anything else there
+is refused. One command at a time works in DIR."""
+LEAST_MEMORY_GB = 4.0  # of addresses (ulimit -v), which Python and its libraries take before they compute
 
 
 def main(words: list[str] | None = None) -> int:
@@ -38,11 +52,34 @@ def main(words: list[str] | None = None) -> int:
         add(commands)
     arguments = parser.parse_args(words)
     run: Callable[[argparse.Namespace], int] = arguments.run
+    accept_any_name_in_output()
     try:
-        return run(arguments)
-    except (InputError, OSError) as error:
-        print(f"patch2loc: {error}", file=sys.stderr)
-        return 1
+        with stopped_by_signals():
+            return run(arguments)
+    except Stopped as stop:
+        _say(str(stop))
+        return stop.status
+    except BrokenPipeError:  # the reader of the output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (InputError, FolderInUseError) as error:
+        _say(str(error))
+    except OSError as error:
+        _say(storage_message(error, "output") or str(error))
+    except (ImportError, MemoryError, RuntimeError, SystemError) as error:
+        # A SystemError is how an import ends that ran out of memory within another one.
+        if not (is_for_lack_of_memory(error) or (isinstance(error, SystemError) and _has_little_memory())):
+            raise
+        _say(memory_message(error))
+    return 1
+
+
+def _say(message: str) -> None:
+    print(f"patch2loc: {message}", file=sys.stderr)
+
+
+def _has_little_memory() -> bool:
+    return memory_limit_gb() < LEAST_MEMORY_GB
 
 
 def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
@@ -200,7 +237,12 @@ def _score(arguments: argparse.Namespace) -> int:
     from patch2loc.engine.device import select_device, select_precision
     from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
 
-    folders = _folders(arguments.scans, Path(arguments.output))
+    if _has_little_memory():  # said beforehand: a library may end the process without a word
+        _say(
+            f"a limit of {memory_limit_gb():.1f} GB of addresses (ulimit -v) found, {LEAST_MEMORY_GB} GB or more "
+            f"expected; {MEMORY_REMEDY}, if this ends early"
+        )
+    folders = _folders(arguments.scans, arguments.output)
     masks = arguments.mask or [None] * len(arguments.scans)
     if len(masks) != len(arguments.scans):
         raise InputError(
@@ -218,10 +260,14 @@ def _score(arguments: argparse.Namespace) -> int:
     )
     failed = 0
     with tqdm(total=len(STAGES) * len(folders), unit="stage", disable=None) as bar:
+
+        def notify(message: str) -> None:
+            bar.write(message, file=sys.stderr)
+
         for number, (scan, mask, folder) in enumerate(
             zip(arguments.scans, masks, folders, strict=True), start=1
         ):
-            bar.set_description(Path(scan).name)
+            bar.set_description(readable(Path(scan).name))
             skull_strip = arguments.skull_strip or ("given" if mask else "atlas")
             try:
                 summary = score_own_scan(
@@ -231,30 +277,52 @@ def _score(arguments: argparse.Namespace) -> int:
                     mask_path=mask,
                     skull_strip=skull_strip,
                     stage_done=lambda stage: bar.update(),
+                    notify=notify,
                 )
             except InputError as error:
                 failed += 1
-                bar.write(f"patch2loc: {error}", file=sys.stderr)
+                notify(f"patch2loc: {error}")
+            except (MemoryError, RuntimeError) as error:
+                if not is_for_lack_of_memory(error):
+                    raise
+                failed += 1
+                notify(f"patch2loc: {scan}: {memory_message(error)}")
+            except OSError as error:  # of the output: it would meet the other scans too
+                raise OSError(
+                    storage_message(error, folder) or f"{error.filename or folder}: {error}"
+                ) from error
+            except Stopped as stop:
+                stop.consequence = f"nothing was written to {folder}; run the same command again"
+                raise
             else:
                 for flag in summary["flags"]:
-                    bar.write(f"{scan}: {flag}: look at {folder}/preprocessed/qc.png", file=sys.stderr)
+                    notify(f"{scan}: {flag}: look at {folder}/preprocessed/qc.png")
                 bar.write(f"{folder}/heatmap.nii.gz")
             bar.update(number * len(STAGES) - bar.n)
     return 1 if failed else 0
 
 
-def _folders(scans: list[str], output: Path) -> list[Path]:
+def _folders(scans: list[str], output: str) -> list[Path]:
     """The folder of each scan's results: the output itself for one scan, else a folder in it by the scan's name."""
+    if not output:
+        raise InputError(
+            "--output: an empty name found, a folder expected; name one, or . for the current one"
+        )
     if len(scans) == 1:
-        return [output]
-    folders = [output / Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
-    repeated = {folder.name for folder in folders if folders.count(folder) > 1}
+        return [Path(output)]
+    names = [Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
+    nameless = [scan for scan, name in zip(scans, names, strict=True) if name in ("", ".", "..")]
+    if nameless:
+        raise InputError(
+            f"{nameless[0]}: no name found that a folder in {output} can have; score it in a call of its own"
+        )
+    repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise InputError(
             f"{output}: several scans are named {', '.join(sorted(repeated))}, which would share a folder; "
             "score them in calls of their own"
         )
-    return folders
+    return [Path(output, name) for name in names]
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
@@ -266,14 +334,17 @@ def _simulate(arguments: argparse.Namespace) -> int:
         "voxel_size": [arguments.spacing] * 3,
         "noise": arguments.noise,
     }
-    write_cohort(
-        Path(arguments.folder),
-        arguments.cohort,
-        range(arguments.subjects),
-        seed=arguments.seed,
-        settings=settings,
-        workers=arguments.workers,
-    )
+    if not arguments.folder:
+        raise InputError("FOLDER: an empty name found, a folder expected; name one, or . for the current one")
+    with claimed(arguments.folder):
+        write_cohort(
+            Path(arguments.folder),
+            arguments.cohort,
+            range(arguments.subjects),
+            seed=arguments.seed,
+            settings=settings,
+            workers=arguments.workers,
+        )
     print(arguments.folder)
     return 0
 
@@ -302,4 +373,6 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries are unloaded: without a traceback
+    sys.exit(status)

@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all: each is written under a temporary name beside its place, then renamed."""
+"""Files that appear whole or not at all: each is written under a temporary name beside its place, then renamed.
+
+Folders are of two kinds. One that belongs to a run of the workflow is replaced with all that is in it
+(`replacing_folder`). In one that a person named nothing is deleted but what the same command wrote (`output_folder`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +21,12 @@ if TYPE_CHECKING:  # imported late: thousands of short jobs use this module with
     import pandas as pd
 
 TEXT_COLUMNS = ("dataset", "subject", "method", "left_out", "flags", "outlier")  # never read as numbers
-PARTIAL_PREFIX = ".partial-"  # of temporary names
+PARTIAL = re.compile(
+    r"\.partial-(\d{1,10})-.", re.DOTALL
+)  # temporary names, with the number of their process
+LOCK = ".patch2loc.lock"  # in a folder that is claimed: locked as long as its process works, and names it
+# In the results of a run by workflow/run.py: locked as long as it works; the process group of its jobs meanwhile.
+RUN_LOCK, RUN_GROUP = ".run.lock", ".run.json"
 # Errors of the place that files go to, and the remedy for each.
 REMEDIES = {
     errno.ENOSPC: "make room there",
@@ -37,14 +47,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
+    partial = partial_path(path)
     try:
         yield partial
         with open(partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:
-        _name_result(error, partial, path)
+        name_result(error, partial, path)
         raise
     finally:
         with suppress(OSError):
@@ -55,10 +65,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def replacing_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it replaces `path` and all that was in it.
 
+    For folders that belong to a run of the workflow. One that a person named may hold anything: see `output_folder`.
     After an exception nothing is left behind, and an older `path` is untouched.
     """
     path = Path(path)
-    partial = _partial(path)
+    partial = partial_path(path)
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed process of the same id
     try:
         partial.mkdir(parents=True)
@@ -66,29 +77,60 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     except OSError as error:
-        _name_result(error, partial, path)
+        name_result(error, partial, path)
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+def file_hashes(folder: str | Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder and those below it, by its path relative to the folder."""
+    return {name: sha256(Path(folder, name)) for name in file_names(Path(folder))}
 
 
-def _name_result(error: OSError, partial: Path, path: Path) -> None:
+def file_names(folder: Path) -> list[str]:
+    """Paths of the files in a folder and those below it, relative to the folder, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def partial_path(path: Path) -> Path:
+    """Temporary path of this process beside a path."""
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+def name_result(error: OSError, partial: Path, path: Path) -> None:
     """Let an error name the result, not its temporary path or nothing."""
     if error.errno is not None:  # otherwise it is not an error of the system, and has a message of its own
         error.filename = str(error.filename or partial).replace(str(partial), str(path))
 
 
-def remove_partial(folder: str | Path) -> None:
-    """Remove temporary files of killed processes. No process may be writing to `folder`."""
-    for path in list(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def remove_partial(folder: str | Path, is_at_work: Callable[[int, Path], bool]) -> None:
+    """Remove temporary files of killed processes below the folder of a run.
+
+    Only names that a process gives (PARTIAL) are removed, and none in a folder of another run or that is claimed.
+
+    Args:
+        folder: Results of a run.
+        is_at_work: True for the number of a process that still writes to a path.
+    """
+    for parent, folders, names in os.walk(folder):
+        if Path(parent) != Path(folder) and not {RUN_LOCK, LOCK}.isdisjoint(names):
+            folders.clear()
+            continue
+        for name in [*folders, *names]:
+            match = PARTIAL.match(name)
+            if match and not is_at_work(int(match[1]), Path(parent, name)):
+                remove(Path(parent, name))
+        folders[:] = [name for name in folders if not PARTIAL.match(name)]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with what is in it, as far as possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def storage_message(error: OSError, path: str | Path) -> str | None:
@@ -136,6 +178,19 @@ def read_csv(path: str | Path) -> pd.DataFrame:
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: It cannot be read; the error names it.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a read, other than an open, names none
+        raise
+
+
+def readable(path: str | Path) -> str:
+    """A path for people and for files of text: bytes of its name that are not UTF-8 are written as \\xe9."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

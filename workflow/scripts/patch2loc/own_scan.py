@@ -1,9 +1,12 @@
 """One scan of one's own, scored with a trained model and carried back to its own voxels."""
 
+import hashlib
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -14,9 +17,18 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.figures.one_scan import scan_figure
 from patch2loc.figures.style import save_figure
-from patch2loc.files import read_json, replacing_folder, write_json
+from patch2loc.files import (
+    LOCK,
+    PARTIAL,
+    file_hashes,
+    read_json,
+    readable,
+    sha256,
+    write_json,
+)
 from patch2loc.method_interface import module_name, needs_lesion
 from patch2loc.models import Model, load_model
+from patch2loc.output_folder import FolderInUseError, claimed, filling
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import (
@@ -33,6 +45,19 @@ MEDIAN_FILTER_MM = 7.0
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 STAGES = ("preprocess", "score", "carry back", "write")
 SUMMARY = "summary.json"
+HASHES = "files"  # in the summary: of the other files of the result, and of the rest of the summary
+
+
+class _Existing(NamedTuple):
+    """A result in a folder.
+
+    Attributes:
+        summary: Content of summary.json.
+        damaged: Names of its files that are missing or not as they were written.
+    """
+
+    summary: dict[str, Any]
+    damaged: list[str]
 
 
 @dataclass(frozen=True)
@@ -138,6 +163,10 @@ def load_scorer(
     )
 
 
+def _to_stderr(notice: str) -> None:
+    print(notice, file=sys.stderr)
+
+
 def score_own_scan(
     scorer: Scorer,
     scan_path: str | Path,
@@ -146,11 +175,14 @@ def score_own_scan(
     mask_path: str | Path | None = None,
     skull_strip: str = "atlas",
     stage_done: Callable[[str], object] = lambda stage: None,
+    notify: Callable[[str], object] = _to_stderr,
 ) -> dict[str, Any]:
-    """Preprocess a raw scan, score it, and write everything to `folder`, which appears whole.
+    """Preprocess a raw scan, score it, and write everything to `folder`, which no other process may use meanwhile.
 
     Writes heatmap.nii.gz (the scan's voxels), heatmap_atlas.nii.gz (the grid), heatmap.png, summary.json and the
-    folder preprocessed.  If the folder holds the same result already, it is kept and nothing is computed.
+    folder preprocessed.  If the folder holds the same result already, it is kept and nothing is computed; a result with
+    files that are missing or not as they were written is made again.  After an exception nothing is left behind, and
+    what was in the folder is as it was.
 
     Args:
         scorer: From `load_scorer`.
@@ -159,21 +191,58 @@ def score_own_scan(
         mask_path: Brain mask on the scan's voxels, if there is one.
         skull_strip: How the brain is found, see `preprocess_scan`.
         stage_done: Called with each of STAGES when it is done.
+        notify: Called with a sentence on a damaged result that is made again.
 
     Returns:
         The content of summary.json.
 
     Raises:
-        InputError: The scan cannot be used, or the folder holds anything else.
+        InputError: The scan cannot be used or read, or the folder holds anything else or is in use.
+        OSError: The folder cannot be written.
     """
-    scan, folder = Path(scan_path), Path(folder).resolve()
+    scan, folder = Path(scan_path), Path(folder)
     mask = Path(mask_path) if mask_path else None
-    method, modality = scorer.model["method"], scorer.model["modality"]
     settings = {**scorer.model["preprocess"], "skull_strip": skull_strip}
     provenance = _provenance(scorer, scan, mask, settings)
-    existing_summary = _existing_summary(folder, provenance)
-    if existing_summary:
-        return existing_summary
+    existing = _existing_result(folder, provenance)
+    if existing and not existing.damaged:
+        return existing.summary  # also where nothing may be written
+    try:
+        with claimed(folder):
+            existing = _existing_result(folder, provenance)  # another process may have made it until now
+            if existing and not existing.damaged:
+                return existing.summary
+            if existing:
+                notify(
+                    f"{folder}: {', '.join(existing.damaged)} damaged or missing; the result is made again"
+                )
+            replaced = [SUMMARY, *existing.summary[HASHES]] if existing else []
+            with filling(folder, first=SUMMARY, replaced=replaced) as partial:
+                return _write_result(
+                    partial,
+                    scorer,
+                    scan,
+                    mask=mask,
+                    settings=settings,
+                    provenance=provenance,
+                    stage_done=stage_done,
+                )
+    except FolderInUseError as error:
+        raise InputError(str(error)) from None
+
+
+def _write_result(
+    folder: Path,
+    scorer: Scorer,
+    scan: Path,
+    *,
+    mask: Path | None,
+    settings: dict[str, Any],
+    provenance: dict[str, Any],
+    stage_done: Callable[[str], object],
+) -> dict[str, Any]:
+    """Score a scan and write the result to an empty folder; the summary."""
+    method, modality = scorer.model["method"], scorer.model["modality"]
     result = preprocess_scan(
         scan,
         modality,
@@ -199,9 +268,15 @@ def score_own_scan(
     in_native_space = to_native_space(on_grid, result.grid, result.transform, scan)
     affine = read(scan)[1]
     stage_done("carry back")
+    title = f"{readable(Path(*scan.parts[-2:]))}: {modality}, {method}, atlas {scorer.atlas.name}"
+    figure = scan_figure(title, result.volume, on_grid, spacing=result.grid.spacing, method=method)
+    write_preprocessed(folder / "preprocessed", result)
+    write(folder / "heatmap_atlas.nii.gz", on_grid, result.grid.affine)
+    write(folder / "heatmap.nii.gz", in_native_space, affine)
+    save_figure(figure, [folder / "heatmap.png"])
     summary = {
-        "scan": str(scan),
-        "model": str(scorer.model_path),
+        "scan": readable(scan),
+        "model": readable(scorer.model_path),
         "method": method,
         "modality": modality,
         "flags": result.qc["flags"],
@@ -210,14 +285,8 @@ def score_own_scan(
         "heatmap": _statistics(in_native_space, affine, scorer.model),
         "provenance": provenance,
     }
-    title = f"{Path(*scan.parts[-2:])}: {modality}, {method}, atlas {scorer.atlas.name}"
-    figure = scan_figure(title, result.volume, on_grid, spacing=result.grid.spacing, method=method)
-    with replacing_folder(folder) as partial:
-        write_preprocessed(partial / "preprocessed", result)
-        write(partial / "heatmap_atlas.nii.gz", on_grid, result.grid.affine)
-        write(partial / "heatmap.nii.gz", in_native_space, affine)
-        save_figure(figure, [partial / "heatmap.png"])
-        write_json(partial / SUMMARY, summary)
+    summary[HASHES] = file_hashes(folder) | {SUMMARY: _content_hash(summary)}
+    write_json(folder / SUMMARY, summary)
     stage_done("write")
     return summary
 
@@ -261,19 +330,61 @@ def _provenance(scorer: Scorer, scan: Path, mask: Path | None, preprocess: dict[
     }
 
 
-def _existing_summary(folder: Path, provenance: dict[str, Any]) -> dict[str, Any] | None:
-    """The summary in a folder that holds the same result already; None if there is no folder or it is empty."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | None:
+    """The same result, if a folder holds it already; None if there is no folder or nothing in it.
+
+    Raises:
+        InputError: The folder holds anything else, or a damaged result and anything else.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if all(_is_of_claim(name) for name in names):
         return None
     try:
         summary: dict[str, Any] = read_json(folder / SUMMARY)
         differing = [name for name, value in provenance.items() if summary["provenance"][name] != value]
+        hashes: dict[str, str] = dict(summary[HASHES])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{folder}: it is not empty and no result of this command; give another --output"
-        ) from None
+        found = f"{SUMMARY} is damaged" if SUMMARY in names else "it is not empty"
+        raise InputError(f"{folder}: {found} and no result of this command; give another --output") from None
     if differing:
         raise InputError(
             f"{folder}: a result that differs in {', '.join(differing)} is there; give another --output, or remove it"
         )
-    return summary
+    damaged = [
+        name for name, expected in hashes.items() if name != SUMMARY and _hash(folder / name) != expected
+    ]
+    if hashes.get(SUMMARY) != _content_hash(summary):
+        damaged.append(SUMMARY)
+    expected = {SUMMARY, *hashes, *(str(Path(name).parent) for name in hashes)}
+    others = _names_below(folder) - expected if damaged else set()
+    if others:
+        raise InputError(
+            f"{folder}: a result whose {', '.join(damaged)} is damaged or missing found, and beside it {min(others)}, "
+            "which is not of this command; move that away, or give another --output"
+        )
+    return _Existing(summary, damaged)
+
+
+def _is_of_claim(name: str) -> bool:
+    """True for what a process that works in a folder has made there for itself."""
+    return name == LOCK or PARTIAL.match(name) is not None
+
+
+def _names_below(folder: Path) -> set[str]:
+    """Relative paths of what is in a folder and those below it, but for what a process has made for itself."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*")]
+    return {path.as_posix() for path in paths if not _is_of_claim(path.parts[0])}
+
+
+def _hash(path: Path) -> str | None:
+    """SHA-256 of a file; None if there is none, or it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
+
+
+def _content_hash(summary: dict[str, Any]) -> str:
+    """SHA-256 of a summary's content but for its hashes."""
+    content = {name: value for name, value in summary.items() if name != HASHES}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from patch2loc.errors import InputError
-from patch2loc.files import replacing
+from patch2loc.files import partial_path, replacing
 
 TOOL = "dcm2niix"
 INSTALL = "install it (`pip install dcm2niix`, or conda-forge's dcm2niix) or convert the scans to NIfTI first"
@@ -43,7 +43,8 @@ def convert(series: str | Path, output: str | Path) -> None:
     series, output = Path(series), Path(output)
     tool = find_converter()
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-dicom-", dir=output.parent) as folder:
+    prefix = f"{partial_path(Path('dicom')).name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=output.parent) as folder:
         command = [tool, "-z", "i", "-b", "n", "-f", "series%s_%d", "-o", folder, str(series)]
         result = subprocess.run(command, capture_output=True, text=True, errors="replace")
         images = sorted(Path(folder).glob("*.nii.gz"))

@@ -9,6 +9,7 @@ from patch2loc.configuration.method_constants import Unreadable, constant
 from patch2loc.configuration.method_names import configured, table_rows
 from patch2loc.configuration.method_registry import locates, runs_network
 from patch2loc.configuration.method_settings import check_changes
+from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.data.splits import SIMULATED_FOLDS
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
@@ -72,13 +73,8 @@ def check_configuration(config: Mapping[str, Any]) -> None:
 
 
 def check_paths(config: Mapping[str, Any]) -> None:
-    """Raise InputError when `results` cannot be a folder, or `atlas` is the name of none that there is."""
-    results = Path(config["results"])
-    file = next((path for path in (results, *results.parents) if path.is_file()), None)
-    if file:
-        raise InputError(
-            f"results: {results} found, but {file} is a file, a folder expected; name another one"
-        )
+    """Raise InputError when `results` cannot be the folder of a run, or `atlas` is the name of none that there is."""
+    check_results_folder(config)
     atlas = config["atlas"]
     if "icbm" in atlas.lower() and atlas != "icbm152" and not Path(config["data"], atlas).is_dir():
         raise InputError(

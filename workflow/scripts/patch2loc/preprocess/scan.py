@@ -1,6 +1,9 @@
 """One raw scan to the common grid, and maps on the grid back to the scan (paper, section 4)."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -256,8 +259,9 @@ def write_left_out(folder: str | Path, modality: Modality, reason: str) -> None:
 
 def write_transform(path: str | Path, transform: sitk.AffineTransform) -> None:
     """Write a transform in ITK's text form, whole or not at all."""
-    with replacing(path) as partial:
-        sitk.WriteTransform(transform, str(partial))
+    with replacing(path) as partial, _name_for_itk() as plain_path:
+        sitk.WriteTransform(transform, str(plain_path))
+        shutil.copyfile(plain_path, partial)
 
 
 def read_transform(path: str | Path) -> sitk.AffineTransform:
@@ -266,10 +270,19 @@ def read_transform(path: str | Path) -> sitk.AffineTransform:
     Raises:
         InputError: The file holds no affine transform.
     """
-    try:
-        return sitk.AffineTransform(sitk.ReadTransform(str(path)))
-    except RuntimeError as error:
-        raise InputError(f"{path}: not a readable affine transform; preprocess the scan again") from error
+    with _name_for_itk() as plain_path:
+        shutil.copyfile(path, plain_path)
+        try:
+            return sitk.AffineTransform(sitk.ReadTransform(str(plain_path)))
+        except RuntimeError as error:
+            raise InputError(f"{path}: not a readable affine transform; preprocess the scan again") from error
+
+
+@contextmanager
+def _name_for_itk() -> Iterator[Path]:
+    """Yield the path of a temporary transform: SimpleITK ends the process at a name that is not UTF-8."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder, "transform.tfm")
 
 
 def to_native_space(

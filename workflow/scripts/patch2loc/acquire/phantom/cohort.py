@@ -1,5 +1,6 @@
 """Simulated cohorts of any size, one subject at a time, on all cores, resumable."""
 
+import signal
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -47,7 +48,7 @@ def write_cohort(
         if not is_whole(subject_folder(folder, cohort, index), cohort, index, seed=seed, settings=settings)
     ]
     progress = tqdm(total=len(indices), initial=len(indices) - len(missing), desc=f"simulated {cohort}")
-    with progress, ProcessPoolExecutor(workers) as pool:
+    with progress, ProcessPoolExecutor(workers, initializer=_leave_signals_to_parent) as pool:
         jobs = [
             pool.submit(
                 write_subject,
@@ -67,6 +68,13 @@ def write_cohort(
             pool.shutdown(cancel_futures=True)
             raise
     return [subject_folder(folder, cohort, index) for index in indices]
+
+
+def _leave_signals_to_parent() -> None:
+    """Let a worker finish its subject when a terminal stops all processes; the parent gives it no further one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def is_whole(folder: Path, cohort: str, index: int, *, seed: int, settings: Settings) -> bool:

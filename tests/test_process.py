@@ -1,0 +1,76 @@
+"""How the process of a command ends on a signal, prints names, and tells that memory ran out."""
+
+import io
+import os
+import signal
+import sys
+
+import pytest
+
+from patch2loc.process import (
+    Stopped,
+    accept_any_name_in_output,
+    is_for_lack_of_memory,
+    memory_message,
+    stopped_by_signals,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_stops_once_and_its_handler_is_put_back(number, status):
+    before = signal.getsignal(number)
+    cleaned = []
+    with pytest.raises(Stopped) as stopped, stopped_by_signals():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # an impatient person: the work is still cleaned up
+            cleaned.append(True)
+    assert stopped.value.status == status
+    assert str(stopped.value).startswith(f"stopped by {number.name}; ")
+    assert cleaned
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with stopped_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "printed"),
+    [
+        ("utf-8", b"caf\xe9.nii", b"caf\xe9.nii"),
+        ("utf-8", "é.nii".encode(), "é.nii".encode()),
+        ("ascii", "é.nii".encode(), rb"\xe9.nii"),
+    ],
+)
+def test_any_name_can_be_printed(encoding, name, printed, monkeypatch):
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding))
+    accept_any_name_in_output()
+    print(name.decode("utf-8", "surrogateescape"), end="", flush=True)
+    assert buffer.getvalue() == printed
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."), True),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
+        (ImportError("No module named 'torch'"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_lack_of_memory_is_told_by_its_errors(error, expected):
+    assert is_for_lack_of_memory(error) == expected
+    if expected:
+        assert "no memory found beyond " in memory_message(error)

@@ -1,0 +1,104 @@
+"""The process of a command: how a signal ends it, how it prints names of files, what it says of too little memory."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+GB = 2**30
+MEMORY_REMEDY = "raise the limit, close other programs, or take a machine with more memory"
+# In the errors by which libraries say that memory ran out: torch, SimpleITK, and the system that loads them.
+MEMORY_WORDS = ("not enough memory", "allocate memory", "bad_alloc", "out of memory", "failed to map segment")
+NAMES = "patch2loc-names"  # how to write names that an encoding does not have
+
+
+class Stopped(KeyboardInterrupt):
+    """The process is asked by a signal to end.
+
+    Attributes:
+        signal_name: Of the signal.
+        status: To exit with, as shells give it: 128 and the number of the signal.
+        consequence: What became of the work, for the message.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal_name = signal.Signals(number).name
+        self.status = 128 + number
+        self.consequence = "run the same command again to go on"
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal_name}; {self.consequence}"
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Raise Stopped on SIGINT, SIGTERM and SIGHUP, unless the process was told to ignore them; later ones are ignored.
+
+    In a thread other than the main one nothing is changed.
+    """
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                former[number] = signal.getsignal(number)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in former:
+            signal.signal(other, lambda *_: None)  # while the work is cleaned up
+        raise Stopped(number)
+
+    for number in former:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def accept_any_name_in_output() -> None:
+    """Let names of files be printed in any locale: by their bytes, or with escapes."""
+
+    def written(error: UnicodeError) -> tuple[str | bytes, int]:
+        try:
+            return codecs.lookup_error("surrogateescape")(error)
+        except UnicodeError:
+            return codecs.backslashreplace_errors(error)
+
+    codecs.register_error(NAMES, written)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=NAMES)
+
+
+def is_for_lack_of_memory(error: BaseException) -> bool:
+    """True for a MemoryError, and for the errors by which libraries say the same."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
+
+
+def memory_limit_gb() -> float:
+    """Limit of the addresses of this process (ulimit -v), GB; infinite without one."""
+    import resource  # not on every system
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit / GB
+
+
+def memory_message(error: BaseException) -> str:
+    """Say how much memory was taken when an error came for lack of it, under which limit, and what to do."""
+    import resource
+
+    reason = " ".join(str(error).split()) or type(error).__name__
+    limit = memory_limit_gb()
+    taken = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / GB
+    )
+    found = "" if limit == math.inf else f", under a limit of {limit:.1f} GB of addresses (ulimit -v)"
+    return f"no memory found beyond {taken:.1f} GB{found}, more expected ({reason}); {MEMORY_REMEDY}"
