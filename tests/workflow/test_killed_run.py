@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 
 import psutil
 import pytest
-from workflow_runs import ROOT
+from workflow_runs import ROOT, at_work_in
 
 HOLD = """
 import sys
@@ -42,7 +45,7 @@ def killed_run(runner, tmp_path, job):
     results = tmp_path / "results"
     results.mkdir()
     (results / ".run.json").write_text(json.dumps({"group": job.pid}))
-    (results / ".partial-1-table1.csv").write_text("half")
+    (results / f".partial-{job.pid}-table1.csv").write_text("half")
     (results / "table2.csv").write_text("whole")
     return results
 
@@ -52,6 +55,75 @@ def test_the_next_run_ends_the_jobs_of_a_killed_one_and_removes_what_they_had_be
     assert not psutil.pid_exists(job.pid)
     assert [path.name for path in killed_run.iterdir()] == ["table2.csv"]
     runner._clean_up(killed_run)  # nothing is left to do
+
+
+def test_temporary_files_of_a_process_at_work_stay(runner, job, tmp_path):
+    """Those of a number that another process has been given since are removed."""
+    path = tmp_path / f".partial-{job.pid}-heatmap.nii.gz"
+    path.touch()
+    assert runner._is_at_work(job.pid, path)
+    os.utime(path, (0, 0))  # older than the process
+    assert not runner._is_at_work(job.pid, path)
+    path.touch()
+    job.kill()
+    while psutil.Process(job.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    assert not runner._is_at_work(job.pid, path)
+    assert not runner._is_at_work(2**33, path)
+
+
+@pytest.mark.parametrize("content", ["", '{"group": 12', "[1, 2]", '{"group": null}', "{}", "\x00"])
+def test_a_damaged_record_of_a_killed_run_is_named_and_nothing_removed(
+    content, runner, killed_run, monkeypatch
+):
+    (killed_run / ".run.json").write_text(content)
+    (killed_run.parent / "own.yaml").write_text("results: results\n")
+    monkeypatch.setattr(sys, "argv", ["run.py", "own.yaml"])
+    before = sorted(killed_run.iterdir())
+    with pytest.raises(SystemExit) as end:
+        runner.main()
+    assert re.match(
+        r"results/\.run\.json: damaged \(.+\), the process group of a killed run expected", end.value.code
+    )
+    assert sorted(set(killed_run.iterdir()) - {killed_run / ".run.lock"}) == before
+
+
+SNAKEMAKE = """
+import os, time
+from pathlib import Path
+Path("results", f".partial-{os.getpid()}-model").write_text("half")
+Path("results/table2.csv").write_text("whole")
+print("rule train:", flush=True)
+time.sleep(60)
+"""
+RUN = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("runner", {str(ROOT / "workflow/run.py")!r})
+runner = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runner)
+runner.SNAKEMAKE = {SNAKEMAKE!r}
+sys.argv = ["run.py", "own.yaml"]
+sys.exit(runner.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_leaves_its_results_and_nothing_half(number, status, tmp_path):
+    (tmp_path / "own.yaml").write_text("results: results\n")
+    log = tmp_path / "results/snakemake.log"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (log.exists() and "rule train" in log.read_text()):
+        assert process.poll() is None, process.communicate()[1]
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == status
+    assert f"results: stopped by {number.name}; finished results are kept; run the same command again" in said
+    assert "Traceback" not in said
+    left = {path.name for path in (tmp_path / "results").iterdir()}
+    assert left == {".run.lock", "snakemake.log", "table2.csv"}
+    assert at_work_in(tmp_path) == []
 
 
 def test_a_run_that_finds_another_at_work_touches_nothing_of_it(
@@ -74,7 +146,7 @@ def test_a_run_that_finds_another_at_work_touches_nothing_of_it(
         runner.main()
     assert end.value.code == "results: another run is at work there; wait for it, or stop it, and run again"
     assert job.poll() is None
-    assert (killed_run / ".partial-1-table1.csv").exists()
+    assert (killed_run / f".partial-{job.pid}-table1.csv").exists()
     holder.kill()
     holder.wait()
     monkeypatch.setattr(runner, "_run", lambda arguments, results: 0)

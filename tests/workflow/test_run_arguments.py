@@ -98,6 +98,34 @@ def test_every_key_on_the_command_line_counts(runner, monkeypatch, capsys, tmp_p
     assert "x: unknown key found, one of results, " in said(runner, monkeypatch, TINY, "--config", "x=1")
 
 
+@pytest.mark.parametrize(
+    ("content", "pairs", "message"),
+    [
+        ("results: data\n", [], "data found, which is or contains data, the folder `data`"),
+        ("results: mine\n", ["data=mine/scans"], "contains mine/scans, the folder `data`"),
+        (
+            "results: mine\ndatasets: {own: {source: {kind: table, table: mine/own.csv}}}\n",
+            [],
+            "contains mine/own.csv, the `table` of the dataset own",
+        ),
+        ("results: outer\n", [], r"in which another run works \(/.*/outer/inner/\.run\.lock is there\)"),
+        ("results: outer/inner/x\n", [], r"in the results of another run \(/.*/outer/inner/\.run\.lock"),
+    ],
+)
+def test_results_with_anything_else_in_them_are_refused_before_anything_is_written(
+    content, pairs, message, runner, tmp_path, monkeypatch
+):
+    (tmp_path / "outer/inner").mkdir(parents=True)
+    (tmp_path / "outer/inner/.run.lock").touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "own.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["own.yaml", *(["--config", *pairs] if pairs else [])]
+    assert re.search(f"^own.yaml: results: .*{message}", said(runner, monkeypatch, *arguments))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("pairs", [["seed"], ["seed=1", "table1"], ["=1"]])
 def test_what_is_no_pair_is_named_with_the_place_of_targets(pairs, runner, monkeypatch, capsys):
     assert said(runner, monkeypatch, TINY, "--config", *pairs) == 2

@@ -232,16 +232,17 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from patch2loc.engine.device import select_device, select_precision
-    from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
-
     if _has_little_memory():  # said beforehand: a library may end the process without a word
         _say(
             f"a limit of {memory_limit_gb():.1f} GB of addresses (ulimit -v) found, {LEAST_MEMORY_GB} GB or more "
             f"expected; {MEMORY_REMEDY}, if this ends early"
         )
+
+    from tqdm import tqdm
+
+    from patch2loc.engine.device import select_device, select_precision
+    from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
+
     folders = _folders(arguments.scans, arguments.output)
     masks = arguments.mask or [None] * len(arguments.scans)
     if len(masks) != len(arguments.scans):
