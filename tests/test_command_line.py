@@ -53,10 +53,11 @@ def test_one_scan_goes_to_the_folder_itself(calls, capsys):
 
 def test_options_reach_the_model_and_the_scan(calls):
     options = (
-        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz"
+        "--atlas sri --modality T2 --landmarks l.npy --device cpu --precision bfloat16 --mask brain.nii.gz "
+        "--method own.method"
     )
     assert main(["score", "a.nii", "--model", "m.ckpt", "--output", "out", *options.split()]) == 0
-    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", None)
+    loaded = ("m.ckpt", "cpu", "sri", "T2", "l.npy", "bfloat16", "own.method")
     assert calls == [loaded, ("a.nii", "out", "brain.nii.gz", "given")]
     options = "--mask brain.nii.gz --skull-strip atlas"
     assert main(["score", "a.nii", "--model", "m", "--output", "out", *options.split()]) == 0
@@ -137,10 +138,10 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said, calls, capsys, m
 @pytest.mark.parametrize(
     ("command", "option", "value", "expected"),
     [
-        ("simulate", "--workers", "0", "a whole number expected, at least 1"),
-        ("simulate", "--subjects", "-1", "a whole number expected, at least 1"),
-        ("simulate", "--subjects", "2.5", "a whole number expected, at least 1"),
-        ("simulate", "--seed", "-1", "a whole number expected, at least 0"),
+        ("simulate", "--workers", "0", "a whole number expected, 1 to 1024"),
+        ("simulate", "--subjects", "-1", "a whole number expected, 1 to 100000"),
+        ("simulate", "--subjects", "2.5", "a whole number expected, 1 to 100000"),
+        ("simulate", "--seed", "-1", "a whole number expected, 0 to 2147483647"),
         ("simulate", "--noise", "nan", "a finite number expected"),
         ("simulate", "--spacing", "x", "a finite number expected"),
         ("view", "--port", "65536", "a whole number expected, 0 to 65535"),

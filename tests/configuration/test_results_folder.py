@@ -32,6 +32,16 @@ REFUSED = {
         {"results": "data/clinic", "datasets": {"own": {"source": {"kind": "folder", "root": "clinic/t1"}}}},
         r"contains data/clinic/t1, the `root` of the dataset own",
     ),
+    "in a folder of scans": (
+        {},
+        {"results": "data/t1/run", "datasets": {"own": {"source": {"kind": "folder", "root": "t1"}}}},
+        r"lies in data/t1, the `root` of the dataset own, where scans are looked for",
+    ),
+    "in a BIDS dataset that is `data`": (
+        {},
+        {"results": "data/run", "datasets": {"own": {"source": {"kind": "bids"}}}},
+        r"lies in data, the `root` of the dataset own, .* or in its derivatives expected",
+    ),
     "a table": (
         {},
         {"results": "mine", **table("mine/list.csv")},
@@ -86,6 +96,14 @@ ALLOWED = {
     ),
     "beside another run": ({"results/a/.run.lock": ""}, {"results": "results/b"}),
     "in the folder of the data": ({}, {"results": "bids/derivatives/patch2loc", "data": "bids"}),
+    "in the derivatives of a BIDS dataset": (
+        {},
+        {
+            "results": "bids/derivatives/patch2loc",
+            "data": "bids",
+            "datasets": {"own": {"source": {"kind": "bids"}}},
+        },
+    ),
     "in the folder that Snakemake runs in": ({".snakemake": None}, {}),
     "in the repository": ({}, {"results": str(ROOT / "results/demo")}),
     "before the rest is checked": (

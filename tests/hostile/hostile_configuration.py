@@ -314,7 +314,19 @@ CONFIGURATION = {
     ),
     "dataset named as a path": (
         configured("datasets", {"../x": {}}),
-        '^datasets: the name "../x" found, small letters, digits and _ expected; correct the name$',
+        '^datasets: the name "../x" found, small letters, digits and _, at most 100, expected; correct the name$',
+    ),
+    "dataset with a name of a megabyte": (
+        configured("datasets", {"x" * 10**6: {}}),
+        '^datasets: the name "x{79}... found, small letters',
+    ),
+    "title of a megabyte": (
+        contradictory(f"{WMH}.title", "x" * 10**6),
+        f"^{WMH}.title: 'x{{40}}', 1,000,000 letters found, at most 4,096 expected, none of them a control character",
+    ),
+    "path with a zero byte": (
+        contradictory(f"{WMH}.source", LABELED | {"root": "a\0b"}),
+        f"^{WMH}.source.root: 'a.x00b', 3 letters found, at most 4,096 expected, none of them a control",
     ),
     "dataset named by a number": (
         configured("datasets", {1: {}}),

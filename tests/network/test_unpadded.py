@@ -283,7 +283,7 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
         table[["mean_x", "mean_y"]], patch_by_patch(volume, places, network, 8)[0], rtol=1e-4
     )
     # Another network than the published one: its weights do not fit.
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=r"weights of another network found .*of LocationNetwork"):
         patch2loc.location_network(state)
 
 

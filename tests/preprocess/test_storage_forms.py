@@ -137,7 +137,7 @@ def test_a_qfac_of_0_is_1(tmp_path):
     np.testing.assert_allclose(marked_place_by_simpleitk(path), MARK, atol=0.5)
 
 
-@settings(derandomize=True, database=None, deadline=timedelta(seconds=5), max_examples=60)
+@settings(derandomize=True, database=None, deadline=timedelta(seconds=5), max_examples=40)
 @given(
     angles=some.tuples(*[some.floats(-180, 180)] * 3),
     edges=some.tuples(*[some.floats(1.6, 3.0)] * 3),

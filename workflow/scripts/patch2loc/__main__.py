@@ -212,9 +212,9 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default="healthy",
         help="what the subjects have",
     )
-    simulate.add_argument("--subjects", type=whole_number(1), default=400, help="how many")
+    simulate.add_argument("--subjects", type=whole_number(1, 100_000), default=400, help="how many")
     simulate.add_argument(
-        "--seed", type=whole_number(0), default=3141, help="another one gives other subjects"
+        "--seed", type=whole_number(0, 2**31 - 1), default=3141, help="another one gives other subjects"
     )
     simulate.add_argument(
         "--spacing", type=finite_number, default=1.0, help="mm, of the anatomy and of the voxels"
@@ -224,7 +224,7 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     simulate.add_argument(
         "--workers",
-        type=whole_number(1),
+        type=whole_number(1, 1024),
         default=os.cpu_count(),
         help="processes; 1 GB of memory each at 1 mm",
     )

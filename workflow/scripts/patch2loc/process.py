@@ -16,6 +16,9 @@ GB = 2**30
 MEMORY_REMEDY = "raise the limit, close other programs, or take a machine with more memory"
 # In the errors by which libraries say that memory ran out: torch, SimpleITK, and the system that loads them.
 MEMORY_WORDS = ("not enough memory", "allocate memory", "bad_alloc", "out of memory", "failed to map segment")
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]  # Windows lacks one
 NAMES = "patch2loc-names"  # how to write names that an encoding does not have
 
 
@@ -46,7 +49,7 @@ def stopped_by_signals() -> Iterator[None]:
     """
     former = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 former[number] = signal.getsignal(number)
 

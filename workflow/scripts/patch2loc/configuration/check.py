@@ -1,6 +1,7 @@
 """Keys of a configuration, each right by the schema, held against each other and against what methods declare."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,8 @@ SOURCE_KEYS = {
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry"),
 }
+MOST_LETTERS = 4096  # of a text, as of a path
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
 MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
 GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
 NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
@@ -36,9 +39,14 @@ def check_configuration(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: For a configuration that contradicts itself, naming both keys.
     """
-    for key, value in _numbers(config):
-        if not math.isfinite(value):
+    for key, value in _values(config):
+        if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{key}: {value} found, a finite number expected; correct it")
+        if isinstance(value, str) and (len(value) > MOST_LETTERS or CONTROL.search(value)):
+            raise InputError(
+                f"{key}: {value[:40]!r}, {len(value):,} letters found, at most {MOST_LETTERS:,} expected, none of "
+                "them a control character; correct it"
+            )
     _check_grid(config["grid"])
     width, slices = config["patch"], config["grid"]["shape"][:2]
     if width > min(slices):
@@ -143,16 +151,16 @@ def _check_rows(methods: Sequence[str]) -> None:
             )
 
 
-def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a configuration, with the keys that lead to it: bounds of a schema let NaN through."""
-    if isinstance(value, float):
-        yield key, value
-    elif isinstance(value, Mapping):
+def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value of a configuration, with the keys that lead to it: bounds of a schema let NaN through."""
+    if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _numbers(inner, f"{key}.{name}" if key else str(name))
+            yield from _values(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner, key)
+            yield from _values(inner, key)
+    else:
+        yield key, value
 
 
 def _check_source(name: str, source: Mapping[str, Any]) -> None:

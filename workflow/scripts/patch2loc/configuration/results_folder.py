@@ -26,6 +26,7 @@ RUN_MARKS = (RUN_LOCK, RUN_GROUP)  # in the folder of a run by workflow/run.py
 OTHERS_BELOW = (*RUN_MARKS, ".snakemake")  # of another run, or of the folder that one works in
 # In the folders of a run that are replaced whole and that others may call the same.
 VIEWER_PAGE, CRATE_CONFIGURATION = "viewer.html", "configuration.json"
+DERIVATIVES = "derivatives"  # of a BIDS dataset: the place for results in it
 ANOTHER = "a folder of its own expected; name another one"
 
 
@@ -47,6 +48,13 @@ def check_results_folder(config: Mapping[str, Any]) -> None:
     for key, path in _data_paths(config):
         if Path(os.path.realpath(path)).is_relative_to(results):
             raise InputError(f"results: {name} found, which is or contains {path}, the {key}, {ANOTHER}")
+    for key, root in _searched_folders(config):
+        searched = Path(os.path.realpath(root))
+        if results.is_relative_to(searched) and DERIVATIVES not in results.relative_to(searched).parts:
+            raise InputError(
+                f"results: {name} found, which lies in {root}, the {key}, where scans are looked for, a folder outside "
+                f"of it or in its {DERIVATIVES} expected; name another one"
+            )
     own = _of_the_repository(results)
     if own:
         raise InputError(
@@ -95,6 +103,17 @@ def _data_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
             yield f"`table` of the dataset {name}", Path(source["table"])
         if isinstance(source.get("root"), str):
             yield f"`root` of the dataset {name}", Path(data, source["root"])
+
+
+def _searched_folders(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Roots of the datasets whose scans are found by their paths, each with its keys."""
+    datasets = config.get("datasets")
+    for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
+        source = dataset.get("source") if isinstance(dataset, Mapping) else None
+        if isinstance(source, Mapping) and source.get("kind") in ("folder", "bids"):
+            data, root = config.get("data", "data"), source.get("root") or "."
+            if isinstance(data, str) and isinstance(root, str):
+                yield f"`root` of the dataset {name}", Path(data, root)
 
 
 def _of_the_repository(results: Path) -> Path | None:
