@@ -4,6 +4,7 @@ DATA ?= data
 CORES ?= all
 CONFIG ?= tests/tiny.yaml
 KILLS ?= 50
+MUTATIONS ?= 2000
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,7 +54,8 @@ coverage: $(VENV)/.complete  ## Share of the library's code that the tests witho
 		--cov --cov-report=term-missing
 
 chaos: export OMP_NUM_THREADS := 1
-chaos: $(VENV)/.complete  ## Kills at random in every rule, same tables at the end: make chaos KILLS=100 SEED=3
+chaos: $(VENV)/.complete  ## Kills in every rule, and damaged input, at random: make chaos KILLS=100 MUTATIONS=5000 SEED=3
+	MUTATIONS=$(MUTATIONS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/hostile/test_mutations.py
 	KILLS=$(KILLS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
 
 slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faults: make slurm-test CONFIG=config/demo.yaml

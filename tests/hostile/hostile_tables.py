@@ -198,6 +198,10 @@ TABLES = {
         table(HEAD + "a,T1,a.nii,s3://x/b.nii,\n"),
         "own: brain of a: a URL, .* found, a path expected",
     ),
+    "name of a mask that no file has": (
+        table(HEAD + f"a,T1,a.nii,,{300 * 'b'}.nii\n"),
+        "own: lesion of a: a path of [0-9]+ letters, .*, found, at most 4095, and 255 from one / to the next, exp",
+    ),
     "URL of a list": (
         listed(SPLIT, fold=0) and (lambda _: lambda: splits.read("https://x.org/l.csv")),
         "l.csv: no such",

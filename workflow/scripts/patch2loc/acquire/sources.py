@@ -20,6 +20,7 @@ A scan of a table or folder may be a folder: a DICOM series, which a rule conver
 To add a kind, add a function to `KINDS`.
 """
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from patch2loc.data.subject_tables import check_count, check_names, participant,
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; of a file on the file systems of Linux and macOS
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
 Dataset = Mapping[str, Any]
 
@@ -67,7 +69,8 @@ def sources(dataset: Dataset) -> Sources:
 
     Raises:
         InputError: The dataset's kind, keys or subject lists cannot be used, there are too many subjects, a subject's
-            name cannot be that of a folder, a path is a URL, or a lesion mask is the scan or the brain mask.
+            name cannot be that of a folder, a path is a URL or longer than any file's, or a lesion mask is the scan or
+            the brain mask.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
@@ -82,6 +85,11 @@ def sources(dataset: Dataset) -> Sources:
                     f"{_name(dataset)}: {part} of {subject}: a URL, {path}, found, a path expected; download the file "
                     "and give its path"
                 )
+            if isinstance(path, Path) and _is_too_long(path):
+                raise InputError(
+                    f"{_name(dataset)}: {part} of {subject}: a path of {len(str(path))} letters, {str(path)[:40]}..., "
+                    f"found, at most {LONGEST_PATH}, and {LONGEST_NAME} from one / to the next, expected; correct it"
+                )
         for part, path in (("scan", paths["scan"]), ("brain mask", paths["brain"])):
             if path and path == paths["lesion"]:
                 raise InputError(
@@ -89,6 +97,12 @@ def sources(dataset: Dataset) -> Sources:
                     "own expected; give the file of the lesions, or none"
                 )
     return paths_by_subject
+
+
+def _is_too_long(path: Path) -> bool:
+    """True for a path that no file can have: to look for one is an error of the system."""
+    names = os.fsencode(path).split(b"/")
+    return max(map(len, names)) > LONGEST_NAME or len(b"/".join(names)) > LONGEST_PATH
 
 
 def files_of(paths: ScanPaths) -> list[Path]:
