@@ -22,7 +22,6 @@ from mutations_of_configurations import texts
 from mutations_of_models import model_files
 from mutations_of_scans import SPACING, files, voxels
 from mutations_of_tables import table_files
-from patch2loc.configuration.configuration_file import read_configuration
 from planned_runs import REGISTRY
 from repository_paths import ROOT
 from snakemake.utils import validate
@@ -31,6 +30,7 @@ from written_models import write_model
 
 from patch2loc import own_scan
 from patch2loc.acquire import phantom
+from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.schema import check_schema

@@ -156,6 +156,7 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
     config = {
         "patch": 8,
         "grid": {"shape": [48, 48, 25], "spacing": 4.0},
+        "score": {"stride": 1, "median_filter": 3},
         "training": {"patches": 10, "batch": 2},
         "training_data": {},
         "methods": ["patch2loc", "ae"],

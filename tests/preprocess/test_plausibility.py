@@ -23,6 +23,7 @@ from patch2loc.preprocess.plausibility import (
     fine_detail,
     ghost_strength,
     gray_levels,
+    repeated_slices,
     stop_if_label_map,
     stripe_strength,
 )
@@ -109,6 +110,16 @@ def test_equal_neighbors_are_counted_within_the_brain():
     assert equal_neighbors(array, brain) == pytest.approx(4**3 / 14**3)
     array[:2] = 0.25  # outside: not counted
     assert equal_neighbors(array, brain) == pytest.approx(4**3 / 14**3)
+
+
+def test_repeated_slices_are_counted_along_the_axis_that_has_most():
+    array = np.random.default_rng(0).random((20, 18, 16)).astype(np.float32)
+    brain = np.zeros(array.shape, bool)
+    brain[2:18, 2:16, 3:13] = True
+    assert repeated_slices(array, brain) == 0
+    array[:, :, 5:9] = array[:, :, 4:5]  # four of the ten slices of the brain
+    array[:, :, 14:] = 0  # outside of it
+    assert repeated_slices(array, brain) == pytest.approx(0.4)
 
 
 def clipped(array):

@@ -1,5 +1,6 @@
 """Signs that a file is no scan, or a damaged one: label maps, coarse steps, saturation, ghosts, stripes, blur."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,6 +18,7 @@ FEW_LEVELS = 32  # gray levels of the brain, and fewer: coarse steps
 LEVELS_SHARE = 0.9  # of the voxels, which the gray levels are counted for
 SAMPLED_VOXELS = 200_000
 EQUAL_NEIGHBORS = 0.12
+REPEATED_SLICES = 0.02
 SATURATED = 0.01
 BRIGHTEST_VOXEL = 10.0
 GHOST = 0.06
@@ -36,6 +38,7 @@ class ImageCheck(TypedDict):
 
     gray_levels: int  # fewest values that 90 % of the brain's voxels have
     equal_neighbors: float  # share of the brain's voxels that are equal to all six neighbors
+    repeated_slices: float  # see `repeated_slices`
     saturated: float  # share of the brain's voxels at its highest brightness
     brightest_voxel: float  # over the 99.9th percentile of the voxels above 0
     ghost: float  # see `ghost_strength`
@@ -93,6 +96,7 @@ def check_image(
     check: ImageCheck = {
         "gray_levels": gray_levels(values),
         "equal_neighbors": round(equal_neighbors(array, brain), 4),
+        "repeated_slices": round(repeated_slices(array, brain), 4),
         "saturated": round(float(np.mean(values >= top)), 4),
         "brightest_voxel": round(float(array.max() / np.percentile(sample, 99.9)), 4),
         "ghost": round(ghost_strength(array, affine), 4),
@@ -108,6 +112,11 @@ def check_image(
             check["equal_neighbors"] > EQUAL_NEIGHBORS,
             f"{check['equal_neighbors']:.0%} of the brain's voxels equal to all neighbors, at most "
             f"{EQUAL_NEIGHBORS:.0%} expected: part of the scan is constant",
+        ),
+        (
+            check["repeated_slices"] > REPEATED_SLICES,
+            f"{check['repeated_slices']:.0%} of the brain's slices equal to the one before, at most "
+            f"{REPEATED_SLICES:.0%} expected: slices were copied, or are thinner than they were measured",
         ),
         (
             check["saturated"] > SATURATED,
@@ -149,6 +158,17 @@ def equal_neighbors(array: np.ndarray, brain: np.ndarray) -> float:
         same, found = first == second, np.moveaxis(equal, axis, 0)
         found[1:-1] &= same[1:] & same[:-1]
     return float(equal.sum() / max(inner.sum(), 1))
+
+
+def repeated_slices(array: np.ndarray, brain: np.ndarray) -> float:
+    """Share of the slices through a brain mask, both (x, y, z), that equal the one before; of the axis with most."""
+    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    part, share = array[box], 0.0
+    for axis in range(3):
+        slices = np.moveaxis(part, axis, 0)
+        equal = sum(bool((one == other).all()) for one, other in pairwise(slices))
+        share = max(share, equal / len(slices))
+    return share
 
 
 def ghost_strength(array: np.ndarray, affine: np.ndarray) -> float:
