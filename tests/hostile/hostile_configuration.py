@@ -271,10 +271,6 @@ CONFIGURATION = {
         configured(f"{WMH}.source", LABELED | {"lesion_labels": []}),
         rf"^{WMH}.source.lesion_labels: \[\] found, 1 or more entries expected",
     ),
-    "background as a lesion": (
-        configured(f"{WMH}.source", LABELED | {"lesion_labels": [0]}),
-        f"^{WMH}.source.lesion_labels: 0 found, 1 or more expected",
-    ),
     "label of no map": (
         configured(f"{WMH}.source", LABELED | {"lesion_labels": [10**9]}),
         f"^{WMH}.source.lesion_labels: 1000000000 found, 65535 or less expected",
