@@ -192,12 +192,22 @@ REAL = {
     ],
     "PD": [("sri24/pd_brain.nii.gz", None)],
 }
-SCANS = [(contrast, *row) for contrast, rows in REAL.items() for row in rows]
+QUICK = ("ixi", "kirby21_113/t2")  # the others are run by `make test-slow`
+SCANS = [
+    pytest.param(
+        contrast,
+        *row,
+        source,
+        marks=[] if row[0].startswith(QUICK) and source == "icbm152" else pytest.mark.slow,
+    )
+    for contrast, rows in REAL.items()
+    for row in rows
+    for source in ("icbm152", "sri24")
+]
 
 
 @needs_data
-@pytest.mark.parametrize("source", ["icbm152", "sri24"])
-@pytest.mark.parametrize(("contrast", "scan", "brain"), SCANS, ids=[row[1] for row in SCANS])
+@pytest.mark.parametrize(("contrast", "scan", "brain", "source"), SCANS)
 def test_real_scans_are_told_by_both_atlases(contrast, scan, brain, source, tmp_path):
     folder = tmp_path if source == "sri24" else source
     for name, stored in (("spgr.nii.gz", "t1_brain.nii.gz"), ("late.nii.gz", "t2_brain.nii.gz")):
