@@ -247,7 +247,8 @@ def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
 def configuration(**changed):
     return {
         "patch": 12,
-        "grid": {"shape": [48, 48, 25]},
+        "grid": {"shape": [48, 48, 25], "spacing": 4.0},
+        "score": {"stride": 1, "median_filter": 3},
         "training": TRAINING | {"threads": 8, "memory_mb": 100},
         "training_data": {},
         "datasets": {},
