@@ -32,7 +32,7 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=f
 replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
 	PYTHONPATH=workflow/scripts:tests/support $(BIN)/python tests/support/paper_replica.py results/replica
 	@$(RUN) results/replica/replica.yaml --cores $(CORES) table1 table2
-	@cat results/replica/tables/table1.md
+	@cat results/replica/results/tables/table1.md
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.

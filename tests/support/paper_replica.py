@@ -51,7 +51,7 @@ def paper_configuration(folder, *overlays):
     config = {}
     for path in ("config/config.yaml", *overlays):
         config |= yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-    config |= {"data": str(folder / "data"), "results": str(folder)}
+    config |= {"data": str(folder / "data"), "results": str(folder / "results")}
     for dataset in config["datasets"].values():
         dataset["split"] = str(_subject_list(dataset))
         present = _subjects(dataset)

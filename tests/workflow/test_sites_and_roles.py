@@ -60,8 +60,8 @@ def test_without_the_columns_all_are_tested_and_there_is_no_table_by_site(tmp_pa
 
 
 def test_a_scan_that_validates_is_not_tested_under_another_name(tmp_path):
-    table = "subject,modality,scan,brain,lesion\na,T1,x.nii.gz,,x.nii.gz\nb,T1,y.nii.gz,,y.nii.gz\n"
-    (tmp_path / "scans.csv").write_text(table + "c,T1,y.nii.gz,,y.nii.gz\n")
+    table = "subject,modality,scan,brain,lesion\na,T1,x.nii.gz,,l.nii.gz\nb,T1,y.nii.gz,,m.nii.gz\n"
+    (tmp_path / "scans.csv").write_text(table + "c,T1,y.nii.gz,,m.nii.gz\n")
     own = {"title": "own", "modality": "T1", "role": "lesion", "skull_strip": "none"}
     own |= {"split": "roles.csv", "source": {"kind": "table", "table": "scans.csv"}}
     (tmp_path / "roles.csv").write_text("subject,role\na,test\nb,validation\nc,test\n")

@@ -53,13 +53,13 @@ def test_table1_of_a_replica_has_every_row_and_says_what_it_rests_on(tmp_path):
     simulate_scans(config)
     result = run(tmp_path, "table1", "table2", config=write(config, tmp_path / "replica.yaml"))
     assert result.returncode == 0, result.stderr[-6000:]
-    table = pd.read_csv(tmp_path / "tables/table1.csv")
+    table = pd.read_csv(tmp_path / "results/tables/table1.csv")
     assert list(table["method"].unique())[:12] == PRINTED
     assert set(table["method"].unique()[12:]) == {*SECOND_ROWS, "zscore"}
     assert table.query("metric in ['best_dice', 'auprc']")["mean"].notna().all()
     listed = table.drop_duplicates("dataset").set_index("dataset")["n_listed"].to_dict()
     assert listed == {"brats21": 1251, "mslub": 30, "atlas": 655, "wmh": 60}
-    text = (tmp_path / "tables/table1.md").read_text()
+    text = (tmp_path / "results/tables/table1.md").read_text()
     assert "| Subjects × folds | 2 of 1,251 × 1 |" in text
     assert (
         "Only a part of the subjects was scored: 2 of BraTS21, 2 of MSLUB, 2 of ATLAS v2.0, 2 of WMH 2017"
@@ -72,12 +72,12 @@ def test_table1_of_a_replica_has_every_row_and_says_what_it_rests_on(tmp_path):
     config["methods"] = ["patch2loc", "thresh", "zscore"]
     result = run(tmp_path, "table1", config=write(config, tmp_path / "replica.yaml"))
     assert result.returncode == 0, result.stderr[-6000:]
-    assert set(re.findall(r"^\s*(?:local)?rule (\w+):", (tmp_path / "snakemake.log").read_text(), re.M)) == {
-        "table1"
-    }
-    text = (tmp_path / "tables/table1.md").read_text()
+    assert set(
+        re.findall(r"^\s*(?:local)?rule (\w+):", (tmp_path / "results/snakemake.log").read_text(), re.M)
+    ) == {"table1"}
+    text = (tmp_path / "results/tables/table1.md").read_text()
     assert text.count("(not run)") == 10
     assert text.count("| published |") == 12
     assert "Not run: vae; svae, re-design; ae;" in text
-    table2 = pd.read_csv(tmp_path / "tables/table2.csv")
+    table2 = pd.read_csv(tmp_path / "results/tables/table2.csv")
     assert table2.groupby("patches")["published_spearman"].count().to_dict() == {"all": 12, "partial": 12}

@@ -15,11 +15,12 @@ from patch2loc.errors import InputError
 from patch2loc.files import readable, storage_message
 from patch2loc.output_folder import FolderInUseError, claimed
 from patch2loc.process import (
+    GB,
     MEMORY_REMEDY,
     Stopped,
     accept_any_name_in_output,
+    address_limit,
     is_for_lack_of_memory,
-    memory_limit_gb,
     memory_message,
     stopped_by_signals,
 )
@@ -79,7 +80,7 @@ def _say(message: str) -> None:
 
 
 def _has_little_memory() -> bool:
-    return memory_limit_gb() < LEAST_MEMORY_GB
+    return address_limit() < LEAST_MEMORY_GB * GB
 
 
 def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
@@ -234,7 +235,7 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def _score(arguments: argparse.Namespace) -> int:
     if _has_little_memory():  # said beforehand: a library may end the process without a word
         _say(
-            f"a limit of {memory_limit_gb():.1f} GB of addresses (ulimit -v) found, {LEAST_MEMORY_GB} GB or more "
+            f"a limit of {address_limit() / GB:.1f} GB of addresses (ulimit -v) found, {LEAST_MEMORY_GB} GB or more "
             f"expected; {MEMORY_REMEDY}, if this ends early"
         )
 

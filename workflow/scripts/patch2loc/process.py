@@ -86,22 +86,28 @@ def is_for_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
 
 
-def memory_limit_gb() -> float:
-    """Limit of the addresses of this process (ulimit -v), GB; infinite without one."""
-    import resource  # not on every system
-
+def address_limit() -> float:
+    """Limit of the addresses of this process (ulimit -v), bytes; infinite without one, or where a system has none."""
+    try:
+        import resource
+    except ImportError:
+        return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return math.inf if limit == resource.RLIM_INFINITY else limit / GB
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def memory_message(error: BaseException) -> str:
     """Say how much memory was taken when an error came for lack of it, under which limit, and what to do."""
-    import resource
-
     reason = " ".join(str(error).split()) or type(error).__name__
-    limit = memory_limit_gb()
-    taken = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / GB
-    )
-    found = "" if limit == math.inf else f", under a limit of {limit:.1f} GB of addresses (ulimit -v)"
-    return f"no memory found beyond {taken:.1f} GB{found}, more expected ({reason}); {MEMORY_REMEDY}"
+    limit = address_limit()
+    found = "" if limit == math.inf else f", under a limit of {limit / GB:.1f} GB of addresses (ulimit -v)"
+    return f"no memory found beyond {_peak() / GB:.1f} GB{found}, more expected ({reason}); {MEMORY_REMEDY}"
+
+
+def _peak() -> float:
+    """The most memory that this process had at once, bytes; NaN where a system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from patch2loc.errors import ResourceError
+from patch2loc.process import address_limit
 
 # Peak of `preprocess_scan` above what is loaded before, of cubes with 100, 200, 300 and 400 voxels along an edge, as
 # int16: 99, 196, 674 and 1549 MB, 25 bytes a voxel. With 300: 714 MB as float64, 762 MB (29 bytes) with a lesion map.
@@ -109,13 +110,9 @@ def _free_in_group(folder: Path, limit_file: str, use_file: str, reclaimable: st
 
 
 def _free_in_process() -> float:
-    """What the limit of the address space (ulimit -v) leaves to the process."""
-    if sys.platform != "linux":
-        return math.inf
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
+    """What the limit of the address space (ulimit -v) leaves to the process, where the system tells its use."""
+    limit = address_limit()
+    if limit == math.inf or sys.platform != "linux":
         return math.inf
     pages = int((PROC / "self/statm").read_text(encoding="ascii").split()[0])
-    return float(limit - pages * resource.getpagesize())
+    return limit - pages * float(os.sysconf("SC_PAGE_SIZE"))
