@@ -47,6 +47,7 @@ GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
 SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
 KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
 ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
+PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in planning went through
 REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
@@ -244,7 +245,8 @@ def _reason(lines: list[str]) -> list[str]:
         if RULE.match(line) or line.startswith("Traceback"):
             break
         if ERROR.match(line):
-            return lines[number : number + REASON_LINES]
+            reason = lines[number : number + REASON_LINES]
+            return reason[: reason.index(PLACES)] if PLACES in reason else reason
     return lines[-REASON_LINES:]
 
 

@@ -161,6 +161,12 @@ def test_an_error_in_planning_is_shown_from_its_beginning(first, runner):
     assert runner._reason([*BANNER, *error]) == error[: runner.REASON_LINES]
 
 
+def test_an_error_in_planning_is_shown_without_the_lines_of_the_rules(runner):
+    error = ["WorkflowError:", "    Data are missing", "Wildcards:", "  dataset=own"]
+    places = ["Traceback:", '  File "/x/rules/common.smk", line 109, in <lambda>']
+    assert runner._reason([*BANNER, *error, *places]) == error
+
+
 @pytest.mark.parametrize("first", ["Traceback (most recent call last):", "rule train:"])
 def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
     lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
