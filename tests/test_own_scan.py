@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from contrasts import IN_ATLAS_SPACE
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from poses import moved_brain, rigid
 from written_models import SHAPE, SPACING, write_model
@@ -73,11 +74,23 @@ def scorer_in_place(atlas, tmp_path_factory):
     return load_scorer(write_model(path, atlas, preprocess=IN_PLACE))
 
 
+def draw_nothing(patch):
+    """Drawing the picture takes half of the time of a small scan."""
+    patch.setattr(own_scan, "scan_figure", lambda *_, **__: Figure(figsize=(1, 1)))
+
+
+@pytest.fixture
+def empty_pictures(monkeypatch):
+    draw_nothing(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def scored_in_place(scorer_in_place, scan_in_place, tmp_path_factory):
-    """Folder and summary."""
+    """Folder, where the picture is empty, and summary."""
     folder = tmp_path_factory.mktemp("out_in_place") / "head"
-    return folder, score_own_scan(scorer_in_place, scan_in_place, folder, skull_strip="none")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        return folder, score_own_scan(scorer_in_place, scan_in_place, folder, skull_strip="none")
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +224,7 @@ def damage_summary(folder):
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
+@pytest.mark.usefixtures("empty_pictures")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -250,6 +264,7 @@ def test_a_damaged_result_beside_anything_else_is_refused(copy_of_the_result, sc
         score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")
 
 
+@pytest.mark.usefixtures("empty_pictures")
 def test_a_file_that_is_put_into_the_folder_meanwhile_is_kept(scorer_in_place, scan_in_place, tmp_path):
     (tmp_path / "head").mkdir()
 
@@ -271,6 +286,7 @@ def test_a_scan_whose_reading_fails_is_an_input_error_that_names_it(scorer, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("empty_pictures")
 def test_names_that_are_not_utf8_are_scored(scorer_in_place, scan_in_place, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xe9e"))
     try:
@@ -328,6 +344,7 @@ def test_a_model_without_affine_lies_on_the_center_of_sri24(atlas, tmp_path):
     np.testing.assert_allclose(first[:3], np.array(atlas.image.shape) // 2 - (96, 96, 50), atol=1e-9)
 
 
+@pytest.mark.usefixtures("empty_pictures")
 def test_a_network_scores_a_scan(atlas, scan_in_place, tmp_path):
     torch.manual_seed(0)
     weights = {name: value.numpy() for name, value in LocationNetwork((4, 4, 8, 8)).state_dict().items()}
