@@ -7,6 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from contrasts import IN_ATLAS_SPACE
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from poses import moved_brain, rigid
 from written_models import SHAPE, SPACING, write_model
@@ -24,6 +26,7 @@ from patch2loc.preprocess.scan import read_transform, to_native_space
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.score.scoring import heatmap_of
 
+IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
 FILES = {"heatmap.nii.gz", "heatmap_atlas.nii.gz", "heatmap.png", "summary.json", "preprocessed"}
 
 
@@ -55,6 +58,39 @@ def scan(atlas, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scorer(model):
     return load_scorer(model)
+
+
+@pytest.fixture(scope="module")
+def scan_in_place(atlas, tmp_path_factory):
+    """The atlas brain where it is, for what does not depend on registration."""
+    path = tmp_path_factory.mktemp("in_place") / "head.nii.gz"
+    nib.save(nib.Nifti1Image(*moved_brain(atlas, np.eye(4))), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def scorer_in_place(atlas, tmp_path_factory):
+    path = tmp_path_factory.mktemp("in_place") / "model.safetensors"
+    return load_scorer(write_model(path, atlas, preprocess=IN_PLACE))
+
+
+def draw_nothing(patch):
+    """Drawing the picture takes half of the time of a small scan."""
+    patch.setattr(own_scan, "scan_figure", lambda *_, **__: Figure(figsize=(1, 1)))
+
+
+@pytest.fixture
+def empty_pictures(monkeypatch):
+    draw_nothing(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def scored_in_place(scorer_in_place, scan_in_place, tmp_path_factory):
+    """Folder, where the picture is empty, and summary."""
+    folder = tmp_path_factory.mktemp("out_in_place") / "head"
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        return folder, score_own_scan(scorer_in_place, scan_in_place, folder, skull_strip="none")
 
 
 @pytest.fixture(scope="module")
@@ -100,20 +136,19 @@ def test_the_heatmap_is_that_of_the_workflow(scored, model, atlas, scan):
     assert np.corrcoef(back[inside], stored[inside])[0, 1] > 0.7
 
 
-def test_a_model_of_other_preprocessing_is_told_of(scored, atlas, scan, tmp_path):
-    assert not any("another version" in flag for flag in scored[1]["flags"])
-    scorer = load_scorer(write_model(tmp_path / "old.safetensors", atlas, preprocess_code="0123"))
-    summary = score_own_scan(scorer, scan, tmp_path / "out")
-    assert any("another version" in flag for flag in summary["flags"])
-
-
-def test_a_model_that_was_trained_on_the_scan_is_told_of(scored, atlas, scan, tmp_path):
-    assert not any("trained or validated" in flag for flag in scored[1]["flags"])
-    content = content_hash(*volumes.read(scan))
-    contents = {"sub-07": content, "sub-08": 64 * "0"}
-    scorer = load_scorer(write_model(tmp_path / "model.safetensors", atlas, contents=contents))
+def test_a_model_of_other_preprocessing_that_was_trained_on_the_scan_is_told_of(
+    scored, atlas, scan, tmp_path
+):
+    assert not [
+        flag for flag in scored[1]["flags"] if "another version" in flag or "trained or validated" in flag
+    ]
+    contents = {"sub-07": content_hash(*volumes.read(scan)), "sub-08": 64 * "0"}
+    path = write_model(
+        tmp_path / "model.safetensors", atlas, preprocess=IN_PLACE, preprocess_code="0123", contents=contents
+    )
     nib.save(nib.as_closest_canonical(nib.load(scan)), tmp_path / "copy.nii")
-    summary = score_own_scan(scorer, tmp_path / "copy.nii", tmp_path / "out", skull_strip="none")
+    summary = score_own_scan(load_scorer(path), tmp_path / "copy.nii", tmp_path / "out", skull_strip="none")
+    assert any("another version" in flag for flag in summary["flags"])
     (flag,) = [flag for flag in summary["flags"] if "trained or validated" in flag]
     assert flag.startswith("the model was trained or validated on this scan, as sub-07: ")
 
@@ -169,8 +204,8 @@ def test_a_folder_of_anything_else_is_left_alone(scored, scorer, scan, atlas, tm
 
 
 @pytest.fixture
-def copy_of_the_result(scored, tmp_path):
-    shutil.copytree(scored[0], tmp_path / "head")
+def copy_of_the_result(scored_in_place, tmp_path):
+    shutil.copytree(scored_in_place[0], tmp_path / "head")
     return tmp_path / "head"
 
 
@@ -189,6 +224,7 @@ def damage_summary(folder):
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
+@pytest.mark.usefixtures("empty_pictures")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -197,19 +233,25 @@ def damage_summary(folder):
         (damage_summary, "head: summary.json damaged or missing"),
     ],
 )
-def test_a_damaged_result_is_made_again_and_said_so(damage, said, copy_of_the_result, scored, scorer, scan):
-    expected = {name: digest for name, digest in scored[1]["files"].items() if name != "summary.json"}
-    assert expected == {name: files.sha256(scored[0] / name) for name in expected}
+def test_a_damaged_result_is_made_again_and_said_so(
+    damage, said, copy_of_the_result, scored_in_place, scorer_in_place, scan_in_place
+):
+    folder, good = scored_in_place
+    expected = {name: digest for name, digest in good["files"].items() if name != "summary.json"}
+    assert expected == {name: files.sha256(folder / name) for name in expected}
     damage(copy_of_the_result)
     notices = []
-    summary = score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none", notify=notices.append)
+    summary = score_own_scan(
+        scorer_in_place, scan_in_place, copy_of_the_result, skull_strip="none", notify=notices.append
+    )
     assert len(notices) == 1
     assert said in notices[0]
-    assert summary == scored[1]
-    assert files.file_hashes(copy_of_the_result) == files.file_hashes(scored[0])
+    assert summary == good
+    assert files.file_hashes(copy_of_the_result) == files.file_hashes(folder)
 
 
-def test_a_damaged_result_beside_anything_else_is_refused(copy_of_the_result, scorer, scan):
+def test_a_damaged_result_beside_anything_else_is_refused(copy_of_the_result, scorer_in_place, scan_in_place):
+    scorer, scan = scorer_in_place, scan_in_place
     (copy_of_the_result / "preprocessed/notes.txt").write_text("mine")
     score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")  # nothing is to be made
     damage_heatmap(copy_of_the_result)
@@ -222,13 +264,14 @@ def test_a_damaged_result_beside_anything_else_is_refused(copy_of_the_result, sc
         score_own_scan(scorer, scan, copy_of_the_result, skull_strip="none")
 
 
-def test_a_file_that_is_put_into_the_folder_meanwhile_is_kept(scorer, scan, tmp_path):
+@pytest.mark.usefixtures("empty_pictures")
+def test_a_file_that_is_put_into_the_folder_meanwhile_is_kept(scorer_in_place, scan_in_place, tmp_path):
     (tmp_path / "head").mkdir()
 
     def put(stage):
         (tmp_path / "head" / f"notes_{stage}.txt").write_text("mine")
 
-    score_own_scan(scorer, scan, tmp_path / "head", skull_strip="none", stage_done=put)
+    score_own_scan(scorer_in_place, scan_in_place, tmp_path / "head", skull_strip="none", stage_done=put)
     notes = {f"notes_{stage}.txt" for stage in STAGES}
     assert {path.name for path in (tmp_path / "head").iterdir()} == FILES | notes
 
@@ -243,27 +286,28 @@ def test_a_scan_whose_reading_fails_is_an_input_error_that_names_it(scorer, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_names_that_are_not_utf8_are_scored(scorer, scan, tmp_path):
+@pytest.mark.usefixtures("empty_pictures")
+def test_names_that_are_not_utf8_are_scored(scorer_in_place, scan_in_place, tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xe9e"))
     try:
         folder.mkdir()
     except OSError:
         pytest.skip("this file system has names in UTF-8 only")
-    shutil.copyfile(scan, folder / "h\udcf6.nii.gz")
-    summary = score_own_scan(scorer, folder / "h\udcf6.nii.gz", folder / "out", skull_strip="none")
+    shutil.copyfile(scan_in_place, folder / "h\udcf6.nii.gz")
+    summary = score_own_scan(scorer_in_place, folder / "h\udcf6.nii.gz", folder / "out", skull_strip="none")
     assert summary["scan"].endswith(r"/f\xe9e/h\xf6.nii.gz")
     assert json.loads((folder / "out/summary.json").read_text()) == summary
     read_transform(folder / "out/preprocessed/transform.tfm")
 
 
-def test_nothing_is_left_of_a_failure(scorer, scan, tmp_path, monkeypatch):
+def test_nothing_is_left_of_a_failure(scorer_in_place, scan_in_place, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
     (tmp_path / "head").mkdir()  # an empty folder is taken
     monkeypatch.setattr(own_scan, "save_figure", fail)
     with pytest.raises(OSError, match="no space left"):
-        score_own_scan(scorer, scan, tmp_path / "head", skull_strip="none")
+        score_own_scan(scorer_in_place, scan_in_place, tmp_path / "head", skull_strip="none")
     assert [path.name for path in tmp_path.rglob("*")] == ["head"]
 
 
@@ -300,12 +344,15 @@ def test_a_model_without_affine_lies_on_the_center_of_sri24(atlas, tmp_path):
     np.testing.assert_allclose(first[:3], np.array(atlas.image.shape) // 2 - (96, 96, 50), atol=1e-9)
 
 
-def test_a_network_scores_a_scan(atlas, scan, tmp_path):
+@pytest.mark.usefixtures("empty_pictures")
+def test_a_network_scores_a_scan(atlas, scan_in_place, tmp_path):
     torch.manual_seed(0)
     weights = {name: value.numpy() for name, value in LocationNetwork((4, 4, 8, 8)).state_dict().items()}
     state = {"weights": weights, "widths": [4, 4, 8, 8], "patch": 6}
-    path = write_model(tmp_path / "model.safetensors", atlas, method="patch2loc", state=state)
-    summary = score_own_scan(load_scorer(path), scan, tmp_path / "out", skull_strip="none")
+    path = write_model(
+        tmp_path / "model.safetensors", atlas, method="patch2loc", state=state, preprocess=IN_PLACE
+    )
+    summary = score_own_scan(load_scorer(path), scan_in_place, tmp_path / "out", skull_strip="none")
     mask = volumes.read_mask(tmp_path / "out" / "preprocessed" / "mask.nii.gz")
     assert summary["heatmap_atlas"]["voxels"] == mask.sum()
     assert "healthy_threshold" not in summary["heatmap"]

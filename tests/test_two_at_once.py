@@ -11,11 +11,14 @@ import sys
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
-from poses import moved_brain, rigid
+from contrasts import IN_ATLAS_SPACE
+from poses import moved_brain
 from repository_paths import ROOT
 from written_models import write_model
 
+from patch2loc.__main__ import main
 from patch2loc.preprocess.atlas import load_atlas
 
 # The command, which tells when a scan is preprocessed and waits for a line of input before it goes on.
@@ -31,19 +34,18 @@ def waiting(*arguments):
 own_scan.to_native_space = waiting
 sys.exit(main())
 """
+IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
 LITTLE = 800_000_000  # bytes of addresses: less than torch takes to be loaded
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model, and two scans of different heads."""
+    """A model, and two scans in atlas space that differ in noise."""
     folder = tmp_path_factory.mktemp("scans")
     atlas = load_atlas("icbm152", "T1")
-    write_model(folder / "model.safetensors", atlas)
-    for name, turn in {"a": 4, "b": 8}.items():
-        nib.save(
-            nib.Nifti1Image(*moved_brain(atlas, rigid((0, 0, turn), (3, 0, 0)))), folder / f"{name}.nii.gz"
-        )
+    write_model(folder / "model.safetensors", atlas, preprocess=IN_PLACE)
+    for name, seed in {"a": 1, "b": 2}.items():
+        nib.save(nib.Nifti1Image(*moved_brain(atlas, np.eye(4), seed)), folder / f"{name}.nii.gz")
     return folder
 
 
@@ -79,12 +81,12 @@ def content(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_second_scan_is_refused_while_a_folder_is_written(in_the_middle, folder):
-    second = subprocess.run(
-        command("b.nii.gz"), cwd=folder, env=environment(), capture_output=True, text=True
-    )
-    assert second.returncode == 1
-    assert re.search(rf"patch2loc: out: process {in_the_middle.pid} on \S+ is at work there", second.stderr)
+def test_a_second_scan_is_refused_while_a_folder_is_written(in_the_middle, folder, monkeypatch, capsys):
+    """The second process is this one."""
+    monkeypatch.chdir(folder)
+    assert main(command("b.nii.gz", start=())[1:]) == 1
+    said = capsys.readouterr().err
+    assert re.search(rf"patch2loc: out: process {in_the_middle.pid} on \S+ is at work there", said)
     (folder / "out/notes.txt").write_text("mine")
     out, _ = in_the_middle.communicate("go on\n")
     assert (in_the_middle.returncode, out) == (0, "out/heatmap.nii.gz\n")

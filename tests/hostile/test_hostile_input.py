@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
+from contrasts import IN_ATLAS_SPACE, atlas_and_grid
 from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
 from hostile_contrasts import CONTRASTS
 from hostile_models import MODEL, MODELS
@@ -22,8 +23,7 @@ from patch2loc import files
 from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.images import read_scan, resample
+from patch2loc.preprocess.images import coarser, read_scan, resample
 from patch2loc.preprocess.lesions import carry_lesion, drawn_flags, lesion_flags, read_lesion
 from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.standardize import standardize
@@ -212,23 +212,24 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
 
 @pytest.fixture
 def with_lesion(tmp_path):
-    """Preprocess the atlas as a scan, with a lesion file, (x, y, z) whole numbers; the atlas's brain."""
-    atlas = load_atlas("icbm152", "T1")
-    volumes.write(tmp_path / "scan.nii.gz", atlas.image, atlas.affine)
+    """Preprocess the atlas at 2 mm as a scan, with a lesion file, (x, y, z) whole numbers; the atlas's brain."""
+    atlas, grid = atlas_and_grid("T1", 4.0)
+    image, affine = coarser(atlas.image, atlas.affine, 2.0)
+    volumes.write(tmp_path / "scan.nii.gz", image, affine)
 
     def qc_of(drawn, labels=None):
-        volumes.write(tmp_path / "lesion.nii.gz", drawn.astype(np.uint8), atlas.affine)
+        volumes.write(tmp_path / "lesion.nii.gz", drawn.astype(np.uint8), affine)
         return preprocess_scan(
             tmp_path / "scan.nii.gz",
             "T1",
             atlas,
-            common_grid(atlas, (48, 48, 25), 4.0),
+            grid,
             lesion_path=tmp_path / "lesion.nii.gz",
             lesion_labels=labels,
-            settings={"skull_strip": "none", "registration": "none", "bias_correction": False},
+            settings=IN_ATLAS_SPACE,
         ).qc
 
-    return qc_of, atlas.image > 0
+    return qc_of, image > 0
 
 
 def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(with_lesion):
@@ -236,8 +237,8 @@ def test_a_lesion_outside_the_brain_is_kept_and_flagged_by_preprocessing(with_le
     drawn = np.zeros(brain.shape, np.uint8)
     drawn[:5, :5, :5] = 1
     qc = qc_of(drawn)
-    assert [flag for flag in qc["flags"] if "0.12 of 0.12 ml of the lesion outside the brain" in flag]
-    assert qc["lesion"]["source_ml"] == pytest.approx(0.125)
+    assert [flag for flag in qc["flags"] if "1.00 of 1.00 ml of the lesion outside the brain" in flag]
+    assert qc["lesion"]["source_ml"] == pytest.approx(1.0)
 
 
 def test_a_lesion_file_that_is_no_lesion_is_refused_or_flagged_by_preprocessing(with_lesion):

@@ -91,6 +91,21 @@ def without_pictures():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kept_atlases():
+    """Atlases are loaded once: each takes as long as a scan."""
+    atlases = {}
+
+    def kept(name, modality):
+        if (repr(name), repr(modality)) not in atlases:
+            atlases[repr(name), repr(modality)] = load_atlas(name, modality)
+        return atlases[repr(name), repr(modality)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_scan, "load_atlas", kept)
+        yield
+
+
 @pytest.fixture(scope="module")
 def scored(atlas, scans, tmp_path_factory):
     """Scorer and result of the good scan, by the settings of preprocessing."""
@@ -197,21 +212,6 @@ def test_headers(scans, scored, tmp_path, capsys):
     report(run_campaign("headers", mutations, tmp_path, make), capsys)
 
 
-@pytest.fixture(scope="module")
-def kept_atlases():
-    """Atlases are loaded once: each takes as long as a scan."""
-    atlases = {}
-
-    def kept(name, modality):
-        if (repr(name), repr(modality)) not in atlases:
-            atlases[repr(name), repr(modality)] = load_atlas(name, modality)
-        return atlases[repr(name), repr(modality)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_scan, "load_atlas", kept)
-        yield
-
-
 def zscore_state(scan):
     """Mean and spread of scans that are a little brighter and darker than one."""
     return {"mean": scan / 900, "spread": np.full(scan.shape, 0.05, np.float32)}
@@ -228,7 +228,7 @@ def network_state():
 
 
 @pytest.mark.parametrize("method", ["zscore", "patch2loc"])
-def test_models(method, scans, atlas, kept_atlases, tmp_path, capsys):
+def test_models(method, scans, atlas, tmp_path, capsys):
     contrasts, affine = scans
     grid = common_grid(atlas, contrasts["T1"].shape, SPACING)
     parts = {"preprocess": IN_PLACE, "healthy_threshold": 5.0, "training_subjects": ["a", "b"]}

@@ -13,7 +13,6 @@ from repository_paths import SHARED
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
-from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.modality import (
     CERTAIN,
@@ -162,7 +161,10 @@ def test_log_odds_compare_with_the_likeliest_other_contrast():
     assert log_odds(order, "T2")[1] == pytest.approx(scores["T2"] - scores["T1"])
 
 
-@pytest.mark.parametrize("cohort", ["healthy", "tumor", "ms", "stroke", "wmh"])
+SLOW_COHORTS = [pytest.param(name, marks=pytest.mark.slow) for name in ("healthy", "ms", "stroke", "wmh")]
+
+
+@pytest.mark.parametrize("cohort", ["tumor", *SLOW_COHORTS])
 def test_simulated_patients_are_what_they_are(cohort, tmp_path):
     for modality, scan in simulate_subject(cohort, 0, 3141, SETTINGS).items():
         atlas, grid = atlas_and_grid(modality, 2.0)
@@ -209,14 +211,13 @@ SCANS = [
 @needs_data
 @pytest.mark.parametrize(("contrast", "scan", "brain", "source"), SCANS)
 def test_real_scans_are_told_by_both_atlases(contrast, scan, brain, source, tmp_path):
-    folder = tmp_path if source == "sri24" else source
-    for name, stored in (("spgr.nii.gz", "t1_brain.nii.gz"), ("late.nii.gz", "t2_brain.nii.gz")):
-        shutil.copy(DATA / "sri24" / stored, tmp_path / name)
+    if source == "sri24":
+        for name, stored in (("spgr.nii.gz", "t1_brain.nii.gz"), ("late.nii.gz", "t2_brain.nii.gz")):
+            shutil.copy(DATA / "sri24" / stored, tmp_path / name)
     brain_path = DATA / brain if brain else None
     settings = {"skull_strip": "given" if brain else "none"}
     for modality in ("T1", "T2"):
-        atlas = load_atlas(folder, modality)
-        grid = common_grid(atlas, (96, 96, 50), 2.0)
+        atlas, grid = atlas_and_grid(modality, 2.0, tmp_path if source == "sri24" else source)
 
         def preprocess(atlas=atlas, grid=grid, modality=modality):
             return preprocess_scan(

@@ -40,8 +40,8 @@ def brain_of(contrast, noise=0.03, seed=0):
 
 
 @lru_cache(maxsize=4)
-def atlas_and_grid(modality, spacing):
-    atlas = load_atlas("icbm152", modality)
+def atlas_and_grid(modality, spacing, source="icbm152"):
+    atlas = load_atlas(source, modality)
     return atlas, common_grid(atlas, (48, 48, 25) if spacing == 4.0 else (96, 96, 50), spacing)
 
 
