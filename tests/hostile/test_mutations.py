@@ -255,7 +255,8 @@ def test_models(method, scans, atlas, tmp_path, capsys):
             def attempt():
                 return attempt_to_score(scan, load_scorer(path), expected, folder / OUTPUT)()
 
-            return ["own.safetensors"], attempt
+            # Of another modality than it says, it is the scan that does not fit it.
+            return ["own.safetensors", f"{scan}: a scan that looks "], attempt
 
         return written
 

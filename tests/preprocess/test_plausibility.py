@@ -18,12 +18,16 @@ from patch2loc.preprocess.images import read_mask_of, read_scan
 from patch2loc.preprocess.plausibility import (
     FINE_DETAIL,
     GHOST,
+    MASK_PORES,
+    SHADING,
     STRIPES,
     equal_neighbors,
     fine_detail,
     ghost_strength,
     gray_levels,
+    mask_pores,
     repeated_slices,
+    shading,
     stop_if_label_map,
     stripe_strength,
 )
@@ -97,8 +101,39 @@ def test_blur_takes_fine_detail(head):
     volume, mask = isotropic[0], isotropic[1] > 0.5
     detail = [fine_detail(smoothed(volume, mask, 2.0, fwhm), mask, 2.0) for fwhm in (0.5, 4, 6, 8, 12)]
     assert detail == sorted(detail, reverse=True)
-    assert detail[0] > FINE_DETAIL > detail[2]
-    assert detail[-1] < FINE_DETAIL / 5
+    assert detail[0] > FINE_DETAIL[0] > detail[2]
+    assert detail[-1] < FINE_DETAIL[0] / 5
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(0.02, False), (0.5, True), (2.0, True)])
+def test_noise_is_fine_detail(share, flagged, head):
+    """Noise with a standard deviation of a share of the brain's median."""
+    array, affine, brain = head
+    noise = np.random.default_rng(0).normal(0, share * np.median(array[brain]), array.shape)
+    measured = fine_detail((array + noise).astype(np.float32), brain, float(affine[0, 0]))
+    assert (measured > FINE_DETAIL[1]) == flagged
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
+def test_pores_are_the_share_of_a_mask_that_is_missing(share, head):
+    brain = head[2]
+    porous = brain & (np.random.default_rng(0).random(brain.shape) >= share)
+    measured = mask_pores(porous)
+    assert measured == pytest.approx(share, abs=0.02)
+    assert (measured > MASK_PORES) == (share > 0)
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 1.5, 4.0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_shading_is_the_factor_across_the_brain(axis, factor):
+    mask = np.zeros((40, 36, 30), bool)
+    mask[4:37, 3:34, 5:26] = True
+    places = np.indices(mask.shape)[axis]
+    low, high = np.percentile(places[mask], (5, 95))
+    volume = 500 * factor ** ((places - low) / (high - low))
+    measured = shading(np.where(mask, volume, 0).astype(np.float32), mask)
+    assert measured == pytest.approx(max(factor, 1 / factor), rel=0.06)
+    assert (measured > SHADING) == (factor in (0.25, 4.0))
 
 
 def test_equal_neighbors_are_counted_within_the_brain():

@@ -180,7 +180,11 @@ def texts(text):
         _named("more", more, end=some.sampled_from(ENDS)),
         some.builds(
             lambda path, value: _written(
-                f"value: {'.'.join(map(str, path))} {value!r:.60}", replaced, path, value
+                f"value: {'.'.join(map(str, path))} {value!r:.60}",
+                replaced,
+                path,
+                value,
+                legal=path == ("results",),  # a folder may have any name that is one
             ),
             some.sampled_from(paths),
             some.sampled_from(ABSURD) | plain,

@@ -24,6 +24,7 @@ MAX_COORDINATE = 1e5  # mm
 MAX_WIDTH = 4096  # channels of a layer; the paper's widest has 512
 # Weights of trained networks are below 1e2, their running variances below 1e3; a flipped bit makes 1e38.
 MAX_WEIGHT = 1e8
+MAX_LANDMARK = 1000  # standard scales end at 100
 PROTOCOLS = ("paper", "released-code")
 REMEDY = "train it again or get it again"
 DIVERGED = "train it again, with a lower learning rate if its training diverged, or get it again"
@@ -118,7 +119,10 @@ EXPECTATIONS = {
     "landmarks.percentiles": Expectation(
         "at least two increasing numbers from 0 to 100", lambda value: _increase(value, 0, 100)
     ),
-    "landmarks.standard_scale": Expectation("at least two increasing numbers", _increase),
+    "landmarks.standard_scale": Expectation(
+        f"at least two increasing numbers from -{MAX_LANDMARK:,} to {MAX_LANDMARK:,}",
+        lambda value: _increase(value, -MAX_LANDMARK, MAX_LANDMARK),
+    ),
     "landmarks.subjects": Expectation("a list of names", _are_texts, required=False),
     "landmarks.protocol": Expectation(
         " or ".join(PROTOCOLS), lambda value: value in PROTOCOLS, required=False

@@ -23,13 +23,16 @@ SATURATED = 0.01
 BRIGHTEST_VOXEL = 10.0
 GHOST = 0.06
 STRIPES = 8.0
-FINE_DETAIL = 0.05
+FINE_DETAIL = (0.05, 0.6)
+MASK_PORES = 0.03
+SHADING = 2.0
 
 COARSE_MM = 4.0  # of the copy that ghosts are looked for in
 FEWEST_COARSE_VOXELS = 200  # of the background that a ghost falls on, and that it does not
 STRIPE_FREQUENCY = 0.08  # cycles per voxel: stripes of a longer period are not told from anatomy
 NEIGHBORHOOD = 15  # frequencies along each axis that one is compared with
 FEWEST_LINES = 32  # of a slice that is looked at for stripes
+FITTED_VOXELS = 100_000
 DETAIL_MM = 2.0  # standard deviation of the smoothing that takes fine detail away; a voxel on coarser grids
 
 
@@ -44,6 +47,8 @@ class ImageCheck(TypedDict):
     ghost: float  # see `ghost_strength`
     stripes: float  # see `stripe_strength`
     fine_detail: float  # see `fine_detail`
+    mask_pores: float  # see `mask_pores`
+    shading: float  # see `shading`
 
 
 def gray_levels(values: np.ndarray) -> int:
@@ -102,6 +107,8 @@ def check_image(
         "ghost": round(ghost_strength(array, affine), 4),
         "stripes": round(stripe_strength(array, brain), 4),
         "fine_detail": round(fine_detail(volume, mask, spacing), 4),
+        "mask_pores": round(mask_pores(brain), 4),
+        "shading": round(shading(volume, mask), 4),
     }
     checks = (
         (
@@ -139,9 +146,24 @@ def check_image(
             "expected",
         ),
         (
-            check["fine_detail"] < FINE_DETAIL,
-            f"fine detail of {check['fine_detail']:.3f} of the variance, at least {FINE_DETAIL} expected: the scan is "
-            "blurred, or coarser than its header says",
+            check["fine_detail"] < FINE_DETAIL[0],
+            f"fine detail of {check['fine_detail']:.3f} of the variance, at least {FINE_DETAIL[0]} expected: the scan "
+            "is blurred, or coarser than its header says",
+        ),
+        (
+            check["fine_detail"] > FINE_DETAIL[1],
+            f"fine detail of {check['fine_detail']:.2f} of the variance, at most {FINE_DETAIL[1]} expected: most of "
+            "the brain's contrast is noise",
+        ),
+        (
+            check["mask_pores"] > MASK_PORES,
+            f"pores of a voxel or two in {check['mask_pores']:.0%} of the brain mask, at most {MASK_PORES:.0%} "
+            "expected: voxels are missing",
+        ),
+        (
+            check["shading"] > SHADING,
+            f"brightness changes by a factor of {check['shading']:.1f} from one side of the brain to the other, at "
+            f"most {SHADING:.0f} expected: shading is left",
         ),
     )
     return check, [flag for doubtful, flag in checks if doubtful]
@@ -246,3 +268,31 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
         np.clip(part, *bounds) for part in (volume[inner], smooth[inner] / np.maximum(weight[inner], 1e-3))
     )
     return float(np.var(values - smoothed) / max(np.var(values), 1e-12))
+
+
+def mask_pores(brain: np.ndarray) -> float:
+    """Share of a brain mask, (x, y, z) bool, that a closing by a voxel in each direction adds to it."""
+    closed = ndimage.binary_closing(np.pad(brain, 2), np.ones((3, 3, 3), bool))
+    return float(1 - brain.sum() / max(closed.sum(), 1))
+
+
+def shading(volume: np.ndarray, mask: np.ndarray) -> float:
+    """Factor by which brightness changes across the brain, by a linear fit of its logarithm.
+
+    Args:
+        volume: The scan on the grid, (x, y, z) float32, corrected for its bias field if that is asked for.
+        mask: Its brain mask, (x, y, z) bool, not empty.
+
+    Returns:
+        Of the three axes the largest, between the 5th and 95th percentile of the brain's places; at least 1.
+    """
+    places = np.argwhere(mask)
+    places = places[:: max(1, len(places) // FITTED_VOXELS)]
+    values = volume[tuple(places.T)]
+    brightness = np.log(
+        np.clip(values, *np.maximum(np.percentile(values, (5, 95)), np.finfo(np.float32).tiny))
+    )
+    extent = np.maximum(np.subtract(*np.percentile(places, (95, 5), axis=0)), 1)
+    terms = np.column_stack([(places - places.mean(axis=0)) / extent, np.ones(len(places))])
+    slopes = np.linalg.lstsq(terms, brightness, rcond=None)[0][:3]
+    return float(np.exp(np.abs(slopes).max()))
