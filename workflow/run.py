@@ -126,8 +126,8 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
         configuration = read_configuration(path)
     except InputError as error:
         sys.exit(str(error))
-    configuration |= overruled
-    configuration |= {key: overruled[key] or None for key in ("results", "data") if key in overruled}
+    named = {key: overruled[key] or None for key in ("results", "data") if key in overruled}
+    configuration |= overruled | named
     schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
     # The values of the other keys are Snakemake's to check: it may add those of config/config.yaml.
     keys = {name: {} for name in schema_keys} | {"results": schema_keys["results"]}

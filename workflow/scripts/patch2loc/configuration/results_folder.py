@@ -81,24 +81,27 @@ def check_results_folder(config: Mapping[str, Any]) -> None:
             )
 
 
+def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Name, entry and source of each dataset that is one as far as its types go."""
+    datasets = config.get("datasets")
+    for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
+        if isinstance(dataset, Mapping):
+            source = dataset.get("source")
+            yield name, dataset, source if isinstance(source, Mapping) else {}
+
+
 def _data_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Folders and files of data that a configuration names, each with its keys."""
     data = config.get("data", "data")
     if not isinstance(data, str):
         return
     yield "folder `data`", Path(data)
-    datasets = config.get("datasets")
-    for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
-        if not isinstance(dataset, Mapping):
-            continue
+    for name, dataset, source in _datasets(config):
         split = dataset.get("split")
         lists = {"split": split} if isinstance(split, str) else split if isinstance(split, Mapping) else {}
         for value in lists.values():
             if isinstance(value, str):
                 yield f"`split` of the dataset {name}", Path(value)
-        source = dataset.get("source")
-        if not isinstance(source, Mapping):
-            continue
         if isinstance(source.get("table"), str):
             yield f"`table` of the dataset {name}", Path(source["table"])
         if isinstance(source.get("root"), str):
@@ -107,13 +110,11 @@ def _data_paths(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 def _searched_folders(config: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Roots of the datasets whose scans are found by their paths, each with its keys."""
-    datasets = config.get("datasets")
-    for name, dataset in datasets.items() if isinstance(datasets, Mapping) else ():
-        source = dataset.get("source") if isinstance(dataset, Mapping) else None
-        if isinstance(source, Mapping) and source.get("kind") in ("folder", "bids"):
-            data, root = config.get("data", "data"), source.get("root") or "."
-            if isinstance(data, str) and isinstance(root, str):
-                yield f"`root` of the dataset {name}", Path(data, root)
+    data = config.get("data", "data")
+    for name, _, source in _datasets(config):
+        root = source.get("root") or "."
+        if source.get("kind") in ("folder", "bids") and isinstance(data, str) and isinstance(root, str):
+            yield f"`root` of the dataset {name}", Path(data, root)
 
 
 def _of_the_repository(results: Path) -> Path | None:

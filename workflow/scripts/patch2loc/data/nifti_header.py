@@ -81,8 +81,8 @@ def reading_image(path: str | Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ResourceError(
-            f"{path}: no memory for its voxels found ({error or 'no allocation was possible'}); use a machine or a "
-            "job with more"
+            f"{path}: no memory for its voxels found ({str(error) or 'no allocation was possible'}); use a machine or "
+            "a job with more"
         ) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -141,21 +141,22 @@ def write_cohort(path: str | Path, scans: Sequence[Scan]) -> None:
     """
     reasons = {scan.subject: scan.left_out() for scan in scans}
     usable = [scan for scan in scans if not reasons[scan.subject]]
-    _refuse_copies(usable)
+    contents = {scan.subject: scan.contents() for scan in usable}
+    _refuse_copies(usable, contents)
     cohort = {
         "modality": scans[0].modality if scans else None,
         "scans": {scan.subject: str(scan.folder) for scan in usable},
-        "contents": {scan.subject: scan.contents().acquired for scan in usable},
+        "contents": {subject: content.acquired for subject, content in contents.items()},
         "left_out": {subject: reason for subject, reason in reasons.items() if reason},
     }
     write_json(path, cohort)
 
 
-def _refuse_copies(scans: Sequence[Scan]) -> None:
+def _refuse_copies(scans: Sequence[Scan], contents: Mapping[str, Contents]) -> None:
     """Refuse scans of a cohort that are one scan under several names; strokes painted into one scan are several."""
     folders: dict[str, list[str]] = defaultdict(list)
     for scan in scans:
-        folders[scan.contents().stored].append(str(scan.folder))
+        folders[contents[scan.subject].stored].append(str(scan.folder))
     copies = [" and ".join(names) for names in folders.values() if len(names) > 1]
     if copies:
         raise InputError(

@@ -16,7 +16,7 @@ from patch2loc.data import volumes
 from patch2loc.data.nifti_header import corner_distance, open_image
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess.memory import check_memory, memory_errors
+from patch2loc.preprocess.memory import check_memory, memory_errors, out_of_memory
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 VOXEL_MM = (0.1, 15.0)  # smallest and largest edge of a voxel that is believed
@@ -47,8 +47,7 @@ def itk_errors(scan_path: Path) -> Iterator[None]:
     except RuntimeError as error:
         lines = str(error).strip().splitlines()
         if ALLOCATION.search(str(error)):
-            with memory_errors(scan_path):
-                raise MemoryError(lines[-1].strip()) from error
+            raise out_of_memory(scan_path, lines[-1].strip()) from error
         if NOTHING_TO_REGISTER.search(str(error)):
             raise InputError(
                 f"{scan_path}: nothing found to lay on the atlas, as all of the image, or all but its edge, "

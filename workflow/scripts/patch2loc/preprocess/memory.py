@@ -59,10 +59,15 @@ def memory_errors(scan_path: Path) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise ResourceError(
-            f"{scan_path}: the memory ran out while the scan was preprocessed ({error or 'no allocation was possible'}"
-            f"), which needs {BYTES_PER_VOXEL} bytes for each of its voxels; {REMEDY}"
-        ) from error
+        raise out_of_memory(scan_path, str(error)) from error
+
+
+def out_of_memory(scan_path: Path, reason: str) -> ResourceError:
+    """The error for a scan whose preprocessing found no memory."""
+    return ResourceError(
+        f"{scan_path}: the memory ran out while the scan was preprocessed ({reason or 'no allocation was possible'}"
+        f"), which needs {BYTES_PER_VOXEL} bytes for each of its voxels; {REMEDY}"
+    )
 
 
 def _free_on_machine() -> float:
