@@ -12,10 +12,16 @@ from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.external_tools import TOOLS, extract_brain
 from patch2loc.preprocess.images import read_mask_of
+from patch2loc.preprocess.masks import largest_part
 from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
 
-SKULL_STRIP = ("given", "none", "atlas", *TOOLS)
+AUTOMATIC = "auto"
+SKULL_STRIP = ("given", "none", "atlas", AUTOMATIC, *TOOLS)
 SMALLEST_BRAIN_ML = 50.0
+# More than any brain, less than a head: brains of public datasets have 1,100 to 2,080 ml above 0, heads 2,570 and more.
+LARGEST_STRIPPED_ML = 2300.0
+# Of a stripped scan, hardly anything above 0 lies apart from the brain.
+STRIPPED_SHARE = 0.99
 
 
 def brain_mask(
@@ -46,6 +52,8 @@ def brain_mask(
         InputError: There is no mask, or no brain in it, or a program is not installed or fails.
     """
     start = None
+    if method == AUTOMATIC:
+        method = "none" if is_stripped(volume, affine) else "atlas"
     if method == "atlas":
         mask, start = find_brain(volume, affine, atlas)
     elif method == "none":
@@ -72,6 +80,15 @@ def brain_mask(
             "a brain expected; check the mask, or leave the scan out"
         )
     return mask, start
+
+
+def is_stripped(volume: np.ndarray, affine: np.ndarray) -> bool:
+    """True for a scan (x, y, z) with nothing but a brain: what is above 0 is one part, too small for a head."""
+    brain = largest_part(volume > 0)
+    return (
+        volumes.mask_ml(brain, affine) < LARGEST_STRIPPED_ML
+        and np.count_nonzero(brain) > STRIPPED_SHARE * np.count_nonzero(volume > 0)
+    )
 
 
 def mask_by_tool(
