@@ -45,6 +45,7 @@ class Model(TypedDict):
 
     atlas and fold are None in a model from a checkpoint of the paper's authors.  state is the method's own: arrays,
     plain Python values, and dictionaries of these.  healthy_threshold is a score that healthy brain stays below.
+    reference is what healthy scans score (`score.reference.to_model`): a model with it is a detector.
     contents has a hash of each training and validation scan by subject (`data.content`).  checksum is that of all the
     rest (`sealed`).
     """
@@ -63,6 +64,7 @@ class Model(TypedDict):
     contents: NotRequired[dict[str, str]]
     provenance: dict[str, Any]
     healthy_threshold: NotRequired[float]
+    reference: NotRequired[dict[str, Any]]
     checksum: NotRequired[str]
 
 

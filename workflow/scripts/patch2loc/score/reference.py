@@ -1,0 +1,283 @@
+"""What healthy scans score: the reference that an answer about one scan is given by.
+
+A map of a scan is read in units of rarity: -log10 of the share of healthy voxels that score at least as high.  3 means
+that one healthy voxel in a thousand does.  Patch2Loc's calibrated score and the calibrated voxelwise z-score become
+rarities each by itself and are joined by Fisher's statistic, which becomes a rarity in turn.  All of it is fitted to
+healthy scans that nothing was trained on; nothing here has seen a lesion.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from patch2loc.data.volumes import isotropic_voxel_ml
+from patch2loc.score.calibration import Calibration, calibrated_validation, fit_calibration
+from patch2loc.score.candidates import find_candidates
+
+PARTS = ("patch2loc", "zscore")  # maps that are joined
+JOINED = "joined"
+MAPS = (JOINED, *PARTS)
+THRESHOLD = (
+    3.0  # one healthy voxel in a thousand is above it; set before any scan with a lesion was looked at
+)
+THRESHOLDS = np.round(np.arange(1.5, 6.01, 0.1), 1)  # of the false-positive volumes that a model states
+RARITY_STEP = 0.02
+LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
+EXTENDED_FROM = 1.0  # a tail goes on with the slope of its last part, of this much rarity
+
+
+class ScanMaps(NamedTuple):
+    """What a detector's two methods make of a scan.
+
+    Attributes:
+        patch2loc: Score of the localization after the median filter, (x, y, z), NaN outside the mask.
+        zscore: Absolute voxelwise z-score after the same filter, likewise.
+        location_error: Median over the brain's voxels of the location error, percent of the grid.
+    """
+
+    patch2loc: np.ndarray
+    zscore: np.ndarray
+    location_error: float
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How rare scores are among healthy voxels.
+
+    Attributes:
+        scores: Increasing, (n,).
+        rarities: -log10 of the share of healthy voxels that score at least as high, increasing, (n,).
+    """
+
+    scores: np.ndarray
+    rarities: np.ndarray
+
+    def rarity(self, scores: np.ndarray) -> np.ndarray:
+        """Rarity of scores of any shape; NaN stays NaN.  Above the last healthy score it goes on linearly."""
+        inside = np.interp(scores, self.scores, self.rarities)
+        start = int(np.searchsorted(self.rarities, self.rarities[-1] - EXTENDED_FROM))
+        start = min(start, len(self.scores) - 2)
+        slope = (self.rarities[-1] - self.rarities[start]) / (self.scores[-1] - self.scores[start])
+        with np.errstate(invalid="ignore"):
+            beyond = np.maximum(scores - self.scores[-1], 0)
+        rarity: np.ndarray = (inside + slope * beyond).astype(np.float32)
+        return rarity
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Whom a model was trained on, for the warnings that apply to a scan unlike them.
+
+    Attributes:
+        title: In words.
+        simulated: True if the scans are simulated.
+        n_training: Number of scans that it was trained on.
+        sites: Sites of the training scans.
+        ages: Least and greatest age, years, where known.
+        largest_voxel_mm: Largest edge of a voxel among the training scans, as acquired.
+    """
+
+    title: str
+    simulated: bool
+    n_training: int
+    sites: list[str]
+    ages: list[float] | None = None
+    largest_voxel_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class HealthyScan:
+    """A healthy scan that nothing was trained on, as an answer about it would be at the reference's threshold.
+
+    Attributes:
+        subject: Name.
+        site: Of the scan, "" if unknown.
+        location_error: As of `ScanMaps`.
+        abnormal_ml: Volume of its candidates, for each map of MAPS.
+        excess: Summed over its candidates (`candidates.Candidate`), for each map.
+        largest_excess: Of its first candidate, for each map; 0 without one.
+        candidates: Number of candidates, for each map.
+    """
+
+    subject: str
+    site: str
+    location_error: float
+    abnormal_ml: dict[str, float]
+    excess: dict[str, float]
+    largest_excess: dict[str, float]
+    candidates: dict[str, int]
+
+
+@dataclass(frozen=True)
+class HealthyReference:
+    """Healthy scans, as a model carries them.
+
+    Attributes:
+        cohort: Whom the model was trained on.
+        mean: Mean of the standardized training scans at every voxel, (x, y, z).
+        spread: Their standard deviation, (x, y, z).
+        calibrations: Of each part of PARTS.
+        tails: Of each map of MAPS.
+        threshold: Rarity above which voxels belong to candidates.
+        scans: The healthy scans, none of which anything was trained on.
+        false_positive_ml: Volume of the candidates of each map at each of THRESHOLDS, {map: (scans, thresholds)}.
+    """
+
+    cohort: Cohort
+    mean: np.ndarray
+    spread: np.ndarray
+    calibrations: Mapping[str, Calibration]
+    tails: Mapping[str, Tail]
+    threshold: float
+    scans: Sequence[HealthyScan]
+    false_positive_ml: Mapping[str, np.ndarray]
+
+    def rarity_maps(self, maps: ScanMaps) -> dict[str, np.ndarray]:
+        """Rarity of a scan's voxels: {"joined", "patch2loc", "zscore"}, (x, y, z) float32, NaN outside the mask."""
+        calibrated = {name: self.calibrations[name].apply(getattr(maps, name)) for name in PARTS}
+        return _rarity_maps(calibrated, self.tails)
+
+    def percentile(self, value: float, of: str, map_name: str = JOINED) -> float:
+        """Percent of the healthy scans with a smaller value; half of those with the same one count.
+
+        Args:
+            value: Of a scan.
+            of: location_error, or an attribute of `HealthyScan` that each map has.
+            map_name: Of MAPS.
+        """
+        values = self.values(of, map_name)
+        return float(100 * (np.mean(values < value) + np.mean(values == value) / 2))
+
+    def values(self, of: str, map_name: str = JOINED) -> np.ndarray:
+        """Values of the healthy scans, (scans,); arguments as of `percentile`."""
+        found = [getattr(scan, of) for scan in self.scans]
+        return np.array([value[map_name] if isinstance(value, dict) else value for value in found], float)
+
+
+def fit_tail(scores: np.ndarray) -> Tail:
+    """Fit a tail to the scores of healthy voxels, (n,), n at least 100."""
+    most = np.log10(len(scores) / LEAST_BEYOND)
+    rarities = np.arange(0, most, RARITY_STEP)
+    at = np.quantile(scores, 1 - 10.0**-rarities)
+    kept = np.concatenate([[True], np.diff(at) > 0])
+    return Tail(at[kept].astype(np.float32), rarities[kept].astype(np.float32))
+
+
+def fit_reference(
+    maps: Mapping[str, ScanMaps],
+    *,
+    cohort: Cohort,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    spacing: float,
+    sites: Mapping[str, str] | None = None,
+    threshold: float = THRESHOLD,
+) -> HealthyReference:
+    """Fit the reference to healthy scans of other people than the training scans.
+
+    Each of the scans is calibrated by those of other people, as a new scan would be (`held_out_calibrations`).
+
+    Args:
+        maps: Of the healthy scans, by subject.
+        cohort: Whom the model was trained on.
+        mean: Mean of the standardized training scans, (x, y, z).
+        spread: Their standard deviation.
+        spacing: Voxel size, mm.
+        sites: Site of each scan, where known.
+        threshold: Rarity above which voxels belong to candidates.
+
+    Raises:
+        ValueError: There are no scans, or hardly any voxels in them.
+    """
+    scores = {part: {name: getattr(each, part) for name, each in maps.items()} for part in PARTS}
+    calibrations = {part: fit_calibration([*scores[part].values()], spacing) for part in PARTS}
+    calibrated = {part: calibrated_validation(scores[part], spacing) for part in PARTS}
+    tails = {part: fit_tail(_voxels(calibrated[part])) for part in PARTS}
+    statistic = {
+        name: _fisher({part: tails[part].rarity(calibrated[part][name]) for part in PARTS}) for name in maps
+    }
+    tails[JOINED] = fit_tail(_voxels(statistic))
+    voxel_ml = isotropic_voxel_ml(spacing)
+    scans, volumes_ml = [], {name: np.zeros((len(maps), len(THRESHOLDS)), np.float32) for name in MAPS}
+    for number, (subject, each) in enumerate(maps.items()):
+        rarity = _rarity_maps({part: calibrated[part][subject] for part in PARTS}, tails)
+        found = {name: find_candidates(rarity[name], threshold, voxel_ml)[1] for name in MAPS}
+        for name in MAPS:
+            volumes_ml[name][number] = [
+                sum(candidate.volume_ml for candidate in find_candidates(rarity[name], at, voxel_ml)[1])
+                for at in THRESHOLDS
+            ]
+        scans.append(
+            HealthyScan(
+                subject=subject,
+                site=(sites or {}).get(subject, ""),
+                location_error=float(each.location_error),
+                abnormal_ml={name: sum(one.volume_ml for one in found[name]) for name in MAPS},
+                excess={name: sum(one.excess for one in found[name]) for name in MAPS},
+                largest_excess={name: max((one.excess for one in found[name]), default=0.0) for name in MAPS},
+                candidates={name: len(found[name]) for name in MAPS},
+            )
+        )
+    return HealthyReference(cohort, mean, spread, calibrations, tails, threshold, scans, volumes_ml)
+
+
+def _voxels(maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([values[~np.isnan(values)] for values in maps.values()])
+
+
+def _fisher(rarities: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Fisher's statistic over 2 ln 10: the sum of the rarities."""
+    total: np.ndarray = np.sum([rarities[part] for part in PARTS], axis=0)
+    return total
+
+
+def _rarity_maps(calibrated: Mapping[str, np.ndarray], tails: Mapping[str, Tail]) -> dict[str, np.ndarray]:
+    parts = {part: tails[part].rarity(calibrated[part]) for part in PARTS}
+    return {JOINED: tails[JOINED].rarity(_fisher(parts)), **parts}
+
+
+def to_model(reference: HealthyReference) -> dict[str, Any]:
+    """The reference as a model file holds it: maps in half precision, of the voxels that any healthy brain reaches."""
+    maps = {"mean": reference.mean, "spread": reference.spread}
+    for part, calibration in reference.calibrations.items():
+        maps |= {f"{part}_{name}": array for name, array in calibration._asdict().items()}
+    support = np.isfinite(next(iter(maps.values())))
+    for array in maps.values():
+        support &= np.isfinite(array)
+    support &= reference.mean > 0
+    fill = {name: float(np.float16(np.median(array[support]))) for name, array in maps.items()}
+    return {
+        "cohort": asdict(reference.cohort),
+        "threshold": reference.threshold,
+        "scans": [asdict(scan) for scan in reference.scans],
+        "support": np.packbits(support.ravel()),
+        "fill": fill,
+        "maps": {name: array[support].astype(np.float16) for name, array in maps.items()},
+        "tails": {
+            name: {"scores": tail.scores, "rarities": tail.rarities} for name, tail in reference.tails.items()
+        },
+        "false_positive_ml": dict(reference.false_positive_ml),
+    }
+
+
+def from_model(stored: Mapping[str, Any], shape: Sequence[int]) -> HealthyReference:
+    """The reference that a model of a grid's shape holds, as `to_model` made it."""
+    support = np.unpackbits(stored["support"], count=int(np.prod(shape))).astype(bool).reshape(shape)
+
+    def whole(name: str) -> np.ndarray:
+        array = np.full(shape, stored["fill"][name], np.float32)
+        array[support] = stored["maps"][name]
+        return array
+
+    return HealthyReference(
+        cohort=Cohort(**stored["cohort"]),
+        mean=whole("mean"),
+        spread=whole("spread"),
+        calibrations={part: Calibration(whole(f"{part}_location"), whole(f"{part}_scale")) for part in PARTS},
+        tails={name: Tail(**tail) for name, tail in stored["tails"].items()},
+        threshold=stored["threshold"],
+        scans=[HealthyScan(**scan) for scan in stored["scans"]],
+        false_positive_ml=stored["false_positive_ml"],
+    )
