@@ -1,8 +1,8 @@
-"""A detector: a location network and the voxelwise z-score in one file, with the healthy scans that both are read by."""
+"""A detector: a location network and the voxelwise z-score in one file, with what healthy scans score by both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -11,13 +11,18 @@ from patch2loc.data.scans import Scan
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.heatmap import EPSILON
-from patch2loc.method_interface import method
+from patch2loc.method_interface import Score, method
 from patch2loc.models import Model, from_state, sealed
 from patch2loc.score.postprocessing import median_filtered
 from patch2loc.score.reference import Cohort, HealthyReference, ScanMaps, fit_reference, from_model, to_model
 from patch2loc.score.scoring import standardized_for
 
-MapsOf = Callable[[np.ndarray, np.ndarray, str], ScanMaps]
+
+class MapsOf(Protocol):
+    """Makes the maps of a preprocessed scan."""
+
+    def __call__(self, volume: np.ndarray, mask: np.ndarray, name: str) -> ScanMaps:
+        """Return the maps of a volume (x, y, z), as preprocessed, and its brain mask; name: of the scan."""
 
 
 def reference_of(model: Model) -> HealthyReference | None:
@@ -50,8 +55,10 @@ def maps_with(
     """
     if not locates(model["method"]):
         raise InputError(f"{name}: the method {model['method']} found, one that localizes patches expected")
-    score = from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
-    score_z = method("zscore").scorer(dict(zscore), "cpu")
+    score = cast(
+        Score, from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
+    )
+    score_z = cast(Score, method("zscore").scorer(dict(zscore), "cpu"))
     epsilon = model["state"].get("epsilon", EPSILON)
 
     def maps(volume: np.ndarray, mask: np.ndarray, name: str) -> ScanMaps:
@@ -61,7 +68,7 @@ def maps_with(
         def located(region: np.ndarray) -> np.ndarray:
             found = score(standardized, mask, region)
             error[mask] = found["log_error"][mask]
-            return cast(np.ndarray, found["score"])
+            return found["score"]
 
         patch2loc = median_filtered(located, mask, median_filter, device)
         zscore_map = median_filtered(
@@ -111,7 +118,10 @@ def build_detector(
         )
     state = zscore["state"]
     maps_of = maps_with(model, state, device, median_filter=median_filter)
-    maps = {scan.subject: maps_of(*scan.read(), str(scan.volume_path)) for scan in progress(scans)}
+    maps = {}
+    for scan in progress(scans):
+        volume, mask = scan.read()
+        maps[scan.subject] = maps_of(volume, mask, str(scan.volume_path))
     reference = fit_reference(
         maps,
         cohort=Cohort(
