@@ -16,8 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow/scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
 import numpy as np
 import pandas as pd
@@ -40,6 +39,7 @@ from patch2loc.score.candidates import find_candidates
 from patch2loc.score.detector import maps_with, reference_of
 from patch2loc.score.reference import MAPS
 
+ROOT = Path(__file__).resolve().parents[1]
 CONTRASTS = (0.25, 0.5, 0.75, 1.0)  # shares of the way from tissue to fluid
 HEALTHY_TABLES = {"Kirby21": "kirby21", "Colin27": "colin27", "MNI152": "mni152"}
 PATIENT_TABLES = {"BraTS21": "brats21", "TCGA-LGG": "tcga", "MSLUB": "mslub"}
