@@ -10,7 +10,8 @@ from scans import save_scan
 from scipy import ndimage
 
 from patch2loc.data import volumes
-from patch2loc.files import write_json
+from patch2loc.data.content import content_hash
+from patch2loc.files import read_json, write_json
 from patch2loc.models import load_model, save_model, sealed
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import resample
@@ -33,7 +34,8 @@ SETTINGS = {
     "spacing": SPACING,
     "precision": "float32",
 }
-COHORT = {"title": "simulated brains", "simulated": True, "ages": [20.0, 60.0], "largest_voxel_mm": 2.0}
+VOXEL_MM = 2.0  # of the scans, as acquired
+COHORT = {"title": "simulated brains", "simulated": True, "ages": [20.0, 60.0]}
 N_TRAINING, N_VALIDATION, N_HEALTHY = 4, 2, 8
 IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
 
@@ -70,7 +72,7 @@ def write_detector(path, *, preprocess=IN_PLACE, cohort=COHORT, **others):
         path: File to write.
         preprocess: Settings of preprocessing that a scan is to be brought to the model's grid by; without registration
             and bias correction, as the default, it takes least time, for scans of `write_brain`.
-        cohort: Whom the model says it was trained on.
+        cohort: Whom the model says it was trained on: title, simulated, ages.
         others: Other keys of the model, such as atlas.
     """
     grid = common_grid(load_atlas("icbm152", "T1"), SHAPE, SPACING)
@@ -87,10 +89,11 @@ def write_detector(path, *, preprocess=IN_PLACE, cohort=COHORT, **others):
         }
         detector = build_detector(
             *fitted.values(),
-            healthy,
-            cohort=cohort,
+            training=training,
+            healthy=healthy,
             sites={scan.subject: "simulation" for scan in scans},
             median_filter=1,
+            **cohort,
         )
     save_model(path, sealed({**detector, **others}))
     return path
@@ -101,7 +104,10 @@ def _save_preprocessed(folder, seed, grid):
     identity = sitk.AffineTransform(3)
     mask = resample(image > 0, affine, grid, identity) >= 0.5
     volume = np.where(mask, np.maximum(resample(image, affine, grid, identity), 0), 0)
-    return save_scan(folder, f"sub-{seed:02}", volume, mask, affine=grid.affine)
+    scan = save_scan(folder, f"sub-{seed:02}", volume, mask, affine=grid.affine)
+    contents = {"content": content_hash(image, affine), "voxel_mm": 3 * [VOXEL_MM]}
+    write_json(scan.qc_path, {**read_json(scan.qc_path), **contents})
+    return scan
 
 
 def _fit(folder, method, training, validation, preprocess):
