@@ -312,7 +312,7 @@ def _outline(axes: Axes, labels: np.ndarray) -> None:
         )
     for label in np.unique(labels[labels > 0]):
         row, column = np.argwhere(labels == label)[0]
-        at_left_edge = column < 0.1 * labels.shape[1]
+        at_left_edge = column < 0.15 * labels.shape[1]
         axes.annotate(
             str(label),
             (column, row),
