@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
+.PHONY: help demo real model replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,9 +25,12 @@ $(VENV)/.complete: requirements.txt
 demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae, or METHODS=all
 	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='$(if $(filter all,$(METHODS)),all,[$(METHODS)])')
 
-real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
-	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
+real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm, which it fetches: make real DATA=folder WITHOUT=brats21
+	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA) $(if $(WITHOUT),without='[$(WITHOUT)]')
 	@cat results/real/tables/cases.md
+
+model: $(VENV)/.complete  ## The T1 detector at 2 mm that ships with the package, on scans that it fetches: make model DATA=folder
+	@$(RUN) config/model_t1.yaml --cores $(CORES) --config data=$(DATA)
 
 replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
 	PYTHONPATH=workflow/scripts:tests/support $(BIN)/python tests/support/paper_replica.py results/replica

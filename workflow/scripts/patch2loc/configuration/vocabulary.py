@@ -70,4 +70,5 @@ class Configuration(TypedDict):
     training: TrainingSettings
     score: ScoreSettings
     truth: Truth
+    without: list[str]
     datasets: Mapping[str, DatasetSettings]
