@@ -15,7 +15,7 @@ LAYERS = (
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
-    ("own_scan", "report"),
+    ("own_scan", "report", "watching"),
     ("__main__",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
