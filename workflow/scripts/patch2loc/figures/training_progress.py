@@ -36,7 +36,9 @@ def training_progress(title: str, table: pd.DataFrame, *, unit: str, kept_by: st
         axes.plot(validated[unit], validated[measure], color=NORMAL, marker=mark, label="validation")
         if len(comparable):
             kept = comparable.iloc[int(comparable[kept_by].argmin())]
-            axes.plot(kept[unit], kept[measure], "o", color=ABNORMAL, markersize=4, label="kept weights")
+            axes.plot(
+                kept[unit], kept[measure], "o", color=ABNORMAL, markersize=4, label="kept", clip_on=False
+            )
             axes.set_title(f"kept: {kept[measure]:.4g} at {kept[unit]:,.0f} {unit}")
         axes.set_ylabel(LABELS.get(measure, measure.replace("_", " ")))
         axes.set_xlabel(f"{unit} seen")

@@ -14,9 +14,7 @@ from patch2loc.watching.tensorboard import TensorBoardEvents
 from patch2loc.watching.trainings import Training, read_trainings
 
 LOOK_SECONDS = 5.0
-LINE_SECONDS = (
-    300.0
-)  # between two lines of a training where they are not renewed in place, as in a log
+LINE_SECONDS = 300.0  # between two lines of a training where they are not renewed in place, as in a log
 
 
 @contextmanager

@@ -20,7 +20,7 @@ TABLE, PICTURE = "progress.csv", "progress.png"
 CHECKPOINT = (
     "checkpoint"  # in the names of checkpoints; what is before it, is before the names of these files, too
 )
-PICTURE_SECONDS = 10.0  # at least between two pictures; small trainings are validated every second
+PICTURE_SHARE = 0.02  # of the time, at most, for pictures: small trainings are validated every second
 SPEED_READINGS = 5  # the speed is that since as many readings of the clock before
 
 
@@ -60,7 +60,7 @@ class TrainingRecord:
             int(row["step"]): (steps - row["step"]) * batch / (row[f"{unit}_per_second"] or math.nan)
             for row in history
         }
-        self.drawn_at, self.has_failed = -math.inf, False
+        self.next_picture_at, self.has_failed = -math.inf, False
         self.table_path = self.picture_path = None
         if checkpoint is not None:
             before = checkpoint.name.partition(CHECKPOINT)[0] if CHECKPOINT in checkpoint.name else ""
@@ -97,9 +97,8 @@ class TrainingRecord:
             if not history or history[-1]["step"] < step:
                 self.say(f"step {step} of {self.steps}: {duration(self.seconds_left[step])} left")
             write_csv(self.table_path, table)
-            if history and (step == self.steps or self.clock() - self.drawn_at >= PICTURE_SECONDS):
+            if history and (step == self.steps or self.clock() >= self.next_picture_at):
                 self._draw(table, self.picture_path)
-                self.drawn_at = self.clock()
         except Exception as error:
             if not self.has_failed:
                 self.say(f"warning: the training goes on, but its progress cannot be shown: {error}")
@@ -125,8 +124,10 @@ class TrainingRecord:
         title = f"{training_name(path)}: {seen:,.0f} of {total:,} {self.unit}, {left}"
         # By name, as figures are not below this package, and late, as matplotlib takes a second.
         figures = import_module("patch2loc.figures.training_progress")
+        began = self.clock()
         figure = figures.training_progress(title, table, unit=self.unit, kept_by=self.kept_by)
         import_module("patch2loc.figures.style").save_figure(figure, [path])
+        self.next_picture_at = self.clock() + (self.clock() - began) / PICTURE_SHARE
 
 
 def training_name(path: Path) -> str:
