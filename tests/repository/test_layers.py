@@ -9,13 +9,14 @@ from repository_paths import LIBRARY
 # From the bottom: a module or package imports from those of lower layers, and from its own package.
 LAYERS = (
     ("errors", "files", "metrics", "process"),
-    ("data", "engine", "output_folder"),
+    ("data", "engine", "output_folder", "trained"),
     ("method_interface",),
     ("acquire", "model_schema", "preprocess", "provenance", "network", "standardize"),
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
     ("own_scan", "report", "watching"),
+    ("commands",),
     ("__main__",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

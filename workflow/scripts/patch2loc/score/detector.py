@@ -25,10 +25,22 @@ class MapsOf(Protocol):
         """Return the maps of a volume (x, y, z), as preprocessed, and its brain mask; name: of the scan."""
 
 
-def reference_of(model: Model) -> HealthyReference | None:
-    """The healthy reference that a model carries; None for one that only scores."""
+def reference_of(model: Model, name: str | Path = "model") -> HealthyReference | None:
+    """The healthy reference that a model carries; None for one that only scores.
+
+    Raises:
+        InputError: It is not what `build_detector` writes; name: file of the model, for the message.
+    """
     stored = model.get("reference")
-    return None if stored is None else from_model(stored, model["grid"]["shape"])
+    if stored is None:
+        return None
+    try:
+        return from_model(stored, model["grid"]["shape"])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"{name}: reference: {type(error).__name__}: {error} found, healthy scans as the target `detectors` "
+            "writes them expected; make the detector again, or get it again"
+        ) from error
 
 
 def maps_with(
