@@ -21,6 +21,7 @@ OF_A_DATASET = {
     "published_name": None,
     "simulated": False,
     "split": None,
+    "where": {},
     "leave_out": [],
     "registration": None,
 }

@@ -17,14 +17,17 @@ from patch2loc.configuration.combinations import (
     check_combinations,
     left_out_note,
 )
-from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
+from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
+from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.presets import whole_brain_shape
+from patch2loc.configuration.selection_notes import selection_notes
+from patch2loc.configuration.vocabulary import Configuration, GridSettings
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
@@ -156,9 +159,38 @@ class Run:
             overlaps,
             self.data.fallback_warning(self.methods),
             planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
+            *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
+            off_grid_note(self.config["grid"], self.datasets),
+            estimate_note(self.remaining_work, self.config),
             former_results_note(self.results.root),
         )
         return [note for note in notes if note]
+
+    @property
+    def remaining_work(self) -> Work:
+        """What is not there yet of the work that takes hours."""
+        return remaining_work(
+            self.results,
+            self.methods,
+            self.training_data,
+            self.trainings,
+            {name: list(dataset.scans) for name, dataset in self.datasets.items()},
+            {
+                (name, fold): len(self.test_scans(name, fold))
+                for name in self.datasets
+                for fold in self.trainings
+            },
+        )
+
+    @property
+    def subject_roles(self) -> list[dict[str, str]]:
+        """Role of each person in each fold, of the datasets that have roles: dataset, subject, fold0, ..."""
+        return [
+            {"dataset": name, **row}
+            for name, dataset in self.datasets.items()
+            if dataset.has_roles
+            for row in dataset.subject_roles
+        ]
 
     @cached_property
     def protocol(self) -> str:
@@ -291,6 +323,25 @@ class Run:
     def needed_methods(self) -> Callable[[str], tuple[str, ...]]:
         """Function of a method: the methods whose models of the same modality and fold its training takes."""
         return cache(partial(methods_needed, configured=self.methods))
+
+
+def off_grid_note(grid: GridSettings, datasets: Mapping[str, PlannedDataset]) -> str:
+    """A sentence on a grid that cuts off a part of the brain, of a run with own scans; "" without them.
+
+    The datasets of the paper, and others of the registry, keep the grid of what they are compared with.
+    """
+    own = [
+        name
+        for name, dataset in datasets.items()
+        if dataset.kind in DESCRIBED and "registry" not in dataset.source
+    ]
+    whole = whole_brain_shape(grid["spacing"])
+    if not own or all(size >= needed for size, needed in zip(grid["shape"], whole, strict=True)):
+        return ""
+    return (
+        f"grid.shape: {grid['shape']} voxels of {grid['spacing']:g} mm found, which cut off a part of the brain of "
+        f"{', '.join(own)}; `grid: {{shape: whole-brain}}` ({whole}) holds all of it."
+    )
 
 
 def planning_time_note(scans: int) -> str:
