@@ -73,7 +73,7 @@ def _equal(cell: str, value: Value) -> bool:
 
 def _in_range(cells: pd.Series, limits: Range, name: str) -> pd.Series:
     """True where a number lies within limits; an empty cell lies in none."""
-    numbers = cells.map(_number)
+    numbers = [_number(cell) for cell in cells]
     unknown = [cell for cell, number in zip(cells, numbers, strict=True) if cell and number is None]
     if unknown:
         raise InputError(
@@ -81,15 +81,16 @@ def _in_range(cells: pd.Series, limits: Range, name: str) -> pd.Series:
             "range; list its values instead, or correct the cell"
         )
     low, high = limits.get("from", -math.inf), limits.get("to", math.inf)
-    inside = numbers.map(lambda number: number is not None and low <= number <= high).astype(bool)
-    if not inside.any():
+    inside = [number is not None and low <= number <= high for number in numbers]
+    if not any(inside):
         known = [number for number in numbers if number is not None]
         there = f"{min(known):g} to {max(known):g}" if known else "no numbers"
+        wanted = " ".join(f"{end} {limit:g}" for end, limit in limits.items())
         raise InputError(
-            f"{name}: nothing from {low:g} to {high:g} found in the column {cells.name}, for which `where` asks; it "
-            f"has {there}: correct the range"
+            f"{name}: nothing {wanted} found in the column {cells.name}, for which `where` asks; it has {there}: "
+            "correct the range"
         )
-    return inside
+    return pd.Series(inside, index=cells.index)
 
 
 def _number(cell: Any) -> float | None:
