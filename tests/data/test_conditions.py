@@ -43,7 +43,10 @@ def test_rows_that_meet_all_conditions_are_taken(where, subjects):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ({"diagnosis": "control"}, "no column diagnosis found, .*one of subject, group, age, session expected"),
+        (
+            {"diagnosis": "control"},
+            "no column diagnosis found, .*one of subject, group, age, session expected",
+        ),
         (
             {"group": "controls"},
             r"no controls found in the column group, .*control \(2\), patient \(1\), n/a \(1\)",

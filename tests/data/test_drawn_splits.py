@@ -15,9 +15,7 @@ FOLDS = [0, 1, 2, 3, 4]
 
 
 def draw(people=PEOPLE, fold=0, *, validation=10, test=20, seed=1, folds=FOLDS, sites=None):
-    return drawn_roles(
-        people, fold, validation=validation, test=test, seed=seed, folds=folds, sites=sites
-    )
+    return drawn_roles(people, fold, validation=validation, test=test, seed=seed, folds=folds, sites=sites)
 
 
 def role_of(**arguments) -> dict[str, SubjectRole]:
@@ -33,7 +31,7 @@ def test_every_person_has_one_role_and_every_list_its_size(sites):
             "validation": 10,
             "test": 20,
         }
-        assert sorted(sum(roles.values(), [])) == PEOPLE
+        assert sorted(person for people in roles.values() for person in people) == PEOPLE
         assert all(people == sorted(people) for people in roles.values())
         assert roles["test"] == lists[0]["test"]
     validated = [person for roles in lists for person in roles["validation"]]
@@ -84,7 +82,9 @@ def test_with_sites_a_new_person_moves_few_others(seed):
 
 
 def test_too_few_people_are_refused_with_the_number_that_is_needed():
-    with pytest.raises(InputError, match="^70 people found, at least 71 expected: 21 for the test, 10 for the val"):
+    with pytest.raises(
+        InputError, match=r"^70 people found, at least 71 expected: 21 for the test, 10 for the val"
+    ):
         draw(people=PEOPLE[:70], folds=[4], fold=4, validation=10, test=21)
     assert len(draw(people=PEOPLE[:71], folds=[4], fold=4, validation=10, test=21)["train"]) == 40
     with pytest.raises(InputError, match="at least 31 expected"):

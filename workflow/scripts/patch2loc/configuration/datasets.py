@@ -4,6 +4,7 @@
 planning asks for them thousands of times.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -146,14 +147,13 @@ class PlannedDataset:
     @cached_property
     def sites(self) -> dict[str, str]:
         """Site of each scan by the column `site` of the subject list, {scan: site}; {} without such a column."""
-        table = self.subject_table
-        if table is None or "site" not in table.columns:
-            return {}
+        return self._column("site")
+
+    @cached_property
+    def ages(self) -> dict[str, float]:
+        """Age at each scan by the column `age` of the subject list, years, where it is a number."""
         return {
-            scan: site
-            for subject, site in zip(table["subject"], table["site"], strict=True)
-            if site
-            for scan in sources.scans_of(self.source, self.scans, [subject])
+            scan: float(age) for scan, age in self._column("age").items() if re.fullmatch(r"\d+(\.\d*)?", age)
         }
 
     @cached_property
@@ -245,6 +245,18 @@ class PlannedDataset:
         """Scans of a cohort, by its name."""
         role, _, fold = cohort.partition("_fold")
         return self.subjects(fold, cast(SubjectRole, role)) if fold else list(self.scans)
+
+    def _column(self, name: str) -> dict[str, str]:
+        """Value of each scan in a column of the subject list, without empty cells; {} without such a column."""
+        table = self.subject_table
+        if table is None or name not in table.columns:
+            return {}
+        return {
+            scan: value
+            for subject, value in zip(table["subject"], table[name], strict=True)
+            if value
+            for scan in sources.scans_of(self.source, self.scans, [subject])
+        }
 
     def _as_image(self, subject: str, paths: ScanPaths) -> ScanPaths:
         """Paths of a subject, a DICOM series replaced by the image it is converted to."""

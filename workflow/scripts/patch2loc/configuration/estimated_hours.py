@@ -44,12 +44,14 @@ class Work(NamedTuple):
         trainings: Models of location networks.
         scorings: Scans that such a network scores.
         preprocessings: Scans to preprocess.
+        answers: Scans without truth that a detector answers about: each is preprocessed and scored by itself.
         others: Methods that run a network of another kind, whose times are not estimated.
     """
 
     trainings: int
     scorings: int
     preprocessings: int
+    answers: int
     others: Sequence[str]
 
 
@@ -60,6 +62,8 @@ def remaining_work(
     folds: Sequence[int | str],
     scans: Mapping[str, Sequence[str]],
     tested: Mapping[tuple[str, int | str], int],
+    *,
+    answered: Iterable[str] = (),
 ) -> Work:
     """Work of a run whose results are not there yet.
 
@@ -70,6 +74,7 @@ def remaining_work(
         folds: Folds and further seeds.
         scans: Scans of each dataset.
         tested: Numbers of scans that a dataset has scored in a fold, {(dataset, fold): number}.
+        answered: Datasets whose scans a detector answers about.
     """
     locating = [name for name in methods if locates(name)]
     models = [
@@ -88,6 +93,11 @@ def remaining_work(
             for dataset, names in scans.items()
             for scan in names
         ),
+        answers=sum(
+            not Path(results.patient(dataset, scan)).exists()
+            for dataset in answered
+            for scan in scans[dataset]
+        ),
         others=[name for name in methods if runs_network(name) and not locates(name)],
     )
 
@@ -105,7 +115,8 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
     cores = cores or os.cpu_count() or 1
     training, scoring = seconds_of_training(config), seconds_of_scoring(config)
     training_hours = work.trainings * training / 3600
-    scan_hours = (work.scorings * scoring + work.preprocessings * PREPROCESSING_SECONDS) / 3600
+    scan_seconds = (work.scorings + work.answers) * scoring
+    scan_hours = (scan_seconds + (work.preprocessings + work.answers) * PREPROCESSING_SECONDS) / 3600
     threads = min(config["training"]["threads"], cores)
     longest = training / threads / 3600 if work.trainings else 0
     hours = max((training_hours + scan_hours) / cores, longest)
@@ -114,8 +125,8 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
     others = f" Not counted: {', '.join(work.others)}." if work.others else ""
     return (
         f"Estimate: about {_hours(hours)} on the {cores} cores of this machine: training of {work.trainings} location "
-        f"networks {_hours(training_hours)} of a core, preprocessing of {work.preprocessings:,} scans and "
-        f"{work.scorings:,} heatmaps {_hours(scan_hours)} of a core.{others} From rates measured on two cores of an "
+        f"networks {_hours(training_hours)} of a core, preprocessing of {work.preprocessings:,} scans, "
+        f"{work.scorings:,} heatmaps and {work.answers:,} answers {_hours(scan_hours)} of a core.{others} From rates measured on two cores of an "
         "AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer."
     )
 

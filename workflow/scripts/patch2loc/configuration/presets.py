@@ -20,6 +20,7 @@ CPU_2MM: dict[str, Any] = {
     "folds": [0],
     "methods": ["patch2loc", "patch2loc_robust_unpadded", "zscore"],
     "budget": "smoke",
+    "detector": {"method": "patch2loc_robust_unpadded", "healthy": ["validation", "test"]},
     "training": {
         "network": "resnet18-narrow (1.2 M parameters)",
         "widths": [16, 32, 128, 128],

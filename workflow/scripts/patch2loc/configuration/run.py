@@ -145,7 +145,12 @@ class Run:
     @cached_property
     def deliverables(self) -> Deliverables:
         """Its tables and figures."""
-        return deliverables(self.datasets, self.folds, seeds=self.config["seeds_of_first_fold"])
+        return deliverables(
+            self.datasets,
+            self.folds,
+            seeds=self.config["seeds_of_first_fold"],
+            detector=self.has_detector,
+        )
 
     @cached_property
     def overlap_notes(self) -> str:
@@ -163,10 +168,22 @@ class Run:
             planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
             *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
             off_grid_note(self.config["grid"], self.datasets),
+            self.no_answers_note,
             estimate_note(self.remaining_work, self.config),
             former_results_note(self.results.root),
         )
         return [note for note in notes if note]
+
+    @property
+    def no_answers_note(self) -> str:
+        """A sentence on scans without truth that get heatmaps and no answers; "" where there are none."""
+        unlabeled = names_with_role(self.datasets, "unlabeled")
+        if self.has_detector or not unlabeled:
+            return ""
+        return (
+            f"{', '.join(unlabeled)}: heatmaps, but no answers (tables/patients.csv), which need detector.method "
+            f"({self.config['detector']['method']}) and {ZSCORE} among `methods`."
+        )
 
     @property
     def remaining_work(self) -> Work:
@@ -182,6 +199,7 @@ class Run:
                 for name in self.datasets
                 for fold in self.trainings
             },
+            answered=names_with_role(self.datasets, "unlabeled") if self.has_detector else (),
         )
 
     @property
@@ -272,7 +290,26 @@ class Run:
         """Model of a method that scores a dataset."""
         return self.results.model(method, self.datasets[dataset].modality, fold)
 
-    def parts_of_detector(self, modality: Modality, fold: Fold) -> dict[str, str]:
+    def detector(self, dataset: str) -> str:
+        """Detector that answers about a dataset's scans: that of the first fold."""
+        return self.results.detector(self.datasets[dataset].modality, self.folds[0])
+
+    @property
+    def has_detector(self) -> bool:
+        """True if the methods that a detector takes are among those of the run."""
+        name = self.config["detector"]["method"]
+        return locates(name) and {name, ZSCORE} <= set(self.methods)
+
+    def controls_of_detectors(self, datasets: Iterable[str]) -> dict[Modality, str]:
+        """For the modalities of datasets, whom the healthy scans of a detector are: a phrase."""
+        roles = " and ".join(self.config["detector"]["healthy"])
+        return {
+            modality: f"{roles} scans of {self.datasets[self.training_data[modality]].settings['title']} in fold "
+            f"{self.folds[0]}, which nothing was trained on"
+            for modality in dict.fromkeys(self.datasets[name].modality for name in datasets)
+        }
+
+    def parts_of_detector(self, modality: Modality, fold: Fold) -> dict[str, str | list[str]]:
         """Models and lists of scans that a detector is made of.
 
         Raises:
@@ -289,14 +326,21 @@ class Run:
             "model": self.results.model(name, modality, fold),
             "zscore": self.results.model(ZSCORE, modality, fold),
             "training": self.training_cohort(modality, fold, role="train"),
-            "healthy": self.training_cohort(modality, fold, role="validation"),
+            "healthy": [
+                self.training_cohort(modality, fold, role=role) for role in self.config["detector"]["healthy"]
+            ],
         }
 
     def about_detector(self, modality: Modality) -> dict[str, Any]:
         """What a detector says of the people that it was trained on: title, simulated, ages."""
-        labels = self.datasets[self.training_data[modality]].labels
-        ages = self.config["detector"]["ages"]
-        return {"title": labels["title"], "simulated": bool(labels["simulated"]), "ages": ages}
+        dataset = self.datasets[self.training_data[modality]]
+        known = dataset.ages.values()
+        ages = self.config["detector"]["ages"] or ([min(known), max(known)] if known else None)
+        return {
+            "title": dataset.settings["title"],
+            "simulated": bool(dataset.settings["simulated"]),
+            "ages": ages,
+        }
 
     def sites_of_training(self, modality: Modality) -> dict[str, str]:
         """Site of each scan of the training data of a modality, where the list names it."""

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
 from patch2loc.data.conditions import Conditions
-from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
+from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
 
 ListVersion = Literal["clean", "published"]
 
@@ -61,6 +61,7 @@ class DetectorSettings(TypedDict):
     """The detector of each modality."""
 
     method: str
+    healthy: list[SubjectRole]
     ages: list[float] | None
 
 
