@@ -96,7 +96,8 @@ def numbers(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
     if isinstance(schema, dict):
         if {"integer", "number"} & {*([schema["type"]] if isinstance(schema.get("type"), str) else [])}:
             yield path, schema
-        for name, inner in schema.items():
+    if isinstance(schema, dict | list):
+        for name, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
             yield from numbers(inner, f"{path}/{name}")
 
 

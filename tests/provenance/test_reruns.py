@@ -116,8 +116,8 @@ HASHED_BY = {
     "table_params(": TABLE_FILES,
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
 }
-# Of archives: what they hold does not change with the code that unpacks them.
-WITHOUT_HASH = {"download.py", "unpack.py"}
+# What archives hold does not change with the code that unpacks them, nor what scans hold with the code that fetches them.
+WITHOUT_HASH = {"download.py", "unpack.py", "fetch_scans.py"}
 
 
 def modules_of_scripts() -> dict[str, set[str]]:
