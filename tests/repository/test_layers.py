@@ -16,6 +16,7 @@ LAYERS = (
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
     ("own_scan", "report"),
+    ("commands",),
     ("__main__",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -29,9 +29,11 @@ from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
+from patch2loc.errors import InputError
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
 ICBM152 = "icbm152"
+ZSCORE = "zscore"  # the method that a detector joins with one that localizes
 PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
@@ -237,6 +239,36 @@ class Run:
     def model(self, method: str, dataset: str, fold: Fold) -> str:
         """Model of a method that scores a dataset."""
         return self.results.model(method, self.datasets[dataset].modality, fold)
+
+    def parts_of_detector(self, modality: Modality, fold: Fold) -> dict[str, str]:
+        """Models and lists of scans that a detector is made of.
+
+        Raises:
+            InputError: A method that it takes is not among those of the run.
+        """
+        name = self.config["detector"]["method"]
+        missing = [each for each in (name, ZSCORE) if each not in self.methods]
+        if missing or not locates(name):
+            raise InputError(
+                f"detector.method: {name}, and methods: {', '.join(self.methods)} found; a method that localizes, and "
+                f"both it and {ZSCORE} among `methods`, expected; correct the configuration"
+            )
+        return {
+            "model": self.results.model(name, modality, fold),
+            "zscore": self.results.model(ZSCORE, modality, fold),
+            "training": self.training_cohort(modality, fold, role="train"),
+            "healthy": self.training_cohort(modality, fold, role="validation"),
+        }
+
+    def about_detector(self, modality: Modality) -> dict[str, Any]:
+        """What a detector says of the people that it was trained on: title, simulated, ages."""
+        labels = self.datasets[self.training_data[modality]].labels
+        ages = self.config["detector"]["ages"]
+        return {"title": labels["title"], "simulated": bool(labels["simulated"]), "ages": ages}
+
+    def sites_of_training(self, modality: Modality) -> dict[str, str]:
+        """Site of each scan of the training data of a modality, where the list names it."""
+        return self.datasets[self.training_data[modality]].sites
 
     def needed_models(self, method: str, modality: Modality, fold: Fold) -> list[str]:
         """Models of other methods that the training of a method takes."""

@@ -44,6 +44,13 @@ class TrainingSettings(TypedDict):
     patches: int
 
 
+class DetectorSettings(TypedDict):
+    """The detector of each modality."""
+
+    method: str
+    ages: list[float] | None
+
+
 class Configuration(TypedDict):
     """A configuration, valid by the schema, defaults filled in."""
 
@@ -59,6 +66,7 @@ class Configuration(TypedDict):
     pretrained: Mapping[str, str | None]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
+    detector: DetectorSettings
     training: TrainingSettings
     score: ScoreSettings
     truth: Truth

@@ -263,14 +263,33 @@ def to_model(reference: HealthyReference) -> dict[str, Any]:
 
 
 def from_model(stored: Mapping[str, Any], shape: Sequence[int]) -> HealthyReference:
-    """The reference that a model of a grid's shape holds, as `to_model` made it."""
+    """The reference that a model of a grid's shape holds, as `to_model` made it.
+
+    Raises:
+        ValueError: A value is not what `to_model` writes.
+        KeyError: A key is missing; TypeError: it holds something else.
+    """
     support = np.unpackbits(stored["support"], count=int(np.prod(shape))).astype(bool).reshape(shape)
 
     def whole(name: str) -> np.ndarray:
         array = np.full(shape, stored["fill"][name], np.float32)
         array[support] = stored["maps"][name]
+        if not np.isfinite(array).all():
+            raise ValueError(f"maps.{name} with numbers that are not finite")
+        if name.endswith(("spread", "scale")) and array.min() <= 0:
+            raise ValueError(f"maps.{name} with numbers of 0 or less")
         return array
 
+    for name in MAPS:
+        scores, rarities = (np.asarray(stored["tails"][name][key]) for key in ("scores", "rarities"))
+        if len(scores) < 2 or scores.shape != rarities.shape:
+            raise ValueError(f"tails.{name} of shapes {scores.shape} and {rarities.shape}")
+        if not ((np.diff(scores) > 0).all() and (np.diff(rarities) > 0).all()):
+            raise ValueError(f"tails.{name} that does not increase")
+        if stored["false_positive_ml"][name].shape != (len(stored["scans"]), len(THRESHOLDS)):
+            raise ValueError(f"false_positive_ml.{name} of shape {stored['false_positive_ml'][name].shape}")
+    if not stored["scans"]:
+        raise ValueError("no healthy scans")
     return HealthyReference(
         cohort=Cohort(**stored["cohort"]),
         mean=whole("mean"),

@@ -1,0 +1,114 @@
+"""Scans of a command line, one after the other: a folder for each, and no failure of one harms the others."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from patch2loc.errors import InputError
+from patch2loc.files import readable, storage_message
+from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
+
+
+class Progress(NamedTuple):
+    """What the work on a scan tells while it goes on.
+
+    Attributes:
+        stage_done: To be called with each stage that is done.
+        notify: To be called with a message for people, shown at once.
+        tell: To be called with a line of the result, for the standard output.
+    """
+
+    stage_done: Callable[[str], object]
+    notify: Callable[[str], object]
+    tell: Callable[[str], object]
+
+
+def folders_of(scans: Sequence[str], output: str) -> list[Path]:
+    """The folder of each scan's results: the output itself for one scan, else a folder in it by the scan's name.
+
+    Raises:
+        InputError: A scan has no name that a folder can have, or several scans would share one.
+    """
+    if not output:
+        raise InputError(
+            "--output: an empty name found, a folder expected; name one, or . for the current one"
+        )
+    if len(scans) == 1:
+        return [Path(output)]
+    names = [Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
+    nameless = [scan for scan, name in zip(scans, names, strict=True) if name in ("", ".", "..")]
+    if nameless:
+        raise InputError(
+            f"{nameless[0]}: no name found that a folder in {output} can have; score it in a call of its own"
+        )
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise InputError(
+            f"{output}: several scans are named {', '.join(sorted(repeated))}, which would share a folder; "
+            "score them in calls of their own"
+        )
+    return [Path(output, name) for name in names]
+
+
+def masks_of(scans: Sequence[str], masks: Sequence[str] | None) -> list[str] | list[None]:
+    """The mask of each scan: none has one, or each has.
+
+    Raises:
+        InputError: Only some scans have one, or there are more masks than scans.
+    """
+    if not masks:
+        return [None] * len(scans)
+    if len(masks) != len(scans):
+        raise InputError(f"--mask: {len(masks)} found for {len(scans)} scans, one for each expected")
+    return list(masks)
+
+
+def one_by_one(
+    scans: Sequence[str],
+    folders: Sequence[Path],
+    stages: Sequence[str],
+    work: Callable[[int, Progress], object],
+) -> int:
+    """Do the work on each scan, with a bar of progress; the number of scans that failed, each with a message.
+
+    Args:
+        scans: Paths of the scans.
+        folders: Folder of each scan's results.
+        stages: Of the work on one scan.
+        work: Called with the place of each scan in the list.
+
+    Raises:
+        OSError: A folder cannot be written: the other scans would meet it too.
+        Stopped: By a signal.
+    """
+    from tqdm import tqdm
+
+    failed = 0
+    with tqdm(total=len(stages) * len(scans), unit="stage", disable=None) as bar:
+
+        def notify(message: str) -> None:
+            bar.write(message, file=sys.stderr)
+
+        progress = Progress(lambda stage: bar.update(), notify, bar.write)
+        for place, (scan, folder) in enumerate(zip(scans, folders, strict=True)):
+            bar.set_description(readable(Path(scan).name))
+            try:
+                work(place, progress)
+            except InputError as error:
+                failed += 1
+                notify(f"patch2loc: {error}")
+            except (MemoryError, RuntimeError) as error:
+                if not is_for_lack_of_memory(error):
+                    raise
+                failed += 1
+                notify(f"patch2loc: {scan}: {memory_message(error)}")
+            except OSError as error:
+                raise OSError(
+                    storage_message(error, folder) or f"{error.filename or folder}: {error}"
+                ) from error
+            except Stopped as stop:
+                stop.consequence = f"nothing was written to {folder}; run the same command again"
+                raise
+            bar.update((place + 1) * len(stages) - bar.n)
+    return failed
