@@ -36,7 +36,7 @@ LATE_ENTITIES = ("space", "split", "recording", "chunk", "label", "desc")  # in 
 IGNORED_CONTENT = """\
 # Pages, pictures and the ranked table; and maps of a statistic, for which BIDS has no suffix yet.
 *.html
-figures/
+figures
 patients.*
 *_statmap.*
 """
@@ -137,7 +137,7 @@ def _description(output: Path, root: Path, model: str, model_sha256: str) -> dic
     except (OSError, ValueError):
         raw = {}
     link = _link(output, root)
-    source = {"URL": link} | ({"DOI": raw["DatasetDOI"]} if raw.get("DatasetDOI") else {})
+    doi = raw.get("DatasetDOI")
     return {
         "Name": f"Patch2Loc: {raw.get('Name') or root.resolve().name}",
         "BIDSVersion": BIDS_VERSION,
@@ -150,7 +150,7 @@ def _description(output: Path, root: Path, model: str, model_sha256: str) -> dic
                 "ModelSHA256": model_sha256,
             }
         ],
-        "SourceDatasets": [source],
+        "SourceDatasets": [{"DOI": doi} if doi else {"URL": root.resolve().as_uri()}],
         "DatasetLinks": {RAW: link},
     }
 
