@@ -4,6 +4,7 @@ import argparse
 from typing import TypeAlias
 
 SKULL_STRIP = ("given", "none", "atlas", "auto", "hd-bet", "synthstrip")
+EACH_SCAN = "with several scans once for each, in their order"
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -28,7 +29,8 @@ def add_mask_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask",
         action="append",
-        help="brain mask on the scan's voxels; with several scans once for each, in their order",
+        metavar="MASK",
+        help=f"brain mask on the scan's voxels; {EACH_SCAN}",
     )
 
 

@@ -1,13 +1,17 @@
 """Scans of a command line, one after the other: a folder for each, and no failure of one harms the others."""
 
+import glob
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from patch2loc.errors import InputError
 from patch2loc.files import readable, storage_message
 from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
+
+T = TypeVar("T")
 
 
 class Progress(NamedTuple):
@@ -22,6 +26,16 @@ class Progress(NamedTuple):
     stage_done: Callable[[str], object]
     notify: Callable[[str], object]
     tell: Callable[[str], object]
+
+
+def matching(scans: Sequence[str]) -> list[str]:
+    """The scans, and those that a pattern such as t1/*.nii.gz stands for, which shells of Windows leave to programs."""
+    return [match for scan in scans for match in _matches(scan)]
+
+
+def _matches(scan: str) -> list[str]:
+    is_pattern = glob.has_magic(scan) and not os.path.lexists(scan)
+    return (sorted(glob.glob(scan)) if is_pattern else []) or [scan]
 
 
 def folders_of(scans: Sequence[str], output: str) -> list[Path]:
@@ -51,17 +65,22 @@ def folders_of(scans: Sequence[str], output: str) -> list[Path]:
     return [Path(output, name) for name in names]
 
 
-def masks_of(scans: Sequence[str], masks: Sequence[str] | None) -> list[str] | list[None]:
-    """The mask of each scan: none has one, or each has.
+def one_for_each(scans: Sequence[str], option: str, values: Sequence[T] | None) -> Sequence[T | None]:
+    """What an option that is repeated gives to each scan; nothing to any of them where it is absent.
+
+    Args:
+        scans: Paths of the scans.
+        option: Name, for the message.
+        values: Of the option, in the order of the scans.
 
     Raises:
-        InputError: Only some scans have one, or there are more masks than scans.
+        InputError: There are values, and not one for each scan.
     """
-    if not masks:
+    if not values:
         return [None] * len(scans)
-    if len(masks) != len(scans):
-        raise InputError(f"--mask: {len(masks)} found for {len(scans)} scans, one for each expected")
-    return list(masks)
+    if len(values) != len(scans):
+        raise InputError(f"{option}: {len(values)} found for {len(scans)} scans, one for each expected")
+    return values
 
 
 def one_by_one(

@@ -10,7 +10,7 @@ from patch2loc.commands.options import (
     add_mask_option,
     add_method_option,
 )
-from patch2loc.commands.scans import Progress, folders_of, masks_of, one_by_one
+from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
 
 DESCRIPTION = """\
 Preprocess scans as the model's training scans were, score every voxel of the brain, and write to DIR
@@ -71,9 +71,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from patch2loc.engine.device import select_device, select_precision
     from patch2loc.own_scan import STAGES, load_scorer, score_own_scan
 
-    scans = arguments.scans
+    scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
-    masks = masks_of(scans, arguments.mask)
+    masks = one_for_each(scans, "--mask", arguments.mask)
     device = select_device(arguments.device)
     scorer = load_scorer(
         arguments.model,
