@@ -92,7 +92,8 @@ def run(
     from patch2loc.own_scan.bids_derivatives import result_folder, write_derivatives, write_description
 
     detector = open_detector()
-    modality = detector.model["modality"]
+    scorer = detector.scorer
+    modality = scorer.model["modality"]
     pattern = bids.parse_pattern(arguments.scan_name or f"{modality}w")
     scans = _scans(root, participants, pattern, _labels(arguments.session_label, "ses-"))
     absent = sorted(set(participants) - {participant(key) for key in scans})
@@ -102,7 +103,7 @@ def run(
             f"{len(participants)} participants, one for each and session expected; check --scan-name, the labels and "
             "the model's modality"
         )
-    write_description(output, root, readable(Path(arguments.model).name), sha256(detector.model_path))
+    write_description(output, root, readable(Path(arguments.model).name), sha256(scorer.model_path))
     keys = list(scans)
     first = [group[0] for group in scans.values()]
     taken: list[str] = []  # by other processes
@@ -123,7 +124,7 @@ def run(
             taken.append(key)
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
             return
-        write_derivatives(output, root, scan, summary, modality=modality, atlas=detector.atlas.name)
+        write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
         if summary["warnings"]:
             warned.append(key)
 

@@ -1,7 +1,6 @@
 """patch2loc detect: an answer about each scan, with the warnings that belong to it."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +133,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
     tell_little_memory()
 
     from patch2loc.acquire.scan_inputs import open_scan
-    from patch2loc.own_scan import DETECT_STAGES
+    from patch2loc.own_scan import STAGES
 
     scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
@@ -145,7 +144,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     def detect(place: int, progress: Progress) -> None:
         scan, folder = scans[place], folders[place]
-        opened = open_scan(scan, detector.model["modality"], folder, series=arguments.series)
+        opened = open_scan(scan, detector.scorer.model["modality"], folder, series=arguments.series)
         for note in opened.notes:
             progress.notify(note)
         age = opened.age if ages[place] is None else ages[place]
@@ -156,7 +155,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
             warned.append(scan)
         tell_answer(scan, summary, str(folder / "report.html"), progress)
 
-    failed = one_by_one(scans, folders, DETECT_STAGES, detect)
+    failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     return 1 if failed else 0
@@ -175,9 +174,7 @@ def _run_bids_app(arguments: argparse.Namespace) -> int:
         )
     tell_little_memory()
 
-    from patch2loc.own_scan import DETECT_STAGES
-
-    stages: Sequence[str] = DETECT_STAGES
+    from patch2loc.own_scan import STAGES
 
     def detect(
         detector: "Detector", scan: Path, folder: Path, age: float | None, progress: Progress
@@ -186,7 +183,7 @@ def _run_bids_app(arguments: argparse.Namespace) -> int:
         tell_answer(str(scan), summary, str(folder / "report.html"), progress)
         return summary
 
-    return bids_app.run(arguments, lambda: _load(arguments), detect, stages)
+    return bids_app.run(arguments, lambda: _load(arguments), detect, STAGES)
 
 
 def _load(arguments: argparse.Namespace) -> "Detector":

@@ -80,6 +80,8 @@ CANDIDATE_COLUMNS = {
     "side": ("Side of the peak: left, right or midline", None),
     "tissue": ("Tissue of the atlas at the peak", None),
     "percentile": ("Healthy scans whose largest candidate has a smaller excess", "percent"),
+    "native_voxels": ("Voxels of the scan in the candidate", None),
+    "warnings": ("Names of the warnings about the scan", None),
 }
 
 
