@@ -13,6 +13,8 @@ from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.provenance.trace import HASHES, SUMMARY, content_hash
 
+STAGES = ("preprocess", "score", "carry back", "write")  # of making a result
+
 
 class _Existing(NamedTuple):
     """A result in a folder.
