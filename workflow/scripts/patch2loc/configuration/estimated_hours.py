@@ -125,9 +125,9 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
     others = f" Not counted: {', '.join(work.others)}." if work.others else ""
     return (
         f"Estimate: about {_hours(hours)} on the {cores} cores of this machine: training of {work.trainings} location "
-        f"networks {_hours(training_hours)} of a core, preprocessing of {work.preprocessings:,} scans, "
-        f"{work.scorings:,} heatmaps and {work.answers:,} answers {_hours(scan_hours)} of a core.{others} From rates measured on two cores of an "
-        "AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer."
+        f"networks {_hours(training_hours)} of a core; preprocessing of {work.preprocessings:,} scans, "
+        f"{work.scorings:,} heatmaps and {work.answers:,} answers {_hours(scan_hours)} of a core.{others} From rates "
+        "measured on two cores of an AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer."
     )
 
 

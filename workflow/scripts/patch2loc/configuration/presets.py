@@ -51,8 +51,9 @@ def completed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str,
         InputError: The configuration breaks the schema (`check_schema`).
     """
     preset = config.get("preset")
-    settings = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
-    merged = _merged(deepcopy(settings), config)
+    # First: of an unknown preset the keys that it would set are missing, too.
+    check_schema({"preset": preset}, {"properties": {"preset": schema["properties"]["preset"]}})
+    merged = _merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
     check_schema(merged, schema)
     grid = merged.get("grid", {})
     if grid.get("shape") == WHOLE_BRAIN:
