@@ -85,7 +85,9 @@ def test_all_warnings_are_in_a_box_above_the_answer(drawn, count):
     top, bottom = rows[0], rows[-1]
     assert filled[top:bottom].mean() > 0.5
     assert pixels_of(image[top - 5 : top], ALARM).mean() > 0.5  # its border
-    inside = [(text, left, right) for text, left, right, start, end in lines if top <= start and end <= bottom + 5]
+    inside = [
+        (text, left, right) for text, left, right, start, end in lines if top <= start and end <= bottom + 5
+    ]
     shown = "".join(text for text, *_ in inside).replace(" ", "")
     for message in answer.warnings:
         assert message.message.replace(" ", "") in shown.replace("•", "")

@@ -17,7 +17,13 @@ LONG = "a_name_without_any_space_" * 20
 def brain(radii=(16, 20, 14)):
     """An ellipsoid, (x, y, z) boolean."""
     places = np.indices(GRID.shape)
-    return sum(((place - size / 2) / radius) ** 2 for place, size, radius in zip(places, GRID.shape, radii)) < 1
+    return (
+        sum(
+            ((place - size / 2) / radius) ** 2
+            for place, size, radius in zip(places, GRID.shape, radii, strict=True)
+        )
+        < 1
+    )
 
 
 def rarities(mask, lesions=(), seed=0):
