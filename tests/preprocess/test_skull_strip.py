@@ -15,6 +15,7 @@ from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask, is_stripped
 from patch2loc.preprocess.external_tools import find_command
+from patch2loc.preprocess.images import one_thread
 from patch2loc.preprocess.scan import preprocess_scan
 
 DATA = SHARED / "data"
@@ -160,8 +161,8 @@ def test_auto_takes_the_mask_of_a_stripped_scan_and_finds_the_brain_of_a_head():
     atlas = load_atlas("icbm152", "T1")
 
     def mask_by(method, volume):
-        mask, _ = brain_mask(Path("T1"), volume, head.affine, method=method, given_mask=None, atlas=atlas)
-        return mask
+        with one_thread():
+            return brain_mask(Path("T1"), volume, head.affine, method=method, given_mask=None, atlas=atlas)[0]
 
     brain = mask_by("atlas", head.array)
     np.testing.assert_array_equal(mask_by("auto", head.array), brain)

@@ -15,7 +15,8 @@ LAYERS = (
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
-    ("own_scan", "report"),
+    ("report",),
+    ("own_scan",),
     ("commands",),
     ("__main__",),
 )

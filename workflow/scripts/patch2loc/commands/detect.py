@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
     tell_little_memory()
 
     from patch2loc.engine.device import select_device, select_precision
-    from patch2loc.own_scan import DETECT_STAGES, detect_scan, load_detector
+    from patch2loc.own_scan import STAGES, detect_scan, load_detector
 
     scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
             warned.append(scan)
         tell_answer(scan, summary, str(folder / "report.html"), progress)
 
-    failed = one_by_one(scans, folders, DETECT_STAGES, detect)
+    failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     say(DISCLAIMER)

@@ -1,7 +1,7 @@
 """An answer about one scan: all that its picture and its page show."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ class Answer:
         atlas: Whose coordinates those of the candidates are: icbm152 (MNI) or sri24.
         abnormal_ml: Volume of the candidates, ml.
         healthy_ml: The same of each healthy scan of the reference, ml, (scans,).
+        maps: Rarity by each map, `map_name` first, for the page's viewer; empty if there is none but `rarity`.
     """
 
     title: str
@@ -76,3 +77,4 @@ class Answer:
     atlas: str
     abnormal_ml: float
     healthy_ml: np.ndarray
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from patch2loc.output_folder import FolderInUseError, claimed, filling
 from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
 
+STAGES = ("preprocess", "score", "carry back", "write")  # of making a result
 SUMMARY = "summary.json"
 HASHES = "files"  # in the summary: of the other files of the result, and of the rest of the summary
 

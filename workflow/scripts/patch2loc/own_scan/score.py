@@ -14,11 +14,10 @@ from patch2loc.method_interface import module_name
 from patch2loc.models import Model
 from patch2loc.own_scan.result_folder import kept_or_made, provenance_of, to_stderr
 from patch2loc.own_scan.scorer import Scorer
+from patch2loc.own_scan.warnings import of_model
 from patch2loc.preprocess.scan import preprocess_scan, to_native_space, write_preprocessed
-from patch2loc.provenance.code import PREPROCESSING, code_hash
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-STAGES = ("preprocess", "score", "carry back", "write")
 
 
 def score_own_scan(
@@ -95,16 +94,7 @@ def _write_result(
         settings=settings,
         device=scorer.device,
     )
-    if scorer.model.get("preprocess_code") not in (None, code_hash(*PREPROCESSING)):
-        result.qc["flags"].append(
-            "the model was trained on scans that another version preprocessed: train it again"
-        )
-    for subject, content in scorer.model.get("contents", {}).items():
-        if content == result.qc["content"]:
-            result.qc["flags"].append(
-                f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a "
-                "new scan"
-            )
+    result.qc["flags"] += [warning.message for warning in of_model(scorer.model, result.qc["content"])]
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")
