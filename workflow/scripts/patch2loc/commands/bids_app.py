@@ -134,7 +134,7 @@ def run(
         stages,
         lambda place, progress: _reported(work, place, progress, keys[place]),
     )
-    if not failed or any(output.glob("*.html")):
+    if failed + len(taken) < len(keys):
         print(write_table(output, root))
     for name in absent:
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
@@ -146,9 +146,7 @@ def run(
     return 1 if failed or (absent and arguments.participant_label) else 0
 
 
-def _reported(
-    work: Callable[[int, Progress], None], place: int, progress: Progress, key: str
-) -> None:
+def _reported(work: Callable[[int, Progress], None], place: int, progress: Progress, key: str) -> None:
     """Do the work on a scan; an error of the program is shown, and the scans behind it are not kept waiting."""
     try:
         work(place, progress)
@@ -159,8 +157,8 @@ def _reported(
             raise
         progress.notify(traceback.format_exc())
         raise InputError(
-            f"{key}: an error of the program found ({type(error).__name__}), an answer expected; report it with the lines "
-            "above"
+            f"{key}: an error of the program found ({type(error).__name__}), an answer expected; report it with the "
+            "lines above"
         ) from error
 
 

@@ -116,10 +116,8 @@ def add(commands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if bids_app.is_asked_for(arguments.scans):
-        status = _run_bids_app(arguments)
-    else:
-        status = _run_scans(arguments)
+    run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
+    status = run(arguments)
     say(DISCLAIMER)
     return status
 
@@ -127,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_scans(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         raise InputError(
-            "--output: nothing found, the folder to write to expected; name one (-o OUT). A BIDS dataset is looked at by "
+            "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
             "`patch2loc detect BIDS_DIR OUT participant`"
         )
     tell_little_memory()
@@ -164,7 +162,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 def _run_bids_app(arguments: argparse.Namespace) -> int:
     given = [
         name
-        for name, value in (("--output", arguments.output), ("--mask", arguments.mask), ("--age", arguments.age))
+        for name, value in (
+            ("--output", arguments.output),
+            ("--mask", arguments.mask),
+            ("--age", arguments.age),
+        )
         if value
     ]
     if given:
