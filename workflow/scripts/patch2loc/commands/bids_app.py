@@ -163,7 +163,7 @@ def _reported(work: Callable[[int, Progress], None], place: int, progress: Progr
 
 
 def _participants(root: Path, labels: Iterable[str] | None, skip_validation: bool) -> list[str]:
-    """Participants of a dataset ("sub-01"), those that are labelled or all, in the order of their names."""
+    """Participants of a dataset ("sub-01"), those that are labeled or all, in the order of their names."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, a BIDS dataset expected; check the path")
     description = root / "dataset_description.json"
