@@ -55,7 +55,7 @@ def candidate_table(
     for label, (candidate, percentile) in enumerate(zip(candidates, percentiles, strict=True), start=1):
         x, y, z = (float(value) for value in (grid.affine @ [*candidate.peak_voxel, 1])[:3])
         inside = labels == label
-        tissue = "" if tissues is None else TISSUES[int(np.argmax(tissues[:, inside].sum(axis=1)))]
+        tissue = None if tissues is None else TISSUES[int(np.argmax(tissues[:, inside].sum(axis=1)))]
         rows.append(
             {
                 "label": label,

@@ -13,8 +13,8 @@ from patch2loc.score.reference import Cohort, HealthyReference
 SIMULATED = "simulated"  # name of that warning
 # Times the median of the healthy scans: one of them beyond it is an outlier, and no measure of others.
 LOCATION_ERROR_FACTOR = 1.5
-# The largest edges of usual volume scans are up to a third apart (1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011), and
-# such scans are read alike. A voxel half as long again as any of the training is a blur that the model has not seen.
+# The largest edges of usual volume scans are up to a third apart: 1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011. A
+# voxel half as long again as any of the training is a blur that the model has not seen.
 RESOLUTION_FACTOR = 1.5
 # Of 141 healthy brains of three scanners at most 0.0008 lay beyond a grid that holds the atlas's brain.
 OUTSIDE_GRID = 0.01

@@ -246,7 +246,7 @@ def to_model(reference: HealthyReference) -> dict[str, Any]:
     support = np.isfinite(next(iter(maps.values())))
     for array in maps.values():
         support &= np.isfinite(array)
-    support &= reference.mean > 0
+    support &= reference.mean != 0  # some training brain is there; dark voxels of it have negative means
     fill = {name: float(np.float16(np.median(array[support]))) for name, array in maps.items()}
     return {
         "cohort": asdict(reference.cohort),
