@@ -77,6 +77,7 @@ def test_every_participant_and_session_is_looked_at_with_the_age(detected, tmp_p
     assert (output / "sub-02/ses-a/anat/sub-02_ses-a_label-lesion_desc-candidates_mask.nii.gz").is_file()
     said = capsys.readouterr()
     assert "More abnormal than 1 % of 47 healthy scans." in said.out
+    assert str(output / "sub-02_ses-a.html") in said.out.splitlines()
     assert said.out.splitlines()[-1] == str(output / "patients.tsv")
     assert "3 scans: 0 failed, 0 left to other processes, 0 with warnings" in said.err
     assert "not a medical device" in said.err

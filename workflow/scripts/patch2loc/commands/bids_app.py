@@ -64,6 +64,8 @@ def run(
     arguments: argparse.Namespace,
     open_detector: Callable[[], "Detector"],
     detect: Detect,
+    tell: Callable[[str, dict[str, Any], str, Progress], None],
+    *,
     stages: Sequence[str],
 ) -> int:
     """Do the work of a level; the exit status is 1 if a scan failed.
@@ -72,6 +74,7 @@ def run(
         arguments: Of the command line, with the options of `add_options`.
         open_detector: Loads the model, once for all scans.
         detect: Called with detector, scan, folder of the result, age or None, and progress; returns the summary.
+        tell: Tells the answer: called with scan, summary, path of the page, and progress.
         stages: Of the work on one scan.
 
     Raises:
@@ -124,7 +127,8 @@ def run(
             taken.append(key)
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
             return
-        write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
+        page = write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
+        tell(str(scan.path), summary, str(page), progress)
         if summary["warnings"]:
             warned.append(key)
 

@@ -44,6 +44,8 @@ examples:
   patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
   patch2loc detect brain.nii.gz -o answer --skull-strip none    skull-stripped already
   patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
+  patch2loc detect dicom_folder -o answer                       a DICOM series
+  patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
   patch2loc detect t1.nii.gz -o answer --model results/mine/models/detector/T1/model.safetensors
 
 The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
@@ -181,11 +183,9 @@ def _run_bids_app(arguments: argparse.Namespace) -> int:
     def detect(
         detector: "Detector", scan: Path, folder: Path, age: float | None, progress: Progress
     ) -> dict[str, Any]:
-        summary = _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
-        tell_answer(str(scan), summary, str(folder / "report.html"), progress)
-        return summary
+        return _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
 
-    return bids_app.run(arguments, lambda: _load(arguments), detect, STAGES)
+    return bids_app.run(arguments, lambda: _load(arguments), detect, tell_answer, stages=STAGES)
 
 
 def _load(arguments: argparse.Namespace) -> "Detector":

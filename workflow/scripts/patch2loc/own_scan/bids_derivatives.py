@@ -186,8 +186,8 @@ def _refuse_other(path: Path, expected: Mapping[str, Any]) -> None:
 
 def write_derivatives(
     output: Path, root: Path, scan: Image, summary: Mapping[str, Any], *, modality: Modality, atlas: str
-) -> None:
-    """Write the result of a scan under its names in BIDS, unless they are there and of this result.
+) -> Path:
+    """Write the result of a scan under its names in BIDS, unless they are there and of this result; its page.
 
     Args:
         output: Folder of the derivatives; the result is in its `result_folder`.
@@ -203,11 +203,12 @@ def write_derivatives(
     figure = output / _name(scan, root, {"desc": "candidates"}, scan.suffix, folder="figures")
     figure = figure.with_name(f"{figure.name}.png")
     if page.is_file() and figure.is_file() and all(_is_there(output, one) for one in derivatives):
-        return
+        return page
     for one in derivatives:
         _write(output, result, one)
     for source, path in (("picture.png", figure), ("report.html", page)):
         _copy(result / source, path)
+    return page
 
 
 def _derivatives(
