@@ -30,16 +30,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a BIDS App."""
     options = parser.add_argument_group(
         "for a BIDS dataset",
-        "detect BIDS_DIR OUT participant looks at every participant and writes BIDS derivatives; detect BIDS_DIR OUT "
-        "group ranks those that are done. Options stand behind these three.",
+        "BIDS_DIR OUT participant looks at every participant, and writes BIDS derivatives and a ranked table;\n"
+        "BIDS_DIR OUT group ranks again what is done. Options stand behind these three.",
     )
-    for name in ("participant", "session"):
+    for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         options.add_argument(
             f"--{name}-label",
             f"--{name}_label",
             metavar="LABEL",
             nargs="+",
-            help=f"{name}s to look at, with or without {name[:3]}-; default: all",
+            help=f"{name}s to look at, with or without {prefix}; default: all",
         )
     options.add_argument(
         "--scan-name",
