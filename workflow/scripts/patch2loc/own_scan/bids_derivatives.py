@@ -25,7 +25,7 @@ from patch2loc.files import read_json, replacing, write_json, write_text
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORED, README, TABLE = "dataset_description.json", ".bidsignore", "README.md", "patients.tsv"
 RESULTS = Path("sourcedata", "patch2loc")  # of the scans, below the output
-SUMMARY = "summary.json"
+SUMMARIES = f"{RESULTS.as_posix()}/*/summary.json"
 RAW = "raw"  # name of the source dataset in BIDS URIs
 # Names of the atlases in BIDS, and what an image in their space is aligned to.
 SPACES = {
@@ -186,8 +186,8 @@ def _refuse_other(path: Path, expected: Mapping[str, Any]) -> None:
 
 def write_derivatives(
     output: Path, root: Path, scan: Image, summary: Mapping[str, Any], *, modality: Modality, atlas: str
-) -> None:
-    """Write the result of a scan under its names in BIDS, unless they are there and of this result.
+) -> Path:
+    """Write the result of a scan under its names in BIDS, unless they are there and of this result; its page.
 
     Args:
         output: Folder of the derivatives; the result is in its `result_folder`.
@@ -203,11 +203,12 @@ def write_derivatives(
     figure = output / _name(scan, root, {"desc": "candidates"}, scan.suffix, folder="figures")
     figure = figure.with_name(f"{figure.name}.png")
     if page.is_file() and figure.is_file() and all(_is_there(output, one) for one in derivatives):
-        return
+        return page
     for one in derivatives:
         _write(output, result, one)
     for source, path in (("picture.png", figure), ("report.html", page)):
         _copy(result / source, path)
+    return page
 
 
 def _derivatives(
@@ -353,10 +354,18 @@ def write_table(output: Path, root: Path) -> Path:
     Args:
         output: Folder of the derivatives.
         root: The source dataset.
+
+    Raises:
+        InputError: There is no result.
     """
     path = output / TABLE
+    if not any(output.glob(SUMMARIES)):
+        raise InputError(
+            f"{output / RESULTS}: no result found, those of `patch2loc detect BIDS_DIR OUT participant` expected; run "
+            "it first"
+        )
     written: list[Path] | None = None
-    while (summaries := sorted(output.glob(f"{RESULTS.as_posix()}/*/{SUMMARY}"))) != written:
+    while (summaries := sorted(output.glob(SUMMARIES))) != written:
         rows = [_row(root, summary_path) for summary_path in summaries]
         rows.sort(key=lambda row: (-row["percentile"], -row["abnormal_ml"], row["report"]))
         write_text(path, _tsv(COLUMNS, rows))
