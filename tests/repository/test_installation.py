@@ -21,7 +21,12 @@ import patch2loc
 # Files that `pip install .` reads, of which a copy is built: building writes beside them.
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("config/**/*.md")]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("config/**/*.md"),
+]
 
 
 def package_files():
@@ -124,7 +129,9 @@ def test_the_workflow_imports_the_code_beside_it_and_no_installed_copy(code, tmp
     other.mkdir()
     (other / "__init__.py").write_text("raise RuntimeError('the installed copy')\n")
     # The script's own folder is the first of the path, as it is when Python or Snakemake runs it.
-    start = f"import sys; sys.path.append({str(SCRIPTS)!r}); {code}; import patch2loc; print(patch2loc.__file__)"
+    start = (
+        f"import sys; sys.path.append({str(SCRIPTS)!r}); {code}; import patch2loc; print(patch2loc.__file__)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", start],
         cwd=ROOT,
@@ -139,7 +146,11 @@ def test_the_workflow_imports_the_code_beside_it_and_no_installed_copy(code, tmp
 def planned(folder, *words):
     """What make would do there."""
     result = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", *words], cwd=folder, capture_output=True, text=True, check=False
+        ["make", "--dry-run", "--no-print-directory", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
