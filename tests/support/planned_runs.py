@@ -17,11 +17,13 @@ DEFAULTS = {
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",
+    "detector": {"method": "patch2loc", "healthy": ["validation"], "ages": None},
 }
 OF_A_DATASET = {
     "published_name": None,
     "simulated": False,
     "split": None,
+    "where": {},
     "leave_out": [],
     "registration": None,
 }
