@@ -93,10 +93,10 @@ def test_every_property_is_described_and_has_a_default_unless_it_is_required(pat
 
 def numbers(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
     """Every part of the schema, however deep, that is a number, and the keys that lead to it."""
-    if isinstance(schema, dict):
-        if {"integer", "number"} & {*([schema["type"]] if isinstance(schema.get("type"), str) else [])}:
-            yield path, schema
-        for name, inner in schema.items():
+    if isinstance(schema, dict) and schema.get("type") in ("integer", "number"):
+        yield path, schema
+    if isinstance(schema, dict | list):
+        for name, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
             yield from numbers(inner, f"{path}/{name}")
 
 

@@ -49,6 +49,7 @@ def find_scans(
     derivatives: str | None = None,
     *,
     participants: Sequence[str] | None = None,
+    all_have_scans: bool = True,
 ) -> dict[str, dict[str, Path | None]]:
     """Find the scan and the masks of each participant and session.
 
@@ -62,6 +63,7 @@ def find_scans(
         derivatives: Folder of the masks, relative to `root`; without it they are looked for in the dataset itself and
             in every folder of its `derivatives`.
         participants: Take these only ("sub-01").
+        all_have_scans: Refuse participants without a scan; otherwise they are passed over.
 
     Returns:
         {"sub-01_ses-2": {"scan": path, "brain": path, ...}}, sorted.
@@ -76,10 +78,12 @@ def find_scans(
     if participants is not None:
         listed = set(participants)
         groups = {key: group for key, group in groups.items() if participant(key) in listed}
-        _refuse_missing(root, scan_pattern, participants, groups)
+        if all_have_scans:
+            _refuse_missing(root, scan_pattern, participants, groups)
     if not groups:
+        among = "" if participants is None else f" of the {len(participants)} participants that are chosen"
         raise InputError(
-            f"{root}: no image named sub-*_{scan}.nii.gz in its anat folders, one for each subject expected; "
+            f"{root}: no image named sub-*_{scan}.nii.gz{among} in its anat folders, one for each subject expected; "
             "correct `root` or `scan`"
         )
     scans = {key: only(group, scan_pattern, "scan: ") for key, group in groups.items()}

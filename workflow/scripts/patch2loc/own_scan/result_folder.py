@@ -1,7 +1,5 @@
 """The folder of a result about one scan: what it depends on, what is kept, and what is made again."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +12,9 @@ from patch2loc.files import LOCK, PARTIAL, file_hashes, read_json, sha256, write
 from patch2loc.output_folder import FolderInUseError, claimed, filling
 from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
+from patch2loc.provenance.trace import HASHES, SUMMARY, content_hash
 
 STAGES = ("preprocess", "score", "carry back", "write")  # of making a result
-SUMMARY = "summary.json"
-HASHES = "files"  # in the summary: of the other files of the result, and of the rest of the summary
 
 
 class _Existing(NamedTuple):
@@ -100,7 +97,7 @@ def kept_or_made(
             replaced = [SUMMARY, *existing.summary[HASHES]] if existing else []
             with filling(folder, first=SUMMARY, replaced=replaced) as partial:
                 summary = make(partial) | {"provenance": provenance}
-                summary[HASHES] = file_hashes(partial) | {SUMMARY: _content_hash(summary)}
+                summary[HASHES] = file_hashes(partial) | {SUMMARY: content_hash(summary)}
                 write_json(partial / SUMMARY, summary)
                 return summary
     except FolderInUseError as error:
@@ -130,7 +127,7 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
     damaged = [
         name for name, expected in hashes.items() if name != SUMMARY and _hash(folder / name) != expected
     ]
-    if hashes.get(SUMMARY) != _content_hash(summary):
+    if hashes.get(SUMMARY) != content_hash(summary):
         damaged.append(SUMMARY)
     expected = {SUMMARY, *hashes, *(str(Path(name).parent) for name in hashes)}
     others = _names_below(folder) - expected if damaged else set()
@@ -159,9 +156,3 @@ def _hash(path: Path) -> str | None:
         return sha256(path)
     except OSError:
         return None
-
-
-def _content_hash(summary: dict[str, Any]) -> str:
-    """SHA-256 of a summary's content but for its hashes."""
-    content = {name: value for name, value in summary.items() if name != HASHES}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
