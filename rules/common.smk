@@ -45,7 +45,8 @@ def planned_run():
     config.update(completed(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))))
     validate(config, str(SCHEMA))  # fills in the defaults
     config["methods"] = configured(config["methods"])
-    run = plan_run(config, workflow.source_path("../config/registry.csv"))
+    tables = [workflow.source_path(f"../config/{name}.csv") for name in ("registry", "scan_files")]
+    run = plan_run(config, *tables)
     return run, run.protocol
 
 

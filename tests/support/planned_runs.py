@@ -12,6 +12,7 @@ DEFAULTS = {
     "seeds_of_first_fold": 1,
     "preprocess": {"median": 3},
     "combinations": {},
+    "without": [],
     "pretrained": {},
     "budget": "smoke",
     "method_settings": {},

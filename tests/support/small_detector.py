@@ -15,6 +15,7 @@ from patch2loc.files import read_json, write_json
 from patch2loc.models import load_model, save_model, sealed
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import resample
+from patch2loc.preprocess.skull_strip import stripped_mask
 from patch2loc.score.detector import build_detector
 from patch2loc.standardize import fit_landmarks
 from patch2loc.train import FitJob, fit_model, write_model
@@ -102,7 +103,7 @@ def write_detector(path, *, preprocess=IN_PLACE, cohort=COHORT, **others):
 def _save_preprocessed(folder, seed, grid):
     image, affine = simulated_brain(seed)
     identity = sitk.AffineTransform(3)
-    mask = resample(image > 0, affine, grid, identity) >= 0.5
+    mask = resample(stripped_mask(image), affine, grid, identity) >= 0.5
     volume = np.where(mask, np.maximum(resample(image, affine, grid, identity), 0), 0)
     scan = save_scan(folder, f"sub-{seed:02}", volume, mask, affine=grid.affine)
     contents = {"content": content_hash(image, affine), "voxel_mm": 3 * [VOXEL_MM]}

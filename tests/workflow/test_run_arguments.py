@@ -189,6 +189,6 @@ def test_the_estimated_hours_reach_the_terminal_and_the_log(capsys):
     show_progress = runpy.run_path(str(ROOT / "workflow/run.py"))["_show_progress"]
     log = io.StringIO()
     lines = ["Estimate: about 1.4 hours on the 2 cores of this machine\n", "rule preprocess:\n"]
-    assert show_progress(lines, log) == (False, [])
+    assert show_progress(lines, log, False) == (False, [])
     assert "Estimate: about 1.4 hours on the 2 cores of this machine\n" in capsys.readouterr().err
     assert log.getvalue() == "".join(lines)

@@ -72,6 +72,12 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             "(those of patch2loc are `training`); correct the name, or leave it out"
         )
     check_method_settings(config)
+    for name in config["without"]:
+        if name not in config["datasets"] or name in config["training_data"].values():
+            found = "which models are trained on" if name in config["datasets"] else "which `datasets` lacks"
+            raise InputError(
+                f"without: {name} found, {found}; name another one, or none ({', '.join(config['datasets'])})"
+            )
     for name, dataset in config["datasets"].items():
         _check_source(name, dataset["source"])
         _check_split(name, dataset)

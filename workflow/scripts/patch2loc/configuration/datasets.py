@@ -320,7 +320,9 @@ def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
         InputError: The training data are not healthy scans of their modality, a modality has none, or a tool for
             brain extraction is not installed.
     """
-    datasets = {name: _plan_dataset(name, config) for name in config["datasets"]}
+    datasets = {
+        name: _plan_dataset(name, config) for name in config["datasets"] if name not in config["without"]
+    }
     _check_training_data(datasets, config["training_data"])
     for tool in {dataset.settings["skull_strip"] for dataset in datasets.values()} & set(TOOLS):
         find_command(tool)

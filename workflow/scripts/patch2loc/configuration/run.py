@@ -47,11 +47,13 @@ class Run:
     Attributes:
         config: Its configuration, valid, defaults filled in.
         registry_path: CSV of the public data.
+        scan_files_path: CSV of the public scans that are fetched one by one; None: no scan is.
         datasets: The datasets of the configuration, by name.
     """
 
     config: Configuration
     registry_path: str
+    scan_files_path: str | None
     datasets: Mapping[str, PlannedDataset]
 
     @cached_property
@@ -161,10 +163,13 @@ class Run:
     def planning_notes(self) -> list[str]:
         """What a person should know before anything is computed."""
         overlaps = self.overlap_notes and f"Published subject lists, used as they are. {self.overlap_notes}"
+        without = ", ".join(self.config["without"])
         notes = (
+            without and f"Left out, as `without` says: {without}.",
             left_out_note(self.config["combinations"], self.methods),
             overlaps,
             self.data.fallback_warning(self.methods),
+            self.data.fetch_note,
             planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
             *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
             off_grid_note(self.config["grid"], self.datasets),
@@ -233,7 +238,9 @@ class Run:
         }
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}
-        return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
+        return NeededData(
+            self.config["data"], self.registry_path, self.scan_files_path, sources, self.config["pretrained"]
+        )
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
         """Files of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
@@ -426,12 +433,13 @@ def planning_time_note(scans: int) -> str:
     return f"{scans:,} scans: planning takes Snakemake about {minutes:.0f} minutes." if minutes >= 1 else ""
 
 
-def plan_run(config: Configuration, registry_path: str) -> Run:
+def plan_run(config: Configuration, registry_path: str, scan_files_path: str | None = None) -> Run:
     """Plan the run of a configuration.
 
     Args:
         config: Valid by the schema, defaults filled in.
         registry_path: CSV of the public data.
+        scan_files_path: CSV of the public scans that are fetched one by one.
 
     Raises:
         InputError: The configuration contradicts itself, a dataset cannot be used, or a scan would be trained on and
@@ -442,4 +450,4 @@ def plan_run(config: Configuration, registry_path: str) -> Run:
     check_combinations(config["combinations"])
     datasets = plan_datasets(config)
     refuse_leakage(datasets, config["folds"])
-    return Run(config, registry_path, datasets)
+    return Run(config, registry_path, scan_files_path, datasets)

@@ -85,5 +85,6 @@ class Configuration(TypedDict):
     training: TrainingSettings
     score: ScoreSettings
     truth: Truth
+    without: list[str]
     device: str
     datasets: Mapping[str, DatasetSettings]
