@@ -1,6 +1,6 @@
 """Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
 
-    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...]
+    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...] [--tensorboard]
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
@@ -35,6 +35,8 @@ from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
+from patch2loc.watching.display import shown_trainings
+from patch2loc.watching.tensorboard import TensorBoardEvents
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -64,6 +66,7 @@ PLANNING = {
     "--list-rules",
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
+ESTIMATE = "Estimate: "  # of the planning: how long the run will take
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -114,6 +117,9 @@ def _arguments() -> argparse.Namespace:
         type=_pair,
         metavar="KEY=VALUE",
         help="keys to overrule",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write the curves of trainings for TensorBoard, too"
     )
     parser.add_argument(
         "--snakemake",
@@ -207,6 +213,7 @@ def _end_group(group: int) -> None:
 
 def _run(arguments: argparse.Namespace, results: Path) -> int:
     """Run Snakemake and report on it; the exit status."""
+    events = TensorBoardEvents(results) if arguments.tensorboard else None
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
@@ -237,7 +244,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         assert process.stdout is not None  # a pipe
         threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
         write_json(_group_path(results), {"group": process.pid})
-        with open(log_path, "w", encoding="utf-8") as log:
+        with open(log_path, "w", encoding="utf-8") as log, shown_trainings(results, events):
             nothing_to_do, problems = _show_progress(process.stdout, log, only_planning)
         status = process.wait()
     except Stopped:
@@ -294,6 +301,8 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
             log.flush()
             if all_of_it:
                 print(line, end="")
+            elif line.startswith(ESTIMATE):
+                bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line
             in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))

@@ -15,7 +15,7 @@ LAYERS = (
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
-    ("report",),
+    ("report", "watching"),
     ("own_scan",),
     ("commands",),
     ("__main__",),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from patch2loc import __version__
-from patch2loc.commands import detect, models, score, simulate, trace, train, view
+from patch2loc.commands import detect, models, score, simulate, trace, train, view, watch
 from patch2loc.commands.completion import SHELLS, PrintCompletion
 from patch2loc.commands.memory import has_little_memory
 from patch2loc.commands.terminal import say
@@ -25,7 +25,7 @@ from patch2loc.process import (
 )
 
 # In the order in which --help lists them.
-SUBCOMMANDS = (detect, models, view, train, trace, simulate, score)
+SUBCOMMANDS = (detect, models, view, train, watch, trace, simulate, score)
 PASSING_ON = "train"  # what follows -- on its command line is not its own
 EXAMPLES = """\
 examples:

@@ -1,9 +1,11 @@
 """patch2loc detect: an answer about each scan, with the warnings that belong to it."""
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from patch2loc import trained
+from patch2loc.commands import bids_app
 from patch2loc.commands.memory import tell_little_memory
 from patch2loc.commands.numbers import finite_number
 from patch2loc.commands.options import (
@@ -16,6 +18,10 @@ from patch2loc.commands.options import (
 )
 from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
 from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.errors import InputError
+
+if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
+    from patch2loc.own_scan import Detector
 
 DESCRIPTION = """\
 Look for lesions in brain scans: find the brain, bring it to the atlas, compare every place with healthy brains, and
@@ -38,6 +44,8 @@ examples:
   patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
   patch2loc detect brain.nii.gz -o answer --skull-strip none    skull-stripped already
   patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
+  patch2loc detect dicom_folder -o answer                       a DICOM series
+  patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
   patch2loc detect t1.nii.gz -o answer --model results/mine/models/detector/T1/model.safetensors
 
 The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
@@ -51,15 +59,20 @@ def add(commands: Subcommands) -> None:
     detect = commands.add_parser(
         "detect",
         help="look for lesions in scans of your own: an answer for each",
-        usage="%(prog)s SCAN [SCAN ...] -o OUT [options]",
+        usage="%(prog)s SCAN [SCAN ...] -o OUT [options]\n"
+        "       %(prog)s BIDS_DIR OUT participant|group [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=DESCRIPTION,
         epilog=EXAMPLES,
     )
     detect.add_argument(
-        "scans", metavar="SCAN", nargs="+", help="scan as the scanner gave it, or skull-stripped"
+        "scans",
+        metavar="SCAN",
+        nargs="+",
+        help="scan as the scanner gave it, or skull-stripped: a NIfTI file, a folder with a DICOM series, or a file or "
+        "folder of a BIDS dataset that leads to one scan",
     )
-    detect.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to write to")
+    detect.add_argument("-o", "--output", metavar="OUT", help="folder to write to")
     detect.add_argument(
         "--model",
         metavar="MODEL",
@@ -95,46 +108,48 @@ def add(commands: Subcommands) -> None:
     detect.add_argument(
         "--strict", action="store_true", help="a scan with a warning has no answer, and counts as failed"
     )
+    detect.add_argument(
+        "--series", metavar="NUMBER", help="number of the DICOM series to take, where a folder has several"
+    )
     add_computing_options(detect)
     add_method_option(detect)
+    bids_app.add_options(detect)
     detect.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
+    status = run(arguments)
+    say(DISCLAIMER)
+    return status
+
+
+def _run_scans(arguments: argparse.Namespace) -> int:
+    if arguments.output is None:
+        raise InputError(
+            "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
+            "`patch2loc detect BIDS_DIR OUT participant`"
+        )
     tell_little_memory()
 
-    from patch2loc.engine.device import select_device, select_precision
-    from patch2loc.own_scan import STAGES, detect_scan, load_detector
+    from patch2loc.acquire.scan_inputs import open_scan
+    from patch2loc.own_scan import STAGES
 
     scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
     masks = one_for_each(scans, "--mask", arguments.mask)
     ages = one_for_each(scans, "--age", arguments.age)
-    model_path = trained.path_of(arguments.model)
-    device = select_device(arguments.device)
-    detector = load_detector(
-        model_path,
-        device,
-        precision=select_precision(arguments.precision, device),
-        atlas=arguments.atlas,
-        method=arguments.method,
-    )
+    detector = _load(arguments)
     warned = []
 
     def detect(place: int, progress: Progress) -> None:
         scan, folder = scans[place], folders[place]
-        summary = detect_scan(
-            detector,
-            scan,
-            folder,
-            mask_path=masks[place],
-            skull_strip=arguments.skull_strip or ("given" if masks[place] else "auto"),
-            map_name=arguments.map,
-            threshold=arguments.threshold,
-            age=ages[place],
-            strict=arguments.strict,
-            stage_done=progress.stage_done,
-            notify=progress.notify,
+        opened = open_scan(scan, detector.scorer.model["modality"], folder, series=arguments.series)
+        for note in opened.notes:
+            progress.notify(note)
+        age = opened.age if ages[place] is None else ages[place]
+        summary = _detect(
+            arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
         )
         if summary["warnings"]:
             warned.append(scan)
@@ -143,8 +158,78 @@ def _run(arguments: argparse.Namespace) -> int:
     failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
-    say(DISCLAIMER)
     return 1 if failed else 0
+
+
+def _run_bids_app(arguments: argparse.Namespace) -> int:
+    given = [
+        name
+        for name, value in (
+            ("--output", arguments.output),
+            ("--mask", arguments.mask),
+            ("--age", arguments.age),
+        )
+        if value
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)} found with a BIDS dataset, which has the output behind it and the ages in "
+            "participants.tsv; leave it out"
+        )
+    tell_little_memory()
+
+    from patch2loc.own_scan import STAGES
+
+    def detect(
+        detector: "Detector", scan: Path, folder: Path, age: float | None, progress: Progress
+    ) -> dict[str, Any]:
+        return _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
+
+    return bids_app.run(arguments, lambda: _load(arguments), detect, tell_answer, stages=STAGES)
+
+
+def _load(arguments: argparse.Namespace) -> "Detector":
+    from patch2loc.engine.device import select_device, select_precision
+    from patch2loc.own_scan import load_detector
+
+    model_path = trained.path_of(arguments.model)
+    device = select_device(arguments.device)
+    return load_detector(
+        model_path,
+        device,
+        precision=select_precision(arguments.precision, device),
+        atlas=arguments.atlas,
+        method=arguments.method,
+    )
+
+
+def _detect(
+    arguments: argparse.Namespace,
+    detector: "Detector",
+    scan: str | Path,
+    folder: Path,
+    *,
+    mask: str | None,
+    age: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Look at one scan, as the options of the command line say; the summary."""
+    from patch2loc.own_scan import detect_scan
+
+    summary: dict[str, Any] = detect_scan(
+        detector,
+        scan,
+        folder,
+        mask_path=mask,
+        skull_strip=arguments.skull_strip or ("given" if mask else "auto"),
+        map_name=arguments.map,
+        threshold=arguments.threshold,
+        age=age,
+        strict=arguments.strict,
+        stage_done=progress.stage_done,
+        notify=progress.notify,
+    )
+    return summary
 
 
 def tell_answer(scan: str, summary: dict[str, Any], page: str, progress: Progress) -> None:

@@ -23,7 +23,8 @@ WINDOWS = (
 )
 DESCRIPTION = """\
 Run the workflow on a configuration: preprocess the scans, train, score, and make tables, figures and a report. A
-stopped run goes on where it was when the same command is given again."""
+stopped run goes on where it was when the same command is given again. Meanwhile a bar shows the jobs, and a line the
+trainings that run: share that is done, location error, speed, time left."""
 EXAMPLES = """\
 examples:
   patch2loc train config/demo.yaml                      everything, on all cores
@@ -50,6 +51,12 @@ def add(commands: Subcommands) -> None:
     train.add_argument(
         "--config", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="keys to overrule"
     )
+    train.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write the curves of trainings for TensorBoard, too (pip install tensorboard); "
+        "tensorboard --logdir RESULTS/models shows them",
+    )
     train.set_defaults(run=_run)
 
 
@@ -66,6 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
     command += ["--cores", arguments.cores]
     if arguments.config:
         command += ["--config", *arguments.config]
+    if arguments.tensorboard:
+        command += ["--tensorboard"]
     if arguments.passed_on:
         command += ["--snakemake", *arguments.passed_on]
     with subprocess.Popen(command) as run:  # it ends by itself when this process is stopped
