@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,85 +11,83 @@ import like_windows
 import nibabel as nib
 import numpy as np
 import pytest
-from contrasts import IN_ATLAS_SPACE
-from poses import moved_brain
 from repository_paths import LIBRARY, ROOT
-from written_models import write_model
+from small_detector import write_brain
 
 from patch2loc.files import read_json
-from patch2loc.preprocess.atlas import load_atlas
 
-IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
-SCORE = [
-    "score",
-    "a.nii.gz",
-    "absent.nii",
-    "--model",
-    "model.safetensors",
-    "--skull-strip",
-    "none",
-    "--device",
-    "cpu",
-]
-COMMANDS = [
-    ["--help"],
-    ["detect", "--help"],
-    ["--version"],
-    [*SCORE, "--output", "out"],
-    ["models"],
-    ["train", "my.yaml"],
-]
+DETECT = "detect a.nii.gz absent.nii --model model.safetensors --device cpu --output out"
+SIMULATE = "simulate cohort --subjects 1 --spacing 8 --workers 1"
+COMMANDS = {
+    "help": "--help",
+    "help of detect": "detect --help",
+    "version": "--version",
+    "detect": DETECT,
+    "the same again": DETECT,
+    "simulate": SIMULATE,
+    "train": "train my.yaml",
+}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of the commands, their statuses, and what they said."""
+def run(tmp_path_factory, detector_path):
+    """The folder of the commands, and what their process did: modules, statuses, stdout and stderr."""
     folder = tmp_path_factory.mktemp("windows")
-    atlas = load_atlas("icbm152", "T1")
-    write_model(folder / "model.safetensors", atlas, preprocess=IN_PLACE)
-    nib.save(nib.Nifti1Image(*moved_brain(atlas, np.eye(4), 1)), folder / "a.nii.gz")
+    shutil.copyfile(detector_path, folder / "model.safetensors")
+    write_brain(folder / "a.nii.gz", 100)
+    words = json.dumps([command.split() for command in COMMANDS.values()])
+    names = {
+        "PYTHONPATH": str(ROOT / "workflow/scripts"),
+        "PYTHONIOENCODING": "cp1252",
+        "OMP_NUM_THREADS": "1",
+    }
     process = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "tests/support/like_windows.py"), json.dumps(COMMANDS)],
+        [sys.executable, "-W", "ignore", str(ROOT / "tests/support/like_windows.py"), words],
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT / "workflow/scripts"),
-            "PYTHONIOENCODING": "cp1252",
-            "OMP_NUM_THREADS": "1",
-        },
+        env={**os.environ, **names},
         capture_output=True,
         encoding="cp1252",
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    return folder, json.loads(process.stdout.splitlines()[-1]), process
+    ending = json.loads(process.stdout.splitlines()[-1])
+    statuses = dict(zip(COMMANDS, ending["statuses"], strict=True))
+    return folder, ending["modules"], statuses, process.stdout, process.stderr
 
 
 def test_every_module_is_imported(run):
-    _, ending, _ = run
-    assert ending["modules"] > 200
+    _, modules, *_ = run
+    assert modules > 200
 
 
 def test_commands_explain_themselves(run):
-    _, ending, process = run
-    assert ending["statuses"][:3] == [0, 0, 0]
-    assert "Research software, not a medical device." in process.stdout
-    assert "\npatch2loc 0" in process.stdout
+    _, _, statuses, out, _ = run
+    assert [statuses[name] for name in ("help", "help of detect", "version")] == [0, 0, 0]
+    assert out.count("Research software, not a medical device.") == 2
+    assert "\npatch2loc 0" in out
 
 
-def test_a_scan_is_scored_and_a_missing_one_is_named(run):
-    folder, ending, process = run
-    assert ending["statuses"][3] == 1
-    assert process.stderr.count("patch2loc: absent.nii: no such file") == 1
-    assert read_json(folder / "out/a/summary.json")["scan"] == "a.nii.gz"
-    heatmap = np.asarray(nib.load(folder / "out/a/heatmap.nii.gz").dataobj)
-    assert np.isfinite(heatmap).sum() > 1000
-    assert not list((folder / "out").rglob(".partial*"))
+def test_a_scan_has_an_answer_and_a_missing_one_is_named(run):
+    folder, _, statuses, out, said = run
+    assert statuses["detect"] == statuses["the same again"] == 1
+    assert said.count("patch2loc: absent.nii: no such file") == 2
+    assert "made again" not in said
+    summary = read_json(folder / "out/a/summary.json")
+    assert out.count(f"a.nii.gz: {summary['answer']}\nWARNING the model was trained on simulated scans") == 2
+    rarity = np.asarray(nib.load(folder / "out/a/heatmap.nii.gz").dataobj)
+    assert np.isfinite(rarity).sum() > 100_000
+    assert not [path for path in folder.rglob("*") if ".partial" in path.name]
+
+
+def test_a_subject_is_simulated_by_another_process(run):
+    folder, _, statuses, *_ = run
+    assert statuses["simulate"] == 0
+    assert len(list((folder / "cohort").glob("phantom_healthy_000/*.nii.gz"))) > 0
 
 
 def test_the_workflow_says_that_it_needs_another_system(run):
-    _, ending, process = run
-    assert ending["statuses"][5] == 1
-    assert "patch2loc: Windows found, Linux or macOS expected: the workflow needs" in process.stderr
+    _, _, statuses, _, said = run
+    assert statuses["train"] == 1
+    assert "patch2loc: Windows found, Linux or macOS expected: the workflow needs" in said
 
 
 # Where the library asks first whether the system has what it uses.

@@ -68,7 +68,9 @@ def test_every_module_of_a_subcommand_is_listed():
 @pytest.mark.parametrize("words", [["--help"], ["detect", "--help"], ["--version"]])
 def test_help_and_version_come_at_once(words):
     """No library that computes is imported for them."""
-    code = f"import sys\nfrom patch2loc.commands import main\ntry: main({words})\nfinally: print(*sys.modules)"
+    code = (
+        f"import sys\nfrom patch2loc.commands import main\ntry: main({words})\nfinally: print(*sys.modules)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

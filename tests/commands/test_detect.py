@@ -128,7 +128,16 @@ def test_maps_have_the_same_names_everywhere():
 
 def test_a_scan_has_an_answer(detector_path, tmp_path, capsys):
     scan = write_brain(tmp_path / "a.nii.gz", 100)
-    command = ["detect", str(scan), "-o", str(tmp_path / "out"), "--model", str(detector_path), "--device", "cpu"]
+    command = [
+        "detect",
+        str(scan),
+        "-o",
+        str(tmp_path / "out"),
+        "--model",
+        str(detector_path),
+        "--device",
+        "cpu",
+    ]
     for _ in range(2):  # the second time it is there
         assert main(command) == 0
         said = capsys.readouterr()

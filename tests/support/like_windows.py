@@ -9,6 +9,7 @@ locked can be read or written by a second handle.
 import fcntl
 import importlib
 import json
+import multiprocessing
 import os
 import pkgutil
 import shutil
@@ -66,7 +67,8 @@ LOCKED = ".patch2loc.lock"
 
 
 def hide_unix():
-    """Hide what Windows has not, and let files behave as there."""
+    """Hide what Windows has not, and let files and processes behave as there."""
+    multiprocessing.set_start_method("spawn")
     for name in MODULES:
         sys.modules[name] = None
     shutil._use_fd_functions = False
