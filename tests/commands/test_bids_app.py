@@ -69,7 +69,7 @@ def test_every_participant_and_session_is_looked_at_with_the_age(detected, tmp_p
     output = tmp_path / "out"
     assert detect(root, output, "participant") == 0
     assert detected == [("sub-01", 20.0), ("sub-02_ses-a", 21.0), ("sub-02_ses-b", 21.0)]
-    assert [row["report"] for row in rows(output)] == [
+    assert [row["page"] for row in rows(output)] == [
         "sub-02_ses-b.html",
         "sub-02_ses-a.html",
         "sub-01.html",

@@ -6,9 +6,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from answers import GRID, HEALTHY_ML, HOSTILE, LONG, THRESHOLD, healthy_answer, lesion_answer
+from answers import GRID, HOSTILE, LONG, THRESHOLD, healthy_answer, lesion_answer, write_answer
 
-from patch2loc.data.volumes import write
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.own_scan.page import write_index, write_page
@@ -172,26 +171,10 @@ def test_a_page_of_one_map_has_that_one(page):
     assert page(lesion_answer(map_name="zscore")).data("index-of-page")["methods"] == ["zscore"]
 
 
-def result(folder, answer, **others):
-    """The files of a result of detect that its index reads."""
-    write(folder / "preprocessed/T1.nii.gz", answer.scan, GRID.affine)
-    write(folder / "heatmap_atlas.nii.gz", answer.rarity, GRID.affine)
-    write(folder / "candidates_atlas.nii.gz", answer.labels, GRID.affine)
-    summary = {
-        "answer": answer.sentence,
-        "warnings": [warning._asdict() for warning in answer.warnings],
-        "percentile": 50.0,
-        "n_healthy": len(HEALTHY_ML),
-        "candidates": len(answer.candidates),
-        "abnormal_ml": answer.abnormal_ml,
-    }
-    write_json(folder / "summary.json", summary | others)
-
-
 def test_the_index_ranks_the_scans(tmp_path):
-    result(tmp_path / "b", healthy_answer(), percentile=20.0)
-    result(tmp_path / "a", lesion_answer(warnings=["A T2 scan.", HOSTILE]), percentile=95.0)
-    result(tmp_path / "no letters #1", lesion_answer(), percentile=95.0, abnormal_ml=1000)
+    write_answer(tmp_path / "b", healthy_answer(), percentile=20.0)
+    write_answer(tmp_path / "a", lesion_answer(warnings=["A T2 scan.", HOSTILE]), percentile=95.0)
+    write_answer(tmp_path / "no letters #1", lesion_answer(), percentile=95.0, abnormal_ml=1000)
     write_json(tmp_path / "scored/summary.json", {"method": "patch2loc"})  # of `score`: no answer
     write_index(tmp_path)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from patch2loc.data.volumes import Grid
+from patch2loc.data.volumes import Grid, write
+from patch2loc.files import write_json
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS, Answer, ScanWarning
+from patch2loc.own_scan.page import write_page
 from patch2loc.score.candidates import find_candidates
 
 GRID = Grid((40, 48, 36), 4.0, (0.0, -18.0, 8.0))
@@ -84,3 +86,20 @@ def lesion_answer(**others):
     """Of a brain with two lesions: a large one on the left, in front, and a small one on the right."""
     mask = brain()
     return answer_of(rarities(mask, LESIONS), mask, **others)
+
+
+def write_answer(folder, answer, **others):
+    """Write the files of a result of detect that its page, its index and the viewer's server read."""
+    write(folder / "preprocessed/T1.nii.gz", answer.scan, GRID.affine)
+    write(folder / "heatmap_atlas.nii.gz", answer.rarity, GRID.affine)
+    write(folder / "candidates_atlas.nii.gz", answer.labels, GRID.affine)
+    write_page(folder / "report.html", answer)
+    summary = {
+        "answer": answer.sentence,
+        "warnings": [warning._asdict() for warning in answer.warnings],
+        "percentile": 100 * np.mean(answer.abnormal_ml > HEALTHY_ML),
+        "n_healthy": len(HEALTHY_ML),
+        "candidates": len(answer.candidates),
+        "abnormal_ml": answer.abnormal_ml,
+    }
+    write_json(folder / "summary.json", summary | others)
