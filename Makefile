@@ -9,7 +9,7 @@ SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(shell cat $(VENV)/.locked 2>/dev/null)
-# cuda, the wheels of PyPI, computes on GPUs and CPUs; cpu leaves out 4 GB; what .venv was built with is kept.
+# cuda, the wheels of PyPI, computes on GPUs and CPUs; cpu leaves out 4.5 GB; what .venv was built with is kept.
 TORCH ?= $(or $(BUILT),cuda)
 LOCK := requirements$(if $(filter cpu,$(TORCH)),-cpu).txt
 UV ?= uv

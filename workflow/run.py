@@ -66,6 +66,7 @@ PLANNING = {
     "--list-rules",
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
+ESTIMATE = "Estimate: "  # of the planning: how long the run will take
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -300,6 +301,8 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
             log.flush()
             if all_of_it:
                 print(line, end="")
+            elif line.startswith(ESTIMATE):
+                bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line
             in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))

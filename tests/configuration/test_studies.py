@@ -216,7 +216,9 @@ def test_too_few_people_are_refused_with_the_key(tmp_path):
 def test_only_healthy_people_are_drawn(tmp_path, entry, said):
     own = dataset(entry.pop("role"), **{"source": {"kind": "bids", "root": "study"}, **entry})
     config = configuration(tmp_path, {"own": own})
-    with pytest.raises(InputError, match=rf"datasets\.own\.split: numbers of people found for (?:the )?{said}"):
+    with pytest.raises(
+        InputError, match=rf"datasets\.own\.split: numbers of people found for (?:the )?{said}"
+    ):
         check_configuration(config)
 
 
@@ -246,12 +248,15 @@ def test_patients_get_answers_where_a_detector_is_made(tmp_path):
     assert run.detector("patients") == f"{tmp_path}/results/models/detector/T1/fold0/detector.safetensors"
     about = run.about_detector("T1")
     assert about == {"title": "own", "simulated": False, "ages": [21, 69]}
-    config["detector"]["healthy"] = ["validation", "test"]
-    parts = plan_run(config, str(REGISTRY)).parts_of_detector("T1", 0)
-    assert [path[-21:] for path in parts["healthy"]] == ["validation_fold0.json", "ntrols/test_fold0.json"]
     assert run.controls_of_detectors(["patients"]) == {
         "T1": "validation scans of own in fold 0, which nothing was trained on"
     }
+    config["detector"] = {**config["detector"], "healthy": ["validation", "test"]}
+    parts = plan_run(config, str(REGISTRY)).parts_of_detector("T1", 0)
+    assert [path.rpartition("/")[2] for path in parts["healthy"]] == [
+        "validation_fold0.json",
+        "test_fold0.json",
+    ]
     config["methods"] = ["patch2loc"]
     run = plan_run(config, str(REGISTRY))
     assert "patients" not in run.deliverables.tables

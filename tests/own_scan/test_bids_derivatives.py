@@ -109,7 +109,7 @@ def test_the_table_has_a_row_a_scan_most_abnormal_first(tmp_path):
         ("sub-01", "n/a", "10.0", "20.0", "F"),
     ]
     assert set(read_json(tmp_path / "out/patients.json")) == set(rows[0])
-    assert all((tmp_path / "out" / row["report"]).is_file() for row in rows)
+    assert all((tmp_path / "out" / row["page"]).is_file() for row in rows)
 
 
 def test_rows_of_another_process_that_ends_meanwhile_are_not_lost(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import STAGES, load_scorer, score, score_own_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.scan import read_transform, to_native_space
-from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.scoring import heatmap_of
 
 IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
@@ -40,7 +40,7 @@ def model(atlas, tmp_path_factory):
         tmp_path_factory.mktemp("model") / "model.safetensors",
         atlas,
         healthy_threshold=0.9,
-        preprocess_code=code_hash(*PREPROCESSING),
+        preprocess_version=PREPROCESSING_VERSION,
     )
 
 
@@ -138,11 +138,17 @@ def test_a_model_of_other_preprocessing_that_was_trained_on_the_scan_is_told_of(
     ]
     contents = {"sub-07": content_hash(*volumes.read(scan)), "sub-08": 64 * "0"}
     path = write_model(
-        tmp_path / "model.safetensors", atlas, preprocess=IN_PLACE, preprocess_code="0123", contents=contents
+        tmp_path / "model.safetensors",
+        atlas,
+        preprocess=IN_PLACE,
+        preprocess_version=PREPROCESSING_VERSION + 1,
+        simulated=True,
+        contents=contents,
     )
     nib.save(nib.as_closest_canonical(nib.load(scan)), tmp_path / "copy.nii")
     summary = score_own_scan(load_scorer(path), tmp_path / "copy.nii", tmp_path / "out", skull_strip="none")
     assert any("another version" in flag for flag in summary["flags"])
+    assert any("trained on simulated scans" in flag for flag in summary["flags"])
     (flag,) = [flag for flag in summary["flags"] if "trained or validated" in flag]
     assert flag.startswith("the model was trained or validated on this scan, as sub-07: ")
 

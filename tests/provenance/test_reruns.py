@@ -116,7 +116,7 @@ HASHED_BY = {
     "table_params(": TABLE_FILES,
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
 }
-# What archives hold does not change with the code that unpacks them, nor what scans hold with the code that fetches them.
+# Of archives and scans: what they hold does not change with the code that unpacks or fetches them.
 WITHOUT_HASH = {"download.py", "unpack.py", "fetch_scans.py"}
 
 

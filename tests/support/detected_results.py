@@ -46,7 +46,7 @@ def write_dataset(root, stems):
     return root
 
 
-def write_result(folder, *, labels=2, percentile=50.0, warnings=(), age=None):
+def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
     """Write the files of a result with some candidates, and return the summary."""
     rarity = np.full(SHAPE, np.nan, np.float32)
     rarity[2:8, 2:10, 2:6] = 0.5
@@ -81,7 +81,7 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=(), age=None):
         "threshold": 3.0,
         "map": "joined",
         "location_error": {"scan": 4.2, "healthy_median": 4.0},
-        "age": age,
+        "flags": [],
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return summary

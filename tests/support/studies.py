@@ -14,6 +14,7 @@ datasets:
 
 def write_study(root, patients=20, controls=100, suffixes=("T1w",), *, without_scan=()):
     """Write participants.tsv, as Excel does with a byte-order mark, and empty scans: the patients are the first."""
+    root.mkdir(parents=True, exist_ok=True)
     rows = ["participant_id\tage\tsex\tgroup\tsite"]
     for index in range(1, patients + controls + 1):
         name = f"sub-{index:03d}"

@@ -20,14 +20,13 @@ with rule_log(snakemake.log[0]):
         atlas=params.atlas,
         method=params.method,
     )
-    given = params.skull_strip == "given"
     try:
         detect_scan(
             detector,
             inputs.scan,
             folder,
-            mask_path=inputs.brain if given else None,
-            skull_strip="auto" if given else params.skull_strip,
+            mask_path=inputs.brain if params.skull_strip == "given" else None,
+            skull_strip=params.skull_strip,
             age=params.age,
         )
     except ResourceError:

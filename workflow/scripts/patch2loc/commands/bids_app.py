@@ -30,16 +30,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a BIDS App."""
     options = parser.add_argument_group(
         "for a BIDS dataset",
-        "detect BIDS_DIR OUT participant looks at every participant and writes BIDS derivatives; detect BIDS_DIR OUT "
-        "group ranks those that are done. Options stand behind these three.",
+        "BIDS_DIR OUT participant looks at every participant, and writes BIDS derivatives and a ranked table;\n"
+        "BIDS_DIR OUT group ranks again what is done. Options stand behind these three.",
     )
-    for name in ("participant", "session"):
+    for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         options.add_argument(
             f"--{name}-label",
             f"--{name}_label",
             metavar="LABEL",
             nargs="+",
-            help=f"{name}s to look at, with or without {name[:3]}-; default: all",
+            help=f"{name}s to look at, with or without {prefix}; default: all",
         )
     options.add_argument(
         "--scan-name",
@@ -64,6 +64,8 @@ def run(
     arguments: argparse.Namespace,
     open_detector: Callable[[], "Detector"],
     detect: Detect,
+    tell: Callable[[str, dict[str, Any], str, Progress], None],
+    *,
     stages: Sequence[str],
 ) -> int:
     """Do the work of a level; the exit status is 1 if a scan failed.
@@ -72,6 +74,7 @@ def run(
         arguments: Of the command line, with the options of `add_options`.
         open_detector: Loads the model, once for all scans.
         detect: Called with detector, scan, folder of the result, age or None, and progress; returns the summary.
+        tell: Tells the answer: called with scan, summary, path of the page, and progress.
         stages: Of the work on one scan.
 
     Raises:
@@ -124,7 +127,8 @@ def run(
             taken.append(key)
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
             return
-        write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
+        page = write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
+        tell(str(scan.path), summary, str(page), progress)
         if summary["warnings"]:
             warned.append(key)
 
@@ -134,7 +138,7 @@ def run(
         stages,
         lambda place, progress: _reported(work, place, progress, keys[place]),
     )
-    if not failed or any(output.glob("*.html")):
+    if failed + len(taken) < len(keys):
         print(write_table(output, root))
     for name in absent:
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
@@ -146,9 +150,7 @@ def run(
     return 1 if failed or (absent and arguments.participant_label) else 0
 
 
-def _reported(
-    work: Callable[[int, Progress], None], place: int, progress: Progress, key: str
-) -> None:
+def _reported(work: Callable[[int, Progress], None], place: int, progress: Progress, key: str) -> None:
     """Do the work on a scan; an error of the program is shown, and the scans behind it are not kept waiting."""
     try:
         work(place, progress)
@@ -159,13 +161,13 @@ def _reported(
             raise
         progress.notify(traceback.format_exc())
         raise InputError(
-            f"{key}: an error of the program found ({type(error).__name__}), an answer expected; report it with the lines "
-            "above"
+            f"{key}: an error of the program found ({type(error).__name__}), an answer expected; report it with the "
+            "lines above"
         ) from error
 
 
 def _participants(root: Path, labels: Iterable[str] | None, skip_validation: bool) -> list[str]:
-    """Participants of a dataset ("sub-01"), those that are labelled or all, in the order of their names."""
+    """Participants of a dataset ("sub-01"), those that are labeled or all, in the order of their names."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, a BIDS dataset expected; check the path")
     description = root / "dataset_description.json"

@@ -44,6 +44,8 @@ examples:
   patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
   patch2loc detect brain.nii.gz -o answer --skull-strip none    skull-stripped already
   patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
+  patch2loc detect dicom_folder -o answer                       a DICOM series
+  patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
   patch2loc detect t1.nii.gz -o answer --model results/mine/models/detector/T1/model.safetensors
 
 The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
@@ -116,10 +118,8 @@ def add(commands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if bids_app.is_asked_for(arguments.scans):
-        status = _run_bids_app(arguments)
-    else:
-        status = _run_scans(arguments)
+    run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
+    status = run(arguments)
     say(DISCLAIMER)
     return status
 
@@ -127,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_scans(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         raise InputError(
-            "--output: nothing found, the folder to write to expected; name one (-o OUT). A BIDS dataset is looked at by "
+            "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
             "`patch2loc detect BIDS_DIR OUT participant`"
         )
     tell_little_memory()
@@ -164,7 +164,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 def _run_bids_app(arguments: argparse.Namespace) -> int:
     given = [
         name
-        for name, value in (("--output", arguments.output), ("--mask", arguments.mask), ("--age", arguments.age))
+        for name, value in (
+            ("--output", arguments.output),
+            ("--mask", arguments.mask),
+            ("--age", arguments.age),
+        )
         if value
     ]
     if given:
@@ -179,11 +183,9 @@ def _run_bids_app(arguments: argparse.Namespace) -> int:
     def detect(
         detector: "Detector", scan: Path, folder: Path, age: float | None, progress: Progress
     ) -> dict[str, Any]:
-        summary = _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
-        tell_answer(str(scan), summary, str(folder / "report.html"), progress)
-        return summary
+        return _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
 
-    return bids_app.run(arguments, lambda: _load(arguments), detect, STAGES)
+    return bids_app.run(arguments, lambda: _load(arguments), detect, tell_answer, stages=STAGES)
 
 
 def _load(arguments: argparse.Namespace) -> "Detector":

@@ -3,15 +3,25 @@
 import glob
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from patch2loc.errors import InputError
-from patch2loc.files import readable, storage_message
+from patch2loc.files import ON_WINDOWS, readable, storage_message
 from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
 
 T = TypeVar("T")
+# What names and paths cannot be on Windows, whatever their suffix.
+DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}
+LONGEST_PATH, LONGEST_NAME = 259, 90  # characters; of a file that a command writes to the folder of a scan
 
 
 class Progress(NamedTuple):
@@ -48,21 +58,47 @@ def folders_of(scans: Sequence[str], output: str) -> list[Path]:
         raise InputError(
             "--output: an empty name found, a folder expected; name one, or . for the current one"
         )
-    if len(scans) == 1:
-        return [Path(output)]
+    folders = [Path(output)] if len(scans) == 1 else [Path(output, name) for name in _names(scans, output)]
+    if ON_WINDOWS:
+        _check_on_windows(folders, named=len(scans) > 1)
+    return folders
+
+
+def _names(scans: Sequence[str], output: str) -> list[str]:
+    """The names of several scans, which differ from each other on every file system."""
     names = [Path(scan).name.removesuffix(".gz").removesuffix(".nii") for scan in scans]
     nameless = [scan for scan, name in zip(scans, names, strict=True) if name in ("", ".", "..")]
     if nameless:
         raise InputError(
-            f"{nameless[0]}: no name found that a folder in {output} can have; score it in a call of its own"
+            f"{nameless[0]}: no name found that a folder in {output} can have; give it in a call of its own"
         )
-    repeated = {name for name in names if names.count(name) > 1}
+    keys = [unicodedata.normalize("NFC", name).casefold() for name in names]  # as macOS and Windows compare
+    repeated = {name for name, key in zip(names, keys, strict=True) if keys.count(key) > 1}
     if repeated:
         raise InputError(
             f"{output}: several scans are named {', '.join(sorted(repeated))}, which would share a folder; "
-            "score them in calls of their own"
+            "give them in calls of their own"
         )
-    return [Path(output, name) for name in names]
+    return names
+
+
+def _check_on_windows(folders: Sequence[Path], *, named: bool) -> None:
+    """Refuse folders that Windows cannot make, or in which the files would have too long a path.
+
+    Raises:
+        InputError: Naming the first of them.
+    """
+    for folder in folders:
+        if named and (folder.name.partition(".")[0].lower() in DEVICES or folder.name[-1] in ". "):
+            raise InputError(
+                f"{folder.name}: no name found that a folder can have on Windows; give the scan in a call of its own"
+            )
+        length = len(os.path.abspath(folder))
+        if length > LONGEST_PATH - LONGEST_NAME:
+            raise InputError(
+                f"{folder}: a path of {length} characters found, at most {LONGEST_PATH - LONGEST_NAME} expected on "
+                "Windows, for the files in it; give a shorter --output"
+            )
 
 
 def one_for_each(scans: Sequence[str], option: str, values: Sequence[T] | None) -> Sequence[T | None]:

@@ -12,11 +12,11 @@ from patch2loc.errors import InputError
 RUNNER = Path("workflow", "run.py")
 PACKAGE_ROOT = Path(__file__).resolve().parents[4]  # the repository, if this is not an installed copy
 NO_REPOSITORY = """\
-no repository found ({places}), one expected: the installed package detects, and the workflow that trains is in the \
-repository. Get it, and run this command in its folder:
-  git clone <address of the repository> patch2loc && cd patch2loc && make demo
-  .venv/bin/patch2loc train config/demo.yaml
-To keep a study in a folder of its own, deploy the workflow into it with snakedeploy (docs/how-to/own-data.md)"""
+no repository found ({places}), one expected: an installed package detects, and training is done by the workflow in \
+the repository that the package comes from. Get a copy of it (git clone, or an archive), and in its folder:
+  make PYTHON=python3                                 sets up .venv, and lists what else it can do
+  .venv/bin/patch2loc train config/demo.yaml          trains
+A study in a folder of its own can deploy the workflow there instead, with snakedeploy deploy-workflow"""
 WINDOWS = (
     "Windows found, Linux or macOS expected: the workflow needs process groups, which Windows does not have; run this "
     "command in the Windows Subsystem for Linux. `patch2loc detect` works here"

@@ -21,11 +21,12 @@ from patch2loc.data.subject_tables import participant
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, replacing, write_json, write_text
+from patch2loc.tables.patients import answer_row
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORED, README, TABLE = "dataset_description.json", ".bidsignore", "README.md", "patients.tsv"
 RESULTS = Path("sourcedata", "patch2loc")  # of the scans, below the output
-SUMMARY = "summary.json"
+SUMMARIES = f"{RESULTS.as_posix()}/*/summary.json"
 RAW = "raw"  # name of the source dataset in BIDS URIs
 # Names of the atlases in BIDS, and what an image in their space is aligned to.
 SPACES = {
@@ -60,14 +61,23 @@ COLUMNS = {
     "age": "Age by the source dataset, years",
     "sex": "Sex by the source dataset",
     "percentile": "Percent of the healthy scans that are less abnormal than this one",
-    "n_healthy": "Number of healthy scans that this one is compared with",
-    "candidates": "Number of candidates for lesions",
-    "abnormal_ml": "Volume of the candidates, ml",
-    "healthy_median_ml": "The same in a healthy scan, median, ml",
-    "healthy_95_ml": "The same in a healthy scan, 95th percentile, ml",
+    "abnormal_ml": "Volume of the candidates for lesions, ml",
+    "candidates": "Number of candidates",
+    "excess": "Rarity of the candidates above the threshold, summed over their volume, ml",
+    "first_volume_ml": "Of the most conspicuous candidate: its volume, ml",
+    "first_x_mm": "Place of its peak in the atlas, left to right, mm",
+    "first_y_mm": "Place of its peak in the atlas, posterior to anterior, mm",
+    "first_z_mm": "Place of its peak in the atlas, inferior to superior, mm",
+    "first_side": "Side of its peak: left, right or midline",
+    "first_tissue": "Tissue of the atlas at its peak",
+    "first_percentile": "Percent of the healthy scans whose largest candidate has a smaller excess",
     "location_error": "Median error of the localization of patches, percent of the grid",
+    "n_healthy": "Number of healthy scans that this one is compared with",
+    "healthy_ml_median": "Volume of the candidates in a healthy scan, median, ml",
+    "healthy_ml_most": "Volume of the candidates in a healthy scan, 95th percentile, ml",
     "warnings": "Names of the warnings about this scan, which make its row doubtful",
-    "report": "Page of the scan",
+    "flags": "What quality control found",
+    "page": "Page of the scan",
 }
 # Columns of a table of candidates behind those of BIDS, with their meaning and unit.
 CANDIDATE_COLUMNS = {
@@ -186,8 +196,8 @@ def _refuse_other(path: Path, expected: Mapping[str, Any]) -> None:
 
 def write_derivatives(
     output: Path, root: Path, scan: Image, summary: Mapping[str, Any], *, modality: Modality, atlas: str
-) -> None:
-    """Write the result of a scan under its names in BIDS, unless they are there and of this result.
+) -> Path:
+    """Write the result of a scan under its names in BIDS, unless they are there and of this result; its page.
 
     Args:
         output: Folder of the derivatives; the result is in its `result_folder`.
@@ -203,11 +213,12 @@ def write_derivatives(
     figure = output / _name(scan, root, {"desc": "candidates"}, scan.suffix, folder="figures")
     figure = figure.with_name(f"{figure.name}.png")
     if page.is_file() and figure.is_file() and all(_is_there(output, one) for one in derivatives):
-        return
+        return page
     for one in derivatives:
         _write(output, result, one)
     for source, path in (("picture.png", figure), ("report.html", page)):
         _copy(result / source, path)
+    return page
 
 
 def _derivatives(
@@ -353,12 +364,20 @@ def write_table(output: Path, root: Path) -> Path:
     Args:
         output: Folder of the derivatives.
         root: The source dataset.
+
+    Raises:
+        InputError: There is no result.
     """
     path = output / TABLE
+    if not any(output.glob(SUMMARIES)):
+        raise InputError(
+            f"{output / RESULTS}: no result found, those of `patch2loc detect BIDS_DIR OUT participant` expected; run "
+            "it first"
+        )
     written: list[Path] | None = None
-    while (summaries := sorted(output.glob(f"{RESULTS.as_posix()}/*/{SUMMARY}"))) != written:
+    while (summaries := sorted(output.glob(SUMMARIES))) != written:
         rows = [_row(root, summary_path) for summary_path in summaries]
-        rows.sort(key=lambda row: (-row["percentile"], -row["abnormal_ml"], row["report"]))
+        rows.sort(key=lambda row: (-row["percentile"], -row["excess"], row["page"]))
         write_text(path, _tsv(COLUMNS, rows))
         written = summaries
     write_json(path.with_suffix(".json"), {name: {"Description": text} for name, text in COLUMNS.items()})
@@ -367,23 +386,17 @@ def write_table(output: Path, root: Path) -> Path:
 
 def _row(root: Path, summary_path: Path) -> dict[str, Any]:
     """A row of the ranked table."""
-    summary = read_json(summary_path)
     entities = dict(part.split("-", 1) for part in summary_path.parent.name.split("_")[:-1])
     scan_id = "_".join(f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities)
     session = f"ses-{entities['ses']}" if "ses" in entities else None
     known = person(root, participant(scan_id), session)
-    expected = summary["expected_healthy_ml"]
     return {
         "participant_id": participant(scan_id),
         "session_id": session,
         "age": known.age,
         "sex": known.sex,
-        **{key: summary[key] for key in ("percentile", "n_healthy", "candidates", "abnormal_ml")},
-        "healthy_median_ml": expected["median"],
-        "healthy_95_ml": expected["most"],
-        "location_error": summary["location_error"]["scan"],
-        "warnings": ", ".join(warning["name"] for warning in summary["warnings"]),
-        "report": f"{scan_id}.html",
+        **answer_row(summary_path.parent),
+        "page": f"{scan_id}.html",
     }
 
 
@@ -395,5 +408,5 @@ def _tsv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else " ".join(str(value).split())
+    text = "" if value is None or value != value else " ".join(str(value).split())  # NaN is not itself
     return text or "n/a"

@@ -140,7 +140,7 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
 
 
 def _is_beside(name: str) -> bool:
-    """True for what may lie beside a result: what a process at work has made, and the scan that a DICOM series became."""
+    """True for what may lie beside a result: what a process at work makes, and the scan that a DICOM series became."""
     return name in (LOCK, CONVERTED) or PARTIAL.match(name) is not None
 
 

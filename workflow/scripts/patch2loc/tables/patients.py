@@ -59,7 +59,7 @@ def patient_table(folders: Sequence[tuple[str, Path]], datasets: Datasets, root:
         percentiles and location errors in percent, places in mm of the atlas (RAS).
     """
     rows = [
-        {**_row(folder), "dataset": dataset, "subject": folder.name}
+        {**answer_row(folder), "dataset": dataset, "subject": folder.name}
         | {key: datasets[dataset][key] for key in ("modality", "simulated")}
         | {"page": Path(folder, PAGE).relative_to(root.parent).as_posix()}
         for dataset, folder in folders
@@ -76,7 +76,8 @@ def patient_table(folders: Sequence[tuple[str, Path]], datasets: Datasets, root:
     return table
 
 
-def _row(folder: Path) -> dict[str, Any]:
+def answer_row(folder: Path) -> dict[str, Any]:
+    """Answer about a scan, in the columns of COLUMNS that it fills; folder: as of `patient_table`."""
     summary = read_json(folder / SUMMARY)
     if LEFT_OUT in summary:
         return {"warnings": "", "flags": "", LEFT_OUT: summary[LEFT_OUT]}

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'self' file:; style-src 'self' file:; base-uri 'none'; form-action 'none'"
 )
+LINK_TO_REPORT = '<a class="of-run" href="../report.html">&larr; Report</a>\n'
 
 
 def page_alone(
@@ -39,6 +40,7 @@ def page_alone(
         f"style-src {source_hash(styles)}; base-uri 'none'; form-action 'none'",
         "<title>Patch2Loc viewer</title>": f"<title>{html.escape(title)}</title>",
         '<link rel="stylesheet" href="viewer.css">': f"<style>{styles}</style>",
+        LINK_TO_REPORT: "",
         "<body>": f'<body class="alone">\n{top}\n{_data("index-of-page", index)}\n{_data("scan-of-page", scan)}',
     }
     for name, source in sources.items():
