@@ -1,17 +1,23 @@
 """Pages of answers: one of a scan, which opens alone, with the viewer in it; and the index of several scans."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from patch2loc import __version__
+from patch2loc.data.volumes import read
+from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, RARITY_COLOR_MAP, RARITY_RANGE
-from patch2loc.files import write_text
+from patch2loc.files import read_json, readable, write_text
 from patch2loc.own_scan.among_healthy import among_healthy
 from patch2loc.own_scan.answer import Answer
+from patch2loc.own_scan.picture import thumbnail
 from patch2loc.own_scan.places import Voxel, middle, voxel_of
 from patch2loc.own_scan.wording import (
     CANDIDATE_NOTE,
@@ -25,9 +31,11 @@ from patch2loc.own_scan.wording import (
     printable,
     warnings_heading,
 )
-from patch2loc.report.viewer.alone import page_alone
+from patch2loc.provenance.trace import SUMMARY
+from patch2loc.report.viewer.alone import page_alone, source_hash, viewer_style
 from patch2loc.report.viewer.folder import color_table
 from patch2loc.report.viewer.scan_file import RARITY_UNIT, packed_labels, packed_scores, packed_volumes
+from patch2loc.report.viewer.server import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.score.candidates import SMALLEST_ML
 
 OPACITY = 0.6  # of colors over the scan
@@ -66,15 +74,70 @@ def write_page(path: str | Path, answer: Answer) -> None:
         )
     )
     maps = answer.maps or {answer.map_name: answer.rarity}
-    style = Path(__file__).with_name("answer.css").read_text(encoding="utf-8")
     text = page_alone(
         title=printable(answer.title),
         index=_index(answer, maps),
         scan=_scan(answer, maps, places),
-        style=style,
+        style=_own_style(),
         top=top,
     )
     write_text(path, text)
+
+
+def write_index(folder: str | Path) -> None:
+    """Write index.html: the scans that have an answer in the folders of a folder, the most abnormal first.
+
+    Args:
+        folder: With a result of `detect_scan` in each of some of its folders.
+
+    Raises:
+        InputError: There is no such result.
+        OSError: A file of a result cannot be read.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob(f"*/{SUMMARY}")):
+        summary = read_json(path)
+        if "answer" in summary:
+            rows.append(_index_row(path.parent, summary))
+    if not rows:
+        raise InputError(f"{folder}: no {SUMMARY} of `detect` found in a folder there, at least one expected")
+    rows.sort(key=lambda row: (-row["percentile"], -row["abnormal_ml"], row["name"]))
+    style = f"{viewer_style()}{_own_style()}"
+    text = (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            rows=rows,
+            style=Markup(style),
+            style_hash=Markup(source_hash(style)),
+            footer=f"{NOT_A_DEVICE} patch2loc {__version__}.",
+        )
+    )
+    write_text(Path(folder, INDEX_OF_SCANS), text)
+
+
+def _index_row(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A scan of the index."""
+    name = readable(folder.name)
+    picture = thumbnail(
+        next(read(path)[0] for path in sorted((folder / "preprocessed").glob("T[12]*.nii.gz"))),
+        read(folder / "heatmap_atlas.nii.gz")[0],
+        read(folder / "candidates_atlas.nii.gz")[0].astype(np.int16),
+    )
+    return {
+        "name": printable(name),
+        "link": quote(f"{folder.name}/{PAGE_OF_SCAN}"),
+        "picture": base64.b64encode(picture).decode(),
+        "answer": printable(summary["answer"]),
+        "warnings": [printable(warning["message"]) for warning in summary["warnings"]],
+        "percentile": summary["percentile"],
+        "abnormal_ml": summary["abnormal_ml"],
+        "candidates": summary["candidates"],
+    }
+
+
+def _own_style() -> str:
+    return Path(__file__).with_name("answer.css").read_text(encoding="utf-8")
 
 
 def _environment() -> Environment:

@@ -4,6 +4,7 @@ It is 1200 pixels wide, so that a phone shows its smallest text readably, and as
 measured, stacked and then drawn, so that nothing is ever cut off.
 """
 
+import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -16,11 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 
 from patch2loc import __version__
+from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import RARITY_COLOR_MAP, RARITY_RANGE, RC, gray_range
 from patch2loc.files import replacing
 from patch2loc.own_scan.among_healthy import among_healthy
@@ -45,6 +48,8 @@ TITLE, SENTENCE, TEXT, SMALL, BANNER = 30, 40, 26, 22, 72  # heights of letters
 LINE = 1.3  # height of a line over that of its letters
 SHOWN_PLACES, SHOWN_CANDIDATES = 3, 5
 TALLEST_ROW = 420  # of slices
+THUMBNAIL_WIDTH = 480
+THUMBNAIL_VOXEL = 3.0  # mm, for a margin of two voxels
 PANEL_GAP = 6
 OPACITY = (0.3, 0.85)  # of the color where it starts and where it is saturated
 TEXT_COLOR, SOFT, ALARM, ALARM_FILL = "#111111", "#555555", "#b00000", "#ffd75e"
@@ -107,6 +112,30 @@ def colored(rarity: np.ndarray) -> np.ndarray:
     least, most = OPACITY
     colors[..., 3] = np.where(share < 0, 0, least + (most - least) * np.clip(share, 0, 1))
     return colors
+
+
+def thumbnail(scan: np.ndarray, rarity: np.ndarray, labels: np.ndarray) -> bytes:
+    """JPEG of an axial slice, through the first candidate or the middle: the scan, and beside it with its map.
+
+    Args:
+        scan: (x, y, z) intensities, 0 outside the brain.
+        rarity: (x, y, z), NaN outside the brain.
+        labels: (x, y, z) candidates, as of `Answer`.
+    """
+    mask = np.isfinite(rarity)
+    first = labels == 1
+    z = fullest_slice(first) if first.any() else middle(mask)[AXIAL.through]
+    across, along, _ = brain_box(mask, THUMBNAIL_VOXEL)
+    index = (slice(*across), slice(*along), z)
+    gray = np.clip(scan[index] / gray_range(scan)["vmax"], 0, 1)[..., None].repeat(3, axis=2)
+    colors = colored(rarity[index])
+    alpha = colors[..., 3:]
+    pair = np.concatenate([part[::-1, ::-1] for part in (gray, gray * (1 - alpha) + colors[..., :3] * alpha)])
+    factor = max(1, round(THUMBNAIL_WIDTH / len(pair)))
+    stream = io.BytesIO()
+    picture = pair.repeat(factor, 0).repeat(factor, 1).transpose(1, 0, 2)
+    imsave(stream, np.ascontiguousarray(picture), format="jpeg", pil_kwargs={"quality": 85})
+    return stream.getvalue()
 
 
 def _blocks(answer: Answer) -> Iterator[Block]:

@@ -1,22 +1,20 @@
 """The folder of a result about one scan: what it depends on, what is kept, and what is made again."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from patch2loc.acquire.scan_inputs import CONVERTED
 from patch2loc.data.image_files import check_file, image_sha256
 from patch2loc.errors import InputError
 from patch2loc.files import LOCK, PARTIAL, file_hashes, read_json, sha256, write_json
 from patch2loc.output_folder import FolderInUseError, claimed, filling
 from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
+from patch2loc.provenance.trace import HASHES, SUMMARY, content_hash
 
 STAGES = ("preprocess", "score", "carry back", "write")  # of making a result
-SUMMARY = "summary.json"
-HASHES = "files"  # in the summary: of the other files of the result, and of the rest of the summary
 
 
 class _Existing(NamedTuple):
@@ -99,7 +97,7 @@ def kept_or_made(
             replaced = [SUMMARY, *existing.summary[HASHES]] if existing else []
             with filling(folder, first=SUMMARY, replaced=replaced) as partial:
                 summary = make(partial) | {"provenance": provenance}
-                summary[HASHES] = file_hashes(partial) | {SUMMARY: _content_hash(summary)}
+                summary[HASHES] = file_hashes(partial) | {SUMMARY: content_hash(summary)}
                 write_json(partial / SUMMARY, summary)
                 return summary
     except FolderInUseError as error:
@@ -113,7 +111,7 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
         InputError: The folder holds anything else, or a damaged result and anything else.
     """
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if all(_is_of_claim(name) for name in names):
+    if all(_is_beside(name) for name in names):
         return None
     try:
         summary: dict[str, Any] = read_json(folder / SUMMARY)
@@ -129,7 +127,7 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
     damaged = [
         name for name, expected in hashes.items() if name != SUMMARY and _hash(folder / name) != expected
     ]
-    if hashes.get(SUMMARY) != _content_hash(summary):
+    if hashes.get(SUMMARY) != content_hash(summary):
         damaged.append(SUMMARY)
     expected = {SUMMARY, *hashes, *(str(Path(name).parent) for name in hashes)}
     others = _names_below(folder) - expected if damaged else set()
@@ -141,15 +139,15 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
     return _Existing(summary, damaged)
 
 
-def _is_of_claim(name: str) -> bool:
-    """True for what a process that works in a folder has made there for itself."""
-    return name == LOCK or PARTIAL.match(name) is not None
+def _is_beside(name: str) -> bool:
+    """True for what may lie beside a result: what a process at work makes, and the scan that a DICOM series became."""
+    return name in (LOCK, CONVERTED) or PARTIAL.match(name) is not None
 
 
 def _names_below(folder: Path) -> set[str]:
-    """Relative paths of what is in a folder and those below it, but for what a process has made for itself."""
+    """Relative paths of what is in a folder and those below it, but for what may lie beside a result."""
     paths = [path.relative_to(folder) for path in folder.rglob("*")]
-    return {path.as_posix() for path in paths if not _is_of_claim(path.parts[0])}
+    return {path.as_posix() for path in paths if not _is_beside(path.parts[0])}
 
 
 def _hash(path: Path) -> str | None:
@@ -158,9 +156,3 @@ def _hash(path: Path) -> str | None:
         return sha256(path)
     except OSError:
         return None
-
-
-def _content_hash(summary: dict[str, Any]) -> str:
-    """SHA-256 of a summary's content but for its hashes."""
-    content = {name: value for name, value in summary.items() if name != HASHES}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'self' file:; style-src 'self' file:; base-uri 'none'; form-action 'none'"
 )
+LINK_TO_REPORT = '<a class="of-run" href="../report.html">&larr; Report</a>\n'
 
 
 def page_alone(
@@ -35,10 +36,11 @@ def page_alone(
     sources = dict(zip(PAGE[1:], parts, strict=True))
     styles = sources.pop("viewer.css") + style
     replacements = {
-        POLICY: f"default-src 'none'; img-src data:; script-src {' '.join(map(_hash, sources.values()))}; "
-        f"style-src {_hash(styles)}; base-uri 'none'; form-action 'none'",
+        POLICY: f"default-src 'none'; img-src data:; script-src {' '.join(map(source_hash, sources.values()))}; "
+        f"style-src {source_hash(styles)}; base-uri 'none'; form-action 'none'",
         "<title>Patch2Loc viewer</title>": f"<title>{html.escape(title)}</title>",
         '<link rel="stylesheet" href="viewer.css">': f"<style>{styles}</style>",
+        LINK_TO_REPORT: "",
         "<body>": f'<body class="alone">\n{top}\n{_data("index-of-page", index)}\n{_data("scan-of-page", scan)}',
     }
     for name, source in sources.items():
@@ -57,6 +59,11 @@ def _data(identifier: str, content: Mapping[str, Any]) -> str:
     return f'<script type="application/json" id="{identifier}">{text}</script>'
 
 
-def _hash(source: str) -> str:
+def viewer_style() -> str:
+    """Colors, letters and controls of the viewer."""
+    return FOLDER.joinpath("viewer.css").read_text(encoding="utf-8")
+
+
+def source_hash(source: str) -> str:
     """Source expression of a Content-Security-Policy for a script or style in the page."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
