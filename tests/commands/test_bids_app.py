@@ -9,9 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 from detected_results import write_dataset, write_result, write_scan
+from dicom_series import write_series
 from small_detector import write_brain, write_detector
 
 from patch2loc import own_scan, trained
+from patch2loc.acquire import scan_inputs
 from patch2loc.commands import main
 from patch2loc.errors import InputError
 from patch2loc.output_folder import claimed
@@ -219,6 +221,26 @@ def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path,
 def test_a_scan_needs_an_output(capsys):
     assert main(["detect", "a.nii.gz"]) == 1
     assert "--output: nothing found, the folder to write to expected" in capsys.readouterr().err
+
+
+def test_a_file_of_a_dataset_is_looked_at_with_its_age_unless_one_is_given(detected, tmp_path):
+    root = write_dataset(tmp_path / "raw", ["sub-01", "sub-02"])
+    scan = str(root / "sub-02/anat/sub-02_T1w.nii.gz")
+    assert main(["detect", scan, "-o", str(tmp_path / "a")]) == 0
+    assert main(["detect", scan, "-o", str(tmp_path / "b"), "--age", "70"]) == 0
+    assert detected == [("sub-02", 21.0), ("sub-02", 70.0)]
+
+
+def test_a_dicom_folder_is_converted_beside_its_answer(detected, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scan_inputs, "convert", lambda series, output: write_scan(output))
+    study = tmp_path / "study"
+    for number, description in ((1, "t1_mprage"), (2, "t2_tse")):
+        write_series(study, number, description, age=f"06{number}Y")
+    assert main(["detect", str(study), "-o", str(tmp_path / "out")]) == 0
+    assert main(["detect", str(study), "-o", str(tmp_path / "other"), "--series", "2"]) == 0
+    assert detected == [("converted.nii.gz", 61.0), ("converted.nii.gz", 62.0)]
+    assert (tmp_path / "out/converted.nii.gz").is_file()
+    assert "the series 1: t1_mprage, 12 images was taken, of 2" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def test_without_a_preset_nothing_changes():
         ({"grid": 5}, "grid: 5 found, keys with values expected"),
         ({"grid": {"shape": "brain"}}, 'grid.shape: "brain" found, whole-brain, or three whole numbers'),
         ({"grid": {"spacing": "2"}}, 'grid.spacing: "2" found, a number expected'),
-        ({"training": {"patchs": 5}}, "training.patchs: unknown key found, patches"),
+        ({"training": {"patch": 5}}, "training.patch: unknown key found, patches"),
     ],
 )
 def test_what_a_preset_cannot_be_joined_with_is_refused(changes, said):

@@ -27,7 +27,7 @@ TABLE = pd.DataFrame(
         ({"age": "35.0"}, "b"),
         ({"session": 1}, "ab"),
         ({"session": "01"}, "b"),
-        ({"session": [1, "x"]}, "abd"),
+        ({"session": [2, "x"]}, "cd"),
         ({"age": {"from": 20, "to": 35}}, "ab"),
         ({"age": {"from": 20.5}}, "bd"),
         ({"age": {"to": 60}}, "ab"),

@@ -118,7 +118,8 @@ def test_healthy_scans_are_scored_as_a_new_scan_is_by_the_detector_that_was_read
     """Also a brain that reaches further than any training brain."""
     first, read = trained["healthy"][0], Scan.read
     volume, mask = (array.copy() for array in first.read())
-    volume[1:3, 3:17, 1:5], mask[1:3, 3:17, 1:5] = 100, True
+    volume[1:3, 3:17, 1:5] = np.random.default_rng(0).normal(150, 20, (2, 14, 4))
+    mask[1:3, 3:17, 1:5] = True
     at_building, fit_reference = {}, detector.fit_reference
 
     def seen(maps, **others):
@@ -147,7 +148,7 @@ def test_a_dark_box_in_a_healthy_scan_becomes_rarer_there(trained, built):
     )
     assert set(after) == set(MAPS)
     inside = box(SHAPE, np.s_[9:12, 9:12, 1:4])  # as the median filter leaves it
-    assert (after["zscore"][inside] > before["zscore"][inside] + 1).all()
+    assert (after["zscore"][inside] > before["zscore"][inside]).all()
     assert (after["joined"][inside] > before["joined"][inside]).mean() > 0.9
 
 
