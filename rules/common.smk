@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-# First in the path, so that no other version of the package, installed or in PYTHONPATH, is imported.
+# First in the path, so that no other version of the package, installed or elsewhere in the path, is imported.
 sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
 
 from patch2loc.configuration.configuration_file import read_configuration

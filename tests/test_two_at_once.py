@@ -1,4 +1,4 @@
-"""python -m patch2loc score as processes: two at once, stopped by signals, in the locale C, with little memory."""
+"""patch2loc score as processes: two at once, stopped by signals, in the locale C, with little memory."""
 
 import json
 import os

@@ -188,7 +188,7 @@ def test_any_scored_scan_is_shown_when_served(page, scored_run, server):
     missing = next(scan for scan in read_index(scored_run / "report")["scans"] if not scan["written"])
     page.open(f"{(scored_run / 'report').as_uri()}/{link_to(missing['dataset'], missing['subject'])}")
     page.wait_for("!document.getElementById('problem').hidden")
-    assert "python -m patch2loc view" in page.evaluate("document.getElementById('problem').textContent")
+    assert "patch2loc view" in page.evaluate("document.getElementById('problem').textContent")
     address = f"http://127.0.0.1:{server.server_port}"
     page.open(f"{address}/report/{link_to(missing['dataset'], missing['subject'])}")
     page.wait_for("document.body.dataset.state === 'ready'")

@@ -1,4 +1,4 @@
-"""python -m patch2loc: the command `patch2loc`."""
+"""The command `patch2loc`, for `python -m`."""
 
 import sys
 

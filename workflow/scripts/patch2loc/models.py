@@ -228,7 +228,7 @@ def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
     if (crop, axes) != ("atlas", "RAS"):
         raise InputError(
             f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
-            "RAS of a run's scans expected; score scans one by one with it (python -m patch2loc score)"
+            "RAS of a run's scans expected; score scans one by one with it (patch2loc score)"
         )
 
 

@@ -100,7 +100,7 @@ async function load(next) {
     if (!loadedFile) await loadScript(next.file);
     view.scan = await unpackScan(loadedFile);
   } catch {
-    const command = "python -m patch2loc view RESULTS";
+    const command = "patch2loc view RESULTS";
     showProblem(`${key(next)}: its file is not in this folder. ${command} shows every scored scan.`);
     return false;
   }
