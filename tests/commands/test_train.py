@@ -1,3 +1,6 @@
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -37,6 +40,31 @@ def repository(tmp_path, monkeypatch):
 def test_the_runner_of_the_repository_gets_the_words_and_gives_the_status(words, expected, repository, capfd):
     assert main(["train", *words.split()]) == 3
     assert capfd.readouterr().out.strip() == str(expected).replace("'", '"')
+
+
+WAIT = """
+import pathlib, signal, sys, time
+def stop(number, frame):
+    pathlib.Path("cleaned up").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_signal_to_the_command_alone_ends_the_run(repository):
+    (repository / "workflow/run.py").write_text(WAIT)
+    code = "import pathlib, sys; from patch2loc.commands import main, train; train.PACKAGE_ROOT = pathlib.Path(); "
+    code += "sys.exit(main(['train', 'my.yaml']))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout.readline() == "at work\n"
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(timeout=120) == 128 + signal.SIGTERM
+    assert (repository / "cleaned up").exists()
 
 
 def test_the_repository_that_the_package_is_in_comes_first(repository):

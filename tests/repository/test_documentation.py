@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import yaml
-from repository_paths import ROOT
+from repository_paths import LIBRARY, ROOT
 
 from patch2loc.configuration import method_registry
 from patch2loc.configuration.check import training_settings
@@ -83,6 +83,17 @@ def test_dead_links_are_noticed(tmp_path):
 
 def test_the_front_page_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_command_is_called_by_its_name():
+    """Not by a module of Python in a path that has to be set, on pages and in messages."""
+    library = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".js", ".html", ".j2")]
+    others = [*ROOT.glob("config/*.yaml"), *ROOT.glob("workflow/schemas/*"), ROOT / "Makefile"]
+    pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
+    old = re.compile(r"PYTHONPATH|python -m patch2loc(?!\.)")
+    files = [*pages, *library, *others]
+    assert [str(path) for path in files if old.search(path.read_text(encoding="utf-8"))] == []
+    assert len(files) > 250
 
 
 def test_the_picture_of_the_front_page_is_small_and_its_script_knows_the_demo():

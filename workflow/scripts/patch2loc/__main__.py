@@ -1,4 +1,4 @@
-"""The command `patch2loc`, for `python -m`."""
+"""The command `patch2loc`, where it is run as a module."""
 
 import sys
 

@@ -46,7 +46,7 @@ examples:
   patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
   patch2loc detect dicom_folder -o answer                       a DICOM series
   patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
-  patch2loc detect t1.nii.gz -o answer --model results/mine/models/detector/T1/model.safetensors
+  patch2loc detect t1.nii.gz -o answer --model mine/detector.safetensors
 
 The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
 command line. Research software, not a medical device."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from patch2loc.commands.options import Subcommands
 from patch2loc.errors import InputError
+from patch2loc.process import Stopped
 
 RUNNER = Path("workflow", "run.py")
 PACKAGE_ROOT = Path(__file__).resolve().parents[4]  # the repository, if this is not an installed copy
@@ -77,8 +78,14 @@ def _run(arguments: argparse.Namespace) -> int:
         command += ["--tensorboard"]
     if arguments.passed_on:
         command += ["--snakemake", *arguments.passed_on]
-    with subprocess.Popen(command) as run:  # it ends by itself when this process is stopped
-        return run.wait()
+    with subprocess.Popen(command) as run:
+        try:
+            return run.wait()
+        except (
+            Stopped
+        ):  # a terminal stops both, anything else this process alone; the run keeps what is finished
+            run.terminate()
+            raise
 
 
 def repository_of(folder: Path) -> Path:
