@@ -40,8 +40,9 @@ def pinned_version(requirement):
 
 
 def pins(kind="cuda"):
-    """{package: version} of a lock."""
-    return {canonical(line.name): pinned_version(line) for line in locked(kind)}
+    """{package: version} of a lock, on this system where that makes a difference."""
+    lines = sorted(locked(kind), key=lambda line: line.marker is None or line.marker.evaluate())
+    return {canonical(line.name): pinned_version(line) for line in lines}
 
 
 def declared():
