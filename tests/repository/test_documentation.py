@@ -253,10 +253,10 @@ def test_the_layers_on_pages_are_those_that_a_test_holds():
     ]
     held = {name: level for level, names in enumerate(layers, start=1) for name in names}
     design = (ROOT / "docs" / "explanation" / "design.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| (\d) \|", design, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", design, re.MULTILINE)
     assert {name: int(level) for name, level in rows} == held
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^(\d)  (\w+(?:, \w+)*)", contributing, re.MULTILINE)
+    lines = re.findall(r"^(\d+) +(\w+(?:, \w+)*)", contributing, re.MULTILINE)
     assert {name: int(level) for level, names in lines for name in names.split(", ")} == held
 
 
