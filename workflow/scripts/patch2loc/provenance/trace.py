@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from safetensors import SafetensorError, safe_open
-
 from patch2loc.data.image_files import image_sha256
 from patch2loc.data.results import CRATE
 from patch2loc.errors import InputError
@@ -18,9 +16,8 @@ from patch2loc.provenance.record import Provenance, sidecar
 
 RUN = "#run"  # the action of a crate for the whole run
 SUMMARY = "summary.json"  # of the result of one scan
-HASHES = (
-    "files"  # in a summary: SHA-256 of each file of the result, and for the summary that of its other content
-)
+LARGEST_HEADER = 100_000_000  # bytes, as safetensors allow
+HASHES = "files"  # in a summary: SHA-256 of each file of the result, and for the summary of its other content
 
 
 class TraceEntry(Provenance):
@@ -119,10 +116,13 @@ def _input_of_scan(path: str, digest: str) -> TraceEntry:
 def _training(path: str) -> dict[str, Any]:
     """What the file of a model says of its training: its provenance, and its cohort in the configuration."""
     try:
-        with safe_open(path, framework="numpy") as stored:
-            content = json.loads(next(iter(stored.metadata().values())))
+        with open(path, "rb") as stream:
+            # As safetensors begin, which the environment of the crate does not have.
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(size, LARGEST_HEADER)))
+        content = json.loads(next(iter(header["__metadata__"].values())))
         training: dict[str, Any] = content["provenance"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return {}
     cohort = content.get("reference", {}).get("cohort")
     about = {"cohort": cohort} if cohort else {}
