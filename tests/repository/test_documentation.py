@@ -150,7 +150,7 @@ def test_modules_and_names_of_the_library_that_pages_mention_are_there():
         assert {
             name for name in re.findall(r"`(?:[\w-]+/)*(\w+\.py)`", text) if not name.startswith("test_")
         } <= files, page
-        for name in re.findall(r"\bpatch2loc(?:\.(?!sif|yaml)\w+)+", text):
+        for name in re.findall(r"\bpatch2loc(?:\.(?!sif|yaml|fish)\w+)+", text):
             parts = name.split(".")
             length = next(n for n in range(len(parts), 0, -1) if module_file(parts[:n]))
             named = import_module(".".join(parts[:length]))
