@@ -19,6 +19,7 @@ COMMANDS = {
     "models": ["the card of one"],
     "view": ["--no-browser"],
     "train": ["CONFIGURATION [TARGET ...]", "-- --dry-run"],
+    "watch": ["RESULTS"],
     "trace": ["code, versions, configuration"],
     "simulate": ["to be called simulated"],
     "score": ["SCAN [SCAN ...] --model MODEL --output DIR", "heatmap_atlas.nii.gz", "--landmarks"],
@@ -61,7 +62,17 @@ def test_every_command_explains_itself(capsys):
 
 
 def test_every_module_of_a_subcommand_is_listed():
-    others = {"__init__", "command_line", "completion", "memory", "numbers", "options", "scans", "terminal"}
+    others = {
+        "__init__",
+        "bids_app",
+        "command_line",
+        "completion",
+        "memory",
+        "numbers",
+        "options",
+        "scans",
+        "terminal",
+    }
     assert {path.stem for path in LIBRARY.glob("commands/*.py")} - others == set(COMMANDS)
 
 

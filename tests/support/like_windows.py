@@ -21,7 +21,9 @@ from pathlib import Path
 LIBRARIES = (
     "asyncio",
     "concurrent.futures.process",
-    "multiprocessing.pool",
+    "multiprocessing.managers",
+    "multiprocessing.popen_spawn_posix",
+    "multiprocessing.resource_tracker",
     "subprocess",
     "ancpbids.utils",
     "filelock",
