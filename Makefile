@@ -39,12 +39,12 @@ $(VENV)/.locked: $(LOCK) $(if $(BUILT),$(if $(filter-out $(BUILT),$(TORCH)),FORC
 demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae, or METHODS=all
 	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='$(if $(filter all,$(METHODS)),all,[$(METHODS)])')
 
-real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
-	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
+real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm, which it fetches: make real DATA=folder WITHOUT=brats21
+	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA) $(if $(WITHOUT),without='[$(WITHOUT)]')
 	@cat results/real/tables/cases.md
 
-model: $(VENV)/.complete  ## The T1 detector that ships, trained again on healthy scans: make model DATA=folder
-	@$(RUN) config/model_t1.yaml detector --cores $(CORES) --config data=$(DATA)
+model: $(VENV)/.complete  ## The T1 detector at 2 mm that ships, trained again on scans that it fetches: make model DATA=folder
+	@$(RUN) config/model_t1.yaml detectors --cores $(CORES) --config data=$(DATA)
 
 replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
 	$(BIN)/python tests/support/paper_replica.py results/replica

@@ -14,6 +14,8 @@ include: "rules/preprocess.smk"
 include: "rules/standardize.smk"
 include: "rules/train.smk"
 include: "rules/score.smk"
+include: "rules/detector.smk"
+include: "rules/patients.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
@@ -26,6 +28,7 @@ localrules:
     all,
     figures,
     models,
+    detectors,
     heatmaps,
     metrics,
     native_space,
@@ -55,6 +58,12 @@ rule models:
     """Models of every method, modality and fold."""
     input:
         trainings(RESULTS.model()),
+
+
+rule detectors:
+    """A detector of every modality, of the first fold: what `patch2loc detect --model` takes."""
+    input:
+        expand(RESULTS.detector(), modality=tuple(RUN.training_data), fold=FIRST_FOLD),
 
 
 rule heatmaps:

@@ -1,6 +1,7 @@
 # One model per method, modality and fold.
 from patch2loc.configuration.check import training_settings
 from patch2loc.data.seeds import fold_of, seed_of
+from patch2loc.preprocess.version import PREPROCESSING_VERSION
 
 
 rule train:
@@ -38,7 +39,8 @@ rule train:
         preprocessing=lambda wildcards: {
             "atlas": RUN.atlas,
             "preprocess": DATASETS[RUN.training_data[wildcards.modality]].preprocessing,
-            "preprocess_code": code_hash(*PREPROCESSING),
+            "preprocess_version": PREPROCESSING_VERSION,
+            "simulated": bool(LABELS[RUN.training_data[wildcards.modality]]["simulated"]),
         },
     script:
         "../workflow/scripts/train.py"

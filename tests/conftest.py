@@ -33,6 +33,14 @@ def results(finished):
     return finished / "results/tiny"
 
 
+@pytest.fixture(scope="session")
+def detector_path(tmp_path_factory):
+    """A small detector, trained on simulated brains."""
+    from small_detector import write_detector
+
+    return write_detector(tmp_path_factory.mktemp("detector") / "small.safetensors")
+
+
 @pytest.fixture
 def copied_library(tmp_path, monkeypatch):
     """A copy of the library's sources that can be edited, in the place of the library when code is hashed."""

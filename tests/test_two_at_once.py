@@ -1,4 +1,4 @@
-"""python -m patch2loc score as processes: two at once, stopped by signals, in the locale C, with little memory."""
+"""patch2loc score as processes: two at once, stopped by signals, in the locale C, with little memory."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from poses import moved_brain
 from repository_paths import ROOT
 from written_models import write_model
 
-from patch2loc.__main__ import main
+from patch2loc.commands import main
 from patch2loc.preprocess.atlas import load_atlas
 
 # The command, which tells when a scan is preprocessed and waits for a line of input before it goes on.
 IN_THE_MIDDLE = """
 import sys
-from patch2loc import own_scan
-from patch2loc.__main__ import main
-to_native_space = own_scan.to_native_space
+from patch2loc.own_scan import score
+from patch2loc.commands import main
+to_native_space = score.to_native_space
 def waiting(*arguments):
     print("in the middle", flush=True)
     sys.stdin.readline()
     return to_native_space(*arguments)
-own_scan.to_native_space = waiting
+score.to_native_space = waiting
 sys.exit(main())
 """
 IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}

@@ -28,7 +28,6 @@ from snakemake.utils import validate
 from workflow_runs import TINY
 from written_models import write_model
 
-from patch2loc import own_scan
 from patch2loc.acquire import phantom
 from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.method_names import configured
@@ -40,6 +39,8 @@ from patch2loc.data.scans import Contents, refuse_fitted_scans
 from patch2loc.models import load_model
 from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import load_scorer, score_own_scan
+from patch2loc.own_scan import score as own_scan_score
+from patch2loc.own_scan import scorer as own_scan_scorer
 from patch2loc.preprocess import quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
@@ -85,8 +86,8 @@ def scans(atlas):
 def without_pictures():
     """Pictures take most of the time of a small scan, and are no part of what is compared."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_scan, "scan_figure", lambda *_, **__: None)
-        patch.setattr(own_scan, "save_figure", lambda *_, **__: None)
+        patch.setattr(own_scan_score, "scan_figure", lambda *_, **__: None)
+        patch.setattr(own_scan_score, "save_figure", lambda *_, **__: None)
         patch.setattr(quality, "write_picture", lambda *_, **__: None)
         yield
 
@@ -102,7 +103,7 @@ def kept_atlases():
         return atlases[repr(name), repr(modality)]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_scan, "load_atlas", kept)
+        patch.setattr(own_scan_scorer, "load_atlas", kept)
         yield
 
 

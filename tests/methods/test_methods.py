@@ -119,11 +119,11 @@ def test_the_code_of_a_method_from_outside_is_hashed_with_all_it_imports(toy):
 
 def test_a_method_from_outside_is_told_apart_from_what_is_not_there(toy):
     assert method_interface.method("toypackage.method").fit
-    with pytest.raises(InputError, match=r"toypackage\.absent.*PYTHONPATH"):
+    with pytest.raises(InputError, match=r"toypackage\.absent.*pip install"):
         method_interface.method("toypackage.absent")
     with pytest.raises(InputError, match=r"toypackage\.mean .*has no fit and scorer"):
         method_interface.method("toypackage.mean")
-    with pytest.raises(InputError, match=r"toypackage\.absent.*PYTHONPATH"):
+    with pytest.raises(InputError, match=r"toypackage\.absent.*pip install"):
         code_hash("toypackage.absent")
     with pytest.raises(InputError, match=r"one of ae, .* expected"):
         method_interface.method("unheard_of")
@@ -159,6 +159,7 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
         "score": {"stride": 1, "median_filter": 3},
         "training": {"patches": 10, "batch": 2},
         "training_data": {},
+        "without": [],
         "methods": ["patch2loc", "ae"],
         "budget": "smoke",
         "method_settings": {"ae": {"steps": 1}},

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,8 +13,9 @@ from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.brain_mask import brain_mask
+from patch2loc.preprocess.brain_mask import brain_mask, is_stripped
 from patch2loc.preprocess.external_tools import find_command
+from patch2loc.preprocess.images import one_thread
 from patch2loc.preprocess.scan import preprocess_scan
 
 DATA = SHARED / "data"
@@ -129,3 +131,40 @@ def test_brain_of_a_real_head_is_found(subject, allowed):
     found = preprocess_scan(scan, "T1", atlas, grid, brain_path=brain, settings={"skull_strip": "atlas"})
     assert found.qc["brain_dice_with_truth"] > 0.94
     assert [flag for flag in found.qc["flags"] if not flag.startswith(allowed)] == []
+
+
+def ball(radius_mm, spacing=4.0, size=64):
+    """A bright ball in air, and the affine of its voxels."""
+    places = (np.indices((size,) * 3) - size / 2) * spacing
+    return 100.0 * (np.linalg.norm(places, axis=0) < radius_mm), np.diag([spacing, spacing, spacing, 1])
+
+
+@pytest.mark.parametrize(
+    ("radius_mm", "stripped"),
+    [(70, True), (79, True), (84, False)],  # 1,437, 2,065 and 2,483 ml: a brain, the largest brain, a head
+)
+def test_a_scan_is_stripped_if_what_is_above_0_is_no_larger_than_a_brain(radius_mm, stripped):
+    assert is_stripped(*ball(radius_mm)) is stripped
+
+
+def test_a_small_field_of_view_with_noise_around_is_not_stripped():
+    volume, affine = ball(70)
+    noise = np.random.default_rng(1).random(volume.shape)
+    assert not is_stripped(volume + noise, affine)
+    speckled = np.where(noise > 0.98, 1.0, volume)  # 2 % of the air, in many parts
+    assert not is_stripped(speckled, affine)
+
+
+def test_auto_takes_the_mask_of_a_stripped_scan_and_finds_the_brain_of_a_head():
+    settings = {"anatomy_spacing": 2.0, "voxel_size": [2.5, 2.5, 2.5], "noise": 0.03}
+    head = simulate_subject("healthy", 3, 7, settings)["T1"]
+    atlas = load_atlas("icbm152", "T1")
+
+    def mask_by(method, volume):
+        with one_thread():
+            return brain_mask(Path("T1"), volume, head.affine, method=method, given_mask=None, atlas=atlas)[0]
+
+    brain = mask_by("atlas", head.array)
+    np.testing.assert_array_equal(mask_by("auto", head.array), brain)
+    stripped = np.where(brain, np.maximum(head.array, 1), 0)
+    np.testing.assert_array_equal(mask_by("auto", stripped), mask_by("none", stripped))

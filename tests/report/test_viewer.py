@@ -100,9 +100,10 @@ def test_the_threshold_starts_at_the_best_dice_or_at_a_percentile(arguments):
     lesion = read_mask(arguments["scan"].lesion_path)
     _, best = best_dice(heatmap[mask], lesion[mask], MISSED, return_threshold=True)
     method = content(scan_file(**arguments))["methods"]["patch2loc"]
-    assert (method["best"], method["anchor"]) == (True, best)
+    assert (method["start"], method["anchor"]) == ("Best Dice", best)
     method = content(scan_file(**arguments | {"truth": None}))["methods"]["patch2loc"]
-    assert (method["best"], method["anchor"]) == (False, pytest.approx(np.percentile(heatmap[mask], 99)))
+    assert method["start"] == "99th percentile of this scan"
+    assert method["anchor"] == pytest.approx(np.percentile(heatmap[mask], 99))
 
 
 def test_colors_run_over_the_papers_range_or_over_percentiles():

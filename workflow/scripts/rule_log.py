@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-# The package beside this file, whatever other version is installed or named in PYTHONPATH.
+# The package beside this file, whatever other version is installed or elsewhere in the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from patch2loc.errors import InputError

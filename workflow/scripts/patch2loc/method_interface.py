@@ -159,7 +159,8 @@ def method(name: str) -> Method:
         if not is_outside(name):
             raise
         raise InputError(
-            f"methods: {name} found, whose import ends with: {error}; install it, or name its folder in PYTHONPATH"
+            f"methods: {name} found, whose import ends with: {error}; install it into the environment that runs this "
+            "(pip install)"
         ) from error
     absent = [function for function in ("fit", "scorer") if not callable(getattr(module, function, None))]
     if absent:

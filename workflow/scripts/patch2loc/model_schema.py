@@ -113,7 +113,10 @@ EXPECTATIONS = {
         "settings of preprocessing, texts and truth values",
         lambda value: _is_dictionary(value) and all(isinstance(each, (str, bool)) for each in value.values()),
     ),
-    "preprocess_code": Expectation("text", _is_text, required=False),
+    "preprocess_version": Expectation(
+        "a whole number from 1", lambda value: is_whole(value, 1), required=False
+    ),
+    "simulated": Expectation("true or false", lambda value: isinstance(value, bool), required=False),
     "state": Expectation("the method's state, a dictionary", _is_dictionary),
     "landmarks": Expectation("a dictionary", _is_dictionary),
     "landmarks.percentiles": Expectation(

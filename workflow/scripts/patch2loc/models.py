@@ -45,6 +45,7 @@ class Model(TypedDict):
 
     atlas and fold are None in a model from a checkpoint of the paper's authors.  state is the method's own: arrays,
     plain Python values, and dictionaries of these.  healthy_threshold is a score that healthy brain stays below.
+    preprocess_version is that of the numbers of its training scans (`preprocess.version`), simulated tells of these.
     reference is what healthy scans score (`score.reference.to_model`): a model with it is a detector.
     contents has a hash of each training and validation scan by subject (`data.content`).  checksum is that of all the
     rest (`sealed`).
@@ -55,7 +56,8 @@ class Model(TypedDict):
     fold: int | None
     atlas: str | None
     preprocess: dict[str, Any]
-    preprocess_code: NotRequired[str]
+    preprocess_version: NotRequired[int]
+    simulated: NotRequired[bool]
     state: dict[str, Any]
     landmarks: Landmarks
     grid: ModelGrid
@@ -226,7 +228,7 @@ def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
     if (crop, axes) != ("atlas", "RAS"):
         raise InputError(
             f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
-            "RAS of a run's scans expected; score scans one by one with it (python -m patch2loc score)"
+            "RAS of a run's scans expected; score scans one by one with it (patch2loc score)"
         )
 
 

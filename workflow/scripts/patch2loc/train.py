@@ -45,7 +45,8 @@ class FitJob:
         modality: Modality of the scans.
         fold: Number of the split.
         settings: What the method depends on (`configuration.method_settings`), and numbers of the run.
-        preprocessing: What is needed to bring another scan to the model's grid: atlas, preprocess, preprocess_code.
+        preprocessing: What is needed to bring another scan to the model's grid: atlas, preprocess, preprocess_version;
+            and simulated, True for simulated scans.
         code: Hash of the code behind the training.
         device: Device that the method computes on.
     """

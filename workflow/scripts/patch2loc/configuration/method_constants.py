@@ -46,7 +46,9 @@ def declared_names(method: str, name: str) -> tuple[str, ...]:
     module = module_name(method)
     path = module_file(module)
     if path is None:
-        raise InputError(f"methods: {method} found, no such module; name its folder in PYTHONPATH")
+        raise InputError(
+            f"methods: {method} found, no such module; install it into the environment that runs this (pip install)"
+        )
     for statement in _body(module):
         match statement:
             case ast.Assign(targets=[ast.Name(target)], value=value) if target == name:

@@ -12,6 +12,7 @@ from typing import Literal
 RAW, PREPROCESSED = "raw", "preprocessed"
 PROVENANCE = ".provenance.json"  # suffix of the file beside a result that records its provenance
 CRATE = "ro-crate-metadata.json"
+DETECTOR = "detector"
 READABLE = {"markdown": ".md", "latex": ".tex", "html": ".html"}  # suffixes of a table's formats for people
 MetricsKind = Literal["metrics", "at_thresholds", "released_code", "curves"]
 METRICS: dict[MetricsKind, str] = {
@@ -106,6 +107,10 @@ class Results:
         """Losses of a training."""
         return f"{self.training(method, modality, fold)}/history.csv"
 
+    def detector(self, modality: str = "{modality}", fold: Fold = "{fold}") -> str:
+        """Model with the healthy scans that an answer is read by."""
+        return f"{self.training(DETECTOR, modality, fold)}/{DETECTOR}.safetensors"
+
     def heatmaps(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
         """Folder of the heatmaps of a dataset's test scans, on the grid."""
         return f"{self.root}/heatmaps/{method}/{dataset}/fold{fold}"
@@ -131,6 +136,10 @@ class Results:
     def patches(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
         """Table of a dataset's patches, one row per patch."""
         return f"{self.root}/patches/{method}/{dataset}/fold{fold}.parquet"
+
+    def patient(self, dataset: str = "{dataset}", subject: str = "{subject}") -> str:
+        """Folder of the answer about a scan without truth."""
+        return f"{self.root}/patients/{dataset}/{subject}"
 
     def metrics(
         self,

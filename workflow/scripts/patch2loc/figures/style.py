@@ -28,6 +28,9 @@ FIGURE_PERCENTILES = (1, 99)
 VIEWER_PERCENTILES = (1, 99.9)
 COLOR_MAP = "jet"
 COLOR_BLIND_SAFE = "viridis"
+# Of maps of rarity (score.reference): safe for the color-blind, unlike the grays of a brain, and clear below the range.
+RARITY_COLOR_MAP = "plasma"
+RARITY_RANGE = (2.0, 5.0)  # one healthy voxel in 100, in 100,000
 ORIENTATION = "Radiological convention: left of the image is the subject's right; anterior is up."
 RC: dict["RcKeyType", Any] = {
     "font.family": "DejaVu Sans",

@@ -85,9 +85,8 @@ def brain_mask(
 def is_stripped(volume: np.ndarray, affine: np.ndarray) -> bool:
     """True for a scan (x, y, z) with nothing but a brain: what is above 0 is one part, too small for a head."""
     brain = largest_part(volume > 0)
-    return volumes.mask_ml(brain, affine) < LARGEST_STRIPPED_ML and np.count_nonzero(
-        brain
-    ) > STRIPPED_SHARE * np.count_nonzero(volume > 0)
+    is_alone = np.count_nonzero(brain) > STRIPPED_SHARE * np.count_nonzero(volume > 0)
+    return bool(is_alone and volumes.mask_ml(brain, affine) < LARGEST_STRIPPED_ML)
 
 
 def mask_by_tool(

@@ -57,7 +57,7 @@ class Settings(TypedDict):
     """Settings of preprocessing."""
 
     # given: the mask that comes with the scan; none: the scan is stripped, and the brain is what is above 0; atlas: no
-    # trained weights; auto: none for a stripped scan, else atlas; hd-bet, synthstrip: programs that have to be installed.
+    # trained weights; auto: none for a stripped scan, else atlas; hd-bet, synthstrip: programs, to be installed.
     skull_strip: str
     registration: Registration  # none: the scan is in atlas space
     bias_correction: bool

@@ -49,7 +49,9 @@ def _source_file(name: str) -> Path:
     """File of a module; InputError when there is none."""
     path = module_file(name)
     if path is None:
-        raise InputError(f"{name}: no such module found; install it, or name its folder in PYTHONPATH")
+        raise InputError(
+            f"{name}: no such module found; install it into the environment that runs this (pip install)"
+        )
     return path
 
 

@@ -1,15 +1,26 @@
-"""Chain of the files behind a result, from their provenance and the crate of the run."""
+"""Chain of the files behind a result: from their provenance, the summary of one scan, and the crate of the run."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from safetensors import SafetensorError, safe_open
+
+from patch2loc.data.image_files import image_sha256
 from patch2loc.data.results import CRATE
+from patch2loc.errors import InputError
 from patch2loc.files import read_json, sha256
 from patch2loc.provenance.record import Provenance, sidecar
 
 RUN = "#run"  # the action of a crate for the whole run
+SUMMARY = "summary.json"  # of the result of one scan
+HASHES = (
+    "files"  # in a summary: SHA-256 of each file of the result, and for the summary that of its other content
+)
 
 
 class TraceEntry(Provenance):
@@ -25,18 +36,105 @@ class TraceEntry(Provenance):
 def trace(path: str | Path) -> list[TraceEntry]:
     """Provenance of a file and, in order, of every input that has one.
 
-    A file without a sidecar is looked up in its folder's qc.json (preprocessed scans), then in the crate of the run.
+    A file without a sidecar is looked up in its folder's qc.json (preprocessed scans), in the summary.json of the
+    result of one scan (`patch2loc.own_scan`), then in the crate of the run.  Such a summary names its inputs with their
+    hashes: each of them is listed, and a model with what its file says of its training.
+
+    Args:
+        path: File of a result, or folder of the result of one scan.
     """
     waiting, chain, visited = [str(path)], [], set()
     while waiting:
         current = waiting.pop(0)
-        entry = _sidecar_entry(current) or _crate_entry(current)
-        if entry is None or entry["file"] in visited:
-            continue
-        visited.add(entry["file"])
-        chain.append(entry)
-        waiting.extend(entry["inputs"])
+        entry = _sidecar_entry(current)
+        entries = [entry] if entry else _result_of_scan(current) or _crate_entries(current)
+        for entry in entries:
+            if entry["file"] not in visited:
+                visited.add(entry["file"])
+                chain.append(entry)
+                waiting.extend(entry["inputs"])
     return chain
+
+
+def content_hash(summary: Mapping[str, Any]) -> str:
+    """SHA-256 of a summary's content but for its hashes of files."""
+    content = {name: value for name, value in summary.items() if name != HASHES}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _result_of_scan(path: str) -> list[TraceEntry]:
+    """Entry of a file of the result of one scan, or of its folder, and those of what the result was made from."""
+    folder = next(
+        (each for each in (Path(path), *Path(path).parents[:2]) if (each / SUMMARY).is_file()), None
+    )
+    if folder is None:
+        return []
+    try:
+        summary = read_json(folder / SUMMARY)
+        hashes, provenance = dict(summary[HASHES]), dict(summary["provenance"])
+        name = SUMMARY if folder == Path(path) else Path(path).relative_to(folder).as_posix()
+        digest: str = hashes[name]
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # of another program, damaged, or the file is not of the result
+        return []
+    changed = content_hash(summary) != digest if name == SUMMARY else _digest(folder / name) != digest
+    inputs = {str(summary[kind]): provenance[kind] for kind in ("scan", "model")}
+    others = {kind: provenance[kind] for kind in ("mask", "landmarks") if provenance.get(kind)}
+    answer = {key: summary[key] for key in ("answer", "warnings") if key in summary}
+    entry: TraceEntry = {
+        "file": str(folder / name),
+        "sha256": digest,
+        "code": provenance["code"],
+        "environment": provenance["environment"],
+        "configuration": {**answer, **provenance["settings"], **others},
+        "subjects": [str(summary["scan"])],
+        "inputs": inputs,
+        "changed": changed,
+    }
+    return [entry, *(_input_of_scan(file, digest) for file, digest in inputs.items())]
+
+
+def _input_of_scan(path: str, digest: str) -> TraceEntry:
+    """Entry of a file that the result of one scan was made from: the scan or the model."""
+    recorded = _sidecar_entry(path)
+    if recorded and recorded["sha256"] == digest:
+        return recorded
+    training = _training(path)
+    return {
+        "file": path,
+        "sha256": digest,
+        "code": training.get("code", ""),
+        "environment": training.get("environment", {}),
+        "configuration": training.get("configuration", {}),
+        "subjects": training.get("subjects", []),
+        "inputs": {},
+        "changed": _digest(path) != digest,
+    }
+
+
+def _training(path: str) -> dict[str, Any]:
+    """What the file of a model says of its training: its provenance, and its cohort in the configuration."""
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            content = json.loads(next(iter(stored.metadata().values())))
+        training: dict[str, Any] = content["provenance"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return {}
+    cohort = content.get("reference", {}).get("cohort")
+    about = {"cohort": cohort} if cohort else {}
+    return {**training, "configuration": {**about, **training.get("configuration", {})}}
+
+
+def _digest(path: str | Path) -> str | None:
+    """SHA-256 as of the inputs of a result; None for what cannot be read any more."""
+    try:
+        return image_sha256(path)
+    except InputError:
+        return None
 
 
 def _sidecar_entry(path: str) -> TraceEntry | None:
@@ -49,20 +147,20 @@ def _sidecar_entry(path: str) -> TraceEntry | None:
     return None
 
 
-def _crate_entry(path: str) -> TraceEntry | None:
-    """Provenance of a file or folder by the crate of the run."""
+def _crate_entries(path: str) -> list[TraceEntry]:
+    """Provenance of a file or folder by the crate of the run; none where there is no crate, or it does not say."""
     root = next((folder for folder in Path(path).parents if (folder / CRATE).is_file()), None)
     if root is None:
-        return None
+        return []
     makers, entities = _crate(root, (root / CRATE).stat().st_mtime_ns)
     name = quote(Path(path).relative_to(root).as_posix())
     identifier = next((identifier for identifier in (name, f"{name}/") if identifier in makers), None)
     if identifier is None:
-        return None
+        return []
     action = entities[makers[identifier]]
     digest = entities[identifier].get("sha256")
     objects = [entities[link["@id"]] for link in action.get("object", [])]
-    return {
+    entry: TraceEntry = {
         "file": path,
         "sha256": digest or "",
         "code": entities[action["instrument"]["@id"]]["softwareVersion"],
@@ -76,6 +174,7 @@ def _crate_entry(path: str) -> TraceEntry | None:
         },
         "changed": digest is not None and (not Path(path).is_file() or sha256(path) != digest),
     }
+    return [entry]
 
 
 @cache

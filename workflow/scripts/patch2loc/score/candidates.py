@@ -51,9 +51,9 @@ def find_candidates(
             continue
         values = np.where(inside, rarity[box], -np.inf)
         place = np.unravel_index(int(np.argmax(values)), values.shape)
-        peak_voxel = tuple(int(edge.start + offset) for edge, offset in zip(box, place, strict=True))
+        x, y, z = (int(edge.start + offset) for edge, offset in zip(box, place, strict=True))
         excess = float((rarity[box][inside] - threshold).sum() * voxel_ml)
-        found.append((number, Candidate(volume_ml, excess, float(values[place]), peak_voxel)))
+        found.append((number, Candidate(volume_ml, excess, float(values[place]), (x, y, z))))
     found.sort(key=lambda pair: (-pair[1].excess, pair[1].peak_voxel))
     ranks = np.zeros(count + 1, np.int16)
     for rank, (number, _) in enumerate(found, start=1):

@@ -1,29 +1,54 @@
-"""A detector: a location network and the voxelwise z-score in one file, with the healthy scans that both are read by."""
+"""A detector: a location network and the voxelwise z-score in one file, with what healthy scans score by both."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from patch2loc.configuration.method_registry import locates
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
+from patch2loc.files import read_json
 from patch2loc.heatmap import EPSILON
-from patch2loc.method_interface import method
+from patch2loc.method_interface import Score, method
 from patch2loc.models import Model, from_state, sealed
 from patch2loc.score.postprocessing import median_filtered
-from patch2loc.score.reference import Cohort, HealthyReference, ScanMaps, fit_reference, from_model, to_model
+from patch2loc.score.reference import (
+    Cohort,
+    HealthyReference,
+    ScanMaps,
+    as_read_back,
+    fit_reference,
+    from_model,
+    to_model,
+)
 from patch2loc.score.scoring import standardized_for
 
-MapsOf = Callable[[np.ndarray, np.ndarray, str], ScanMaps]
+
+class MapsOf(Protocol):
+    """Makes the maps of a preprocessed scan."""
+
+    def __call__(self, volume: np.ndarray, mask: np.ndarray, name: str) -> ScanMaps:
+        """Return the maps of a volume (x, y, z), as preprocessed, and its brain mask; name: of the scan."""
 
 
-def reference_of(model: Model) -> HealthyReference | None:
-    """The healthy reference that a model carries; None for one that only scores."""
+def reference_of(model: Model, name: str | Path = "model") -> HealthyReference | None:
+    """The healthy reference that a model carries; None for one that only scores.
+
+    Raises:
+        InputError: It is not what `build_detector` writes; name: file of the model, for the message.
+    """
     stored = model.get("reference")
-    return None if stored is None else from_model(stored, model["grid"]["shape"])
+    if stored is None:
+        return None
+    try:
+        return from_model(stored, model["grid"]["shape"])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"{name}: reference: {type(error).__name__}: {error} found, healthy scans as the target `detectors` "
+            "writes them expected; make the detector again, or get it again"
+        ) from error
 
 
 def maps_with(
@@ -48,10 +73,12 @@ def maps_with(
     Raises:
         InputError: The method cannot use the model's state, or localizes nothing.
     """
-    if not locates(model["method"]):
+    if not getattr(method(model["method"]), "LOCATES", False):
         raise InputError(f"{name}: the method {model['method']} found, one that localizes patches expected")
-    score = from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
-    score_z = method("zscore").scorer(dict(zscore), "cpu")
+    score = cast(
+        Score, from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
+    )
+    score_z = cast(Score, method("zscore").scorer(dict(zscore), "cpu"))
     epsilon = model["state"].get("epsilon", EPSILON)
 
     def maps(volume: np.ndarray, mask: np.ndarray, name: str) -> ScanMaps:
@@ -61,7 +88,7 @@ def maps_with(
         def located(region: np.ndarray) -> np.ndarray:
             found = score(standardized, mask, region)
             error[mask] = found["log_error"][mask]
-            return cast(np.ndarray, found["score"])
+            return found["score"]
 
         patch2loc = median_filtered(located, mask, median_filter, device)
         zscore_map = median_filtered(
@@ -76,52 +103,72 @@ def maps_with(
 def build_detector(
     model: Model,
     zscore: Model,
-    scans: Sequence[Scan],
     *,
-    cohort: Mapping[str, Any],
-    sites: Mapping[str, str],
+    training: Sequence[Scan],
+    healthy: Sequence[Scan],
+    title: str,
+    simulated: bool,
+    ages: Sequence[float] | None = None,
+    sites: Mapping[str, str] | None = None,
     median_filter: int,
+    provenance: Mapping[str, Any] | None = None,
     device: Device = "cpu",
-    progress: Callable[[Sequence[Scan]], Any] = lambda scans: scans,
+    progress: Callable[[Sequence[Scan]], Iterable[Scan]] = iter,
 ) -> Model:
     """Join a location model and a z-score model of the same training scans, and fit their healthy reference.
 
     Args:
         model: Of a method that localizes.
         zscore: Of the method zscore.
-        scans: Preprocessed healthy scans that neither was trained on.
-        cohort: title, simulated, ages and largest_voxel_mm, as of `Cohort`.
-        sites: Site of each scan, trained on or not, where known.
+        training: The scans that both were trained on.
+        healthy: Preprocessed healthy scans of other people, which the reference is fitted to.
+        title: Of the training cohort.
+        simulated: True if its scans are simulated.
+        ages: Least and greatest age in it, years, where known.
+        sites: Site of each scan, where known.
         median_filter: Width of the median filter, voxels.
+        provenance: Of the reference.
         device: Device that the network computes on.
         progress: Goes through the scans; for a bar.
 
     Raises:
         InputError: The models do not go together, or were trained on one of the scans.
     """
-    if zscore["method"] != "zscore" or zscore["training_subjects"] != model["training_subjects"]:
+    trained_on = [scan.subject for scan in training]
+    if zscore["method"] != "zscore" or any(
+        sorted(each["training_subjects"]) != sorted(trained_on) for each in (model, zscore)
+    ):
         raise InputError(
-            f"a model of {zscore['method']} of {len(zscore['training_subjects'])} scans found beside one of "
-            f"{model['method']}, a model of zscore of the same scans expected; train both by the same configuration"
+            f"models of {model['method']} and {zscore['method']} found, trained on {len(model['training_subjects'])} "
+            f"and {len(zscore['training_subjects'])} scans, one that localizes and one of zscore, both trained on the "
+            f"{len(trained_on)} scans of the list, expected; train both by the same configuration"
         )
-    trained = [scan.subject for scan in scans if scan.subject in set(model["training_subjects"])]
-    if trained:
-        raise InputError(
-            f"{', '.join(trained[:5])}: training scans found among the healthy scans of the reference, others expected"
-        )
+    # Of any name: one that a list gives both roles would be called usual for what it was trained on.
+    refuse_fitted_scans(
+        healthy, {scan.subject: scan.contents().acquired for scan in training}, "training scans"
+    )
     state = zscore["state"]
-    maps_of = maps_with(model, state, device, median_filter=median_filter)
-    maps = {scan.subject: maps_of(*scan.read(), str(scan.volume_path)) for scan in progress(scans)}
+    read_back = as_read_back(state["mean"], state["spread"])
+    maps_of = maps_with(model, read_back, device, median_filter=median_filter)
+    maps = {}
+    for scan in progress(healthy):
+        volume, mask = scan.read()
+        maps[scan.subject] = maps_of(volume, mask, str(scan.volume_path))
+    sites = sites or {}
     reference = fit_reference(
         maps,
         cohort=Cohort(
-            n_training=len(model["training_subjects"]),
-            sites=sorted({sites[name] for name in model["training_subjects"] if name in sites}),
-            **cohort,
+            title=title,
+            simulated=simulated,
+            n_training=len(trained_on),
+            sites=sorted({sites[name] for name in trained_on if name in sites}),
+            ages=list(ages) if ages else None,
+            largest_voxel_mm=max(max(read_json(scan.qc_path)["voxel_mm"]) for scan in training),
         ),
         mean=state["mean"],
         spread=state["spread"],
         spacing=model["grid"]["spacing"],
         sites=sites,
     )
-    return sealed(cast(Model, {**model, "reference": to_model(reference)}))
+    stored = {**to_model(reference), "provenance": dict(provenance or {})}
+    return sealed(cast(Model, {**model, "reference": stored}))

@@ -125,7 +125,7 @@ def write_viewer(
             shutil.copyfile(Path(__file__).parent / name, partial / name)
         for dataset in datasets:
             entries += _write_dataset(partial, dataset, count, color_map, truth=truth)
-        maps = {name: _colors(name) for name in (COLOR_MAP, COLOR_BLIND_SAFE)}
+        maps = {name: color_table(name) for name in (COLOR_MAP, COLOR_BLIND_SAFE)}
         methods = list(datasets[0].heatmaps) if datasets else []
         index: ViewerIndex = {
             "methods": methods,
@@ -274,6 +274,6 @@ def _json_number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _colors(name: str) -> str:
+def color_table(name: str) -> str:
     """256 colors of a map, red, green and blue bytes."""
     return base64.b64encode(mpl.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()).decode()

@@ -36,6 +36,7 @@ UNITS = {  # of scores, by method
     "thresh": "share of the brain that is not brighter",
     "zscore": "standard deviations",
 }
+RARITY_UNIT = "rarity; 3: one healthy voxel in 1,000 scores as high"
 THUMBNAIL_WIDTH = 360  # pixels
 THUMBNAIL_MARGIN = 2  # voxels around the brain
 
@@ -89,15 +90,11 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
             raise InputError(
                 f"{path}: shape {array.shape} found, that of the scan {volume.shape} expected; preprocess again"
             )
-    spacing = float(affine[0, 0])
-    if spacing <= 0 or not np.allclose(affine[:3, :3], np.eye(3) * spacing, atol=1e-4):
-        raise InputError(
-            f"{scan.volume_path}: a grid along x, y and z with equal spacing expected; preprocess again"
-        )
+    packed = packed_volumes(volume, mask, affine, name=scan.volume_path)
     inside = mask.ravel("F")
     missed = int(np.count_nonzero(lesion & ~mask))
     if truth:
-        missed += round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
+        missed += round(scan.lost_lesion().ml / isotropic_voxel_ml(packed["spacing"]))
     methods = {}
     for method, (path, heatmap) in heatmaps.items():
         if heatmap.shape != volume.shape or not np.isfinite(heatmap[mask]).all():
@@ -106,27 +103,54 @@ def scan_file(scan: Scan, dataset: str, heatmaps: Mapping[str, Heatmap], truth: 
             )
         scores, in_lesion = heatmap.ravel("F")[inside], lesion.ravel("F")[inside]
         methods[method] = _method_entry(method, scores, in_lesion, missed if truth else None)
-    top = float(volume.max()) or 1.0
-    intensity = np.round(np.clip(volume, 0, None).ravel("F") / top * LEVELS)
     content = {
         "dataset": dataset,
         "subject": scan.subject,
         "modality": scan.modality,
         "truth": truth is not None,
+        **packed,
+        "missed": missed,
+        "lesion": _packed(np.packbits(lesion.ravel("F"), bitorder="little")),
+        "methods": methods,
+    }
+    return f"patch2loc.scan({json.dumps(content, allow_nan=False)});\n"
+
+
+def packed_volumes(
+    volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, *, name: str | Path
+) -> dict[str, Any]:
+    """Entries of a scan's file for its grid, its brain mask and its intensities.
+
+    Args:
+        volume: (x, y, z) intensities.
+        mask: (x, y, z) boolean.
+        affine: 4 x 4, voxel indices to mm.
+        name: of the scan, for messages.
+
+    Raises:
+        InputError: the grid is oblique or not isotropic.
+    """
+    spacing = float(affine[0, 0])
+    if spacing <= 0 or not np.allclose(affine[:3, :3], np.eye(3) * spacing, atol=1e-4):
+        raise InputError(f"{name}: a grid along x, y and z with equal spacing expected; preprocess again")
+    top = float(volume.max()) or 1.0
+    intensity = np.round(np.clip(volume, 0, None).ravel("F") / top * LEVELS)
+    return {
         "shape": volume.shape,
         "spacing": spacing,
         "origin": [float(value) for value in affine[:3, 3]],
-        "missed": missed,
-        "mask": _packed(np.packbits(inside, bitorder="little")),
-        "lesion": _packed(np.packbits(lesion.ravel("F"), bitorder="little")),
+        "mask": _packed(np.packbits(mask.ravel("F"), bitorder="little")),
         "scan": {
             "levels": _packed(_planes(intensity)),
             "step": top / LEVELS,
             "window": [0.0, gray_range(volume)["vmax"]],
         },
-        "methods": methods,
     }
-    return f"patch2loc.scan({json.dumps(content, allow_nan=False)});\n"
+
+
+def packed_labels(labels: np.ndarray) -> str:
+    """Entry of a scan's file for numbered parts, (x, y, z), 0 where there is none."""
+    return _packed(_planes(labels.ravel("F")))
 
 
 def scan_score(heatmap: np.ndarray) -> float:
@@ -202,21 +226,24 @@ def viewer_range(method: str, scores: np.ndarray) -> tuple[float, float]:
 
 def _method_entry(method: str, scores: np.ndarray, lesion: np.ndarray, missed: int | None) -> dict[str, Any]:
     """A method's scores of the brain's voxels; the threshold starts at the best Dice, else at a high percentile."""
-    start = np.nan
+    start, label = np.nan, "Best Dice"
     if missed is not None:
         start = evaluate_scores(scores, lesion, missed)["best_threshold"]
-    best = bool(np.isfinite(start))
-    start = start if best else float(np.percentile(scores, SCAN_SCORE_PERCENTILE))
-    levels, step, first = quantize(scores, start)
+    if not np.isfinite(start):
+        start = float(np.percentile(scores, SCAN_SCORE_PERCENTILE))
+        label = f"{SCAN_SCORE_PERCENTILE}th percentile of this scan"
     return {
-        "levels": _packed(_planes(levels)),
-        "anchor": start,
-        "step": step,
-        "first": first,
-        "best": best,
+        **packed_scores(scores, start),
+        "start": label,
         "range": viewer_range(method, scores),
         "unit": UNITS.get(method, ""),
     }
+
+
+def packed_scores(scores: np.ndarray, anchor: float) -> dict[str, Any]:
+    """Entries of a method for its scores of the brain's voxels, (voxels,), and the threshold that it starts at."""
+    levels, step, first = quantize(scores, anchor)
+    return {"levels": _packed(_planes(levels)), "anchor": anchor, "step": step, "first": first}
 
 
 def _planes(levels: np.ndarray) -> np.ndarray:

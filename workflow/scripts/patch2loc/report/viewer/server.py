@@ -1,4 +1,4 @@
-"""Server of the viewer, for this machine alone; files of scans that the report did not write are made on request."""
+"""Server of results' pages, for this machine alone; files of scans that a report did not write are made on request."""
 
 import sys
 import webbrowser
@@ -7,30 +7,32 @@ from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
-from patch2loc.report.viewer.folder import ViewerEntry, ViewerIndex, file_of, read_index
+from patch2loc.provenance.trace import SUMMARY
+from patch2loc.report.viewer.folder import INDEX, ViewerEntry, ViewerIndex, file_of, read_index
 from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file
 from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ADDRESS = "127.0.0.1"
 VIEWER = "report"
+PAGE_OF_SCAN, INDEX_OF_SCANS = "report.html", "index.html"  # of `detect`
 
 
 def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> None:
-    """Serve the report and the viewer of a run to this machine until interrupted, and print the address.
+    """Serve the pages of results to this machine until interrupted, and print the address.
 
     Args:
-        folder: results of the run.
+        folder: Results of a run, or the folder that `detect` wrote, of one scan or several, or the page in it.
         port: of this machine; 0 takes a free one.
         open_browser: open the page in the default browser.
 
     Raises:
-        InputError: there is no viewer, or the port is taken.
+        InputError: there is no page, or the port is taken.
     """
     with server_of(folder, port) as server:
         address = f"http://{ADDRESS}:{server.server_port}/"
@@ -44,20 +46,56 @@ def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> No
 
 
 def server_of(folder: str | Path, port: int) -> ThreadingHTTPServer:
-    """Server of a run's report and viewer, bound to the loopback address; arguments and errors as `serve`."""
-    results = Path(folder)
-    index = read_index(results / VIEWER)
-    entries = {file_of(scan["dataset"], scan["subject"]): scan for scan in index["scans"]}
-
-    def make_file(name: str) -> bytes | None:
-        return _scan_file(results, index, entries[name]).encode() if name in entries else None
-
+    """Server of results, bound to the loopback address; arguments and errors as `serve`."""
+    results = Path(folder).parent if Path(folder).is_file() else Path(folder)
+    site = _site_of(results)
     try:
-        return _Server((ADDRESS, port), partial(_Handler, directory=str(results), make_file=make_file))
+        return _Server((ADDRESS, port), partial(_Handler, directory=str(results), site=site))
     except OSError as error:
         raise InputError(
             f"port {port}: cannot be served on ({error}); give another one, or 0 for a free one"
         ) from error
+
+
+class _Site(NamedTuple):
+    """What is served of a folder.
+
+    Attributes:
+        start: Path of the page at /.
+        is_served: True for the path of a file that may be asked for.
+        make_file: Content of a scan's file by its path, of those that the report did not write; None for any other.
+    """
+
+    start: str
+    is_served: Callable[[str], bool]
+    make_file: Callable[[str], bytes | None]
+
+
+def _site_of(folder: Path) -> _Site:
+    """The report and the viewer of a run, else the pages that `detect` wrote, and nothing else of a folder.
+
+    Raises:
+        InputError: there is no page.
+    """
+    if not (folder / VIEWER / INDEX).is_file():
+        # Of one scan, which has a summary, the page; of several their index.
+        names = (
+            (PAGE_OF_SCAN, INDEX_OF_SCANS) if (folder / SUMMARY).is_file() else (INDEX_OF_SCANS, PAGE_OF_SCAN)
+        )
+        start = next((name for name in names if (folder / name).is_file()), None)
+        if start is None:
+            raise InputError(
+                f"{folder}: no page found, the results of a run with its report (target report_page) or of "
+                "`patch2loc detect` expected; make one of them first"
+            )
+        return _Site(start, lambda path: Path(path).suffix in (".html", ".png"), lambda path: None)
+    index = read_index(folder / VIEWER)
+    entries = {f"{VIEWER}/{file_of(scan['dataset'], scan['subject'])}": scan for scan in index["scans"]}
+    return _Site(
+        start="report.html" if (folder / "report.html").is_file() else f"{VIEWER}/viewer.html",
+        is_served=lambda path: path == "report.html" or path.startswith(f"{VIEWER}/"),
+        make_file=lambda path: _scan_file(folder, index, entries[path]).encode() if path in entries else None,
+    )
 
 
 def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
@@ -80,28 +118,28 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Answers for the report and the viewer's folder, and for nothing else of the results."""
+    """Answers for the pages of results, and for nothing else of their folder."""
 
     server: ThreadingHTTPServer
 
-    def __init__(self, *arguments: Any, directory: str, make_file: Callable[[str], bytes | None]) -> None:
+    def __init__(self, *arguments: Any, directory: str, site: _Site) -> None:
         """Answer one request.
 
         Args:
             arguments: of the server: request, address of the client, server.
-            directory: results of the run.
-            make_file: content of a scan's file by its name in the viewer's folder; None for an unknown name.
+            directory: folder of the results.
+            site: What is served of it.
         """
-        self.make_file = make_file
+        self.site = site
         super().__init__(*arguments, directory=directory)  # which answers
 
     def do_GET(self) -> None:
         """Answer a request."""
         if not self._allowed():
             return
-        name = self._path().removeprefix(f"{VIEWER}/")
-        if name.startswith("scans/") and not Path(self.directory, VIEWER, name).is_file():
-            self._send_scan_file(name)
+        path = self._path()
+        if path.startswith(f"{VIEWER}/scans/") and not Path(self.directory, path).is_file():
+            self._send_scan_file(path)
         else:
             super().do_GET()
 
@@ -142,19 +180,15 @@ class _Handler(SimpleHTTPRequestHandler):
             return False
         path = self._path()
         if not path:
-            self.path = (
-                "/report.html" if Path(self.directory, "report.html").is_file() else f"/{VIEWER}/viewer.html"
-            )
-        elif path != "report.html" and not (
-            path.startswith(f"{VIEWER}/") and path[-1] != "/" and ".." not in path
-        ):
+            self.path = f"/{self.site.start}"
+        elif path[-1] == "/" or ".." in path or not self.site.is_served(path):
             self.send_error(HTTPStatus.NOT_FOUND)
             return False
         return True
 
-    def _send_scan_file(self, name: str) -> None:
+    def _send_scan_file(self, path: str) -> None:
         try:
-            content = self.make_file(name)
+            content = self.site.make_file(path)
         except InputError as error:
             print(f"patch2loc: {error}", flush=True)
             content = None

@@ -67,8 +67,10 @@ function drawPlane(view, plane) {
     for (let column = 0; column < width; column++, p += 4) {
       const i = voxel(column, row), level = method.levels[i];
       const gray = Math.min(255, Math.max(0, 255 * (scan.intensity[i] - black) / Math.max(1, white - black)));
-      const alpha = level && !(view.onlyDetected && level < view.level) ? view.opacity : 0;
       const share = (thresholdOf(method, level) - low) / (high - low);
+      // A map of rarity has no color below its range, so that a healthy brain stays gray.
+      const clear = !level || (view.onlyDetected && level < view.level) || (method.rarity && share < 0);
+      const alpha = clear ? 0 : view.opacity;
       const color = 3 * Math.min(255, Math.max(0, Math.floor(share * 256)));
       for (let part = 0; part < 3; part++) slice.data[p + part] = gray * (1 - alpha) + view.colors[color + part] * alpha;
       slice.data[p + 3] = 255;
@@ -96,6 +98,28 @@ function drawPlane(view, plane) {
   const size = [canvas.width / view.ratio, canvas.height / view.ratio];
   if (view.lines.cross) drawCross(context, cross, size, scale / view.ratio);
   drawLabels(context, view, plane, size, scale / view.ratio);
+  if (scan.labels && view.lines.lesion) drawNumbers(context, scan.labels, width, height, voxel, (column, row) => [(left + column * scale) / view.ratio, (top + row * scale) / view.ratio]);
+}
+
+// The number of each candidate beside the top of its outline in this slice.
+function drawNumbers(context, labels, width, height, voxel, pointOf) {
+  const places = new Map();
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const label = labels[voxel(column, row)];
+      if (label && !places.has(label)) places.set(label, [column, row]);
+    }
+  context.font = `600 13px ${FONT}`;
+  context.textAlign = "right";
+  context.textBaseline = "bottom";
+  context.lineWidth = 3;
+  for (const [label, place] of places) {
+    const [x, y] = pointOf(...place);
+    context.strokeStyle = "#000";
+    context.strokeText(label, x, y);
+    context.fillStyle = "#fff";
+    context.fillText(label, x, y);
+  }
 }
 
 // The border between pixels inside and outside. `unit`: a CSS pixel in the context's units.

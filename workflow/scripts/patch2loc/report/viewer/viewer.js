@@ -13,6 +13,9 @@ const patch2loc = {
   scan(content) { loadedFile = content; },
 };
 
+// In a page that opens alone index and scan are elements of the page, else files beside it.
+const contentInPage = id => element(id) && JSON.parse(element(id).textContent);
+
 function showProblem(text) {
   element("problem").textContent = text;
   element("problem").hidden = !text;
@@ -38,7 +41,8 @@ const goTo = name => { location.hash = new URLSearchParams({ scan: name, method:
 
 async function start() {
   try {
-    await loadScript("index.js");
+    index = contentInPage("index-of-page");
+    if (!index) await loadScript("index.js");
   } catch {
     return showProblem("index.js is not beside this page: make the report again, or copy the whole folder.");
   }
@@ -47,7 +51,9 @@ async function start() {
   await follow();
   // One after the other, so that a scan that is slow to load does not replace a later one.
   let following = Promise.resolve();
-  window.addEventListener("hashchange", () => { following = following.then(follow); });
+  window.addEventListener("hashchange", () => {
+    following = following.then(follow).then(() => element("planes").scrollIntoView({ block: "nearest" }));
+  });
 }
 
 function fillLists() {
@@ -67,6 +73,7 @@ function fillLists() {
   element("method").append(...index.methods.map((name, i) => new Option(index.labels[i], name)));
   element("colors").append(...Object.keys(index.color_maps).map(name => new Option(name, name)));
   element("colors").value = index.color_map;
+  if (index.opacity) element("opacity").value = index.opacity;
 }
 
 // Show what the address names; what it leaves out stays as it is, or starts with the first scan available.
@@ -89,20 +96,22 @@ async function load(next) {
   showProblem("");
   element("scan").value = key(next);
   try {
-    loadedFile = null;
-    await loadScript(next.file);
+    loadedFile = contentInPage("scan-of-page");
+    if (!loadedFile) await loadScript(next.file);
     view.scan = await unpackScan(loadedFile);
   } catch {
-    const command = "python -m patch2loc view RESULTS";
+    const command = "patch2loc view RESULTS";
     showProblem(`${key(next)}: its file is not in this folder. ${command} shows every scored scan.`);
     return false;
   }
   entry = next;
   view.frame = brainFrame(view.scan);
   view.window = view.scan.scan.window.map(value => value / view.scan.scan.step);
-  view.at = null;
+  view.at = view.scan.at || null;
   view.method = null;
   document.body.classList.toggle("without-truth", !view.scan.truth);
+  document.body.classList.toggle("without-outline", !view.scan.truth && !view.scan.labels);
+  element("outline-name").textContent = view.scan.labels ? "candidates" : "lesion";
   return true;
 }
 
@@ -117,13 +126,16 @@ async function selectMethod(name) {
   element("method").value = name;
   element("threshold").min = 1;
   element("threshold").max = method.top;
-  element("to-start").textContent = method.best ? "Best Dice" : "99th percentile of this scan";
+  element("to-start").textContent = method.start;
   element("low").value = Number(view.range[0].toPrecision(3));
   element("high").value = Number(view.range[1].toPrecision(3));
 }
 
 const round = value => Number(value.toPrecision(4));
 const formatted = (value, digits = 3) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
+// A score; of a map of rarity also as one in so many healthy voxels, up to the million that a reference can tell.
+const oneIn = rarity => (rarity > 6 ? "1 in > 1,000,000" : `1 in ${Number((10 ** Math.max(0, rarity)).toPrecision(2)).toLocaleString("en")}`);
+const scoreText = (method, score) => (method.rarity ? `${formatted(score, 2)} (${oneIn(score)})` : formatted(score));
 
 // Draw once at the next frame, however many changes there are.
 let waiting = false;
@@ -137,8 +149,8 @@ function show() {
     view.onlyDetected = element("only-detected").checked;
     view.smooth = element("smooth").checked;
     view.colors = Uint8Array.from(atob(index.color_maps[element("colors").value]), letter => letter.charCodeAt(0));
-    const top = element("planes").getBoundingClientRect().top + window.scrollY;
-    fitPlanes(view, element("views").clientWidth, Math.max(320, window.innerHeight - top - BELOW_PLANES));
+    const above = element("planes").getBoundingClientRect().top - element("bar-of-scan").getBoundingClientRect().top;
+    fitPlanes(view, element("views").clientWidth, Math.max(320, window.innerHeight - above - BELOW_PLANES));
     for (const plane of PLANES) drawPlane(view, plane);
     drawBar(view);
     drawCurve(view);
@@ -158,10 +170,11 @@ function showNumbers() {
   const [x, y, z] = positionOf(scan, at).map(value => Number(value.toFixed(1)));
   element("position").textContent = `${x}, ${y}, ${z} mm`;
   element("voxel").textContent = at.join(", ");
-  element("score").textContent = level ? formatted(thresholdOf(method, level)) : "outside the brain";
+  element("score").textContent = level ? scoreText(method, thresholdOf(method, level)) : "outside the brain";
   element("intensity").textContent = round(scan.intensity[i] * scan.scan.step);
   const tissue = scan.mask[i] ? "brain" : "outside the brain";
-  element("tissue").textContent = scan.lesion[i] ? `lesion, ${tissue}` : tissue;
+  const part = scan.labels ? `candidate ${scan.labels[i]}` : "lesion";
+  element("tissue").textContent = scan.lesion[i] ? `${part}, ${tissue}` : tissue;
 
   const threshold = thresholdOf(method, view.level), values = measures(scan, method, view.level);
   element("threshold").value = view.level;
@@ -178,6 +191,7 @@ function showNumbers() {
   element("missed").textContent = `${formatted(missed, 2)} ml`;
   element("black").value = view.window[0];
   element("white").value = view.window[1];
+  if (document.body.classList.contains("alone")) return;
   element("about").textContent = `${entry.title}${entry.simulated ? " (simulated)" : ""} · ${scan.modality} · ${scan.subject} · fold ${index.fold}`;
   document.title = `${scan.subject}, ${entry.title} – Patch2Loc viewer`;
 }

@@ -24,13 +24,16 @@ function fromPlanes(planes) {
 }
 
 // A scan from its file: shape, spacing [mm], origin [mm], mask, lesion, intensity (levels), and methods still packed.
+// Candidates, where the file has them instead of a lesion, are numbered in labels, and outlined as a lesion is.
 async function unpackScan(file) {
   const count = file.shape[0] * file.shape[1] * file.shape[2];
-  const [mask, lesion, intensity] = await Promise.all([file.mask, file.lesion, file.scan.levels].map(unpack));
+  const [mask, outlined, intensity] = await Promise.all([file.mask, file.labels || file.lesion, file.scan.levels].map(unpack));
+  const labels = file.labels && fromPlanes(outlined);
   return {
     ...file,
     mask: fromBits(mask, count),
-    lesion: fromBits(lesion, count),
+    labels,
+    lesion: labels ? Uint8Array.from(labels, label => label > 0) : fromBits(outlined, count),
     intensity: fromPlanes(intensity),
     voxelMl: file.spacing ** 3 / 1000,
     strides: [1, file.shape[0], file.shape[0] * file.shape[1]],
@@ -51,6 +54,7 @@ async function unpackMethod(scan, name) {
         if (levels[i] > top) top = levels[i];
       }
     }
+    top = Math.max(top, 1 - method.first); // the slider reaches the first threshold, even if no score does
     const hits = new Uint32Array(top + 2), alarms = new Uint32Array(top + 2);
     for (let i = 0; i < levels.length; i++) if (levels[i]) (scan.lesion[i] ? hits : alarms)[levels[i]]++;
     for (let k = top - 1; k >= 0; k--) { hits[k] += hits[k + 1]; alarms[k] += alarms[k + 1]; }

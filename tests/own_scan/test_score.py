@@ -13,17 +13,16 @@ from matplotlib.image import imread
 from poses import moved_brain, rigid
 from written_models import SHAPE, SPACING, write_model
 
-from patch2loc import files, own_scan
+from patch2loc import files
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
 from patch2loc.errors import InputError
-from patch2loc.figures.one_scan import scan_figure, select_slices
 from patch2loc.models import load_model
 from patch2loc.network.location import LocationNetwork
-from patch2loc.own_scan import STAGES, load_scorer, median_filter_width, score_own_scan
+from patch2loc.own_scan import STAGES, load_scorer, score, score_own_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.scan import read_transform, to_native_space
-from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.scoring import heatmap_of
 
 IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
@@ -41,7 +40,7 @@ def model(atlas, tmp_path_factory):
         tmp_path_factory.mktemp("model") / "model.safetensors",
         atlas,
         healthy_threshold=0.9,
-        preprocess_code=code_hash(*PREPROCESSING),
+        preprocess_version=PREPROCESSING_VERSION,
     )
 
 
@@ -76,7 +75,7 @@ def scorer_in_place(atlas, tmp_path_factory):
 
 def draw_nothing(patch):
     """Drawing the picture takes half of the time of a small scan."""
-    patch.setattr(own_scan, "scan_figure", lambda *_, **__: Figure(figsize=(1, 1)))
+    patch.setattr(score, "scan_figure", lambda *_, **__: Figure(figsize=(1, 1)))
 
 
 @pytest.fixture
@@ -99,11 +98,6 @@ def scored(scorer, scan, tmp_path_factory):
     stages, folder = [], tmp_path_factory.mktemp("out") / "head"
     summary = score_own_scan(scorer, scan, folder, skull_strip="none", stage_done=stages.append)
     return folder, summary, stages
-
-
-@pytest.mark.parametrize(("spacing", "width"), [(1.0, 7), (2.0, 3), (1.4, 5), (4.0, 1), (7.0, 1)])
-def test_the_median_filter_is_about_7_mm(spacing, width):
-    assert median_filter_width(spacing) == width
 
 
 def test_everything_is_written_and_said(scored):
@@ -144,11 +138,17 @@ def test_a_model_of_other_preprocessing_that_was_trained_on_the_scan_is_told_of(
     ]
     contents = {"sub-07": content_hash(*volumes.read(scan)), "sub-08": 64 * "0"}
     path = write_model(
-        tmp_path / "model.safetensors", atlas, preprocess=IN_PLACE, preprocess_code="0123", contents=contents
+        tmp_path / "model.safetensors",
+        atlas,
+        preprocess=IN_PLACE,
+        preprocess_version=PREPROCESSING_VERSION + 1,
+        simulated=True,
+        contents=contents,
     )
     nib.save(nib.as_closest_canonical(nib.load(scan)), tmp_path / "copy.nii")
     summary = score_own_scan(load_scorer(path), tmp_path / "copy.nii", tmp_path / "out", skull_strip="none")
     assert any("another version" in flag for flag in summary["flags"])
+    assert any("trained on simulated scans" in flag for flag in summary["flags"])
     (flag,) = [flag for flag in summary["flags"] if "trained or validated" in flag]
     assert flag.startswith("the model was trained or validated on this scan, as sub-07: ")
 
@@ -173,7 +173,7 @@ def test_the_same_is_kept_and_not_computed_again(scored, scorer, scan, tmp_path,
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     copy = tmp_path / "other_name.nii.gz"
     copy.write_bytes(scan.read_bytes())
-    monkeypatch.setattr(own_scan, "preprocess_scan", None)
+    monkeypatch.setattr(score, "preprocess_scan", None)
     assert score_own_scan(scorer, scan, folder, skull_strip="none") == summary
     assert score_own_scan(scorer, copy, folder, skull_strip="none") == summary
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -305,7 +305,7 @@ def test_nothing_is_left_of_a_failure(scorer_in_place, scan_in_place, tmp_path, 
         raise OSError("no space left")
 
     (tmp_path / "head").mkdir()  # an empty folder is taken
-    monkeypatch.setattr(own_scan, "save_figure", fail)
+    monkeypatch.setattr(score, "save_figure", fail)
     with pytest.raises(OSError, match="no space left"):
         score_own_scan(scorer_in_place, scan_in_place, tmp_path / "head", skull_strip="none")
     assert [path.name for path in tmp_path.rglob("*")] == ["head"]
@@ -320,30 +320,6 @@ def test_missing_files_are_named(scorer, scan, tmp_path):
         )
 
 
-def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
-    shifted = common_grid(atlas, SHAPE, SPACING).affine
-    shifted[:3, 3] += 1
-    grid = {"shape": list(SHAPE), "spacing": SPACING}
-    for others, said in (
-        ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
-        ({"grid": grid}, "its grid is not that of the atlas icbm152"),
-        ({"atlas": None}, r"stores no atlas; give the folder of SRI24 \(--atlas\)"),
-        ({"grid": {"spacing": SPACING}}, r"no grid\.shape found, three whole numbers"),
-    ):
-        with pytest.raises(InputError, match=said):
-            load_scorer(write_model(tmp_path / "model.safetensors", atlas, **others))
-
-
-def test_a_model_without_affine_lies_on_the_center_of_sri24(atlas, tmp_path):
-    nib.save(nib.Nifti1Image(atlas.image, atlas.affine), tmp_path / "spgr.nii")
-    grid = {"shape": [192, 192, 100], "spacing": 1.0}
-    path = write_model(tmp_path / "model.safetensors", atlas, grid=grid, atlas=None)
-    scorer = load_scorer(path, atlas=tmp_path)
-    assert (scorer.grid.shape, scorer.median_filter) == ((192, 192, 100), 7)
-    first = np.linalg.inv(atlas.affine) @ scorer.grid.affine[:, 3]
-    np.testing.assert_allclose(first[:3], np.array(atlas.image.shape) // 2 - (96, 96, 50), atol=1e-9)
-
-
 @pytest.mark.usefixtures("empty_pictures")
 def test_a_network_scores_a_scan(atlas, scan_in_place, tmp_path):
     torch.manual_seed(0)
@@ -356,29 +332,3 @@ def test_a_network_scores_a_scan(atlas, scan_in_place, tmp_path):
     mask = volumes.read_mask(tmp_path / "out" / "preprocessed" / "mask.nii.gz")
     assert summary["heatmap_atlas"]["voxels"] == mask.sum()
     assert "healthy_threshold" not in summary["heatmap"]
-
-
-def test_slices_are_chosen_by_the_stated_rule():
-    heatmap = np.full((20, 20, 40), np.nan, np.float32)
-    heatmap[2:18, 2:18, 3:34] = 1
-    heatmap[8:16, 8:16, 11] = 8  # 64 + 25 of 7,936 voxels
-    heatmap[8:13, 8:13, 20] = 9
-    slices, peak = select_slices(heatmap)
-    assert peak == 11
-    assert slices == [8, 11, 13, 18, 23, 28]
-
-
-@pytest.mark.parametrize(("method", "limits"), [("patch2loc", (0, 12)), ("zscore", (1.0, 3.0))])
-def test_the_picture_says_what_it_shows(method, limits):
-    rng = np.random.default_rng(0)
-    heatmap = np.full((20, 24, 30), np.nan, np.float32)
-    heatmap[4:16, 3:20, 2:28] = rng.choice([1.0, 3.0], (12, 17, 26))
-    scan = np.where(np.isfinite(heatmap), 5.0, 0).astype(np.float32)
-    figure = scan_figure("head.nii.gz", scan, heatmap, spacing=2.0, method=method)
-    images = [image for axes in figure.axes for image in axes.images]
-    assert len(images) == 2 * len(select_slices(heatmap)[0])
-    assert all(image.get_clim() == limits for image in images[len(images) // 2 :])
-    text = " ".join(figure.get_supxlabel().split())
-    assert "Radiological convention: left of the image is the subject's right" in text
-    marks = [text.get_text() for text in figure.axes[0].texts]
-    assert marks == ["R", "L"]

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from patch2loc.data.volumes import Grid
+from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
+from patch2loc.own_scan.candidate_table import candidate_table, side, tissue_maps
+from patch2loc.score.candidates import find_candidates
+
+GRID = Grid((96, 112, 80), 2.0, (1.0, -18.0, 5.0))
+# Middles of structures that nobody disputes, MNI mm.
+PLACES = {
+    "white matter": (-28, -25, 30),  # corona radiata, left
+    "gray matter": (12, 10, 10),  # head of the caudate nucleus, right
+    "fluid": (6, -6, 18),  # lateral ventricle, right
+}
+
+
+@pytest.mark.parametrize(
+    ("x", "name"), [(-3.1, "left"), (-3, "midline"), (0, "midline"), (3, "midline"), (3.1, "right")]
+)
+def test_sides_are_those_of_the_person(x, name):
+    assert side(x) == name
+
+
+@pytest.fixture(scope="module")
+def tissues():
+    return tissue_maps(GRID)
+
+
+def ball(place, radius):
+    places = np.moveaxis(np.indices(GRID.shape), 0, -1) * GRID.spacing + GRID.affine[:3, 3]
+    return np.linalg.norm(places - place, axis=-1) <= radius
+
+
+def test_tissues_of_a_brain_add_up(tissues):
+    assert tissues.shape == (3, *GRID.shape)
+    np.testing.assert_allclose(tissues.sum(axis=0)[tissues[2] > 0], 1, atol=1e-5)
+    assert 400 < tissues[1].sum() * GRID.voxel_ml < 900  # ml of white matter
+
+
+def test_a_row_says_where_how_large_and_how_unusual(tissues):
+    rarity = np.full(GRID.shape, 1.0, np.float32)
+    for height, place in zip((6, 5, 4), PLACES.values(), strict=True):
+        rarity[ball(place, 4.1)] = height
+        rarity[ball(place, 1.8)] = height + 0.5  # some voxel is as near as this to any place
+    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
+    native_labels = np.repeat(labels, 2, axis=0)
+    table = candidate_table(
+        candidates,
+        labels,
+        GRID,
+        tissues=tissues,
+        percentiles=[100.0, 64.28571, np.nan],
+        native_labels=native_labels,
+    )
+    assert tuple(table) == CANDIDATE_COLUMNS
+    assert list(table["label"]) == [1, 2, 3]
+    assert list(table["tissue"]) == list(PLACES)
+    assert list(table["side"]) == ["left", "right", "right"]
+    assert list(table["percentile"])[:2] == [100.0, 64.3]
+    assert table["percentile"].isna()[2]
+    for row, (place, candidate) in zip(
+        table.to_dict("records"), zip(PLACES.values(), candidates, strict=True), strict=True
+    ):
+        np.testing.assert_allclose([row["x_mm"], row["y_mm"], row["z_mm"]], place, atol=1.8)
+        voxels = np.count_nonzero(labels == row["label"])
+        assert row["volume_ml"] == pytest.approx(voxels * 0.008, abs=1e-3)
+        assert row["native_voxels"] == 2 * voxels
+        assert (row["peak"], row["excess"]) == (round(candidate.peak, 2), round(candidate.excess, 3))
+
+
+def test_without_candidates_the_table_has_its_columns():
+    empty = np.zeros(GRID.shape, np.int16)
+    table = candidate_table([], empty, GRID, tissues=None, percentiles=[], native_labels=empty)
+    assert (len(table), tuple(table)) == (0, CANDIDATE_COLUMNS)
+
+
+def test_on_another_atlas_the_tissue_stays_open():
+    rarity = np.where(ball((0, 0, 0), 6), 4.0, 1.0)
+    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
+    table = candidate_table(candidates, labels, GRID, tissues=None, percentiles=[50.0], native_labels=labels)
+    assert table["tissue"].isna().all()

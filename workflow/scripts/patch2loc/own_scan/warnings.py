@@ -1,0 +1,193 @@
+"""What makes an answer about a scan doubtful: each reason a function that returns a warning, or None."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from patch2loc.own_scan.answer import ScanWarning
+from patch2loc.preprocess.modality import DOUBTFUL
+from patch2loc.preprocess.version import PREPROCESSING_VERSION
+from patch2loc.score.reference import Cohort, HealthyReference
+
+SIMULATED = "simulated"  # name of that warning
+# Times the median of the healthy scans: one of them beyond it is an outlier, and no measure of others.
+OF_MEDIAN = 1.5
+# Times the greatest of them: of n healthy scans one more in n + 1 lies beyond it, and hardly ever by a tenth.
+OF_GREATEST = 1.1
+# The largest edges of usual volume scans are up to a third apart: 1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011. A
+# voxel half as long again as any of the training is a blur that the model has not seen.
+RESOLUTION_FACTOR = 1.5
+# Of 141 healthy brains of three scanners at most 0.0008 lay beyond a grid that holds the atlas's brain.
+OUTSIDE_GRID = 0.01
+# 95 % is the least percentile that an answer speaks of, and one in twenty is the finest that twenty scans can tell.
+FEWEST_HEALTHY = 20
+
+
+def of_model(model: Mapping[str, Any], content: str) -> list[ScanWarning]:
+    """Warnings that follow from a model, whatever it makes of a scan.
+
+    Args:
+        model: From `load_model`.
+        content: Hash of the scan's content (`data.content`).
+    """
+    cohort = model.get("reference", {}).get("cohort", {})
+    simulated = bool(model.get("simulated") or cohort.get("simulated"))
+    found = (
+        trained_on_simulated(simulated),
+        trained_on_scan(model.get("contents", {}), content),
+        other_preprocessing(model.get("preprocess_version")),
+    )
+    return [warning for warning in found if warning]
+
+
+def of_scan(
+    reference: HealthyReference, qc: Mapping[str, Any], location_error: float, age: float | None
+) -> list[ScanWarning]:
+    """Warnings that follow from a scan and the healthy scans that it is compared with.
+
+    Args:
+        reference: Of the model.
+        qc: Quality control of the preprocessed scan.
+        location_error: Of the scan, as of `ScanMaps`.
+        age: Of the person, years; None if unknown.
+    """
+    found = (
+        hard_to_locate(location_error, reference.values("location_error")),
+        doubtful_contrast(qc["modality_log_odds"], qc["looks_like"], qc["modality"]),
+        coarse(qc["voxel_mm"], reference.cohort.largest_voxel_mm),
+        other_age(age, reference.cohort),
+        off_the_grid(qc["brain_outside_grid"]),
+        few_healthy(len(reference.scans)),
+    )
+    return [*(warning for warning in found if warning), *poor_quality(qc["flags"])]
+
+
+def trained_on_simulated(simulated: bool) -> ScanWarning | None:
+    """The model has never seen a real brain."""
+    if not simulated:
+        return None
+    return ScanWarning(
+        SIMULATED,
+        "the model was trained on simulated scans: what it says of a real scan means nothing; use a model that was "
+        "trained on real ones",
+    )
+
+
+def trained_on_scan(contents: Mapping[str, str], content: str) -> ScanWarning | None:
+    """The scan is one of those that the model was fitted to, by their content."""
+    subject = next((name for name, known in contents.items() if known == content), None)
+    if subject is None:
+        return None
+    return ScanWarning(
+        "known_scan",
+        f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a new scan",
+    )
+
+
+def other_preprocessing(version: int | None) -> ScanWarning | None:
+    """The model was trained on scans whose numbers would be others today; None: it does not tell."""
+    if version in (None, PREPROCESSING_VERSION):
+        return None
+    return ScanWarning(
+        "preprocessing",
+        f"the model was trained on scans that another version preprocessed ({version}, {PREPROCESSING_VERSION} here): "
+        "train it again, or use the version of patch2loc that it was trained with",
+    )
+
+
+def hard_to_locate(error: float, healthy: np.ndarray) -> ScanWarning | None:
+    """The network places the scan's patches worse than those of healthy scans, all over the brain.
+
+    Args:
+        error: Location error of the scan, percent of the grid.
+        healthy: Of the healthy scans, (scans,).
+    """
+    median, greatest = float(np.median(healthy)), float(healthy.max())
+    if error <= min(OF_GREATEST * greatest, OF_MEDIAN * median):
+        return None
+    return ScanWarning(
+        "location_error",
+        f"unlike the training scans: location error {error:.2f} % of the grid, that of {len(healthy)} healthy scans is "
+        f"{median:.2f} (median) to {greatest:.2f} % (greatest): candidates may be of the scanner, the protocol or the "
+        "registration",
+    )
+
+
+def doubtful_contrast(log_odds: float | None, looks_like: str | None, modality: str) -> ScanWarning | None:
+    """The scan may be of another modality; one that certainly is was refused by preprocessing.
+
+    Args:
+        log_odds: Of the modality against the likeliest other contrast (`preprocess.modality`); None if too little of
+            the brain was seen to tell.
+        looks_like: The likeliest contrast.
+        modality: That of the model.
+    """
+    if log_odds is not None and log_odds >= DOUBTFUL:
+        return None
+    found = (
+        "too little of the brain on the grid to tell"
+        if log_odds is None
+        else f"it looks like {looks_like}, log odds of {modality} {log_odds:.1f}, {DOUBTFUL:.0f} expected at least"
+    )
+    return ScanWarning(
+        "contrast", f"the contrast may not be {modality} as the model's: {found}; check what scan this is"
+    )
+
+
+def coarse(voxel_mm: Sequence[float], largest_mm: float | None) -> ScanWarning | None:
+    """The scan is coarser than any that the model was trained on.
+
+    Args:
+        voxel_mm: Edges of a voxel of the scan.
+        largest_mm: Largest edge among the training scans; None if unknown.
+    """
+    edge = max(voxel_mm)
+    if largest_mm is None or edge <= RESOLUTION_FACTOR * largest_mm:
+        return None
+    return ScanWarning(
+        "resolution",
+        f"voxels of {' x '.join(f'{each:.2g}' for each in voxel_mm)} mm found, edges up to {largest_mm:.2g} mm in the "
+        "training: blurred borders look abnormal, and small lesions are missed; use a finer scan if there is one",
+    )
+
+
+def other_age(age: float | None, cohort: Cohort) -> ScanWarning | None:
+    """The person is younger or older than the people that the model was trained on, where both are known."""
+    if age is None or cohort.ages is None or cohort.ages[0] <= age <= cohort.ages[1]:
+        return None
+    return ScanWarning(
+        "age",
+        f"an age of {age:g} years found, {cohort.ages[0]:g} to {cohort.ages[1]:g} in the training: growth or atrophy "
+        "may look abnormal",
+    )
+
+
+def off_the_grid(share: float) -> ScanWarning | None:
+    """A share of the brain was not looked at, as it lies outside the model's grid."""
+    if share <= OUTSIDE_GRID:
+        return None
+    return ScanWarning(
+        "outside_grid",
+        f"{share:.1%} of the brain lies outside the model's grid and was not looked at: a lesion there is not found",
+    )
+
+
+def few_healthy(count: int) -> ScanWarning | None:
+    """Fewer healthy scans than the percentiles of an answer need."""
+    if count >= FEWEST_HEALTHY:
+        return None
+    return ScanWarning(
+        "few_healthy",
+        f"{count} healthy scan{'s' * (count != 1)} to compare with, {FEWEST_HEALTHY} expected at least: how unusual "
+        "the scan is cannot be told finely",
+    )
+
+
+def poor_quality(flags: Sequence[str]) -> list[ScanWarning]:
+    """What quality control found doubtful of the image, its brain mask and its registration; not of its contrast."""
+    return [
+        ScanWarning("quality", f"{flag}; look at preprocessed/qc.png")
+        for flag in flags
+        if not flag.startswith(("the contrast may not be", "too little of the brain on the grid to check"))
+    ]

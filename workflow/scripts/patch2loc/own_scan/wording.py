@@ -1,0 +1,73 @@
+"""Numbers of an answer in words, the same on the picture, on the page and in the index."""
+
+import unicodedata
+from typing import NamedTuple
+
+import pandas as pd
+
+from patch2loc.own_scan.answer import Answer
+
+NOT_A_DEVICE = "Research software, not a medical device."
+SIMULATED = "SIMULATED MODEL"
+SIMULATED_NOTE = "Trained on simulated scans: this says nothing about a patient."
+MAPS = {"joined": "Patch2Loc and z-score joined", "patch2loc": "Patch2Loc", "zscore": "z-score"}
+SPACES = {"icbm152": "MNI", "sri24": "SRI24"}
+LARGEST_STATED = 6  # rarity; rarer than one in a million no reference can tell
+
+
+class CandidateText(NamedTuple):
+    """A row of the table of candidates as text."""
+
+    number: str
+    volume: str
+    place: str
+    where: str
+    peak: str
+    percentile: str
+
+
+CANDIDATE_HEADINGS = CandidateText(
+    "No.", "Volume", "Place ({}, mm)", "Side, tissue", "Highest voxel", "Percentile"
+)
+CANDIDATE_NOTE = (
+    "Highest voxel: one healthy voxel in so many scores as high. Percentile: share of the healthy scans whose largest "
+    "candidate is smaller."
+)
+
+
+def candidate_texts(answer: Answer) -> list[CandidateText]:
+    """Rows of the table of candidates, in its order."""
+    return [
+        CandidateText(
+            str(row["label"]),
+            f"{row['volume_ml']:.1f} ml",
+            ", ".join(f"{round(row[name]):d}" for name in ("x_mm", "y_mm", "z_mm")).replace("-", "−"),
+            ", ".join(str(row[name]) for name in ("side", "tissue") if not pd.isna(row[name])),
+            one_in(row["peak"]),
+            "–" if pd.isna(row["percentile"]) else f"{row['percentile']:.0f} %",
+        )
+        for row in answer.candidates.to_dict("records")
+    ]
+
+
+def candidate_headings(answer: Answer) -> CandidateText:
+    """Headings of `candidate_texts`, with the space of the places."""
+    space = SPACES.get(answer.atlas, answer.atlas)
+    return CandidateText(*(heading.format(space) for heading in CANDIDATE_HEADINGS))
+
+
+def one_in(rarity: float) -> str:
+    """A rarity as one in so many, to two digits."""
+    if rarity > LARGEST_STATED:
+        return f"1 in > {10**LARGEST_STATED:,}"
+    return f"1 in {float(f'{10 ** max(0.0, rarity):.2g}'):,.0f}"
+
+
+def warnings_heading(count: int) -> str:
+    """Heading of the box of warnings."""
+    return "Warning: read this first" if count == 1 else f"{count} warnings: read these first"
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which a file name may have."""
+    return "".join("�" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
