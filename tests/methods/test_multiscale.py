@@ -174,7 +174,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkey
         with pytest.raises(Killed):
             fitted(checkpoint)
     assert drawn[-1] == WIDTHS[network - 1]
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.glob("*checkpoint*")} == {
         f"patch{width}-checkpoint-key.pt" for width in WIDTHS[:network]
     }
     drawn.clear()
@@ -196,12 +196,18 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkey
 def test_checkpoints_of_other_settings_are_removed_and_those_of_this_one_kept(tmp_path):
     kept, others = (
         tmp_path / "patch8-checkpoint-key.pt",
-        ("patch8-checkpoint-old.pt", "patch10-checkpoint-key.pt"),
+        ("patch8-checkpoint-old.pt", "patch10-checkpoint-key.pt", "patch10-progress.csv"),
     )
     for name in (*others, "checkpoint-key.pt", "model.safetensors"):
         (tmp_path / name).touch()
     fitted(tmp_path / "checkpoint-key.pt", sizes=[2 / 3], patches=64, validations=1)
-    assert {path.name for path in tmp_path.iterdir()} == {kept.name, "checkpoint-key.pt", "model.safetensors"}
+    progress = {"patch8-progress.csv", "patch8-progress.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        kept.name,
+        "checkpoint-key.pt",
+        "model.safetensors",
+        *progress,
+    }
 
 
 def test_patches_of_one_size_alone_are_in_memory(monkeypatch):

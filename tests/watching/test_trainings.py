@@ -58,6 +58,13 @@ def test_a_training_runs_is_silent_or_done(age, done, state, tmp_path):
     assert training.state(WRITTEN + age) == state
 
 
+def test_a_pretraining_that_has_ended_is_done_before_its_model_is_there(tmp_path):
+    write(tmp_path, "cddpm/T1/fold0", f"{SLICES}40,400,0.01,80.0,40,0.0\n", table="pretraining-progress.csv")
+    assert lines(tmp_path, WRITTEN + 1e6) == [
+        "cddpm/T1/fold0/pretraining  100 %  loss 0.01  80 slices/s  done"
+    ]
+
+
 def test_the_time_left_is_never_less_than_none(tmp_path):
     write(tmp_path, "patch2loc/T1/fold0", PATCHES)
     assert lines(tmp_path, WRITTEN + 400)[0].endswith("  0 s left")

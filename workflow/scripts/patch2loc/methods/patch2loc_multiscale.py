@@ -82,7 +82,11 @@ def fit(
         for each in settings_of_networks
     ]
     if checkpoint:
-        for stale in set(checkpoint.parent.glob("patch*-checkpoint*")) - set(checkpoints):
+        # The tables and pictures of the networks (`watching.record`) are written again as each goes on.
+        of_networks = (
+            path for kind in ("checkpoint", "progress") for path in checkpoint.parent.glob(f"patch*-{kind}*")
+        )
+        for stale in set(of_networks) - set(checkpoints):
             stale.unlink()
     networks, histories, done = {}, [], {"step": 0, "patches": 0}
     for number, (each, its_checkpoint) in enumerate(

@@ -42,7 +42,10 @@ class Training:
 
     def state(self, now: float) -> State:
         """State at a time, seconds since the epoch: one that is silent may have been killed."""
-        if self.is_done:
+        last = self.rows[-1]
+        if (
+            self.is_done or last["step"] == last["steps"]
+        ):  # the latter of a network before others, or a pretraining
             return "done"
         return "silent" if now - self.written > SILENT_AFTER else "running"
 
