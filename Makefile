@@ -1,4 +1,4 @@
-# Every target sets up .venv from requirements.txt first.  `make` alone lists them.
+# `make` sets up .venv: this package, and the versions of the lock that TORCH names.  Every target does so first.
 PYTHON ?= python3
 DATA ?= data
 CORES ?= all
@@ -8,29 +8,46 @@ MUTATIONS ?= 2000
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
+BUILT := $(shell cat $(VENV)/.locked 2>/dev/null)
+# cuda, the wheels of PyPI, computes on GPUs and CPUs; cpu leaves out 4.5 GB; what .venv was built with is kept.
+TORCH ?= $(or $(BUILT),cuda)
+LOCK := requirements$(if $(filter cpu,$(TORCH)),-cpu).txt
+UV ?= uv
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo real replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format docs clean
+.PHONY: venv help demo real model replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format \
+	lock docs clean FORCE
+
+venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
+	@echo "$(BIN)/patch2loc --help says what the command does, make help what else there is to make"
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.complete: requirements.txt
+$(VENV)/.complete: $(VENV)/.locked pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.locked: $(LOCK) $(if $(BUILT),$(if $(filter-out $(BUILT),$(TORCH)),FORCE))
+	@case "$(TORCH)" in cpu|cuda) ;; *) echo "TORCH: $(TORCH) found, cpu or cuda expected" >&2; exit 1;; esac
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python %d.%d found, 3.11 or newer expected: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
+	@echo $(TORCH) >$@
 
 demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae, or METHODS=all
 	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='$(if $(filter all,$(METHODS)),all,[$(METHODS)])')
 
-real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm: make real DATA=folder
-	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA)
+real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm, which it fetches: make real DATA=folder WITHOUT=brats21
+	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA) $(if $(WITHOUT),without='[$(WITHOUT)]')
 	@cat results/real/tables/cases.md
 
+model: $(VENV)/.complete  ## The T1 detector at 2 mm that ships, trained again on scans that it fetches: make model DATA=folder
+	@$(RUN) config/model_t1.yaml detectors --cores $(CORES) --config data=$(DATA)
+
 replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
-	PYTHONPATH=workflow/scripts:tests/support $(BIN)/python tests/support/paper_replica.py results/replica
+	$(BIN)/python tests/support/paper_replica.py results/replica
 	@$(RUN) results/replica/replica.yaml --cores $(CORES) table1 table2
 	@cat results/replica/results/tables/table1.md
 
@@ -79,6 +96,15 @@ format: $(VENV)/.complete  ## Rewrite code and rules in the common style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+lock:  ## Rebuild both locks from pyproject.toml by uv; what is locked stays, if it may: make lock UPGRADE=--upgrade
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command "make lock" \
+		--no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
+	@{ echo "# requirements.txt with the CPU builds of torch, made from it by: make lock"; \
+	echo "--extra-index-url https://download.pytorch.org/whl/cpu"; \
+	awk '/^[a-z]/ { gpu = /^(cuda|nvidia)-|^triton==/ } gpu || /^#/ { next } \
+		/^torch(vision)?==/ { print $$0 "+cpu ; sys_platform == \047linux\047"; $$0 = $$0 " ; sys_platform != \047linux\047" } 1' \
+		requirements.txt; } >requirements-cpu.txt
 
 $(VENV)/.docs: $(VENV)/.complete docs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt

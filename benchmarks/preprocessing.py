@@ -1,6 +1,6 @@
 """Brain masks without weights and affine registration on real scans, against given brain masks.
 
-    PYTHONPATH=workflow/scripts python benchmarks/preprocessing.py FOLDER PICTURES
+    .venv/bin/python benchmarks/preprocessing.py FOLDER PICTURES
 
 FOLDER holds whole heads, SUBJECT_t1.nii.gz, and their brain masks, SUBJECT_brain.nii.gz.  Writes
 benchmarks/preprocessing.csv, one row per scan, and benchmarks/preprocessing.png, and to the folder PICTURES the five

@@ -1,6 +1,6 @@
 """Time and overlap of affine registration and bias correction at 1 mm, beside ANTs.
 
-    PYTHONPATH=workflow/scripts python benchmarks/preprocessing_ants.py ANTS_PYTHON HEAD BRAIN [HEAD BRAIN ...]
+    .venv/bin/python benchmarks/preprocessing_ants.py ANTS_PYTHON HEAD BRAIN [HEAD BRAIN ...]
 
 ANTS_PYTHON is a Python that has antspyx (pip install antspyx, in an environment of its own).  HEAD is a T1 scan, BRAIN
 its mask; both are brought to 1 mm first.  Both sides get the stripped scan, one thread and the same atlas, and end with

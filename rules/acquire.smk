@@ -9,12 +9,14 @@ localrules:
     data,
     pretrained,
     download,
+    fetch_scans,
 
 
 rule data:
     """The paper's scans: downloads what is open, unpacks, and says where to ask for the rest."""
     input:
         by_wildcards(obtainable_data),
+        RUN.data.places_to_fetch,
 
 
 rule pretrained:
@@ -39,6 +41,23 @@ rule download:
         rows=by_wildcards(RUN.data.downloads, "registry_name"),
     script:
         "../workflow/scripts/download.py"
+
+
+# Its outputs are the scans that are not there: one that is in its place is nobody's output, and stays as it is.
+rule fetch_scans:
+    """The public scans that are not there yet, one by one."""
+    output:
+        RUN.data.places_to_fetch,
+    log:
+        RESULTS.log("fetch_scans"),
+    conda:
+        IMAGING
+    params:
+        scans=list(RUN.data.scans_to_fetch.values()),
+        data=config["data"],
+        sources=RUN.data.sources_of_scans,
+    script:
+        "../workflow/scripts/fetch_scans.py"
 
 
 # No hash of the code: the content of an archive does not depend on it.

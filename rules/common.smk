@@ -15,8 +15,8 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network
+from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
-from patch2loc.configuration.schema import check_schema
 from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
@@ -42,10 +42,11 @@ def planned_run():
     """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
     for path in workflow.configfiles if workflow.is_main_process else ():
         read_configuration(path)  # Snakemake, which has read it, keeps the last of equal keys
-    check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    config.update(completed(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))))
     validate(config, str(SCHEMA))  # fills in the defaults
     config["methods"] = configured(config["methods"])
-    run = plan_run(config, workflow.source_path("../config/registry.csv"))
+    tables = [workflow.source_path(f"../config/{name}.csv") for name in ("registry", "scan_files")]
+    run = plan_run(config, *tables)
     return run, run.protocol
 
 

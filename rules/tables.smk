@@ -210,11 +210,12 @@ rule healthy_checks:
 
 
 rule subject_lists:
-    """Numbers of training, validation and test subjects in each fold, and of subjects with two of these roles."""
+    """Who trains, validates and is tested in each fold, and how many, also of subjects with two of these roles."""
     output:
-        in_report(
+        counts=in_report(
             RESULTS.table("subject_lists"), "Tables", "subject_lists", table="subject lists", format="CSV"
         ),
+        roles=RESULTS.table("subject_roles"),
     log:
         RESULTS.log("subject_lists"),
     conda:
@@ -222,6 +223,7 @@ rule subject_lists:
     params:
         code=code_hash("patch2loc.data.splits"),
         split=config["split"],
+        roles=RUN.subject_roles,
         lists={
             name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
             for name in HEALTHY

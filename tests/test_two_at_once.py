@@ -18,14 +18,14 @@ from poses import moved_brain
 from repository_paths import ROOT
 from written_models import write_model
 
-from patch2loc.__main__ import main
+from patch2loc.commands import main
 from patch2loc.preprocess.atlas import load_atlas
 
 # The command, which tells when a scan is preprocessed and waits for a line of input before it goes on.
 IN_THE_MIDDLE = """
 import sys
 from patch2loc.own_scan import score
-from patch2loc.__main__ import main
+from patch2loc.commands import main
 to_native_space = score.to_native_space
 def waiting(*arguments):
     print("in the middle", flush=True)

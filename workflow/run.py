@@ -1,6 +1,6 @@
 """Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
 
-    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...]
+    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...] [--tensorboard]
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
@@ -35,6 +35,8 @@ from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
+from patch2loc.watching.display import shown_trainings
+from patch2loc.watching.tensorboard import TensorBoardEvents
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -51,7 +53,20 @@ PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in p
 REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
+# Options by which Snakemake tells something and computes nothing.
+PLANNING = {
+    "-n",
+    "--dry-run",
+    "--dryrun",
+    "-S",
+    "--summary",
+    "-D",
+    "--detailed-summary",
+    "-l",
+    "--list-rules",
+}
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
+ESTIMATE = "Estimate: "  # of the planning: how long the run will take
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -102,6 +117,16 @@ def _arguments() -> argparse.Namespace:
         type=_pair,
         metavar="KEY=VALUE",
         help="keys to overrule",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write the curves of trainings for TensorBoard, too"
+    )
+    parser.add_argument(
+        "--snakemake",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="OPTION",
+        help="all that follows is for Snakemake, e.g. --snakemake --dry-run",
     )
     arguments = parser.parse_intermixed_args()  # targets also after options
     keys = [pair.partition("=")[0] for pair in arguments.config]
@@ -188,6 +213,7 @@ def _end_group(group: int) -> None:
 
 def _run(arguments: argparse.Namespace, results: Path) -> int:
     """Run Snakemake and report on it; the exit status."""
+    events = TensorBoardEvents(results) if arguments.tensorboard else None
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
@@ -198,8 +224,10 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
         command += ["--config", *arguments.config]
+    command += arguments.snakemake
     if arguments.targets:
         command += ["--", *arguments.targets]
+    only_planning = not PLANNING.isdisjoint(arguments.snakemake)
     log_path = results / "snakemake.log"
     # Arithmetic libraries take the threads that a rule asks for, not all cores in every job.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
@@ -216,8 +244,8 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         assert process.stdout is not None  # a pipe
         threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
         write_json(_group_path(results), {"group": process.pid})
-        with open(log_path, "w", encoding="utf-8") as log:
-            nothing_to_do, problems = _show_progress(process.stdout, log)
+        with open(log_path, "w", encoding="utf-8") as log, shown_trainings(results, events):
+            nothing_to_do, problems = _show_progress(process.stdout, log, only_planning)
         status = process.wait()
     except Stopped:
         _end_group(process.pid)
@@ -232,7 +260,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         lines = log_path.read_text(encoding="utf-8").splitlines()
         print("\n".join(problems or _reason(lines)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
-    else:
+    elif not only_planning:
         report = results / "report.html"
         done = "nothing to do, everything is up to date" if nothing_to_do else "done"
         print(f"{done}: {report.resolve()}" if report.exists() else done)
@@ -258,18 +286,23 @@ def _end_with_parent(group: int, parent: int) -> None:
     os._exit(1)
 
 
-def _show_progress(lines: Iterable[str], log: TextIO) -> tuple[bool, list[str]]:
-    """Copy Snakemake's output to the log and its progress to the terminal.
+def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[bool, list[str]]:
+    """Copy Snakemake's output to the log and its progress to the terminal, or all of it.
 
     Returns:
         True if there was nothing to do; and the problems that a person can mend, lines of the output, each once.
     """
     nothing_to_do, in_problem = False, False
     problems: list[str] = []
-    with tqdm(desc="planning", unit="step", mininterval=1 if sys.stderr.isatty() else 15) as bar:
+    mininterval = 1 if sys.stderr.isatty() else 15
+    with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
         for line in lines:
             log.write(line)
             log.flush()
+            if all_of_it:
+                print(line, end="")
+            elif line.startswith(ESTIMATE):
+                bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line
             in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))

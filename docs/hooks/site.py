@@ -25,6 +25,7 @@ OUTSIDE = {
     "benchmarks/README.md": "explanation/benchmarks.md",
     "config/README.md": "reference/configuration.md",
     "config/ixi2mm/README.md": "how-to/real-scans.md",
+    "config/model_t1/README.md": "how-to/model-scans.md",
     "splits/README.md": "reference/subject-lists.md",
 }
 IN_REPOSITORY = {site: repository for repository, site in OUTSIDE.items()}

@@ -1,6 +1,6 @@
 """Make front.png, the picture of README.md, from the results of the demo.
 
-    PYTHONPATH=workflow/scripts .venv/bin/python docs/images/make_front_picture.py results/demo
+    .venv/bin/python docs/images/make_front_picture.py results/demo
 
 One column for each lesion dataset of the demo: the scan, Patch2Loc's heatmap and the lesion that was simulated, of the
 subject with the median AUPRC, in the slice with the most lesion.  Everything in it is simulated, and it says so.

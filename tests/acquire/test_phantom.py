@@ -142,7 +142,7 @@ def test_cohort_with_other_settings_is_made_again(tmp_path):
 
 
 def test_a_cohort_from_the_command_line(tmp_path):
-    from patch2loc.__main__ import main
+    from patch2loc.commands import main
 
     chosen = ["--cohort", "ms", "--subjects", "1", "--seed", "5", "--spacing", "3", "--workers", "1"]
     assert main(["simulate", str(tmp_path / "cohort"), *chosen]) == 0

@@ -10,7 +10,17 @@ from patch2loc.errors import InputError
 REGISTRY = ROOT / "config" / "registry.csv"
 PAPER = {"ixi", "ixi_extra", "sri24", "sri24_extra", "brats21", "mslub", "atlas", "wmh"}
 PRETRAINED = set(prerequisites.WEIGHTS)
-REAL = {"ixi2mm", "kirby21", "mni152", "colin27", "brats21_case", "mslub_mni", "tcga", "stroke_masks"}
+REAL = {
+    "ixi2mm",
+    "kirby21",
+    "mni152",
+    "colin27",
+    "brats21_case",
+    "mslub_mni",
+    "tcga",
+    "stroke_masks",
+    "model_t1",
+}
 SCHEMA = ROOT / "workflow" / "schemas" / "registry.schema.yaml"
 
 

@@ -16,6 +16,7 @@ from patch2loc.acquire.sources import KINDS
 from patch2loc.configuration.check import SOURCE_KEYS
 from patch2loc.configuration.combinations import check_combinations
 from patch2loc.configuration.method_registry import BUDGETS, METHODS
+from patch2loc.configuration.presets import completed
 from patch2loc.configuration.schema import ConfigurationValidator
 from patch2loc.errors import InputError
 from patch2loc.score.combination import RULES
@@ -93,10 +94,10 @@ def test_every_property_is_described_and_has_a_default_unless_it_is_required(pat
 
 def numbers(schema: Any, path: str = "") -> Iterator[tuple[str, dict]]:
     """Every part of the schema, however deep, that is a number, and the keys that lead to it."""
-    if isinstance(schema, dict):
-        if {"integer", "number"} & {*([schema["type"]] if isinstance(schema.get("type"), str) else [])}:
-            yield path, schema
-        for name, inner in schema.items():
+    if isinstance(schema, dict) and schema.get("type") in ("integer", "number"):
+        yield path, schema
+    if isinstance(schema, dict | list):
+        for name, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
             yield from numbers(inner, f"{path}/{name}")
 
 
@@ -280,7 +281,8 @@ def test_simulated_sources_are_declared_simulated(name):
 def test_the_examples_of_own_data_are_valid_and_name_every_kind_of_source():
     text = (ROOT / "docs/how-to/own-data.md").read_text(encoding="utf-8")
     examples = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)]
-    whole = {key: value for key, value in examples[0].items() if key not in ("datasets", "training_data")}
+    first = completed(examples[0], SCHEMA)
+    whole = {key: value for key, value in first.items() if key not in ("datasets", "training_data")}
     kinds = set()
     for example in examples:
         if "datasets" not in example:
@@ -289,4 +291,4 @@ def test_the_examples_of_own_data_are_valid_and_name_every_kind_of_source():
         assert problems(config) == []
         kinds |= {dataset["source"]["kind"] for dataset in example["datasets"].values()}
     assert kinds == set(KINDS) - {"phantom", "painted"}
-    assert problems(examples[0]) == []
+    assert problems(first) == []

@@ -239,6 +239,7 @@ def test_methods_with_a_row_of_the_same_name_are_refused(outside):
         "budget": "smoke",
         "datasets": {},
         "training_data": {},
+        "without": [],
     }
     check_configuration(config | {"methods": ["patch2loc", name]})
     with pytest.raises(

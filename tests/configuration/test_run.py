@@ -175,3 +175,99 @@ def test_downloads_have_the_columns_that_a_download_takes(tmp_path):
     assert rows
     assert all(list(row) == ["file", "url", "bytes", "checksum", "fetch"] for row in rows)
     assert run_of(tmp_path).data.usable_weights(["zscore", "patch2loc"]) == []
+
+
+@pytest.fixture
+def public(tmp_path, monkeypatch):
+    """A registry of two studies, and a function that plans a run on scans of them of which none is there."""
+    monkeypatch.delenv("PATCH2LOC_MIRROR", raising=False)
+    columns = "dataset,title,file,url,bytes,checksum,license,access,fetch,citation,layout,confirmed"
+    rows = [
+        f"{name},{name},{name}.files,https://a.org/{name},,,CC0,{access},scans,a,b,c"
+        for name, access in (("study", "open"), ("registered", "registration"))
+    ]
+    (tmp_path / "registry.csv").write_text("\n".join([columns, *rows]) + "\n")
+    checksum = f"sha256:{'0' * 64}"
+    (tmp_path / "scan_files.csv").write_text(
+        "source,path,url,bytes,checksum,step\n"
+        f"study.files,x.nii.gz,https://a.org/x.nii.gz,2000000,{checksum},\n"
+        f"study.files,lesion_x.nii.gz,https://a.org/lesion_x.nii.gz,,{checksum},\n"
+        f"registered.files,y.nii.gz,,,{checksum},\n"
+        f"registered.files,lesion_y.nii.gz,,,{checksum},\n"
+    )
+
+    def planned(*names, **changes):
+        own = {}
+        for name, subject in (("study", "x"), ("registered", "y")):
+            source = scan_table(tmp_path, f"{name}.csv", {subject: f"{subject}.nii.gz"})
+            own[name] = dataset("lesion", source={**source, "registry": name})
+        for path in tmp_path.glob("*.nii.gz"):
+            path.unlink()
+        config = configuration(tmp_path, {name: own[name] for name in names}, **changes)
+        return plan_run(config, str(tmp_path / "registry.csv"), str(tmp_path / "scan_files.csv"))
+
+    return planned
+
+
+def test_public_scans_that_are_not_there_are_fetched_and_do_not_stop_the_plan(public, tmp_path):
+    run = public("study")
+    run.data.stop_for_missing()
+    assert run.data.places_to_fetch == [f"{tmp_path}/x.nii.gz", f"{tmp_path}/lesion_x.nii.gz"]
+    assert set(run.scan_parts("study", "x").values()) == set(run.data.places_to_fetch)
+    assert [scan["datasets"] for scan in run.data.scans_to_fetch.values()] == [["study"], ["study"]]
+    assert run.data.sources_of_scans["study.files"]["license"] == "CC0"
+    assert run.planning_notes[0].startswith("2 scans of study are not below")
+    assert "2 MB and more" in run.planning_notes[0]
+    assert run.data.obtainable() == ([], "")
+
+
+def test_scans_in_their_places_are_not_fetched(public, tmp_path):
+    run = public("study")
+    for name in ("x", "lesion_x"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    assert run.data.places_to_fetch == []
+    assert run.planning_notes == []
+
+
+def test_scans_without_an_address_stop_the_plan_unless_others_are_fetched_or_there_is_a_mirror(
+    public, monkeypatch
+):
+    alone = public("registered")
+    with pytest.raises(InputError, match=r"registered: 2 files missing.*\n.*\n.*\(after registration\)"):
+        alone.data.stop_for_missing()
+    both = public("study", "registered")
+    both.data.stop_for_missing()  # the run asks for them with all others that it cannot have
+    assert len(both.data.places_to_fetch) == 4
+    monkeypatch.setenv("PATCH2LOC_MIRROR", "file:///mirror")
+    mirrored = public("registered")
+    mirrored.data.stop_for_missing()
+    assert len(mirrored.data.places_to_fetch) == 2
+
+
+def test_scans_of_a_persons_own_dataset_are_never_fetched(tmp_path):
+    source = scan_table(tmp_path, "own.csv", {"x": "x.nii.gz"})
+    (tmp_path / "x.nii.gz").unlink()
+    (tmp_path / "scan_files.csv").write_text(
+        f"source,path,url,bytes,checksum,step\na,x.nii.gz,https://a.org/x.nii.gz,,sha256:{'0' * 64},\n"
+    )
+    config = configuration(tmp_path, {"own": dataset("lesion", source=source)})
+    run = plan_run(config, str(REGISTRY), str(tmp_path / "scan_files.csv"))
+    with pytest.raises(InputError, match="own: 1 files missing"):
+        run.data.stop_for_missing()
+
+
+def test_a_run_can_do_without_a_dataset(public):
+    run = public("study", "registered", without=["registered"])
+    assert "registered" not in run.datasets
+    assert "registered" not in run.labeled_datasets
+    assert len(run.data.places_to_fetch) == 2
+    assert run.planning_notes[0] == "Left out, as `without` says: registered."
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [("studies", "which `datasets` lacks"), ("phantom_healthy_t1", "which models are trained on")],
+)
+def test_a_run_cannot_do_without_its_training_data_or_what_it_has_not(public, name, finding):
+    with pytest.raises(InputError, match=f"without: {name} found, {finding}; name another"):
+        public("study", without=[name])

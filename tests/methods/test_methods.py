@@ -159,6 +159,7 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
         "score": {"stride": 1, "median_filter": 3},
         "training": {"patches": 10, "batch": 2},
         "training_data": {},
+        "without": [],
         "methods": ["patch2loc", "ae"],
         "budget": "smoke",
         "method_settings": {"ae": {"steps": 1}},

@@ -251,6 +251,7 @@ def configuration(**changed):
         "score": {"stride": 1, "median_filter": 3},
         "training": TRAINING | {"threads": 8, "memory_mb": 100},
         "training_data": {},
+        "without": [],
         "datasets": {},
         "budget": "smoke",
         "methods": ["patch2loc", "patch2loc_robust", "patch2loc_multiscale", "ae", "zscore"],

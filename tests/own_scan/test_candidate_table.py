@@ -42,7 +42,7 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
     rarity = np.full(GRID.shape, 1.0, np.float32)
     for height, place in zip((6, 5, 4), PLACES.values(), strict=True):
         rarity[ball(place, 4.1)] = height
-        rarity[ball(place, 0.9)] = height + 0.5
+        rarity[ball(place, 1.8)] = height + 0.5  # some voxel is as near as this to any place
     labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
     native_labels = np.repeat(labels, 2, axis=0)
     table = candidate_table(
@@ -62,7 +62,7 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
     for row, (place, candidate) in zip(
         table.to_dict("records"), zip(PLACES.values(), candidates, strict=True), strict=True
     ):
-        np.testing.assert_allclose([row["x_mm"], row["y_mm"], row["z_mm"]], place, atol=1.01)
+        np.testing.assert_allclose([row["x_mm"], row["y_mm"], row["z_mm"]], place, atol=1.8)
         voxels = np.count_nonzero(labels == row["label"])
         assert row["volume_ml"] == pytest.approx(voxels * 0.008, abs=1e-3)
         assert row["native_voxels"] == 2 * voxels

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -129,7 +130,7 @@ def test_map_and_labels_lie_on_the_scans_own_voxels(answered, blob_scan):
     counts = np.bincount(labels.astype(int).ravel())
     assert list(counts[1:]) == list(table.native_voxels)
     places = np.argwhere(labels == 1) @ affine[:3, :3].T + affine[:3, 3]
-    np.testing.assert_allclose(places.mean(axis=0), CENTER, atol=SPACING / 2)
+    np.testing.assert_allclose(places.mean(axis=0), CENTER, atol=SPACING)  # fluid in it stays as it was
     assert np.nanmedian(rarity[labels == 1]) > 3
 
 
@@ -194,15 +195,13 @@ def test_no_warning_without_reason_and_each_with_its_own(real_model, healthy_sca
 @pytest.mark.usefixtures("empty_pictures")
 def test_strict_refuses_and_writes_nothing(detector, healthy_scan, tmp_path):
     with pytest.raises(
-        InputError, match=r"healthy\.nii\.gz: 3 warnings found, .*simulated.*8 healthy.*18 to"
+        InputError, match=r"healthy\.nii\.gz: 3 warnings found, .*simulated.*18 to.*8 healthy"
     ):
         detect_scan(_with_ages(detector, 18, 30), healthy_scan, tmp_path / "out", age=31, strict=True)
     assert not (tmp_path / "out").exists()
 
 
 def _with_ages(detector, least, greatest):
-    from dataclasses import replace
-
     reference = detector.reference
     cohort = replace(reference.cohort, ages=[least, greatest])
     return replace(detector, reference=replace(reference, cohort=cohort))

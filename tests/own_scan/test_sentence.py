@@ -14,8 +14,8 @@ def rank(excess, healthy):
 def test_the_whole_sentence():
     sentence = answer_sentence(26.5, np.arange(28), **ML)
     assert sentence == (
-        "More abnormal than 96 % of 28 healthy scans; 2 candidates, 3.4 ml; expected in a healthy scan 1.4 ml (95 % below "
-        "2.6 ml)."
+        "More abnormal than 96 % of 28 healthy scans; 2 candidates, 3.4 ml; "
+        "expected in a healthy scan 1.4 ml (95 % below 2.6 ml)."
     )
     warnings = [ScanWarning("known_scan", ""), ScanWarning("quality", "a"), ScanWarning("quality", "b")]
     warned = answer_sentence(26.5, np.arange(28), **ML, warnings=warnings)
@@ -44,7 +44,8 @@ def test_nothing_finer_than_the_healthy_scans_tell_is_said(excess, healthy, said
 def test_a_scan_without_candidates():
     sentence = answer_sentence(0, np.zeros(30), count=0, abnormal_ml=0, healthy_ml=np.zeros(30))
     assert sentence == (
-        "As little abnormal as 30 of 30 healthy scans; no candidate; expected in a healthy scan 0.0 ml (95 % below 0.0 ml)."
+        "As little abnormal as 30 of 30 healthy scans; no candidate; "
+        "expected in a healthy scan 0.0 ml (95 % below 0.0 ml)."
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from crates import check_files, entities_of, linked, training_scans
 from rocrate.rocrate import ROCrate
 
-from patch2loc.__main__ import main
+from patch2loc.commands import main
 from patch2loc.data.results import CRATE
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, sha256, write_json, write_text

@@ -3,7 +3,7 @@ import json
 import pytest
 from edited_modules import forget_modules
 
-from patch2loc.__main__ import main
+from patch2loc.commands import main
 from patch2loc.data.results import PROVENANCE
 from patch2loc.provenance.code import code_hash, modules_behind
 from patch2loc.provenance.record import SUFFIX, describe, write_sidecar

@@ -36,7 +36,9 @@ EDITS = {
     "tables.table1": (NONE, NONE, False),
     "tables.layout": (NONE, NONE, False),
     "figures.method_styles": (NONE, NONE, False),
+    "figures.training_progress": (NONE, NONE, False),
     "report.page": (NONE, NONE, False),
+    "watching.record": (NONE, NONE, False),
     "provenance.crate": (NONE, NONE, False),
     "metrics.ranking": (NONE, NONE, True),
     "score.calibration": (NONE, NONE, True),
@@ -97,7 +99,7 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(module, behind):
 
 
 def test_nothing_that_plans_tabulates_or_draws_is_behind_a_training_or_scoring(behind):
-    later = ("configuration", "tables", "figures", "report", "evaluate", "own_scan", "acquire")
+    later = ("configuration", "tables", "figures", "report", "watching", "evaluate", "own_scan", "acquire")
     for rule in ("train", "score"):
         for method, modules in behind[rule].items():
             assert not {name for name in modules if name.split(".")[1] in later}, (rule, method)
@@ -114,8 +116,8 @@ HASHED_BY = {
     "table_params(": TABLE_FILES,
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
 }
-# Of archives: what they hold does not change with the code that unpacks them.
-WITHOUT_HASH = {"download.py", "unpack.py"}
+# Of archives and scans: what they hold does not change with the code that unpacks or fetches them.
+WITHOUT_HASH = {"download.py", "unpack.py", "fetch_scans.py"}
 
 
 def modules_of_scripts() -> dict[str, set[str]]:

@@ -1,45 +1,21 @@
 """Pins of requirements.txt, envs/*.yaml and the image agree, and each environment has what its rules import."""
 
-import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from importlib.metadata import version
 
 import pytest
 import yaml
+from dependencies import SCRIPTS, canonical, pins, third_party
 from repository_paths import ROOT
 
-SCRIPTS = ROOT / "workflow" / "scripts"
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-IMPORT_NAMES = {
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-    "intensity_normalization": "intensity-normalization",
-    "PIL": "matplotlib",  # which cannot do without pillow
-    "mpl_toolkits": "matplotlib",
-}
-
-
-def canonical(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def requirements():
-    """{package: version} of requirements.txt, and {package: marker}."""
-    pins, markers = {}, {}
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            pin, _, marker = line.partition(" ; ")
-            name, version = pin.split("==")
-            pins[canonical(name)], markers[canonical(name)] = version, marker
-    return pins, markers
 
 
 def pins_of(path):
@@ -48,42 +24,6 @@ def pins_of(path):
     listed = [entry.split("=") for entry in dependencies if isinstance(entry, str) and "=" in entry]
     listed += [pin.split("==") for entry in dependencies if isinstance(entry, dict) for pin in entry["pip"]]
     return {CONDA_NAMES.get(name, canonical(name)): version for name, version in listed}
-
-
-@cache
-def imported(path):
-    """What a file imports: (files of this package or beside it, packages from outside)."""
-    files, packages = set(), set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            top = name.split(".")[0]
-            if top == "patch2loc" or (SCRIPTS / f"{top}.py").is_file():
-                base = SCRIPTS.joinpath(*name.split("."))
-                files.update(
-                    file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()
-                )
-            elif top not in sys.stdlib_module_names:
-                packages.add(IMPORT_NAMES.get(top, canonical(top)))
-    return files, packages
-
-
-def third_party(path):
-    """Packages from outside that a script or module imports, directly or through this package."""
-    waiting, seen, found = [path], set(), set()
-    while waiting:
-        file = waiting.pop()
-        if file not in seen:
-            seen.add(file)
-            files, packages = imported(file)
-            waiting.extend(files)
-            found |= packages
-    return found
 
 
 def rules_with_scripts():
@@ -100,10 +40,9 @@ def rules_with_scripts():
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_environment_has_the_versions_of_requirements(path):
-    pins, _ = requirements()
-    found = pins_of(path)
+    locked, found = pins(), pins_of(path)
     found.pop("python")
-    assert found == {name: pins[name] for name in found}
+    assert found == {name: locked[name] for name in found}
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -120,30 +59,6 @@ def test_environment_has_what_the_script_of_a_rule_imports(environment, script):
     assert third_party(SCRIPTS / script) <= has
 
 
-def test_requirements_hold_every_dependency_of_the_package():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {canonical(re.match(r"[\w.-]+", entry).group()) for entry in project["dependencies"]}
-    assert asked <= set(requirements()[0])
-
-
-def test_gpu_libraries_are_asked_for_on_linux_only():
-    pins, markers = requirements()
-    gpu = {name for name in pins if name.startswith(("nvidia-", "cuda-", "triton"))}
-    assert len(gpu) > 10
-    assert {markers[name] for name in gpu} == {'platform_system == "Linux" and platform_machine == "x86_64"'}
-    assert not any(markers[name] for name in set(pins) - gpu)
-
-
-def test_every_module_of_the_package_finds_its_imports_in_requirements():
-    pins, _ = requirements()
-    absent = {
-        str(path.relative_to(SCRIPTS)): sorted(third_party(path) - set(pins))
-        for path in SCRIPTS.rglob("*.py")
-        if third_party(path) - set(pins)
-    }
-    assert absent == {}
-
-
 def test_every_environment_and_the_image_have_the_same_python():
     image = re.findall(r"^FROM python:(\d+\.\d+)-", DOCKERFILE.read_text(), re.MULTILINE)
     assert image == ["3.11"]
@@ -153,13 +68,15 @@ def test_every_environment_and_the_image_have_the_same_python():
     assert project["requires-python"] == f">={image[0]}"
 
 
-def test_the_image_installs_requirements_and_nothing_else():
+def test_the_image_installs_a_lock_and_the_package_and_nothing_else():
     text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
     runs = re.findall(r"^RUN (.+)", text, re.MULTILINE)
-    assert [run for run in runs if "install" in run] == ["python -m pip install -r requirements.txt"]
-    copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
-    assert copied[0] == "requirements.txt"
-    assert "." in copied
+    assert [run for run in runs if "install" in run] == [
+        "python -m pip install -r $LOCK",
+        "python -m pip install --no-deps --no-build-isolation --editable .",
+    ]
+    assert re.search(r"^ARG LOCK=(.+)", text, re.MULTILINE)[1] == "requirements.txt"
+    assert re.findall(r"^COPY (.+) \S+", text, re.MULTILINE) == ["requirements.txt requirements-cpu.txt", "."]
     assert (ROOT / "workflow" / "run.py").is_file()
     entry = json.loads(re.search(r"^ENTRYPOINT (.+)", text, re.MULTILINE)[1])
     arguments = json.loads(re.search(r"^CMD (.+)", text, re.MULTILINE)[1])
@@ -175,10 +92,8 @@ def test_the_image_leaves_out_what_git_leaves_out():
 
 def test_the_executor_of_the_cluster_profile_is_pinned():
     profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
-    pins, _ = requirements()
-    assert f"snakemake-executor-plugin-{profile['executor']}" in pins
-    installed = version(f"snakemake-executor-plugin-{profile['executor']}")
-    assert installed == pins[f"snakemake-executor-plugin-{profile['executor']}"]
+    plugin = f"snakemake-executor-plugin-{profile['executor']}"
+    assert version(plugin) == pins()[plugin]
 
 
 def test_the_catalog_entry_says_what_is_there():

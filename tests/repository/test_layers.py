@@ -9,14 +9,15 @@ from repository_paths import LIBRARY
 # From the bottom: a module or package imports from those of lower layers, and from its own package.
 LAYERS = (
     ("errors", "files", "metrics", "process"),
-    ("data", "engine", "output_folder"),
+    ("data", "engine", "output_folder", "trained"),
     ("method_interface",),
     ("acquire", "model_schema", "preprocess", "provenance", "network", "standardize"),
     ("configuration", "heatmap", "models"),
     ("score", "tables", "train"),
     ("evaluate", "figures", "methods"),
-    ("report",),
+    ("report", "watching"),
     ("own_scan",),
+    ("commands",),
     ("__main__",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,6 +1,6 @@
 """The paper's configuration on a replica of its data: its lists and paths, two simulated subjects of each dataset.
 
-    PYTHONPATH=workflow/scripts:tests/support python tests/support/paper_replica.py results/replica
+    .venv/bin/python tests/support/paper_replica.py results/replica
 
 `make replica` does this and runs it: all rows of Table 1 in minutes.  The numbers mean nothing.
 """

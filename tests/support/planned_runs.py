@@ -12,15 +12,18 @@ DEFAULTS = {
     "seeds_of_first_fold": 1,
     "preprocess": {"median": 3},
     "combinations": {},
+    "without": [],
     "pretrained": {},
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",
+    "detector": {"method": "patch2loc", "healthy": ["validation"], "ages": None},
 }
 OF_A_DATASET = {
     "published_name": None,
     "simulated": False,
     "split": None,
+    "where": {},
     "leave_out": [],
     "registration": None,
 }

@@ -1,7 +1,9 @@
 """What workflow/run.py says of wrong arguments, and of a run that fails before its first job."""
 
 import importlib.util
+import io
 import re
+import runpy
 import sys
 
 import pytest
@@ -181,3 +183,12 @@ def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) < 10
     assert "\ndatasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+
+
+def test_the_estimated_hours_reach_the_terminal_and_the_log(capsys):
+    show_progress = runpy.run_path(str(ROOT / "workflow/run.py"))["_show_progress"]
+    log = io.StringIO()
+    lines = ["Estimate: about 1.4 hours on the 2 cores of this machine\n", "rule preprocess:\n"]
+    assert show_progress(lines, log, False) == (False, [])
+    assert "Estimate: about 1.4 hours on the 2 cores of this machine\n" in capsys.readouterr().err
+    assert log.getvalue() == "".join(lines)

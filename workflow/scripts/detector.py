@@ -11,7 +11,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.score.detector import build_detector
 
     inputs, params = snakemake.input, snakemake.params
-    healthy = read_cohort(inputs.healthy)
+    healthy = [scan for cohort in inputs.healthy for scan in read_cohort(cohort)]
     files = [path for scan in healthy for path in (scan.volume_path, scan.mask_path)]
     settings = {"about": params.about, "median_filter": params.median_filter}
     detector = build_detector(

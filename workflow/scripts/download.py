@@ -8,7 +8,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from pathlib import Path
 
-    from patch2loc.acquire import download, unpack
+    from patch2loc.acquire import download, registry, unpack
     from patch2loc.files import write_json
 
     name = snakemake.wildcards.registry_name
@@ -18,7 +18,7 @@ with rule_log(snakemake.log[0]):
         paths += download.fetch(
             row,
             folder,
-            os.environ.get(download.MIRROR_VARIABLE),
+            os.environ.get(registry.MIRROR_VARIABLE),
             is_needed=lambda path: unpack.is_needed(name, path),
             progress=sys.__stderr__,
         )

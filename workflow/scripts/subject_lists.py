@@ -1,4 +1,4 @@
-"""Count the subjects that train, validate and are tested, and those that do two of these."""
+"""List the subjects that train, validate and are tested, and count them and those that do two of these."""
 
 from rule_log import rule_log
 
@@ -13,4 +13,5 @@ with rule_log(snakemake.log[0]):
         counts = splits.overlaps({int(fold): roles for fold, roles in lists.items()})
         rows.append(counts.assign(dataset=name, split=snakemake.params.split))
     table = pd.concat(rows, ignore_index=True)
-    write_csv(snakemake.output[0], table[["dataset", "split", *table.columns.drop(["dataset", "split"])]])
+    write_csv(snakemake.output.roles, pd.DataFrame(snakemake.params.roles).fillna(""))
+    write_csv(snakemake.output.counts, table[["dataset", "split", *table.columns.drop(["dataset", "split"])]])

@@ -20,7 +20,7 @@ What the stages share:
 - `metrics`: measures of scores against lesions.
 - `models`: one self-describing file for each model.
 - `provenance`: what made a result, and the research object of a run.
-- `own_scan`: one scan, scored without the workflow.
+- `own_scan`: one scan without the workflow: a detector's answer, the heatmap of any model.
 - `files`, `errors`: writing results whole or not at all; errors that a person can mend.
 """
 

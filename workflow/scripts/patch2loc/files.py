@@ -25,6 +25,7 @@ PARTIAL = re.compile(
     r"\.partial-(\d{1,10})-.", re.DOTALL
 )  # temporary names, with the number of their process
 LOCK = ".patch2loc.lock"  # in a folder that is claimed: locked as long as its process works, and names it
+ON_WINDOWS = os.name == "nt"
 # In the results of a run by workflow/run.py: locked as long as it works; the process group of its jobs meanwhile.
 RUN_LOCK, RUN_GROUP = ".run.lock", ".run.json"
 # Errors of the place that files go to, and the remedy for each.
@@ -50,7 +51,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
-        with open(partial, "rb") as stream:
+        with open(
+            partial, "r+b" if ON_WINDOWS else "rb"
+        ) as stream:  # Windows flushes what is open for writing
             os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:

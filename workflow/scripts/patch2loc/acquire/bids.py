@@ -13,7 +13,7 @@ from pathlib import Path
 from patch2loc.data.subject_tables import participant
 from patch2loc.errors import InputError
 
-ANATOMY = ("sub-*/anat", "sub-*/ses-*/anat")
+ANATOMY = ("anat", "ses-*/anat")  # in the folder of a participant
 SPACES = ("space", "res", "den")  # entities that say on which voxels an image is
 EXTENSIONS = (".nii", ".nii.gz")
 
@@ -49,6 +49,7 @@ def find_scans(
     derivatives: str | None = None,
     *,
     participants: Sequence[str] | None = None,
+    all_have_scans: bool = True,
 ) -> dict[str, dict[str, Path | None]]:
     """Find the scan and the masks of each participant and session.
 
@@ -62,6 +63,7 @@ def find_scans(
         derivatives: Folder of the masks, relative to `root`; without it they are looked for in the dataset itself and
             in every folder of its `derivatives`.
         participants: Take these only ("sub-01").
+        all_have_scans: Refuse participants without a scan; otherwise they are passed over.
 
     Returns:
         {"sub-01_ses-2": {"scan": path, "brain": path, ...}}, sorted.
@@ -72,17 +74,19 @@ def find_scans(
     root = Path(root)
     scan_pattern = parse_pattern(scan)
     own_images = images([root])
-    groups = _by_session(image for image in own_images if scan_pattern.matches(image))
+    groups = by_session(image for image in own_images if scan_pattern.matches(image))
     if participants is not None:
         listed = set(participants)
         groups = {key: group for key, group in groups.items() if participant(key) in listed}
-        _refuse_missing(root, scan_pattern, participants, groups)
+        if all_have_scans:
+            _refuse_missing(root, scan_pattern, participants, groups)
     if not groups:
+        among = "" if participants is None else f" of the {len(participants)} participants that are chosen"
         raise InputError(
-            f"{root}: no image named sub-*_{scan}.nii.gz in its anat folders, one for each subject expected; "
+            f"{root}: no image named sub-*_{scan}.nii.gz{among} in its anat folders, one for each subject expected; "
             "correct `root` or `scan`"
         )
-    scans = {key: _only(group, scan_pattern, "scan") for key, group in groups.items()}
+    scans = {key: only(group, scan_pattern, "scan: ") for key, group in groups.items()}
     result: dict[str, dict[str, Path | None]] = {key: {"scan": image.path} for key, image in scans.items()}
     folders = [root / derivatives] if derivatives else _derivatives(root)
     searched = folders if derivatives else [root, *folders]
@@ -118,31 +122,67 @@ def parse_pattern(text: str) -> NamePattern:
     return NamePattern(text, {key: value or None for key, value in split}, suffix)
 
 
-def images(folders: Iterable[Path]) -> list[Image]:
-    """All NIfTI files with a BIDS name in the anat folders of datasets, sorted by path."""
+def images(folders: Iterable[Path], participants: Sequence[str] = ("sub-*",)) -> list[Image]:
+    """All NIfTI files with a BIDS name in the anat folders of datasets, sorted by path.
+
+    Args:
+        folders: Folders of datasets.
+        participants: Look in the folders of these only ("sub-01").
+
+    Raises:
+        InputError: A folder is not there.
+    """
     from ancpbids.utils import parse_bids_name  # here: it takes a quarter of a second, and few need it
 
     result = []
+    patterns = [f"{name}/{anat}/*.nii*" for name in participants for anat in ANATOMY]
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder, a BIDS dataset expected; correct the configuration")
-        for path in sorted(path for anat in ANATOMY for path in folder.glob(f"{anat}/*.nii*")):
+        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             name = parse_bids_name(path.name)
             if name and name["extension"] in EXTENSIONS and "sub" in name["entities"]:
                 result.append(Image(path, name["entities"], name["suffix"]))
     return result
 
 
-def _derivatives(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("derivatives/*") if path.is_dir())
-
-
-def _by_session(scans: Iterable[Image]) -> dict[str, list[Image]]:
+def by_session(scans: Iterable[Image]) -> dict[str, list[Image]]:
+    """Images by their participant and session ("sub-01_ses-2"), sorted."""
     groups = defaultdict(list)
     for image in scans:
         session = image.entities.get("ses")
         groups[f"sub-{image.entities['sub']}" + (f"_ses-{session}" if session else "")].append(image)
     return dict(sorted(groups.items()))
+
+
+def only(matches: Sequence[Image], pattern: NamePattern, choice: str) -> Image:
+    """The only one of the images that fit a pattern.
+
+    Args:
+        matches: The images, one at least, of one participant and session.
+        pattern: What they fit.
+        choice: How a person chooses: what the end of a name is written behind, such as "scan: ".
+
+    Raises:
+        InputError: There are several; the message says what chooses one.
+    """
+    if len(matches) == 1:
+        return matches[0]
+    first, second = matches[:2]
+    keys = first.entities.keys() | second.entities.keys()
+    differs = sorted(key for key in keys if first.entities.get(key) != second.entities.get(key))
+    hint = "`derivatives`, the folder to look in"
+    if differs:
+        value = first.entities.get(differs[0], "")
+        hint = f"`{choice}{differs[0]}-{value}_{pattern.text}`"
+    raise InputError(
+        f"{first.path}: {len(matches)} images fit {pattern.text}, this one and {second.path}, exactly one for a "
+        f"subject and session expected; choose by {hint}"
+    )
+
+
+def _derivatives(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("derivatives/*") if path.is_dir())
 
 
 def _by_participant(masks: Iterable[Image]) -> dict[str, list[Image]]:
@@ -161,7 +201,7 @@ def _mask(scan: Image, by_participant: Mapping[str, list[Image]], text: str | No
         for image in by_participant.get(scan.entities["sub"], [])
         if image.path != scan.path and pattern.matches(image) and _belongs(image, scan, pattern)
     ]
-    return _only(masks, pattern, part).path if masks else None
+    return only(masks, pattern, f"{part}: ").path if masks else None
 
 
 def _belongs(mask: Image, scan: Image, pattern: NamePattern) -> bool:
@@ -169,22 +209,6 @@ def _belongs(mask: Image, scan: Image, pattern: NamePattern) -> bool:
     # A mask of one session, or in one space, is not the mask of a scan without session or space.
     keys = (shared | set(SPACES) | ({"ses"} & set(mask.entities))) - set(pattern.entities)
     return all(mask.entities.get(key) == scan.entities.get(key) for key in keys)
-
-
-def _only(matches: Sequence[Image], pattern: NamePattern, part: str) -> Image:
-    if len(matches) == 1:
-        return matches[0]
-    first, second = matches[:2]
-    keys = first.entities.keys() | second.entities.keys()
-    differs = sorted(key for key in keys if first.entities.get(key) != second.entities.get(key))
-    hint = "`derivatives`, the folder to look in"
-    if differs:
-        value = first.entities.get(differs[0], "")
-        hint = f"`{part}: {differs[0]}-{value}_{pattern.text}`"
-    raise InputError(
-        f"{first.path}: {len(matches)} images fit {pattern.text}, this one and {second.path}, exactly one for a "
-        f"subject and session expected; choose by {hint}"
-    )
 
 
 def _refuse_missing(

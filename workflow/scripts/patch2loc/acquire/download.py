@@ -23,7 +23,6 @@ from patch2loc.acquire import dataverse, registry
 from patch2loc.acquire.archives import is_web_page
 from patch2loc.errors import InputError
 
-MIRROR_VARIABLE = "PATCH2LOC_MIRROR"
 ATTEMPTS = 6  # at a connection, and at a file whose transfer breaks off
 PAUSE = 1.0  # seconds before the second attempt; doubled each time
 LONGEST_PAUSE = 60.0

@@ -40,6 +40,7 @@ def paint_stroke(
     seed: int,
     outputs: Mapping[str, str | Path],
     mirrored: bool = False,
+    strength: float | None = None,
 ) -> dict[str, float]:
     """Paint a stroke into a healthy T1 scan.
 
@@ -54,6 +55,7 @@ def paint_stroke(
         seed: Seed of what is drawn at random.
         outputs: Files to write, .nii.gz: "scan", "brain" and "lesion".
         mirrored: Swap left and right of the outline.
+        strength: Contrast, share of the way from tissue to fluid; drawn from STRENGTH where None.
 
     Returns:
         lesion_ml (in the scan), mask_ml (in MNI space), strength and texture.
@@ -77,7 +79,7 @@ def paint_stroke(
         mirrored=mirrored,
     )
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
-    painted, lesion, drawn = darken(volume, brain, share * brain, voxel=voxel, seed=seed)
+    painted, lesion, drawn = darken(volume, brain, share * brain, voxel=voxel, seed=seed, strength=strength)
     lesion_ml = lesion.sum() * voxel.prod() / 1000
     if lesion_ml < SMALLEST_ML:
         raise InputError(
@@ -130,7 +132,13 @@ def share_inside(
 
 
 def darken(
-    volume: np.ndarray, brain: np.ndarray, share: np.ndarray, *, voxel: np.ndarray, seed: int
+    volume: np.ndarray,
+    brain: np.ndarray,
+    share: np.ndarray,
+    *,
+    voxel: np.ndarray,
+    seed: int,
+    strength: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Darken a T1 scan's brain inside an outline.
 
@@ -140,13 +148,15 @@ def darken(
         share: Share of each voxel inside the outline, (x, y, z), 0 to 1.
         voxel: Edges of a voxel, mm, (3,).
         seed: Seed of what is drawn at random.
+        strength: As for `paint_stroke`.
 
     Returns:
         The darkened scan, float32; the lesion mask, bool: at least half of the voxel inside the outline, and tissue
         before; and the strength and the texture that were drawn.
     """
     random = np.random.default_rng([seed, 1])
-    strength, texture = random.uniform(*STRENGTH), random.uniform(*TEXTURE)
+    drawn_strength, texture = random.uniform(*STRENGTH), random.uniform(*TEXTURE)
+    strength = drawn_strength if strength is None else strength
     fluid, tissue = np.percentile(volume[brain], [CSF_PERCENTILE, TISSUE_PERCENTILE])
     uneven = ndimage.gaussian_filter(
         random.standard_normal(volume.shape).astype(np.float32), UNEVENNESS_MM / voxel

@@ -1,7 +1,7 @@
 """The registry of public data: their sources and checksums, and advice on missing ones."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from patch2loc.acquire import archives, sources, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 from patch2loc.errors import InputError
 
+ACCESS = {"open": "open", "form": "after a form", "registration": "after registration"}
+MIRROR_VARIABLE = "PATCH2LOC_MIRROR"  # of the environment: a folder to download from instead of the sources
 PER_DATASET = 3  # rows of the registry shown for one missing dataset: T1, T2 and one more
 
 
-def read(path: str | Path, schema: str | Path | None = None) -> pd.DataFrame:
+def read(path: str | Path, schema: str | Path | None = None, *, unique: str = "file") -> pd.DataFrame:
     """Read the registry (columns as in registry.schema.yaml), all values as text, empty where unknown.
 
     Args:
         path: The registry, a CSV.
         schema: JSON schema (YAML) that each row has to follow, if given.
+        unique: Column whose values occur once.
 
     Raises:
         InputError: The registry cannot be read, or a value is wrong; the message names its line.
@@ -36,7 +39,7 @@ def read(path: str | Path, schema: str | Path | None = None) -> pd.DataFrame:
             for problem in validator.iter_errors(row):
                 column = ".".join(str(part) for part in problem.absolute_path)
                 raise InputError(f"{path}: line {number}, {column}: {problem.message}; see {schema}")
-    repeated = table.loc[table["file"].duplicated(), "file"]
+    repeated = table.loc[table[unique].duplicated(), unique]
     if len(repeated):
         raise InputError(f"{path}: {repeated.iloc[0]} is listed twice; keep one row")
     return table
@@ -95,7 +98,12 @@ def _records(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def obtainable(
-    datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path, passphrase: bool
+    datasets: Mapping[str, Mapping[str, Any]],
+    registry: pd.DataFrame,
+    data: str | Path,
+    passphrase: bool,
+    *,
+    fetched: Collection[Path] = (),
 ) -> tuple[list[str], str]:
     """Find out what `snakemake data` can do now.
 
@@ -107,6 +115,7 @@ def obtainable(
         registry: From `read`.
         data: Folder of all data.
         passphrase: True if that of ATLAS is set.
+        fetched: Missing files that a rule fetches.
 
     Returns:
         Names in the registry to obtain; and a message that says, for each other incomplete dataset, where to ask, what
@@ -116,7 +125,7 @@ def obtainable(
     parts = []
     for dataset_name, dataset in datasets.items():
         name = dataset.get("registry")
-        absent = sources.missing(dataset)
+        absent = _absent(dataset, fetched)
         if not absent or name in names:
             continue
         files = unpack.waiting(downloads(data, name)) if name else []
@@ -146,7 +155,11 @@ def summary(data: str | Path, name: str) -> Path:
 
 
 def missing_data_message(
-    datasets: Mapping[str, Mapping[str, Any]], registry: pd.DataFrame, data: str | Path = "data"
+    datasets: Mapping[str, Mapping[str, Any]],
+    registry: pd.DataFrame,
+    data: str | Path = "data",
+    *,
+    fetched: Collection[Path] = (),
 ) -> str:
     """One message for all datasets that have missing files.
 
@@ -157,13 +170,14 @@ def missing_data_message(
         datasets: {name: dataset}; the key `registry` of a dataset points to its rows of the registry.
         registry: From `read`.
         data: Folder that archives are put below (see `downloads`).
+        fetched: Missing files that a rule fetches.
 
     Returns:
         The message, empty if no file is missing.
     """
     parts, present = [], []
     for name, dataset in datasets.items():
-        absent = sources.missing({**dataset, "name": name})
+        absent = _absent({**dataset, "name": name}, fetched)
         if absent:
             parts.append(_advice({**dataset, "name": name}, absent, registry, data))
         elif dataset["kind"] != "phantom":
@@ -176,7 +190,7 @@ def missing_data_message(
     ]
     if present:
         runnable.append(
-            f"datasets that are complete: {', '.join(present)}; keep these alone in the configuration"
+            f"datasets that are complete: {', '.join(present)}; name the others in `without` of the configuration"
         )
     return (
         f"Data are missing for {len(parts)} of {len(datasets)} datasets.\n\n"
@@ -185,6 +199,10 @@ def missing_data_message(
         + "\n".join(f"  {line}" for line in runnable)
         + "\n"
     )
+
+
+def _absent(dataset: Mapping[str, Any], fetched: Collection[Path]) -> list[Path]:
+    return [path for path in sources.missing(dataset) if path not in fetched]
 
 
 def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
@@ -201,11 +219,10 @@ def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFra
         else dataset.get("root") or Path(dataset["table"]).parent
     )
     for row in _records(rows):
-        access = {"open": "open", "form": "after a form", "registration": "after registration"}[row["access"]]
-        by_hand = row["fetch"] == "hand"
+        by_hand = row["fetch"] == "hand" or row["access"] != "open"
         lines += [
             f"  what:  {row['title']} ({row['license']})",
-            f"  get:   {row['url']} ({access}{'' if by_hand else '; `snakemake data` downloads it'})",
+            f"  get:   {row['url']} ({ACCESS[row['access']]}{'' if by_hand else '; `snakemake data` downloads it'})",
         ]
         if by_hand and row["dataset"] in unpack.NAMES:
             lines += [

@@ -9,12 +9,14 @@ A dataset is an entry of the configuration, one modality each. The keys that eac
               for exactly one file; subjects: CSV whose columns fill the fields of the patterns; without it,
               all subjects whose scan matches the pattern
     bids      root; scan, brain, lesion: ends of BIDS names such as "acq-mprage_T1w", "label-lesion_mask";
-              derivatives: folder of the masks; subjects: CSV, to take only these participants.
+              derivatives: folder of the masks; subjects: CSV, to take only these participants, or
+              participants.tsv, to take those of them who have the scan.
               Every participant and session is a scan
     phantom   root, cohort, count: simulated scans, made by a rule in root/phantom_{cohort}/{subject}
     painted   root, table: CSV of subject, scan, brain, mask, mirrored, seed; data: the folder that its
               paths start from: strokes simulated in real scans, by a rule
 
+Of a table of subjects only the rows that meet the conditions under `where` are taken (`data.conditions`).
 A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
 A scan of a table or folder may be a folder: a DICOM series, which a rule converts.
 To add a kind, add a function to `KINDS`.
@@ -32,7 +34,14 @@ from patch2loc.acquire import bids
 from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
 from patch2loc.data.image_files import image_files
-from patch2loc.data.subject_tables import check_count, check_names, participant, read_table
+from patch2loc.data.subject_tables import (
+    PARTICIPANT_ID,
+    check_count,
+    check_names,
+    participant,
+    participant_label,
+    read_table,
+)
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
@@ -118,7 +127,7 @@ def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) 
     sessions: dict[str, list[str]] = {}
     for scan_id in scans:
         sessions.setdefault(participant(scan_id), []).append(scan_id)
-    return [scan_id for subject in subjects for scan_id in sessions.get(subject, [])]
+    return [scan_id for subject in subjects for scan_id in sessions.get(participant_label(subject), [])]
 
 
 def is_series(path: Path) -> bool:
@@ -242,17 +251,21 @@ def _from_folder(dataset: Dataset) -> Sources:
 
 def _listed_rows(dataset: Dataset) -> list[dict[str, str]]:
     """Rows of the dataset's list of subjects that have its modality."""
-    table = splits.of_modality(splits.read(dataset["subjects"]), dataset.get("modality"))
+    listed = splits.read(dataset["subjects"], dataset.get("where"))
+    table = splits.of_modality(listed, dataset.get("modality"))
     return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
 
 
 def _from_bids(dataset: Dataset) -> Sources:
+    rows = _listed_rows(dataset) if dataset.get("subjects") else None
     parts = bids.find_scans(
         _key(dataset, "root"),
         dataset.get("scan") or f"{_key(dataset, 'modality')}w",
         {part: dataset.get(part) for part in ("brain", "lesion")},
         dataset.get("derivatives"),
-        participants=[row["subject"] for row in _listed_rows(dataset)] if dataset.get("subjects") else None,
+        participants=None if rows is None else [participant_label(row["subject"]) for row in rows],
+        # participants.tsv has all people of a study, a list those that are meant.
+        all_have_scans=not rows or PARTICIPANT_ID not in rows[0],
     )
     return {scan_id: cast(ScanPaths, dict(paths)) for scan_id, paths in parts.items()}
 

@@ -72,8 +72,15 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             "(those of patch2loc are `training`); correct the name, or leave it out"
         )
     check_method_settings(config)
+    for name in config["without"]:
+        if name not in config["datasets"] or name in config["training_data"].values():
+            found = "which models are trained on" if name in config["datasets"] else "which `datasets` lacks"
+            raise InputError(
+                f"without: {name} found, {found}; name another one, or none ({', '.join(config['datasets'])})"
+            )
     for name, dataset in config["datasets"].items():
         _check_source(name, dataset["source"])
+        _check_split(name, dataset)
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
         if dataset.get("role") == "healthy" and dataset["source"]["kind"] == "phantom":
@@ -173,6 +180,23 @@ def _check_source(name: str, source: Mapping[str, Any]) -> None:
             f"datasets.{name}.source: {', '.join(others)} found, of {', '.join(keys)} expected, the keys of kind "
             f"{source['kind']}; leave out what is of another kind, or change the kind"
         )
+
+
+def _check_split(name: str, dataset: Mapping[str, Any]) -> None:
+    """Raise InputError for a split that is drawn in a dataset without people to draw from."""
+    split = dataset["split"]
+    if isinstance(split, Mapping) and "test" in split:
+        kind = dataset["source"]["kind"]
+        if dataset["role"] != "healthy":
+            raise InputError(
+                f"datasets.{name}.split: numbers of people found for the role {dataset['role']}, the role healthy "
+                "expected, where some train; leave it out, and all scans are tested"
+            )
+        if kind in ("phantom", "painted"):
+            raise InputError(
+                f"datasets.{name}.split: numbers of people found for kind {kind}, which is divided otherwise "
+                "(source.validation and source.test of a phantom, a CSV); leave it out"
+            )
 
 
 def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> None:

@@ -4,7 +4,8 @@
 planning asks for them thousands of times.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,14 +15,18 @@ import pandas as pd
 
 from patch2loc.acquire import sources
 from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
-from patch2loc.configuration.vocabulary import Configuration, DatasetSettings
+from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
+from patch2loc.data.drawn_splits import drawn_roles
 from patch2loc.data.results import Fold, Results
 from patch2loc.data.seeds import fold_of
+from patch2loc.data.subject_tables import participant, participant_label
 from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
 from patch2loc.errors import InputError
 from patch2loc.preprocess.external_tools import TOOLS, find_command
 
+PARTICIPANTS = "participants.tsv"  # in the root of a BIDS dataset
+DESCRIBED = ("bids", "folder", "table")  # kinds of sources that may have one
 ALL_SCANS = "all"  # name of the cohort of every scan of a dataset
 
 Roles = dict[SubjectRole, list[str]]
@@ -37,9 +42,10 @@ class PlannedDataset:
         source: Location of its scans, as `acquire.sources` takes it.
         results: Paths of the run's results.
         preprocessing: Settings of preprocessing, the dataset's own included.
-        subject_list: CSV of its subjects, or None.
+        subject_list: Table of its subjects, a list or participants.tsv, or None.
         uses_published_lists: The list is a published one and taken as it is: a subject may have several roles.
         is_training_data: Models of its modality are trained on it.
+        folds: Folds of the run.
     """
 
     name: str
@@ -50,6 +56,7 @@ class PlannedDataset:
     subject_list: str | None
     uses_published_lists: bool
     is_training_data: bool
+    folds: Sequence[int]
 
     @property
     def role(self) -> DatasetRole:
@@ -128,20 +135,25 @@ class PlannedDataset:
 
     @cached_property
     def subject_table(self) -> pd.DataFrame | None:
-        """The subject list as a table, or None without one."""
-        return splits.read(self.subject_list) if self.subject_list else None
+        """The subjects that `where` chooses from the table of subjects, or None without one."""
+        return splits.read(self.subject_list, self.settings["where"]) if self.subject_list else None
+
+    @property
+    def drawn_split(self) -> DrawnSplit | None:
+        """Numbers and seed by which its people are divided; None if a list says who trains."""
+        split = self.settings["split"]
+        return cast(DrawnSplit, split) if isinstance(split, Mapping) and "test" in split else None
 
     @cached_property
     def sites(self) -> dict[str, str]:
         """Site of each scan by the column `site` of the subject list, {scan: site}; {} without such a column."""
-        table = self.subject_table
-        if table is None or "site" not in table.columns:
-            return {}
+        return self._column("site")
+
+    @cached_property
+    def ages(self) -> dict[str, float]:
+        """Age at each scan by the column `age` of the subject list, years, where it is a number."""
         return {
-            scan: site
-            for subject, site in zip(table["subject"], table["site"], strict=True)
-            if site
-            for scan in sources.scans_of(self.source, self.scans, [subject])
+            scan: float(age) for scan, age in self._column("age").items() if re.fullmatch(r"\d+(\.\d*)?", age)
         }
 
     @cached_property
@@ -174,16 +186,42 @@ class PlannedDataset:
         return cache(self._read_roles)
 
     def listed_roles(self, fold: int) -> Roles:
-        """Subjects of each role in a fold by the subject list, with or without a scan.
+        """Subjects of each role in a fold by the subject list, with or without a scan; or drawn from those with one.
 
         Raises:
-            InputError: The dataset has no list, or one that `splits.roles` refuses.
+            InputError: The dataset has no list, or one that `splits.roles` refuses, or too few people to draw from.
         """
+        if self.drawn_split:
+            return self._drawn_roles(fold)
         if not self.subject_list:
             raise InputError(
-                f"datasets.{self.name}: no `split` found, a CSV of who trains and who is tested expected"
+                f"datasets.{self.name}: no `split` found, a CSV of who trains and who is tested expected, or how many: "
+                "{validation: 10, test: 20, seed: 1}"
             )
-        return splits.roles(self.subject_list, fold, self.modality, self.uses_published_lists)
+        return splits.roles(
+            self.subject_list,
+            fold,
+            self.modality,
+            self.uses_published_lists,
+            where=self.settings["where"],
+        )
+
+    @property
+    def subject_roles(self) -> list[dict[str, str]]:
+        """Role of each of its people in each fold of the run: subject, fold0, fold1, ..., in the form of a list.
+
+        A person of several sessions has one row. Several roles, as the published lists give, are joined by a space.
+        """
+        by_person = self.kind == "bids" or bool(self.drawn_split)
+        rows: dict[str, dict[str, str]] = {}
+        for fold in self.folds:
+            for role, scans in self.roles(fold).items():
+                for person in dict.fromkeys(map(participant, scans) if by_person else scans):
+                    row = rows.setdefault(
+                        person, {"subject": person} | {f"fold{each}": "" for each in self.folds}
+                    )
+                    row[f"fold{fold}"] = f"{row[f'fold{fold}']} {role}".strip()
+        return [rows[person] for person in sorted(rows)]
 
     def subjects(self, fold: Fold, role: SubjectRole = "test") -> list[str]:
         """Scans of a role in a fold, or all scans of a dataset without roles."""
@@ -194,9 +232,9 @@ class PlannedDataset:
 
         Without a list, or roles in it, all scans of its source.
         """
-        if self.has_roles and self.subject_list:
+        if self.has_roles and (self.subject_list or self.drawn_split):
             tested = self.listed_roles(fold_of(fold))["test"]
-            return len(sources.scans_of(self.source, self.source_scans, tested))
+            return len(self._scans_of(tested, self.source_scans))
         return len(self.source_scans)
 
     def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
@@ -208,12 +246,45 @@ class PlannedDataset:
         role, _, fold = cohort.partition("_fold")
         return self.subjects(fold, cast(SubjectRole, role)) if fold else list(self.scans)
 
+    def _column(self, name: str) -> dict[str, str]:
+        """Value of each scan in a column of the subject list, without empty cells; {} without such a column."""
+        table = self.subject_table
+        if table is None or name not in table.columns:
+            return {}
+        return {
+            scan: value
+            for subject, value in zip(table["subject"], table[name], strict=True)
+            if value
+            for scan in sources.scans_of(self.source, self.scans, [subject])
+        }
+
     def _as_image(self, subject: str, paths: ScanPaths) -> ScanPaths:
         """Paths of a subject, a DICOM series replaced by the image it is converted to."""
         if not sources.is_series(paths["scan"]):
             return paths
         image_path = Path(self.results.raw(self.name, subject), f"{self.modality}.nii.gz")
         return {**paths, "scan": image_path}
+
+    def _scans_of(self, subjects: Sequence[str], scans: Mapping[str, Any]) -> list[str]:
+        """Names of the subjects' scans; all sessions of people that were drawn."""
+        if not self.drawn_split:
+            return sources.scans_of(self.source, scans, subjects)
+        people = set(subjects)
+        return [scan for scan in scans if participant(scan) in people]
+
+    def _drawn_roles(self, fold: int) -> Roles:
+        """People of each role in a fold, those under `leave_out` included: to leave one out changes no other's role."""
+        drawn, table = self.drawn_split, self.subject_table
+        assert drawn is not None
+        sites: dict[str, str] = {}
+        if table is not None and "site" in table.columns:
+            names = table["subject"].map(participant_label) if self.kind == "bids" else table["subject"]
+            sites = dict(zip(names, table["site"], strict=True))
+        people = list(dict.fromkeys(map(participant, self.source_scans)))
+        try:
+            return drawn_roles(people, fold, **drawn, folds=self.folds, sites=sites)
+        except InputError as error:
+            raise InputError(f"datasets.{self.name}.split: {error}") from None
 
     def _read_roles(self, fold: int) -> Roles:
         by_role: Roles
@@ -224,9 +295,7 @@ class PlannedDataset:
             }
         else:
             subjects = self.listed_roles(fold)
-            by_role = {
-                role: sources.scans_of(self.source, self.scans, subjects[role]) for role in splits.ROLES
-            }
+            by_role = {role: self._scans_of(subjects[role], self.scans) for role in splits.ROLES}
         if self.is_training_data and not (by_role["train"] and by_role["validation"]):
             raise InputError(
                 f"datasets.{self.name}: {len(by_role['train'])} training and {len(by_role['validation'])} validation "
@@ -251,7 +320,9 @@ def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
         InputError: The training data are not healthy scans of their modality, a modality has none, or a tool for
             brain extraction is not installed.
     """
-    datasets = {name: _plan_dataset(name, config) for name in config["datasets"]}
+    datasets = {
+        name: _plan_dataset(name, config) for name in config["datasets"] if name not in config["without"]
+    }
     _check_training_data(datasets, config["training_data"])
     for tool in {dataset.settings["skull_strip"] for dataset in datasets.values()} & set(TOOLS):
         find_command(tool)
@@ -266,15 +337,15 @@ def names_with_role(datasets: Datasets, role: DatasetRole) -> list[str]:
 def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
     settings = config["datasets"][name]
     results = Results(config["results"])
-    split = settings["split"]
-    subject_list = split[config["split"]] if isinstance(split, Mapping) else split
-    source = {"name": name, "modality": settings["modality"], "subjects": subject_list, **settings["source"]}
+    source = {"name": name, "modality": settings["modality"], **settings["source"]}
     if source["kind"] == "phantom":
         source["root"] = results.raw_folder()
     elif source["kind"] == "painted":
         source |= {"root": results.raw_dataset(name), "data": config["data"]}
     else:
         source["root"] = str(Path(config["data"], source.get("root", ".")))
+    subject_list, chooses = _subject_list(name, settings, source, config["split"])
+    source |= {"subjects": subject_list if chooses else None, "where": settings["where"]}
     return PlannedDataset(
         name=name,
         settings=settings,
@@ -288,7 +359,28 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         subject_list=subject_list,
         uses_published_lists=config["split"] == "published",
         is_training_data=name in config["training_data"].values(),
+        folds=config["folds"],
     )
+
+
+def _subject_list(
+    name: str, settings: DatasetSettings, source: Mapping[str, Any], version: ListVersion
+) -> tuple[str | None, bool]:
+    """Table of a dataset's subjects, or None; and whether it says who they are, or only, as of a drawn split, more."""
+    split, where = settings["split"], settings["where"]
+    if isinstance(split, str):
+        return split, True
+    if split and "clean" in split:
+        return cast(Mapping[ListVersion, str], split)[version], True
+    participants = Path(source["root"], PARTICIPANTS)
+    if source["kind"] in DESCRIBED and (split or where) and participants.is_file():
+        return str(participants), bool(where)
+    if where:
+        raise InputError(
+            f"datasets.{name}.where: no table of the subjects found, {participants} expected; put it there, or name a "
+            "list with these columns as `split`"
+        )
+    return None, False
 
 
 def _check_training_data(datasets: Datasets, training_data: Mapping[Modality, str]) -> None:

@@ -47,11 +47,19 @@ class Deliverables(NamedTuple):
         return "lesion_scans" if number in self.lesion_figures else f"fig{number}"
 
 
-def deliverables(datasets: Datasets, folds: Sequence[int], seeds: int = 1) -> Deliverables:
+def deliverables(
+    datasets: Datasets, folds: Sequence[int], seeds: int = 1, *, detector: bool = False
+) -> Deliverables:
     """Tables and figures of a run.
 
     A run without lesions has only heatmaps of healthy scans, false positives, the domain shift and the healthy checks
-    to show. Lesion datasets of the paper come first, in its order. seeds: with which the first fold is trained.
+    to show. Lesion datasets of the paper come first, in its order.
+
+    Args:
+        datasets: Of the run.
+        folds: Of the run.
+        seeds: Number of trainings of the first fold.
+        detector: True if the run makes a detector, which answers about scans without truth.
     """
     published_names = {
         name: datasets[name].settings["published_name"] for name in names_with_role(datasets, "lesion")
@@ -59,9 +67,10 @@ def deliverables(datasets: Datasets, folds: Sequence[int], seeds: int = 1) -> De
     lesion_datasets = sorted(published_names, key=lambda name: PAPERS_ORDER.index(published_names[name]))
     has_sites = any(dataset.sites for dataset in datasets.values() if dataset.role != "unlabeled")
     by_site = ("by_site",) if has_sites else ()
+    patients = ("patients",) if detector and names_with_role(datasets, "unlabeled") else ()
     if not lesion_datasets:
         return Deliverables(
-            tables=("thresholds", "domain_shift", "healthy_checks", *by_site),
+            tables=(*patients, "thresholds", "domain_shift", "healthy_checks", *by_site),
             long_tables=(),
             lesion_figures={},
             figures=(5, 7),
@@ -71,7 +80,7 @@ def deliverables(datasets: Datasets, folds: Sequence[int], seeds: int = 1) -> De
     lesion_figures = dict(enumerate(lesion_datasets, start=FIRST_LESION_FIGURE))
     return Deliverables(
         tables=(
-            *("table1", "table2", "thresholds", "domain_shift", "healthy_checks"),
+            *("table1", "table2", *patients, "thresholds", "domain_shift", "healthy_checks"),
             *("comparison", "by_volume", "released_code"),
             *(("seeds",) if seeds > 1 else ()),
             *by_site,

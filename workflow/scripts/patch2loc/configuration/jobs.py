@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from patch2loc.configuration.datasets import ALL_SCANS
+from patch2loc.configuration.datasets import ALL_SCANS, names_with_role
 from patch2loc.configuration.run import Run
 from patch2loc.data.splits import ROLES
 from patch2loc.provenance.crate_entities import Job
@@ -109,6 +109,8 @@ def run_jobs(
         "fold": run.trainings,
     }
     yield from jobs("evaluate", "One row a scan.", evaluations)
+    if "patients" in deliverables.tables:
+        yield from patient_jobs(run, outline_of)
     for name in [*deliverables.table_names, "quality", "subject_lists"]:
         yield from jobs(name)
     for number in deliverables.figures:
@@ -138,6 +140,19 @@ def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Jo
         for cohort in cohorts:
             lists = [run.results.cohort(name, cohort)]
             yield _scan_job(outline_of("cohort_list"), "List of preprocessed scans.", scans, lists)
+
+
+def patient_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Job]:
+    """Jobs that made the detectors and the answers about scans without truth; arguments as for `run_jobs`."""
+    unlabeled = names_with_role(run.datasets, "unlabeled")
+    for modality in dict.fromkeys(run.datasets[name].modality for name in unlabeled):
+        parts = run.parts_of_detector(modality, run.folds[0]).values()
+        inputs = [path for part in parts for path in ([part] if isinstance(part, str) else part)]
+        detectors = [run.results.detector(modality, run.folds[0])]
+        yield _scan_job(outline_of("detector"), "Detector.", inputs, detectors)
+    for name in unlabeled:
+        answers = [run.results.patient(name, scan) for scan in run.datasets[name].scans]
+        yield _scan_job(outline_of("patient"), "Answers about scans.", [run.detector(name)], answers)
 
 
 def _scan_job(rule: RuleOutline, about: str, inputs: list[str], outputs: list[str]) -> Job:

@@ -1,7 +1,8 @@
 """Scans with several roles: refused between training and test, reported for the published subject lists.
 
 Planning knows a scan by its file: another spelling of a path and a link are the same file. A copy is known by its
-content, once it is preprocessed (`data.content`).
+content, once it is preprocessed (`data.content`). In a BIDS root a person is known by name, so that another session of
+a training subject is not tested either.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from patch2loc.configuration.datasets import Datasets, PlannedDataset
 from patch2loc.data import splits
+from patch2loc.data.subject_tables import participant
 from patch2loc.errors import InputError
 
 
@@ -61,14 +63,30 @@ def _leaks(datasets: Datasets, files: Mapping[str, Mapping[str, Hashable]], fold
             continue
         roles = source.roles(fold)
         fitted = _by_file(files[source.name], dict.fromkeys(roles["train"] + roles["validation"]))
+        people = {participant(name): name for name in roles["train"] + roles["validation"]}
         for tested in datasets.values():
+            same_people = tested is not source and _same_people(source, tested)
             for subject in tested.subjects(fold):
-                for other in fitted.get(files[tested.name][subject], ()):
+                scan = f"{tested.name}: {subject} is tested, and"
+                same_file = fitted.get(files[tested.name][subject], ())
+                for other in same_file:
                     if (source, other) != (tested, subject):
                         yield (
-                            f"{tested.name}: {subject} is tested, and a training or validation scan of {source.name} "
-                            f"as {other}, {tested.acquired_scans[subject]}"
+                            f"{scan} a training or validation scan of {source.name} as {other}, "
+                            f"{tested.acquired_scans[subject]}"
                         )
+                if same_people and not same_file and participant(subject) in people:
+                    other = people[participant(subject)]
+                    yield f"{scan} of the person of {other}, who trains or validates in {source.name}"
+
+
+def _same_people(one: PlannedDataset, other: PlannedDataset) -> bool:
+    """True for datasets of one modality and BIDS root, in which a name is one person."""
+    return (
+        one.kind == other.kind == "bids"
+        and one.modality == other.modality
+        and os.path.realpath(one.source["root"]) == os.path.realpath(other.source["root"])
+    )
 
 
 def _files(dataset: PlannedDataset) -> dict[str, Hashable]:

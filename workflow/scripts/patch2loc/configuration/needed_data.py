@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from patch2loc.acquire import registry, unpack
+from patch2loc.acquire import registry, scan_files, sources, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.prerequisites import WEIGHTS, available_weights, fallback_warning
@@ -17,6 +18,7 @@ from patch2loc.errors import InputError
 # Columns of the registry that a download takes, and those that are recorded of weights.
 DOWNLOAD_COLUMNS = ("file", "url", "bytes", "checksum", "fetch")
 WEIGHTS_COLUMNS = ("file", "url", "checksum")
+SOURCE_COLUMNS = ("title", "license", "url", "access")  # what a message about scans says of their source
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class NeededData:
     Attributes:
         folder: Folder of all data.
         registry_path: CSV of the public data.
+        scan_files_path: CSV of the public scans that are fetched one by one; None: no scan is.
         sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them; `leave_out`: the
             subjects of which nothing is needed.
         pretrained: The configuration's `pretrained`, {weights: file or None}.
@@ -33,6 +36,7 @@ class NeededData:
 
     folder: str
     registry_path: str
+    scan_files_path: str | None
     sources: Mapping[str, Mapping[str, Any]]
     pretrained: Mapping[str, str | None]
 
@@ -48,13 +52,63 @@ class NeededData:
 
     @cached_property
     def _missing_message(self) -> str:
-        return registry.missing_data_message(self.sources, self.registry, self.folder)
+        return registry.missing_data_message(
+            self.sources, self.registry, self.folder, fetched=self.scans_to_fetch
+        )
+
+    @cached_property
+    def scans_to_fetch(self) -> dict[Path, scan_files.NeededScan]:
+        """Public scans of the datasets that are not there, by their places; {} if none of them has an address.
+
+        With some that have one, a run begins: it fetches these, and asks for the others together.
+        """
+        one_by_one = set(self.registry.loc[self.registry["fetch"] == "scans", "dataset"])
+        readers = {
+            name: source for name, source in self.sources.items() if source.get("registry") in one_by_one
+        }
+        if not (readers and self.scan_files_path):
+            return {}
+        rows = {Path(self.folder, path): row for path, row in scan_files.read(self.scan_files_path).items()}
+        scans: dict[Path, scan_files.NeededScan] = {}
+        for name, source in readers.items():
+            for path in sources.missing(source):
+                if path in rows:
+                    scans.setdefault(path, {"row": rows[path], "datasets": []})["datasets"].append(name)
+        has_mirror = bool(os.environ.get(registry.MIRROR_VARIABLE))
+        return scans if has_mirror or any(scan["row"]["url"] for scan in scans.values()) else {}
+
+    @property
+    def places_to_fetch(self) -> list[str]:
+        """Places of the scans to fetch."""
+        return [str(path) for path in self.scans_to_fetch]
+
+    @property
+    def sources_of_scans(self) -> dict[str, dict[str, str]]:
+        """Rows of the registry that the scans to fetch come from, by file, with SOURCE_COLUMNS only."""
+        names = {scan["row"]["source"] for scan in self.scans_to_fetch.values()}
+        rows = self.registry[self.registry["file"].isin(names)].to_dict("records")
+        return {row["file"]: {column: row[column] for column in SOURCE_COLUMNS} for row in rows}
+
+    @property
+    def fetch_note(self) -> str:
+        """How many scans are fetched before anything else; "" for none."""
+        if not self.scans_to_fetch:
+            return ""
+        rows = [scan["row"] for scan in self.scans_to_fetch.values()]
+        size_mb = sum(int(row["bytes"] or 0) for row in rows) / 1e6
+        datasets = {name: None for scan in self.scans_to_fetch.values() for name in scan["datasets"]}
+        return (
+            f"{len(rows)} scans of {', '.join(datasets)} are not below {self.folder} and are fetched first, "
+            f"{size_mb:.0f} MB and more."
+        )
 
     def obtainable(self) -> tuple[list[str], str]:
         """Summary files of the data that can be unpacked now, and a message about those that need a person."""
         public_sources = {name: source for name, source in self.sources.items() if source.get("registry")}
         has_passphrase = bool(os.environ.get(PASSPHRASE_VARIABLE))
-        names, message = registry.obtainable(public_sources, self.registry, self.folder, has_passphrase)
+        names, message = registry.obtainable(
+            public_sources, self.registry, self.folder, has_passphrase, fetched=self.scans_to_fetch
+        )
         return [str(registry.summary(self.folder, name)) for name in names], message
 
     def readers(self, registry_name: str) -> list[Mapping[str, Any]]:

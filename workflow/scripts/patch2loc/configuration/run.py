@@ -17,14 +17,17 @@ from patch2loc.configuration.combinations import (
     check_combinations,
     left_out_note,
 )
-from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
+from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
+from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.presets import whole_brain_shape
+from patch2loc.configuration.selection_notes import selection_notes
+from patch2loc.configuration.vocabulary import Configuration, GridSettings
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
@@ -44,11 +47,13 @@ class Run:
     Attributes:
         config: Its configuration, valid, defaults filled in.
         registry_path: CSV of the public data.
+        scan_files_path: CSV of the public scans that are fetched one by one; None: no scan is.
         datasets: The datasets of the configuration, by name.
     """
 
     config: Configuration
     registry_path: str
+    scan_files_path: str | None
     datasets: Mapping[str, PlannedDataset]
 
     @cached_property
@@ -142,7 +147,12 @@ class Run:
     @cached_property
     def deliverables(self) -> Deliverables:
         """Its tables and figures."""
-        return deliverables(self.datasets, self.folds, seeds=self.config["seeds_of_first_fold"])
+        return deliverables(
+            self.datasets,
+            self.folds,
+            seeds=self.config["seeds_of_first_fold"],
+            detector=self.has_detector,
+        )
 
     @cached_property
     def overlap_notes(self) -> str:
@@ -153,14 +163,59 @@ class Run:
     def planning_notes(self) -> list[str]:
         """What a person should know before anything is computed."""
         overlaps = self.overlap_notes and f"Published subject lists, used as they are. {self.overlap_notes}"
+        without = ", ".join(self.config["without"])
         notes = (
+            without and f"Left out, as `without` says: {without}.",
             left_out_note(self.config["combinations"], self.methods),
             overlaps,
             self.data.fallback_warning(self.methods),
+            self.data.fetch_note,
             planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
+            *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
+            off_grid_note(self.config["grid"], self.datasets),
+            self.no_answers_note,
+            estimate_note(self.remaining_work, self.config),
             former_results_note(self.results.root),
         )
         return [note for note in notes if note]
+
+    @property
+    def no_answers_note(self) -> str:
+        """A sentence on scans without truth that get heatmaps and no answers; "" where there are none."""
+        unlabeled = names_with_role(self.datasets, "unlabeled")
+        if self.has_detector or not unlabeled:
+            return ""
+        return (
+            f"{', '.join(unlabeled)}: heatmaps, but no answers (tables/patients.csv), which need detector.method "
+            f"({self.config['detector']['method']}) and {ZSCORE} among `methods`."
+        )
+
+    @property
+    def remaining_work(self) -> Work:
+        """What is not there yet of the work that takes hours."""
+        return remaining_work(
+            self.results,
+            self.methods,
+            self.training_data,
+            self.trainings,
+            {name: list(dataset.scans) for name, dataset in self.datasets.items()},
+            {
+                (name, fold): len(self.test_scans(name, fold))
+                for name in self.datasets
+                for fold in self.trainings
+            },
+            answered=names_with_role(self.datasets, "unlabeled") if self.has_detector else (),
+        )
+
+    @property
+    def subject_roles(self) -> list[dict[str, str]]:
+        """Role of each person in each fold, of the datasets that have roles: dataset, subject, fold0, ..."""
+        return [
+            {"dataset": name, **row}
+            for name, dataset in self.datasets.items()
+            if dataset.has_roles
+            for row in dataset.subject_roles
+        ]
 
     @cached_property
     def protocol(self) -> str:
@@ -183,7 +238,9 @@ class Run:
         }
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}
-        return NeededData(self.config["data"], self.registry_path, sources, self.config["pretrained"])
+        return NeededData(
+            self.config["data"], self.registry_path, self.scan_files_path, sources, self.config["pretrained"]
+        )
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
         """Files of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
@@ -240,7 +297,26 @@ class Run:
         """Model of a method that scores a dataset."""
         return self.results.model(method, self.datasets[dataset].modality, fold)
 
-    def parts_of_detector(self, modality: Modality, fold: Fold) -> dict[str, str]:
+    def detector(self, dataset: str) -> str:
+        """Detector that answers about a dataset's scans: that of the first fold."""
+        return self.results.detector(self.datasets[dataset].modality, self.folds[0])
+
+    @property
+    def has_detector(self) -> bool:
+        """True if the methods that a detector takes are among those of the run."""
+        name = self.config["detector"]["method"]
+        return locates(name) and {name, ZSCORE} <= set(self.methods)
+
+    def controls_of_detectors(self, datasets: Iterable[str]) -> dict[Modality, str]:
+        """For the modalities of datasets, whom the healthy scans of a detector are: a phrase."""
+        roles = " and ".join(self.config["detector"]["healthy"])
+        return {
+            modality: f"{roles} scans of {self.datasets[self.training_data[modality]].settings['title']} in fold "
+            f"{self.folds[0]}, which nothing was trained on"
+            for modality in dict.fromkeys(self.datasets[name].modality for name in datasets)
+        }
+
+    def parts_of_detector(self, modality: Modality, fold: Fold) -> dict[str, str | list[str]]:
         """Models and lists of scans that a detector is made of.
 
         Raises:
@@ -257,14 +333,21 @@ class Run:
             "model": self.results.model(name, modality, fold),
             "zscore": self.results.model(ZSCORE, modality, fold),
             "training": self.training_cohort(modality, fold, role="train"),
-            "healthy": self.training_cohort(modality, fold, role="validation"),
+            "healthy": [
+                self.training_cohort(modality, fold, role=role) for role in self.config["detector"]["healthy"]
+            ],
         }
 
     def about_detector(self, modality: Modality) -> dict[str, Any]:
         """What a detector says of the people that it was trained on: title, simulated, ages."""
-        labels = self.datasets[self.training_data[modality]].labels
-        ages = self.config["detector"]["ages"]
-        return {"title": labels["title"], "simulated": bool(labels["simulated"]), "ages": ages}
+        dataset = self.datasets[self.training_data[modality]]
+        known = dataset.ages.values()
+        ages = self.config["detector"]["ages"] or ([min(known), max(known)] if known else None)
+        return {
+            "title": dataset.settings["title"],
+            "simulated": bool(dataset.settings["simulated"]),
+            "ages": ages,
+        }
 
     def sites_of_training(self, modality: Modality) -> dict[str, str]:
         """Site of each scan of the training data of a modality, where the list names it."""
@@ -325,18 +408,38 @@ class Run:
         return cache(partial(methods_needed, configured=self.methods))
 
 
+def off_grid_note(grid: GridSettings, datasets: Mapping[str, PlannedDataset]) -> str:
+    """A sentence on a grid that cuts off a part of the brain, of a run with own scans; "" without them.
+
+    The datasets of the paper, and others of the registry, keep the grid of what they are compared with.
+    """
+    own = [
+        name
+        for name, dataset in datasets.items()
+        if dataset.kind in DESCRIBED and "registry" not in dataset.source
+    ]
+    whole = whole_brain_shape(grid["spacing"])
+    if not own or all(size >= needed for size, needed in zip(grid["shape"], whole, strict=True)):
+        return ""
+    return (
+        f"grid.shape: {grid['shape']} voxels of {grid['spacing']:g} mm found, which cut off a part of the brain of "
+        f"{', '.join(own)}; `grid: {{shape: whole-brain}}` ({whole}) holds all of it."
+    )
+
+
 def planning_time_note(scans: int) -> str:
     """How long Snakemake plans many scans, which it does without a word; "" for fewer."""
     minutes = scans * PLANNING_SECONDS / 60
     return f"{scans:,} scans: planning takes Snakemake about {minutes:.0f} minutes." if minutes >= 1 else ""
 
 
-def plan_run(config: Configuration, registry_path: str) -> Run:
+def plan_run(config: Configuration, registry_path: str, scan_files_path: str | None = None) -> Run:
     """Plan the run of a configuration.
 
     Args:
         config: Valid by the schema, defaults filled in.
         registry_path: CSV of the public data.
+        scan_files_path: CSV of the public scans that are fetched one by one.
 
     Raises:
         InputError: The configuration contradicts itself, a dataset cannot be used, or a scan would be trained on and
@@ -347,4 +450,4 @@ def plan_run(config: Configuration, registry_path: str) -> Run:
     check_combinations(config["combinations"])
     datasets = plan_datasets(config)
     refuse_leakage(datasets, config["folds"])
-    return Run(config, registry_path, datasets)
+    return Run(config, registry_path, scan_files_path, datasets)

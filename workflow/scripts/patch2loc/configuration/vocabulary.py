@@ -4,9 +4,18 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
-from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
+from patch2loc.data.conditions import Conditions
+from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
 
 ListVersion = Literal["clean", "published"]
+
+
+class DrawnSplit(TypedDict):
+    """A split that is drawn: numbers of people, of the validation in each fold and of the test."""
+
+    validation: int
+    test: int
+    seed: int
 
 
 class DatasetSettings(TypedDict):
@@ -18,7 +27,8 @@ class DatasetSettings(TypedDict):
     simulated: bool
     published_name: str | None
     source: Mapping[str, Any]
-    split: str | Mapping[ListVersion, str] | None
+    split: str | Mapping[ListVersion, str] | DrawnSplit | None
+    where: Conditions
     leave_out: list[str]
     skull_strip: str
     registration: str | None
@@ -27,6 +37,7 @@ class DatasetSettings(TypedDict):
 class GridSettings(TypedDict):
     """The grid that scans are brought to."""
 
+    shape: list[int]
     spacing: float
 
 
@@ -41,13 +52,16 @@ class TrainingSettings(TypedDict):
     """The training of location networks."""
 
     network: str
+    widths: list[int]
     patches: int
+    threads: int
 
 
 class DetectorSettings(TypedDict):
     """The detector of each modality."""
 
     method: str
+    healthy: list[SubjectRole]
     ages: list[float] | None
 
 
@@ -58,6 +72,7 @@ class Configuration(TypedDict):
     data: str
     atlas: str
     grid: GridSettings
+    patch: int
     folds: list[int]
     seeds_of_first_fold: int
     split: ListVersion
@@ -70,4 +85,6 @@ class Configuration(TypedDict):
     training: TrainingSettings
     score: ScoreSettings
     truth: Truth
+    without: list[str]
+    device: str
     datasets: Mapping[str, DatasetSettings]

@@ -137,6 +137,10 @@ class Results:
         """Table of a dataset's patches, one row per patch."""
         return f"{self.root}/patches/{method}/{dataset}/fold{fold}.parquet"
 
+    def patient(self, dataset: str = "{dataset}", subject: str = "{subject}") -> str:
+        """Folder of the answer about a scan without truth."""
+        return f"{self.root}/patients/{dataset}/{subject}"
+
     def metrics(
         self,
         method: str = "{method}",

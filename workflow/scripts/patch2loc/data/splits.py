@@ -13,8 +13,9 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from patch2loc.data.conditions import Conditions, matching_rows
 from patch2loc.data.published_splits import published_roles
-from patch2loc.data.subject_tables import check_names, read_table, refuse
+from patch2loc.data.subject_tables import check_names, participant_label, read_table, refuse
 from patch2loc.data.vocabulary import SubjectRole
 from patch2loc.errors import InputError
 
@@ -23,15 +24,19 @@ LESION_ROLES: tuple[SubjectRole, ...] = ("validation", "test")  # in the column 
 SIMULATED_FOLDS = 5  # as the paper's
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def read(path: str | Path, where: Conditions | None = None) -> pd.DataFrame:
     """Read a subject list as text, with empty cells as empty strings, and check it.
 
+    Args:
+        path: A CSV, or a participants.tsv of BIDS.
+        where: Keep only the rows that meet these conditions (`conditions.matching_rows`).
+
     Raises:
-        InputError: The file is missing, unreadable, or fails `check`.
+        InputError: The file is missing, unreadable, or fails `check`, or no row meets the conditions.
     """
     table = read_table(path, "list of subjects")
     check(table, str(path))
-    return table
+    return matching_rows(table, where, str(path)) if where else table
 
 
 def folds(table: pd.DataFrame) -> list[str]:
@@ -57,7 +62,8 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         raise InputError(f"{name}: no subject found, at least one expected; add a row for each")
     subject = table["subject"].astype(str)
     check_names(subject, name)
-    refuse(subject[subject.duplicated()], name, "subjects listed more than once", "keep one row of each")
+    repeated = subject.map(participant_label).duplicated()  # in a BIDS dataset 01 is sub-01
+    refuse(subject[repeated], name, "subjects listed more than once", "keep one row of each")
     roles = table[folds(table)]
     if "role" in table.columns:
         _check_lesion_roles(table, name)
@@ -133,7 +139,12 @@ def of_modality(table: pd.DataFrame, modality: str | None) -> pd.DataFrame:
 
 
 def roles(
-    path: str | Path, fold: int, modality: str = "T1", published_lists: bool = False
+    path: str | Path,
+    fold: int,
+    modality: str = "T1",
+    published_lists: bool = False,
+    *,
+    where: Conditions | None = None,
 ) -> dict[SubjectRole, list[str]]:
     """Subjects of each role in one fold.
 
@@ -147,6 +158,7 @@ def roles(
         modality: "T1" or "T2".
         published_lists: Take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may
             give a subject several roles: that is their defect, which `problems` and `overlaps` count.
+        where: Of these subjects only, see `read`.
 
     Returns:
         {"train": [...], "validation": [...], "test": [...]}, in the order of the list.
@@ -155,7 +167,7 @@ def roles(
         InputError: The list fails `check`, does not have the fold, has nobody for a role in it, or is a published
             one and `published_lists` is not set.
     """
-    table = of_modality(read(path), modality)
+    table = of_modality(read(path, where), modality)
     if is_published(table):
         if not published_lists:
             raise InputError(

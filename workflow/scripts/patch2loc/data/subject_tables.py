@@ -1,4 +1,4 @@
-"""Tables of subjects as people write them: CSV, read as text, with names that can be those of folders."""
+"""Tables of subjects as people write them: CSV or BIDS's TSV, read as text, with names that folders can have."""
 
 import io
 import re
@@ -14,10 +14,15 @@ MOST_ROWS = 100_000  # of a table, and scans of a dataset: planning them takes S
 MOST_BYTES = 100_000_000  # of a table: a thousand a row
 MOST_LETTERS = 4096  # of a cell, as of a path
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+PARTICIPANT_ID = "participant_id"  # column of BIDS's participants.tsv, the subject
+MISSING = "n/a"  # value of a TSV of BIDS
 
 
 def read_table(path: str | Path, content: str) -> pd.DataFrame:
-    """Read a CSV as text, with empty cells as empty strings. A byte-order mark and Excel's semicolons are understood.
+    """Read a table as text, with empty cells as empty strings.
+
+    CSV, also with a byte-order mark or Excel's semicolons, or tab-separated as BIDS has it: there a cell "n/a" is
+    empty, and `participant_id` is also the column `subject`.
 
     Args:
         path: File to read.
@@ -37,7 +42,7 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
             )
         text = stored.decode("utf-8-sig")
         header = text.partition("\n")[0]
-        separator = ";" if ";" in header and "," not in header else ","
+        separator = "\t" if "\t" in header else ";" if ";" in header and "," not in header else ","
         # The header is read as data: otherwise pandas takes the first cells of longer rows for an index.
         cells = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, sep=separator)
     except FileNotFoundError as error:
@@ -64,12 +69,21 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
         )
     table = cells.iloc[1:].reset_index(drop=True)
     table.columns = pd.Index(names)
+    if separator == "\t":
+        table = table.replace(MISSING, "")
+    if PARTICIPANT_ID in names and "subject" not in names:
+        table.insert(0, "subject", table[PARTICIPANT_ID])
     return table
 
 
 def participant(scan_id: str) -> str:
     """Participant of a BIDS scan: "sub-01" of "sub-01_ses-2"."""
     return scan_id.split("_ses-")[0]
+
+
+def participant_label(name: str) -> str:
+    """Name of a participant as BIDS folders have it: "sub-01" of "01" and of "sub-01"."""
+    return name if name.startswith("sub-") else f"sub-{name}"
 
 
 def check_count(count: int, name: str | Path) -> None:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from patch2loc.files import replacing
 
 CHECKPOINT_SECONDS = 300
+# Imported by its name: how a training is shown changes none of its numbers, and so is not of the code behind them.
+RECORD = "patch2loc.watching.record"
 
 History = list[dict[str, float]]
 Network = TypeVar("Network", bound=nn.Module)
@@ -86,8 +89,9 @@ def train_in_steps(
         validations: How many, evenly spread.
         unit: What a batch consists of, e.g. "patches".
         checkpoint: File that is written at every validation and every five minutes, and resumed from if it exists: a
-            training that was killed and goes on gives the numbers of one that was not.
-        progress: Takes a line for each validation.
+            training that was killed and goes on gives the numbers of one that was not.  The history so far and a
+            picture of it are written beside it (`watching.record`).
+        progress: Takes a line for each validation, with the time left.
         clip: Greatest norm of the gradient of an optimizer's parameters.
         kept_by: Column of the history: the weights of its least value are kept.
         average: Average of the network, which is updated at every step.  Its weights are kept, and `validate` has to
@@ -118,6 +122,9 @@ def train_in_steps(
         done, history, best = saved["step"], saved["history"], saved["best"]
         total, count = saved["total"], saved["count"]
         progress(f"going on from step {done} of {steps}")
+    record = import_module(RECORD).TrainingRecord(
+        checkpoint, history, done=done, steps=steps, batch=batch, unit=unit, kept_by=kept_by, say=progress
+    )
     validation_steps = {math.ceil(steps * part / validations) for part in range(1, validations + 1)}
     saved_at = timed_from = time.monotonic()
     timed_steps = 0
@@ -151,7 +158,10 @@ def train_in_steps(
                 }
             )
             total, count = torch.zeros((), device=device), 0
-            progress(f"step {step} of {steps}: {_progress_line(measures, kept_by)}, {speed:.0f} {unit}/s")
+            progress(
+                f"step {step} of {steps}: {_progress_line(measures, kept_by)}, {speed:.0f} {unit}/s, "
+                f"{record.time_left(step)} left"
+            )
             if measures[kept_by] < best["value"]:
                 weights = {name: value.clone() for name, value in measured.state_dict().items()}
                 best = {"value": measures[kept_by], "state": weights}
@@ -168,6 +178,7 @@ def train_in_steps(
                 "count": count,
             }
             _write(checkpoint, state)
+            record.write(step, history)
             saved_at = time.monotonic()
         if is_validated:
             timed_from, timed_steps = time.monotonic(), 0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from patch2loc.acquire.scan_inputs import CONVERTED
 from patch2loc.data.image_files import check_file, image_sha256
 from patch2loc.errors import InputError
 from patch2loc.files import LOCK, PARTIAL, file_hashes, read_json, sha256, write_json
@@ -110,7 +111,7 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
         InputError: The folder holds anything else, or a damaged result and anything else.
     """
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if all(_is_of_claim(name) for name in names):
+    if all(_is_beside(name) for name in names):
         return None
     try:
         summary: dict[str, Any] = read_json(folder / SUMMARY)
@@ -138,15 +139,15 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
     return _Existing(summary, damaged)
 
 
-def _is_of_claim(name: str) -> bool:
-    """True for what a process that works in a folder has made there for itself."""
-    return name == LOCK or PARTIAL.match(name) is not None
+def _is_beside(name: str) -> bool:
+    """True for what may lie beside a result: what a process at work makes, and the scan that a DICOM series became."""
+    return name in (LOCK, CONVERTED) or PARTIAL.match(name) is not None
 
 
 def _names_below(folder: Path) -> set[str]:
-    """Relative paths of what is in a folder and those below it, but for what a process has made for itself."""
+    """Relative paths of what is in a folder and those below it, but for what may lie beside a result."""
     paths = [path.relative_to(folder) for path in folder.rglob("*")]
-    return {path.as_posix() for path in paths if not _is_of_claim(path.parts[0])}
+    return {path.as_posix() for path in paths if not _is_beside(path.parts[0])}
 
 
 def _hash(path: Path) -> str | None:

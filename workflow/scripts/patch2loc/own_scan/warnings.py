@@ -12,7 +12,9 @@ from patch2loc.score.reference import Cohort, HealthyReference
 
 SIMULATED = "simulated"  # name of that warning
 # Times the median of the healthy scans: one of them beyond it is an outlier, and no measure of others.
-LOCATION_ERROR_FACTOR = 1.5
+OF_MEDIAN = 1.5
+# Times the greatest of them: of n healthy scans one more in n + 1 lies beyond it, and hardly ever by a tenth.
+OF_GREATEST = 1.1
 # The largest edges of usual volume scans are up to a third apart: 1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011. A
 # voxel half as long again as any of the training is a blur that the model has not seen.
 RESOLUTION_FACTOR = 1.5
@@ -102,7 +104,7 @@ def hard_to_locate(error: float, healthy: np.ndarray) -> ScanWarning | None:
         healthy: Of the healthy scans, (scans,).
     """
     median, greatest = float(np.median(healthy)), float(healthy.max())
-    if error <= min(greatest, LOCATION_ERROR_FACTOR * median):
+    if error <= min(OF_GREATEST * greatest, OF_MEDIAN * median):
         return None
     return ScanWarning(
         "location_error",

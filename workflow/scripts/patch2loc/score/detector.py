@@ -14,7 +14,15 @@ from patch2loc.heatmap import EPSILON
 from patch2loc.method_interface import Score, method
 from patch2loc.models import Model, from_state, sealed
 from patch2loc.score.postprocessing import median_filtered
-from patch2loc.score.reference import Cohort, HealthyReference, ScanMaps, fit_reference, from_model, to_model
+from patch2loc.score.reference import (
+    Cohort,
+    HealthyReference,
+    ScanMaps,
+    as_read_back,
+    fit_reference,
+    from_model,
+    to_model,
+)
 from patch2loc.score.scoring import standardized_for
 
 
@@ -135,14 +143,13 @@ def build_detector(
             f"and {len(zscore['training_subjects'])} scans, one that localizes and one of zscore, both trained on the "
             f"{len(trained_on)} scans of the list, expected; train both by the same configuration"
         )
+    # Of any name: one that a list gives both roles would be called usual for what it was trained on.
     refuse_fitted_scans(
-        healthy,
-        {scan.subject: scan.contents().acquired for scan in training},
-        "training scans",
-        same_dataset=True,
+        healthy, {scan.subject: scan.contents().acquired for scan in training}, "training scans"
     )
     state = zscore["state"]
-    maps_of = maps_with(model, state, device, median_filter=median_filter)
+    read_back = as_read_back(state["mean"], state["spread"])
+    maps_of = maps_with(model, read_back, device, median_filter=median_filter)
     maps = {}
     for scan in progress(healthy):
         volume, mask = scan.read()

@@ -25,6 +25,7 @@ THRESHOLD = (
 THRESHOLDS = np.round(np.arange(1.5, 6.01, 0.1), 1)  # of the false-positive volumes that a model states
 RARITY_STEP = 0.02
 LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
+LEAST_VOXELS = 100  # that a tail is fitted to
 EXTENDED_FROM = 1.0  # a tail goes on with the slope of its last part, of this much rarity
 
 
@@ -157,12 +158,20 @@ class HealthyReference:
 
 
 def fit_tail(scores: np.ndarray) -> Tail:
-    """Fit a tail to the scores of healthy voxels, (n,), n at least 100."""
-    most = np.log10(len(scores) / LEAST_BEYOND)
-    rarities = np.arange(0, most, RARITY_STEP)
-    at = np.quantile(scores, 1 - 10.0**-rarities)
+    """Fit a tail to the scores of healthy voxels, (n,).
+
+    Raises:
+        ValueError: They are fewer than LEAST_VOXELS, or all alike but for a few.
+    """
+    if len(scores) < LEAST_VOXELS:
+        raise ValueError(f"{len(scores)} healthy voxels found, {LEAST_VOXELS} at least expected")
+    rarities = np.arange(0, np.log10(len(scores) / LEAST_BEYOND), RARITY_STEP)
+    # In the precision in which they are stored, so that they increase there, too.
+    at = np.quantile(scores, 1 - 10.0**-rarities).astype(np.float32)
     kept = np.concatenate([[True], np.diff(at) > 0])
-    return Tail(at[kept].astype(np.float32), rarities[kept].astype(np.float32))
+    if np.count_nonzero(kept) < 2:
+        raise ValueError(f"healthy voxels that all score {at[0]:g} found, different scores expected")
+    return Tail(at[kept], rarities[kept].astype(np.float32))
 
 
 def fit_reference(
@@ -238,22 +247,48 @@ def _rarity_maps(calibrated: Mapping[str, np.ndarray], tails: Mapping[str, Tail]
     return {JOINED: tails[JOINED].rarity(_fisher(parts)), **parts}
 
 
+def as_read_back(mean: np.ndarray, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean and spread of the training scans as `from_model` gives them back: {"mean", "spread"}, (x, y, z) each.
+
+    Healthy scans have to be scored by these: where no training brain reaches, the training has 0 and its least spread,
+    by which a voxel of brain would be as far off as no lesion is.
+    """
+    support = _support(mean)
+    return {
+        name: _whole(array[support].astype(np.float16), _fill(array[support]), support)
+        for name, array in (("mean", mean), ("spread", spread))
+    }
+
+
+def _support(mean: np.ndarray) -> np.ndarray:
+    """Voxels that some training brain reaches; dark ones of it have negative means."""
+    support: np.ndarray = mean != 0
+    return support
+
+
+def _fill(values: np.ndarray) -> float:
+    """What a map has where no training brain reaches, by its values elsewhere."""
+    return float(np.float16(np.median(values)))
+
+
+def _whole(values: np.ndarray, fill: float, support: np.ndarray) -> np.ndarray:
+    array = np.full(support.shape, fill, np.float32)
+    array[support] = values
+    return array
+
+
 def to_model(reference: HealthyReference) -> dict[str, Any]:
     """The reference as a model file holds it: maps in half precision, of the voxels that any healthy brain reaches."""
     maps = {"mean": reference.mean, "spread": reference.spread}
     for part, calibration in reference.calibrations.items():
         maps |= {f"{part}_{name}": array for name, array in calibration._asdict().items()}
-    support = np.isfinite(next(iter(maps.values())))
-    for array in maps.values():
-        support &= np.isfinite(array)
-    support &= reference.mean != 0  # some training brain is there; dark voxels of it have negative means
-    fill = {name: float(np.float16(np.median(array[support]))) for name, array in maps.items()}
+    support = _support(reference.mean)
     return {
         "cohort": asdict(reference.cohort),
         "threshold": reference.threshold,
         "scans": [asdict(scan) for scan in reference.scans],
         "support": np.packbits(support.ravel()),
-        "fill": fill,
+        "fill": {name: _fill(array[support]) for name, array in maps.items()},
         "maps": {name: array[support].astype(np.float16) for name, array in maps.items()},
         "tails": {
             name: {"scores": tail.scores, "rarities": tail.rarities} for name, tail in reference.tails.items()
@@ -272,8 +307,7 @@ def from_model(stored: Mapping[str, Any], shape: Sequence[int]) -> HealthyRefere
     support = np.unpackbits(stored["support"], count=int(np.prod(shape))).astype(bool).reshape(shape)
 
     def whole(name: str) -> np.ndarray:
-        array = np.full(shape, stored["fill"][name], np.float32)
-        array[support] = stored["maps"][name]
+        array = _whole(stored["maps"][name], stored["fill"][name], support)
         if not np.isfinite(array).all():
             raise ValueError(f"maps.{name} with numbers that are not finite")
         if name.endswith(("spread", "scale")) and array.min() <= 0:

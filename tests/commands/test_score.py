@@ -8,12 +8,11 @@ import torch
 from poses import moved_brain, rigid
 from written_models import write_model
 
-from patch2loc import __main__, own_scan
-from patch2loc.__main__ import main
+from patch2loc import own_scan
+from patch2loc.commands import main
 from patch2loc.errors import InputError
 from patch2loc.own_scan import STAGES
 from patch2loc.preprocess.atlas import load_atlas
-from patch2loc.preprocess.brain_mask import SKULL_STRIP
 
 ERRORS = {
     "large.nii": MemoryError("Unable to allocate 237. GiB"),
@@ -135,26 +134,6 @@ def test_arguments_that_do_not_fit_are_refused(arguments, said, calls, capsys, m
     assert not calls
 
 
-@pytest.mark.parametrize(
-    ("command", "option", "value", "expected"),
-    [
-        ("simulate", "--workers", "0", "a whole number expected, 1 to 1024"),
-        ("simulate", "--subjects", "-1", "a whole number expected, 1 to 100000"),
-        ("simulate", "--subjects", "2.5", "a whole number expected, 1 to 100000"),
-        ("simulate", "--seed", "-1", "a whole number expected, 0 to 2147483647"),
-        ("simulate", "--noise", "nan", "a finite number expected"),
-        ("simulate", "--spacing", "x", "a finite number expected"),
-        ("view", "--port", "65536", "a whole number expected, 0 to 65535"),
-    ],
-)
-def test_numbers_out_of_bounds_are_refused(command, option, value, expected, capsys, tmp_path):
-    with pytest.raises(SystemExit, match="2"):
-        main([command, str(tmp_path / "new"), f"{option}={value}"])
-    said = capsys.readouterr().err
-    assert f"{option}: {value} found, {expected}" in said
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_missing_model_is_named(capsys, tmp_path):
     absent = str(tmp_path / "absent.safetensors")
     assert main(["score", "a.nii", "--model", absent, "--output", "out", "--device", "cpu"]) == 1
@@ -220,23 +199,3 @@ def test_a_module_that_only_a_model_names_is_not_run(tmp_path, capsys, monkeypat
     assert (tmp_path / "out" / "heatmap.nii.gz").is_file()
     for name in ("dlmodel", "dlmodel.evil"):
         sys.modules.pop(name, None)
-
-
-def test_every_command_explains_itself(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    listed = capsys.readouterr().out
-    assert all(name in listed for name in ("score", "trace", "simulate"))
-    for command, words in (
-        ("score", ["SCAN [SCAN ...] --model MODEL --output DIR", "heatmap_atlas.nii.gz", "--landmarks"]),
-        ("trace", ["code, versions, configuration"]),
-        ("simulate", ["to be called simulated"]),
-    ):
-        with pytest.raises(SystemExit, match="0"):
-            main([command, "--help"])
-        said = " ".join(capsys.readouterr().out.split())
-        assert all(word in said for word in words)
-
-
-def test_skull_stripping_has_the_same_names_everywhere():
-    assert __main__.SKULL_STRIP == SKULL_STRIP

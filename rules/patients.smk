@@ -1,0 +1,52 @@
+# Answers about scans without truth, by the run's own detector: what `patch2loc detect` says, and one table of all.
+
+
+rule patient:
+    input:
+        unpack(by_wildcards(RUN.scan_parts, "dataset", "subject")),
+        detector=by_wildcards(RUN.detector, "dataset"),
+    output:
+        directory(RESULTS.patient()),
+    log:
+        RESULTS.log("patient/{dataset}/{subject}"),
+    wildcard_constraints:
+        dataset=any_of(UNLABELED),
+    conda:
+        NETWORK
+    threads: config["score"]["threads"]
+    resources:
+        **growing(mem_mb=4000, runtime=120),
+        gpu=GPU,
+    params:
+        code=code_hash(
+            module_name(config["detector"]["method"]),
+            module_name("zscore"),
+            "patch2loc.own_scan",
+            "patch2loc.tables.patients",
+        ),
+        method=config["detector"]["method"],
+        skull_strip=lambda wildcards: DATASETS[wildcards.dataset].settings["skull_strip"],
+        age=lambda wildcards: DATASETS[wildcards.dataset].ages.get(wildcards.subject),
+        atlas=RUN.atlas,
+        device=config["device"],
+        precision=config["precision"],
+    script:
+        "../workflow/scripts/patient.py"
+
+
+rule patients:
+    """Answers about every scan without truth, most conspicuous first, beside what is expected in a healthy scan."""
+    input:
+        [RESULTS.patient(name, scan) for name in UNLABELED for scan in DATASETS[name].scans],
+    output:
+        **table("patients"),
+    log:
+        RESULTS.log("patients"),
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.tables.patients", *READING_AND_WRITING),
+        datasets=RUN.labels(UNLABELED),
+        controls=RUN.controls_of_detectors(UNLABELED),
+    script:
+        "../workflow/scripts/patients.py"

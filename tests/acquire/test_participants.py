@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from patch2loc.acquire.participants import person
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tage\tSex\nsub-01\t34\tF\n02\t89+\tn/a\nsub-03\tn/a\tM\nsub-04\tforty\tF\n"
+        "sub-05\t20\tF\nsub-05\t30\tF\n",
+        encoding="utf-8-sig",
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("participant", "age", "sex", "note"),
+    [
+        ("sub-01", 34.0, "F", None),
+        ("sub-02", 89.0, None, None),  # a label without sub-; 89+ is how BIDS hides great ages
+        ("sub-03", None, "M", None),
+        ("sub-04", None, "F", "age 'forty' found, a number of years expected"),
+        ("sub-05", None, None, "2 rows of sub-05 found, one expected"),
+        ("sub-09", None, None, None),
+    ],
+)
+def test_age_and_sex_are_those_of_the_table(root, participant, age, sex, note):
+    found = person(root, participant)
+    assert (found.age, found.sex) == (age, sex)
+    assert len(found.notes) == (note is not None)
+    assert note is None or note in found.notes[0]
+
+
+def test_the_age_at_a_session_comes_first(root):
+    (root / "sub-01").mkdir()
+    (root / "sub-01/sub-01_sessions.tsv").write_text("session_id\tage\nses-1\t34.5\nses-2\tn/a\n")
+    assert person(root, "sub-01", "ses-1").age == 34.5
+    assert person(root, "sub-01", "ses-2").age == 34.0
+
+
+def test_ages_in_another_unit_are_not_taken_for_years(root):
+    (root / "participants.json").write_text(json.dumps({"age": {"Units": "months"}}))
+    found = person(root, "sub-01")
+    assert found.age is None
+    assert "age in months found, years expected" in found.notes[0]
+    (root / "participants.json").write_text(json.dumps({"age": {"Units": "years"}}))
+    assert person(root, "sub-01").age == 34.0
+
+
+def test_a_table_that_cannot_be_read_is_a_note(tmp_path):
+    assert person(tmp_path, "sub-01").notes == []
+    (tmp_path / "participants.tsv").write_bytes(b"participant_id\tage\nsub-01\t\xff\n")
+    found = person(tmp_path, "sub-01")
+    assert found.age is None
+    assert "not a readable table" in found.notes[0]

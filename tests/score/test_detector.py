@@ -1,0 +1,208 @@
+"""Detectors made of two small trainings: what they score, what they carry, and what is refused."""
+
+import numpy as np
+import pytest
+from scans import box
+from small_training import SETTINGS, SHAPE, write_scan
+
+from patch2loc.data.scans import Scan
+from patch2loc.errors import InputError
+from patch2loc.files import read_json, write_json
+from patch2loc.heatmap import EPSILON
+from patch2loc.models import load_model, save_model, sealed
+from patch2loc.score import detector
+from patch2loc.score.detector import build_detector, maps_with, reference_of
+from patch2loc.score.reference import MAPS, PARTS
+from patch2loc.score.scoring import heatmap_of
+from patch2loc.standardize import fit_landmarks
+from patch2loc.train import FitJob, fit_model
+
+COHORT = {"title": "boxes", "simulated": True, "ages": (20.0, 60.0)}
+N_TRAINING, N_VALIDATION, N_HEALTHY = 3, 1, 6
+
+
+def write(folder, number):
+    """A scan of which quality control says how large its voxels were."""
+    scan = write_scan(folder, f"s{number}", number)
+    write_json(scan.qc_path, read_json(scan.qc_path) | {"voxel_mm": [1.0, 1.0, 1.0 + number]})
+    return scan
+
+
+def fit(folder, method, training, validation):
+    settings = {**SETTINGS, "spacing": 2.0, "precision": "float32"} if method == "patch2loc" else {}
+    write_json(folder / "landmarks.json", fit_landmarks(training))
+    return fit_model(
+        FitJob(method, "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", "cpu"),
+        training=training,
+        validation=validation,
+        landmarks_path=folder / "landmarks.json",
+        checkpoint_folder=folder / method,
+    ).model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Scans and the two models: {"training", "healthy", "patch2loc", "zscore"}."""
+    folder = tmp_path_factory.mktemp("detector")
+    scans = [write(folder, number) for number in range(N_TRAINING + N_VALIDATION + N_HEALTHY)]
+    training, validation = scans[:N_TRAINING], scans[N_TRAINING : N_TRAINING + N_VALIDATION]
+    models = {name: fit(folder, name, training, validation) for name in PARTS}
+    return {"training": training, "healthy": scans[N_TRAINING + N_VALIDATION :], **models}
+
+
+def build(trained, **others):
+    given = {"training": trained["training"], "healthy": trained["healthy"], "median_filter": 3, **COHORT}
+    models = [others.pop(name, trained[name]) for name in PARTS]
+    return build_detector(*models, **{**given, **others})
+
+
+@pytest.fixture(scope="module")
+def built(trained, tmp_path_factory):
+    """A detector as it is read from its file."""
+    path = tmp_path_factory.mktemp("built") / "detector.safetensors"
+    sites = {"s0": "north", "s1": "south", "s2": "north", "s5": "east"}
+    save_model(path, build(trained, sites=sites, provenance={"code": "abc"}))
+    return load_model(path)
+
+
+def maps_of(trained, scan, median_filter=3):
+    zscore = trained["zscore"]["state"]
+    return maps_with(trained["patch2loc"], zscore, "cpu", median_filter=median_filter)(*scan.read(), "scan")
+
+
+def test_the_maps_are_those_that_the_workflow_makes_of_each_method(trained):
+    scan = trained["healthy"][0]
+    maps = maps_of(trained, scan)
+    for part in PARTS:
+        expected = heatmap_of(trained[part], "cpu", median_filter=3)(*scan.read(), "scan")
+        np.testing.assert_array_equal(getattr(maps, part), expected)
+        assert np.isfinite(expected).sum() == scan.read()[1].sum()
+
+
+def test_the_location_error_is_the_median_over_the_brain(trained, monkeypatch):
+    volume, mask = trained["healthy"][0].read()
+    errors = np.arange(mask.sum()) / 10.0
+
+    def from_state(model, name, make):
+        def score(volume, its_mask, region):
+            log_error = np.full(SHAPE, 99.0)
+            log_error[its_mask] = np.log(errors**2 + EPSILON)
+            return {"log_error": log_error, "score": log_error}
+
+        return score
+
+    monkeypatch.setattr(detector, "from_state", from_state)
+    maps = maps_with(trained["patch2loc"], trained["zscore"]["state"], "cpu", median_filter=1)(
+        volume, mask, "s"
+    )
+    assert maps.location_error == pytest.approx(np.median(errors), rel=1e-5)
+
+
+def test_a_detector_is_the_location_model_with_its_healthy_scans(trained, built):
+    for key in ("method", "grid", "landmarks", "training_subjects", "contents"):
+        assert built[key] == trained["patch2loc"][key]
+    reference = reference_of(built)
+    cohort = reference.cohort
+    assert (cohort.title, cohort.simulated, cohort.ages) == ("boxes", True, [20.0, 60.0])
+    assert (cohort.n_training, cohort.sites) == (N_TRAINING, ["north", "south"])
+    assert cohort.largest_voxel_mm == N_TRAINING  # of s2; the healthy scans have larger ones
+    assert [scan.subject for scan in reference.scans] == [scan.subject for scan in trained["healthy"]]
+    assert [scan.site for scan in reference.scans][:2] == ["", "east"]
+    assert built["reference"]["provenance"] == {"code": "abc"}
+    for scan, stated in zip(trained["healthy"], reference.scans, strict=True):
+        assert stated.location_error == pytest.approx(maps_of(trained, scan).location_error)
+    assert reference_of(trained["patch2loc"]) is None
+
+
+def test_healthy_scans_are_scored_as_a_new_scan_is_by_the_detector_that_was_read(trained, monkeypatch):
+    """Also a brain that reaches further than any training brain."""
+    first, read = trained["healthy"][0], Scan.read
+    volume, mask = (array.copy() for array in first.read())
+    volume[1:3, 3:17, 1:5], mask[1:3, 3:17, 1:5] = 100, True
+    at_building, fit_reference = {}, detector.fit_reference
+
+    def seen(maps, **others):
+        at_building.update(maps)
+        return fit_reference(maps, **others)
+
+    monkeypatch.setattr(Scan, "read", lambda scan: (volume, mask) if scan == first else read(scan))
+    monkeypatch.setattr(detector, "fit_reference", seen)
+    reference = reference_of(build(trained))
+    read_back = {"mean": reference.mean, "spread": reference.spread}
+    maps = maps_with(trained["patch2loc"], read_back, "cpu", median_filter=3)(volume, mask, "scan")
+    for part in PARTS:
+        np.testing.assert_array_equal(getattr(maps, part), getattr(at_building[first.subject], part))
+    assert (trained["zscore"]["state"]["mean"][mask] == 0).sum() == 2 * 14 * 4
+
+
+def test_a_dark_box_in_a_healthy_scan_becomes_rarer_there(trained, built):
+    reference = reference_of(built)
+    read_back = {"mean": reference.mean, "spread": reference.spread}
+    maps_of_scan = maps_with(trained["patch2loc"], read_back, "cpu", median_filter=3)
+    volume, mask = trained["healthy"][2].read()
+    lesion = box(SHAPE, np.s_[8:13, 8:13, 1:4])
+    before, after = (
+        reference.rarity_maps(maps_of_scan(image, mask, "scan"))
+        for image in (volume, np.where(lesion, 0.2 * volume, volume))
+    )
+    assert set(after) == set(MAPS)
+    inside = box(SHAPE, np.s_[9:12, 9:12, 1:4])  # as the median filter leaves it
+    assert (after["zscore"][inside] > before["zscore"][inside] + 1).all()
+    assert (after["joined"][inside] > before["joined"][inside]).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["s1", "a name of its own"])
+def test_a_training_scan_among_the_healthy_ones_is_refused(name, trained, tmp_path):
+    of_training = trained["training"][1]
+    copy = Scan(name, of_training.folder, "T1")
+    with pytest.raises(
+        InputError, match=r"1 scans found whose voxels are those of training scans, other scans"
+    ):
+        build(trained, healthy=[*trained["healthy"], copy])
+
+
+@pytest.mark.parametrize("changed", ["patch2loc", "zscore"])
+def test_models_of_other_scans_do_not_go_together(changed, trained):
+    other = {**trained[changed], "training_subjects": ["s0", "s1", "someone else"]}
+    with pytest.raises(InputError, match=r"models of patch2loc and zscore found, .* train both by the same"):
+        build(trained, **{changed: other})
+    with pytest.raises(InputError, match="both trained on the 2 scans of the list, expected"):
+        build(trained, training=trained["training"][:2])
+
+
+def test_the_second_model_has_to_be_of_zscore_and_the_first_one_has_to_localize(trained):
+    with pytest.raises(InputError, match="models of patch2loc and patch2loc found"):
+        build(trained, zscore=trained["patch2loc"])
+    with pytest.raises(InputError, match="the method zscore found, one that localizes patches expected"):
+        build(trained, patch2loc=trained["zscore"])
+
+
+WRONG = {
+    "no tail": lambda stored: stored["tails"].pop("joined"),
+    "tail that falls": lambda stored: stored["tails"]["zscore"].update(
+        scores=stored["tails"]["zscore"]["scores"][::-1]
+    ),
+    "tail of one point": lambda stored: stored["tails"]["zscore"].update(
+        scores=np.ones(1, np.float32), rarities=np.ones(1, np.float32)
+    ),
+    "spread of 0": lambda stored: stored["maps"].update(spread=0 * stored["maps"]["spread"]),
+    "map that is not finite": lambda stored: stored["maps"].update(mean=np.inf * stored["maps"]["spread"]),
+    "map of another size": lambda stored: stored["maps"].update(mean=stored["maps"]["mean"][:-3]),
+    "no scans": lambda stored: stored.update(scans=[]),
+    "scan of other keys": lambda stored: stored["scans"][0].pop("excess"),
+    "volumes of other scans": lambda stored: stored["false_positive_ml"].update(
+        joined=stored["false_positive_ml"]["joined"][:-1]
+    ),
+    "no cohort": lambda stored: stored.pop("cohort"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_reference_that_is_none_is_refused_by_the_name_of_the_file(wrong, trained, tmp_path):
+    model = build(trained)
+    WRONG[wrong](model["reference"])
+    save_model(tmp_path / "d.safetensors", sealed(model))
+    with pytest.raises(
+        InputError, match=r"^own\.safetensors: reference: .* found, healthy scans as the target"
+    ):
+        reference_of(load_model(tmp_path / "d.safetensors"), "own.safetensors")

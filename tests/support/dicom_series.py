@@ -1,0 +1,51 @@
+"""DICOM series on disk, written by SimpleITK."""
+
+import numpy as np
+import SimpleITK as sitk
+
+SHAPE = (6, 5, 12)  # columns, rows, slices
+SPACING = (2.0, 3.0, 4.0)
+
+
+def write_series(folder, number, description, *, slices=SHAPE[2], age="045Y", kind="MR"):
+    """An axial series whose voxel (column, row, slice) has the value 1 + column + 10 row + 100 slice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns, rows, _ = SHAPE
+    column, row = np.meshgrid(np.arange(columns), np.arange(rows))
+    uid = f"1.2.826.0.1.3680043.2.1125.{number}"
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for index in range(slices):
+        values = (1 + column + 10 * row + 100 * index)[None].astype(np.int16)
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing(SPACING)
+        image.SetOrigin((0.0, 0.0, SPACING[2] * index))
+        tags = {
+            "0008|0008": "ORIGINAL\\PRIMARY\\M\\ND",
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            "0008|0018": f"{uid}.{index + 1}",
+            **{
+                f"0008|002{place}": "20200101" for place in range(4)
+            },  # dates and times: else those of writing
+            **{f"0008|003{place}": "120000" for place in range(4)},
+            "0008|0060": kind,
+            "0008|0070": "SIEMENS",
+            "0008|103e": description,
+            "0010|0010": "anonymous",
+            "0010|1010": age,
+            "0018|0050": str(SPACING[2]),
+            "0018|0080": "2000",
+            "0018|0081": "3",
+            "0018|1030": description,
+            "0018|5100": "HFS",
+            "0020|000d": "1.2.826.0.1.3680043.2.1125",
+            "0020|000e": uid,
+            "0020|0011": str(number),
+            "0020|0012": "1",
+            "0020|0013": str(index + 1),
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{number}_{index:03d}.dcm"))
+        writer.Execute(image)
+    return folder

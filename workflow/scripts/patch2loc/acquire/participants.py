@@ -1,0 +1,101 @@
+"""Age and sex of the participants of a BIDS dataset (participants.tsv, sessions.tsv)."""
+
+import csv
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+AGE = re.compile(r"(\d+(?:\.\d+)?)\+?")  # BIDS: 89 or older may be written 89+
+YEARS = ("", "year", "years", "yr", "yrs", "y", "a")  # units that ages may be in
+UNKNOWN = ("", "n/a", "na", "nan")
+
+
+@dataclass(frozen=True)
+class Person:
+    """What a BIDS dataset tells of a participant at a session.
+
+    Attributes:
+        age: Years; None if unknown.
+        sex: As the dataset has it; None if unknown.
+        notes: What could not be used, sentences.
+    """
+
+    age: float | None = None
+    sex: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def person(root: str | Path, participant: str, session: str | None = None) -> Person:
+    """Look a participant up in participants.tsv, and a session's age in sub-*_sessions.tsv, where that has one.
+
+    Tables that are missing, damaged or say nothing of the participant are no error: an age is welcome, not needed.
+
+    Args:
+        root: Folder of the dataset.
+        participant: "sub-01".
+        session: "ses-2", if the scan has one.
+    """
+    root = Path(root)
+    notes: list[str] = []
+    row = _row(root / "participants.tsv", "participant_id", participant, notes)
+    age = _age(root / "participants.tsv", row, notes)
+    if session:
+        sessions = root / participant / f"{participant}_sessions.tsv"
+        at_session = _age(sessions, _row(sessions, "session_id", session, notes), notes)
+        age = age if at_session is None else at_session
+    sex = _cell(row, "sex") or _cell(row, "gender")
+    return Person(age, sex, notes)
+
+
+def _row(path: Path, column: str, name: str, notes: list[str]) -> dict[str, str]:
+    """The row of a table whose column has a name, with lower-case columns; empty if there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            rows = [
+                {str(key).strip().lower(): value for key, value in row.items() if isinstance(value, str)}
+                for row in csv.DictReader(stream, delimiter="\t")
+            ]
+    except (OSError, ValueError, csv.Error) as error:
+        notes.append(f"{path}: not a readable table ({error}): the age is not known")
+        return {}
+    prefix = name.split("-")[0] + "-"
+    matching = [row for row in rows if prefix + _bare(row.get(column, ""), prefix) == name]
+    if len(matching) > 1:
+        notes.append(f"{path}: {len(matching)} rows of {name} found, one expected: the age is not known")
+        return {}
+    return matching[0] if matching else {}
+
+
+def _bare(name: str, prefix: str) -> str:
+    return name.strip().removeprefix(prefix)
+
+
+def _cell(row: dict[str, str], column: str) -> str | None:
+    value = row.get(column, "").strip()
+    return None if value.lower() in UNKNOWN else value
+
+
+def _age(path: Path, row: dict[str, str], notes: list[str]) -> float | None:
+    text = _cell(row, "age")
+    if text is None:
+        return None
+    unit = _unit(path.with_suffix(".json"))
+    if unit.lower() not in YEARS:
+        notes.append(f"{path}: age in {unit} found, years expected: the age is not used")
+        return None
+    match = AGE.fullmatch(text)
+    if match is None:
+        notes.append(f"{path}: age {text!r} found, a number of years expected: the age is not used")
+        return None
+    return float(match[1])
+
+
+def _unit(path: Path) -> str:
+    """Unit of ages by the JSON beside a table, "" if that does not say."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["age"]["Units"]).strip()
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,156 @@
+"""One scan of one's own, as people have it: a NIfTI file, a folder with a DICOM series, a place in a BIDS dataset."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from patch2loc.acquire import bids
+from patch2loc.acquire.dicom import convert
+from patch2loc.acquire.participants import person
+from patch2loc.data.image_files import image_sha256
+from patch2loc.data.vocabulary import Modality
+from patch2loc.errors import InputError
+from patch2loc.files import LOCK, PARTIAL, replacing
+
+CONVERTED = "converted.nii.gz"  # in the folder of the result: the scan that a DICOM series became
+SUMMARY = "summary.json"  # in the folder of a result
+DICOM_PREFIX, DICOM_MAGIC = 128, b"DICM"
+
+
+class OpenedScan(NamedTuple):
+    """A scan that can be read, and what is known beside it.
+
+    Attributes:
+        path: NIfTI file.
+        age: Of the person, years; None if unknown.
+        notes: What was chosen, or could not be used: sentences for whoever asked.
+    """
+
+    path: Path
+    age: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_scan(
+    path: str | Path, modality: Modality, folder: str | Path, *, series: str | None = None
+) -> OpenedScan:
+    """Find the scan that a path leads to.
+
+    A NIfTI file is taken as it is.  If it lies in a BIDS dataset, the age is that of participants.tsv.  A folder of a
+    BIDS dataset has to lead to one scan of the modality (`T1w` or `T2w`).  Any other folder is read as DICOM: its only
+    series, or the one that is clearly of the modality, is converted by dcm2niix to converted.nii.gz in `folder`.
+
+    Args:
+        path: File or folder.
+        modality: Modality of the model.
+        folder: Folder of the result, where a converted scan is kept.
+        series: Number of the DICOM series to take.
+
+    Raises:
+        InputError: There is nothing at the path, no scan, or several that could be meant.
+    """
+    path = Path(path)
+    if path.is_dir():
+        images = _bids_images(path)
+        if not images:
+            return _converted(path, modality, Path(folder), series)
+        path = _only_scan(images, path, modality)
+    elif not path.exists():
+        raise InputError(
+            f"{path}: no such file or folder; a NIfTI file, a DICOM folder or a BIDS path expected"
+        )
+    elif _is_dicom(path):
+        raise InputError(
+            f"{path}: one DICOM file found, the folder of its series expected; give {path.parent}"
+        )
+    place = _place(path)
+    if place is None:
+        return OpenedScan(path)
+    known = person(place.root, place.participant, place.session)
+    return OpenedScan(path, known.age, tuple(known.notes))
+
+
+class _Place(NamedTuple):
+    """Where a path lies in a BIDS dataset."""
+
+    root: Path
+    participant: str
+    session: str | None
+
+
+def _place(path: Path) -> _Place | None:
+    """Where a file or folder lies in a BIDS dataset; None if no folder above it is that of a participant."""
+    path = path.absolute()
+    for above in (path, *path.parents):
+        if above.name.startswith("sub-") and above.is_dir():
+            inside = path.relative_to(above).parts
+            session = inside[0] if inside and inside[0].startswith("ses-") else None
+            return _Place(above.parent, above.name, session)
+    return None
+
+
+def _bids_images(folder: Path) -> list[bids.Image]:
+    """The images with a BIDS name in a folder: a BIDS dataset, a participant's, or one below that."""
+    place = _place(folder)
+    every = bids.images([place.root], [place.participant]) if place else bids.images([folder])
+    inside = folder.absolute()
+    return [image for image in every if inside in image.path.absolute().parents]
+
+
+def _only_scan(images: list[bids.Image], folder: Path, modality: Modality) -> Path:
+    """The only image of a modality in a folder of a BIDS dataset."""
+    pattern = bids.parse_pattern(f"{modality}w")
+    scans = [image.path for image in images if pattern.matches(image)]
+    if len(scans) == 1:
+        return scans[0]
+    listed = (
+        f" ({', '.join(scan.name for scan in scans[:5])}{', ...' if len(scans) > 5 else ''})" if scans else ""
+    )
+    raise InputError(
+        f"{folder}: {len(scans)} images named sub-*_{pattern.text} found{listed}, one expected; give the path of one, "
+        "or detect in every participant of a dataset: `patch2loc detect BIDS_DIR OUT participant`"
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(DICOM_PREFIX + len(DICOM_MAGIC))[DICOM_PREFIX:] == DICOM_MAGIC
+    except OSError:
+        return False  # whoever reads the scan says why it cannot be read
+
+
+def _converted(source: Path, modality: Modality, folder: Path, number: str | None) -> OpenedScan:
+    """Convert the DICOM series of a modality, and keep it in a folder that is new, empty or of this scan."""
+    from patch2loc.acquire.dicom_series import chosen_series  # here: few need SimpleITK for it
+
+    series, count = chosen_series(source, modality, number)
+    kept = folder / CONVERTED
+    with tempfile.TemporaryDirectory(prefix="patch2loc-") as temporary:
+        alone = Path(temporary, "series")  # the others in the folder would be converted, too
+        alone.mkdir()
+        for place, file in enumerate(series.files):
+            shutil.copyfile(file, alone / f"{place:06d}.dcm")
+        converted = Path(temporary, CONVERTED)
+        try:
+            convert(alone, converted)
+        except InputError as error:
+            raise InputError(str(error).replace(str(alone), str(source))) from None
+        if not kept.exists():
+            _refuse_foreign(folder)
+            with replacing(kept) as partial:
+                shutil.copyfile(converted, partial)
+        elif image_sha256(kept) != image_sha256(converted):
+            raise InputError(
+                f"{kept}: another scan than the DICOM series of {source} found; give another --output, or remove it"
+            )
+    chosen = (f"{source}: the series {series} was taken, of {count}",) if count > 1 else ()
+    return OpenedScan(kept, series.age, chosen)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to write into a folder that holds anything but results."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if SUMMARY not in names and any(name != LOCK and not PARTIAL.match(name) for name in names):
+        raise InputError(f"{folder}: it is not empty and no result of this command; give another --output")

@@ -1,0 +1,247 @@
+"""patch2loc detect: an answer about each scan, with the warnings that belong to it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from patch2loc import trained
+from patch2loc.commands import bids_app
+from patch2loc.commands.memory import tell_little_memory
+from patch2loc.commands.numbers import finite_number
+from patch2loc.commands.options import (
+    EACH_SCAN,
+    SKULL_STRIP,
+    Subcommands,
+    add_computing_options,
+    add_mask_option,
+    add_method_option,
+)
+from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
+from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.errors import InputError
+
+if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
+    from patch2loc.own_scan import Detector
+
+DESCRIPTION = """\
+Look for lesions in brain scans: find the brain, bring it to the atlas, compare every place with healthy brains, and
+say how unusual the scan is among healthy scans. Written to OUT (with several scans to OUT/NAME, by their names):
+
+  report.html            the answer on one page that opens alone, with a viewer
+  picture.png            the answer in one picture
+  heatmap.nii.gz         how rare each voxel is among healthy brains, on the scan's own voxels (-log10 of the share of
+                         healthy voxels that score at least as high; NaN outside the brain)
+  candidates.nii.gz      what stands out, numbered, on the scan's own voxels
+  candidates.csv         volume, place, side, tissue of each candidate, and how unusual it is
+  summary.json           the answer and its warnings, numbers, and what they depend on
+  heatmap_atlas.nii.gz, candidates_atlas.nii.gz   the same in the space of the atlas
+  preprocessed/          scan and brain mask on the grid, transform, quality control (qc.png)
+
+What is in OUT already is kept if it would come out the same; anything else there is refused."""
+EXAMPLES = """\
+examples:
+  patch2loc detect t1.nii.gz -o answer                          one scan, the model that ships
+  patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
+  patch2loc detect brain.nii.gz -o answer --skull-strip none    skull-stripped already
+  patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
+  patch2loc detect dicom_folder -o answer                       a DICOM series
+  patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
+  patch2loc detect t1.nii.gz -o answer --model results/mine/models/detector/T1/model.safetensors
+
+The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
+command line. Research software, not a medical device."""
+DISCLAIMER = "research software, not a medical device: a person who can read the scan has to look at it"
+MAPS = ("joined", "patch2loc", "zscore")
+
+
+def add(commands: Subcommands) -> None:
+    """Add the subcommand."""
+    detect = commands.add_parser(
+        "detect",
+        help="look for lesions in scans of your own: an answer for each",
+        usage="%(prog)s SCAN [SCAN ...] -o OUT [options]\n"
+        "       %(prog)s BIDS_DIR OUT participant|group [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+    )
+    detect.add_argument(
+        "scans",
+        metavar="SCAN",
+        nargs="+",
+        help="scan as the scanner gave it, or skull-stripped: a NIfTI file, a folder with a DICOM series, or a file or "
+        "folder of a BIDS dataset that leads to one scan",
+    )
+    detect.add_argument("-o", "--output", metavar="OUT", help="folder to write to")
+    detect.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=trained.DEFAULT,
+        help="name of a model that ships (`patch2loc models` lists them), or file of a detector; default: %(default)s",
+    )
+    add_mask_option(detect)
+    detect.add_argument(
+        "--skull-strip",
+        choices=SKULL_STRIP,
+        help="how the brain is found: a mask (given), all above 0 (none, for stripped scans), by the atlas (atlas), "
+        "none or atlas by what the scan is (auto), or by an installed program; default: given with --mask, else auto",
+    )
+    detect.add_argument(
+        "--age",
+        metavar="YEARS",
+        type=finite_number,
+        action="append",
+        help=f"age of the person, held against the ages that the model knows; {EACH_SCAN}",
+    )
+    detect.add_argument(
+        "--map",
+        choices=MAPS,
+        default=MAPS[0],
+        help="Patch2Loc's score joined with the voxelwise z-score, or one of both alone; default: %(default)s",
+    )
+    detect.add_argument(
+        "--threshold",
+        metavar="RARITY",
+        type=finite_number,
+        help="rarity above which voxels are candidates: 3 is one healthy voxel in a thousand; default: the model's",
+    )
+    detect.add_argument(
+        "--strict", action="store_true", help="a scan with a warning has no answer, and counts as failed"
+    )
+    detect.add_argument(
+        "--series", metavar="NUMBER", help="number of the DICOM series to take, where a folder has several"
+    )
+    add_computing_options(detect)
+    add_method_option(detect)
+    bids_app.add_options(detect)
+    detect.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
+    status = run(arguments)
+    say(DISCLAIMER)
+    return status
+
+
+def _run_scans(arguments: argparse.Namespace) -> int:
+    if arguments.output is None:
+        raise InputError(
+            "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
+            "`patch2loc detect BIDS_DIR OUT participant`"
+        )
+    tell_little_memory()
+
+    from patch2loc.acquire.scan_inputs import open_scan
+    from patch2loc.own_scan import STAGES
+
+    scans = matching(arguments.scans)
+    folders = folders_of(scans, arguments.output)
+    masks = one_for_each(scans, "--mask", arguments.mask)
+    ages = one_for_each(scans, "--age", arguments.age)
+    detector = _load(arguments)
+    warned = []
+
+    def detect(place: int, progress: Progress) -> None:
+        scan, folder = scans[place], folders[place]
+        opened = open_scan(scan, detector.scorer.model["modality"], folder, series=arguments.series)
+        for note in opened.notes:
+            progress.notify(note)
+        age = opened.age if ages[place] is None else ages[place]
+        summary = _detect(
+            arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
+        )
+        if summary["warnings"]:
+            warned.append(scan)
+        tell_answer(scan, summary, str(folder / "report.html"), progress)
+
+    failed = one_by_one(scans, folders, STAGES, detect)
+    if len(scans) > 1 and (failed or warned):
+        say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
+    return 1 if failed else 0
+
+
+def _run_bids_app(arguments: argparse.Namespace) -> int:
+    given = [
+        name
+        for name, value in (
+            ("--output", arguments.output),
+            ("--mask", arguments.mask),
+            ("--age", arguments.age),
+        )
+        if value
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)} found with a BIDS dataset, which has the output behind it and the ages in "
+            "participants.tsv; leave it out"
+        )
+    tell_little_memory()
+
+    from patch2loc.own_scan import STAGES
+
+    def detect(
+        detector: "Detector", scan: Path, folder: Path, age: float | None, progress: Progress
+    ) -> dict[str, Any]:
+        return _detect(arguments, detector, scan, folder, mask=None, age=age, progress=progress)
+
+    return bids_app.run(arguments, lambda: _load(arguments), detect, tell_answer, stages=STAGES)
+
+
+def _load(arguments: argparse.Namespace) -> "Detector":
+    from patch2loc.engine.device import select_device, select_precision
+    from patch2loc.own_scan import load_detector
+
+    model_path = trained.path_of(arguments.model)
+    device = select_device(arguments.device)
+    return load_detector(
+        model_path,
+        device,
+        precision=select_precision(arguments.precision, device),
+        atlas=arguments.atlas,
+        method=arguments.method,
+    )
+
+
+def _detect(
+    arguments: argparse.Namespace,
+    detector: "Detector",
+    scan: str | Path,
+    folder: Path,
+    *,
+    mask: str | None,
+    age: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Look at one scan, as the options of the command line say; the summary."""
+    from patch2loc.own_scan import detect_scan
+
+    summary: dict[str, Any] = detect_scan(
+        detector,
+        scan,
+        folder,
+        mask_path=mask,
+        skull_strip=arguments.skull_strip or ("given" if mask else "auto"),
+        map_name=arguments.map,
+        threshold=arguments.threshold,
+        age=age,
+        strict=arguments.strict,
+        stage_done=progress.stage_done,
+        notify=progress.notify,
+    )
+    return summary
+
+
+def tell_answer(scan: str, summary: dict[str, Any], page: str, progress: Progress) -> None:
+    """Tell the answer about a scan, what makes it doubtful, and where its page is.
+
+    Args:
+        scan: As a person named it.
+        summary: Of `detect_scan`.
+        page: Path of the answer's page.
+        progress: Of the command.
+    """
+    progress.tell(f"{scan}: {summary['answer']}")
+    for warning in summary["warnings"]:  # with the answer, wherever that goes
+        progress.tell(f"{styled('WARNING', BOLD, RED)} {styled(warning['message'], YELLOW)}")
+    progress.tell(page)

@@ -1,0 +1,43 @@
+"""patch2loc trace: what made a result, back to the scans."""
+
+import argparse
+import json
+
+from patch2loc.commands.options import Subcommands
+from patch2loc.errors import InputError
+
+
+def add(commands: Subcommands) -> None:
+    """Add the subcommand."""
+    trace = commands.add_parser(
+        "trace",
+        help="what made a result, back to the scans",
+        description="Print what made a result of the workflow and each of its inputs, back to the scans: code, "
+        "versions, configuration, subjects, and whether a file has changed since.",
+    )
+    trace.add_argument("file", help="a result with a .provenance.json beside it, e.g. tables/table1.csv")
+    trace.add_argument("--json", action="store_true", help="everything, as JSON")
+    trace.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from patch2loc.provenance.trace import trace
+
+    chain = trace(arguments.file)
+    if not chain:
+        raise InputError(
+            f"{arguments.file}: no {arguments.file}.provenance.json beside it; give a result of the workflow"
+        )
+    if arguments.json:
+        print(json.dumps(chain, indent=1))
+        return 0
+    for entry in chain:
+        changed = "  CHANGED SINCE" if entry["changed"] else ""
+        print(f"{entry['file']}{changed}")
+        print(f"  sha256 {entry['sha256'][:16]}  code {entry['code']}  subjects {len(entry['subjects'])}")
+        print(
+            f"  environment {', '.join(f'{name} {version}' for name, version in entry['environment'].items())}"
+        )
+        print(f"  configuration {json.dumps(entry['configuration'])}")
+        print(f"  inputs {len(entry['inputs'])}")
+    return 0

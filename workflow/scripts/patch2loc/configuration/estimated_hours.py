@@ -1,0 +1,170 @@
+"""How long a run will take on a processor, from rates that were measured on one (docs/explanation/scale.md)."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from patch2loc.configuration.method_registry import locates, runs_network
+from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.data.results import Results
+
+PREPROCESSING_SECONDS = 6.0  # of a core, a scan (docs/explanation/scale.md)
+LEAST_HOURS = 0.1  # that are worth a note
+PAPER_VOXELS = 192 * 192 * 100  # of its grid
+STEM = 3  # kernel and padding of the encoder's first layer
+
+
+class MeasuredNetwork(NamedTuple):
+    """Times of a location network, seconds of one core (benchmarks/engine_cpu.csv, unpadded_cpu.csv: two cores).
+
+    Attributes:
+        widths: Channels of its encoder's layers.
+        patch: Width of a patch, voxels.
+        training: Of a patch in training.
+        scoring: Of a voxel of the grid, at stride 1.
+    """
+
+    widths: tuple[int, int, int, int]
+    patch: int
+    training: float
+    scoring: float
+
+
+NARROW = MeasuredNetwork(
+    (16, 32, 128, 128), 12, training=2 * 0.05072 / 512, scoring=2 * 2.521 / (96 * 96 * 50)
+)
+PAPER = MeasuredNetwork((64, 128, 256, 512), 24, training=2 / 844, scoring=2 * 409.7 / PAPER_VOXELS)
+
+
+class Work(NamedTuple):
+    """Work that a run has not done yet.
+
+    Attributes:
+        trainings: Models of location networks.
+        scorings: Scans that such a network scores.
+        preprocessings: Scans to preprocess.
+        answers: Scans without truth that a detector answers about: each is preprocessed and scored by itself.
+        others: Methods that run a network of another kind, whose times are not estimated.
+    """
+
+    trainings: int
+    scorings: int
+    preprocessings: int
+    answers: int
+    others: Sequence[str]
+
+
+def remaining_work(
+    results: Results,
+    methods: Sequence[str],
+    modalities: Iterable[str],
+    folds: Sequence[int | str],
+    scans: Mapping[str, Sequence[str]],
+    tested: Mapping[tuple[str, int | str], int],
+    *,
+    answered: Iterable[str] = (),
+) -> Work:
+    """Work of a run whose results are not there yet.
+
+    Args:
+        results: Paths of the results.
+        methods: Methods of the run.
+        modalities: Modalities that models are trained for.
+        folds: Folds and further seeds.
+        scans: Scans of each dataset.
+        tested: Numbers of scans that a dataset has scored in a fold, {(dataset, fold): number}.
+        answered: Datasets whose scans a detector answers about.
+    """
+    locating = [name for name in methods if locates(name)]
+    models = [
+        results.model(name, modality, fold) for name in locating for modality in modalities for fold in folds
+    ]
+    return Work(
+        trainings=sum(not Path(model).exists() for model in models),
+        scorings=sum(
+            count
+            for name in locating
+            for (dataset, fold), count in tested.items()
+            if not Path(results.heatmaps(name, dataset, fold)).exists()
+        ),
+        preprocessings=sum(
+            not Path(results.preprocessed(dataset, scan)).exists()
+            for dataset, names in scans.items()
+            for scan in names
+        ),
+        answers=sum(
+            not Path(results.patient(dataset, scan)).exists()
+            for dataset in answered
+            for scan in scans[dataset]
+        ),
+        others=[name for name in methods if runs_network(name) and not locates(name)],
+    )
+
+
+def estimate_note(work: Work, config: Configuration, cores: int | None = None) -> str:
+    """A sentence on the hours that a run needs on a processor; "" for minutes, and where a GPU does the work.
+
+    Args:
+        work: That is not done yet.
+        config: The run's configuration.
+        cores: Processor cores; those of this machine without a number.
+    """
+    if config["device"] != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")):
+        return ""
+    cores = cores or os.cpu_count() or 1
+    training, scoring = seconds_of_training(config), seconds_of_scoring(config)
+    training_hours = work.trainings * training / 3600
+    scan_seconds = (work.scorings + work.answers) * scoring
+    scan_hours = (scan_seconds + (work.preprocessings + work.answers) * PREPROCESSING_SECONDS) / 3600
+    threads = min(config["training"]["threads"], cores)
+    longest = training / threads / 3600 if work.trainings else 0
+    hours = max((training_hours + scan_hours) / cores, longest)
+    if hours < LEAST_HOURS:
+        return ""
+    others = f" Not counted: {', '.join(work.others)}." if work.others else ""
+    return (
+        f"Estimate: about {_hours(hours)} on the {cores} cores of this machine: training of {work.trainings} location "
+        f"networks {_hours(training_hours)} of a core; preprocessing of {work.preprocessings:,} scans, "
+        f"{work.scorings:,} heatmaps and {work.answers:,} answers {_hours(scan_hours)} of a core.{others} From rates "
+        "measured on two cores of an AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer."
+    )
+
+
+def seconds_of_training(config: Configuration) -> float:
+    """Seconds of a core that the training of a location network takes."""
+    training = config["training"]
+    seconds = _between(NARROW.training, PAPER.training, training["widths"], config["patch"])
+    return seconds * training["patches"]
+
+
+def seconds_of_scoring(config: Configuration) -> float:
+    """Seconds of a core that a location network takes to score a scan."""
+    columns, rows, slices = config["grid"]["shape"]
+    seconds = _between(NARROW.scoring, PAPER.scoring, config["training"]["widths"], config["patch"])
+    return seconds * columns * rows * slices / config["score"]["stride"] ** 2
+
+
+def _between(narrow: float, paper: float, widths: Sequence[int], patch: int) -> float:
+    """A time of a network, on the line through the two that were measured, by multiplications a patch."""
+    low, high = multiplications(NARROW.widths, NARROW.patch), multiplications(PAPER.widths, PAPER.patch)
+    slope = (paper - narrow) / (high - low)
+    return narrow + slope * (multiplications(widths, patch) - low)
+
+
+def multiplications(widths: Sequence[int], patch: int) -> int:
+    """Multiplications that the encoder, a ResNet-18, needs for a patch, padding counted in."""
+    size = (patch + 2 * STEM - 3) // 2 + 1
+    total = size**2 * 9 * widths[0]
+    size = (size - 1) // 2 + 1
+    inner = widths[0]
+    for width, stride in zip(widths, (1, 2, 2, 2), strict=True):
+        size = (size - 1) // stride + 1
+        total += size**2 * 9 * (inner * width + 3 * width**2)
+        total += size**2 * inner * width if stride > 1 or inner != width else 0
+        inner = width
+    return total
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours < 10 else f"{hours:,.0f} hours"

@@ -1,0 +1,76 @@
+"""Presets of a configuration: settings that go together, under one key; and the grid that holds the whole brain."""
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from patch2loc.configuration.schema import check_schema
+
+# mm along x, y and z, at the center of the atlas's brain: ICBM152 with 10 mm around it, of SRI24 likewise.
+WHOLE_BRAIN_MM = (192, 224, 160)
+WHOLE_BRAIN = "whole-brain"  # value of grid.shape
+PAPER_SPACING = 1.0  # mm, without grid.spacing
+
+# One fold at 2 mm, in an hour or two of a processor; of the detector that ships with the package, see config/README.md.
+CPU_2MM: dict[str, Any] = {
+    "atlas": "icbm152",
+    "grid": {"shape": WHOLE_BRAIN, "spacing": 2.0},
+    "patch": 12,
+    "folds": [0],
+    "methods": ["patch2loc", "patch2loc_robust_unpadded", "zscore"],
+    "budget": "smoke",
+    "detector": {"method": "patch2loc_robust_unpadded", "healthy": ["validation", "test"]},
+    "training": {
+        "network": "resnet18-narrow (1.2 M parameters)",
+        "widths": [16, 32, 128, 128],
+        "patches": 20480000,
+        "batch": 512,
+        "learning_rate": 0.008,
+        "schedule": "one_cycle",
+        "averaging": 0.99,
+        "validation_patches": 16384,
+        "validations": 40,
+        "threads": 1,
+        "memory_mb": 4000,
+    },
+    "score": {"stride": 1, "median_filter": 3, "threads": 1},
+    "precision": "float32",
+}
+PRESETS: dict[str, dict[str, Any]] = {"cpu-2mm": CPU_2MM}
+
+
+def completed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with what its preset sets and it does not, and with the numbers of a whole-brain grid.
+
+    Args:
+        config: As a file has it, not yet checked.
+        schema: Of configurations.
+
+    Raises:
+        InputError: The configuration breaks the schema (`check_schema`).
+    """
+    preset = config.get("preset")
+    # First: of an unknown preset the keys that it would set are missing, too.
+    check_schema({"preset": preset}, {"properties": {"preset": schema["properties"]["preset"]}})
+    merged = _merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
+    check_schema(merged, schema)
+    grid = merged.get("grid", {})
+    if grid.get("shape") == WHOLE_BRAIN:
+        merged["grid"] = {**grid, "shape": whole_brain_shape(grid.get("spacing", PAPER_SPACING))}
+    return merged
+
+
+def whole_brain_shape(spacing: float) -> list[int]:
+    """Voxels along x, y and z of the grid that holds the whole brain, even numbers: 96, 112 and 80 at 2 mm."""
+    return [2 * math.ceil(extent / spacing / 2) for extent in WHOLE_BRAIN_MM]
+
+
+def _merged(preset: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, and of the preset what is not; groups of keys are merged key by key."""
+    groups = {
+        name: _merged(value, given[name])
+        for name, value in preset.items()
+        if isinstance(value, dict) and isinstance(given.get(name), Mapping)
+    }
+    return {**preset, **given, **groups}
