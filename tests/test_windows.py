@@ -17,14 +17,12 @@ from small_detector import write_brain
 from patch2loc.files import read_json
 
 DETECT = "detect a.nii.gz absent.nii --model model.safetensors --device cpu --output out"
-SIMULATE = "simulate cohort --subjects 1 --spacing 8 --workers 1"
 COMMANDS = {
     "help": "--help",
     "help of detect": "detect --help",
     "version": "--version",
     "detect": DETECT,
     "the same again": DETECT,
-    "simulate": SIMULATE,
     "train": "train my.yaml",
 }
 
@@ -76,12 +74,6 @@ def test_a_scan_has_an_answer_and_a_missing_one_is_named(run):
     rarity = np.asarray(nib.load(folder / "out/a/heatmap.nii.gz").dataobj)
     assert np.isfinite(rarity).sum() > 100_000
     assert not [path for path in folder.rglob("*") if ".partial" in path.name]
-
-
-def test_a_subject_is_simulated_by_another_process(run):
-    folder, _, statuses, *_ = run
-    assert statuses["simulate"] == 0
-    assert len(list((folder / "cohort").glob("phantom_healthy_000/*.nii.gz"))) > 0
 
 
 def test_the_workflow_says_that_it_needs_another_system(run):

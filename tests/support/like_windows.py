@@ -9,7 +9,6 @@ locked can be read or written by a second handle.
 import fcntl
 import importlib
 import json
-import multiprocessing
 import os
 import pkgutil
 import shutil
@@ -21,9 +20,7 @@ from pathlib import Path
 LIBRARIES = (
     "asyncio",
     "concurrent.futures.process",
-    "multiprocessing.managers",
-    "multiprocessing.popen_spawn_posix",
-    "multiprocessing.resource_tracker",
+    "multiprocessing.pool",
     "subprocess",
     "ancpbids.utils",
     "filelock",
@@ -69,8 +66,7 @@ LOCKED = ".patch2loc.lock"
 
 
 def hide_unix():
-    """Hide what Windows has not, and let files and processes behave as there."""
-    multiprocessing.set_start_method("spawn")
+    """Hide what Windows has not, and let files behave as there."""
     for name in MODULES:
         sys.modules[name] = None
     shutil._use_fd_functions = False
