@@ -1,14 +1,18 @@
 import io
 import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_detector import write_brain
 
 from patch2loc import own_scan, trained
+from patch2loc.acquire import scan_inputs
 from patch2loc.commands import main
 from patch2loc.commands.detect import MAPS
 from patch2loc.errors import InputError
+from patch2loc.own_scan import page
 from patch2loc.score import reference
 
 CAUTION = "patch2loc: research software, not a medical device"
@@ -21,17 +25,20 @@ def calls(monkeypatch, tmp_path):
 
     def loaded(model_path, device, **options):
         seen.append((str(model_path), device, options))
-        return "detector"
+        return SimpleNamespace(scorer=SimpleNamespace(model={"modality": "T1"}))
 
     def detected(detector, scan, folder, *, strict, stage_done, notify, **options):
-        seen.append((scan, str(folder), options))
-        if "bad" in scan or (strict and "odd" in scan):
-            raise InputError(f"{scan}: not a scan")
-        warnings = [{"name": "coarse", "message": "voxels of 9 mm found"}] if "odd" in scan else []
+        name = str(scan)
+        seen.append((name, str(folder), options))
+        if "bad" in name or (strict and "odd" in name):
+            raise InputError(f"{name}: not a scan")
+        warnings = [{"name": "coarse", "message": "voxels of 9 mm found"}] if "odd" in name else []
         return {"answer": "No candidate.", "warnings": warnings}
 
     monkeypatch.setattr(own_scan, "load_detector", loaded)
     monkeypatch.setattr(own_scan, "detect_scan", detected)
+    monkeypatch.setattr(scan_inputs, "open_scan", lambda path, *_, **__: scan_inputs.OpenedScan(Path(path)))
+    monkeypatch.setattr(page, "write_index", lambda folder: seen.append(("index", folder)))
     (tmp_path / "m.safetensors").touch()
     monkeypatch.chdir(tmp_path)
     return seen
@@ -66,11 +73,12 @@ def test_options_reach_the_model_and_the_scan(calls, capsys):
 
 def test_a_bad_scan_harms_no_other_and_warnings_come_with_the_answer(calls, capsys):
     assert detect("x/a.nii.gz", "bad.nii", "odd.nii", "--age", "50", "--age", "60", "--age", "70") == 1
-    assert [(call[1], call[2]["age"]) for call in calls[1:]] == [
+    assert [(call[1], call[2]["age"]) for call in calls[1:-1]] == [
         ("out/a", 50),
         ("out/bad", 60),
         ("out/odd", 70),
     ]
+    assert calls[-1] == ("index", "out")
     said = capsys.readouterr()
     assert said.out.splitlines() == [
         "x/a.nii.gz: No candidate.",
@@ -78,6 +86,7 @@ def test_a_bad_scan_harms_no_other_and_warnings_come_with_the_answer(calls, caps
         "odd.nii: No candidate.",
         "WARNING voxels of 9 mm found",
         "out/odd/report.html",
+        "out/index.html",
     ]
     assert "patch2loc: bad.nii: not a scan" in said.err
     assert "patch2loc: 3 scans: 1 failed, 1 with warnings (odd.nii)" in said.err

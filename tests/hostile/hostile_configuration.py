@@ -129,7 +129,7 @@ CONFIGURATION = {
     **FILES,
     "unknown key": (
         configured("zzzz", 1),
-        "^zzzz: unknown key found, one of results, .*, datasets expected; correct the name, or leave it out$",
+        "^zzzz: unknown key found, one of preset, .*, datasets expected; correct the name, or leave it out$",
     ),
     "not a number": (
         contradictory("training.learning_rate", float("nan")),
@@ -198,7 +198,7 @@ CONFIGURATION = {
     ),
     "grid that fills memory": (
         configured("grid.shape", [99999] * 3),
-        "^grid.shape: 99999 found, 1024 or less expected",
+        r"^grid.shape: \[99999, 99999, 99999\] found, whole-brain, or three whole numbers of 8 to 1024 expected",
     ),
     "grid whose voxels fill memory": (
         contradictory("grid", {"shape": [1024, 1024, 1024], "spacing": 0.2}),
@@ -281,7 +281,7 @@ CONFIGURATION = {
     ),
     "grid of two axes": (
         configured("grid.shape", [48, 48]),
-        r"^grid.shape: \[48, 48\] found, 3 or more entries expected",
+        r"^grid.shape: \[48, 48\] found, whole-brain, or three whole numbers of 8 to 1024 expected",
     ),
     "fold twice": (configured("folds", [0, 0]), r"^folds: \[0, 0\] found, every entry once expected"),
     "misspelt method": (
@@ -298,7 +298,7 @@ CONFIGURATION = {
     ),
     "split of half the lists": (
         configured(f"{WMH}.split", {"clean": "x"}),
-        f'^{WMH}.split: {{"clean": "x"}} found, a CSV, null or {{clean: CSV, published: CSV}} expected',
+        f'^{WMH}.split: {{"clean": "x"}} found, a CSV, null, {{clean: CSV, published: CSV}}, or numbers',
     ),
     "modality that is none": (
         configured(f"{WMH}.modality", "FLAIR"),

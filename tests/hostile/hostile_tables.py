@@ -120,10 +120,6 @@ TABLES = {
         table(HEAD + "a,T1\n"),
         "own.csv: subject a has no scan; fill the cell or remove the row",
     ),
-    "tabs": (
-        table((HEAD + ROW).replace(",", "\t")),
-        "own.csv: columns subject\tmodality.* found, .*; add subject",
-    ),
     "rows of a register": (
         table(HEAD + "".join(f"s{number},T1,a.nii.gz,,\n" for number in range(100_001))),
         "own.csv: 100,001 subjects found, at most 100,000 expected, .* minutes to plan; divide them among",

@@ -97,7 +97,7 @@ def test_every_key_on_the_command_line_counts(runner, monkeypatch, capsys, tmp_p
     assert runner._arguments().config == ["seed=1", "data=d", "results=r"]
     assert said(runner, monkeypatch, TINY, "--config", "seed=1", "--config", "seed=2") == 2
     assert "--config: seed found twice, every key once expected; leave one out" in capsys.readouterr().err
-    assert "x: unknown key found, one of results, " in said(runner, monkeypatch, TINY, "--config", "x=1")
+    assert "x: unknown key found, one of preset, " in said(runner, monkeypatch, TINY, "--config", "x=1")
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     from patch2loc.acquire.scan_inputs import open_scan
     from patch2loc.own_scan import STAGES
+    from patch2loc.own_scan.page import write_index
+    from patch2loc.report.viewer.server import INDEX_OF_SCANS
 
     scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
@@ -156,6 +158,9 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         tell_answer(scan, summary, str(folder / "report.html"), progress)
 
     failed = one_by_one(scans, folders, STAGES, detect)
+    if len(scans) > 1 and failed < len(scans):
+        write_index(arguments.output)
+        print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     return 1 if failed else 0

@@ -15,7 +15,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[4]  # the repository, if this is
 NO_REPOSITORY = """\
 no repository found ({places}), one expected: an installed package detects, and training is done by the workflow in \
 the repository that the package comes from. Get a copy of it (git clone, or an archive), and in its folder:
-  make PYTHON=python3                                 sets up .venv, and lists what else it can do
+  make PYTHON=python3                                 sets up .venv; make help lists what else it can do
   .venv/bin/patch2loc train config/demo.yaml          trains
 A study in a folder of its own can deploy the workflow there instead, with snakedeploy deploy-workflow"""
 WINDOWS = (
