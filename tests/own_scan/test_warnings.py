@@ -102,7 +102,7 @@ def test_an_age_that_the_training_had_none_of_is_told_of(age, warned):
 
 def test_a_share_of_the_brain_that_nobody_looked_at_is_told_of():
     assert off_the_grid(OUTSIDE_GRID) is None
-    assert off_the_grid(0.127).message.startswith("12.7% of the brain lies outside")
+    assert off_the_grid(0.127).message.startswith("12.7 % of the brain lies outside")
 
 
 def test_a_percentile_needs_healthy_scans():

@@ -224,7 +224,7 @@ function drawBar(view) {
   context.beginPath();
   context.moveTo(threshold - 5, 1); context.lineTo(threshold + 5, 1); context.lineTo(threshold, 9);
   context.fill();
-  context.fillText(`${element("method").selectedOptions[0].text}: abnormality score${view.method.unit ? ` [${view.method.unit}]` : ""}; ▾ threshold`, width / 2, 57);
+  context.fillText(`${element("method").selectedOptions[0].text}: abnormality score${view.method.unit ? ` [${view.method.unit}]` : ""}; ▾ threshold`, width / 2, 57, width - 8);
 }
 
 // Measures against the threshold; without truth the share of the brain that is detected.
