@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import yaml
-from patch2loc.own_scan.scorer import median_filter_width
 from tqdm import tqdm
 
 from patch2loc.acquire.painted import paint_stroke
@@ -30,6 +29,7 @@ from patch2loc.data.volumes import isotropic_voxel_ml
 from patch2loc.metrics.detection import Threshold, detections
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.models import load_model
+from patch2loc.own_scan.scorer import median_filter_width
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask
 from patch2loc.preprocess.images import one_thread, read_scan

@@ -169,7 +169,8 @@ def off_the_grid(share: float) -> ScanWarning | None:
         return None
     return ScanWarning(
         "outside_grid",
-        f"{100 * share:.1f} % of the brain lies outside the model's grid and was not looked at: a lesion there is not found",
+        f"{100 * share:.1f} % of the brain lies outside the model's grid and was not looked at: a lesion there is not "
+        "found",
     )
 
 
