@@ -37,7 +37,7 @@ def page(tmp_path_factory):
 def shown(page, scored_run, subject, dataset="tumors", more=""):
     """Open the viewer from the disk and wait for a scan."""
     page.open(f"{(scored_run / 'report').as_uri()}/{link_to(dataset, subject)}{more}")
-    page.wait_for("document.body.dataset.state === 'ready'")
+    page.wait_for("document.body?.dataset.state === 'ready'")
 
 
 def number(page, name):
@@ -191,7 +191,7 @@ def test_any_scored_scan_is_shown_when_served(page, scored_run, server):
     assert "patch2loc view" in page.evaluate("document.getElementById('problem').textContent")
     address = f"http://127.0.0.1:{server.server_port}"
     page.open(f"{address}/report/{link_to(missing['dataset'], missing['subject'])}")
-    page.wait_for("document.body.dataset.state === 'ready'")
+    page.wait_for("document.body?.dataset.state === 'ready'")
     assert page.evaluate("view.scan.subject") == missing["subject"]
     assert page.complaints == []
     assert all(request.startswith(address) for request in page.requests)
@@ -201,7 +201,7 @@ def test_the_next_scan_and_method_are_a_key_away(page, scored_run):
     shown(page, scored_run, written(scored_run))
     first = page.evaluate("key(entry)")
     page.press("n")
-    page.wait_for(f"key(entry) !== '{first}' && document.body.dataset.state === 'ready'")
+    page.wait_for(f"key(entry) !== '{first}' && document.body?.dataset.state === 'ready'")
     page.press("t")
     page.wait_for(f"view.name === '{METHODS[1]}'")
     assert (
@@ -243,7 +243,7 @@ def served(folder):
 
 def open_answer(page, path, more=""):
     page.open(f"{path.as_uri()}{more}")
-    page.wait_for("document.body.dataset.state === 'ready'")
+    page.wait_for("document.body?.dataset.state === 'ready'")
 
 
 def is_seen(page, selector):
@@ -352,7 +352,7 @@ def test_view_opens_the_page_of_an_answer_and_serves_nothing_else(page, answered
         path.with_name(other).write_text("{}")
     with served(f"{path.parent}{name}") as address:
         page.open(address)
-        page.wait_for("document.body.dataset.state === 'ready'")
+        page.wait_for("document.body?.dataset.state === 'ready'")
         assert page.complaints == []
         assert page.requests == [address]
         for other in ("heatmap.nii.gz", "summary.json", "../report.html", "none.html", "."):
@@ -373,7 +373,7 @@ def test_view_opens_the_index_of_several_scans(page, tmp_path):
         assert is_seen(page, ".warnings")
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 100)")
         page.evaluate("document.querySelector('article h2 a').click()")
-        page.wait_for("document.body.dataset.state === 'ready'")
+        page.wait_for("document.body?.dataset.state === 'ready'")
         assert is_seen(page, ".warnings")
         assert page.complaints == []
 
