@@ -25,18 +25,15 @@ from tqdm import tqdm
 
 from patch2loc.acquire.painted import paint_stroke
 from patch2loc.data import volumes
-from patch2loc.data.volumes import isotropic_voxel_ml
 from patch2loc.metrics.detection import Threshold, detections
 from patch2loc.metrics.ranking import evaluate_scores
-from patch2loc.models import load_model
-from patch2loc.own_scan.scorer import median_filter_width
-from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.own_scan import load_detector
+from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask
 from patch2loc.preprocess.images import one_thread, read_scan
 from patch2loc.preprocess.register import matrix, register
 from patch2loc.preprocess.scan import Preprocessed, preprocess_scan
 from patch2loc.score.candidates import find_candidates
-from patch2loc.score.detector import maps_with, reference_of
 from patch2loc.score.reference import MAPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,28 +138,24 @@ def painted(data: Path, folder: Path) -> Iterator[Case]:
 
 def answering(path: Path) -> Any:
     """A function of a case: rows of numbers, one for each map."""
-    model = load_model(path)
-    reference = reference_of(model, path)
-    atlas = load_atlas("icbm152", model["modality"])
-    grid = common_grid(atlas, tuple(model["grid"]["shape"]), model["grid"]["spacing"])
-    maps_of = maps_with(
-        model,
-        {"mean": reference.mean, "spread": reference.spread},
-        "cpu",
-        median_filter=median_filter_width(grid.spacing),
-    )
-    voxel_ml = isotropic_voxel_ml(grid.spacing)
+    detector = load_detector(path)
+    scorer, reference = detector.scorer, detector.reference
+    settings = {**scorer.model["preprocess"], "skull_strip": "auto"}
 
     def answer(case: Case) -> list[dict[str, Any]]:
-        settings = {**model["preprocess"], "skull_strip": "auto"}
         scan = preprocess_scan(
-            case.scan, model["modality"], atlas, grid, lesion_path=case.lesion, settings=settings
+            case.scan,
+            scorer.model["modality"],
+            scorer.atlas,
+            scorer.grid,
+            lesion_path=case.lesion,
+            settings=settings,
         )
-        maps = maps_of(scan.volume, scan.mask, str(case.scan))
+        maps = detector.maps(scan.volume, scan.mask, str(case.scan))
         rarity = reference.rarity_maps(maps)
         rows = []
         for name in MAPS:
-            labels, found = find_candidates(rarity[name], reference.threshold, voxel_ml)
+            labels, found = find_candidates(rarity[name], reference.threshold, scan.grid.voxel_ml)
             excess = sum(one.excess for one in found)
             row = {
                 **case._asdict(),
@@ -196,7 +189,7 @@ def with_truth(
     )
     hits = np.unique(labels[lesion & (labels > 0)])
     return {
-        "lesion_ml": np.count_nonzero(lesion) * scan.grid.spacing**3 / 1000,
+        "lesion_ml": np.count_nonzero(lesion) * scan.grid.voxel_ml,
         "auprc": ranking["auprc"],
         "auroc": ranking["auroc"],
         "best_dice": ranking["best_dice"],

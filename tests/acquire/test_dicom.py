@@ -4,22 +4,13 @@ import stat
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import needs_converter
 
 from patch2loc.acquire import dicom
 from patch2loc.errors import InputError
 
 SHAPE = (6, 5, 4)  # columns, rows, slices
 SPACING = (2.0, 3.0, 4.0)
-
-
-def converter_is_there():
-    try:
-        return bool(dicom.find_converter())
-    except InputError:
-        return False
-
-
-needs_converter = pytest.mark.skipif(not converter_is_there(), reason="dcm2niix is not installed")
 
 
 def write_series(folder, number=1):

@@ -11,14 +11,8 @@ import replica
 from patch2loc.acquire import download, unpack
 from patch2loc.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("impatient")
 CONTENT = np.random.default_rng(1).bytes(1_000_000)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.01)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ SOURCES = {
         "access": "registration",
     },
 }
+pytestmark = pytest.mark.usefixtures("impatient")
 KILLED_WHILE_MOVING = """
 import json, os, signal, sys
 from patch2loc.acquire import fetch_scans
@@ -51,13 +52,6 @@ def move_one_and_die(*paths):
 fetch_scans._put = move_one_and_die
 fetch_scans.fetch(*json.loads(sys.argv[1]))
 """
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.01)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -1,21 +1,11 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom_series import SHAPE, SPACING, write_series
+from dicom_series import SHAPE, SPACING, needs_converter, write_series
 
-from patch2loc.acquire import dicom, scan_inputs
+from patch2loc.acquire import scan_inputs
 from patch2loc.acquire.scan_inputs import CONVERTED, open_scan
 from patch2loc.errors import InputError
-
-
-def converter_is_there():
-    try:
-        return bool(dicom.find_converter())
-    except InputError:
-        return False
-
-
-needs_converter = pytest.mark.skipif(not converter_is_there(), reason="dcm2niix is not installed")
 
 
 def write_image(path, value=1.0):

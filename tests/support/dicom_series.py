@@ -1,10 +1,24 @@
-"""DICOM series on disk, written by SimpleITK."""
+"""DICOM series on disk, written by SimpleITK, and the mark of tests that convert some."""
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
+
+from patch2loc.acquire import dicom
+from patch2loc.errors import InputError
 
 SHAPE = (6, 5, 12)  # columns, rows, slices
 SPACING = (2.0, 3.0, 4.0)
+
+
+def converter_is_there():
+    try:
+        return bool(dicom.find_converter())
+    except InputError:
+        return False
+
+
+needs_converter = pytest.mark.skipif(not converter_is_there(), reason="dcm2niix is not installed")
 
 
 def write_series(folder, number, description, *, slices=SHAPE[2], age="045Y", kind="MR"):

@@ -19,9 +19,8 @@ from patch2loc.score.candidates import find_candidates
 PARTS = ("patch2loc", "zscore")  # maps that are joined
 JOINED = "joined"
 MAPS = (JOINED, *PARTS)
-THRESHOLD = (
-    3.0  # one healthy voxel in a thousand is above it; set before any scan with a lesion was looked at
-)
+# One healthy voxel in a thousand is above it; set before any scan with a lesion was looked at.
+THRESHOLD = 3.0
 THRESHOLDS = np.round(np.arange(1.5, 6.01, 0.1), 1)  # of the false-positive volumes that a model states
 RARITY_STEP = 0.02
 LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
