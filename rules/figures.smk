@@ -49,7 +49,6 @@ rule fig2:
     params:
         code=code_hash("patch2loc.figures.ellipses", "patch2loc.data.labels", "patch2loc.data.scans"),
         about=LABELS.get(TUMOR_DATASET),
-        healthy=lambda wildcards: LABELS[RUN.training_dataset(TUMOR_DATASET)],
         patch=config["patch"],
         seed=config["seed"],
     script:

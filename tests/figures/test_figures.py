@@ -127,8 +127,8 @@ def test_ellipses_sit_at_the_mean_with_half_axes_of_two_standard_deviations():
     table = pd.DataFrame(
         [place("a", 20, 25, 6, 1.0, (50, 40), variance), place("b", 20, 25, 6, 0.0, (51, 50), (0, 0))]
     )
-    figure = ellipse_figure("tumor", table, np.ones(SHAPE, np.float32), "IXI (T1), IXI012", patch=8)
-    assert figure.get_suptitle() == "tumor; behind all panels a healthy scan, IXI (T1), IXI012"
+    figure = ellipse_figure("tumor", table, np.ones(SHAPE, np.float32), "IXI012", patch=8)
+    assert figure.get_suptitle() == "tumor\nbehind all panels: healthy scan IXI012"
     normal, abnormal = figure.axes
     (ellipse,) = [patch for patch in abnormal.patches if isinstance(patch, Ellipse)]
     assert ellipse.center == pytest.approx((0.50 * 40, 0.40 * 50))
@@ -140,14 +140,14 @@ def test_ellipses_sit_at_the_mean_with_half_axes_of_two_standard_deviations():
 
 def test_ellipses_say_so_when_no_patch_is_abnormal():
     table = pd.DataFrame([place("a", 20, 25, 6, 0.2), place("b", 20, 25, 6, 0.0)])
-    figure = ellipse_figure("ms (simulated)", table, np.ones(SHAPE), "IXI (T1), IXI012", patch=8)
+    figure = ellipse_figure("ms (simulated)", table, np.ones(SHAPE), "IXI012", patch=8)
     assert not figure.axes
     assert "no patch of this dataset is more than 90 % lesion" in figure.texts[0].get_text()
 
 
 def test_at_most_forty_subjects_are_drawn_and_the_title_says_so():
     rows = [place(f"s{number}", 20, 25, 6, 1.0) for number in range(55)]
-    figure = ellipse_figure("tumor", pd.DataFrame(rows), np.ones(SHAPE), "IXI (T1), IXI012", patch=8)
+    figure = ellipse_figure("tumor", pd.DataFrame(rows), np.ones(SHAPE), "IXI012", patch=8)
     assert figure.axes[1].get_title() == "55 abnormal, 40 shown"
     assert sum(isinstance(patch, Ellipse) for patch in figure.axes[1].patches) == 40
 

@@ -21,7 +21,7 @@ with rule_log(snakemake.log[0]):
         label_of(params.about),
         patches,
         background,
-        f"{label_of(params.healthy)}, {scan.subject}",
+        scan.subject,
         patch=params.patch,
         seed=params.seed,
     )

@@ -65,7 +65,7 @@ def schematic_figure(
         page,
         HEIGHT - 0.15,
         "Training",
-        f"on patches of healthy scans; shown on one that it was not trained on, {training.title}",
+        f"on patches of healthy scans; shown on a test scan, {training.title}",
     )
     slice_axes = _axes(figure, (0.45, 3.12, 1.5, 1.85))
     _draw_patches(page, slice_axes, training)
