@@ -141,6 +141,28 @@ def brats21():
     )
 
 
+def brats21_of_kaggle():
+    """The usual public copy: a zip of a tar with all cases, and of tars with one case without its folder."""
+    folders = {
+        row["subject"]: {name: scan(seed) for seed, name in enumerate(brats21_names(row["subject"]))}
+        for row in listed("brats21")
+    }
+    cases = {
+        f"./{case}/{name}": content for case, files in folders.items() for name, content in files.items()
+    }
+    single, *_ = folders
+    return zipped(
+        {
+            f"{single}.tar": tar(folders[single]),
+            "BraTS2021_Training_Data.tar": tar({"./.DS_Store": b"\0\0\0\1Bud1", **cases}),
+        }
+    )
+
+
+def brats21_names(case):
+    return [f"{case}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair", "seg")]
+
+
 def dataverse(files):
     """Answers of a Dataverse for a dataset of these files: {path of the request: content}."""
     served, entries = {}, []
