@@ -13,6 +13,7 @@ DEFAULTS = {
     "preprocess": {"median": 3},
     "combinations": {},
     "without": [],
+    "missing_scans": "stop",
     "pretrained": {},
     "budget": "smoke",
     "method_settings": {},

@@ -86,5 +86,6 @@ class Configuration(TypedDict):
     score: ScoreSettings
     truth: Truth
     without: list[str]
+    missing_scans: Literal["stop", "skip"]
     device: str
     datasets: Mapping[str, DatasetSettings]
