@@ -88,6 +88,7 @@ class PlannedDataset:
             "modality": self.modality,
             "settings": self.preprocessing,
             "lesion_labels": self.source.get("lesion_labels"),
+            "interpolated_masks": bool(self.source.get("interpolated_masks")),
         }
 
     @property
@@ -367,6 +368,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         source["root"] = str(Path(config["data"], source.get("root", ".")))
     subject_list, chooses = _subject_list(name, settings, source, config["split"])
     source |= {"subjects": subject_list if chooses else None, "where": settings["where"]}
+    of_its_own = {"registration": settings["registration"], "bias_correction": settings["bias_correction"]}
     return PlannedDataset(
         name=name,
         settings=settings,
@@ -375,7 +377,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         preprocessing={
             **config["preprocess"],
             "skull_strip": settings["skull_strip"],
-            **({"registration": settings["registration"]} if settings["registration"] else {}),
+            **{key: value for key, value in of_its_own.items() if value is not None},
         },
         subject_list=subject_list,
         uses_published_lists=config["split"] == "published",

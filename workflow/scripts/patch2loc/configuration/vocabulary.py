@@ -31,7 +31,8 @@ class DatasetSettings(TypedDict):
     where: Conditions
     leave_out: list[str]
     skull_strip: str
-    registration: str | None
+    registration: Literal["affine", "rigid", "translation", "none"] | None
+    bias_correction: bool | None
 
 
 class GridSettings(TypedDict):
