@@ -1,6 +1,7 @@
 """Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
 
     python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...] [--tensorboard]
+    python workflow/run.py config/config.yaml [config/table1.yaml] --estimate [--cores 16] [--gpus 1]
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
@@ -18,9 +19,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Literal, TextIO, cast
 
 import psutil
 import yaml
@@ -30,8 +31,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from patch2loc.configuration.configuration_file import read_configuration
+from patch2loc.configuration.method_names import configured
+from patch2loc.configuration.presets import completed
 from patch2loc.configuration.results_folder import check_results_folder
+from patch2loc.configuration.run import Run, plan_run
 from patch2loc.configuration.schema import check_schema
+from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
@@ -53,6 +58,8 @@ PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in p
 REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
+SUFFIXES = (".yaml", ".yml", ".json")  # of configurations
+CLUSTER_JOBS = 50  # at once, as profiles/slurm has it
 # Options by which Snakemake tells something and computes nothing.
 PLANNING = {
     "-n",
@@ -85,6 +92,8 @@ except SystemExit as end:
 def main() -> int:
     """Run; the exit status is Snakemake's."""
     arguments = _arguments()
+    if arguments.estimate:
+        return _print_estimate(arguments)
     results = _results(arguments.configfile, dict(pair.split("=", 1) for pair in arguments.config))
     try:
         with stopped_by_signals():
@@ -121,6 +130,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write the curves of trainings for TensorBoard, too"
     )
+    estimate = parser.add_argument_group("what it costs")
+    estimate.add_argument(
+        "--estimate",
+        action="store_true",
+        help="start nothing: print jobs, hours, memory and disk of the whole run, by measured and estimated rates; "
+        "further configurations may follow the first",
+    )
+    estimate.add_argument(
+        "--gpus", type=_number, metavar="N", help="GPUs to estimate for (default: this machine's)"
+    )
+    estimate.add_argument(
+        "--cluster-jobs",
+        type=_number,
+        default=CLUSTER_JOBS,
+        metavar="N",
+        help="jobs that a cluster runs at once, to estimate for (default: %(default)s)",
+    )
     parser.add_argument(
         "--snakemake",
         nargs=argparse.REMAINDER,
@@ -130,10 +156,61 @@ def _arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_intermixed_args()  # targets also after options
     keys = [pair.partition("=")[0] for pair in arguments.config]
+    if arguments.estimate and not re.fullmatch(r"all|[1-9]\d*", arguments.cores):
+        parser.error(f"argument --cores: {arguments.cores!r} found, all or a number of cores expected")
     for key in keys:
         if keys.count(key) > 1:
             parser.error(f"argument --config: {key} found twice, every key once expected; leave one out")
     return arguments
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} found, a whole number expected; correct it")
+    return int(text)
+
+
+def _print_estimate(arguments: argparse.Namespace) -> int:
+    """Print what a run costs; the exit status."""
+    # Here: a run needs neither.
+    from patch2loc.configuration.cost_table import Machine, cost_page
+    from patch2loc.configuration.run_costs import data_costs, run_costs, scan_counts
+
+    configfiles = [
+        arguments.configfile,
+        *(path for path in arguments.targets if Path(path).suffix in SUFFIXES),
+    ]
+    cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
+    gpus = _gpus() if arguments.gpus is None else arguments.gpus
+    try:
+        run = _planned_run(configfiles, arguments.config)
+        device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
+        machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
+        print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
+    except InputError as error:
+        sys.exit(str(error))
+    return 0
+
+
+def _planned_run(configfiles: Sequence[str | Path], pairs: Sequence[str]) -> Run:
+    """The run of configurations, one on top of the other, as Snakemake plans it."""
+    from snakemake.cli import parse_config
+    from snakemake.utils import update_config, validate
+
+    config: dict[str, Any] = {}
+    for path in configfiles:
+        update_config(config, read_configuration(path))
+    update_config(config, parse_config(pairs))
+    config = completed(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    validate(config, str(SCHEMA))  # fills in the defaults
+    config["methods"] = configured(config["methods"])
+    tables = [str(ROOT / "config" / f"{name}.csv") for name in ("registry", "scan_files")]
+    return plan_run(cast(Configuration, config), *tables)
+
+
+def _gpus() -> int:
+    """GPUs of this machine."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _pair(text: str) -> str:
@@ -220,7 +297,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*"))) or psutil.cpu_count()
+    gpus = _gpus() or psutil.cpu_count()
     command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
         command += ["--config", *arguments.config]
