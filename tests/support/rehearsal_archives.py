@@ -274,8 +274,12 @@ def write_archives(folder, workers):
     (served / "IXI-T1.tar").write_bytes(replica.ixi("T1", listed_ixi, content))
     (served / "IXI-T2.tar").write_bytes(replica.ixi("T2", listed_ixi[:-1], content))
     (served / "sri24_anatomy_nifti.zip").write_bytes(sri24())
-    brats = replica.zipped(replica.brats21_files(BRATS21, content))
+    # As registration gives it, with a folder around the cases, and as the most common public copy: a tar in a zip.
+    brats = replica.zipped(replica.brats21_files(BRATS21[:1], content))
     (by_hand / "brats21/RSNA-ASNR-MICCAI-BraTS-2021.zip").write_bytes(brats)
+    copy = replica.tar(replica.brats21_files(BRATS21[1:], content, folder="."))
+    copies = replica.zipped({"BraTS2021_Training_Data.tar": copy})
+    (by_hand / "brats21/archive.zip").write_bytes(copies)
     for patient in MSLUB:
         (by_hand / f"mslub/{patient}.zip").write_bytes(replica.mslub([patient], content))
     rows = [row for row in replica.listed("atlas", 700) if row["subject"] in (*ATLAS, BROKEN)]
