@@ -3,7 +3,8 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if "datasets" not in config:
+# Less than a whole configuration is read on top of the paper's.
+if not {"datasets", "training_data"} <= config.keys():
 
     configfile: "config/config.yaml"
 

@@ -1,6 +1,8 @@
-"""Run the workflow with one configuration, show its progress, and clean up after a run that was killed.
+"""Run the workflow with a configuration, show its progress, and clean up after a run that was killed.
 
-    python workflow/run.py config/demo.yaml [targets ...] [--cores N] [--config key=value ...] [--tensorboard]
+    python workflow/run.py config/demo.yaml [more.yaml ...] [targets ...] [--cores N] [--config key=value ...]
+
+Of several configurations each is on top of the ones before it; less than a whole one is on top of config/config.yaml.
 
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
@@ -19,17 +21,23 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import psutil
-import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
-from patch2loc.configuration.configuration_file import read_configuration
+from patch2loc.configuration.configuration_file import (
+    WHOLE,
+    command_line_values,
+    is_whole,
+    merged,
+    read_configuration,
+)
 from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.configuration.schema import check_schema
 from patch2loc.errors import InputError
@@ -40,6 +48,8 @@ from patch2loc.watching.tensorboard import TensorBoardEvents
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
+YAML = (".yaml", ".yml")
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
 # Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and
@@ -85,7 +95,7 @@ except SystemExit as end:
 def main() -> int:
     """Run; the exit status is Snakemake's."""
     arguments = _arguments()
-    results = _results(arguments.configfile, dict(pair.split("=", 1) for pair in arguments.config))
+    results = _results(arguments.configfiles, arguments.config)
     try:
         with stopped_by_signals():
             results.mkdir(parents=True, exist_ok=True)
@@ -107,7 +117,12 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("configfile", type=Path, help="configuration of the run")
-    parser.add_argument("targets", nargs="*", help="targets; everything without them")
+    parser.add_argument(
+        "targets",
+        metavar="more.yaml or target",
+        nargs="*",
+        help="configurations on top of the first one, then targets; everything without targets",
+    )
     parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
     parser.add_argument(
         "--config",
@@ -133,6 +148,9 @@ def _arguments() -> argparse.Namespace:
     for key in keys:
         if keys.count(key) > 1:
             parser.error(f"argument --config: {key} found twice, every key once expected; leave one out")
+    more = list(takewhile(lambda name: name.endswith(YAML), arguments.targets))
+    arguments.configfiles = [arguments.configfile, *map(Path, more)]
+    arguments.targets = arguments.targets[len(more) :]
     return arguments
 
 
@@ -145,16 +163,21 @@ def _pair(text: str) -> str:
     return text
 
 
-def _results(path: Path, overruled: dict[str, str]) -> Path:
-    """The results folder of a configuration with some keys overruled."""
+def _results(paths: list[Path], pairs: list[str]) -> Path:
+    """The results folder of configurations on top of each other and the keys of the command line."""
+    names = ", ".join(map(str, paths))
     try:
-        configuration = read_configuration(path)
+        configuration: dict[str, Any] = {}
+        for values in (*map(read_configuration, paths), command_line_values(pairs)):
+            configuration = merged(configuration, values)
+        if not is_whole(configuration) and PAPER.is_file():
+            absent = " and ".join(f"`{key}`" for key in WHOLE if key not in configuration)
+            print(f"{names}: no {absent} found; read on top of {PAPER}", file=sys.stderr)
+            configuration = merged(read_configuration(PAPER), configuration)
     except InputError as error:
         sys.exit(str(error))
-    named = {key: overruled[key] or None for key in ("results", "data") if key in overruled}
-    configuration |= overruled | named
-    schema_keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"]
-    # The values of the other keys are Snakemake's to check: it may add those of config/config.yaml.
+    schema_keys = read_configuration(SCHEMA)["properties"]
+    # The values of the other keys are Snakemake's to check.
     keys = {name: {} for name in schema_keys} | {"results": schema_keys["results"]}
     try:
         check_schema(
@@ -162,7 +185,7 @@ def _results(path: Path, overruled: dict[str, str]) -> Path:
         )
         check_results_folder(configuration)  # before anything is written
     except InputError as error:
-        sys.exit(f"{path}: {error}")
+        sys.exit(f"{names}: {error}")
     except OSError as error:
         sys.exit(storage_message(error, configuration["results"]) or str(error))
     return Path(configuration["results"])
@@ -217,7 +240,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
-    command += ["--configfile", str(arguments.configfile), "--cores", arguments.cores]
+    command += ["--configfile", *map(str, arguments.configfiles), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*"))) or psutil.cpu_count()

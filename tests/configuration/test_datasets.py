@@ -260,9 +260,9 @@ def test_what_is_missing_is_said_once_and_for_all(tmp_path, scans):
     with pytest.raises(InputError) as raised:
         run.scan_parts("phantom_tumor", "phantom_tumor_000")
     said = str(raised.value)
-    assert said.startswith("Data are missing for 2 of 6 datasets.")
-    assert re.search(r"own: 1 files missing, the first is \S+/a\.nii\.gz", said)
-    assert re.search(r"sri24: 2 files missing, the first is \S+/sri24/spgr\.nii", said)
+    assert said.startswith("Data are missing: of 1 of 5 datasets and the atlas.")
+    assert re.search(r"own: 5 of 6 subjects are there, 1 missing: a\n.* the first is \S+/a\.nii\.gz", said)
+    assert re.search(r"sri24, the atlas: \S+/sri24/spgr\.nii and ", said)
 
 
 def test_both_files_of_a_pair_are_needed(tmp_path, scans):
@@ -279,7 +279,7 @@ def test_both_files_of_a_pair_are_needed(tmp_path, scans):
     }
     (tmp_path / "a.hdr.gz").unlink()
     run = plan_run(configuration(tmp_path, {"own": own}), str(REGISTRY))
-    with pytest.raises(InputError, match=r"own: 1 files missing, the first is \S+/a\.hdr\.gz"):
+    with pytest.raises(InputError, match=r"own: none of 1 subjects is there; .* is \S+/a\.hdr\.gz"):
         run.scan_parts("own", "a")
 
 
@@ -299,6 +299,7 @@ def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
         "modality": "T1",
         "settings": {"median": 3, "skull_strip": "none", "registration": "affine"},
         "lesion_labels": None,
+        "interpolated_masks": False,
     }
     assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
 

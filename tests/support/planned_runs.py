@@ -13,6 +13,7 @@ DEFAULTS = {
     "preprocess": {"median": 3},
     "combinations": {},
     "without": [],
+    "missing_scans": "stop",
     "pretrained": {},
     "budget": "smoke",
     "method_settings": {},
@@ -26,6 +27,7 @@ OF_A_DATASET = {
     "where": {},
     "leave_out": [],
     "registration": None,
+    "bias_correction": None,
 }
 
 

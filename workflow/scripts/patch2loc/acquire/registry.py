@@ -1,7 +1,7 @@
 """The registry of public data: their sources and checksums, and advice on missing ones."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from patch2loc.errors import InputError
 
 ACCESS = {"open": "open", "form": "after a form", "registration": "after registration"}
 MIRROR_VARIABLE = "PATCH2LOC_MIRROR"  # of the environment: a folder to download from instead of the sources
+SKIP = "missing_scans=skip"  # as on the command line
+MOST_NAMED = 5  # missing subjects in a message
 PER_DATASET = 3  # rows of the registry shown for one missing dataset: T1, T2 and one more
 
 
@@ -125,8 +127,8 @@ def obtainable(
     parts = []
     for dataset_name, dataset in datasets.items():
         name = dataset.get("registry")
-        absent = _absent(dataset, fetched)
-        if not absent or name in names:
+        shortfall = _shortfall({**dataset, "name": dataset_name}, fetched)
+        if not shortfall or name in names:
             continue
         files = unpack.waiting(downloads(data, name)) if name else []
         locked = not passphrase and any(archives.kind(path) == "encrypted" for path in files)
@@ -140,7 +142,7 @@ def obtainable(
         ):
             names.append(name)
             continue
-        part = _advice({**dataset, "name": dataset_name}, absent, registry, data)
+        part = shortfall + _advice({**dataset, "name": dataset_name}, registry, data)
         if locked:
             part += f"\n  open:  it is encrypted: set {PASSPHRASE_VARIABLE} and run again"
         parts.append(part)
@@ -160,10 +162,12 @@ def missing_data_message(
     data: str | Path = "data",
     *,
     fetched: Collection[Path] = (),
+    obstacle: Callable[[], str] = str,
+    skips: bool = False,
 ) -> str:
-    """One message for all datasets that have missing files.
+    """One message for all datasets that have missing files, and for an atlas.
 
-    For each it says how many files are missing, the first of them, where to get the dataset and where to put it; then
+    For each it says how many subjects are there and who is not, where to get the dataset and where to put it; then
     what can be run without.
 
     Args:
@@ -171,43 +175,75 @@ def missing_data_message(
         registry: From `read`.
         data: Folder that archives are put below (see `downloads`).
         fetched: Missing files that a rule fetches.
+        obstacle: Says why no run can do with the scans that are there; "" if one can. Asked if files are missing.
+        skips: The run was to do with them.
 
     Returns:
         The message, empty if no file is missing.
     """
-    parts, present = [], []
+    parts: dict[str, str] = {}
     for name, dataset in datasets.items():
-        absent = _absent({**dataset, "name": name}, fetched)
-        if absent:
-            parts.append(_advice({**dataset, "name": name}, absent, registry, data))
-        elif dataset["kind"] != "phantom":
-            present.append(name)
+        if shortfall := _shortfall({**dataset, "name": name}, fetched):
+            parts[name] = shortfall + _advice({**dataset, "name": name}, registry, data)
     if not parts:
         return ""
+    kinds = {name: dataset["kind"] for name, dataset in datasets.items()}
+    scans = [name for name in parts if kinds[name] != "atlas"]
+    complete = [name for name in datasets if name not in parts and kinds[name] not in ("atlas", "phantom")]
+    missing = (
+        [f"of {len(scans)} of {sum(kind != 'atlas' for kind in kinds.values())} datasets"] if scans else []
+    )
+    missing += ["the atlas"] if len(parts) > len(scans) else []
     runnable = [
         "snakemake data (downloads and unpacks what it can, and says what it cannot)",
         "make demo (the whole workflow on a simulated cohort; needs no data)",
     ]
-    if present:
+    hindrance = obstacle() if scans else ""
+    if scans and not skips and not hindrance:
+        needs_atlas = ", once the atlas is there" if len(parts) > len(scans) else ""
         runnable.append(
-            f"datasets that are complete: {', '.join(present)}; name the others in `without` of the configuration"
+            f"what is there{needs_atlas}: add --config {SKIP} to the command; tables will say how many of how many"
         )
+    elif scans and not skips:
+        runnable.append(f"what is there (--config {SKIP}) not yet: {hindrance}")
     return (
-        f"Data are missing for {len(parts)} of {len(datasets)} datasets.\n\n"
-        + "\n\n".join(parts)
+        (f"{SKIP.replace('=', ': ')} found, but {hindrance}.\n\n" if skips and hindrance else "")
+        + f"Data are missing: {' and '.join(missing)}.\n\n"
+        + "\n\n".join(parts.values())
+        + (f"\n\nComplete: {', '.join(complete)}." if complete else "")
         + "\n\nWithout them you can run:\n"
         + "\n".join(f"  {line}" for line in runnable)
         + "\n"
     )
 
 
-def _absent(dataset: Mapping[str, Any], fetched: Collection[Path]) -> list[Path]:
-    return [path for path in sources.missing(dataset) if path not in fetched]
+def _shortfall(dataset: Mapping[str, Any], fetched: Collection[Path]) -> str:
+    """A line on the missing files of a dataset, and whose they are, or of an atlas; "" if none is missing."""
+    name = dataset["name"]
+    if dataset["kind"] == "atlas":
+        absent = sources.missing(dataset)
+        return f"{name}, the atlas: {' and '.join(map(str, absent))} missing\n" if absent else ""
+    missing = {
+        subject: needed
+        for subject, files in sources.missing_files(dataset).items()
+        if (needed := [path for path in files if path not in fetched])
+    }
+    if not missing:
+        return ""
+    absent = list(dict.fromkeys(path for files in missing.values() for path in files))
+    listed = len(sources.sources(dataset)) - len(dataset.get("leave_out", ()))
+    if len(missing) == listed:
+        return f"{name}: none of {listed:,} subjects is there; the first file expected is {absent[0]}\n"
+    first = ", ".join(list(missing)[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+    return (
+        f"{name}: {listed - len(missing):,} of {listed:,} subjects are there, {len(missing):,} missing: {first}\n"
+        f"  files: {len(absent):,} missing, the first is {absent[0]}\n"
+    )
 
 
-def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
-    """Advice on a dataset with missing files: where to get it, and where to put it."""
-    lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
+def _advice(dataset: Mapping[str, Any], registry: pd.DataFrame, data: str | Path) -> str:
+    """Where to get a dataset with missing files, and where to put it."""
+    lines = []
     if dataset["kind"] == "atlas":
         lines.append(
             "  atlas: a folder below `data` with spgr.nii and late.nii expected, or icbm152, which needs no files"

@@ -31,7 +31,7 @@ examples:
   patch2loc train config/demo.yaml                      everything, on all cores
   patch2loc train my.yaml quality --cores 4             up to a target: look at the preprocessing first
   patch2loc train my.yaml -- --dry-run                  what would be done
-  patch2loc train my.yaml --config results=elsewhere    with another value for a key"""
+  patch2loc train my.yaml less.yaml --config seed=1     with other values: of a file, of the command line"""
 
 
 def add(commands: Subcommands) -> None:
@@ -39,7 +39,8 @@ def add(commands: Subcommands) -> None:
     train = commands.add_parser(
         "train",
         help="run the workflow on a configuration: train models, compare methods",
-        usage="%(prog)s CONFIGURATION [TARGET ...] [--cores N] [--config KEY=VALUE ...] [-- SNAKEMAKE OPTIONS]",
+        usage="%(prog)s CONFIGURATION [MORE.yaml ...] [TARGET ...] [--cores N] [--config KEY=VALUE ...] "
+        "[-- SNAKEMAKE OPTIONS]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -47,7 +48,13 @@ def add(commands: Subcommands) -> None:
     train.add_argument(
         "configuration", metavar="CONFIGURATION", help="YAML file (config/README.md has every key)"
     )
-    train.add_argument("targets", metavar="TARGET", nargs="*", help="what to make; everything without one")
+    train.add_argument(
+        "targets",
+        metavar="TARGET",
+        nargs="*",
+        help="what to make; everything without one. Files that end in .yaml before them are configurations on top of "
+        "the first one",
+    )
     train.add_argument("--cores", metavar="N", default="all", help="processor cores to use; default: all")
     train.add_argument(
         "--config", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="keys to overrule"

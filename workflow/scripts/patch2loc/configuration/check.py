@@ -17,9 +17,18 @@ from patch2loc.method_interface import module_name
 
 # Keys of a source that each kind takes, `kind` besides.
 SOURCE_KEYS = {
-    "table": ("table", "root", "lesion_labels", "registry"),
-    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "registry"),
-    "bids": ("root", "scan", "brain", "lesion", "derivatives", "lesion_labels", "registry"),
+    "table": ("table", "root", "lesion_labels", "interpolated_masks", "registry"),
+    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "interpolated_masks", "registry"),
+    "bids": (
+        "root",
+        "scan",
+        "brain",
+        "lesion",
+        "derivatives",
+        "lesion_labels",
+        "interpolated_masks",
+        "registry",
+    ),
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry"),
 }
@@ -179,6 +188,11 @@ def _check_source(name: str, source: Mapping[str, Any]) -> None:
         raise InputError(
             f"datasets.{name}.source: {', '.join(others)} found, of {', '.join(keys)} expected, the keys of kind "
             f"{source['kind']}; leave out what is of another kind, or change the kind"
+        )
+    if source.get("interpolated_masks") and source.get("lesion_labels"):
+        raise InputError(
+            f"datasets.{name}.source: lesion_labels and interpolated_masks found, one of them expected, as labels "
+            "cannot be told apart after interpolation; leave one out"
         )
 
 

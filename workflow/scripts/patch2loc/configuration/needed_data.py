@@ -32,6 +32,8 @@ class NeededData:
         sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them; `leave_out`: the
             subjects of which nothing is needed.
         pretrained: The configuration's `pretrained`, {weights: file or None}.
+        skips_missing: The run is to use the scans that are there; an atlas is needed all the same.
+        obstacle: Function that says why no run can do with the scans that are there; "" if one can.
     """
 
     folder: str
@@ -39,6 +41,8 @@ class NeededData:
     scan_files_path: str | None
     sources: Mapping[str, Mapping[str, Any]]
     pretrained: Mapping[str, str | None]
+    skips_missing: bool
+    obstacle: Callable[[], str]
 
     @cached_property
     def registry(self) -> pd.DataFrame:
@@ -52,8 +56,19 @@ class NeededData:
 
     @cached_property
     def _missing_message(self) -> str:
+        fetched: Mapping[Path, scan_files.NeededScan] = {}
+        needed = self.sources
+        if not self.skips_missing:
+            fetched = self.scans_to_fetch
+        elif not self.obstacle():
+            needed = {name: source for name, source in needed.items() if source["kind"] == "atlas"}
         return registry.missing_data_message(
-            self.sources, self.registry, self.folder, fetched=self.scans_to_fetch
+            needed,
+            self.registry,
+            self.folder,
+            fetched=fetched,
+            obstacle=self.obstacle,
+            skips=self.skips_missing,
         )
 
     @cached_property

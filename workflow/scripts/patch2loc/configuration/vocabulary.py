@@ -31,7 +31,8 @@ class DatasetSettings(TypedDict):
     where: Conditions
     leave_out: list[str]
     skull_strip: str
-    registration: str | None
+    registration: Literal["affine", "rigid", "translation", "none"] | None
+    bias_correction: bool | None
 
 
 class GridSettings(TypedDict):
@@ -86,5 +87,6 @@ class Configuration(TypedDict):
     score: ScoreSettings
     truth: Truth
     without: list[str]
+    missing_scans: Literal["stop", "skip"]
     device: str
     datasets: Mapping[str, DatasetSettings]
