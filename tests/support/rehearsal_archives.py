@@ -31,10 +31,12 @@ IXI_ROLES = {"train": 4, "validation": 2, "test": 2}
 ON_NO_LIST = "IXI637-HH-2785"  # IXI-T1.tar has it, the paper's lists have not
 BRATS21 = ("BraTS2021_00000", "BraTS2021_00002")
 MSLUB = ("patient01", "patient02")
+MORE_OF_MSLUB = tuple(f"patient{number:02d}" for number in range(3, 21))  # twenty of thirty with those two
 ATLAS = ("sub-r001s001", "sub-r001s002")
 BROKEN = "sub-r001s003"  # of ATLAS; its scan is cut off in the middle
 WMH = ("GE3T_100", "Singapore_50", "Utrecht_0")  # one of each site
 COHORTS = {"brats21": "tumor", "mslub": "ms", "atlas": "stroke", "wmh": "wmh"}
+MADE_BY = "made_by"  # file in a folder of archives that are complete
 OTHER_PATHOLOGY = 2  # label of WMH that is no lesion
 
 
@@ -249,33 +251,28 @@ def write_archives(folder, workers):
     by_hand/  what a person gets: brats21/, mslub/, atlas/
     truth/    what was simulated
     """
-    version = code_hash("patch2loc.acquire.phantom") + sha256(Path(__file__)) + sha256(Path(replica.__file__))
-    made = folder / "made_by"
-    if made.is_file() and made.read_text(encoding="utf-8") == version:
+    if _is_made(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
     served, by_hand = folder / "served", folder / "by_hand"
     for each in (served, by_hand / "brats21", by_hand / "mslub", by_hand / "atlas"):
         each.mkdir(parents=True)
-    listed_ixi = [*(subject for group in subjects_of_ixi().values() for subject in group), ON_NO_LIST]
-    listed = {"ixi": listed_ixi, "brats21": BRATS21, "mslub": MSLUB, "atlas": (*ATLAS, BROKEN), "wmh": WMH}
+    of_ixi = [*(subject for group in subjects_of_ixi().values() for subject in group), ON_NO_LIST]
+    listed = {"ixi": of_ixi, "brats21": BRATS21, "mslub": MSLUB, "atlas": (*ATLAS, BROKEN), "wmh": WMH}
     asked = [(name, subject, number) for name in listed for number, subject in enumerate(listed[name])]
-    files = {}
-    with ProcessPoolExecutor(workers) as pool:
-        simulated = pool.map(heads, *zip(*((name, number) for name, _, number in asked), strict=True))
-        for (name, subject, _), by_modality in zip(asked, simulated, strict=True):
-            files[subject] = PARTS[name](by_modality)
-            for part, mask in next(iter(by_modality.values())).truth.items() if name != "ixi" else ():
-                affine = next(iter(by_modality.values())).truth_affine
-                volumes.write(folder / "truth" / name / f"{subject}_{part}.nii.gz", mask, affine)
+    files = simulated_files(asked, folder / "truth", workers)
     whole = files[BROKEN][None]
     files[BROKEN][None] = whole[: len(whole) // 2]
     content = contents(files)
-    (served / "IXI-T1.tar").write_bytes(replica.ixi("T1", listed_ixi, content))
-    (served / "IXI-T2.tar").write_bytes(replica.ixi("T2", listed_ixi[:-1], content))
+    (served / "IXI-T1.tar").write_bytes(replica.ixi("T1", of_ixi, content))
+    (served / "IXI-T2.tar").write_bytes(replica.ixi("T2", of_ixi[:-1], content))
     (served / "sri24_anatomy_nifti.zip").write_bytes(sri24())
-    brats = replica.zipped(replica.brats21_files(BRATS21, content))
+    # As registration gives it, with a folder around the cases, and as the most common public copy: a tar in a zip.
+    brats = replica.zipped(replica.brats21_files(BRATS21[:1], content))
     (by_hand / "brats21/RSNA-ASNR-MICCAI-BraTS-2021.zip").write_bytes(brats)
+    copy = replica.tar(replica.brats21_files(BRATS21[1:], content, folder="."))
+    copies = replica.zipped({"BraTS2021_Training_Data.tar": copy})
+    (by_hand / "brats21/archive.zip").write_bytes(copies)
     for patient in MSLUB:
         (by_hand / f"mslub/{patient}.zip").write_bytes(replica.mslub([patient], content))
     rows = [row for row in replica.listed("atlas", 700) if row["subject"] in (*ATLAS, BROKEN)]
@@ -286,7 +283,48 @@ def write_archives(folder, workers):
         target = served / "wmh" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file)
-    made.write_text(version, encoding="utf-8")
+    _mark_as_made(folder)
+
+
+def write_more_patients(folder, workers):
+    """Make the archives of MORE_OF_MSLUB, one of each patient, unless they are there as this code makes them."""
+    if _is_made(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    asked = [("mslub", patient, number) for number, patient in enumerate(MORE_OF_MSLUB, start=len(MSLUB))]
+    files = simulated_files(asked, folder / "truth", workers)
+    for patient in MORE_OF_MSLUB:
+        (folder / f"{patient}.zip").write_bytes(replica.mslub([patient], contents(files)))
+    _mark_as_made(folder)
+
+
+def simulated_files(asked, truth_folder, workers):
+    """Files of heads, {subject: {part: bytes}}, of (dataset, subject, number); writes the truth of lesions."""
+    files = {}
+    with ProcessPoolExecutor(workers) as pool:
+        simulated = pool.map(heads, [name for name, _, _ in asked], [number for _, _, number in asked])
+        for (name, subject, _), by_modality in zip(asked, simulated, strict=True):
+            files[subject] = PARTS[name](by_modality)
+            if name in COHORTS:
+                (only,) = by_modality.values()
+                for part, mask in only.truth.items():
+                    volumes.write(truth_folder / name / f"{subject}_{part}.nii.gz", mask, only.truth_affine)
+    return files
+
+
+def _version():
+    """What archives depend on: a hash of the code."""
+    return code_hash("patch2loc.acquire.phantom") + sha256(Path(__file__)) + sha256(Path(replica.__file__))
+
+
+def _is_made(folder):
+    made_by = folder / MADE_BY
+    return made_by.is_file() and made_by.read_text(encoding="utf-8") == _version()
+
+
+def _mark_as_made(folder):
+    (folder / MADE_BY).write_text(_version(), encoding="utf-8")
 
 
 def served_files(folder):
