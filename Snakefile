@@ -3,7 +3,8 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-if "datasets" not in config:
+# Less than a whole configuration is read on top of the paper's.
+if not {"datasets", "training_data"} <= config.keys():
 
     configfile: "config/config.yaml"
 
@@ -21,6 +22,13 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/figures_beyond_paper.smk"
 include: "rules/report.smk"
+
+
+onsuccess:
+    # A finished training needs no checkpoint, which is four times as large as its model.
+    for model in filter(Path.exists, map(Path, trainings(RESULTS.model()))):
+        for checkpoint in model.parent.glob("*checkpoint-*.pt"):
+            checkpoint.unlink()
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.

@@ -1,15 +1,18 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
+import os
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-# First in the path, so that no other version of the package, installed or elsewhere in the path, is imported.
-sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
+# First in the path, here and in the scripts of jobs, so that no other version of the package, such as an editable
+# installation of another clone, is imported.
+SCRIPTS = str(Path(workflow.current_basedir, "../workflow/scripts").resolve())
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])])
 
-from patch2loc.configuration.configuration_file import read_configuration
+from patch2loc.configuration.configuration_file import read_configuration, with_command_line_values
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
@@ -37,7 +40,8 @@ def planned_run():
     """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
     for path in workflow.configfiles if workflow.is_main_process else ():
         read_configuration(path)  # Snakemake, which has read it, keeps the last of equal keys
-    config.update(completed(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))))
+    config.update(with_command_line_values(config, workflow.config_settings.config_args))
+    config.update(completed(config, read_configuration(SCHEMA)))
     validate(config, str(SCHEMA))  # fills in the defaults
     config["methods"] = configured(config["methods"])
     tables = [workflow.source_path(f"../config/{name}.csv") for name in ("registry", "scan_files")]

@@ -169,7 +169,7 @@ def test_open_data_are_obtained_and_the_message_tells_where_to_ask_for_the_rest(
     assert "mslub: none of 1 subjects is there" in message
     assert f"into {tmp_path}/downloads/mslub/" in message
     assert "https://lit.fe.uni-lj.si/en/research/resources/3D-MR-MS/ (after a form)" in message
-    assert "known: by what is in it: patientNN/patientNN_T2W.nii.gz" in message
+    assert "known: by what is in it: patientNN_T2W.nii.gz" in message
     assert "ixi" not in message
 
 

@@ -104,6 +104,64 @@ def test_mslub_of_the_official_site_and_of_the_mirror(tmp_path, layout):
         assert paths["lesion"].read_bytes() == official[f"{subject}/{subject}_consensus_gt.nii.gz"]
 
 
+def mslub_layouts():
+    """The official scans, nested in all the ways that are plausible: {layout: {name of an archive: content}}."""
+    patients = {}
+    for path, content in contents(replica.mslub()).items():
+        patient, _, name = path.partition("/")
+        if name:
+            patients.setdefault(patient, {})[name] = content
+    in_folders = {
+        patient: {f"{patient}/{name}": content for name, content in files.items()}
+        for patient, files in patients.items()
+    }
+    unnamed = {
+        patient: {name.replace(f"{patient}_", ""): content for name, content in files.items()}
+        for patient, files in patients.items()
+    }
+
+    def zips(folders):
+        return {f"{patient}.zip": replica.zipped(files) for patient, files in folders.items()}
+
+    return {
+        "zips with files at the root": zips(patients),
+        "zips with a folder": zips(in_folders),
+        "zips with unnamed files": zips(unnamed),
+        "a zip of zips with files at the root": {"all.zip": replica.zipped(zips(patients))},
+        "a zip of zips with a folder": {"all.zip": replica.zipped(zips(in_folders))},
+        "a zip of zips with unnamed files": {"all.zip": replica.zipped(zips(unnamed))},
+        "an outer folder": {
+            "all.zip": replica.zipped(
+                {
+                    f"3D-MR-MS/{path}": content
+                    for files in in_folders.values()
+                    for path, content in files.items()
+                }
+            )
+        },
+        "zips in an outer folder": {
+            "all.zip": replica.zipped(
+                {f"3D-MR-MS/{name}": content for name, content in zips(unnamed).items()}
+            )
+        },
+        "another name of an archive": {
+            f"{patient} (1).zip": replica.zipped(files) for patient, files in patients.items()
+        },
+    }
+
+
+@pytest.mark.parametrize("layout", mslub_layouts())
+def test_mslub_however_its_archives_are_nested(tmp_path, layout):
+    put(tmp_path / "downloads", **mslub_layouts()[layout])
+    found = unpack.unpack("mslub", tmp_path / "downloads", tmp_path / "mslub")
+    rows = replica.listed("mslub")
+    assert found["subjects"] == [row["subject"] for row in rows]
+    official = contents(replica.mslub())
+    for subject, paths in complete(tmp_path, "mslub", rows).items():
+        assert paths["scan"].read_bytes() == official[f"{subject}/{subject}_T2W.nii.gz"]
+        assert paths["lesion"].read_bytes() == official[f"{subject}/{subject}_consensus_gt.nii.gz"]
+
+
 def wmh_rows():
     return [row for row in replica.listed("wmh", 60) if row["id"] in ("100", "50", "0")]
 
@@ -173,6 +231,61 @@ def test_brats21_in_two_archives(tmp_path):
     complete(tmp_path, "brats21", rows)
 
 
+def test_brats21_as_its_usual_public_copy_is_nested(tmp_path):
+    put(tmp_path / "downloads", **{"archive.zip": replica.brats21_of_kaggle()})
+    found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    rows = replica.listed("brats21")
+    assert found["subjects"] == [row["subject"] for row in rows]
+    assert found["archives"] == {
+        "archive.zip": 15
+    }  # the case that is there twice is the same, and counts once
+    complete(tmp_path, "brats21", rows)
+    assert len([path for path in (tmp_path / "brats21").rglob("*") if path.is_file()]) == 15
+
+
+def test_a_single_case_without_its_folder(tmp_path):
+    case = replica.listed("brats21")[0]["subject"]
+    put(tmp_path / "downloads", case=replica.tar(replica.scans(replica.brats21_names(case))))
+    unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    complete(tmp_path, "brats21", replica.listed("brats21")[:1])
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+def test_the_same_file_twice_is_taken_once_and_refused_if_it_differs(tmp_path, same, single):
+    name = "BraTS2021_00000/BraTS2021_00000_t2.nii.gz"
+    other = replica.scan(1 if same else 2)
+    put(tmp_path / "downloads", **{"a.tar": replica.tar({name: replica.scan(1)})})
+    if single:
+        put(tmp_path / "downloads/b", **{Path(name).name: other})
+        put(tmp_path / "downloads/c", **{Path(name).name: other})
+    else:
+        put(tmp_path / "downloads", **{"b.zip": replica.zipped({name: other})})
+    if same:
+        found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+        assert found["archives"]["a.tar"] == 1
+        assert found["archives"].get("b.zip", 0) == 0
+        assert (tmp_path / "brats21" / name).read_bytes() == replica.scan(1)
+        return
+    with pytest.raises(InputError, match=r"BraTS2021_00000_t2.* which differs?, one expected"):
+        unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    assert not (tmp_path / "brats21").exists()
+
+
+def test_what_a_killed_run_left_is_no_hindrance(tmp_path):
+    put(tmp_path / ".partial-brats21/BraTS2021_00000", **{"BraTS2021_00000_t2.nii.gz": b"half a sc"})
+    put(
+        tmp_path / ".partial-brats21/BraTS2021_00999", **{"BraTS2021_00999_t2.nii.gz": b"of an older archive"}
+    )
+    put(tmp_path / "downloads", archive=replica.brats21())
+    unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    complete(tmp_path, "brats21", replica.listed("brats21"))
+    assert sorted(path.name for path in (tmp_path / "brats21").iterdir()) == [
+        row["subject"] for row in replica.listed("brats21")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brats21", "brats21.csv", "downloads"]
+
+
 def test_missing_and_unknown_subjects_are_listed(tmp_path):
     put(tmp_path / "downloads", archive=replica.brats21())
     found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
@@ -185,9 +298,23 @@ def test_missing_and_unknown_subjects_are_listed(tmp_path):
 
 def test_an_archive_of_another_dataset_is_named(tmp_path):
     put(tmp_path / "downloads", archive=replica.mslub())
-    with pytest.raises(InputError, match=r"nothing of brats21 in them; expected: BraTS2021_#####/"):
+    with pytest.raises(
+        InputError, match=r"nothing of brats21 found in 1 files .*; expected: BraTS2021_#####_"
+    ):
         unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
     assert not (tmp_path / "brats21").exists()
+    put(tmp_path / "others", **{"my.zip": replica.zipped({"a.tar": replica.ixi("T1"), "b.txt": b"read me"})})
+    deep = replica.zipped({"in/deeper.zip": replica.zipped({"deepest.tar": replica.brats21()})})
+    put(tmp_path / "others", **{"too deep.zip": deep})
+    with pytest.raises(InputError) as caught:
+        unpack.unpack("brats21", tmp_path / "others", tmp_path / "brats21")
+    said = str(caught.value)
+    first = replica.ixi_rows()[0]["subject"]
+    assert f"my.zip: 8 files, the first {first}-T1.nii.gz" not in said  # by the folder of its archive:
+    assert f"my.zip: 8 files, the first a/{first}-T1.nii.gz" in said
+    assert "looked into a.tar;" in said
+    assert "not into in/deeper.zip/deepest.tar" in said
+    assert "take it out" in said
     with pytest.raises(InputError, match="no file found; put the archive there"):
         unpack.unpack("brats21", tmp_path / "nothing", tmp_path / "brats21")
 

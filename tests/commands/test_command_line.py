@@ -18,7 +18,7 @@ COMMANDS = {
     ],
     "models": ["the card of one"],
     "view": ["--no-browser"],
-    "train": ["CONFIGURATION [TARGET ...]", "-- --dry-run"],
+    "train": ["CONFIGURATION [MORE.yaml ...] [TARGET ...]", "-- --dry-run"],
     "watch": ["RESULTS"],
     "trace": ["code, versions, configuration"],
     "simulate": ["to be called simulated"],

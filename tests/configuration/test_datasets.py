@@ -299,6 +299,7 @@ def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
         "modality": "T1",
         "settings": {"median": 3, "skull_strip": "none", "registration": "affine"},
         "lesion_labels": None,
+        "interpolated_masks": False,
     }
     assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
 

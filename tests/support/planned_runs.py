@@ -27,6 +27,7 @@ OF_A_DATASET = {
     "where": {},
     "leave_out": [],
     "registration": None,
+    "bias_correction": None,
 }
 
 

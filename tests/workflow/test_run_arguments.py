@@ -5,6 +5,7 @@ import io
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 from repository_paths import ROOT
@@ -81,8 +82,8 @@ def test_a_folder_is_no_configuration(runner, tmp_path, monkeypatch):
 
 
 def test_results_may_be_named_on_the_command_line_alone(runner, tmp_path, monkeypatch):
-    (tmp_path / "own.yaml").write_text("seed: 1\n")
-    assert str(runner._results(tmp_path / "own.yaml", {"results": "elsewhere"})) == "elsewhere"
+    (tmp_path / "own.yaml").write_text("datasets: {}\ntraining_data: {}\n")
+    assert str(runner._results([tmp_path / "own.yaml"], ["results=elsewhere"])) == "elsewhere"
     message = said(runner, monkeypatch, tmp_path / "own.yaml", "--config", "results=")
     assert "results: null found, a folder" in message
 
@@ -147,6 +148,53 @@ def test_targets_go_before_or_after_the_keys(arguments, runner, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run.py", "own.yaml", *arguments])
     found = runner._arguments()
     assert (found.targets, found.config) == (["table1"], ["seed=1"])
+    assert found.configfiles == [Path("own.yaml")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["base.json", "one.yaml", "two.yml", "table1", "x/fold0.json"],
+        ["base.json", "--config", "seed=1", "--cores", "2", "one.yaml", "two.yml", "table1", "x/fold0.json"],
+    ],
+)
+def test_files_of_yaml_after_the_first_one_are_configurations_on_top_of_it(arguments, runner, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    found = runner._arguments()
+    assert found.configfiles == [Path("base.json"), Path("one.yaml"), Path("two.yml")]
+    assert found.targets == ["table1", "x/fold0.json"]
+
+
+def test_the_results_are_those_of_all_configurations_together(runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = "results: first\ndatasets: {a: {source: {kind: table, table: t.csv}}}\ntraining_data: {}\n"
+    (tmp_path / "whole.yaml").write_text(whole)
+    (tmp_path / "results.yaml").write_text("results: second\n")
+    (tmp_path / "source.yaml").write_text("datasets: {a: {source: {table: second/t.csv}}}\n")
+    files = [Path("whole.yaml"), Path("results.yaml")]
+    assert runner._results(files, []) == Path("second")
+    assert runner._results(files, ["results=third"]) == Path("third")
+    with pytest.raises(SystemExit, match=r"contains second/t\.csv, the `table` of the dataset a"):
+        runner._results([*files, Path("source.yaml")], [])
+    with pytest.raises(SystemExit, match=r"contains second/t\.csv, the `table` of the dataset a"):
+        runner._results(files, ["datasets={a: {source: {table: second/t.csv}}}"])
+
+
+def test_a_part_of_a_configuration_is_read_on_top_of_the_papers(runner, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("results: results/paper\ndatasets: {}\ntraining_data: {}\n")
+    (tmp_path / "part.yaml").write_text("datasets: {mslub: {split: null}}\n")
+    part = Path("part.yaml")
+    assert runner._results([part], ["seed=1"]) == Path("results/paper")
+    message = "part.yaml: no `training_data` found; read on top of config/config.yaml\n"
+    assert capsys.readouterr().err == message
+    assert runner._results([part], ["results=small"]) == Path("small")
+    with pytest.raises(SystemExit, match="results: no such key found"):
+        runner._results([part], ["training_data={T1: own}"])
+    capsys.readouterr()
+    assert runner._results([TINY], []) == Path("results/tiny")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -192,3 +240,38 @@ def test_the_estimated_hours_reach_the_terminal_and_the_log(capsys):
     assert show_progress(lines, log, False) == (False, [])
     assert "Estimate: about 1.4 hours on the 2 cores of this machine\n" in capsys.readouterr().err
     assert log.getvalue() == "".join(lines)
+
+
+def test_what_a_run_costs_is_printed_and_nothing_begins(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    results = tmp_path / "results"
+    arguments = ["config/config.yaml", "config/table1.yaml", "--estimate", "--cores", "16", "--gpus", "1"]
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments, "--config", f"results={results}", "methods=all"])
+    assert runpy.run_path(str(ROOT / "workflow/run.py"))["main"]() == 0
+    said = capsys.readouterr().out
+    for expected in ("time on 16 cores and 1 GPU ", "time on a cluster, 50 jobs at once ", "| train random "):
+        assert expected in said
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cores", "some"], r"argument --cores: 'some' found, all or a number of cores expected"),
+        (["--cores", "0"], r"argument --cores: '0' found"),
+        (["--gpus", "-1"], r"argument --gpus"),
+        (["--gpus", "one"], r"argument --gpus: 'one' found, a whole number expected; correct it"),
+    ],
+)
+def test_an_estimate_for_no_machine_is_refused(arguments, expected, runner, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run.py", str(TINY), "--estimate", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        runner.main()
+    assert re.search(expected, capsys.readouterr().err)
+
+
+def test_an_estimate_of_a_wrong_configuration_says_what_is_wrong(runner, monkeypatch, tmp_path):
+    config = tmp_path / "own.yaml"
+    config.write_text(TINY.read_text().replace("    role: healthy", "    rolle: healthy", 1))
+    message = said(runner, monkeypatch, config, "--estimate")
+    assert "datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in message

@@ -15,6 +15,7 @@ import pandas as pd
 
 from patch2loc.acquire import sources
 from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
+from patch2loc.configuration.results_folder import REPOSITORY
 from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
 from patch2loc.data.drawn_splits import drawn_roles
@@ -87,6 +88,7 @@ class PlannedDataset:
             "modality": self.modality,
             "settings": self.preprocessing,
             "lesion_labels": self.source.get("lesion_labels"),
+            "interpolated_masks": bool(self.source.get("interpolated_masks")),
         }
 
     @property
@@ -366,6 +368,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         source["root"] = str(Path(config["data"], source.get("root", ".")))
     subject_list, chooses = _subject_list(name, settings, source, config["split"])
     source |= {"subjects": subject_list if chooses else None, "where": settings["where"]}
+    of_its_own = {"registration": settings["registration"], "bias_correction": settings["bias_correction"]}
     return PlannedDataset(
         name=name,
         settings=settings,
@@ -374,7 +377,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         preprocessing={
             **config["preprocess"],
             "skull_strip": settings["skull_strip"],
-            **({"registration": settings["registration"]} if settings["registration"] else {}),
+            **{key: value for key, value in of_its_own.items() if value is not None},
         },
         subject_list=subject_list,
         uses_published_lists=config["split"] == "published",
@@ -390,9 +393,9 @@ def _subject_list(
     """Table of a dataset's subjects, or None; and whether it says who they are, or only, as of a drawn split, more."""
     split, where = settings["split"], settings["where"]
     if isinstance(split, str):
-        return split, True
+        return _list_path(split), True
     if split and "clean" in split:
-        return cast(Mapping[ListVersion, str], split)[version], True
+        return _list_path(cast(Mapping[ListVersion, str], split)[version]), True
     participants = Path(source["root"], PARTICIPANTS)
     if source["kind"] in DESCRIBED and (split or where) and participants.is_file():
         return str(participants), bool(where)
@@ -402,6 +405,12 @@ def _subject_list(
             "list with these columns as `split`"
         )
     return None, False
+
+
+def _list_path(path: str) -> str:
+    """Path of a subject list; one that is not where the workflow runs may be one that comes with the workflow."""
+    own = REPOSITORY / path
+    return str(own) if own.is_file() and not Path(path).exists() else path
 
 
 def _check_training_data(datasets: Datasets, training_data: Mapping[Modality, str]) -> None:

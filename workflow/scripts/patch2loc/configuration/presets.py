@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from patch2loc.configuration.configuration_file import merged
 from patch2loc.configuration.schema import check_schema
 
 # mm along x, y and z, at the center of the atlas's brain: ICBM152 with 10 mm around it, of SRI24 likewise.
@@ -53,24 +54,14 @@ def completed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str,
     preset = config.get("preset")
     # First: of an unknown preset the keys that it would set are missing, too.
     check_schema({"preset": preset}, {"properties": {"preset": schema["properties"]["preset"]}})
-    merged = _merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
-    check_schema(merged, schema)
-    grid = merged.get("grid", {})
+    complete = merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
+    check_schema(complete, schema)
+    grid = complete.get("grid", {})
     if grid.get("shape") == WHOLE_BRAIN:
-        merged["grid"] = {**grid, "shape": whole_brain_shape(grid.get("spacing", PAPER_SPACING))}
-    return merged
+        complete["grid"] = {**grid, "shape": whole_brain_shape(grid.get("spacing", PAPER_SPACING))}
+    return complete
 
 
 def whole_brain_shape(spacing: float) -> list[int]:
     """Voxels along x, y and z of the grid that holds the whole brain, even numbers: 96, 112 and 80 at 2 mm."""
     return [2 * math.ceil(extent / spacing / 2) for extent in WHOLE_BRAIN_MM]
-
-
-def _merged(preset: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, and of the preset what is not; groups of keys are merged key by key."""
-    groups = {
-        name: _merged(value, given[name])
-        for name, value in preset.items()
-        if isinstance(value, dict) and isinstance(given.get(name), Mapping)
-    }
-    return {**preset, **given, **groups}

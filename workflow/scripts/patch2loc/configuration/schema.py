@@ -180,7 +180,7 @@ def _advice(error: ValidationError) -> str:
     if error.validator == "type" and types == "string" and isinstance(value, int | float | date):
         return "put it in quotes if it is meant as text"
     if error.validator == "type" and types in ("integer", "number") and isinstance(value, str):
-        return "write a number in the file, without quotes and with a point before an exponent (7, 0.001, 1.0e-5)"
+        return "write a number, without quotes and with a point before an exponent (7, 0.001, 1.0e-5)"
     if error.validator == "type" and types == "integer" and isinstance(value, float) and value.is_integer():
         return f"write {value:.0f}"
     names = [name for choice in rules.get("anyOf", [rules]) for name in choice.get("enum", [])]

@@ -7,7 +7,7 @@ A module has the name of its dataset in config/registry.csv, and (see `Unpacker`
     subject(path)      subject of a file so placed; None for a file of no subject
 
 Members are recognized by their names, wherever in the archive they lie: releases and mirrors differ in the folders
-around them. Voxels are not touched.
+around them. An archive is such a folder, too, named as it is without its suffix. Voxels are not touched.
 """
 
 import filecmp
@@ -24,7 +24,7 @@ from patch2loc.errors import InputError
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 MANIFEST = "downloaded.json"  # written beside the downloads
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+NAMED = 3  # archives that a message describes
 
 
 class Unpacker(Protocol):
@@ -52,7 +52,7 @@ def unpacker(name: str) -> Unpacker:
 
 def is_needed(name: str, path: PurePosixPath) -> bool:
     """True if a file of a dataset has to be downloaded: one that is placed, or an archive."""
-    return unpacker(name).place(path) is not None or path.name.endswith(ARCHIVE_SUFFIXES)
+    return unpacker(name).place(path) is not None or path.name.endswith(archives.SUFFIXES)
 
 
 def waiting(folder: str | Path) -> list[Path]:
@@ -88,7 +88,8 @@ def unpack(
         passphrase: Of an encrypted archive.
 
     Returns:
-        {"archives": {name: number of files}, "subjects": [...]}; an archive with 0 files was not needed.
+        {"archives": {name: number of files}, "subjects": [...]}; an archive with 0 files was not needed: it
+        has none of the dataset, or the same as the others.
 
     Raises:
         InputError: As for `archives.extract`, and if nothing of the dataset is found.
@@ -101,16 +102,18 @@ def unpack(
     partial = target.with_name(f".partial-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        counts, placed = {}, []
+        counts, placed, findings = {}, [], []
         for path in files:
             relative = PurePosixPath(path.relative_to(downloads).as_posix())
-            outputs = _unpack_file(path, relative, partial, module=module, passphrase=passphrase)
+            contents = _unpack_file(path, relative, partial, module=module, passphrase=passphrase)
+            outputs = contents.outputs
             placed += [PurePosixPath(output.relative_to(partial).as_posix()) for output in outputs]
             if outputs or not is_scan(path):
                 counts[str(relative)] = len(outputs)
+                findings.append(f"{relative}{_finding(contents)}")
         if not placed:
             raise InputError(
-                f"{downloads}: {len(files)} files, the first {files[0].name}, but nothing of {name} in them; "
+                f"{downloads}: nothing of {name} found in {len(files)} files ({'; '.join(findings[:NAMED])}); "
                 f"expected: {module.EXPECTED}"
             )
         _move(partial, target)
@@ -122,24 +125,43 @@ def unpack(
 
 def _unpack_file(
     path: Path, relative: PurePosixPath, partial: Path, *, module: Unpacker, passphrase: str | None
-) -> list[Path]:
-    """Unpack an archive, or link a single scan; returns the files below `partial`."""
+) -> archives.Contents:
+    """Unpack an archive, or link a single scan, to below `partial`."""
     if not is_scan(path):
-        if archives.kind(path) == "other" and not path.name.endswith(ARCHIVE_SUFFIXES):
-            return []  # a read-me or a list of checksums
+        if archives.kind(path) == "other" and not path.name.endswith(archives.SUFFIXES):
+            return archives.Contents()  # a read-me or a list of checksums
         return archives.extract(path, partial, module.place, passphrase)
     place = module.place(relative)
     if place is None:
-        return []
+        return archives.Contents()
     target = partial / place
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)  # the same file under a second name takes no space and no time
     except FileExistsError as error:
-        raise InputError(f"{path}: a second file for {place}, one expected; keep one of them") from error
+        if filecmp.cmp(path, target, shallow=False):
+            return archives.Contents()
+        raise InputError(
+            f"{path}: a second file for {place}, which differs, one expected; keep one of them"
+        ) from error
     except OSError:  # another file system, or one without links
         shutil.copyfile(path, target)
-    return [target]
+    return archives.Contents([target])
+
+
+def _finding(contents: archives.Contents) -> str:
+    """What an archive holds of which nothing was needed."""
+    if not contents.files:
+        return ""
+    parts = [f"{contents.files} files, the first {', '.join(map(str, contents.named))}"]
+    if contents.opened:
+        parts.append(f"looked into {', '.join(map(str, contents.opened[:NAMED]))}")
+    if contents.unopened:
+        names = ", ".join(map(str, contents.unopened[:NAMED]))
+        parts.append(
+            f"not into {names}: encrypted or two archives deep, take it out and put it into the folder"
+        )
+    return f": {'; '.join(parts)}"
 
 
 def _move(partial: Path, target: Path) -> None:
