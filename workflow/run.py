@@ -83,7 +83,9 @@ PLANNING = {
     "--list-rules",
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
-ESTIMATE = "Estimate: "  # of the planning: how long the run will take
+# Notes of the planning: how long the run will take; whose scans are not there, which is also said at the end.
+ESTIMATE = "Estimate: "
+PART = "Not all scans are there"
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -364,6 +366,9 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         report = results / "report.html"
         done = "nothing to do, everything is up to date" if nothing_to_do else "done"
         print(f"{done}: {report.resolve()}" if report.exists() else done)
+        said = log_path.read_text(encoding="utf-8").splitlines()
+        for note in dict.fromkeys(line for line in said if line.startswith(PART)):
+            print(note)
     return status
 
 
@@ -401,7 +406,7 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
             log.flush()
             if all_of_it:
                 print(line, end="")
-            elif line.startswith(ESTIMATE):
+            elif line.startswith((ESTIMATE, PART)):
                 bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line
