@@ -116,8 +116,8 @@ HASHED_BY = {
     "table_params(": TABLE_FILES,
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
 }
-# Of archives and scans: what they hold does not change with the code that unpacks or fetches them.
-WITHOUT_HASH = {"download.py", "unpack.py", "fetch_scans.py"}
+# Of archives and scans: what they hold does not change with the code that unpacks, fetches or counts them.
+WITHOUT_HASH = {"data.py", "download.py", "unpack.py", "fetch_scans.py"}
 
 
 def modules_of_scripts() -> dict[str, set[str]]:
