@@ -81,6 +81,7 @@ def test_subjects_that_are_left_out_have_no_role(tmp_path, scans):
     own = planned(tmp_path, own=scans | {"leave_out": ["b", "e"]})["own"]
     assert own.roles(0) == {"train": ["a"], "validation": ["c"], "test": ["d"]}
     assert "b" not in own.scans
+    assert own.sites["b"] == "N"  # so that tables over the others stay as they are
     with pytest.raises(InputError, match=r"datasets\.own\.leave_out: .*nobody"):
         _ = planned(tmp_path, own=scans | {"leave_out": ["nobody"]})["own"].scans
 
