@@ -14,6 +14,7 @@ DEFAULTS = {
     "combinations": {},
     "without": [],
     "pretrained": {},
+    "checksums": {},
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",

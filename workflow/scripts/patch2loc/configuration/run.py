@@ -239,7 +239,12 @@ class Run:
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}
         return NeededData(
-            self.config["data"], self.registry_path, self.scan_files_path, sources, self.config["pretrained"]
+            self.config["data"],
+            self.registry_path,
+            self.scan_files_path,
+            sources,
+            self.config["pretrained"],
+            self.config["checksums"],
         )
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:

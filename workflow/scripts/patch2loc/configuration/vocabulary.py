@@ -79,6 +79,7 @@ class Configuration(TypedDict):
     methods: list[str]
     combinations: Mapping[str, Combination]
     pretrained: Mapping[str, str | None]
+    checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
     detector: DetectorSettings
