@@ -262,6 +262,7 @@ class Run:
             self.scan_files_path,
             sources,
             self.config["pretrained"],
+            self.config["checksums"],
             skips_missing=self.config["missing_scans"] == "skip",
             obstacle=self.obstacle,
         )
