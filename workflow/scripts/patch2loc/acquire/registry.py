@@ -186,7 +186,8 @@ def missing_data_message(
         return ""
     runnable = [
         "snakemake data (downloads and unpacks what it can, and says what it cannot)",
-        "make demo (the whole workflow on a simulated cohort; needs no data)",
+        "make demo (the whole workflow on a simulated cohort; needs no data); in a deployment without Makefile: "
+        "cp config/demo.yaml config/config.yaml, then snakemake",
     ]
     if present:
         runnable.append(
