@@ -268,7 +268,8 @@ def missing_data_message(
     missing += ["the atlas"] if len(parts) > len(scans) else []
     runnable = [
         "snakemake data (downloads and unpacks what it can, and says what it cannot)",
-        "make demo (the whole workflow on a simulated cohort; needs no data)",
+        "make demo (the whole workflow on a simulated cohort; needs no data); in a deployment without Makefile: "
+        "cp config/demo.yaml config/config.yaml, then snakemake",
     ]
     hindrance = obstacle() if scans else ""
     if scans and not skips and not hindrance:
