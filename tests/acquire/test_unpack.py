@@ -328,6 +328,9 @@ def test_an_archive_of_another_dataset_is_named(tmp_path):
     assert "looked into a.tar;" in said
     assert "not into in/deeper.zip/deepest.tar" in said
     assert "take it out" in said
+    put(tmp_path / "scans", **{"patient01_T2W.nii.gz": replica.scan(1)})
+    with pytest.raises(InputError, match=r"found in 1 files \(patient01_T2W.nii.gz\); expected"):
+        unpack.unpack("brats21", tmp_path / "scans", tmp_path / "brats21")
     with pytest.raises(InputError, match="no file found; put the archive there"):
         unpack.unpack("brats21", tmp_path / "nothing", tmp_path / "brats21")
 

@@ -25,7 +25,7 @@ from patch2loc.errors import InputError
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 MANIFEST = "downloaded.json"  # written beside the downloads
 OTHER_RELEASE = ".other-release"  # suffix of a download that is kept aside
-NAMED = 3  # archives that a message describes
+NAMED = 3  # files that a message describes
 
 
 class Unpacker(Protocol):
@@ -128,7 +128,7 @@ def unpack(
             placed += [PurePosixPath(output.relative_to(partial).as_posix()) for output in outputs]
             if outputs or not is_scan(path):
                 counts[str(relative)] = len(outputs)
-                findings.append(f"{relative}{_finding(contents)}")
+            findings.append(f"{relative}{_finding(contents)}")
         if not placed:
             raise InputError(
                 f"{downloads}: nothing of {name} found in {len(files)} files ({'; '.join(findings[:NAMED])}); "
