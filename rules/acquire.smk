@@ -17,6 +17,14 @@ rule data:
     input:
         by_wildcards(obtainable_data),
         RUN.data.places_to_fetch,
+    log:
+        RESULTS.log("data"),
+    conda:
+        IMAGING
+    params:
+        datasets=RUN.data.sources,
+    script:
+        "../workflow/scripts/data.py"
 
 
 rule pretrained:

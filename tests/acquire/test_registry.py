@@ -1,9 +1,13 @@
+import json
+import os
+
 import pandas as pd
 import pytest
 import yaml
 from repository_paths import ROOT
 
 from patch2loc.acquire import registry
+from patch2loc.acquire.shortfall import closing_note
 from patch2loc.configuration import prerequisites
 from patch2loc.errors import InputError
 
@@ -209,6 +213,70 @@ def test_archives_that_were_put_into_place_are_obtained(paper, tmp_path):
     obtained, message = registry.obtainable(paper, table, tmp_path, passphrase=True)
     assert obtained == ["ixi", "mslub", "atlas", "wmh", "sri24"]
     assert message == ""
+
+
+def unpacked(folder, name, archives, missing):
+    """Write the summary of archives that were unpacked, dated after them."""
+    for archive in archives:
+        (registry.downloads(folder, name) / archive).parent.mkdir(parents=True, exist_ok=True)
+        (registry.downloads(folder, name) / archive).write_bytes(
+            b"U2FsdGVkX18" if name == "atlas" else b"PK\x03\x04"
+        )
+    summary = {"archives": archives, "subjects": [], "missing": missing, "unknown": []}
+    registry.summary(folder, name).write_text(json.dumps(summary))
+
+
+def test_archives_that_gave_all_they_have_are_said_and_not_waited_for(paper, tmp_path):
+    table = registry.read(REGISTRY)
+    unpacked(tmp_path, "atlas", {"ATLAS_R2.0_encrypted.tar.gz": 4}, {"atlas": ["s1"]})
+    unpacked(tmp_path, "mslub", {"a.zip": 3, "b.zip": 3}, {"mslub": ["s1"]})
+    obtained, message = registry.obtainable(paper, table, tmp_path, passphrase=False)
+    assert obtained == ["ixi", "wmh", "sri24"]
+    assert "PASSPHRASE" not in message
+    assert "Waiting for" not in message
+    assert "came:  4 files of it from ATLAS_R2.0_encrypted.tar.gz, and nothing more is in there" in message
+    assert "came:  6 files of it from a.zip, b.zip, and nothing more" in message
+    assert "put:   what you got, under any name, into" in message
+    assert "gone:" not in message
+    assert "--config missing_scans=skip" in message
+
+
+def test_an_archive_that_came_later_or_is_another_one_is_unpacked(paper, tmp_path):
+    table = registry.read(REGISTRY)
+    unpacked(tmp_path, "mslub", {"a.zip": 3}, {"mslub": ["s1"]})
+    second = registry.downloads(tmp_path, "mslub") / "b.zip"
+    second.write_bytes(b"PK\x03\x04")
+    os.utime(second, (0, 0))  # moved there with its own date, older than the summary
+    assert "mslub" in registry.obtainable(paper, table, tmp_path, passphrase=False)[0]
+    second.unlink()
+    assert "mslub" not in registry.obtainable(paper, table, tmp_path, passphrase=False)[0]
+    later = registry.summary(tmp_path, "mslub").stat().st_mtime + 10
+    os.utime(second.with_name("a.zip"), (later, later))
+    assert "mslub" in registry.obtainable(paper, table, tmp_path, passphrase=False)[0]
+    registry.summary(tmp_path, "mslub").write_text("{")
+    assert "mslub" in registry.obtainable(paper, table, tmp_path, passphrase=False)[0]
+
+
+def test_scans_that_were_there_and_have_gone_can_be_unpacked_again(paper, tmp_path):
+    unpacked(tmp_path, "mslub", {"a.zip": 3}, {"mslub": []})
+    _, message = registry.obtainable(paper, registry.read(REGISTRY), tmp_path, passphrase=False)
+    assert (
+        f"gone:  1 of the missing were there, s1 is the first; to unpack them again, remove {tmp_path}"
+        in message
+    )
+
+
+def test_what_is_missing_at_the_end_is_a_line_for_each_dataset(paper, tmp_path):
+    (tmp_path / "subjects.csv").write_text("subject\ns1\ns2\n")
+    (tmp_path / "mslub").mkdir()
+    (tmp_path / "mslub/s1.nii.gz").touch()
+    named = {name: {**dataset, "name": name} for name, dataset in paper.items()}
+    lines = closing_note(named).splitlines()
+    assert lines[0] == "Not all scans are there, of 5 of 5:"
+    assert lines[2] == "  mslub: 1 of 2 subjects are there, 1 missing: s2"
+    assert lines[-1].startswith("--config missing_scans=skip")
+    (tmp_path / "mslub/s2.nii.gz").touch()
+    assert closing_note({"mslub": named["mslub"]}) == "All scans of mslub are there."
 
 
 def test_complete_data_and_spent_archives_are_left_alone(paper, tmp_path):

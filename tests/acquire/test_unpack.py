@@ -414,7 +414,7 @@ def test_snakemake_data_gets_what_it_can_and_says_what_it_cannot(workflow_of_rep
     assert "into data/downloads/mslub/" in said
     assert "https://lit.fe.uni-lj.si/en/research/resources/3D-MR-MS/ (after a form)" in said
     assert "set PATCH2LOC_ATLAS_PASSPHRASE and run again" in said
-    assert not re.search(r"^(brats21|ixi_t1|wmh|sri24)(:|, the atlas:) .*(there|missing)", said, re.MULTILINE)
+    assert not re.search(r"^(brats21|ixi_t1|wmh|sri24)(: none of|: \d+ of|, the atlas)", said, re.MULTILINE)
     assert sorted(path.stem for path in (folder / "data").glob("*.json")) == [
         f"{name}.unpacked" for name in ("brats21", "ixi", "sri24", "wmh")
     ]
@@ -423,11 +423,14 @@ def test_snakemake_data_gets_what_it_can_and_says_what_it_cannot(workflow_of_rep
     assert summary["archives"] == {"IXI-T1.tar": 7, "IXI-T2.tar": 7}
 
     put(folder / "data/downloads/mslub", **{"open_ms_data-master.zip": replica.mslub_mirror()})
+    assert "Not all scans are there, of 2 of 7:" in said.rpartition("rule data:")[2]
+
     status, said = snakemake(
         folder, "data", PATCH2LOC_ATLAS_PASSPHRASE=replica.PASSPHRASE, PATCH2LOC_MIRROR="http://127.0.0.1:9"
     )
     assert status == 0, said[-4000:]
     assert "Waiting for" not in said
+    assert "All scans of ixi_t1, ixi_t2, brats21, mslub, atlas, wmh, sri24 are there." in said
     assert json.loads((folder / "data/atlas.unpacked.json").read_text())["missing"] == {"atlas": []}
     written = [path for path in folder.rglob("*") if path.is_file()]
     assert len(written) > 100

@@ -17,7 +17,7 @@ from patch2loc.files import read_json
 
 ACCESS = {"open": "open", "form": "after a form", "registration": "after registration"}
 MIRROR_VARIABLE = "PATCH2LOC_MIRROR"  # of the environment: a folder to download from instead of the sources
-PER_DATASET = 3  # rows of the registry shown for one missing dataset: T1, T2 and one more
+PER_DATASET = 3  # rows of the registry, or archives, shown for one missing dataset: T1, T2 and one more
 
 
 def read(path: str | Path, schema: str | Path | None = None, *, unique: str = "file") -> pd.DataFrame:
@@ -201,7 +201,7 @@ def _unpacked(data: str | Path, name: str) -> dict[str, Any] | None:
 
 def _has_nothing_new(files: Iterable[Path], folder: Path, unpacked: Mapping[str, Any]) -> bool:
     """True if the files in a folder of downloads were there, as they are, when all of them were unpacked."""
-    # A single scan that was not needed is not in the summary: it is known by its time alone.
+    # A scan by itself that was not needed is not in the summary: it is known by its time alone.
     return all(
         path.stat().st_mtime <= unpacked["time"]
         and (path.relative_to(folder).as_posix() in unpacked["archives"] or unpack.is_scan(path))
@@ -211,8 +211,9 @@ def _has_nothing_new(files: Iterable[Path], folder: Path, unpacked: Mapping[str,
 
 def _given(dataset: Mapping[str, Any], unpacked: Mapping[str, Any], path: Path) -> list[str]:
     """Lines on what the archives of a dataset gave, and who of it has gone since."""
-    counts = ", ".join(f"{archive} ({count:,} files)" for archive, count in unpacked["archives"].items())
-    lines = [f"  came:  {counts or 'nothing'}; they have nothing more of it"]
+    came = unpacked["archives"]
+    first = ", ".join(list(came)[:PER_DATASET]) + (", ..." if len(came) > PER_DATASET else "")
+    lines = [f"  came:  {sum(came.values()):,} files of it from {first}, and nothing more is in there"]
     never_there = set(unpacked["missing"].get(dataset["name"], ()))
     gone = [subject for subject in sources.missing_files(dataset) if subject not in never_there]
     if dataset["name"] in unpacked["missing"] and gone:
