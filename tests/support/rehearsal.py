@@ -164,7 +164,7 @@ def data_with_passphrase(rehearsal):
     secret = {"PATCH2LOC_ATLAS_PASSPHRASE": replica.PASSPHRASE, "PATCH2LOC_MIRROR": "http://127.0.0.1:9"}
     status, said = rehearsal.snakemake("data", **secret)
     assert status == 0, said[-4000:]
-    assert jobs(said).count("unpack") == 1
+    assert jobs(said)["unpack"] == 1
     assert replica.PASSPHRASE not in said
     written = [
         path for part in ("data", "results", ".snakemake") for path in (rehearsal.clone / part).rglob("*")
@@ -188,7 +188,7 @@ def whole_run_names_the_broken_scan(rehearsal):
     status, said = rehearsal.run_paper()
     assert status, "no error for a scan that is cut off"
     assert re.search(rf"1 of \d+ scans were left out.*\n\s*atlas, {BROKEN}: ", said), said[-6000:]
-    assert jobs(said).count("train") == 6
+    assert jobs(said)["train"] == 6
     assert (rehearsal.results / "ro-crate-metadata.json").is_file()
 
 
@@ -199,7 +199,7 @@ def broken_scan_accepted(rehearsal):
     assert status == 0, said[-6000:]
     done = jobs(said)
     assert not {"preprocess", "train", "landmarks"} & set(done), done
-    rehearsal.note(f"{len(done)} jobs")
+    rehearsal.note(f"{done.total()} jobs")
 
 
 def heatmaps_carried_back(rehearsal):
