@@ -1,12 +1,16 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
+import os
 import sys
 from pathlib import Path
 
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-# First in the path, so that no other version of the package, installed or elsewhere in the path, is imported.
-sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
+# First in the path, here and in the scripts of jobs, so that no other version of the package, such as an editable
+# installation of another clone, is imported.
+SCRIPTS = str(Path(workflow.current_basedir, "../workflow/scripts").resolve())
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from patch2loc.configuration.configuration_file import read_configuration, with_command_line_values
 from patch2loc.configuration.datasets import names_with_role

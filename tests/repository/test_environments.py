@@ -104,12 +104,13 @@ def test_the_executor_of_the_cluster_profile_is_pinned():
 def test_the_catalog_entry_says_what_is_there():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment"}
     deployment = usage["software-stack-deployment"]
+    assert set(deployment) == {"conda", "apptainer", "apptainer+conda", "report"}
     assert deployment["conda"] is bool(re.search(r"^ +conda:", rules, re.MULTILINE))
     contained = bool(re.search(r"^ *container(?:ized)?:", rules, re.MULTILINE))
     assert deployment["apptainer"] is deployment["apptainer+conda"] is contained
-    assert usage["report"] is ("report(" in rules)
+    assert deployment["report"] is ("report(" in rules)
     # What the catalog asks for beside the entry.
     for path in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
         assert (ROOT / path).is_file()

@@ -95,6 +95,18 @@ def test_missing_data_stop_the_paper_at_once(tmp_path):
     assert "make demo" in said
 
 
+def test_jobs_run_the_code_beside_the_rules_whatever_else_is_in_the_path(tmp_path, monkeypatch):
+    other_clone = tmp_path / "other_clone"
+    (other_clone / "patch2loc").mkdir(parents=True)
+    for module in ("rule_log.py", "patch2loc/__init__.py"):
+        (other_clone / module).write_text("raise RuntimeError('the code of another clone')\n")
+    monkeypatch.setenv("PYTHONPATH", str(other_clone))
+    scan = "results/tiny/raw/phantom_tumor/phantom_tumor_000/T1.nii.gz"
+    result = run(tmp_path, scan)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert (tmp_path / scan).is_file()
+
+
 def test_targets_read_like_a_table_of_contents(tmp_path):
     result = snakemake(tmp_path, "--list-target-rules")
     rules = dict(re.findall(r"^(\w+) \((.+)\)$", result.stdout, re.MULTILINE))

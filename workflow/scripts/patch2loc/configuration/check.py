@@ -142,6 +142,14 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"budget": config["budget"], **changes} if by_budget else dict(changes)
 
 
+def settings_of_budget(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a method is trained by, as far as they can be read without running its module; {} where not."""
+    try:
+        return {**_settings(name, config["budget"]), **config["method_settings"].get(name, {})}
+    except Unreadable:
+        return {}
+
+
 def _check_grid(grid: Mapping[str, Any]) -> None:
     """Raise InputError for a grid that fills the memory, or is no field of view of a brain."""
     voxels = math.prod(grid["shape"])

@@ -262,6 +262,7 @@ class Run:
             self.scan_files_path,
             sources,
             self.config["pretrained"],
+            self.config["checksums"],
             skips_missing=self.config["missing_scans"] == "skip",
             obstacle=self.obstacle,
         )
@@ -295,6 +296,15 @@ class Run:
         """
         self.data.stop_for_missing()
         return [self.results.preprocessed(dataset, scan) for scan in self.datasets[dataset].members(cohort)]
+
+    def unusable_scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
+        """Folders of scans of a cohort that preprocessing left out, and `leave_out` does now.
+
+        The list of the cohort was made from them, too, without them in it. They stay what it is made from, so that to
+        accept that a scan is left out computes nothing anew.
+        """
+        unusable = self.datasets[dataset].unusable_members(cohort)
+        return [self.results.preprocessed(dataset, scan) for scan in unusable]
 
     def cohort(self, dataset: str, fold: Fold, *, role: SubjectRole) -> str:
         """List of a dataset's scans of a role in a fold, or of all scans of a dataset without roles."""

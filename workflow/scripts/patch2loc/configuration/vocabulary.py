@@ -43,10 +43,11 @@ class GridSettings(TypedDict):
 
 
 class ScoreSettings(TypedDict):
-    """How scans are scored; voxels."""
+    """How scans are scored; voxels, and threads of a job."""
 
     stride: int
     median_filter: int
+    threads: int
 
 
 class TrainingSettings(TypedDict):
@@ -78,8 +79,10 @@ class Configuration(TypedDict):
     seeds_of_first_fold: int
     split: ListVersion
     methods: list[str]
+    budget: str
     combinations: Mapping[str, Combination]
     pretrained: Mapping[str, str | None]
+    checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
     detector: DetectorSettings
