@@ -160,7 +160,7 @@ def data_without_passphrase(rehearsal):
 
 
 def data_with_passphrase(rehearsal):
-    """With the passphrase `snakemake data` unpacks ATLAS alone, and says who is missing; the passphrase is in no file."""
+    """With the passphrase `snakemake data` unpacks ATLAS alone, and says who is missing; no file has the passphrase."""
     secret = {"PATCH2LOC_ATLAS_PASSPHRASE": replica.PASSPHRASE, "PATCH2LOC_MIRROR": "http://127.0.0.1:9"}
     status, said = rehearsal.snakemake("data", **secret)
     assert status == 0, said[-4000:]
