@@ -160,11 +160,13 @@ def data_without_passphrase(rehearsal):
 
 
 def data_with_passphrase(rehearsal):
-    """With the passphrase `snakemake data` unpacks ATLAS alone; the passphrase is in no file."""
+    """With the passphrase `snakemake data` unpacks ATLAS alone, and says who is missing; no file has the passphrase."""
     secret = {"PATCH2LOC_ATLAS_PASSPHRASE": replica.PASSPHRASE, "PATCH2LOC_MIRROR": "http://127.0.0.1:9"}
     status, said = rehearsal.snakemake("data", **secret)
     assert status == 0, said[-4000:]
-    assert jobs(said).count("unpack") == 1
+    assert jobs(said)["unpack"] == 1
+    for name, count in subjects_there().items():
+        assert f"{name}: {count} of {LISTED[name]:,} subjects are there" in said, name
     assert replica.PASSPHRASE not in said
     written = [
         path for part in ("data", "results", ".snakemake") for path in (rehearsal.clone / part).rglob("*")
@@ -173,13 +175,17 @@ def data_with_passphrase(rehearsal):
     assert not [path for path in small if replica.PASSPHRASE.encode() in path.read_bytes()]
 
 
+def subjects_there():
+    """How many subjects of the lesion datasets have all their files: with the one that is cut off."""
+    counts = {name: len(subjects) for name, subjects in LESION_SUBJECTS.items()}
+    return counts | {"atlas": counts["atlas"] + 1}
+
+
 def part_of_the_data_is_told(rehearsal):
     """Planning says how many subjects of each dataset are there, and that a person can run with these."""
     status, said = rehearsal.run_paper("--dry-run", "--quiet", "rules")
     assert status == 0, said[-6000:]
-    there = {name: len(subjects) for name, subjects in LESION_SUBJECTS.items()}
-    there["atlas"] += 1  # the one that is cut off is there
-    for name, count in there.items():
+    for name, count in subjects_there().items():
         assert f"{name}: {count} of {LISTED[name]:,} are there" in said, said[:6000]
 
 
@@ -188,7 +194,7 @@ def whole_run_names_the_broken_scan(rehearsal):
     status, said = rehearsal.run_paper()
     assert status, "no error for a scan that is cut off"
     assert re.search(rf"1 of \d+ scans were left out.*\n\s*atlas, {BROKEN}: ", said), said[-6000:]
-    assert jobs(said).count("train") == 6
+    assert jobs(said)["train"] == 6
     assert (rehearsal.results / "ro-crate-metadata.json").is_file()
 
 
@@ -199,7 +205,7 @@ def broken_scan_accepted(rehearsal):
     assert status == 0, said[-6000:]
     done = jobs(said)
     assert not {"preprocess", "train", "landmarks"} & set(done), done
-    rehearsal.note(f"{len(done)} jobs")
+    rehearsal.note(f"{done.total()} jobs")
 
 
 def heatmaps_carried_back(rehearsal):

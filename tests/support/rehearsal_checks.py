@@ -260,7 +260,10 @@ def broken_scan_is_named(rehearsal):
 
 def scan_on_no_list_is_not_used(rehearsal):
     """The scan that is on no list of the paper is named in data/ixi.unpacked.json and used nowhere."""
-    assert read_json(rehearsal.clone / "data/ixi.unpacked.json")["unknown"] == [ON_NO_LIST]
+    assert read_json(rehearsal.clone / "data/ixi.unpacked.json")["unknown"] == {
+        "ixi_t1": [ON_NO_LIST],
+        "ixi_t2": [],
+    }
     assert (rehearsal.clone / f"data/ixi/IXI-T1/{ON_NO_LIST}-T1.nii.gz").is_file()
     assert not list(rehearsal.results.rglob(f"*{ON_NO_LIST}*"))
     lists = [path.read_text(encoding="utf-8") for path in rehearsal.results.glob("cohorts/**/*.json")]
