@@ -16,7 +16,7 @@ UV ?= uv
 RUN := $(BIN)/python workflow/run.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: venv help demo real model replica test test-run test-plans test-slow coverage chaos slurm-test bench lint format \
+.PHONY: venv help demo real model replica rehearsal test test-run test-plans test-slow coverage chaos slurm-test bench lint format \
 	lock docs clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
@@ -50,6 +50,9 @@ replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, o
 	$(BIN)/python tests/support/paper_replica.py results/replica
 	@$(RUN) results/replica/replica.yaml --cores $(CORES) table1 table2
 	@cat results/replica/results/tables/table1.md
+
+rehearsal: $(VENV)/.complete  ## The paper's first day, from archives (simulated) to the report, and checks of it: make rehearsal ALSO=full-disk
+	$(BIN)/python tests/support/rehearsal.py results/rehearsal --cores $(CORES) --also $(ALSO)
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## All tests but the slow ones.

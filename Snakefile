@@ -24,6 +24,13 @@ include: "rules/figures_beyond_paper.smk"
 include: "rules/report.smk"
 
 
+onsuccess:
+    # A finished training needs no checkpoint, which is four times as large as its model.
+    for model in filter(Path.exists, map(Path, trainings(RESULTS.model()))):
+        for checkpoint in model.parent.glob("*checkpoint-*.pt"):
+            checkpoint.unlink()
+
+
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.
 localrules:
     all,

@@ -1,13 +1,16 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
+import os
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
-# First in the path, so that no other version of the package, installed or elsewhere in the path, is imported.
-sys.path.insert(0, str(Path(workflow.current_basedir, "../workflow/scripts")))
+# First in the path, here and in the scripts of jobs, so that no other version of the package, such as an editable
+# installation of another clone, is imported.
+SCRIPTS = str(Path(workflow.current_basedir, "../workflow/scripts").resolve())
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from patch2loc.configuration.configuration_file import read_configuration, with_command_line_values
 from patch2loc.configuration.datasets import names_with_role
@@ -24,19 +27,15 @@ from patch2loc.provenance.code import PREPROCESSING, code_hash
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 
-def reporting_input_errors(function):
-    """The function, whose InputErrors Snakemake reports as its own: their message without a traceback."""
-
-    def reporting(*arguments, **named):
-        try:
-            return function(*arguments, **named)
-        except InputError as error:
-            raise WorkflowError(str(error)) from None
-
-    return reporting
+def or_stop(function, *arguments, **named):
+    """Value of the function. An InputError ends Snakemake with its message alone, as no error that it catches does."""
+    try:
+        return function(*arguments, **named)
+    except InputError as error:
+        logger.error(f"Error: {error}")
+        sys.exit(1)
 
 
-@reporting_input_errors
 def planned_run():
     """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
     for path in workflow.configfiles if workflow.is_main_process else ():
@@ -50,7 +49,7 @@ def planned_run():
     return run, run.protocol
 
 
-RUN, PROTOCOL = planned_run()
+RUN, PROTOCOL = or_stop(planned_run)
 RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
@@ -105,9 +104,7 @@ def of_first_fold(pattern, datasets, methods=("patch2loc",)):
 
 def by_wildcards(function, *names, **fixed):
     """Input or params function: a function of the library, called with the values of some wildcards."""
-    # Of a WorkflowError in such a function Snakemake shows the message, of any other error a traceback.
-    guarded = reporting_input_errors(function)
-    return lambda wildcards: guarded(*(getattr(wildcards, name) for name in names), **fixed)
+    return lambda wildcards: or_stop(function, *(getattr(wildcards, name) for name in names), **fixed)
 
 
 def obtainable_data():

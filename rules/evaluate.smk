@@ -29,6 +29,8 @@ rule evaluate:
         provenance=[f"{RESULTS.metrics(kind=kind)}{PROVENANCE}" for kind in METRICS],
     log:
         RESULTS.log("evaluate/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("evaluate/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
         method=any_of(EVALUATED_METHODS),
         # Metrics need a lesion mask, or a scan without lesions.
@@ -56,6 +58,8 @@ rule analyze_patches:
         RESULTS.patches(),
     log:
         RESULTS.log("analyze_patches/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("analyze_patches/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
         method=any_of(LOCATING_METHODS),
     conda:

@@ -21,6 +21,8 @@ rule preprocess:
         ),
     log:
         RESULTS.log("preprocess/{dataset}/{subject}"),
+    benchmark:
+        RESULTS.benchmark("preprocess/{dataset}/{subject}")
     group:
         "preprocess"
     conda:

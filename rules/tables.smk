@@ -216,6 +216,7 @@ rule subject_lists:
             RESULTS.table("subject_lists"), "Tables", "subject_lists", table="subject lists", format="CSV"
         ),
         roles=RESULTS.table("subject_roles"),
+        missing=RESULTS.table("missing_scans"),
     log:
         RESULTS.log("subject_lists"),
     conda:
@@ -224,6 +225,7 @@ rule subject_lists:
         code=code_hash("patch2loc.data.splits"),
         split=config["split"],
         roles=RUN.subject_roles,
+        missing=RUN.missing_scans,
         lists={
             name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
             for name in HEALTHY

@@ -1,6 +1,7 @@
 """Run the workflow with a configuration, show its progress, and clean up after a run that was killed.
 
     python workflow/run.py config/demo.yaml [more.yaml ...] [targets ...] [--cores N] [--config key=value ...]
+    python workflow/run.py config/config.yaml [config/table1.yaml] --estimate [--cores 16] [--gpus 1]
 
 Of several configurations each is on top of the ones before it; less than a whole one is on top of config/config.yaml.
 
@@ -20,10 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import psutil
 from filelock import FileLock, Timeout
@@ -37,9 +38,14 @@ from patch2loc.configuration.configuration_file import (
     is_whole,
     merged,
     read_configuration,
+    with_command_line_values,
 )
+from patch2loc.configuration.method_names import configured
+from patch2loc.configuration.presets import completed
 from patch2loc.configuration.results_folder import check_results_folder
+from patch2loc.configuration.run import Run, plan_run
 from patch2loc.configuration.schema import check_schema
+from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
@@ -49,7 +55,7 @@ from patch2loc.watching.tensorboard import TensorBoardEvents
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
-YAML = (".yaml", ".yml")
+YAML = (".yaml", ".yml", ".json")  # ends of configurations
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
 # Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and
@@ -63,6 +69,7 @@ PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in p
 REASON_LINES = 60  # of the output of a run that failed
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
+CLUSTER_JOBS = 50  # at once, as profiles/slurm has it
 # Options by which Snakemake tells something and computes nothing.
 PLANNING = {
     "-n",
@@ -95,6 +102,8 @@ except SystemExit as end:
 def main() -> int:
     """Run; the exit status is Snakemake's."""
     arguments = _arguments()
+    if arguments.estimate:
+        return _print_estimate(arguments)
     results = _results(arguments.configfiles, arguments.config)
     try:
         with stopped_by_signals():
@@ -136,6 +145,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write the curves of trainings for TensorBoard, too"
     )
+    estimate = parser.add_argument_group("what it costs")
+    estimate.add_argument(
+        "--estimate",
+        action="store_true",
+        help="start nothing: print jobs, hours, memory and disk of the whole run, by measured and estimated rates; "
+        "further configurations may follow the first",
+    )
+    estimate.add_argument(
+        "--gpus", type=_number, metavar="N", help="GPUs to estimate for (default: this machine's)"
+    )
+    estimate.add_argument(
+        "--cluster-jobs",
+        type=_number,
+        default=CLUSTER_JOBS,
+        metavar="N",
+        help="jobs that a cluster runs at once, to estimate for (default: %(default)s)",
+    )
     parser.add_argument(
         "--snakemake",
         nargs=argparse.REMAINDER,
@@ -145,6 +171,8 @@ def _arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_intermixed_args()  # targets also after options
     keys = [pair.partition("=")[0] for pair in arguments.config]
+    if arguments.estimate and not re.fullmatch(r"all|[1-9]\d*", arguments.cores):
+        parser.error(f"argument --cores: {arguments.cores!r} found, all or a number of cores expected")
     for key in keys:
         if keys.count(key) > 1:
             parser.error(f"argument --config: {key} found twice, every key once expected; leave one out")
@@ -152,6 +180,48 @@ def _arguments() -> argparse.Namespace:
     arguments.configfiles = [arguments.configfile, *map(Path, more)]
     arguments.targets = arguments.targets[len(more) :]
     return arguments
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} found, a whole number expected; correct it")
+    return int(text)
+
+
+def _print_estimate(arguments: argparse.Namespace) -> int:
+    """Print what a run costs; the exit status."""
+    # Here: a run needs neither.
+    from patch2loc.configuration.cost_table import Machine, cost_page
+    from patch2loc.configuration.run_costs import data_costs, run_costs, scan_counts
+
+    cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
+    gpus = _gpus() if arguments.gpus is None else arguments.gpus
+    try:
+        run = _planned_run(arguments.configfiles, arguments.config)
+        device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
+        machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
+        print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
+    except InputError as error:
+        sys.exit(str(error))
+    return 0
+
+
+def _planned_run(paths: Sequence[Path], pairs: Sequence[str]) -> Run:
+    """The run of configurations and the keys of the command line, as Snakemake plans it."""
+    from snakemake.cli import parse_config
+    from snakemake.utils import validate
+
+    config = merged(_read_on_top_of_each_other(paths, {}), parse_config(pairs))
+    config = completed(with_command_line_values(config, pairs), read_configuration(SCHEMA))
+    validate(config, str(SCHEMA))  # fills in the defaults
+    config["methods"] = configured(config["methods"])
+    tables = [str(ROOT / "config" / f"{name}.csv") for name in ("registry", "scan_files")]
+    return plan_run(cast(Configuration, config), *tables)
+
+
+def _gpus() -> int:
+    """GPUs of this machine."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _pair(text: str) -> str:
@@ -163,17 +233,24 @@ def _pair(text: str) -> str:
     return text
 
 
-def _results(paths: list[Path], pairs: list[str]) -> Path:
+def _read_on_top_of_each_other(paths: Sequence[Path], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Configurations and further values on top of each other; on top of the paper's if they are not a whole one."""
+    configuration: dict[str, Any] = {}
+    for each in (*map(read_configuration, paths), values):
+        configuration = merged(configuration, each)
+    if not is_whole(configuration) and PAPER.is_file():
+        absent = " and ".join(f"`{key}`" for key in WHOLE if key not in configuration)
+        names = ", ".join(map(str, paths))
+        print(f"{names}: no {absent} found; read on top of {PAPER}", file=sys.stderr)
+        configuration = merged(read_configuration(PAPER), configuration)
+    return configuration
+
+
+def _results(paths: Sequence[Path], pairs: Sequence[str]) -> Path:
     """The results folder of configurations on top of each other and the keys of the command line."""
     names = ", ".join(map(str, paths))
     try:
-        configuration: dict[str, Any] = {}
-        for values in (*map(read_configuration, paths), command_line_values(pairs)):
-            configuration = merged(configuration, values)
-        if not is_whole(configuration) and PAPER.is_file():
-            absent = " and ".join(f"`{key}`" for key in WHOLE if key not in configuration)
-            print(f"{names}: no {absent} found; read on top of {PAPER}", file=sys.stderr)
-            configuration = merged(read_configuration(PAPER), configuration)
+        configuration = _read_on_top_of_each_other(paths, command_line_values(pairs))
     except InputError as error:
         sys.exit(str(error))
     schema_keys = read_configuration(SCHEMA)["properties"]
@@ -243,7 +320,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     command += ["--configfile", *map(str, arguments.configfiles), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*"))) or psutil.cpu_count()
+    gpus = _gpus() or psutil.cpu_count()
     command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
         command += ["--config", *arguments.config]

@@ -88,6 +88,110 @@ def test_a_harmful_archive_is_refused_and_leaves_nothing(name, tmp_path, monkeyp
     assert sorted(path for path in tmp_path.rglob("*") if path != tmp_path / "data") == before
 
 
+WRAPPED = {  # an archive inside another one
+    "tar": lambda content: replica.tar({"inside": content}),
+    "tar.gz": lambda content: replica.tar({"inside": content}, "w:gz"),
+    "zip": lambda content: replica.zipped({"inside": content}),
+}
+
+
+@pytest.mark.parametrize("outer", WRAPPED)
+@pytest.mark.parametrize("inner", [replica.tar, lambda files: replica.tar(files, "w:gz"), replica.zipped])
+def test_an_archive_inside_another_one_is_unpacked(tmp_path, outer, inner):
+    files = replica.scans([CASE, "readme.nii.gz", SCAN])
+    content = {
+        "before.nii.gz": replica.scan(7),
+        "deep/inside.name": inner(files),
+        "after.nii.gz": replica.scan(8),
+    }
+    wrapped = (
+        replica.zipped(content) if outer == "zip" else replica.tar(content, "w:gz" if "gz" in outer else "w")
+    )
+    (tmp_path / "archive.zip").write_bytes(wrapped)
+    found = archives.extract(tmp_path / "archive.zip", tmp_path / "out", lambda path: path)
+    expected = {f"archive/deep/inside.name/{name}": content for name, content in files.items()}
+    expected |= {f"archive/{name}": content[name] for name in ("before.nii.gz", "after.nii.gz")}
+    written = {path.relative_to(tmp_path / "out").as_posix(): path.read_bytes() for path in found.outputs}
+    assert written == expected
+    assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == sorted(found.outputs)
+    assert [str(path) for path in found.opened] == ["deep/inside.name"]
+    names = archives.members(tmp_path / "archive.zip", tmp_path / "copies")
+    assert [tmp_path / "out" / name for name in names] == found.outputs
+
+
+@needs_openssl
+def test_an_archive_inside_an_encrypted_one_is_unpacked_and_an_encrypted_one_inside_is_named(tmp_path):
+    inner = replica.zipped({CASE: replica.scan(1)})
+    (tmp_path / "locked").write_bytes(replica.encrypted(replica.tar({"in.zip": inner}, "w:gz")))
+    found = archives.extract(tmp_path / "locked", tmp_path / "out", lambda path: path, replica.PASSPHRASE)
+    assert [path.read_bytes() for path in found.outputs] == [replica.scan(1)]
+    locked = replica.encrypted(replica.atlas())
+    (tmp_path / "open.zip").write_bytes(replica.zipped({"a/ATLAS.tar.gz": locked}))
+    found = archives.extract(tmp_path / "open.zip", tmp_path / "out", lambda path: None)
+    assert [str(path) for path in found.unopened] == ["a/ATLAS.tar.gz"]
+
+
+def test_deeper_than_one_level_nothing_is_opened(tmp_path):
+    content = WRAPPED["tar"](replica.zipped({"deeper.tar": replica.tar({CASE: replica.scan(1)})}))
+    (tmp_path / "archive.tar").write_bytes(content)
+    found = archives.extract(tmp_path / "archive.tar", tmp_path / "out", unpack.unpacker("brats21").place)
+    assert found.outputs == []
+    assert [str(path) for path in found.unopened] == ["inside/deeper.tar"]
+
+
+@pytest.mark.parametrize("outer", WRAPPED)
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_harmful_archive_inside_another_one_is_refused(name, outer, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1_000_000)
+    monkeypatch.setattr(archives, "MOST_FILES", 20)
+    content, said = HARMFUL[name]
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/archive").write_bytes(WRAPPED[outer](content))
+    with pytest.raises(InputError, match=f"archive, in it inside: refused, nothing was unpacked: .*{said}"):
+        unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "data/brats21")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", ["bytes", "files"])
+def test_the_limits_hold_for_all_archives_inside_together(tmp_path, monkeypatch, limit):
+    """Each of ten archives is well below them."""
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1_000_000 if limit == "bytes" else 1 << 30)
+    monkeypatch.setattr(archives, "MOST_FILES", 100_000 if limit == "bytes" else 20)
+    part = replica.tar({f"{number}": bytes(100_000) for number in range(3)}, "w:gz")
+    (tmp_path / "archive").write_bytes(replica.zipped({f"{number}.tgz": part for number in range(10)}))
+    said = "more than 1,000,000 bytes" if limit == "bytes" else "more than 20 files"
+    with pytest.raises(InputError, match=f"in it [0-9].tgz: refused.*{said}"):
+        archives.extract(tmp_path / "archive", tmp_path / "out", lambda path: None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+@pytest.mark.parametrize("inner", ["tar", "gzip", "zip"])
+def test_a_damaged_archive_inside_another_one_is_named(tmp_path, inner, damage):
+    files = {CASE: np.random.default_rng(1).bytes(50_000), "last": np.random.default_rng(2).bytes(50_000)}
+    content = (
+        replica.zipped(files) if inner == "zip" else replica.tar(files, "w:gz" if inner == "gzip" else "w")
+    )
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:  # stored
+        archive.writestr("inside", content[:60_000] if damage == "cut" else content)
+    outer = stream.getvalue()
+    if damage == "changed":  # a bit of the last member
+        at = outer.index(b"inside") + 90_000
+        outer = outer[:at] + bytes([outer[at] ^ 1]) + outer[at + 1 :]
+    (tmp_path / "archive").write_bytes(outer)
+    with pytest.raises(InputError, match="archive, in it inside: damaged or cut off"):
+        archives.extract(tmp_path / "archive", tmp_path / "out", lambda path: None)
+
+
+def test_a_compression_that_cannot_be_read_is_named(tmp_path):
+    content = bytearray(zip_of(SCAN, content=b"x" * 99))
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):  # method of the last member, in both of its headers
+        content[content.rindex(start) + (8 if start[2] == 3 else 10)] = 9  # Deflate64
+    (tmp_path / "archive.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"archive.zip: compressed in a way .*unpack it by hand"):
+        archives.extract(tmp_path / "archive.zip", tmp_path / "out", lambda path: None)
+
+
 def test_a_harmful_archive_does_not_touch_what_is_there(tmp_path):
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/archive").write_bytes(HARMFUL["hard link"][0])
@@ -119,7 +223,7 @@ def test_members_are_placed_with_their_content(tmp_path, mode):
         tmp_path / "archive",
         tmp_path / "out",
         lambda path: PurePosixPath("x", path.name) if path.suffix == ".gz" else None,
-    )
+    ).outputs
     assert [path.name for path in placed] == ["BraTS2021_00000_t2.nii.gz", "a.nii.gz"]
     assert placed[0].read_bytes() == files[f"deep/{CASE}"]
     assert placed[1].read_bytes() == files["./other/a.nii.gz"]
@@ -153,7 +257,7 @@ def test_what_is_no_archive_is_named(tmp_path, content, said):
 
 def test_two_files_for_one_place_are_refused(tmp_path):
     (tmp_path / "archive").write_bytes(replica.tar(replica.scans([f"a/{CASE}", f"b/{CASE}"])))
-    with pytest.raises(InputError, match="two files found for BraTS2021_00000_t2"):
+    with pytest.raises(InputError, match=r"two files found for BraTS2021_00000_t2.* which differ"):
         archives.extract(tmp_path / "archive", tmp_path / "out", lambda path: PurePosixPath(path.name))
 
 
@@ -213,7 +317,7 @@ def test_a_wrong_passphrase_is_an_input_error_that_does_not_repeat_it(tmp_path):
 def test_an_encrypted_archive_is_unpacked_with_its_passphrase_only(tmp_path):
     (tmp_path / "file").write_bytes(replica.encrypted(replica.atlas()))
     place = unpack.unpacker("atlas").place
-    assert len(archives.extract(tmp_path / "file", tmp_path / "out", place, replica.PASSPHRASE)) == 6
+    assert len(archives.extract(tmp_path / "file", tmp_path / "out", place, replica.PASSPHRASE).outputs) == 6
     with pytest.raises(InputError, match="set PATCH2LOC_ATLAS_PASSPHRASE"):
         archives.extract(tmp_path / "file", tmp_path / "none", place)
     with pytest.raises(InputError, match="passphrase does not open") as caught:

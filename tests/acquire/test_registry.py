@@ -68,6 +68,18 @@ def test_verify_compares_size_and_checksum(tmp_path):
         registry.verify(tmp_path / "none", row)
 
 
+def test_a_checksum_of_the_configuration_replaces_that_of_the_registry():
+    table = registry.read(REGISTRY)
+    stated = registry.with_checksums(table, {"sri24_anatomy_nifti.zip": "md5:" + "0" * 32})
+    row = stated.set_index("file").loc["sri24_anatomy_nifti.zip"]
+    assert (row["checksum"], row["bytes"]) == ("md5:" + "0" * 32, "")  # another release has another size
+    others = stated["file"] != "sri24_anatomy_nifti.zip"
+    pd.testing.assert_frame_equal(stated[others], table[others])
+    pd.testing.assert_frame_equal(registry.with_checksums(table, {}), table)
+    with pytest.raises(InputError, match=r"checksums: IXI-T1 found, .* one of IXI-T1.tar, IXI-T2.tar"):
+        registry.with_checksums(table, {"IXI-T1": "md5:" + "0" * 32})
+
+
 @pytest.fixture
 def datasets(tmp_path):
     (tmp_path / "subjects.csv").write_text("subject\ns1\ns2\n")
@@ -89,23 +101,28 @@ def datasets(tmp_path):
 
 
 def test_one_message_names_every_missing_dataset_and_what_can_be_run(datasets, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/s1.nii.gz").touch()
     message = registry.missing_data_message(datasets, registry.read(REGISTRY))
-    assert "missing for 2 of 4 datasets" in message
-    assert f"healthy: 2 files missing, the first is {tmp_path}/ixi/s1.nii.gz" in message
+    assert "missing: of 2 of 4 datasets." in message
+    assert (
+        f"healthy: none of 2 subjects is there; the first file expected is {tmp_path}/ixi/s1.nii.gz"
+        in message
+    )
     assert "IXI-T1.tar" in message
     assert "IXI-T2.tar" not in message
     assert f"under {tmp_path}/ixi/" in message
-    assert "own: 2 files missing" in message
+    assert "own: 1 of 2 subjects are there, 1 missing: s2\n  files: 1 missing, the first is " in message
     assert "your own data" in message
     assert "make demo" in message
-    assert "complete: complete" in message
+    assert "Complete: complete." in message
     assert "(open; `snakemake data` downloads it)" in message
 
 
 def test_a_missing_atlas_says_which_there_are(tmp_path):
     atlas = {"kind": "atlas", "root": str(tmp_path / "sri42"), "registry": "sri24"}
     message = registry.missing_data_message({"sri24": atlas}, registry.read(REGISTRY))
-    assert f"sri24: 2 files missing, the first is {tmp_path}/sri42/spgr.nii" in message
+    assert f"sri24, the atlas: {tmp_path}/sri42/spgr.nii and {tmp_path}/sri42/late.nii missing" in message
     assert "folder below `data` with spgr.nii and late.nii expected, or icbm152" in message
 
 
@@ -122,7 +139,7 @@ def test_simulated_strokes_ask_for_what_they_are_made_from(tmp_path):
         "root": "results/raw/painted",
     }
     message = registry.missing_data_message({"painted": dataset}, registry.read(REGISTRY))
-    assert "painted: 3 files missing, the first is elsewhere/a.nii.gz" in message
+    assert "painted: none of 1 subjects is there; the first file expected is elsewhere/a.nii.gz" in message
     assert "under elsewhere/: stroke_masks_mni/" in message
 
 
@@ -161,10 +178,10 @@ def paper(tmp_path):
 def test_open_data_are_obtained_and_the_message_tells_where_to_ask_for_the_rest(paper, tmp_path):
     obtained, message = registry.obtainable(paper, registry.read(REGISTRY), tmp_path, passphrase=False)
     assert obtained == ["ixi", "wmh", "sri24"]
-    assert "mslub: 1 files missing" in message
+    assert "mslub: none of 1 subjects is there" in message
     assert f"into {tmp_path}/downloads/mslub/" in message
     assert "https://lit.fe.uni-lj.si/en/research/resources/3D-MR-MS/ (after a form)" in message
-    assert "known: by what is in it: patientNN/patientNN_T2W.nii.gz" in message
+    assert "known: by what is in it: patientNN_T2W.nii.gz" in message
     assert "ixi" not in message
 
 
@@ -202,4 +219,4 @@ def test_complete_data_and_spent_archives_are_left_alone(paper, tmp_path):
     obtained, message = registry.obtainable(paper, table, tmp_path, passphrase=False)
     assert obtained == ["wmh", "sri24"]
     assert "mslub" not in message
-    assert "ixi_t1: 1 files missing" in message
+    assert "ixi_t1: none of 1 subjects is there" in message

@@ -81,7 +81,8 @@ def test_sri24(tmp_path):
     assert found["subjects"] == []
     atlas = {"name": "sri24", "kind": "atlas", "root": str(tmp_path / "sri24")}
     assert sources.missing(atlas) == []
-    assert unpack.compare([], [atlas]) == {"missing": {"sri24": []}, "unknown": []}
+    compared = unpack.compare("sri24", found["files"], tmp_path / "sri24", [atlas])
+    assert compared == {"missing": {"sri24": []}, "unknown": {"sri24": []}}
     assert sorted(path.name for path in (tmp_path / "sri24").iterdir()) == [
         "LICENSE",
         "erly.nii",
@@ -101,6 +102,64 @@ def test_mslub_of_the_official_site_and_of_the_mirror(tmp_path, layout):
         # Of the two scans with the same name, the co-registered one: masks are on its voxels.
         assert paths["scan"].read_bytes() == official[f"{subject}/{subject}_T2W.nii.gz"]
         assert paths["brain"].read_bytes() == official[f"{subject}/{subject}_brainmask.nii.gz"]
+        assert paths["lesion"].read_bytes() == official[f"{subject}/{subject}_consensus_gt.nii.gz"]
+
+
+def mslub_layouts():
+    """The official scans, nested in all the ways that are plausible: {layout: {name of an archive: content}}."""
+    patients = {}
+    for path, content in contents(replica.mslub()).items():
+        patient, _, name = path.partition("/")
+        if name:
+            patients.setdefault(patient, {})[name] = content
+    in_folders = {
+        patient: {f"{patient}/{name}": content for name, content in files.items()}
+        for patient, files in patients.items()
+    }
+    unnamed = {
+        patient: {name.replace(f"{patient}_", ""): content for name, content in files.items()}
+        for patient, files in patients.items()
+    }
+
+    def zips(folders):
+        return {f"{patient}.zip": replica.zipped(files) for patient, files in folders.items()}
+
+    return {
+        "zips with files at the root": zips(patients),
+        "zips with a folder": zips(in_folders),
+        "zips with unnamed files": zips(unnamed),
+        "a zip of zips with files at the root": {"all.zip": replica.zipped(zips(patients))},
+        "a zip of zips with a folder": {"all.zip": replica.zipped(zips(in_folders))},
+        "a zip of zips with unnamed files": {"all.zip": replica.zipped(zips(unnamed))},
+        "an outer folder": {
+            "all.zip": replica.zipped(
+                {
+                    f"3D-MR-MS/{path}": content
+                    for files in in_folders.values()
+                    for path, content in files.items()
+                }
+            )
+        },
+        "zips in an outer folder": {
+            "all.zip": replica.zipped(
+                {f"3D-MR-MS/{name}": content for name, content in zips(unnamed).items()}
+            )
+        },
+        "another name of an archive": {
+            f"{patient} (1).zip": replica.zipped(files) for patient, files in patients.items()
+        },
+    }
+
+
+@pytest.mark.parametrize("layout", mslub_layouts())
+def test_mslub_however_its_archives_are_nested(tmp_path, layout):
+    put(tmp_path / "downloads", **mslub_layouts()[layout])
+    found = unpack.unpack("mslub", tmp_path / "downloads", tmp_path / "mslub")
+    rows = replica.listed("mslub")
+    assert found["subjects"] == [row["subject"] for row in rows]
+    official = contents(replica.mslub())
+    for subject, paths in complete(tmp_path, "mslub", rows).items():
+        assert paths["scan"].read_bytes() == official[f"{subject}/{subject}_T2W.nii.gz"]
         assert paths["lesion"].read_bytes() == official[f"{subject}/{subject}_consensus_gt.nii.gz"]
 
 
@@ -173,21 +232,102 @@ def test_brats21_in_two_archives(tmp_path):
     complete(tmp_path, "brats21", rows)
 
 
+def test_brats21_as_its_usual_public_copy_is_nested(tmp_path):
+    put(tmp_path / "downloads", **{"archive.zip": replica.brats21_of_kaggle()})
+    found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    rows = replica.listed("brats21")
+    assert found["subjects"] == [row["subject"] for row in rows]
+    assert found["archives"] == {
+        "archive.zip": 15
+    }  # the case that is there twice is the same, and counts once
+    complete(tmp_path, "brats21", rows)
+    assert len([path for path in (tmp_path / "brats21").rglob("*") if path.is_file()]) == 15
+
+
+def test_a_single_case_without_its_folder(tmp_path):
+    case = replica.listed("brats21")[0]["subject"]
+    put(tmp_path / "downloads", case=replica.tar(replica.scans(replica.brats21_names(case))))
+    unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    complete(tmp_path, "brats21", replica.listed("brats21")[:1])
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("single", [True, False])
+def test_the_same_file_twice_is_taken_once_and_refused_if_it_differs(tmp_path, same, single):
+    name = "BraTS2021_00000/BraTS2021_00000_t2.nii.gz"
+    other = replica.scan(1 if same else 2)
+    put(tmp_path / "downloads", **{"a.tar": replica.tar({name: replica.scan(1)})})
+    if single:
+        put(tmp_path / "downloads/b", **{Path(name).name: other})
+        put(tmp_path / "downloads/c", **{Path(name).name: other})
+    else:
+        put(tmp_path / "downloads", **{"b.zip": replica.zipped({name: other})})
+    if same:
+        found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+        assert found["archives"]["a.tar"] == 1
+        assert found["archives"].get("b.zip", 0) == 0
+        assert (tmp_path / "brats21" / name).read_bytes() == replica.scan(1)
+        return
+    with pytest.raises(InputError, match=r"BraTS2021_00000_t2.* which differs?, one expected"):
+        unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    assert not (tmp_path / "brats21").exists()
+
+
+def test_what_a_killed_run_left_is_no_hindrance(tmp_path):
+    put(tmp_path / ".partial-brats21/BraTS2021_00000", **{"BraTS2021_00000_t2.nii.gz": b"half a sc"})
+    put(
+        tmp_path / ".partial-brats21/BraTS2021_00999", **{"BraTS2021_00999_t2.nii.gz": b"of an older archive"}
+    )
+    put(tmp_path / "downloads", archive=replica.brats21())
+    unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
+    complete(tmp_path, "brats21", replica.listed("brats21"))
+    assert sorted(path.name for path in (tmp_path / "brats21").iterdir()) == [
+        row["subject"] for row in replica.listed("brats21")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brats21", "brats21.csv", "downloads"]
+
+
 def test_missing_and_unknown_subjects_are_listed(tmp_path):
     put(tmp_path / "downloads", archive=replica.brats21())
     found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
     rows = replica.listed("brats21", 5)[1:]  # one of the archive is not listed, two listed are not in it
     (tmp_path / "brats21" / rows[0]["subject"] / f"{rows[0]['subject']}_seg.nii.gz").unlink()
-    compared = unpack.compare(found["subjects"], [dataset(tmp_path, "brats21", rows)])
-    assert compared["unknown"] == ["BraTS2021_00000"]
+    compared = unpack.compare(
+        "brats21", found["files"], tmp_path / "brats21", [dataset(tmp_path, "brats21", rows)]
+    )
+    assert compared["unknown"] == {"brats21": ["BraTS2021_00000"]}
     assert compared["missing"]["brats21"] == [rows[0]["subject"], rows[2]["subject"], rows[3]["subject"]]
+
+
+def test_a_subject_on_no_list_is_unknown_to_the_datasets_that_have_a_scan_of_it(tmp_path):
+    stranger = "IXI637-HH-2785"
+    t1 = contents(replica.ixi("T1")) | {f"{stranger}-T1.nii.gz": replica.scan(99)}
+    put(tmp_path / "downloads", **{"IXI-T1.tar": replica.tar(t1), "IXI-T2.tar": replica.ixi("T2")})
+    found = unpack.unpack("ixi", tmp_path / "downloads", tmp_path / "ixi")
+    both = [dataset(tmp_path, name, replica.ixi_rows()) for name in ("ixi_t1", "ixi_t2")]
+    compared = unpack.compare("ixi", found["files"], tmp_path / "ixi", both)
+    assert compared["unknown"] == {"ixi_t1": [stranger], "ixi_t2": []}
 
 
 def test_an_archive_of_another_dataset_is_named(tmp_path):
     put(tmp_path / "downloads", archive=replica.mslub())
-    with pytest.raises(InputError, match=r"nothing of brats21 in them; expected: BraTS2021_#####/"):
+    with pytest.raises(
+        InputError, match=r"nothing of brats21 found in 1 files .*; expected: BraTS2021_#####_"
+    ):
         unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
     assert not (tmp_path / "brats21").exists()
+    put(tmp_path / "others", **{"my.zip": replica.zipped({"a.tar": replica.ixi("T1"), "b.txt": b"read me"})})
+    deep = replica.zipped({"in/deeper.zip": replica.zipped({"deepest.tar": replica.brats21()})})
+    put(tmp_path / "others", **{"too deep.zip": deep})
+    with pytest.raises(InputError) as caught:
+        unpack.unpack("brats21", tmp_path / "others", tmp_path / "brats21")
+    said = str(caught.value)
+    first = replica.ixi_rows()[0]["subject"]
+    assert f"my.zip: 8 files, the first {first}-T1.nii.gz" not in said  # by the folder of its archive:
+    assert f"my.zip: 8 files, the first a/{first}-T1.nii.gz" in said
+    assert "looked into a.tar;" in said
+    assert "not into in/deeper.zip/deepest.tar" in said
+    assert "take it out" in said
     with pytest.raises(InputError, match="no file found; put the archive there"):
         unpack.unpack("brats21", tmp_path / "nothing", tmp_path / "brats21")
 
@@ -267,11 +407,11 @@ def test_snakemake_data_gets_what_it_can_and_says_what_it_cannot(workflow_of_rep
     # MSLUB is not there and ATLAS has no passphrase: said, and nothing stops for it.
     status, said = snakemake(folder, "data", **mirror)
     assert status == 0, said[-4000:]
-    assert re.search(r"^mslub: \d+ files missing", said, re.MULTILINE)
+    assert re.search(r"^mslub: none of \d+ subjects", said, re.MULTILINE)
     assert "into data/downloads/mslub/" in said
     assert "https://lit.fe.uni-lj.si/en/research/resources/3D-MR-MS/ (after a form)" in said
     assert "set PATCH2LOC_ATLAS_PASSPHRASE and run again" in said
-    assert not re.search(r"^(brats21|ixi_t1|wmh|sri24): \d+ files missing", said, re.MULTILINE)
+    assert not re.search(r"^(brats21|ixi_t1|wmh|sri24)(:|, the atlas:) .*(there|missing)", said, re.MULTILINE)
     assert sorted(path.stem for path in (folder / "data").glob("*.json")) == [
         f"{name}.unpacked" for name in ("brats21", "ixi", "sri24", "wmh")
     ]
@@ -298,6 +438,59 @@ def test_snakemake_data_gets_what_it_can_and_says_what_it_cannot(workflow_of_rep
     assert "rule download" not in said
     assert "rule unpack" not in said
     assert re.search(r"^preprocess +\d+$", said, re.MULTILINE)  # planned: no file of any dataset is missing
+
+
+@pytest.mark.workflow
+def test_snakemake_data_downloads_nothing_that_lies_there_and_keeps_another_release_aside(
+    workflow_of_replicas,
+):
+    folder, server = workflow_of_replicas
+    config = {**CONFIG, "datasets": {name: CONFIG["datasets"][name] for name in ("ixi_t1", "ixi_t2", "wmh")}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(config))
+    put(folder / "data/downloads/wmh", **{"dataverse_files.zip": replica.zipped(replica.wmh())})
+    put(folder / "data/downloads/ixi", **{"IXI-T1 (1).tar": replica.ixi("T1")})
+    put(folder / "data/downloads/sri24", **{"atlas.zip": replica.sri24()})
+    server.files["/IXI-T2.tar"] += bytes(10240)  # another release: the same scans, other bytes
+    mirror = {"PATCH2LOC_MIRROR": server.address}
+
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status != 0
+    assert [path for path, _, _, _ in server.requests] == ["/IXI-T2.tar"] * 2
+    found = f"sha256:{hashlib.sha256(server.files['/IXI-T2.tar']).hexdigest()}"
+    assert "kept as data/downloads/ixi/IXI-T2.tar.other-release, and nothing of it is used" in said
+    assert "unpack it yourself under data/ixi/IXI-T2/" in said
+    assert f"checksums: {{IXI-T2.tar: '{found}'}}" in said
+    assert "Traceback" not in said
+    assert sorted(path.name for path in (folder / "data").glob("*.json")) == [
+        "sri24.unpacked.json",
+        "wmh.unpacked.json",
+    ]
+    assert not (folder / "data/ixi").exists()
+    logs = {path.relative_to(folder).as_posix() for path in folder.rglob("*.log")}
+    assert sorted(path for path in logs if not path.startswith(".snakemake")) == [
+        f"data/logs/{rule}/{name}.log"
+        for rule, names in {"download": ("ixi", "sri24", "wmh"), "unpack": ("sri24", "wmh")}.items()
+        for name in names
+    ]
+    assert not (folder / "results").exists()
+
+    # Trusted by the user: taken without another download.
+    (folder / "small.yaml").write_text(yaml.safe_dump({**config, "checksums": {"IXI-T2.tar": found}}))
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status == 0, said[-4000:]
+    assert len(server.requests) == 2
+    summary = json.loads((folder / "data/ixi.unpacked.json").read_text())
+    assert summary["missing"] == {"ixi_t1": [], "ixi_t2": []}
+    assert summary["archives"] == {"IXI-T1 (1).tar": 7, "IXI-T2.tar": 7}
+
+    # An archive that is put there later is unpacked, too.
+    lost = f"{replica.ixi_rows()[0]['subject']}-T1.nii.gz"
+    (folder / f"data/ixi/IXI-T1/{lost}").unlink()
+    put(folder / "data/downloads/ixi", **{"late.tar": replica.tar({lost: contents(replica.ixi("T1"))[lost]})})
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status == 0, said[-4000:]
+    assert (folder / f"data/ixi/IXI-T1/{lost}").is_file()
+    assert len(server.requests) == 2
 
 
 @pytest.mark.workflow

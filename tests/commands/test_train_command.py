@@ -32,6 +32,10 @@ def repository(tmp_path, monkeypatch):
             ["my.yaml", "table1", "fig1", "--cores", "4", "--config", "a=1", "b=2"],
         ),
         (
+            "my.yaml other.yaml --estimate --cores 16 --gpus 1 --cluster-jobs 20",
+            ["my.yaml", "other.yaml", "--cores", "16", "--estimate", "--gpus", "1", "--cluster-jobs", "20"],
+        ),
+        (
             "my.yaml --cores 2 -- --dry-run -R train",
             ["my.yaml", "--cores", "2", "--snakemake", "--dry-run", "-R", "train"],
         ),

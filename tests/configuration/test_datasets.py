@@ -77,6 +77,27 @@ def test_a_list_gives_the_roles_of_its_scans(tmp_path, scans):
     assert own.sites == {"a": "N", "b": "N", "c": "S", "d": "S", "f": "S"}
 
 
+def test_a_list_that_is_not_in_the_folder_is_the_one_of_the_workflow(tmp_path, monkeypatch):
+    """As where snakedeploy has copied the configuration, which names the paper's lists, and not the lists."""
+    monkeypatch.chdir(tmp_path)
+    lists = {"clean": "splits/ixi.csv", "published": "splits/mslub.csv"}
+    settings = dataset("lesion", source=scan_table(tmp_path, "scans.csv", {}), split=lists)
+    assert planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list == str(
+        ROOT / "splits/ixi.csv"
+    )
+    (tmp_path / "splits").mkdir()
+    subject_list(tmp_path, "splits/ixi.csv", "subject,role\na,validation\nb,test\n")
+    assert (
+        planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list
+        == "splits/ixi.csv"
+    )
+    settings["split"] = "splits/own.csv"  # in neither
+    assert (
+        planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list
+        == "splits/own.csv"
+    )
+
+
 def test_subjects_that_are_left_out_have_no_role(tmp_path, scans):
     own = planned(tmp_path, own=scans | {"leave_out": ["b", "e"]})["own"]
     assert own.roles(0) == {"train": ["a"], "validation": ["c"], "test": ["d"]}
@@ -261,9 +282,9 @@ def test_what_is_missing_is_said_once_and_for_all(tmp_path, scans):
     with pytest.raises(InputError) as raised:
         run.scan_parts("phantom_tumor", "phantom_tumor_000")
     said = str(raised.value)
-    assert said.startswith("Data are missing for 2 of 6 datasets.")
-    assert re.search(r"own: 1 files missing, the first is \S+/a\.nii\.gz", said)
-    assert re.search(r"sri24: 2 files missing, the first is \S+/sri24/spgr\.nii", said)
+    assert said.startswith("Data are missing: of 1 of 5 datasets and the atlas.")
+    assert re.search(r"own: 5 of 6 subjects are there, 1 missing: a\n.* the first is \S+/a\.nii\.gz", said)
+    assert re.search(r"sri24, the atlas: \S+/sri24/spgr\.nii and ", said)
 
 
 def test_both_files_of_a_pair_are_needed(tmp_path, scans):
@@ -280,7 +301,7 @@ def test_both_files_of_a_pair_are_needed(tmp_path, scans):
     }
     (tmp_path / "a.hdr.gz").unlink()
     run = plan_run(configuration(tmp_path, {"own": own}), str(REGISTRY))
-    with pytest.raises(InputError, match=r"own: 1 files missing, the first is \S+/a\.hdr\.gz"):
+    with pytest.raises(InputError, match=r"own: none of 1 subjects is there; .* is \S+/a\.hdr\.gz"):
         run.scan_parts("own", "a")
 
 
@@ -300,6 +321,7 @@ def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
         "modality": "T1",
         "settings": {"median": 3, "skull_strip": "none", "registration": "affine"},
         "lesion_labels": None,
+        "interpolated_masks": False,
     }
     assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
 

@@ -96,7 +96,10 @@ def test_nothing_is_needed_of_scans_that_are_left_out(tmp_path):
     def run(**entry):
         return run_of(tmp_path, datasets={"own": dataset("lesion", source=source, **entry)})
 
-    with pytest.raises(InputError, match=r"own: 1 files missing, the first is \S+y\.nii\.gz"):
+    with pytest.raises(
+        InputError,
+        match=r"own: 1 of 2 subjects are there, 1 missing: y\n.* is \S+y\.nii\.gz",
+    ):
         run().data.stop_for_missing()
     partial = run(leave_out=["y"])
     partial.data.stop_for_missing()
@@ -286,7 +289,9 @@ def test_scans_without_an_address_stop_the_plan_unless_others_are_fetched_or_the
     public, monkeypatch
 ):
     alone = public("registered")
-    with pytest.raises(InputError, match=r"registered: 2 files missing.*\n.*\n.*\(after registration\)"):
+    with pytest.raises(
+        InputError, match=r"registered: none of 1 subjects is there.*\n.*\n.*\(after registration\)"
+    ):
         alone.data.stop_for_missing()
     both = public("study", "registered")
     both.data.stop_for_missing()  # the run asks for them with all others that it cannot have
@@ -305,7 +310,7 @@ def test_scans_of_a_persons_own_dataset_are_never_fetched(tmp_path):
     )
     config = configuration(tmp_path, {"own": dataset("lesion", source=source)})
     run = plan_run(config, str(REGISTRY), str(tmp_path / "scan_files.csv"))
-    with pytest.raises(InputError, match="own: 1 files missing"):
+    with pytest.raises(InputError, match="own: none of 1 subjects is there"):
         run.data.stop_for_missing()
 
 

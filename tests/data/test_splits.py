@@ -1,3 +1,5 @@
+import itertools
+
 import pandas as pd
 import pytest
 from repository_paths import ROOT
@@ -129,15 +131,24 @@ def test_published_lists_are_used_only_when_asked_for_and_their_overlaps_are_tol
     assert splits.overlap_note("ixi_t1", clean) == ""
 
 
-def test_every_fold_of_a_list_needs_every_role(tmp_path):
+@pytest.mark.parametrize("path", sorted(SPLITS.glob("*.csv")), ids=lambda path: path.name)
+def test_every_fold_of_the_shipped_lists_has_every_role(path):
+    table = splits.read(path)
+    modalities = ["T1", "T2"] if "has_t2" in table.columns else ["T1"]
+    for fold, modality in itertools.product(map(int, (name[4:] for name in splits.folds(table))), modalities):
+        assert all(splits.roles(path, fold, modality).values()), (fold, modality)
+
+
+def test_a_fold_that_is_asked_for_needs_every_role(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("subject,has_t2,fold0,fold1\na,1,train,validation\nb,1,validation,train\nc,0,test,test\n")
     assert splits.roles(path, 1)["test"] == ["c"]
     with pytest.raises(InputError, match=r"own.csv, T2: no test subject found in fold1"):
         splits.roles(path, 1, "T2")
     path.write_text("subject,fold0,fold1\na,train,train\nb,validation,train\nc,test,test\n")
-    with pytest.raises(InputError, match=r"own.csv: no validation subject found in fold1"):
-        splits.roles(path, 0)
+    assert splits.roles(path, 0)["validation"] == ["b"]  # a run of fold 0 asks for no other
+    with pytest.raises(InputError, match=r"own.csv, T1: no validation subject found in fold1"):
+        splits.roles(path, 1)
 
 
 def test_cleaned_validation_lists_partition_the_subjects_that_validate(published, cleaned):

@@ -68,7 +68,8 @@ def test_kde_panels_integrate_to_one_and_state_their_counts():
     for panel in (axes[0], axes[1], axes[3]):
         for color in (NORMAL, ABNORMAL):
             (curve,) = curves(panel, color)
-            assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1, abs=0.05)
+            assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(1, abs=0.003)
+            assert max(curve.get_ydata()[[0, -1]]) < 0.01 * max(curve.get_ydata())
     (normal,), (abnormal,) = curves(axes[3], NORMAL), curves(axes[3], ABNORMAL)
     peaks = [curve.get_xdata()[np.argmax(curve.get_ydata())] for curve in (normal, abnormal)]
     assert peaks == pytest.approx([3, 9], abs=1)
@@ -126,7 +127,8 @@ def test_ellipses_sit_at_the_mean_with_half_axes_of_two_standard_deviations():
     table = pd.DataFrame(
         [place("a", 20, 25, 6, 1.0, (50, 40), variance), place("b", 20, 25, 6, 0.0, (51, 50), (0, 0))]
     )
-    figure = ellipse_figure("tumor", table, np.ones(SHAPE, np.float32), patch=8)
+    figure = ellipse_figure("tumor", table, np.ones(SHAPE, np.float32), "IXI012", patch=8)
+    assert figure.get_suptitle() == "tumor\nbehind all panels: healthy scan IXI012"
     normal, abnormal = figure.axes
     (ellipse,) = [patch for patch in abnormal.patches if isinstance(patch, Ellipse)]
     assert ellipse.center == pytest.approx((0.50 * 40, 0.40 * 50))
@@ -138,14 +140,14 @@ def test_ellipses_sit_at_the_mean_with_half_axes_of_two_standard_deviations():
 
 def test_ellipses_say_so_when_no_patch_is_abnormal():
     table = pd.DataFrame([place("a", 20, 25, 6, 0.2), place("b", 20, 25, 6, 0.0)])
-    figure = ellipse_figure("ms (simulated)", table, np.ones(SHAPE), patch=8)
+    figure = ellipse_figure("ms (simulated)", table, np.ones(SHAPE), "IXI012", patch=8)
     assert not figure.axes
     assert "no patch of this dataset is more than 90 % lesion" in figure.texts[0].get_text()
 
 
 def test_at_most_forty_subjects_are_drawn_and_the_title_says_so():
     rows = [place(f"s{number}", 20, 25, 6, 1.0) for number in range(55)]
-    figure = ellipse_figure("tumor", pd.DataFrame(rows), np.ones(SHAPE), patch=8)
+    figure = ellipse_figure("tumor", pd.DataFrame(rows), np.ones(SHAPE), "IXI012", patch=8)
     assert figure.axes[1].get_title() == "55 abnormal, 40 shown"
     assert sum(isinstance(patch, Ellipse) for patch in figure.axes[1].patches) == 40
 

@@ -422,7 +422,7 @@ PLANS = {
     "misspelt key": (
         "datasets.phantom_wmh.skul_strip",
         "none",
-        "WorkflowError in file .*:\ndatasets.phantom_wmh.skul_strip: unknown key found, skull_strip or another key",
+        "Error: datasets.phantom_wmh.skul_strip: unknown key found, skull_strip or another key",
     ),
     "lesion dataset as training data": (
         "training_data.T1",

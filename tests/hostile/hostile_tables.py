@@ -236,7 +236,7 @@ TABLES = {
     ),
     "role without subject": (
         listed("subject,fold0\na,train\nc,test\n"),
-        "own.csv: no validation subject found in fold0",
+        "own.csv, T1: no validation subject found in fold0",
     ),
     "published counts that are none": (
         listed("subject,has_t2,test,train_fold0,val_fold0\na,1,x,1,0\n", published_lists=True),

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import yaml
 from killed_runs import RESULTS, mismatches
+from small_disks import FILLER, full, mounted
 from workflow_runs import TINY, log_of, run, start
 
 from patch2loc.files import read_json
@@ -21,38 +22,7 @@ REMOVED = ("metrics/patch2loc/phantom_wmh", "tables/table1.csv")  # so that two 
 THEIRS = re.compile(
     r"metrics/patch2loc/phantom_wmh/|tables/table1\.|logs/(evaluate/patch2loc_phantom_wmh|table1)"
 )
-FILLER = "filler"
 A_DAY = 86400  # seconds
-
-
-@contextmanager
-def mounted(folder, *options):
-    """A small file system in the memory, in the place of a folder, with what is in there."""
-    kept = folder.with_name(f"{folder.name}-kept")
-    folder.rename(kept)
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("this machine lets us mount no file system of our own: no faults of one are tested")
-    try:
-        shutil.copytree(kept, folder, dirs_exist_ok=True, symlinks=True)
-        shutil.rmtree(kept)
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
-def full(folder):
-    """Fill the file system that a folder is on."""
-    filler = folder / FILLER
-    with open(filler, "wb") as stream, suppress(OSError):
-        stream.write(bytes(shutil.disk_usage(folder).free))
-    with suppress(OSError), open(filler, "ab", buffering=0) as stream:
-        while stream.write(bytes(4096)):
-            pass
-    yield
-    filler.unlink()
 
 
 @contextmanager

@@ -167,7 +167,12 @@ def test_the_workflow_leaves_out_a_bad_scan_and_not_one_without_memory(free, tmp
     monkeypatch.setattr(memory, "available_bytes", lambda: free)
     scan = tmp_path / "scan.nii.gz"
     nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)).to_filename(scan)  # constant: no scan
-    dataset = {"modality": "T1", "settings": {"protocol": "paper"}, "lesion_labels": None}
+    dataset = {
+        "modality": "T1",
+        "settings": {"protocol": "paper"},
+        "lesion_labels": None,
+        "interpolated_masks": False,
+    }
     job = SimpleNamespace(
         log=[tmp_path / "log"],
         input={"scan": str(scan)},

@@ -14,12 +14,12 @@ from dependencies import (
     canonical,
     declared,
     declared_names,
-    imported,
     installed_with,
     locked,
     pinned_version,
     pins,
     third_party,
+    used_packages,
 )
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -27,15 +27,6 @@ from repository_paths import LIBRARY, ROOT
 
 GPU_LIBRARY = re.compile(r"(nvidia|cuda)-.+|triton")
 TORCH = {"torch", "torchvision"}
-# What no import names: maps of nilearn are read as files, others are called by name or by pandas.
-NAMED_OTHERWISE = {
-    "nilearn": ('find_spec("nilearn")', "patch2loc/data/icbm152.py"),
-    "diffusers": ('optional("diffusers")', "patch2loc/methods/reconstruction/diffusion.py"),
-    "opensimplex": ('optional("opensimplex")', "patch2loc/methods/reconstruction/simplex_noise.py"),
-    "kornia": ('import_module("kornia.enhance")', "patch2loc/methods/reconstruction/saliency.py"),
-    "pyarrow": (".to_parquet(", "analyze_patches.py"),
-    "tabulate": (".to_markdown(", "cases.py"),
-}
 CPU_INDEX = "download.pytorch.org"
 # Some packages are not found, as after `pip install patch2loc`, while a scan is scored.
 SCORE_WITHOUT = """
@@ -133,12 +124,8 @@ def test_every_import_is_asked_for_by_a_group_that_users_can_name():
 
 
 def test_nothing_is_asked_for_that_nothing_imports():
-    code = [*SCRIPTS.rglob("*.py"), ROOT / "workflow" / "run.py"]
-    used = set().union(*(imported(path)[1] for path in code))
-    for name, (call, path) in NAMED_OTHERWISE.items():
-        assert call in (SCRIPTS / path).read_text(encoding="utf-8"), name
-    named = declared_names("train", "diffusion", "saliency")
-    assert named - used - {"snakemake"} == set(NAMED_OTHERWISE)
+    used = used_packages([*SCRIPTS.rglob("*.py"), ROOT / "workflow" / "run.py"])
+    assert declared_names("train", "diffusion", "saliency") - used == {"snakemake"}
 
 
 def test_both_locks_hold_the_same_versions_but_for_torch_and_the_libraries_of_gpus():

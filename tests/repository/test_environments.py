@@ -10,60 +10,65 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from dependencies import SCRIPTS, canonical, pins, third_party
+from dependencies import (
+    ENVIRONMENTS,
+    OF_SNAKEMAKE,
+    code_of,
+    code_of_planning,
+    environment_pins,
+    pins,
+    scripts_of_rules,
+    used_packages,
+)
 from repository_paths import ROOT
 
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
-ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+EVERY_ENVIRONMENT = sorted((ROOT / "envs").rglob("*.yaml"))
+PINNED_BY_THE_LOCK = [*ENVIRONMENTS.values(), OF_SNAKEMAKE]
 
 
-def pins_of(path):
-    """{package: version} of a conda environment, by its names on PyPI."""
-    dependencies = yaml.safe_load(path.read_text())["dependencies"]
-    listed = [entry.split("=") for entry in dependencies if isinstance(entry, str) and "=" in entry]
-    listed += [pin.split("==") for entry in dependencies if isinstance(entry, dict) for pin in entry["pip"]]
-    return {CONDA_NAMES.get(name, canonical(name)): version for name, version in listed}
-
-
-def rules_with_scripts():
-    """(rule, environment, script) of every rule in rules/*.smk."""
-    constants = {"IMAGING": "imaging", "NETWORK": "network", "STATISTICS": "statistics"}
-    for path in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.split(r"^(?=rule \w+:)", path.read_text(), flags=re.MULTILINE)[1:]:
-            name = re.match(r"rule (\w+):", block).group(1)
-            script = re.search(r'script:\s*"\.\./workflow/scripts/(\w+\.py)"', block)
-            environment = re.search(r"conda:\s*(\w+)", block)
-            if script:
-                yield pytest.param(constants[environment.group(1)], script.group(1), id=name)
-
-
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PINNED_BY_THE_LOCK, ids=lambda path: path.stem)
 def test_environment_has_the_versions_of_requirements(path):
-    locked, found = pins(), pins_of(path)
+    locked, found = pins(), environment_pins(path)
+    assert found.pop("pip", "") == ""  # for packages that are on PyPI alone
     found.pop("python")
     assert found == {name: locked[name] for name in found}
 
 
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY_ENVIRONMENT, ids=lambda path: path.stem)
 def test_environment_takes_nothing_from_the_default_channels(path):
     environment = yaml.safe_load(path.read_text())
-    assert environment["channels"] == ["conda-forge", "nodefaults"]
-    python = tuple(map(int, pins_of(path)["python"].split(".")))
-    assert python >= (3, 11)
+    bioconda = ["bioconda"] if path == OF_SNAKEMAKE else []  # has Snakemake
+    assert environment["channels"] == ["conda-forge", *bioconda, "nodefaults"]
 
 
-@pytest.mark.parametrize(("environment", "script"), list(rules_with_scripts()))
-def test_environment_has_what_the_script_of_a_rule_imports(environment, script):
-    has = set(pins_of(ROOT / "envs" / f"{environment}.yaml"))
-    assert third_party(SCRIPTS / script) <= has
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_environment_has_what_its_rules_import_and_nothing_else(environment):
+    named = set(environment_pins(ENVIRONMENTS[environment])) - {"python", "pip"}
+    assert named == used_packages(code_of(environment))
+
+
+def test_the_environment_of_snakemake_has_what_planning_imports_and_nothing_else():
+    named = set(environment_pins(OF_SNAKEMAKE)) - {"python", "pip"}
+    assert named == used_packages(code_of_planning()) | {"snakemake"}
+
+
+def test_tables_need_no_network_and_planning_neither_network_nor_scans():
+    statistics, planning = (environment_pins(path) for path in (ENVIRONMENTS["statistics"], OF_SNAKEMAKE))
+    assert not {"torch", "torchvision", "simpleitk"} & {*statistics, *planning}
+    assert not {"scipy", "nibabel", "matplotlib"} & set(planning)
+
+
+def test_every_rule_with_an_environment_is_read():
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    assert len(scripts_of_rules()) == len(re.findall(r"^ +conda:$", rules, re.MULTILINE))
+    assert {environment for _, environment, _ in scripts_of_rules()} == set(ENVIRONMENTS)
 
 
 def test_every_environment_and_the_image_have_the_same_python():
     image = re.findall(r"^FROM python:(\d+\.\d+)-", DOCKERFILE.read_text(), re.MULTILINE)
     assert image == ["3.11"]
-    every = [*ENVIRONMENTS, *(ROOT / "envs" / "tools").glob("*.yaml")]
-    assert {pins_of(path)["python"] for path in every} == set(image)
+    assert {environment_pins(path)["python"] for path in EVERY_ENVIRONMENT} == set(image)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == f">={image[0]}"
 
@@ -99,12 +104,13 @@ def test_the_executor_of_the_cluster_profile_is_pinned():
 def test_the_catalog_entry_says_what_is_there():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment"}
     deployment = usage["software-stack-deployment"]
+    assert set(deployment) == {"conda", "apptainer", "apptainer+conda", "report"}
     assert deployment["conda"] is bool(re.search(r"^ +conda:", rules, re.MULTILINE))
     contained = bool(re.search(r"^ *container(?:ized)?:", rules, re.MULTILINE))
     assert deployment["apptainer"] is deployment["apptainer+conda"] is contained
-    assert usage["report"] is ("report(" in rules)
+    assert deployment["report"] is ("report(" in rules)
     # What the catalog asks for beside the entry.
     for path in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
         assert (ROOT / path).is_file()
@@ -121,4 +127,6 @@ def test_conda_plans_its_environments(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     said = result.stdout + result.stderr
-    assert {path.name for path in ENVIRONMENTS} <= set(re.findall(r"([\w-]+\.yaml) will be created", said))
+    assert {path.name for path in ENVIRONMENTS.values()} <= set(
+        re.findall(r"([\w-]+\.yaml) will be created", said)
+    )

@@ -62,11 +62,15 @@ def paper_configuration(folder, *overlays):
 
 def small(config):
     """The configuration at 4 mm, with networks and trainings as small as they go."""
-    slice_methods = [name for name in config["methods"] if name in NETWORKS and name not in LOCATING]
-    steps = {name: FEW_STEPS for name in slice_methods}
+    return config | SMALL | {"method_settings": few_steps(config["methods"])}
+
+
+def few_steps(methods):
+    """Settings of the methods that are trained on slices: as few steps as they go."""
+    steps = {name: FEW_STEPS for name in methods if name in NETWORKS and name not in LOCATING}
     if "cddpm" in steps:
         steps["cddpm"] = {**FEW_STEPS, "pretraining_steps": 4}
-    return config | SMALL | {"method_settings": steps}
+    return steps
 
 
 def simulate_scans(config):

@@ -13,7 +13,9 @@ DEFAULTS = {
     "preprocess": {"median": 3},
     "combinations": {},
     "without": [],
+    "missing_scans": "stop",
     "pretrained": {},
+    "checksums": {},
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",
@@ -26,6 +28,7 @@ OF_A_DATASET = {
     "where": {},
     "leave_out": [],
     "registration": None,
+    "bias_correction": None,
 }
 
 

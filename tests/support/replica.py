@@ -78,20 +78,28 @@ def ixi_rows():
     ]
 
 
-def ixi(modality):
-    return tar(scans(f"{row['subject']}-{modality}.nii.gz" for row in ixi_rows()))
+def ixi(modality, subjects=None, content=scans):
+    """IXI-T1.tar or IXI-T2.tar. As below, content({path: (subject, part)}) makes {path: bytes}."""
+    subjects = subjects or [row["subject"] for row in ixi_rows()]
+    return tar(content({f"{subject}-{modality}.nii.gz": (subject, modality) for subject in subjects}))
 
 
 def sri24():
-    images = {f"sri24/{name}.nii": gzip.decompress(scan(9)) for name in ("spgr", "erly", "late")}
-    return zipped({**images, "sri24/LICENSE": b"CC BY-SA 3.0"})
+    return sri24_of({name: gzip.decompress(scan(9)) for name in ("spgr", "erly", "late")})
 
 
-def mslub():
+def sri24_of(images):
+    """sri24_anatomy_nifti.zip with {name: uncompressed NIfTI}."""
+    files = {f"sri24/{name}.nii": image for name, image in images.items()}
+    return zipped({**files, "sri24/LICENSE": b"CC BY-SA 3.0"})
+
+
+def mslub(subjects=None, content=scans):
     names = ("T1W", "T2W", "FLAIR", "T1WKS", "brainmask", "consensus_gt")
-    paths = [f"{row['subject']}/{row['subject']}_{name}.nii.gz" for row in listed("mslub") for name in names]
-    raw = [f"{row['subject']}/raw/{row['subject']}_T2W.nii.gz" for row in listed("mslub")]
-    return zipped({"license.txt": b"CC BY", **scans(paths + raw)})
+    subjects = subjects or [row["subject"] for row in listed("mslub")]
+    layout = {f"{each}/{each}_{name}.nii.gz": (each, name) for each in subjects for name in names}
+    layout |= {f"{each}/raw/{each}_T2W.nii.gz": (each, "raw T2W") for each in subjects}
+    return zipped({"license.txt": b"CC BY", **content(layout)})
 
 
 def mslub_mirror():
@@ -110,35 +118,70 @@ def mslub_mirror():
     return zipped({**files, other: scan(70), space: scan(71)})
 
 
-def wmh(rows=None):
+def wmh(rows=None, content=scans):
     """Files of the Dataverse dataset by their paths: training, and some that are not needed."""
     rows = rows or [row for row in listed("wmh", 60) if row["id"] in ("100", "50", "0")]
     names = ("orig/T1", "orig/FLAIR", "pre/T1", "pre/FLAIR", "wmh")
-    paths = [f"training/{row['folder']}/{row['id']}/{name}.nii.gz" for row in rows for name in names]
-    return {**scans(paths), "test/Utrecht/1/wmh.nii.gz": scan(80), "readme.txt": b"read me"}
+    layout = {
+        f"training/{row['folder']}/{row['id']}/{name}.nii.gz": (row["subject"], name)
+        for row in rows
+        for name in names
+    }
+    other_rater = (
+        f"additional_annotations/observer_o3/training/{rows[0]['folder']}/{rows[0]['id']}/result.nii.gz"
+    )
+    unneeded = {"test/Utrecht/1/wmh.nii.gz": scan(80), other_rater: scan(81), "readme.txt": b"read me"}
+    return {**content(layout), **unneeded}
 
 
-def atlas():
-    paths = [
+def atlas(rows=None, content=scans):
+    layout = {
         f"ATLAS_2/Training/{row['site']}/{row['subject']}/ses-1/anat/{row['subject']}_ses-1_"
-        f"space-MNI152NLin2009aSym_{kind}.nii.gz"
-        for row in listed("atlas")
+        f"space-MNI152NLin2009aSym_{kind}.nii.gz": (row["subject"], kind)
+        for row in rows or listed("atlas")
         for kind in ("T1w", "label-L_desc-T1lesion_mask")
-    ]
+    }
     test = (
         "ATLAS_2/Testing/R047/sub-r047s001/ses-1/anat/sub-r047s001_ses-1_space-MNI152NLin2009aSym_T1w.nii.gz"
     )
-    return tar(scans([*paths, test]), "w:gz")
+    return tar({**content(layout), test: scan(6)}, "w:gz")
+
+
+def brats21_files(subjects=None, content=scans, folder="RSNA_training"):
+    """{member: content} of an archive with an outer folder."""
+    return content(
+        {
+            f"{folder}/{each}/{each}_{name}.nii.gz": (each, name)
+            for each in subjects or [row["subject"] for row in listed("brats21")]
+            for name in ("t1", "t1ce", "t2", "flair", "seg")
+        }
+    )
 
 
 def brats21():
-    return tar(
-        scans(
-            f"RSNA_training/{row['subject']}/{row['subject']}_{name}.nii.gz"
-            for row in listed("brats21")
-            for name in ("t1", "t1ce", "t2", "flair", "seg")
-        )
+    return tar(brats21_files())
+
+
+def brats21_of_kaggle():
+    """The usual public copy: a zip of a tar with all cases, and of tars with one case without its folder."""
+    folders = {
+        row["subject"]: {name: scan(seed) for seed, name in enumerate(brats21_names(row["subject"]))}
+        for row in listed("brats21")
+    }
+    cases = {
+        f"./{case}/{name}": content for case, files in folders.items() for name, content in files.items()
+    }
+    single, *_ = folders
+    return zipped(
+        {
+            f"{single}.tar": tar(folders[single]),
+            "BraTS2021_Training_Data.tar": tar({"./.DS_Store": b"\0\0\0\1Bud1", **cases}),
+        }
     )
+
+
+def brats21_names(case):
+    return [f"{case}_{name}.nii.gz" for name in ("t1", "t1ce", "t2", "flair", "seg")]
 
 
 def dataverse(files):
@@ -177,8 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, PAGE, {"Content-Type": kind})
         if content is None:
             return self._answer(404, PAGE, {"Content-Type": "text/html"})
-        if fault == "corrupt":
-            content = content[:-1] + bytes([content[-1] ^ 1])
+        if fault in ("corrupt", "corrupt otherwise"):
+            content = content[:-1] + bytes([content[-1] ^ (1 if fault == "corrupt" else 2)])
         etag = f'"{hashlib.md5(self.server.files[path]).hexdigest()}"'
         headers = {"ETag": etag} if self.server.etags else {}
         condition = self.headers.get("If-Range")

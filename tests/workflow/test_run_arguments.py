@@ -240,3 +240,38 @@ def test_the_estimated_hours_reach_the_terminal_and_the_log(capsys):
     assert show_progress(lines, log, False) == (False, [])
     assert "Estimate: about 1.4 hours on the 2 cores of this machine\n" in capsys.readouterr().err
     assert log.getvalue() == "".join(lines)
+
+
+def test_what_a_run_costs_is_printed_and_nothing_begins(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    results = tmp_path / "results"
+    arguments = ["config/config.yaml", "config/table1.yaml", "--estimate", "--cores", "16", "--gpus", "1"]
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments, "--config", f"results={results}", "methods=all"])
+    assert runpy.run_path(str(ROOT / "workflow/run.py"))["main"]() == 0
+    said = capsys.readouterr().out
+    for expected in ("time on 16 cores and 1 GPU ", "time on a cluster, 50 jobs at once ", "| train random "):
+        assert expected in said
+    assert not results.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cores", "some"], r"argument --cores: 'some' found, all or a number of cores expected"),
+        (["--cores", "0"], r"argument --cores: '0' found"),
+        (["--gpus", "-1"], r"argument --gpus"),
+        (["--gpus", "one"], r"argument --gpus: 'one' found, a whole number expected; correct it"),
+    ],
+)
+def test_an_estimate_for_no_machine_is_refused(arguments, expected, runner, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run.py", str(TINY), "--estimate", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        runner.main()
+    assert re.search(expected, capsys.readouterr().err)
+
+
+def test_an_estimate_of_a_wrong_configuration_says_what_is_wrong(runner, monkeypatch, tmp_path):
+    config = tmp_path / "own.yaml"
+    config.write_text(TINY.read_text().replace("    role: healthy", "    rolle: healthy", 1))
+    message = said(runner, monkeypatch, config, "--estimate")
+    assert "datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in message

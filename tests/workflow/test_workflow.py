@@ -170,6 +170,11 @@ def test_latex_tables_compile_and_fit_their_page(results, tmp_path):
     assert "Overfull" not in result.stdout
 
 
+def test_finished_models_have_no_checkpoints(results):
+    assert list((results / "models").rglob("model.safetensors"))
+    assert not list((results / "models").rglob("*checkpoint*"))
+
+
 def test_quality_control_covers_every_scan(results):
     reports = [json.loads(path.read_text()) for path in results.glob("preprocessed/*/*/qc.json")]
     assert len(reports) == 6 + 6 + 2 + 1

@@ -17,5 +17,12 @@ with rule_log(snakemake.log[0]):
     patches = pd.concat(
         [pd.read_parquet(inputs.patches[0]), pd.read_parquet(inputs.healthy[0])], ignore_index=True
     )
-    figure = ellipse_figure(label_of(params.about), patches, background, patch=params.patch, seed=params.seed)
+    figure = ellipse_figure(
+        label_of(params.about),
+        patches,
+        background,
+        scan.subject,
+        patch=params.patch,
+        seed=params.seed,
+    )
     save_figure(figure, [output.png, output.pdf])

@@ -25,6 +25,7 @@ with rule_log(snakemake.log[0]):
             brain_path=paths.get("brain"),
             lesion_path=paths.get("lesion"),
             lesion_labels=params.dataset["lesion_labels"],
+            interpolated_masks=params.dataset["interpolated_masks"],
             acquired_path=paths.get("acquired"),
             settings=settings,
             device=params.device,

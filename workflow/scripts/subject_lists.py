@@ -1,4 +1,4 @@
-"""List the subjects that train, validate and are tested, and count them and those that do two of these."""
+"""List the subjects that train, validate and are tested, count them, and list those whose scans are not there."""
 
 from rule_log import rule_log
 
@@ -14,4 +14,6 @@ with rule_log(snakemake.log[0]):
         rows.append(counts.assign(dataset=name, split=snakemake.params.split))
     table = pd.concat(rows, ignore_index=True)
     write_csv(snakemake.output.roles, pd.DataFrame(snakemake.params.roles).fillna(""))
+    absent = pd.DataFrame(snakemake.params.missing, columns=["dataset", "subject", "files"])
+    write_csv(snakemake.output.missing, absent)
     write_csv(snakemake.output.counts, table[["dataset", "split", *table.columns.drop(["dataset", "split"])]])

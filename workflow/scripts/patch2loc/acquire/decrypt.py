@@ -11,8 +11,9 @@ import hashlib
 import io
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from patch2loc.acquire.chunks import reader
 from patch2loc.errors import InputError
 
 PASSPHRASE_VARIABLE = "PATCH2LOC_ATLAS_PASSPHRASE"
@@ -34,7 +35,7 @@ def open_decrypted(path: str | Path, passphrase: str) -> io.BufferedReader:
         InputError: At once or while reading: the file is not one of `openssl enc` or is cut off, or the passphrase is
             wrong. A wrong passphrase is noticed for certain at the end only: look at the first bytes, too.
     """
-    return io.BufferedReader(_Readable(_plain(Path(path), passphrase)), CHUNK)
+    return reader(_plain(Path(path), passphrase))
 
 
 def wrong_passphrase(path: str | Path) -> InputError:
@@ -106,30 +107,3 @@ def _decoded(text: bytes, path: Path) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise InputError(f"{path}: neither base64 nor `openssl enc` ({error}); download it again") from error
-
-
-class _Readable(io.RawIOBase):
-    """A generator of bytes as a file to read."""
-
-    def __init__(self, chunks: Generator[bytes, None, None]) -> None:
-        self._chunks = chunks
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # a Buffer, which has a type from Python 3.12 on
-        while not self._left:
-            try:
-                self._left = memoryview(next(self._chunks))
-            except StopIteration:
-                return 0
-        view = memoryview(buffer).cast("B")
-        count = min(len(view), len(self._left))
-        view[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def close(self) -> None:
-        self._chunks.close()
-        super().close()

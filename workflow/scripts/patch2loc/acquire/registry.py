@@ -1,7 +1,7 @@
 """The registry of public data: their sources and checksums, and advice on missing ones."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import yaml
 
 from patch2loc.acquire import archives, sources, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
+from patch2loc.acquire.shortfall import SKIP, shortfall
 from patch2loc.errors import InputError
+from patch2loc.files import read_json
 
 ACCESS = {"open": "open", "form": "after a form", "registration": "after registration"}
 MIRROR_VARIABLE = "PATCH2LOC_MIRROR"  # of the environment: a folder to download from instead of the sources
@@ -45,6 +47,34 @@ def read(path: str | Path, schema: str | Path | None = None, *, unique: str = "f
     return table
 
 
+def with_checksums(registry: pd.DataFrame, checksums: Mapping[str, str]) -> pd.DataFrame:
+    """The registry with other checksums, of files of any size.
+
+    Args:
+        registry: From `read`.
+        checksums: The configuration's `checksums`, {file in the registry: algorithm:hexadecimal}.
+
+    Raises:
+        InputError: A file is not one that is downloaded by its name.
+    """
+    downloaded = list(registry.loc[registry["fetch"] == "file", "file"])
+    stated = registry.copy()
+    for file, checksum in checksums.items():
+        if file not in downloaded:
+            raise InputError(
+                f"checksums: {file} found, a file of the registry that is downloaded expected: one of "
+                f"{', '.join(downloaded)}; correct or remove it"
+            )
+        stated.loc[stated["file"] == file, ["checksum", "bytes"]] = [checksum, ""]
+    return stated
+
+
+def checksum_of(path: str | Path, algorithm: str) -> str:
+    """Checksum of a file, as the registry has it: algorithm:hexadecimal."""
+    with open(path, "rb") as stream:
+        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+
+
 def verify(path: str | Path, row: Mapping[str, str]) -> None:
     """Check the size and checksum of a downloaded file against its row of the registry, where they are known.
 
@@ -61,8 +91,7 @@ def verify(path: str | Path, row: Mapping[str, str]) -> None:
         )
     if row["checksum"]:
         algorithm, expected = row["checksum"].split(":")
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, algorithm).hexdigest()
+        digest = checksum_of(path, algorithm).removeprefix(f"{algorithm}:")
         if digest != expected:
             raise InputError(
                 f"{path}: {algorithm} {digest} found, {expected} expected; download it again from {row['url']}"
@@ -77,6 +106,11 @@ def rows_of(dataset: Mapping[str, Any], registry: pd.DataFrame) -> pd.DataFrame:
     rows = registry[registry["dataset"] == dataset.get("registry")]
     specific = rows[rows["file"].str.contains(str(dataset.get("modality")), regex=False)]
     return specific if len(specific) else rows
+
+
+def log(data: str | Path, name: str) -> str:
+    """Log of a job that brings data, by the name of its rule and its wildcards: beside the data, as runs share them."""
+    return f"{data}/logs/{name}.log"
 
 
 def downloads(data: str | Path, name: str) -> Path:
@@ -108,7 +142,7 @@ def obtainable(
     """Find out what `snakemake data` can do now.
 
     A name in the registry is obtained when a file of its datasets is missing and its archives can be downloaded or lie
-    in `downloads`.
+    in `downloads`, and were not all unpacked before.
 
     Args:
         datasets: {name: dataset}.
@@ -118,35 +152,75 @@ def obtainable(
         fetched: Missing files that a rule fetches.
 
     Returns:
-        Names in the registry to obtain; and a message that says, for each other incomplete dataset, where to ask, what
-        to put where, and how it is recognized; empty if there is none.
+        Names in the registry to obtain; and a message that says, for each other incomplete dataset, what its archives
+        gave, where to ask, what to put where, and how it is recognized; empty if there is none.
     """
     names: list[str] = []
-    parts = []
+    waiting, given = [], []
     for dataset_name, dataset in datasets.items():
+        described = {**dataset, "name": dataset_name}
         name = dataset.get("registry")
-        absent = _absent(dataset, fetched)
-        if not absent or name in names:
+        lines = shortfall(described, fetched)
+        if not lines or name in names:
             continue
+        advice = _advice(described, registry, data)
         files = unpack.waiting(downloads(data, name)) if name else []
+        unpacked = _unpacked(data, name) if name else None
+        if unpacked is not None and _has_nothing_new(files, downloads(data, name), unpacked):
+            given.append([*lines, *_given(described, unpacked, summary(data, name)), *advice])
+            continue
         locked = not passphrase and any(archives.kind(path) == "encrypted" for path in files)
-        # Archives that were unpacked and then removed are not fetched again for a subject that they never had.
-        spent = not files and name is not None and summary(data, name).exists()
-        if (
-            name in unpack.NAMES
-            and not locked
-            and not spent
-            and (files or downloadable(datasets, registry, name))
-        ):
+        if name in unpack.NAMES and not locked and (files or downloadable(datasets, registry, name)):
             names.append(name)
             continue
-        part = _advice({**dataset, "name": dataset_name}, absent, registry, data)
         if locked:
-            part += f"\n  open:  it is encrypted: set {PASSPHRASE_VARIABLE} and run again"
-        parts.append(part)
-    if not parts:
-        return names, ""
-    return names, "Waiting for what cannot be downloaded without you:\n\n" + "\n\n".join(parts) + "\n"
+            advice.append(f"  open:  it is encrypted: set {PASSPHRASE_VARIABLE} and run again")
+        waiting.append([*lines, *advice])
+    message = ""
+    if given:
+        message = "Not complete, though everything that came is unpacked:\n\n" + _paragraphs(given)
+        message += f"\nTo run with what is there, add --config {SKIP} to the command.\n"
+    if waiting:
+        message += "\n" if message else ""
+        message += "Waiting for what cannot be downloaded without you:\n\n" + _paragraphs(waiting)
+    return names, message
+
+
+def _paragraphs(parts: Iterable[Iterable[str]]) -> str:
+    return "".join("\n".join(lines) + "\n\n" for lines in parts).removesuffix("\n")
+
+
+def _unpacked(data: str | Path, name: str) -> dict[str, Any] | None:
+    """The summary of what was unpacked of a name in the registry, with `time`; None before, and if it is damaged."""
+    path = summary(data, name)
+    try:
+        return {"archives": {}, "missing": {}, **read_json(path), "time": path.stat().st_mtime}
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _has_nothing_new(files: Iterable[Path], folder: Path, unpacked: Mapping[str, Any]) -> bool:
+    """True if the files in a folder of downloads were there, as they are, when all of them were unpacked."""
+    # A single scan that was not needed is not in the summary: it is known by its time alone.
+    return all(
+        path.stat().st_mtime <= unpacked["time"]
+        and (path.relative_to(folder).as_posix() in unpacked["archives"] or unpack.is_scan(path))
+        for path in files
+    )
+
+
+def _given(dataset: Mapping[str, Any], unpacked: Mapping[str, Any], path: Path) -> list[str]:
+    """Lines on what the archives of a dataset gave, and who of it has gone since."""
+    counts = ", ".join(f"{archive} ({count:,} files)" for archive, count in unpacked["archives"].items())
+    lines = [f"  came:  {counts or 'nothing'}; they have nothing more of it"]
+    never_there = set(unpacked["missing"].get(dataset["name"], ()))
+    gone = [subject for subject in sources.missing_files(dataset) if subject not in never_there]
+    if dataset["name"] in unpacked["missing"] and gone:
+        lines.append(
+            f"  gone:  {len(gone):,} of the missing were there, {gone[0]} is the first; to unpack them again, remove "
+            f"{path} and run `snakemake data`"
+        )
+    return lines
 
 
 def summary(data: str | Path, name: str) -> Path:
@@ -160,10 +234,12 @@ def missing_data_message(
     data: str | Path = "data",
     *,
     fetched: Collection[Path] = (),
+    obstacle: Callable[[], str] = str,
+    skips: bool = False,
 ) -> str:
-    """One message for all datasets that have missing files.
+    """One message for all datasets that have missing files, and for an atlas.
 
-    For each it says how many files are missing, the first of them, where to get the dataset and where to put it; then
+    For each it says how many subjects are there and who is not, where to get the dataset and where to put it; then
     what can be run without.
 
     Args:
@@ -171,43 +247,52 @@ def missing_data_message(
         registry: From `read`.
         data: Folder that archives are put below (see `downloads`).
         fetched: Missing files that a rule fetches.
+        obstacle: Says why no run can do with the scans that are there; "" if one can. Asked if files are missing.
+        skips: The run was to do with them.
 
     Returns:
         The message, empty if no file is missing.
     """
-    parts, present = [], []
+    parts: dict[str, str] = {}
     for name, dataset in datasets.items():
-        absent = _absent({**dataset, "name": name}, fetched)
-        if absent:
-            parts.append(_advice({**dataset, "name": name}, absent, registry, data))
-        elif dataset["kind"] != "phantom":
-            present.append(name)
+        if lines := shortfall({**dataset, "name": name}, fetched):
+            parts[name] = "\n".join([*lines, *_advice({**dataset, "name": name}, registry, data)])
     if not parts:
         return ""
+    kinds = {name: dataset["kind"] for name, dataset in datasets.items()}
+    scans = [name for name in parts if kinds[name] != "atlas"]
+    complete = [name for name in datasets if name not in parts and kinds[name] not in ("atlas", "phantom")]
+    missing = (
+        [f"of {len(scans)} of {sum(kind != 'atlas' for kind in kinds.values())} datasets"] if scans else []
+    )
+    missing += ["the atlas"] if len(parts) > len(scans) else []
     runnable = [
         "snakemake data (downloads and unpacks what it can, and says what it cannot)",
-        "make demo (the whole workflow on a simulated cohort; needs no data)",
+        "make demo (the whole workflow on a simulated cohort; needs no data); in a deployment without Makefile: "
+        "cp config/demo.yaml config/config.yaml, then snakemake",
     ]
-    if present:
+    hindrance = obstacle() if scans else ""
+    if scans and not skips and not hindrance:
+        needs_atlas = ", once the atlas is there" if len(parts) > len(scans) else ""
         runnable.append(
-            f"datasets that are complete: {', '.join(present)}; name the others in `without` of the configuration"
+            f"what is there{needs_atlas}: add --config {SKIP} to the command; tables will say how many of how many"
         )
+    elif scans and not skips:
+        runnable.append(f"what is there (--config {SKIP}) not yet: {hindrance}")
     return (
-        f"Data are missing for {len(parts)} of {len(datasets)} datasets.\n\n"
-        + "\n\n".join(parts)
+        (f"{SKIP.replace('=', ': ')} found, but {hindrance}.\n\n" if skips and hindrance else "")
+        + f"Data are missing: {' and '.join(missing)}.\n\n"
+        + "\n\n".join(parts.values())
+        + (f"\n\nComplete: {', '.join(complete)}." if complete else "")
         + "\n\nWithout them you can run:\n"
         + "\n".join(f"  {line}" for line in runnable)
         + "\n"
     )
 
 
-def _absent(dataset: Mapping[str, Any], fetched: Collection[Path]) -> list[Path]:
-    return [path for path in sources.missing(dataset) if path not in fetched]
-
-
-def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFrame, data: str | Path) -> str:
-    """Advice on a dataset with missing files: where to get it, and where to put it."""
-    lines = [f"{dataset['name']}: {len(absent)} files missing, the first is {absent[0]}"]
+def _advice(dataset: Mapping[str, Any], registry: pd.DataFrame, data: str | Path) -> list[str]:
+    """Lines on where to get a dataset with missing files, and where to put it."""
+    lines = []
     if dataset["kind"] == "atlas":
         lines.append(
             "  atlas: a folder below `data` with spgr.nii and late.nii expected, or icbm152, which needs no files"
@@ -235,4 +320,4 @@ def _advice(dataset: Mapping[str, Any], absent: list[Path], registry: pd.DataFra
             lines.append(f"  put:   under {folder}/: {row['layout']}")
     if rows.empty:
         lines.append("  get:   your own data; put them where the configuration says, or change it")
-    return "\n".join(lines)
+    return lines

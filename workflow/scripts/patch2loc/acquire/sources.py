@@ -25,6 +25,7 @@ To add a kind, add a function to `KINDS`.
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -136,41 +137,43 @@ def is_series(path: Path) -> bool:
 
 
 def missing(dataset: Dataset) -> list[Path]:
-    """Files that are needed and not there; for simulated strokes, those that they are made from.
-
-    Nothing is needed of the subjects under the key `leave_out` of the dataset.
-    """
-    left_out = set(dataset.get("leave_out", ()))
-    if dataset["kind"] == "phantom":
-        return []
+    """Files that are needed and not there: of the subjects of a dataset (`missing_files`), or of an atlas."""
     if dataset["kind"] == "atlas":
         images = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
-        needed = [path for path in images if not Path(f"{path}.gz").is_file()]
-    elif dataset["kind"] == "painted":
-        needed = [
-            path
-            for subject, pair in pairs(dataset).items()
-            if subject not in left_out
-            for path in (pair["scan"], pair["brain"], pair["mask"])
-        ]
+        return [path for path in images if not (path.is_file() or Path(f"{path}.gz").is_file())]
+    return list(dict.fromkeys(path for paths in missing_files(dataset).values() for path in paths))
+
+
+def missing_files(dataset: Dataset) -> dict[str, list[Path]]:
+    """Files that are needed and not there, by subject; for simulated strokes, those that they are made from.
+
+    Nothing is needed of the subjects under the key `leave_out` of the dataset. Each file is looked for once.
+    """
+    if dataset["kind"] == "phantom":
+        return {}
+    needed: dict[str, list[Path]]
+    possible_series: set[Path] = set()
+    if dataset["kind"] == "painted":
+        needed = {
+            subject: [pair["scan"], pair["brain"], pair["mask"]] for subject, pair in pairs(dataset).items()
+        }
     else:
-        all_paths = sources(dataset)
+        paths_by_subject = sources(dataset)
         if dataset["kind"] == "bids":
-            return []  # these files were listed just now, and looking for them again takes seconds
-        paths_by_subject = {subject: paths for subject, paths in all_paths.items() if subject not in left_out}
-        needed = [
-            file
-            for paths in paths_by_subject.values()
-            for path in files_of(paths)
-            for file in image_files(path)
-        ]
-        scans = {paths["scan"] for paths in paths_by_subject.values()}
-        return [
-            path
-            for path in dict.fromkeys(needed)
-            if not (path.is_file() or (path in scans and is_series(path)))
-        ]
-    return [path for path in dict.fromkeys(needed) if not path.is_file()]
+            return {}  # these files were listed just now, and looking for them again takes seconds
+        possible_series = {paths["scan"] for paths in paths_by_subject.values()}
+        needed = {
+            subject: [file for path in files_of(paths) for file in image_files(path)]
+            for subject, paths in paths_by_subject.items()
+        }
+    left_out = set(dataset.get("leave_out", ()))
+    is_there = cache(lambda path: path.is_file() or (path in possible_series and is_series(path)))
+    absent = {
+        subject: [path for path in dict.fromkeys(paths) if not is_there(path)]
+        for subject, paths in needed.items()
+        if subject not in left_out
+    }
+    return {subject: paths for subject, paths in absent.items() if paths}
 
 
 def pairs(dataset: Dataset) -> dict[str, PaintedPair]:

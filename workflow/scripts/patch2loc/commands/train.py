@@ -31,6 +31,7 @@ examples:
   patch2loc train config/demo.yaml                      everything, on all cores
   patch2loc train my.yaml quality --cores 4             up to a target: look at the preprocessing first
   patch2loc train my.yaml -- --dry-run                  what would be done
+  patch2loc train my.yaml --estimate --cores 16         what it costs, without the data
   patch2loc train my.yaml less.yaml --config seed=1     with other values: of a file, of the command line"""
 
 
@@ -65,6 +66,16 @@ def add(commands: Subcommands) -> None:
         help="write the curves of trainings for TensorBoard, too (pip install tensorboard); "
         "tensorboard --logdir RESULTS/models shows them",
     )
+    train.add_argument(
+        "--estimate",
+        action="store_true",
+        help="start nothing: print jobs, hours, memory and disk of the whole run; the data need not be there. Further "
+        "configurations may follow the first",
+    )
+    train.add_argument("--gpus", metavar="N", help="GPUs to estimate for; default: this machine's")
+    train.add_argument(
+        "--cluster-jobs", metavar="N", help="jobs at once on a cluster, to estimate for; default: 50"
+    )
     train.set_defaults(run=_run)
 
 
@@ -83,6 +94,10 @@ def _run(arguments: argparse.Namespace) -> int:
         command += ["--config", *arguments.config]
     if arguments.tensorboard:
         command += ["--tensorboard"]
+    if arguments.estimate:
+        command += ["--estimate"]
+    command += ["--gpus", arguments.gpus] if arguments.gpus else []
+    command += ["--cluster-jobs", arguments.cluster_jobs] if arguments.cluster_jobs else []
     if arguments.passed_on:
         command += ["--snakemake", *arguments.passed_on]
     with subprocess.Popen(command) as run:

@@ -17,9 +17,18 @@ from patch2loc.method_interface import module_name
 
 # Keys of a source that each kind takes, `kind` besides.
 SOURCE_KEYS = {
-    "table": ("table", "root", "lesion_labels", "registry"),
-    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "registry"),
-    "bids": ("root", "scan", "brain", "lesion", "derivatives", "lesion_labels", "registry"),
+    "table": ("table", "root", "lesion_labels", "interpolated_masks", "registry"),
+    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "interpolated_masks", "registry"),
+    "bids": (
+        "root",
+        "scan",
+        "brain",
+        "lesion",
+        "derivatives",
+        "lesion_labels",
+        "interpolated_masks",
+        "registry",
+    ),
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry"),
 }
@@ -133,6 +142,14 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"budget": config["budget"], **changes} if by_budget else dict(changes)
 
 
+def settings_of_budget(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a method is trained by, as far as they can be read without running its module; {} where not."""
+    try:
+        return {**_settings(name, config["budget"]), **config["method_settings"].get(name, {})}
+    except Unreadable:
+        return {}
+
+
 def _check_grid(grid: Mapping[str, Any]) -> None:
     """Raise InputError for a grid that fills the memory, or is no field of view of a brain."""
     voxels = math.prod(grid["shape"])
@@ -179,6 +196,11 @@ def _check_source(name: str, source: Mapping[str, Any]) -> None:
         raise InputError(
             f"datasets.{name}.source: {', '.join(others)} found, of {', '.join(keys)} expected, the keys of kind "
             f"{source['kind']}; leave out what is of another kind, or change the kind"
+        )
+    if source.get("interpolated_masks") and source.get("lesion_labels"):
+        raise InputError(
+            f"datasets.{name}.source: lesion_labels and interpolated_masks found, one of them expected, as labels "
+            "cannot be told apart after interpolation; leave one out"
         )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from patch2loc.acquire import sources
 from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
+from patch2loc.configuration.results_folder import REPOSITORY
 from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
 from patch2loc.data.drawn_splits import drawn_roles
@@ -47,6 +48,7 @@ class PlannedDataset:
         subject_list: Table of its subjects, a list or participants.tsv, or None.
         uses_published_lists: The list is a published one and taken as it is: a subject may have several roles.
         is_training_data: Models of its modality are trained on it.
+        skips_missing: Subjects of whom a file is not there are passed over.
         folds: Folds of the run.
     """
 
@@ -58,6 +60,7 @@ class PlannedDataset:
     subject_list: str | None
     uses_published_lists: bool
     is_training_data: bool
+    skips_missing: bool
     folds: Sequence[int]
 
     @property
@@ -87,6 +90,7 @@ class PlannedDataset:
             "modality": self.modality,
             "settings": self.preprocessing,
             "lesion_labels": self.source.get("lesion_labels"),
+            "interpolated_masks": bool(self.source.get("interpolated_masks")),
         }
 
     @property
@@ -116,12 +120,30 @@ class PlannedDataset:
         return sources.sources(self.source)
 
     @cached_property
+    def missing_files(self) -> dict[str, list[Path]]:
+        """Files that are not there, by subject, of those who lack one; without the subjects under `leave_out`."""
+        return sources.missing_files(self.source_with_left_out)
+
+    @property
+    def source_with_left_out(self) -> Mapping[str, Any]:
+        """Its source, with the subjects of whom nothing is needed."""
+        return {**self.source, "leave_out": self.settings["leave_out"]}
+
+    @cached_property
     def scans(self) -> Sources:
-        """Paths of the scans that are used: without `leave_out`, and of a DICOM series the file it is converted to."""
-        used_scans = splits.without(
+        """Paths of the scans that are used, of a DICOM series the file it is converted to.
+
+        Without those under `leave_out`, and without those that are not there if these are passed over.
+        """
+        kept_scans = splits.without(
             self.source_scans, self.settings["leave_out"], f"datasets.{self.name}.leave_out"
         )
-        return {subject: self._as_image(subject, paths) for subject, paths in used_scans.items()}
+        absent = self.missing_files if self.skips_missing else {}
+        return {
+            subject: self._as_image(subject, paths)
+            for subject, paths in kept_scans.items()
+            if subject not in absent
+        }
 
     @cached_property
     def painted_pairs(self) -> dict[str, PaintedPair]:
@@ -310,6 +332,10 @@ class PlannedDataset:
         except InputError as error:
             raise InputError(f"datasets.{self.name}.split: {error}") from None
 
+    def used_roles(self, fold: int) -> Roles:
+        """Scans of each role in a fold, as `roles`, whether there are any or not."""
+        return self._scans_by_role(fold, self.scans)
+
     def _scans_by_role(self, fold: int, scans: Collection[str]) -> Roles:
         """Those of some scans that have each role in a fold."""
         if self.kind == "phantom" and not self.subject_list:
@@ -322,7 +348,7 @@ class PlannedDataset:
         return {role: self._scans_of(subjects[role], scans) for role in splits.ROLES}
 
     def _read_roles(self, fold: int) -> Roles:
-        by_role = self._scans_by_role(fold, self.scans)
+        by_role = self.used_roles(fold)
         if self.is_training_data and not (by_role["train"] and by_role["validation"]):
             raise InputError(
                 f"datasets.{self.name}: {len(by_role['train'])} training and {len(by_role['validation'])} validation "
@@ -373,6 +399,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         source["root"] = str(Path(config["data"], source.get("root", ".")))
     subject_list, chooses = _subject_list(name, settings, source, config["split"])
     source |= {"subjects": subject_list if chooses else None, "where": settings["where"]}
+    of_its_own = {"registration": settings["registration"], "bias_correction": settings["bias_correction"]}
     return PlannedDataset(
         name=name,
         settings=settings,
@@ -381,11 +408,12 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         preprocessing={
             **config["preprocess"],
             "skull_strip": settings["skull_strip"],
-            **({"registration": settings["registration"]} if settings["registration"] else {}),
+            **{key: value for key, value in of_its_own.items() if value is not None},
         },
         subject_list=subject_list,
         uses_published_lists=config["split"] == "published",
         is_training_data=name in config["training_data"].values(),
+        skips_missing=config["missing_scans"] == "skip",
         folds=config["folds"],
     )
 
@@ -396,9 +424,9 @@ def _subject_list(
     """Table of a dataset's subjects, or None; and whether it says who they are, or only, as of a drawn split, more."""
     split, where = settings["split"], settings["where"]
     if isinstance(split, str):
-        return split, True
+        return _list_path(split), True
     if split and "clean" in split:
-        return cast(Mapping[ListVersion, str], split)[version], True
+        return _list_path(cast(Mapping[ListVersion, str], split)[version]), True
     participants = Path(source["root"], PARTICIPANTS)
     if source["kind"] in DESCRIBED and (split or where) and participants.is_file():
         return str(participants), bool(where)
@@ -408,6 +436,12 @@ def _subject_list(
             "list with these columns as `split`"
         )
     return None, False
+
+
+def _list_path(path: str) -> str:
+    """Path of a subject list; one that is not where the workflow runs may be one that comes with the workflow."""
+    own = REPOSITORY / path
+    return str(own) if own.is_file() and not Path(path).exists() else path
 
 
 def _check_training_data(datasets: Datasets, training_data: Mapping[Modality, str]) -> None:

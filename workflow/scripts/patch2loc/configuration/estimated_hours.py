@@ -1,40 +1,38 @@
-"""How long a run will take on a processor, from rates that were measured on one (docs/explanation/scale.md)."""
+"""How long a run will still take on a processor, by the rates of rates.csv (docs/explanation/scale.md)."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from patch2loc.configuration.method_registry import locates, runs_network
+from patch2loc.configuration.rates import required_rate
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.results import Results
+from patch2loc.engine.choices import Device
 
-PREPROCESSING_SECONDS = 6.0  # of a core, a scan (docs/explanation/scale.md)
 LEAST_HOURS = 0.1  # that are worth a note
-PAPER_VOXELS = 192 * 192 * 100  # of its grid
+MANY_HOURS = 96  # from which on days are said
 STEM = 3  # kernel and padding of the encoder's first layer
 
 
-class MeasuredNetwork(NamedTuple):
-    """Times of a location network, seconds of one core (benchmarks/engine_cpu.csv, unpadded_cpu.csv: two cores).
+class RatedNetwork(NamedTuple):
+    """A location network that rates are of.
 
     Attributes:
+        name: Its name there.
         widths: Channels of its encoder's layers.
         patch: Width of a patch, voxels.
-        training: Of a patch in training.
-        scoring: Of a voxel of the grid, at stride 1.
     """
 
+    name: str
     widths: tuple[int, int, int, int]
     patch: int
-    training: float
-    scoring: float
 
 
-NARROW = MeasuredNetwork(
-    (16, 32, 128, 128), 12, training=2 * 0.05072 / 512, scoring=2 * 2.521 / (96 * 96 * 50)
-)
-PAPER = MeasuredNetwork((64, 128, 256, 512), 24, training=2 / 844, scoring=2 * 409.7 / PAPER_VOXELS)
+NARROW = RatedNetwork("narrow location network", (16, 32, 128, 128), 12)
+PAPER = RatedNetwork("location network", (64, 128, 256, 512), 24)
 
 
 class Work(NamedTuple):
@@ -114,9 +112,10 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
         return ""
     cores = cores or os.cpu_count() or 1
     training, scoring = seconds_of_training(config), seconds_of_scoring(config)
+    preprocessing = required_rate("preprocess whole head").seconds
     training_hours = work.trainings * training / 3600
     scan_seconds = (work.scorings + work.answers) * scoring
-    scan_hours = (scan_seconds + (work.preprocessings + work.answers) * PREPROCESSING_SECONDS) / 3600
+    scan_hours = (scan_seconds + (work.preprocessings + work.answers) * preprocessing) / 3600
     threads = min(config["training"]["threads"], cores)
     longest = training / threads / 3600 if work.trainings else 0
     hours = max((training_hours + scan_hours) / cores, longest)
@@ -124,32 +123,31 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
         return ""
     others = f" Not counted: {', '.join(work.others)}." if work.others else ""
     return (
-        f"Estimate: about {_hours(hours)} on the {cores} cores of this machine: training of {work.trainings} location "
-        f"networks {_hours(training_hours)} of a core; preprocessing of {work.preprocessings:,} scans, "
-        f"{work.scorings:,} heatmaps and {work.answers:,} answers {_hours(scan_hours)} of a core.{others} From rates "
-        "measured on two cores of an AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer."
+        f"Estimate: about {in_hours(hours)} on the {cores} cores of this machine: training of {work.trainings} "
+        f"location networks {in_hours(training_hours)} of a core; preprocessing of {work.preprocessings:,} scans, "
+        f"{work.scorings:,} heatmaps and {work.answers:,} answers {in_hours(scan_hours)} of a core.{others} From rates "
+        "measured on two cores of an AMD EPYC (docs/explanation/scale.md); slower or busy machines take longer. All "
+        "of them: --estimate."
     )
 
 
-def seconds_of_training(config: Configuration) -> float:
-    """Seconds of a core that the training of a location network takes."""
-    training = config["training"]
-    seconds = _between(NARROW.training, PAPER.training, training["widths"], config["patch"])
-    return seconds * training["patches"]
+def seconds_of_training(config: Configuration, device: Device = "cpu") -> float:
+    """Seconds of a core, or of a GPU, that the training of a location network takes."""
+    return _between("train", config, device) * config["training"]["patches"]
 
 
-def seconds_of_scoring(config: Configuration) -> float:
-    """Seconds of a core that a location network takes to score a scan."""
-    columns, rows, slices = config["grid"]["shape"]
-    seconds = _between(NARROW.scoring, PAPER.scoring, config["training"]["widths"], config["patch"])
-    return seconds * columns * rows * slices / config["score"]["stride"] ** 2
+def seconds_of_scoring(config: Configuration, device: Device = "cpu") -> float:
+    """Seconds of a core, or of a GPU, that a location network takes to score a scan."""
+    voxels = math.prod(config["grid"]["shape"])
+    return _between("score", config, device) * voxels / config["score"]["stride"] ** 2
 
 
-def _between(narrow: float, paper: float, widths: Sequence[int], patch: int) -> float:
-    """A time of a network, on the line through the two that were measured, by multiplications a patch."""
-    low, high = multiplications(NARROW.widths, NARROW.patch), multiplications(PAPER.widths, PAPER.patch)
-    slope = (paper - narrow) / (high - low)
-    return narrow + slope * (multiplications(widths, patch) - low)
+def _between(work: str, config: Configuration, device: Device) -> float:
+    """Time of a network's unit, on the line through two networks' by the multiplications of a patch."""
+    narrow, paper = (required_rate(f"{work} {network.name}", device).seconds for network in (NARROW, PAPER))
+    low, high = (multiplications(network.widths, network.patch) for network in (NARROW, PAPER))
+    own = multiplications(config["training"]["widths"], config["patch"])
+    return narrow + (paper - narrow) / (high - low) * (own - low)
 
 
 def multiplications(widths: Sequence[int], patch: int) -> int:
@@ -166,5 +164,8 @@ def multiplications(widths: Sequence[int], patch: int) -> int:
     return total
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours < 10 else f"{hours:,.0f} hours"
+def in_hours(hours: float) -> str:
+    """Hours in words: "1.4 hours", "48 hours", "15 days"."""
+    if hours >= MANY_HOURS:
+        return f"{hours / 24:,.0f} days"
+    return f"{hours:.1f} hours" if hours < 10 else f"{hours:.0f} hours"

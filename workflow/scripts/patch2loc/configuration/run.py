@@ -10,6 +10,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from patch2loc.configuration import missing_scans
 from patch2loc.configuration.check import check_configuration, check_paths
 from patch2loc.configuration.combinations import (
     Combination,
@@ -49,13 +50,17 @@ class Run:
         config: Its configuration, valid, defaults filled in.
         registry_path: CSV of the public data.
         scan_files_path: CSV of the public scans that are fetched one by one; None: no scan is.
-        datasets: The datasets of the configuration, by name.
+        datasets: The datasets that it uses, by name.
+        listed_datasets: Those of the configuration, of which a run that skips missing scans may use fewer.
+        obstacle: Function that says why no run can do with the scans that are there; "" if one can.
     """
 
     config: Configuration
     registry_path: str
     scan_files_path: str | None
     datasets: Mapping[str, PlannedDataset]
+    listed_datasets: Mapping[str, PlannedDataset]
+    obstacle: Callable[[], str]
 
     @cached_property
     def results(self) -> Results:
@@ -80,8 +85,10 @@ class Run:
 
     @property
     def training_data(self) -> Mapping[Modality, str]:
-        """For each modality, the dataset that its models are trained on."""
-        return self.config["training_data"]
+        """For each modality that has scans, the dataset that its models are trained on."""
+        return {
+            modality: name for modality, name in self.config["training_data"].items() if name in self.datasets
+        }
 
     @property
     def methods(self) -> list[str]:
@@ -167,10 +174,11 @@ class Run:
         without = ", ".join(self.config["without"])
         notes = (
             without and f"Left out, as `without` says: {without}.",
+            self.skips_missing and missing_scans.planning_note(self.listed_datasets, self.datasets),
             left_out_note(self.config["combinations"], self.methods),
             overlaps,
             self.data.fallback_warning(self.methods),
-            self.data.fetch_note,
+            "" if self.skips_missing else self.data.fetch_note,
             planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
             *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
             off_grid_note(self.config["grid"], self.datasets),
@@ -220,10 +228,21 @@ class Run:
         ]
 
     @cached_property
+    def skips_missing(self) -> bool:
+        """True if it uses the scans that are there, and can do with them."""
+        return self.config["missing_scans"] == "skip" and not self.obstacle()
+
+    @property
+    def missing_scans(self) -> list[dict[str, str]]:
+        """Scans that it passes over because they are not there: dataset, subject, files."""
+        return missing_scans.rows(self.listed_datasets) if self.skips_missing else []
+
+    @cached_property
     def protocol(self) -> str:
         """Sentences on how the numbers of its tables were computed."""
         without_weights = fallback_note(self.methods, self.config["pretrained"])
-        return protocol(self.config, self.combinations, self.overlap_notes, without_weights)
+        part = missing_scans.caption(self.listed_datasets, self.datasets) if self.skips_missing else ""
+        return protocol(self.config, self.combinations, part, self.overlap_notes, without_weights)
 
     @property
     def atlas(self) -> str:
@@ -235,13 +254,19 @@ class Run:
     def data(self) -> NeededData:
         """Data that it reads from outside: scans, atlas, weights."""
         sources: dict[str, Mapping[str, Any]] = {
-            name: {**dataset.source, "leave_out": dataset.settings["leave_out"]}
-            for name, dataset in self.datasets.items()
+            name: dataset.source_with_left_out for name, dataset in self.listed_datasets.items()
         }
         if self.atlas != ICBM152:
             sources["sri24"] = {"name": "sri24", "kind": "atlas", "root": self.atlas, "registry": "sri24"}
         return NeededData(
-            self.config["data"], self.registry_path, self.scan_files_path, sources, self.config["pretrained"]
+            self.config["data"],
+            self.registry_path,
+            self.scan_files_path,
+            sources,
+            self.config["pretrained"],
+            self.config["checksums"],
+            skips_missing=self.config["missing_scans"] == "skip",
+            obstacle=self.obstacle,
         )
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
@@ -459,6 +484,12 @@ def plan_run(config: Configuration, registry_path: str, scan_files_path: str | N
     check_configuration(config)
     check_paths(config)
     check_combinations(config["combinations"])
-    datasets = plan_datasets(config)
+    listed = plan_datasets(config)
+    obstacle = cache(partial(missing_scans.obstacle, listed, config["training_data"], config["folds"]))
+    datasets = listed
+    if config["missing_scans"] == "skip":
+        # With an obstacle all are planned, so that `snakemake data` can get what is missing; a job would stop.
+        used = missing_scans.usable(listed, config["training_data"])
+        datasets = missing_scans.complete(listed) if obstacle() else used
     refuse_leakage(datasets, config["folds"])
-    return Run(config, registry_path, scan_files_path, datasets)
+    return Run(config, registry_path, scan_files_path, datasets, listed, obstacle)

@@ -31,7 +31,8 @@ class DatasetSettings(TypedDict):
     where: Conditions
     leave_out: list[str]
     skull_strip: str
-    registration: str | None
+    registration: Literal["affine", "rigid", "translation", "none"] | None
+    bias_correction: bool | None
 
 
 class GridSettings(TypedDict):
@@ -42,10 +43,11 @@ class GridSettings(TypedDict):
 
 
 class ScoreSettings(TypedDict):
-    """How scans are scored; voxels."""
+    """How scans are scored; voxels, and threads of a job."""
 
     stride: int
     median_filter: int
+    threads: int
 
 
 class TrainingSettings(TypedDict):
@@ -77,8 +79,10 @@ class Configuration(TypedDict):
     seeds_of_first_fold: int
     split: ListVersion
     methods: list[str]
+    budget: str
     combinations: Mapping[str, Combination]
     pretrained: Mapping[str, str | None]
+    checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
     detector: DetectorSettings
@@ -86,5 +90,6 @@ class Configuration(TypedDict):
     score: ScoreSettings
     truth: Truth
     without: list[str]
+    missing_scans: Literal["stop", "skip"]
     device: str
     datasets: Mapping[str, DatasetSettings]

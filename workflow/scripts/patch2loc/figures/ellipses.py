@@ -50,7 +50,14 @@ def choose_locations(patches: pd.DataFrame, count: int = 4) -> pd.DataFrame:
 
 @mpl.rc_context(RC)
 def ellipse_figure(
-    title: str, patches: pd.DataFrame, background: np.ndarray, *, patch: int, count: int = 4, seed: int = 0
+    title: str,
+    patches: pd.DataFrame,
+    background: np.ndarray,
+    background_subject: str,
+    *,
+    patch: int,
+    count: int = 4,
+    seed: int = 0,
 ) -> Figure:
     """Predicted locations at the places of `choose_locations`: normal patches above, abnormal below.
 
@@ -62,6 +69,7 @@ def ellipse_figure(
         patches: columns subject, x, y, z (voxel of the patch's center), lesion_fraction, mean_x, mean_y (percent of
             the grid), log_variance_x, log_variance_y.
         background: (x, y, z) volume without lesions on the grid.
+        background_subject: whose it is.
         patch: width in voxels.
         count: of places.
         seed: of the sample of subjects.
@@ -80,7 +88,7 @@ def ellipse_figure(
     columns = max(len(places), 3)
     figure = Figure(figsize=(PAGE_WIDTH * columns / 4, 4.1), layout="constrained")
     panels = figure.subplots(2, len(places), squeeze=False)
-    figure.suptitle(title, fontsize=8.5)
+    figure.suptitle(f"{title}\nbehind all panels: healthy scan {background_subject}", fontsize=8.5)
     for column, place in zip(panels.T, places.to_dict("records"), strict=True):
         here = patches[(patches[["x", "y", "z"]] == [place["x"], place["y"], place["z"]]).all(axis=1)]
         for axes, group, name in zip(column, patch_groups(here), ("normal", "abnormal"), strict=True):

@@ -17,6 +17,7 @@ ABNORMAL_ABOVE = 0.9
 FEWEST_FOR_KDE = 10  # patches, as the next two
 MOST_FOR_KDE = 20_000
 MOST_FOR_2D_KDE = 5000
+SHOWN_BANDWIDTHS = 3  # of a density's kernel, beyond the outermost value
 LABELS = {
     "log_error": "log-error\n(log of squared % of grid)",
     "log_variance": "log-variance\n(log of squared % of grid)",
@@ -44,8 +45,8 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
     """
     figure = Figure(figsize=(PAGE_WIDTH, 0.55 + 1.65 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
-    values = pd.concat([group for _, patches in rows for group in patch_groups(patches)])
-    limits = {quantity: _limits(values[quantity]) for quantity in LABELS}
+    drawn = [group for _, patches in rows for group in patch_groups(patches)]
+    limits = {quantity: _limits([group[quantity].to_numpy() for group in drawn]) for quantity in LABELS}
     for (title, patches), axes in zip(rows, panels, strict=True):
         groups = list(zip(patch_groups(patches), (NORMAL, ABNORMAL), strict=True))
         for panel, quantity in ((axes[0], "log_error"), (axes[1], "log_variance"), (axes[3], "score")):
@@ -80,13 +81,19 @@ def _counts(normal: pd.DataFrame, abnormal: pd.DataFrame) -> str:
     return f"{text} (too few for a density: single patches)" if len(abnormal) < FEWEST_FOR_KDE else text
 
 
-def _limits(values: pd.Series) -> tuple[float, float]:
-    """Range of the values with a margin of a twentieth on both sides."""
-    finite = values[np.isfinite(values)]
-    if finite.empty:
+def _limits(groups: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Range that holds every group's values, and its density down to where that is zero to the eye."""
+    finite = [group[np.isfinite(group)] for group in groups]
+    finite = [group for group in finite if len(group)]
+    if not finite:
         return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    margin = 0.05 * (high - low) or 0.5
+    bandwidths = [group.std() * min(len(group), MOST_FOR_KDE) ** (-1 / 5) for group in finite]  # Scott's rule
+    ends = [
+        (group.min() - SHOWN_BANDWIDTHS * bandwidth, group.max() + SHOWN_BANDWIDTHS * bandwidth)
+        for group, bandwidth in zip(finite, bandwidths, strict=True)
+    ]
+    low, high = float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+    margin = 0.02 * (high - low) or 0.5
     return low - margin, high + margin
 
 

@@ -61,7 +61,12 @@ def schematic_figure(
     )  # in inches: arrows, boxes and words between the pictures
     page.set(xlim=(0, PAGE_WIDTH), ylim=(0, HEIGHT))
     page.axis("off")
-    _heading(page, HEIGHT - 0.15, "Training", f"on patches of healthy scans; here {training.title}")
+    _heading(
+        page,
+        HEIGHT - 0.15,
+        "Training",
+        f"on patches of healthy scans; shown on a test scan, {training.title}",
+    )
     slice_axes = _axes(figure, (0.45, 3.12, 1.5, 1.85))
     _draw_patches(page, slice_axes, training)
     patch_axes = _axes(figure, (2.5, 3.82, 0.75, 0.75))

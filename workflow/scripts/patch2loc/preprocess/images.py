@@ -106,22 +106,26 @@ def _in_range(array: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def read_mask_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Read a mask that was drawn on the voxels of a scan.
+def read_mask_of(
+    path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray, *, interpolated: bool = False
+) -> np.ndarray:
+    """Read a mask that was drawn on the voxels of a scan, or carried there by interpolation.
 
     Args:
         path: The mask.
         scan_path: The scan, for messages.
         shape: Of the scan.
         affine: Of the scan, 4 x 4, voxel indices to mm.
+        interpolated: The mask holds shares of voxels.
 
     Returns:
-        (x, y, z) bool, true where the mask is above 0.
+        (x, y, z) bool, true where the mask is above 0, or, interpolated, at least half.
 
     Raises:
         InputError: The mask cannot be read, has another shape, or its corners lie more than half a voxel away.
     """
-    return _read_on_voxels_of(path, scan_path, shape, affine) > 0
+    values = read_values_of(path, scan_path, shape, affine)
+    return values >= 0.5 if interpolated else values > 0
 
 
 def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -140,19 +144,21 @@ def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: 
         InputError: As for `read_mask_of`, and for values that are no labels, such as probabilities: their threshold
             is a choice that is not made here.
     """
-    array = _read_on_voxels_of(path, scan_path, shape, affine)
+    array = read_values_of(path, scan_path, shape, affine)
     whole = np.rint(array)
     no_label = ~((np.abs(array - whole) <= LABEL_TOLERANCE) & (whole >= 0))
     if no_label.any():
         raise InputError(
             f"{path}: {np.count_nonzero(no_label)} voxels such as {array[no_label][0]:g} found, 0 and 1 or whole "
-            "labels expected; save a mask, by a threshold where these are probabilities"
+            "labels expected; save a mask, by a threshold where these are probabilities, or set interpolated_masks "
+            "where masks were interpolated"
         )
     labels: np.ndarray = whole
     return labels
 
 
-def _read_on_voxels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+def read_values_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Read an image on the voxels of a scan, as `read_mask_of` does: (x, y, z) float32, its values as they are."""
     array, mask_affine = volumes.read(path)
     if array.shape != tuple(shape):
         raise InputError(

@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from patch2loc.data.volumes import Grid, voxel_ml
 from patch2loc.errors import InputError
-from patch2loc.preprocess.images import read_labels_of, resample, voxel_size
+from patch2loc.preprocess.images import read_labels_of, read_values_of, resample, voxel_size
 from patch2loc.preprocess.register import matrix
+from patch2loc.preprocess.released_code import TOUCHED
 
 MOST_OUTSIDE = 0.5  # of a lesion outside the brain: more is likelier a wrong mask than a lesion at the edge
 # Share of a brain that is lesion.  The largest of 284 drawn strokes (LESYMAP, OpenNeuro ds004889) has 356 ml in MNI
@@ -31,6 +32,7 @@ class DrawnLesion(NamedTuple):
     """A lesion mask on the scan's voxels."""
 
     mask: np.ndarray  # (x, y, z) bool
+    touched: np.ndarray  # (x, y, z) bool: of an interpolated mask all voxels above 0, of another one `mask`
     labels: list[int]  # above 0 that its file holds, lesion or not
 
 
@@ -60,6 +62,7 @@ def carry_lesion(
     *,
     transform: sitk.AffineTransform,
     mask: np.ndarray,
+    touched: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, LesionReport]:
     """Bring a lesion mask to the grid, by two rules.
 
@@ -78,6 +81,7 @@ def carry_lesion(
         grid: The common grid.
         transform: Maps atlas to scan points.
         mask: The brain on the grid, (x, y, z) bool.
+        touched: For the rule by any, the voxels that lesion fills any of, (x, y, z) bool; None for those of `lesion`.
 
     Returns:
         The lesion masks on the grid by half and by any, (x, y, z) bool, and the account of what was lost.
@@ -92,17 +96,13 @@ def carry_lesion(
     in_mask = mask[tuple(places_in_view.T)]
     labels_in_view = labels[tuple(points[in_view].T)]
     kept_as_one_voxel = 0
+    step = np.linalg.norm(matrix(transform)[:3, :3], axis=0).max() * grid.spacing
+    density = float(step / voxel_size(affine).min())  # scan voxels along the edge of a grid voxel
     if len(places_in_view):
-        # Interpolation reaches one voxel of the scan, which is several of the grid across thick slices.
-        to_grid = indices_to_grid(affine, grid, transform)[:3, :3]
-        reach = np.ceil(np.abs(to_grid).sum(axis=1)).astype(int)
-        low = np.maximum(places_in_view.min(axis=0) - reach, 0)
-        high = np.minimum(places_in_view.max(axis=0) + reach + 1, grid.shape)
-        box = tuple(map(slice, low, high))
-        step = np.linalg.norm(matrix(transform)[:3, :3], axis=0).max() * grid.spacing
-        density = float(step / voxel_size(affine).min())  # scan voxels along the edge of a grid voxel
+        box = _box_around(places_in_view, affine, grid, transform=transform)
         share = interpolated(lesion, affine, grid, transform=transform, box=box, points=math.ceil(density))
         share = share.mean(axis=(1, 3, 5))
+        low = np.array([edge.start for edge in box])
         by_half[box] = share >= 0.5
         order = np.argsort(labels_in_view, kind="stable")
         for members in np.split(order, np.flatnonzero(np.diff(labels_in_view[order])) + 1):
@@ -110,16 +110,22 @@ def carry_lesion(
             if not by_half[tuple(voxels.T)].any():
                 by_half[tuple(voxels[np.argmax(share[tuple((voxels - low).T)])])] = True
                 kept_as_one_voxel += 1
-        values = interpolated(lesion, affine, grid, transform=transform, box=box, points=round(density))
+    if touched is not None:
+        places = np.rint(indices_on_grid(np.argwhere(touched), affine, grid, transform)).astype(int)
+        places_in_view = places[((places >= 0) & (places < grid.shape)).all(axis=1)]
+    if len(places_in_view):
+        box = _box_around(places_in_view, affine, grid, transform=transform)
+        wide = lesion if touched is None else touched
+        values = interpolated(wide, affine, grid, transform=transform, box=box, points=round(density))
         by_any[box] = (values > ABOVE_ZERO).any(axis=(1, 3, 5))
         by_any[tuple(places_in_view.T)] = True
     scale = 1 / np.linalg.det(matrix(transform)[:3, :3])
     report: LesionReport = {
         "source_ml": round(float(len(points) * ml), 6),
-        "lost_to_grid_ml": round(float((len(points) - len(places_in_view)) * ml), 6),
+        "lost_to_grid_ml": round(float(int(np.count_nonzero(~in_view)) * ml), 6),
         "lost_to_mask_ml": round(float(int(np.count_nonzero(~in_mask)) * ml), 6),
         "kept_ml": round(float(int(np.count_nonzero(in_mask)) * ml), 6),
-        "expected_grid_ml": round(float(len(places_in_view) * ml * scale), 6),
+        "expected_grid_ml": round(float(int(np.count_nonzero(in_view)) * ml * scale), 6),
         "grid_ml": round(float(int(by_half.sum()) * grid.voxel_ml), 6),
         "any_ml": round(float(int(by_any.sum()) * grid.voxel_ml), 6),
         "lesions_source": int(count),
@@ -130,10 +136,28 @@ def carry_lesion(
     return by_half, by_any, report
 
 
+def _box_around(
+    places: np.ndarray, affine: np.ndarray, grid: Grid, *, transform: sitk.AffineTransform
+) -> tuple[slice, ...]:
+    """The part of the grid that interpolation of scan voxels reaches whose places on the grid, (n, 3), are these."""
+    # Interpolation reaches one voxel of the scan, which is several of the grid across thick slices.
+    to_grid = indices_to_grid(affine, grid, transform)[:3, :3]
+    reach = np.ceil(np.abs(to_grid).sum(axis=1)).astype(int)
+    low = np.maximum(places.min(axis=0) - reach, 0)
+    high = np.minimum(places.max(axis=0) + reach + 1, grid.shape)
+    return tuple(map(slice, low, high))
+
+
 def read_lesion(
-    path: Path, scan_path: Path, scan: np.ndarray, affine: np.ndarray, *, labels: Sequence[int] | None = None
+    path: Path,
+    scan_path: Path,
+    scan: np.ndarray,
+    affine: np.ndarray,
+    *,
+    labels: Sequence[int] | None = None,
+    interpolated_mask: bool = False,
 ) -> DrawnLesion:
-    """Read the lesions that were drawn on the voxels of a scan.
+    """Read the lesions that were drawn on the voxels of a scan, or carried there by interpolation.
 
     Args:
         path: A mask of 0 and 1, or a map of whole labels.
@@ -141,24 +165,36 @@ def read_lesion(
         scan: The scan, (x, y, z).
         affine: Of the scan, 4 x 4, voxel indices to mm.
         labels: The labels that are lesion; None for all above 0.
+        interpolated_mask: The file is a mask, or a map of labels, after interpolation: at least half is lesion,
+            whatever the label was.
 
     Raises:
         InputError: As for `images.read_labels_of`; the file holds the scan itself, or so many values that they are
             no labels.
     """
-    label_map = read_labels_of(path, scan_path, scan.shape, affine)
+    read = read_values_of if interpolated_mask else read_labels_of
+    label_map = read(path, scan_path, scan.shape, affine)
     if np.array_equal(label_map, scan):
         raise InputError(
             f"{path}: the voxels of the scan itself ({scan_path}) found, a lesion mask expected; give the file of the "
             "lesions, or none"
         )
+    if interpolated_mask:
+        if label_map.max() > MOST_LABELS:
+            raise InputError(
+                f"{path}: a value of {label_map.max():g} found, shares of lesion or of labels of at most {MOST_LABELS} "
+                "expected; these are likely the intensities of a scan: give the file of the lesions, or none"
+            )
+        lesion = label_map >= 0.5
+        return DrawnLesion(lesion, label_map > TOUCHED, [1] if lesion.any() else [])
     found = np.unique(label_map[label_map > 0]).astype(int).tolist()
     if len(found) > MOST_LABELS:
         raise InputError(
             f"{path}: {len(found)} different values found, at most {MOST_LABELS} labels expected; these are likely the "
             "intensities of a scan: give the file of the lesions, or none"
         )
-    return DrawnLesion(label_map > 0 if labels is None else np.isin(label_map, labels), found)
+    lesion = label_map > 0 if labels is None else np.isin(label_map, labels)
+    return DrawnLesion(lesion, lesion, found)
 
 
 def share_of_brain(lesion: np.ndarray, brain: np.ndarray, path: Path, scan_path: Path) -> float:

@@ -17,7 +17,7 @@ from patch2loc.files import replacing
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
 from patch2loc.preprocess.lesions import indices_on_grid
-from patch2loc.preprocess.register import matrix
+from patch2loc.preprocess.register import Registration, matrix, register
 from patch2loc.preprocess.skull_strip import BRAIN_ML
 
 SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
@@ -25,6 +25,13 @@ ROTATION_DEGREES = 35.0
 ATLAS_DICE = 0.85
 LIKENESS = 0.05  # a glioma with much edema in T2: 0.06; brains registered in a wrong pose: 0.01 to 0.045
 BIAS_RATIO = 3.0
+OFFSET_MM = 6.0  # of a scan that is left where it is: brains registered by others lay 0.7 to 2.4 mm off
+# What to do about a scan that does not lie where its dataset's `registration` says.
+REMEDIES: dict[Registration, str] = {
+    "none": "`registration: none` believes the place in its header; where arrays were cut or headers lost after "
+    "registration, `registration: translation` finds it",
+    "translation": "`registration: translation` is for scans that were registered before; affine registers others",
+}
 # Beyond these bounds a registration has failed, whatever the scan.
 FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
 COLORS = {"atlas": "#00d5ff", "mask": "#ffd400", "lesion": "#ff2f4f"}
@@ -50,6 +57,7 @@ class Measurements(TypedDict):
     atlas_dice: float  # overlap of the brain with the atlas's
     correlation_ratio: float  # see `correlation_ratio`
     bias_field_ratio: float  # 99th over 1st percentile of the bias field in the mask
+    offset_mm: NotRequired[float]  # of a scan that is not registered: see `offset_from_atlas`
     flags: list[str]
     brain_dice_with_truth: NotRequired[float]  # overlap of the brain mask found with the given one
 
@@ -138,7 +146,48 @@ def _rounded(value: np.ndarray | float) -> Any:
     return np.round(value, 4).tolist()
 
 
-def stop_if_registration_failed(measurements: Measurements, scan_path: Path) -> None:
+def offset_from_atlas(volume: np.ndarray, brain: np.ndarray, affine: np.ndarray, atlas: Atlas) -> float:
+    """Distance, mm, that a scan would have to be moved by, without being turned, to fit the atlas best.
+
+    Arguments as for `register.register`.
+    """
+    shift, _ = register(volume, brain, affine, atlas, kind="translation")
+    return float(np.linalg.norm(shift.GetTranslation()))
+
+
+def flag_offset(measurements: Measurements, offset_mm: float) -> None:
+    """Add the result of `offset_from_atlas` to the measurements of a scan, and a flag if it lies off the atlas."""
+    measurements["offset_mm"] = _rounded(offset_mm)
+    if offset_mm > OFFSET_MM:
+        measurements["flags"].append(
+            f"lies {offset_mm:.0f} mm off the atlas, at most {OFFSET_MM:.0f} expected with `registration: none`"
+        )
+
+
+def stop_if_turned(
+    volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.ndarray, grid: Grid, *, scan_path: Path
+) -> None:
+    """Raise InputError, naming the scan, if it is liker to the atlas from back to front or upside down.
+
+    As scans are whose arrays were saved without their orientation. Left and right are too alike to tell them apart.
+    Arguments as for `correlation_ratio`.
+    """
+    upright, *turned = (
+        correlation_ratio(np.flip(volume, axes), np.flip(mask, axes), atlas_on_grid, grid)
+        for axes in ((), (1,), (2,), (1, 2))
+    )
+    if max(turned) > upright:
+        raise InputError(
+            f"{scan_path}: a scan found that is liker to the atlas from back to front or upside down (the atlas "
+            f"explains {max(turned):.2f} of its brightness, {upright:.2f} as its header has it), one in the atlas's "
+            "space expected; correct the orientation in its header, or take the scan as it was before, with "
+            "`registration: affine`"
+        )
+
+
+def stop_if_registration_failed(
+    measurements: Measurements, scan_path: Path, registration: Registration = "affine"
+) -> None:
     """Raise InputError, naming the scan, if it does not lie on the atlas by its measurements."""
     failures = []
     if measurements["atlas_dice"] < FAILED_DICE:
@@ -156,6 +205,7 @@ def stop_if_registration_failed(measurements: Measurements, scan_path: Path) -> 
         raise InputError(
             f"{scan_path}: registration to the atlas failed: {'; '.join(failures)}; check the orientation and the "
             "voxel size in its header, its modality and its brain mask, or leave it out"
+            + (f" ({REMEDIES[registration]})" if registration in REMEDIES else "")
         )
 
 

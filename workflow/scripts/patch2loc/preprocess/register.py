@@ -7,10 +7,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from patch2loc.data.volumes import Grid
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, to_image, voxel_size
 
-Registration = Literal["affine", "rigid", "none"]
+Registration = Literal["affine", "rigid", "translation", "none"]
 REGISTRATIONS: tuple[Registration, ...] = get_args(Registration)
 
 BINS = 32
@@ -22,8 +23,11 @@ PITCHES = (0.0, 20.0, -20.0)
 # A climb is restarted with long steps, at most so many times, while mutual information gains that much.
 ROUNDS, GAIN = 8, 0.004
 FINE_MM, SEARCH_MM = 4.0, 8.0
+SAME_VOXELS = 1e-3  # of an edge: a scan 200 voxels long is then off by a fifth of one at its ends
 
-PoseTransform = sitk.Euler3DTransform | sitk.Similarity3DTransform | sitk.AffineTransform
+PoseTransform = (
+    sitk.Euler3DTransform | sitk.Similarity3DTransform | sitk.AffineTransform | sitk.TranslationTransform
+)
 AnyTransform = TypeVar("AnyTransform", bound=PoseTransform)
 
 
@@ -55,7 +59,8 @@ def register(
         brain: Its brain mask, (x, y, z) bool.
         affine: Of the scan, 4 x 4, voxel indices to mm.
         atlas: Of the scan's contrast.
-        kind: "affine", "rigid", or "none" for a scan that is in atlas space: the identity.
+        kind: "affine"; "rigid"; "translation" for a scan that was registered before, in an array that has lost its
+            place; or "none" for a scan that is in atlas space: the identity.
         start: A transform that is nearly right.
 
     Returns:
@@ -72,6 +77,9 @@ def register(
         return fit(stripped, coarse, atlas, start=start, iterations=40)
     weight, _ = coarser(brain.astype(np.float32), affine, FINE_MM)
     far = prepare_pair(with_rim(atlas, FINE_MM, rim=8.0), stripped, coarse, SEARCH_MM)
+    if kind == "translation":
+        shift, _ = climb_until_stable(far, shift_of_centers(atlas, weight, coarse))
+        return fit(stripped, coarse, atlas, start=shift, iterations=80)
     poses = [
         climb(
             far, pose_from_moments(atlas, weight, coarse, pitch=pitch, rigid=kind == "rigid"), iterations=40
@@ -82,6 +90,33 @@ def register(
     pose, _ = climb_until_stable(far, best)
     fit_start = pose if kind == "rigid" else as_affine(pose)
     return fit(stripped, coarse, atlas, start=fit_start, iterations=80)
+
+
+def in_whole_voxels(
+    transform: sitk.AffineTransform, affine: np.ndarray, grid: Grid
+) -> tuple[sitk.AffineTransform, np.ndarray]:
+    """Round a translation so that the voxels of a scan fall on those of the grid and none is interpolated.
+
+    Only where the two have voxels of one size along the same axes; otherwise nothing changes.
+
+    Args:
+        transform: A translation from atlas to scan points.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        grid: The common grid.
+
+    Returns:
+        The rounded translation, and the affine without the rounding errors of its header.
+    """
+    to_grid = np.linalg.inv(grid.affine) @ np.linalg.inv(matrix(transform)) @ affine
+    linear = np.rint(to_grid[:3, :3])
+    if np.abs(to_grid[:3, :3] - linear).max() > SAME_VOXELS or not np.allclose(linear @ linear.T, np.eye(3)):
+        return transform, affine
+    on_grid = np.eye(4)
+    on_grid[:3, :3], on_grid[:3, 3] = linear, np.rint(to_grid[:3, 3])
+    moved = grid.affine @ on_grid  # of the scan, in atlas space
+    rounded = sitk.AffineTransform(3)
+    rounded.SetTranslation(((affine[:3, 3] - moved[:3, 3]) * (-1, -1, 1)).tolist())
+    return rounded, matrix(rounded) @ moved
 
 
 def fit(
@@ -129,6 +164,13 @@ def pose_from_moments(
     ratio = volume / (atlas.mask.sum() * voxel_size(atlas.affine).prod())
     scaled.SetScale(float(np.clip(np.cbrt(ratio), 0.8, 1.25)))
     return scaled
+
+
+def shift_of_centers(atlas: Atlas, weight: np.ndarray, affine: np.ndarray) -> sitk.TranslationTransform:
+    """The translation that lays the center of the atlas brain on that of the scan's: as `pose_from_moments`."""
+    center = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
+    target = lps(np.array(ndimage.center_of_mass(weight)), affine)
+    return sitk.TranslationTransform(3, (target - center).tolist())
 
 
 def with_rim(atlas: Atlas, spacing: float, rim: float) -> Atlas:
@@ -221,9 +263,12 @@ def climb_until_stable(pair: Pair, start: AnyTransform) -> tuple[AnyTransform, f
     return transform, value
 
 
-def as_affine(transform: _MatrixTransform) -> sitk.AffineTransform:
+def as_affine(transform: _MatrixTransform | sitk.TranslationTransform) -> sitk.AffineTransform:
     """The same map as an affine transform with the same center."""
     affine = sitk.AffineTransform(3)
+    if isinstance(transform, sitk.TranslationTransform):
+        affine.SetTranslation(transform.GetOffset())
+        return affine
     affine.SetCenter(transform.GetCenter())
     affine.SetMatrix(transform.GetMatrix())
     affine.SetTranslation(transform.GetTranslation())

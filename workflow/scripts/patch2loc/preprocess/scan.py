@@ -41,7 +41,7 @@ from patch2loc.preprocess.lesions import (
 from patch2loc.preprocess.memory import memory_errors
 from patch2loc.preprocess.modality import check_modality, stop_if_other_modality
 from patch2loc.preprocess.plausibility import check_image, stop_if_label_map
-from patch2loc.preprocess.register import REGISTRATIONS, Registration, register
+from patch2loc.preprocess.register import REGISTRATIONS, Registration, in_whole_voxels, register
 from patch2loc.preprocess.released_code import (
     CROPS,
     PROTOCOLS,
@@ -59,7 +59,8 @@ class Settings(TypedDict):
     # given: the mask that comes with the scan; none: the scan is stripped, and the brain is what is above 0; atlas: no
     # trained weights; auto: none for a stripped scan, else atlas; hd-bet, synthstrip: programs, to be installed.
     skull_strip: str
-    registration: Registration  # none: the scan is in atlas space
+    # none: the scan is in atlas space; translation: it was registered before, but its array was moved or cut since
+    registration: Registration
     bias_correction: bool
     protocol: Protocol
     crop: Crop
@@ -119,6 +120,7 @@ def preprocess_scan(
     brain_path: Path | None = None,
     lesion_path: Path | None = None,
     lesion_labels: Sequence[int] | None = None,
+    interpolated_masks: bool = False,
     acquired_path: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
@@ -136,6 +138,7 @@ def preprocess_scan(
             the truth that the mask is compared with.
         lesion_path: Lesion mask on the scan's voxels, if there is one.
         lesion_labels: The labels of a label map that are lesion; None for all above 0.
+        interpolated_masks: The masks were carried to the scan's voxels by interpolation and hold shares of these.
         acquired_path: For a lesion simulated in a real scan, that scan, whose content is recorded besides.
         settings: Any of the keys of `Settings`; DEFAULTS for the others.
         device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
@@ -150,10 +153,23 @@ def preprocess_scan(
     with memory_errors(scan_path):
         array, affine = read_scan(Path(scan_path))
         stop_if_label_map(array, Path(scan_path))
-        given_mask = read_mask_of(Path(brain_path), scan_path, array.shape, affine) if brain_path else None
-        drawn = DrawnLesion(np.zeros(array.shape, bool), [])
+        given_mask = None
+        if brain_path:
+            given_mask = read_mask_of(
+                Path(brain_path), scan_path, array.shape, affine, interpolated=interpolated_masks
+            )
+        nothing = np.zeros(array.shape, bool)
+        drawn = DrawnLesion(nothing, nothing, [])
         if lesion_path:
-            drawn = read_lesion(Path(lesion_path), scan_path, array, affine, labels=lesion_labels)
+            drawn = read_lesion(
+                Path(lesion_path),
+                scan_path,
+                array,
+                affine,
+                labels=lesion_labels,
+                interpolated_mask=interpolated_masks,
+            )
+    stored_affine = affine
     with one_thread(), itk_errors(Path(scan_path)):
         brain, start = brain_mask(
             scan_path,
@@ -168,6 +184,8 @@ def preprocess_scan(
         transform, mutual_information = register(
             array, brain, affine, atlas, kind=validated["registration"], start=start
         )
+        if validated["registration"] == "translation":
+            transform, affine = in_whole_voxels(transform, affine, grid)
         if validated["crop"] == "brain":
             grid = grid_around_brain(grid, brain, affine, atlas=atlas, transform=transform)
         unmasked = np.maximum(resample(array, affine, grid, transform), 0)
@@ -178,7 +196,7 @@ def preprocess_scan(
                 "and its mask"
             )
         lesion, lesion_any, lesion_report = carry_lesion(
-            drawn.mask, affine, grid, transform=transform, mask=mask
+            drawn.mask, affine, grid, transform=transform, mask=mask, touched=drawn.touched
         )
         log_field = np.zeros(grid.shape, np.float32)
         if validated["bias_correction"]:
@@ -196,7 +214,11 @@ def preprocess_scan(
             transform=transform,
             mutual_information=mutual_information,
         )
-        quality.stop_if_registration_failed(measurements, scan_path)
+        quality.stop_if_registration_failed(measurements, scan_path, validated["registration"])
+        if validated["registration"] == "none":
+            quality.flag_offset(measurements, quality.offset_from_atlas(array, brain, affine, atlas))
+        if validated["registration"] in ("none", "translation"):
+            quality.stop_if_turned(unmasked, mask, atlas_on_grid, grid, scan_path=scan_path)
     check_contrast(unmasked[mask], scan_path)
     modality_check, modality_flags = check_modality(
         unmasked,
@@ -216,7 +238,7 @@ def preprocess_scan(
         measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
     qc = {
         "modality": modality,
-        "content": content_hash(array, affine),
+        "content": content_hash(array, stored_affine),
         **({"acquired_content": content_hash(*volumes.read(acquired_path))} if acquired_path else {}),
         "atlas": atlas.name,
         **validated,

@@ -1,0 +1,115 @@
+"""Gather the rates that a run's cost is estimated by: `python workflow/run.py CONFIGURATION --estimate`.
+
+    python benchmarks/rates.py
+
+Measured rates come from the tables of the benchmarks, of a processor and, as soon as one has been run there, of a GPU
+(engine_cuda.csv, unpadded_cuda.csv, methods_cuda.csv, stages_cuda.csv). What nobody has measured comes from
+estimates.csv, which is kept by hand; a measured rate of the same work and device takes the place of an estimated one.
+Writes workflow/scripts/patch2loc/configuration/rates.csv.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+from patch2loc.configuration.estimated_hours import NARROW, PAPER
+from patch2loc.configuration.rates import COLUMNS, MEASURED, TABLE
+from patch2loc.configuration.run_costs import SMALL
+
+FOLDER = Path(__file__).resolve().parent
+DEVICES = ("cpu", "cuda")
+VOXELS = {NARROW.name: 96 * 96 * 50, PAPER.name: 192 * 192 * 100}
+# Days of tables that do not name theirs.
+DAYS = {"engine_cpu.csv": "2026-11-21", "unpadded_cpu.csv": "2026-11-22"}
+TASKS = {"training": "train", "pretraining": "pretrain", "scoring": "score"}
+PRECISION = {"cpu": "float32", "cuda": "bfloat16"}  # of `precision: auto`
+Row = dict[str, str]
+
+
+def main() -> None:
+    """Write the table."""
+    with TABLE.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(gathered())
+    print(f"{TABLE}: {len(gathered())} rates")
+
+
+def gathered() -> list[Row]:
+    """Rates by work and device: estimated ones, or measured ones in their place, with the sizes that these lack."""
+    rates = {(row["work"], row["device"]): row for row in read("estimates.csv")}
+    for device in DEVICES:
+        for row in measured(device):
+            key = row["work"], row["device"]
+            rates[key] = rates.get(key, {}) | {name: value for name, value in row.items() if value}
+    return [{name: row.get(name, "") for name in COLUMNS} for row in rates.values()]
+
+
+def measured(device: str) -> Iterator[Row]:
+    """Rates that the benchmarks have measured on a device."""
+    yield from networks(device)
+    yield from slice_methods(device)
+
+
+def networks(device: str) -> Iterator[Row]:
+    """Rates of location networks: of a core, in tables whose threads share the work; or of a GPU."""
+    for row in read(engine := f"engine_{device}.csv"):
+        if (row["way"], row["precision"]) != ("engine", PRECISION[device]):
+            continue
+        threads = int(row["threads"]) if device == "cpu" else 1
+        if row["task"] == "training":
+            yield rate(f"train {PAPER.name}", "patch", device, threads / float(row["value"]), engine, row)
+        elif row["task"] == "volume at 1 mm":
+            seconds = threads * float(row["value"]) / VOXELS[PAPER.name]
+            yield rate(f"score {PAPER.name}", "voxel", device, seconds, engine, row)
+    for row in read(unpadded := f"unpadded_{device}.csv"):
+        if row["case"] != "2 mm, narrow":
+            continue
+        threads = int(row["threads"]) if device == "cpu" else 1
+        if (row["task"], row["way"]) == ("training step", "published"):
+            patches = int(row["unit"].split()[1])
+            seconds = threads * float(row["value"]) / patches
+            yield rate(f"train {NARROW.name}", "patch", device, seconds, unpadded, row)
+        elif (row["task"], row["way"]) == ("volume", "published, engine"):
+            seconds = threads * float(row["value"]) / VOXELS[NARROW.name]
+            yield rate(f"score {NARROW.name}", "voxel", device, seconds, unpadded, row)
+
+
+def slice_methods(device: str) -> Iterator[Row]:
+    """Rates of the methods that see slices."""
+    for row in read(name := f"methods_{device}.csv"):
+        work = f"{TASKS[row['task']]} {row['method']}{SMALL if row['budget'] == 'smoke' else ''}"
+        yield rate(work, row["unit"], device, float(row["seconds"]), name, row)
+
+
+def rate(work: str, unit: str, device: str, seconds: float, table: str, row: Row) -> Row:
+    """A measured rate from the row of a table."""
+    memory = row.get("memory_mb") or row.get("peak_memory_mb") or ""
+    return {
+        "work": work,
+        "unit": unit,
+        "device": device,
+        "seconds": f"{seconds:.4g}",
+        "memory_mb" if device == "cpu" else "gpu_memory_mb": memory,
+        "disk_mb": row.get("disk_mb", ""),
+        "status": MEASURED,
+        "source": f"benchmarks/{table}",
+        "date": row.get("date") or DAYS[table],
+        "machine": row["machine"],
+    }
+
+
+def read(name: str) -> list[Row]:
+    """Rows of a table of the benchmarks; none where it has not been written."""
+    path = FOLDER / name
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How many jobs of each rule a run has from its beginning, and how large they are: without Snakemake, without data."""
+
+from collections.abc import Iterable
+
+from patch2loc.configuration.datasets import names_with_role
+from patch2loc.configuration.run import Run
+from patch2loc.data.results import Fold
+from patch2loc.data.vocabulary import Modality, SubjectRole
+
+Sizes = list[int]  # of jobs, a number for each: the scans that it takes, or 1
+
+
+def job_sizes(run: Run) -> dict[str, Sizes]:
+    """Sizes of the jobs of each rule that a whole run needs; of rules by method, those of one method.
+
+    Args:
+        run: The run. Its scans need not be there.
+
+    Returns:
+        {rule: sizes}. One job of train, score, score_validation, combine, combine_validation, analyze_patches,
+        calibrate and evaluate is listed for each dataset or modality and fold, and there is one for every method.
+    """
+    deliverables = run.deliverables
+    tables = [*deliverables.table_names, "quality", "subject_lists", "every_scan_used"]
+    figures = [name for name in deliverables.figure_names if name not in deliverables.table_names]
+    answered = names_with_role(run.datasets, "unlabeled") if run.has_detector else []
+    tested, validated = scored_scans(run, run.datasets), validation_scans(run)
+    return {
+        "simulate_phantom": [1] * _simulated_subjects(run),
+        "paint_stroke": [1] * sum(len(each.scans) for each in run.datasets.values() if each.is_painted),
+        "preprocess": [1] * sum(len(each.scans) for each in run.datasets.values()),
+        "cohort_list": [1] * len(_cohorts(run)),
+        "landmarks": training_scans(run, "train"),
+        "train": training_scans(run, "train"),
+        "score": tested,
+        "score_validation": validated,
+        "combine": tested if run.combinations else [],
+        "combine_validation": validated if run.combinations else [],
+        "analyze_patches": scored_scans(run, run.labeled_datasets),
+        "calibrate": training_scans(run, "validation"),
+        "evaluate": scored_scans(run, run.labeled_datasets),
+        "detector": [1] * len({run.datasets[name].modality for name in answered}),
+        "patient": [1] * sum(len(run.datasets[name].scans) for name in answered),
+        "learning_curve": [1] * len(_trainings(run)),
+        **{name: [1] for name in (*tables, *figures, "viewer", "report_page", "crate")},
+    }
+
+
+def job_counts(run: Run) -> dict[str, int]:
+    """Number of jobs of each rule of a whole run, less those that only gather."""
+    methods = {
+        "train": run.methods,
+        "score": run.methods,
+        "score_validation": run.methods,
+        "combine": run.combinations,
+        "combine_validation": run.combinations,
+        "analyze_patches": run.locating_methods,
+        "calibrate": run.calibrated_methods,
+        "evaluate": run.evaluated_methods,
+    }
+    counts = {rule: len(sizes) * len(methods.get(rule, [rule])) for rule, sizes in job_sizes(run).items()}
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def training_scans(run: Run, role: SubjectRole) -> Sizes:
+    """Scans of a role of each training of a method: of each modality and fold."""
+    return [
+        len(run.datasets[run.training_data[modality]].subjects(fold, role))
+        for modality, fold in _trainings(run)
+    ]
+
+
+def scored_scans(run: Run, datasets: Iterable[str]) -> Sizes:
+    """Test scans of each of the datasets in each fold."""
+    return [len(run.test_scans(name, fold)) for name in datasets for fold in run.trainings]
+
+
+def validation_scans(run: Run) -> Sizes:
+    """Validation scans in each fold of the datasets whose validation scans are scored."""
+    healthy = {run.training_dataset(name) for name in run.labeled_datasets}
+    return [
+        len(dataset.subjects(fold, "validation"))
+        for name, dataset in run.datasets.items()
+        if name in healthy or dataset.has_lesion_validation
+        for fold in run.trainings
+    ]
+
+
+def _trainings(run: Run) -> list[tuple[Modality, Fold]]:
+    return [(modality, fold) for modality in run.training_data for fold in run.trainings]
+
+
+def _simulated_subjects(run: Run) -> int:
+    """Heads that are simulated: both modalities of a subject by one job."""
+    subjects: dict[str, int] = {}
+    for dataset in run.datasets.values():
+        if dataset.kind == "phantom":
+            cohort = str(dataset.source["cohort"])
+            subjects[cohort] = max(subjects.get(cohort, 0), len(dataset.scans))
+    return sum(subjects.values())
+
+
+def _cohorts(run: Run) -> set[str]:
+    """Lists of scans that other jobs take."""
+    tested = {run.cohort(name, fold, role="test") for name in run.datasets for fold in run.trainings}
+    fitted = {
+        run.training_cohort(modality, fold, role=role)
+        for modality, fold in _trainings(run)
+        for role in ("train", "validation")
+    }
+    validated = {
+        run.cohort(name, fold, role="validation")
+        for name, dataset in run.datasets.items()
+        if dataset.has_lesion_validation
+        for fold in run.trainings
+    }
+    return tested | fitted | validated

@@ -1,0 +1,295 @@
+"""What a whole run costs, stage by stage: jobs, hours of cores and GPUs, memory and disk, by its plan and by rates.
+
+Nothing is read but the configuration and its lists of subjects: the data need not be there.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from patch2loc.configuration.check import settings_of_budget
+from patch2loc.configuration.datasets import names_with_role
+from patch2loc.configuration.estimated_hours import PAPER, seconds_of_scoring, seconds_of_training
+from patch2loc.configuration.job_sizes import Sizes, job_sizes
+from patch2loc.configuration.method_registry import declaration, locates, runs_network
+from patch2loc.configuration.rates import Rate, find_rate
+from patch2loc.configuration.run import Run
+from patch2loc.engine.choices import Device
+from patch2loc.preprocess.external_tools import TOOLS
+
+GRID = (192, 192, 100)  # of the paper, whose voxels of 1 mm rates of a scan are for
+SLICE_MM = 2  # edge of a voxel of the slices that methods see, on a finer grid
+SMALL = " (small)"  # after work of a network of the budget `smoke`
+GROUPED = 8  # scans that a cluster job makes and preprocesses (profiles/slurm)
+WHOLE_HEAD, STRIPPED = "preprocess whole head", "preprocess stripped head"
+
+
+class Stage(NamedTuple):
+    """Cost of a stage of a run.
+
+    Attributes:
+        name: Work that is done.
+        phase: Number of the phase: stages of one run side by side, those of the next begin when they are done.
+        jobs: Number of jobs.
+        cluster_jobs: Number of cluster jobs; short jobs share one.
+        core_hours: Hours of a core, all jobs together; while a GPU works, of one core.
+        gpu_hours: Hours of a GPU, all jobs together.
+        longest_hours: Hours of the longest job, on one core or on a GPU.
+        threads: Cores that divide the hours of a job.
+        memory_mb: Largest memory of a job; None where nobody knows.
+        gpu_memory_mb: Largest memory on a GPU; None without one, and where nobody knows.
+        disk_mb: Size of the results.
+        rates: Rates that hours and sizes are products of.
+        unknown: Kinds of work without a rate, which hours and sizes leave out.
+    """
+
+    name: str
+    phase: int
+    jobs: int
+    cluster_jobs: int
+    core_hours: float
+    gpu_hours: float
+    longest_hours: float
+    threads: int
+    memory_mb: float | None
+    gpu_memory_mb: float | None
+    disk_mb: float
+    rates: tuple[Rate, ...]
+    unknown: tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """A part of the work of a job.
+
+    Attributes:
+        work: Kind of work.
+        rate: Its rate; None where there is none.
+        units: Units of the rate for each scan of the job, or for each job.
+        seconds: Seconds of a unit, if not those of the rate.
+    """
+
+    work: str
+    rate: Rate | None
+    units: float = 1.0
+    seconds: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """Seconds."""
+        seconds = self.rate.seconds if self.rate and self.seconds is None else self.seconds or 0.0
+        return seconds * self.units
+
+    @property
+    def disk_mb(self) -> float:
+        """Size on disk."""
+        return (self.rate.disk_mb or 0.0) * self.units if self.rate else 0.0
+
+
+def run_costs(run: Run, device: Device) -> list[Stage]:
+    """Cost of each stage of a run from its beginning, in order.
+
+    Args:
+        run: The run. Its scans need not be there.
+        device: Device of its networks.
+    """
+    sizes = job_sizes(run)
+    stages = [
+        *_scan_stages(run, sizes),
+        *(_training(run, name, sizes["train"], device) for name in run.methods),
+        *(_scoring(run, name, sizes, device) for name in run.methods),
+        *_further_stages(run, sizes, device),
+    ]
+    return [stage for stage in stages if stage.jobs]
+
+
+def data_costs(run: Run) -> Stage:
+    """Cost of `snakemake data`, which comes before a run: of the sources that are unpacked, as large as their scans."""
+    scans: dict[str, int] = {}
+    for dataset in run.datasets.values():
+        if name := dataset.source.get("registry"):
+            scans[name] = scans.get(name, 0) + len(dataset.scans)
+    return _stage("data", 0, list(scans.values()), [_part("unpack")])
+
+
+def scan_counts(run: Run) -> str:
+    """A sentence on the scans that a run's cost is of, and on those of which nothing is there yet."""
+    counts = ", ".join(f"{name} {len(dataset.scans):,}" for name, dataset in run.datasets.items())
+    total = sum(len(dataset.scans) for dataset in run.datasets.values())
+    absent = sum(
+        not paths["scan"].exists()
+        for dataset in run.datasets.values()
+        if dataset.kind not in ("phantom", "painted")
+        for paths in dataset.source_scans.values()
+    )
+    told = f"; {absent:,} of them, counted by the lists of subjects, are not below {run.config['data']}"
+    return f"{total:,} scans ({counts}){told if absent else ''}."
+
+
+def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
+    """Stages up to the landmarks."""
+    disk = _grid_share(run)
+    for rule, work in (("simulate_phantom", "simulate head"), ("paint_stroke", "paint stroke")):
+        yield _stage(work, 1, sizes[rule], [_part(work)], together=GROUPED)
+    for name, count in _preprocessing_kinds(run).items():
+        rate = find_rate(name)
+        part = Part(name, rate and rate._replace(disk_mb=(rate.disk_mb or 0) * disk))
+        yield _stage(name, 1, [1] * count, [part], together=GROUPED)
+    lists = sizes["cohort_list"] + sizes["quality"] + sizes["subject_lists"] + sizes["every_scan_used"]
+    yield _stage("lists of scans", 1, lists, [_part("list scans")])
+    yield _stage("landmarks", 2, sizes["landmarks"], [_part("read scan", _grid_share(run))])
+
+
+def _preprocessing_kinds(run: Run) -> dict[str, int]:
+    """Scans of each kind of work that preprocessing is."""
+    kinds: dict[str, int] = {}
+    for dataset in run.datasets.values():
+        strip = dataset.settings["skull_strip"]
+        kind = f"preprocess by {strip}" if strip in TOOLS else STRIPPED if strip == "none" else WHOLE_HEAD
+        kinds[kind] = kinds.get(kind, 0) + len(dataset.scans)
+    return kinds
+
+
+def _training(run: Run, name: str, scans: Sizes, device: Device) -> Stage:
+    """Training of all models of a method: it reads the scans, and trains on patches, slices, or scans at once."""
+    once = list(_training_parts(run, name, device))
+    threads = run.config["training"]["threads"] if runs_network(name) else 1
+    reading = _part("read scan", _grid_share(run))
+    return _stage(f"train {name}", 3, scans, [reading], once=once, threads=threads)
+
+
+def _training_parts(run: Run, name: str, device: Device) -> Iterator[Part]:
+    """What a training does once it has read its scans."""
+    if locates(name):
+        work = f"train {PAPER.name}"
+        patches = run.config["training"]["patches"]
+        seconds = seconds_of_training(run.config, device) / patches
+        yield Part(work, find_rate(work, device), patches, seconds)
+        return
+    if not runs_network(name):
+        return
+    settings = settings_of_budget(name, run.config)
+    if not {"steps", "batch"} <= settings.keys():
+        yield Part(f"train {name}", None)
+        return
+    for work, steps in (("train", "steps"), ("pretrain", "pretraining_steps")):
+        if steps in settings:
+            part = _of_network(work, name, run, device)
+            share = _slice_share(run) * (_slices_share(run) if part.rate and part.rate.unit == "scan" else 1)
+            yield part._replace(units=settings[steps] * settings["batch"] * share)
+
+
+def _scoring(run: Run, name: str, sizes: dict[str, Sizes], device: Device) -> Stage:
+    """Heatmaps of a method: its network, and what every heatmap takes."""
+    grid = _grid_share(run)
+    parts = [_part("finish heatmap", grid, device=device if runs_network(name) else "cpu")]
+    if declaration(name).as_published:
+        parts.append(_part("filter as published", grid))
+    if locates(name):
+        work = f"score {PAPER.name}"
+        parts.append(Part(work, find_rate(work, device), 1, seconds_of_scoring(run.config, device)))
+    elif runs_network(name):
+        share = _slice_share(run) * _slices_share(run)
+        parts.append(_of_network("score", name, run, device)._replace(units=share))
+    threads = run.config["score"]["threads"] if runs_network(name) else 1
+    return _stage(f"score {name}", 3, sizes["score"] + sizes["score_validation"], parts, threads=threads)
+
+
+def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterator[Stage]:
+    """Stages after the heatmaps of methods."""
+    grid = _grid_share(run)
+    patches = sizes["analyze_patches"] * len(run.locating_methods)
+    yield _stage("patches", 3, patches, [_part("analyze patches", grid, device=device)])
+    calibrations = sizes["calibrate"] * len(run.calibrated_methods)
+    yield _stage("calibrate", 3, calibrations, [_part("calibrate", grid)])
+    combined = (sizes["combine"] + sizes["combine_validation"]) * len(run.combinations)
+    yield _stage("combine", 3, combined, [_part("combine", grid)])
+    evaluated = sizes["evaluate"] * len(run.evaluated_methods)
+    yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)])
+    yield _stage("detectors", 4, sizes["detector"], [_part("make detector")])
+    answered = names_with_role(run.datasets, "unlabeled")
+    scoring = seconds_of_scoring(run.config, device)
+    network = Part(f"score {PAPER.name}", find_rate(f"score {PAPER.name}", device), 1, scoring)
+    answer = [_part(WHOLE_HEAD), network, _part("finish heatmap", grid, device=device)]
+    threads = run.config["score"]["threads"]
+    yield _stage("answers", 4, sizes["patient"] if answered else [], answer, threads=threads)
+    made = run.deliverables
+    tables = [*made.table_names, *(name for name in made.figure_names if name not in made.table_names)]
+    last = [1] * len([*tables, *sizes["learning_curve"], "viewer", "report_page", "crate", "all"])
+    yield _stage("tables, figures, report", 5, last, [_part("make table or figure")])
+
+
+def _of_network(work: str, name: str, run: Run, device: Device) -> Part:
+    """Work of a method's network, which is a small one by the budget `smoke`."""
+    rate = find_rate(f"{work} {name}{SMALL if run.config['budget'] == 'smoke' else ''}", device)
+    return Part(rate.work if rate else f"{work} {name}", rate)
+
+
+def _part(work: str, units: float = 1.0, device: Device = "cpu") -> Part:
+    return Part(work, find_rate(work, device), units)
+
+
+def _stage(
+    name: str,
+    phase: int,
+    sizes: Sequence[int],
+    parts: Sequence[Part],
+    *,
+    once: Sequence[Part] = (),
+    threads: int = 1,
+    together: int = 1,
+) -> Stage:
+    """A stage from the scans of each of its jobs.
+
+    Args:
+        name: See `Stage`.
+        phase: See `Stage`.
+        sizes: Scans, or other units, of each job.
+        parts: Work for each of them.
+        once: Work of each job.
+        threads: See `Stage`.
+        together: Jobs that share a cluster job.
+    """
+    once = [_part("start job"), *once]
+    rates = [part.rate for part in (*parts, *once) if part.rate]
+    of_scan, of_job = (sum(part.cost for part in some) for some in (parts, once))
+    hours = [(of_job + size * of_scan) / 3600 for size in sizes]
+    on_gpu = any(rate.device == "cuda" for rate in rates)
+    memory: list[Any] = [rate.memory_mb for rate in rates if rate.memory_mb]
+    gpu_memory: list[Any] = [rate.gpu_memory_mb for rate in rates if rate.gpu_memory_mb]
+    return Stage(
+        name=name,
+        phase=phase,
+        jobs=len(sizes),
+        cluster_jobs=math.ceil(len(sizes) / together),
+        core_hours=sum(hours),
+        gpu_hours=sum(hours) if on_gpu else 0.0,
+        longest_hours=max(hours, default=0.0) * min(together, len(sizes)),
+        threads=1 if on_gpu else threads,
+        memory_mb=max(memory, default=None),
+        gpu_memory_mb=max(gpu_memory, default=None) if on_gpu else None,
+        disk_mb=sum(sizes) * sum(part.disk_mb for part in parts)
+        + len(sizes) * sum(part.rate.disk_mb or 0 for part in once if part.rate),
+        rates=tuple(dict.fromkeys(rates)),
+        unknown=tuple(part.work for part in (*parts, *once) if not part.rate),
+    )
+
+
+def _grid_share(run: Run) -> float:
+    """Voxels of the grid, those of the paper being 1."""
+    return math.prod(run.config["grid"]["shape"]) / math.prod(GRID)
+
+
+def _slice_share(run: Run) -> float:
+    """Voxels of a slice that methods see, those of the paper's grid being 1."""
+    columns, rows, _ = run.config["grid"]["shape"]
+    return columns * rows / GRID[0] / GRID[1] * (SLICE_MM / _block(run)) ** 2
+
+
+def _slices_share(run: Run) -> float:
+    """Slices of a scan that methods see, those of the paper's grid being 1."""
+    return float(run.config["grid"]["shape"][2] / GRID[2] * (SLICE_MM / _block(run)))
+
+
+def _block(run: Run) -> int:
+    """Voxels of the grid along the edge of a voxel of such a slice (`data.volumes.block`, without its imports)."""
+    return max(1, round(SLICE_MM / run.config["grid"]["spacing"]))
