@@ -39,10 +39,13 @@ def earlier_results_note(root: str, datasets: Datasets, folds: Sequence[int], gr
 def _other_preprocessing(dataset: PlannedDataset, grid: GridSettings) -> Iterator[str]:
     folder = Path(dataset.results.preprocessed_dataset(dataset.name))
     recorded = _read(next(folder.glob(f"*/{QUALITY}{PROVENANCE}"), None)).get("configuration", {})
+    if not recorded:
+        return
     before = {"grid": recorded.get("grid"), **recorded.get("settings", {})}
-    for key, value in {"grid": grid, **dataset.preprocessing}.items():
-        if recorded and before.get(key) != value:
-            yield f"preprocessed with {key} {before.get(key)} before, {value} now"
+    now = {"grid": grid, **dataset.preprocessing}
+    for key in {**now, **before}:
+        if before.get(key) != now.get(key):
+            yield f"preprocessed with {key} {before.get(key)} before, {now.get(key)} now"
 
 
 def _other_subjects(dataset: PlannedDataset, folds: Sequence[int]) -> Iterator[str]:
