@@ -83,7 +83,7 @@ PLANNING = {
     "--list-rules",
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
-ESTIMATE = "Estimate: "  # of the planning: how long the run will take
+NOTES = ("Note: ", "Estimate: ")  # of the planning (rules/common.smk), for a person to read before the run
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -392,16 +392,17 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
     Returns:
         True if there was nothing to do; and the problems that a person can mend, lines of the output, each once.
     """
-    nothing_to_do, in_problem = False, False
+    nothing_to_do, in_problem, in_note = False, False, False
     problems: list[str] = []
     mininterval = 1 if sys.stderr.isatty() else 15
     with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
         for line in lines:
             log.write(line)
             log.flush()
+            in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))
             if all_of_it:
                 print(line, end="")
-            elif line.startswith(ESTIMATE):
+            elif in_note:
                 bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line

@@ -239,7 +239,9 @@ def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     def planned(*options):
         result = snakemake(tmp_path, "--dry-run", *options)
         assert result.returncode == 0, result.stderr[-3000:]
-        return set(re.findall(r"^\s*(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE))
+        said = result.stdout + result.stderr
+        assert ("results of other settings or other subjects found" in said) == (options != tuple(accepted))
+        return set(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))
 
     assert planned(*accepted) <= about_the_scan
     # Its file may be gone, or mended: nothing is preprocessed that is not used.

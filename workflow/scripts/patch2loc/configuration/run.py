@@ -20,6 +20,7 @@ from patch2loc.configuration.combinations import (
 )
 from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
+from patch2loc.configuration.earlier_results import earlier_results_note
 from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
@@ -184,6 +185,7 @@ class Run:
             self.no_answers_note,
             estimate_note(self.remaining_work, self.config),
             former_results_note(self.results.root),
+            earlier_results_note(self.results.root, self.datasets, self.folds, self.config["grid"]),
         )
         return [note for note in notes if note]
 
