@@ -15,7 +15,7 @@ from paper_replica import few_steps, write
 from repository_paths import ROOT
 from stand_in_conda import create, install, records
 
-from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_names import configured
 
 pytestmark = pytest.mark.workflow
 SMALL = ROOT / "tests/slurm/small.yaml"
@@ -144,8 +144,9 @@ def test_every_module_of_its_rules_can_be_imported_in_an_environment(name, tmp_p
 @pytest.mark.slow
 def test_a_whole_run_with_every_method(conda, tmp_path):
     config = yaml.safe_load(SMALL.read_text(encoding="utf-8"))
-    config["methods"] = list(METHODS)
-    config["method_settings"] = few_steps(METHODS)
+    methods = configured("all")
+    config["methods"] = "all"
+    config["method_settings"] = few_steps(methods)
     config["combinations"] = {"both": {"of": ["patch2loc", "dae"], "by": "rank_average"}}
     config["budget"] = "smoke"
     config["training"] |= {"patches": 4096, "validations": 2}
@@ -156,6 +157,6 @@ def test_a_whole_run_with_every_method(conda, tmp_path):
     assert set(environments_of_rules(conda)) == set(ENVIRONMENTS)
     assert {"train", "score", "combine", "calibrate", "carry_back", "patient", "crate"} <= set(jobs)
     table = pd.read_csv(tmp_path / "results/small/tables/table1.csv")
-    assert set(METHODS) - {"oracle"} <= set(table["method"])
+    assert set(methods) - {"oracle"} <= set(table["method"])
     again = snakemake(conda, tmp_path, *sorted(TARGETS), config=path)
     assert "Nothing to be done" in again.stdout + again.stderr
