@@ -113,14 +113,9 @@ def clean_clone(rehearsal):
     rehearsal.folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(rehearsal.clone, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(rehearsal.clone)], check=True)
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%h %s"],
-        cwd=rehearsal.clone,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rehearsal.say(f"clone of {commit.stdout.strip()}")
+    rehearsal.say(f"clone of {_git('log', '-1', '--format=%h %s')}")
+    if _git("status", "--porcelain", "--untracked-files=no"):
+        rehearsal.note("what is not committed is not in it")
     path = rehearsal.clone / "config/registry.csv"
     with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -132,6 +127,12 @@ def clean_clone(rehearsal):
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _git(*arguments):
+    """What Git says of this repository."""
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def without_data(rehearsal):
