@@ -29,6 +29,9 @@ onsuccess:
     for model in filter(Path.exists, map(Path, trainings(RESULTS.model()))):
         for checkpoint in model.parent.glob("*checkpoint-*.pt"):
             checkpoint.unlink()
+    # Once more, since the jobs have moved it off the screen.
+    for note in filter(None, [RUN.missing_note]):
+        logger.warning(note)
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.

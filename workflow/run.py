@@ -84,6 +84,7 @@ PLANNING = {
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
 NOTES = ("Note: ", "Estimate: ")  # of the planning (rules/common.smk), for a person to read before the run
+PART = "Not all scans are there"  # of the Snakefile, when all is made
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -364,6 +365,9 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         report = results / "report.html"
         done = "nothing to do, everything is up to date" if nothing_to_do else "done"
         print(f"{done}: {report.resolve()}" if report.exists() else done)
+        said = log_path.read_text(encoding="utf-8").splitlines()
+        for note in dict.fromkeys(line for line in said if line.startswith(PART)):
+            print(note)
     return status
 
 

@@ -1,5 +1,7 @@
 """A part of the data: what runs with `missing_scans: skip`, what it says, and what stops it."""
 
+import re
+
 import pandas as pd
 import pytest
 import yaml
@@ -63,11 +65,14 @@ def test_a_run_uses_the_scans_that_are_there_and_says_who_is_not(paper):
     roles = run.datasets["ixi_t1"].roles(0)
     assert {role: len(scans) for role, scans in roles.items()} == {"train": 4, "validation": 1, "test": 1}
     assert run.labels_and_counts(["mslub"])["mslub"]["n_listed"] == 30
-    [note] = [note for note in run.planning_notes if "missing_scans: skip" in note]
-    assert (
-        "mslub: 2 of 30 are there, without patient03, patient04, patient05, patient06, patient07, ... (28)"
-        in note
-    )
+    [note] = [
+        note
+        for note in run.planning_notes
+        if note.startswith("Not all scans are there (missing_scans: skip): ")
+    ]
+    assert "2 of 30 of mslub" in run.missing_note
+    assert note.startswith(run.missing_note)
+    assert "  mslub: without patient03, patient04, patient05, patient06, patient07, ... (28)" in note
     assert "Only scans that were there (missing_scans: skip): 6 of 566 of IXI, T1, " in run.protocol
     assert "2 of 30 of MSLUB, T2" in run.protocol
     rows = pd.DataFrame(run.missing_scans)
@@ -85,7 +90,7 @@ def test_who_is_left_out_is_not_missing(paper):
     paper["datasets"]["mslub"]["leave_out"] = ["patient03"]
     run = planned(paper, missing_scans="skip")
     assert "patient03" not in [row["subject"] for row in run.missing_scans]
-    assert "mslub: 2 of 29 are there" in "\n".join(run.planning_notes)
+    assert "2 of 29 of mslub" in run.missing_note
 
 
 def test_missing_scans_stop_by_default_and_the_message_says_how_to_go_on(paper):
@@ -109,7 +114,7 @@ def test_a_dataset_of_which_nothing_is_there_is_passed_over(paper, name):
     run = planned(paper, missing_scans="skip")
     run.data.stop_for_missing()
     assert set(run.datasets) == set(paper["datasets"]) - {name}
-    assert f"{name}: nothing is there" in "\n".join(run.planning_notes)
+    assert re.search(rf"\b0 of [\d,]+ of {name}\b", run.missing_note)
     with pytest.raises(InputError, match=f"{name}: none of .* subjects is there"):
         planned(paper).data.stop_for_missing()
 
@@ -123,8 +128,7 @@ def test_a_modality_without_training_data_is_passed_over(paper, name, left):
     modality = "T2" if name == "ixi_t2" else "T1"
     assert list(run.training_data) == [each for each in ("T1", "T2") if each != modality]
     other = "mslub" if name == "ixi_t2" else "wmh"
-    notes = "\n".join(run.planning_notes)
-    assert f"{other}: not used, since no scan of the training data of {modality} is there" in notes
+    assert re.search(rf"without training data, so not used: .*{other}", run.missing_note)
     assert "Not used, for want of training data: " in run.protocol
 
 

@@ -322,10 +322,22 @@ def test_a_run_can_do_without_a_dataset(public):
     assert run.planning_notes[0] == "Left out, as `without` says: registered."
 
 
+def test_a_run_can_do_without_a_modality(tmp_path):
+    run = run_of(tmp_path, without=["phantom_healthy_t2"])
+    assert list(run.training_data) == ["T1"]
+    assert {dataset.modality for dataset in run.datasets.values()} == {"T1"}
+    assert run.planning_notes[0] == (
+        "Left out, as `without` says: phantom_healthy_t2, and with their training data phantom_tumor."
+    )
+
+
 @pytest.mark.parametrize(
-    ("name", "finding"),
-    [("studies", "which `datasets` lacks"), ("phantom_healthy_t1", "which models are trained on")],
+    ("names", "finding"),
+    [
+        (["studies"], "studies found, which `datasets` lacks; name another"),
+        (["phantom_healthy_t1", "phantom_healthy_t2"], "phantom_healthy_t1, .* among them all training data"),
+    ],
 )
-def test_a_run_cannot_do_without_its_training_data_or_what_it_has_not(public, name, finding):
-    with pytest.raises(InputError, match=f"without: {name} found, {finding}; name another"):
-        public("study", without=[name])
+def test_a_run_cannot_do_without_all_training_data_or_what_it_has_not(public, names, finding):
+    with pytest.raises(InputError, match=f"without: {finding}"):
+        public("study", without=names)

@@ -82,11 +82,16 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         )
     check_method_settings(config)
     for name in config["without"]:
-        if name not in config["datasets"] or name in config["training_data"].values():
-            found = "which models are trained on" if name in config["datasets"] else "which `datasets` lacks"
+        if name not in config["datasets"]:
             raise InputError(
-                f"without: {name} found, {found}; name another one, or none ({', '.join(config['datasets'])})"
+                f"without: {name} found, which `datasets` lacks; name another one, or none "
+                f"({', '.join(config['datasets'])})"
             )
+    if set(config["training_data"].values()) <= set(config["without"]):
+        raise InputError(
+            f"without: {', '.join(config['without'])} found, among them all training data "
+            f"({', '.join(config['training_data'].values())}), one of these expected to stay; take it off"
+        )
     for name, dataset in config["datasets"].items():
         _check_source(name, dataset["source"])
         _check_split(name, dataset)

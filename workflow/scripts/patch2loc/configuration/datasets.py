@@ -373,10 +373,16 @@ def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
         InputError: The training data are not healthy scans of their modality, a modality has none, or a tool for
             brain extraction is not installed.
     """
+    # Without its training data a modality is left out.
+    without = {modality for modality, name in config["training_data"].items() if name in config["without"]}
     datasets = {
-        name: _plan_dataset(name, config) for name in config["datasets"] if name not in config["without"]
+        name: _plan_dataset(name, config)
+        for name, settings in config["datasets"].items()
+        if name not in config["without"] and settings["modality"] not in without
     }
-    _check_training_data(datasets, config["training_data"])
+    _check_training_data(
+        datasets, {key: name for key, name in config["training_data"].items() if key not in without}
+    )
     for tool in {dataset.settings["skull_strip"] for dataset in datasets.values()} & set(TOOLS):
         find_command(tool)
     return datasets

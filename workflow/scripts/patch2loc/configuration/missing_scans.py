@@ -1,6 +1,6 @@
 """A part of the data: what a run with `missing_scans: skip` uses of its datasets, and how it says so."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from patch2loc.configuration.datasets import Datasets, PlannedDataset
@@ -8,6 +8,7 @@ from patch2loc.data.vocabulary import Modality, SubjectRole
 
 MOST_NAMED = 5  # subjects in a message
 LIST = "tables/missing_scans.csv"
+BEGINNING = "Not all scans are there"  # of a sentence that workflow/run.py knows by it
 
 
 def usable(datasets: Datasets, training_data: Mapping[Modality, str]) -> dict[str, PlannedDataset]:
@@ -78,41 +79,38 @@ def passed_over(datasets: Datasets) -> list[PlannedDataset]:
     return [dataset for dataset in datasets.values() if dataset.missing_files]
 
 
-def planning_note(listed: Datasets, used: Datasets) -> str:
-    """Who is passed over, for a person to read before the run; "" if everybody is there.
+def sentence(listed: Datasets, used: Datasets) -> str:
+    """How many of the scans of each dataset are there; "" if all are.
 
     Args:
         listed: Datasets of the configuration.
         used: Those of them that the run uses.
     """
-    lines = []
-    for dataset in passed_over(listed):
-        names = list(dataset.missing_files)
-        there = "nothing is there" if dataset.name not in used and not dataset.scans else ""
-        lines.append(
-            f"  {dataset.name}: {there or f'{present_count(dataset)} are there'}, without {named(names)}"
-        )
-    lines += [
-        f"  {name}: not used, since no scan of the training data of {listed[name].modality} is there"
-        for name in _without_model(listed, used)
-    ]
-    if not lines:
+    counts = ", ".join(f"{present_count(dataset)} of {dataset.name}" for dataset in passed_over(listed))
+    if not counts:
         return ""
-    return "\n".join(
-        [f"Scans that are not there are passed over (missing_scans: skip); {LIST} will list them:", *lines]
-    )
+    unused = _without_model(listed, used)
+    without_model = f"; without training data, so not used: {', '.join(unused)}" if unused else ""
+    return f"{BEGINNING} (missing_scans: skip): {counts}{without_model}. {LIST} names them."
+
+
+def planning_note(listed: Datasets, used: Datasets) -> str:
+    """`sentence`, and below it the first subjects of each dataset who are passed over; "" if everybody is there."""
+    lines = [
+        f"  {dataset.name}: without {named(list(dataset.missing_files))}" for dataset in passed_over(listed)
+    ]
+    return "\n".join([sentence(listed, used), *lines]) if lines else ""
 
 
 def caption(listed: Datasets, used: Datasets) -> str:
-    """A sentence for tables on whose scans were not there; "" if everybody's were."""
+    """Sentences for tables on whose scans were not there; "" if everybody's were."""
     parts = [f"{present_count(dataset)} of {_title(dataset)}" for dataset in passed_over(listed)]
     unused = [_title(listed[name]) for name in _without_model(listed, used)]
-    sentences = []
-    if parts:
-        sentences.append(f"Only scans that were there (missing_scans: skip): {', '.join(parts)}.")
-    if unused:
-        sentences.append(f"Not used, for want of training data: {', '.join(unused)}.")
-    return " ".join(sentences)
+    sentences = (
+        f"Only scans that were there (missing_scans: skip): {', '.join(parts)}." if parts else "",
+        f"Not used, for want of training data: {', '.join(unused)}." if unused else "",
+    )
+    return " ".join(filter(None, sentences))
 
 
 def rows(listed: Datasets) -> list[dict[str, str]]:
@@ -130,7 +128,7 @@ def named(names: Sequence[str]) -> str:
     return f"{first}, ... ({len(names):,})" if len(names) > MOST_NAMED else first
 
 
-def _without_model(listed: Datasets, used: Datasets) -> Iterable[str]:
+def _without_model(listed: Datasets, used: Datasets) -> list[str]:
     """Datasets of which scans are there, and none of the training data of their modality."""
     return [name for name, dataset in listed.items() if name not in used and dataset.scans]
 

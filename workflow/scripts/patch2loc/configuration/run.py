@@ -171,9 +171,8 @@ class Run:
     def planning_notes(self) -> list[str]:
         """What a person should know before anything is computed."""
         overlaps = self.overlap_notes and f"Published subject lists, used as they are. {self.overlap_notes}"
-        without = ", ".join(self.config["without"])
         notes = (
-            without and f"Left out, as `without` says: {without}.",
+            self.without_note,
             self.skips_missing and missing_scans.planning_note(self.listed_datasets, self.datasets),
             left_out_note(self.config["combinations"], self.methods),
             overlaps,
@@ -188,6 +187,21 @@ class Run:
             earlier_results_note(self.results.root, self.datasets, self.folds, self.config["grid"]),
         )
         return [note for note in notes if note]
+
+    @property
+    def without_note(self) -> str:
+        """A sentence on the datasets that `without` leaves out, by name or by their modality; "" for none."""
+        named = self.config["without"]
+        others = [
+            name for name in self.config["datasets"] if name not in self.listed_datasets and name not in named
+        ]
+        with_them = f", and with their training data {', '.join(others)}" if others else ""
+        return f"Left out, as `without` says: {', '.join(named)}{with_them}." if named else ""
+
+    @property
+    def missing_note(self) -> str:
+        """A sentence on whose scans are passed over because they are not there; "" for nobody's."""
+        return missing_scans.sentence(self.listed_datasets, self.datasets) if self.skips_missing else ""
 
     @property
     def no_answers_note(self) -> str:
