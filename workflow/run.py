@@ -183,7 +183,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     gpus = _gpus() if arguments.gpus is None else arguments.gpus
     try:
-        run = _planned_run(configfiles, arguments.config)
+        run = planned_run(configfiles, arguments.config)
         device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
         machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
         print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
@@ -192,7 +192,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _planned_run(configfiles: Sequence[str | Path], pairs: Sequence[str]) -> Run:
+def planned_run(configfiles: Sequence[str | Path], pairs: Sequence[str]) -> Run:
     """The run of configurations, one on top of the other, as Snakemake plans it."""
     from snakemake.cli import parse_config
     from snakemake.utils import update_config, validate
