@@ -198,7 +198,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     gpus = _gpus() if arguments.gpus is None else arguments.gpus
     try:
-        run = _planned_run(arguments.configfiles, arguments.config)
+        run = planned_run(arguments.configfiles, arguments.config)
         device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
         machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
         print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
@@ -207,7 +207,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _planned_run(paths: Sequence[Path], pairs: Sequence[str]) -> Run:
+def planned_run(paths: Sequence[str | Path], pairs: Sequence[str]) -> Run:
     """The run of configurations and the keys of the command line, as Snakemake plans it."""
     from snakemake.cli import parse_config
     from snakemake.utils import validate
@@ -234,7 +234,7 @@ def _pair(text: str) -> str:
     return text
 
 
-def _read_on_top_of_each_other(paths: Sequence[Path], values: Mapping[str, Any]) -> dict[str, Any]:
+def _read_on_top_of_each_other(paths: Sequence[str | Path], values: Mapping[str, Any]) -> dict[str, Any]:
     """Configurations and further values on top of each other; on top of the paper's if they are not a whole one."""
     configuration: dict[str, Any] = {}
     for each in (*map(read_configuration, paths), values):

@@ -31,6 +31,7 @@ from repository_paths import ROOT
 from patch2loc.preprocess.external_tools import TOOLS
 
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
+DEFINITION = ROOT / "workflow" / "patch2loc.def"
 EVERY_ENVIRONMENT = sorted((ROOT / "envs").rglob("*.yaml"))
 RECORD = ROOT / "envs" / "conda-forge-versions.csv"
 PINNED_BY_THE_LOCK = [*ENVIRONMENTS.values(), OF_SNAKEMAKE]
@@ -96,6 +97,40 @@ def test_the_image_installs_a_lock_and_the_package_and_nothing_else():
     arguments = json.loads(re.search(r"^CMD (.+)", text, re.MULTILINE)[1])
     assert entry == ["python", "workflow/run.py"]
     assert all((ROOT / path).is_file() for path in [entry[1], *arguments])
+
+
+def sections(path):
+    """{section: its lines} of a definition of Apptainer, comments left out; "" is its header."""
+    name, found = "", {"": []}
+    for line in path.read_text().splitlines():
+        if line.startswith("%"):
+            name = line.removeprefix("%").strip()
+            found[name] = []
+        elif line.strip() and not line.startswith("#"):
+            found[name].append(line.strip())
+    return found
+
+
+def test_the_definition_for_apptainer_is_of_the_same_base_and_lock_as_the_image():
+    definition, image = sections(DEFINITION), DOCKERFILE.read_text()
+    base = re.search(r"^FROM (\S+)$", image, re.MULTILINE)[1]
+    assert definition[""] == ["Bootstrap: docker", f"From: {base}"]
+    assert definition["arguments"] == [f"LOCK={re.search(r'^ARG LOCK=(.+)$', image, re.MULTILINE)[1]}"]
+    copied = dict(line.split() for line in definition["files"])
+    assert list(copied) == re.search(r"^COPY (.+) \./$", image, re.MULTILINE)[1].split()
+    assert all((ROOT / source).is_file() for source in copied)
+    (installing,) = definition["post"]
+    assert installing.endswith("python -m pip install -r /opt/patch2loc/{{ LOCK }}")
+    assert set(copied.values()) == {f"/opt/patch2loc/{source}" for source in copied}
+    # Both start the same program, and set the same variables for it; the image also names a home for users without one.
+    entry = json.loads(re.search(r"^ENTRYPOINT (.+)", image, re.MULTILINE)[1])
+    assert definition["runscript"] == [f'exec {" ".join(entry)} "$@"']
+    variables = re.search(r"^ENV ((?:.+\\\n)*.+)", image, re.MULTILINE)[1].replace("\\\n", " ").split()
+    given = {
+        *definition["environment"][0].removeprefix("export ").split(),
+        *installing.split(" python ")[0].split(),
+    }
+    assert given == {variable for variable in variables if not variable.startswith("HOME=")}
 
 
 def test_the_image_leaves_out_what_git_leaves_out():
