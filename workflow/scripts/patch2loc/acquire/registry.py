@@ -159,7 +159,7 @@ def obtainable(
     waiting, given = [], []
     for dataset_name, dataset in datasets.items():
         described = {**dataset, "name": dataset_name}
-        name = dataset.get("registry")
+        name = str(dataset.get("registry") or "")
         lines = shortfall(described, fetched)
         if not lines or name in names:
             continue
