@@ -324,6 +324,8 @@ def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
         "interpolated_masks": False,
     }
     assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
+    corrected = scans | {"bias_correction": False}  # a value of its own, not the lack of one
+    assert planned(tmp_path, own=corrected)["own"].preprocessing["bias_correction"] is False
 
 
 def test_planning_loads_no_imaging_and_no_networks():
