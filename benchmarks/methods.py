@@ -50,6 +50,7 @@ SMOKE_STEPS = (2, 22)
 SCORED_SLICES = 6  # of the volume's 100, on a processor
 SCANS_OF_A_BATCH = ("svae",)  # whose batch is of scans
 PRETRAINING = "pretraining_steps"
+COPIES = 6  # of the weights: themselves, gradients, two moments, those kept, those of the state
 
 
 def main() -> None:
@@ -105,6 +106,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
     about = {"machine": machine, "threads": chosen.threads, "torch": torch.__version__.partition("+")[0]}
     about |= {"precision": precision, "date": datetime.now(UTC).date().isoformat()}
     rows: list[dict[str, Any]] = []
+    disk_mb: list[float] = []  # of a model
     with tempfile.TemporaryDirectory() as folder:
         settings["pretrained"] = dict.fromkeys(getattr(module, "PRETRAINED", ())) | weights_in(
             Path(folder), name
@@ -119,6 +121,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
             unit = "scan" if task == "scoring" or name in SCANS_OF_A_BATCH else "slice"
             values = {"method": name, "budget": budget, "task": task, "unit": unit, "seconds": short(seconds)}
             sizes = {"batch": settings["batch"], "authors_batch": whole_batch, "memory_mb": round(memory)}
+            sizes["disk_mb"] = round(disk_mb[0], 1) if task == "training" else ""
             rows.append(values | sizes | about)
 
         few, many = STEPS[where] if budget == "paper" else SMOKE_STEPS
@@ -127,8 +130,11 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
         before = peak_memory(where)
         first, _ = seconds_of_fit(steps=few, **once)
         second, state = seconds_of_fit(steps=many, **once)
-        # What a batch needs grows with it; what the process holds without does not.
-        memory = before + (peak_memory(where) - before) * whole_batch / settings["batch"]
+        weights = size_mb(state)
+        disk_mb.append(weights)
+        # What a batch needs grows with it; the process, weights, gradients, moments and kept weights do not.
+        fixed = before + COPIES * weights
+        memory = fixed + max(0.0, peak_memory(where) - fixed) * whole_batch / settings["batch"]
         row("training", (second - first) / (many - few) / settings["batch"], memory)
         if once:
             second, _ = seconds_of_fit(steps=few, **{PRETRAINING: 1 + many - few})
@@ -154,6 +160,15 @@ def seconds_of_scoring(module: Any, name: str, state: Mapping[str, Any], where: 
     start = clock(where)
     score(volume, mask, region)
     return (clock(where) - start) * slices_computed(wanted) / slices_computed(region)
+
+
+def size_mb(state: Mapping[str, Any]) -> float:
+    """Size of the arrays of a model's state."""
+    values = [value for value in state.values() if value is not None]
+    arrays = [
+        array for value in values for array in (value.values() if isinstance(value, Mapping) else [value])
+    ]
+    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray)) / 1e6
 
 
 def slices_computed(region: np.ndarray) -> int:

@@ -5,22 +5,39 @@
 Measured rates come from the tables of the benchmarks, of a processor and, as soon as one has been run there, of a GPU
 (engine_cuda.csv, unpadded_cuda.csv, methods_cuda.csv, stages_cuda.csv). What nobody has measured comes from
 estimates.csv, which is kept by hand; a measured rate of the same work and device takes the place of an estimated one.
-Writes workflow/scripts/patch2loc/configuration/rates.csv.
+Writes workflow/scripts/patch2loc/configuration/rates.csv, and the cost of the paper by these rates into
+docs/explanation/scale.md.
 """
 
 import csv
+import runpy
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
+from patch2loc.configuration.cost_table import (
+    Machine,
+    cost_summary,
+    hours_in_words,
+    markdown,
+    seconds_in_words,
+)
 from patch2loc.configuration.estimated_hours import NARROW, PAPER
-from patch2loc.configuration.rates import COLUMNS, MEASURED, TABLE
-from patch2loc.configuration.run_costs import SMALL
+from patch2loc.configuration.job_sizes import job_sizes
+from patch2loc.configuration.method_registry import runs_network
+from patch2loc.configuration.rates import COLUMNS, MEASURED, TABLE, read_rates
+from patch2loc.configuration.run import Run
+from patch2loc.configuration.run_costs import SMALL, Stage, run_costs
+from patch2loc.engine.choices import Device
 
 FOLDER = Path(__file__).resolve().parent
-DEVICES = ("cpu", "cuda")
+ROOT = FOLDER.parent
+PAGE = ROOT / "docs/explanation/scale.md"
+RUNS = {"config.yaml": ("config",), "and table1.yaml": ("config", "table1")}
+DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 VOXELS = {NARROW.name: 96 * 96 * 50, PAPER.name: 192 * 192 * 100}
 # Days of tables that do not name theirs.
 DAYS = {"engine_cpu.csv": "2026-11-21", "unpadded_cpu.csv": "2026-11-22"}
@@ -30,12 +47,71 @@ Row = dict[str, str]
 
 
 def main() -> None:
-    """Write the table."""
+    """Write the table, and by its rates the cost of the paper."""
     with TABLE.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
         table.writeheader()
         table.writerows(gathered())
     print(f"{TABLE}: {len(gathered())} rates")
+    read_rates.cache_clear()
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(cost_of_the_paper(), cost_by_method(), sep="\n\n")
+
+
+def with_tables(page: str) -> str:
+    """A page with the tables of today between its marks."""
+    for name, table in (("paper", cost_of_the_paper()), ("methods", cost_by_method())):
+        mark, end = f"<!-- cost: {name} -->\n\n", "\n\n<!-- end -->"
+        before, _, rest = page.partition(mark)
+        page = f"{before}{mark}{table}{end}{rest.partition(end)[2]}"
+    return page
+
+
+@cache
+def planned(*names: str) -> Run:
+    """The run of configurations, one on top of the other."""
+    planned_run = runpy.run_path(str(ROOT / "workflow/run.py"))["planned_run"]
+    run: Run = planned_run([ROOT / f"config/{name}.yaml" for name in names], [])
+    return run
+
+
+def cost_of_the_paper() -> str:
+    """Table of what the paper costs, with Patch2Loc alone and with every row of Table 1."""
+    columns = []
+    for names in RUNS.values():
+        run = planned(*names)
+        with_gpu = cost_summary(run_costs(run, "cuda"), Machine(16, 1, 50))
+        without = cost_summary(run_costs(run, "cpu"), Machine(16, 0, 50))
+        told = ("hours of a core", "time on 16 cores", "memory of the largest job")
+        columns.append(with_gpu | {f"without a GPU: {name}": without[name] for name in told})
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    return markdown(("", *RUNS), rows)
+
+
+def cost_by_method() -> str:
+    """Table of what a training and a scored scan take, of each method of config/table1.yaml."""
+    run = planned("config", "table1")
+    sizes = job_sizes(run)
+    scans = sum(sizes["score"]) + sum(sizes["score_validation"])
+    costs = {device: {stage.name: stage for stage in run_costs(run, device)} for device in DEVICES}
+    rows = [
+        (
+            name,
+            hours_in_words(costs["cpu"][f"train {name}"].longest_hours),
+            minutes(costs["cuda"][f"train {name}"]),
+            seconds_in_words(costs["cpu"][f"score {name}"].core_hours * 3600 / scans),
+            seconds_in_words(costs["cuda"][f"score {name}"].core_hours * 3600 / scans),
+        )
+        for name in run.methods
+        if runs_network(name)
+    ]
+    header = ("training, hours of a core", "minutes of a GPU", "scan, a core", "a GPU")
+    return markdown(("method", *header), rows)
+
+
+def minutes(stage: Stage) -> str:
+    """Minutes of the longest job of a stage."""
+    return f"{60 * stage.longest_hours:.0f}"
 
 
 def gathered() -> list[Row]:
@@ -52,6 +128,8 @@ def measured(device: str) -> Iterator[Row]:
     """Rates that the benchmarks have measured on a device."""
     yield from networks(device)
     yield from slice_methods(device)
+    for row in read(name := f"stages_{device}.csv"):
+        yield rate(row["work"], row["unit"], device, float(row["seconds"]), name, row)
 
 
 def networks(device: str) -> Iterator[Row]:

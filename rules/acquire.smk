@@ -37,16 +37,20 @@ rule pretrained:
 
 
 rule download:
+    input:
+        by_wildcards(RUN.data.archives_put_by_hand, "registry_name"),
     output:
         f"{config['data']}/downloads/{{registry_name}}/{unpackers.MANIFEST}",
     log:
-        RESULTS.log("download/{registry_name}"),
+        registry.log(config["data"], "download/{registry_name}"),
     wildcard_constraints:
         registry_name=any_of([*unpackers.NAMES, *WEIGHTS]),
     conda:
         IMAGING
     params:
         rows=by_wildcards(RUN.data.downloads, "registry_name"),
+        target=str(Path(config["data"], "{registry_name}")),
+        datasets=by_wildcards(RUN.data.readers, "registry_name"),
     script:
         "../workflow/scripts/download.py"
 
@@ -57,7 +61,7 @@ rule fetch_scans:
     output:
         RUN.data.places_to_fetch,
     log:
-        RESULTS.log("fetch_scans"),
+        registry.log(config["data"], "fetch_scans"),
     conda:
         IMAGING
     params:
@@ -75,7 +79,7 @@ rule unpack:
     output:
         registry.summary(config["data"], "{registry_name}"),
     log:
-        RESULTS.log("unpack/{registry_name}"),
+        registry.log(config["data"], "unpack/{registry_name}"),
     wildcard_constraints:
         registry_name=any_of(unpackers.NAMES),
     conda:

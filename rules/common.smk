@@ -72,7 +72,7 @@ wildcard_constraints:
 
 if workflow.is_main_process:
     for note in RUN.planning_notes:
-        logger.warning(note)
+        logger.warning(note if note.startswith("Estimate: ") else "Note: " + note.replace("\n", "\n  "))
 
 
 def growing(**amounts):

@@ -44,6 +44,8 @@ rule preprocess:
 rule cohort_list:
     input:
         by_wildcards(RUN.scans_of_cohort, "dataset", "cohort"),
+        # As they are: what is under `leave_out` is not preprocessed again.
+        before_update(by_wildcards(RUN.unusable_scans_of_cohort, "dataset", "cohort")),
     output:
         RESULTS.cohort(),
     log:
@@ -77,19 +79,3 @@ rule quality:
         modalities={name: dataset.modality for name, dataset in DATASETS.items()},
     script:
         "../workflow/scripts/quality.py"
-
-
-# A run fails while quality control leaves out a scan that the configuration does not.
-rule every_scan_used:
-    input:
-        rules.quality.output,
-    output:
-        touch(f"{RESULTS.root}/logs/every_scan_used"),
-    log:
-        RESULTS.log("every_scan_used"),
-    conda:
-        STATISTICS
-    params:
-        code=code_hash("patch2loc.tables.quality"),
-    script:
-        "../workflow/scripts/every_scan_used.py"

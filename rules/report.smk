@@ -113,3 +113,21 @@ rule crate:
         configuration=config,
     script:
         "../workflow/scripts/crate.py"
+
+
+# A run fails while quality control leaves out a scan that the configuration does not: after everything else, so that the
+# names of these scans are the last that is said, and that all other results are complete is true.
+rule every_scan_used:
+    input:
+        quality=rules.quality.output,
+        after=[rules.report_page.output, rules.crate.output.metadata],
+    output:
+        touch(f"{RESULTS.root}/logs/every_scan_used"),
+    log:
+        RESULTS.log("every_scan_used"),
+    conda:
+        STATISTICS
+    params:
+        code=code_hash("patch2loc.tables.quality"),
+    script:
+        "../workflow/scripts/every_scan_used.py"

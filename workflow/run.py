@@ -83,9 +83,8 @@ PLANNING = {
     "--list-rules",
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
-# Notes of the planning: how long the run will take; whose scans are not there, which is also said at the end.
-ESTIMATE = "Estimate: "
-PART = "Not all scans are there"
+NOTES = ("Note: ", "Estimate: ")  # of the planning (rules/common.smk), for a person to read before the run
+PART = "Not all scans are there"  # of the Snakefile, when all is made
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -199,7 +198,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     gpus = _gpus() if arguments.gpus is None else arguments.gpus
     try:
-        run = _planned_run(arguments.configfiles, arguments.config)
+        run = planned_run(arguments.configfiles, arguments.config)
         device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
         machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
         print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
@@ -208,7 +207,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _planned_run(paths: Sequence[Path], pairs: Sequence[str]) -> Run:
+def planned_run(paths: Sequence[str | Path], pairs: Sequence[str]) -> Run:
     """The run of configurations and the keys of the command line, as Snakemake plans it."""
     from snakemake.cli import parse_config
     from snakemake.utils import validate
@@ -235,7 +234,7 @@ def _pair(text: str) -> str:
     return text
 
 
-def _read_on_top_of_each_other(paths: Sequence[Path], values: Mapping[str, Any]) -> dict[str, Any]:
+def _read_on_top_of_each_other(paths: Sequence[str | Path], values: Mapping[str, Any]) -> dict[str, Any]:
     """Configurations and further values on top of each other; on top of the paper's if they are not a whole one."""
     configuration: dict[str, Any] = {}
     for each in (*map(read_configuration, paths), values):
@@ -397,16 +396,17 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
     Returns:
         True if there was nothing to do; and the problems that a person can mend, lines of the output, each once.
     """
-    nothing_to_do, in_problem = False, False
+    nothing_to_do, in_problem, in_note = False, False, False
     problems: list[str] = []
     mininterval = 1 if sys.stderr.isatty() else 15
     with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
         for line in lines:
             log.write(line)
             log.flush()
+            in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))
             if all_of_it:
                 print(line, end="")
-            elif line.startswith((ESTIMATE, PART)):
+            elif in_note:
                 bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
             line = _problem(line) or line

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -113,21 +114,81 @@ def test_a_wrong_checksum_is_tried_once_more(server, row, tmp_path, capsys):
     download.fetch(row, tmp_path)
     assert (tmp_path / "scans.tar").read_bytes() == CONTENT
     assert [asked for _, asked, _, _ in server.requests] == [None, None]
-    assert "trying once more" in capsys.readouterr().out
+    assert "downloading it once more" in capsys.readouterr().out
 
 
-def test_a_checksum_that_stays_wrong_leaves_nothing(server, row, tmp_path):
-    server.faults["/scans.tar"] = ["corrupt"] * 9
-    with pytest.raises(InputError, match=r"sha256 [0-9a-f]{64} found, [0-9a-f]{64} expected"):
+def test_two_downloads_that_differ_are_errors_of_the_transfer_and_leave_nothing(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["corrupt", "corrupt otherwise"]
+    with pytest.raises(
+        InputError, match=r"sha256 [0-9a-f]{64} expected, and something else the time before: the tran"
+    ):
         download.fetch(row, tmp_path)
     assert len(server.requests) == 2
     assert left(tmp_path) == []
 
 
+def refused(*arguments, **named):
+    with pytest.raises(InputError) as caught:
+        download.fetch(*arguments, **named)
+    return str(caught.value)
+
+
+def test_another_release_is_kept_aside_and_named_and_not_used(server, row, tmp_path):
+    """The source has a file of another size, with another checksum than the registry: the same at each download."""
+    server.files["/scans.tar"] = release = CONTENT + b"of this year"
+    found, expected = (f"sha256:{hashlib.sha256(content).hexdigest()}" for content in (release, CONTENT))
+    said = refused(row, tmp_path, roots=["data/ixi/IXI-T1"])
+    assert f"1,000,012 bytes, {found.replace(':', ' ')} found" in said
+    assert f"1,000,000 bytes, {expected.replace(':', ' ')} expected, twice the same" in said
+    assert f"kept as {tmp_path}/scans.tar.other-release, and nothing of it is used" in said
+    assert "unpack it yourself under data/ixi/IXI-T1/" in said
+    assert f"checksums: {{scans.tar: '{found}'}}" in said
+    assert (tmp_path / "scans.tar.other-release").read_bytes() == release
+    assert left(tmp_path) == ["scans.tar.other-release"]
+    assert unpack.waiting(tmp_path) == []  # of what is to be unpacked
+
+    # Nothing is downloaded a third time.
+    again = refused(row, tmp_path, roots=["data/ixi/IXI-T1"])
+    assert f"{tmp_path}/scans.tar.other-release: 1,000,012 bytes" in again
+    assert f"checksums: {{scans.tar: '{found}'}}" in again
+    assert len(server.requests) == 2
+
+    # Trusted by the configuration: it gets its name, without a download.
+    download.fetch({**row, "bytes": "", "checksum": found}, tmp_path)
+    assert left(tmp_path) == ["scans.tar"]
+    assert (tmp_path / "scans.tar").read_bytes() == release
+    assert len(server.requests) == 2
+
+
+def test_without_the_file_kept_aside_it_is_downloaded_anew(server, row, tmp_path):
+    server.files["/scans.tar"] = b"another release"
+    refused(row, tmp_path)
+    (tmp_path / "scans.tar.other-release").unlink()
+    server.files["/scans.tar"] = CONTENT  # the source has repaired it
+    download.fetch(row, tmp_path)
+    assert (tmp_path / "scans.tar").read_bytes() == CONTENT
+
+
+def test_an_accident_at_the_first_download_keeps_nothing_aside(server, row, tmp_path):
+    server.faults["/scans.tar"] = ["corrupt"]
+    download.fetch(row, tmp_path)
+    assert left(tmp_path) == ["scans.tar"]
+
+
 def test_a_wrong_size_is_named(server, row, tmp_path):
-    with pytest.raises(InputError, match="1000000 bytes found, 999999 expected"):
-        download.fetch({**row, "bytes": "999999"}, tmp_path)
-    assert left(tmp_path) == []
+    assert re.search(
+        "1,000,000 bytes, .* found, 999,999 bytes, .* expected", refused({**row, "bytes": "999999"}, tmp_path)
+    )
+    assert left(tmp_path) == ["scans.tar.other-release"]
+
+
+def test_a_wrong_file_that_was_put_there_by_hand_is_named_and_stays(server, row, tmp_path):
+    (tmp_path / "scans.tar").write_bytes(b"by hand")
+    said = refused(row, tmp_path)
+    assert f"{tmp_path}/scans.tar: 7 bytes" in said
+    assert f"checksums: {{scans.tar: 'sha256:{hashlib.sha256(b'by hand').hexdigest()}'}}" in said
+    assert (tmp_path / "scans.tar").read_bytes() == b"by hand"
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("fault", ["page", "unnamed page"])
@@ -190,7 +251,7 @@ def test_file_addresses_work_and_a_mirror_may_be_a_folder(row, tmp_path):
 
 def test_a_damaged_file_that_is_there_is_not_taken(row, tmp_path):
     (tmp_path / "scans.tar").write_bytes(CONTENT[:-1])
-    with pytest.raises(InputError, match="999999 bytes found, 1000000 expected"):
+    with pytest.raises(InputError, match=r"999,999 bytes, .* found, 1,000,000 bytes, .* expected"):
         download.fetch(row, tmp_path)
 
 
@@ -241,6 +302,31 @@ def test_a_dataverse_dataset_is_downloaded_by_its_own_list(tmp_path, listing):
     for path in training:
         assert (tmp_path / path).read_bytes() == files[path]
     assert len(asked) == 1 + 15  # neither the test scans nor the read-me
+
+
+def test_files_of_a_dataverse_that_are_at_hand_are_passed_over(tmp_path, listing):
+    files = replica.wmh()
+    with replica.serve(replica.dataverse(files)) as server:
+        paths = download.fetch(
+            listing,
+            tmp_path,
+            server.address,
+            is_needed=wanted,
+            is_at_hand=lambda path: path.name == "T1.nii.gz",
+        )
+        n_requests = len(server.requests)
+    assert {path.name for path in paths} == {"FLAIR.nii.gz", "wmh.nii.gz"}
+    assert n_requests == 1 + len(paths)
+
+
+def test_a_file_of_a_dataverse_that_differs_from_its_list_twice_is_named_and_not_kept(tmp_path, listing):
+    served = replica.dataverse(replica.wmh())
+    served["/api/access/datafile/1000"] = b"another file"
+    with replica.serve(served) as server:
+        said = refused(listing, tmp_path, server.address, is_needed=wanted)
+    assert "twice the same: the source has another file than is known here" in said
+    assert "checksums:" not in said  # it is the list that says otherwise, not the registry
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_dataverse_may_be_mirrored_in_a_folder(tmp_path, listing):

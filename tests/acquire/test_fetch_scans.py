@@ -141,8 +141,13 @@ def damaged(content):
 @pytest.mark.parametrize(
     ("path", "change", "place", "finding"),
     [
-        ("/b.nii.gz", damaged, "t1/b.nii.gz", "sha256 [0-9a-f]{64} found, [0-9a-f]{64} expected"),
-        ("/b.nii.gz", lambda content: content[:-1], "t1/b.nii.gz", r"\d+ bytes found, \d+ expected"),
+        ("/b.nii.gz", damaged, "t1/b.nii.gz", "sha256 [0-9a-f]{64} found, .* [0-9a-f]{64} expected"),
+        (
+            "/b.nii.gz",
+            lambda content: content[:-1],
+            "t1/b.nii.gz",
+            r"\d+ bytes, .* found, \d+ bytes, .* expected",
+        ),
         ("/labels.nii.gz", lambda content: replica.scan(9), "masks/a.nii.gz", "voxels with the hash"),
         ("/recompressed.nii.gz", lambda content: replica.scan(9), "masks/b.nii.gz", "voxels with the hash"),
         ("/labels.nii.gz", damaged, "masks/a.nii.gz", ""),

@@ -72,6 +72,18 @@ def test_verify_compares_size_and_checksum(tmp_path):
         registry.verify(tmp_path / "none", row)
 
 
+def test_a_checksum_of_the_configuration_replaces_that_of_the_registry():
+    table = registry.read(REGISTRY)
+    stated = registry.with_checksums(table, {"sri24_anatomy_nifti.zip": "md5:" + "0" * 32})
+    row = stated.set_index("file").loc["sri24_anatomy_nifti.zip"]
+    assert (row["checksum"], row["bytes"]) == ("md5:" + "0" * 32, "")  # another release has another size
+    others = stated["file"] != "sri24_anatomy_nifti.zip"
+    pd.testing.assert_frame_equal(stated[others], table[others])
+    pd.testing.assert_frame_equal(registry.with_checksums(table, {}), table)
+    with pytest.raises(InputError, match=r"checksums: IXI-T1 found, .* one of IXI-T1.tar, IXI-T2.tar"):
+        registry.with_checksums(table, {"IXI-T1": "md5:" + "0" * 32})
+
+
 @pytest.fixture
 def datasets(tmp_path):
     (tmp_path / "subjects.csv").write_text("subject\ns1\ns2\n")

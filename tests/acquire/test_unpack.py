@@ -81,7 +81,8 @@ def test_sri24(tmp_path):
     assert found["subjects"] == []
     atlas = {"name": "sri24", "kind": "atlas", "root": str(tmp_path / "sri24")}
     assert sources.missing(atlas) == []
-    assert unpack.compare([], [atlas]) == {"missing": {"sri24": []}, "unknown": []}
+    compared = unpack.compare("sri24", found["files"], tmp_path / "sri24", [atlas])
+    assert compared == {"missing": {"sri24": []}, "unknown": {"sri24": []}}
     assert sorted(path.name for path in (tmp_path / "sri24").iterdir()) == [
         "LICENSE",
         "erly.nii",
@@ -291,9 +292,21 @@ def test_missing_and_unknown_subjects_are_listed(tmp_path):
     found = unpack.unpack("brats21", tmp_path / "downloads", tmp_path / "brats21")
     rows = replica.listed("brats21", 5)[1:]  # one of the archive is not listed, two listed are not in it
     (tmp_path / "brats21" / rows[0]["subject"] / f"{rows[0]['subject']}_seg.nii.gz").unlink()
-    compared = unpack.compare(found["subjects"], [dataset(tmp_path, "brats21", rows)])
-    assert compared["unknown"] == ["BraTS2021_00000"]
+    compared = unpack.compare(
+        "brats21", found["files"], tmp_path / "brats21", [dataset(tmp_path, "brats21", rows)]
+    )
+    assert compared["unknown"] == {"brats21": ["BraTS2021_00000"]}
     assert compared["missing"]["brats21"] == [rows[0]["subject"], rows[2]["subject"], rows[3]["subject"]]
+
+
+def test_a_subject_on_no_list_is_unknown_to_the_datasets_that_have_a_scan_of_it(tmp_path):
+    stranger = "IXI637-HH-2785"
+    t1 = contents(replica.ixi("T1")) | {f"{stranger}-T1.nii.gz": replica.scan(99)}
+    put(tmp_path / "downloads", **{"IXI-T1.tar": replica.tar(t1), "IXI-T2.tar": replica.ixi("T2")})
+    found = unpack.unpack("ixi", tmp_path / "downloads", tmp_path / "ixi")
+    both = [dataset(tmp_path, name, replica.ixi_rows()) for name in ("ixi_t1", "ixi_t2")]
+    compared = unpack.compare("ixi", found["files"], tmp_path / "ixi", both)
+    assert compared["unknown"] == {"ixi_t1": [stranger], "ixi_t2": []}
 
 
 def test_an_archive_of_another_dataset_is_named(tmp_path):
@@ -315,6 +328,9 @@ def test_an_archive_of_another_dataset_is_named(tmp_path):
     assert "looked into a.tar;" in said
     assert "not into in/deeper.zip/deepest.tar" in said
     assert "take it out" in said
+    put(tmp_path / "scans", **{"patient01_T2W.nii.gz": replica.scan(1)})
+    with pytest.raises(InputError, match=r"found in 1 files \(patient01_T2W.nii.gz\); expected"):
+        unpack.unpack("brats21", tmp_path / "scans", tmp_path / "brats21")
     with pytest.raises(InputError, match="no file found; put the archive there"):
         unpack.unpack("brats21", tmp_path / "nothing", tmp_path / "brats21")
 
@@ -428,6 +444,59 @@ def test_snakemake_data_gets_what_it_can_and_says_what_it_cannot(workflow_of_rep
     assert "rule download" not in said
     assert "rule unpack" not in said
     assert re.search(r"^preprocess +\d+$", said, re.MULTILINE)  # planned: no file of any dataset is missing
+
+
+@pytest.mark.workflow
+def test_snakemake_data_downloads_nothing_that_lies_there_and_keeps_another_release_aside(
+    workflow_of_replicas,
+):
+    folder, server = workflow_of_replicas
+    config = {**CONFIG, "datasets": {name: CONFIG["datasets"][name] for name in ("ixi_t1", "ixi_t2", "wmh")}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(config))
+    put(folder / "data/downloads/wmh", **{"dataverse_files.zip": replica.zipped(replica.wmh())})
+    put(folder / "data/downloads/ixi", **{"IXI-T1 (1).tar": replica.ixi("T1")})
+    put(folder / "data/downloads/sri24", **{"atlas.zip": replica.sri24()})
+    server.files["/IXI-T2.tar"] += bytes(10240)  # another release: the same scans, other bytes
+    mirror = {"PATCH2LOC_MIRROR": server.address}
+
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status != 0
+    assert [path for path, _, _, _ in server.requests] == ["/IXI-T2.tar"] * 2
+    found = f"sha256:{hashlib.sha256(server.files['/IXI-T2.tar']).hexdigest()}"
+    assert "kept as data/downloads/ixi/IXI-T2.tar.other-release, and nothing of it is used" in said
+    assert "unpack it yourself under data/ixi/IXI-T2/" in said
+    assert f"checksums: {{IXI-T2.tar: '{found}'}}" in said
+    assert "Traceback" not in said
+    assert sorted(path.name for path in (folder / "data").glob("*.json")) == [
+        "sri24.unpacked.json",
+        "wmh.unpacked.json",
+    ]
+    assert not (folder / "data/ixi").exists()
+    logs = {path.relative_to(folder).as_posix() for path in folder.rglob("*.log")}
+    assert sorted(path for path in logs if not path.startswith(".snakemake")) == [
+        f"data/logs/{rule}/{name}.log"
+        for rule, names in {"download": ("ixi", "sri24", "wmh"), "unpack": ("sri24", "wmh")}.items()
+        for name in names
+    ]
+    assert not (folder / "results").exists()
+
+    # Trusted by the user: taken without another download.
+    (folder / "small.yaml").write_text(yaml.safe_dump({**config, "checksums": {"IXI-T2.tar": found}}))
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status == 0, said[-4000:]
+    assert len(server.requests) == 2
+    summary = json.loads((folder / "data/ixi.unpacked.json").read_text())
+    assert summary["missing"] == {"ixi_t1": [], "ixi_t2": []}
+    assert summary["archives"] == {"IXI-T1 (1).tar": 7, "IXI-T2.tar": 7}
+
+    # An archive that is put there later is unpacked, too.
+    lost = f"{replica.ixi_rows()[0]['subject']}-T1.nii.gz"
+    (folder / f"data/ixi/IXI-T1/{lost}").unlink()
+    put(folder / "data/downloads/ixi", **{"late.tar": replica.tar({lost: contents(replica.ixi("T1"))[lost]})})
+    status, said = snakemake(folder, "data", "--configfile", "small.yaml", **mirror)
+    assert status == 0, said[-4000:]
+    assert (folder / f"data/ixi/IXI-T1/{lost}").is_file()
+    assert len(server.requests) == 2
 
 
 @pytest.mark.workflow

@@ -77,10 +77,32 @@ def test_a_list_gives_the_roles_of_its_scans(tmp_path, scans):
     assert own.sites == {"a": "N", "b": "N", "c": "S", "d": "S", "f": "S"}
 
 
+def test_a_list_that_is_not_in_the_folder_is_the_one_of_the_workflow(tmp_path, monkeypatch):
+    """As where snakedeploy has copied the configuration, which names the paper's lists, and not the lists."""
+    monkeypatch.chdir(tmp_path)
+    lists = {"clean": "splits/ixi.csv", "published": "splits/mslub.csv"}
+    settings = dataset("lesion", source=scan_table(tmp_path, "scans.csv", {}), split=lists)
+    assert planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list == str(
+        ROOT / "splits/ixi.csv"
+    )
+    (tmp_path / "splits").mkdir()
+    subject_list(tmp_path, "splits/ixi.csv", "subject,role\na,validation\nb,test\n")
+    assert (
+        planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list
+        == "splits/ixi.csv"
+    )
+    settings["split"] = "splits/own.csv"  # in neither
+    assert (
+        planned(tmp_path, trained="phantom_healthy_t1", patients=settings)["patients"].subject_list
+        == "splits/own.csv"
+    )
+
+
 def test_subjects_that_are_left_out_have_no_role(tmp_path, scans):
     own = planned(tmp_path, own=scans | {"leave_out": ["b", "e"]})["own"]
     assert own.roles(0) == {"train": ["a"], "validation": ["c"], "test": ["d"]}
     assert "b" not in own.scans
+    assert own.sites["b"] == "N"  # so that tables over the others stay as they are
     with pytest.raises(InputError, match=r"datasets\.own\.leave_out: .*nobody"):
         _ = planned(tmp_path, own=scans | {"leave_out": ["nobody"]})["own"].scans
 
@@ -302,6 +324,8 @@ def test_preprocessing_has_what_a_dataset_has_of_its_own(tmp_path, scans):
         "interpolated_masks": False,
     }
     assert "registration" not in planned(tmp_path, own=scans)["own"].preprocessing
+    corrected = scans | {"bias_correction": False}  # a value of its own, not the lack of one
+    assert planned(tmp_path, own=corrected)["own"].preprocessing["bias_correction"] is False
 
 
 def test_planning_loads_no_imaging_and_no_networks():

@@ -143,7 +143,7 @@ def test_the_hours_are_said_unless_they_are_minutes_or_the_work_is_done(tmp_path
     assert note.startswith(
         "Estimate: about 1.4 hours on the 2 cores of this machine: training of 2 location networks"
     )
-    assert "2.3 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 0.6 hours" in note
+    assert "2.3 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 0.5 hours" in note
     assert "Not counted: ae." in note
     assert "docs/explanation/scale.md" in note
     # Sixty cores do not train a network of one thread faster.

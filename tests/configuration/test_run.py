@@ -1,8 +1,10 @@
 """What a run is made of: methods, combinations, tables and figures, and the files that jobs take."""
 
+from pathlib import Path
+
 import pytest
 import yaml
-from planned_runs import REGISTRY, configuration, dataset, scan_table
+from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
 from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
@@ -15,6 +17,7 @@ from patch2loc.configuration.vocabulary import (
     TrainingSettings,
 )
 from patch2loc.errors import InputError
+from patch2loc.files import write_json
 
 BOTH = {"both": {"of": ["patch2loc_calibrated", "zscore"], "by": "rank_fisher"}}
 
@@ -102,6 +105,56 @@ def test_nothing_is_needed_of_scans_that_are_left_out(tmp_path):
     partial.data.stop_for_missing()
     assert partial.scans_of_cohort("own", "all") == [f"{tmp_path}/results/preprocessed/own/x"]
     assert partial.labels_and_counts(["own"])["own"]["n_listed"] == 2
+
+
+@pytest.mark.parametrize("split", [None, "lists.csv"])
+def test_a_scan_that_could_not_be_used_stays_behind_its_cohort_when_it_is_named_under_leave_out(
+    tmp_path, split
+):
+    source = scan_table(tmp_path, "own.csv", {name: f"{name}.nii.gz" for name in "abcx"})
+    rows = "subject,fold0\na,train\nx,train\nb,validation\nc,test\n"
+    role, cohort = ("lesion", "all") if split is None else ("healthy", "train_fold0")
+    entry = {"source": source, "split": split and subject_list(tmp_path, split, rows)}
+    training_data = {"T2": "phantom_healthy_t2", "T1": "own" if split else "phantom_healthy_t1"}
+
+    def folders(of, **left_out):
+        named = {"own": dataset(role, **entry, **left_out)}
+        run = run_of(tmp_path, datasets=named, training_data=training_data)
+        return {Path(path).name for path in getattr(run, of)("own", cohort)}
+
+    used, accepted = "scans_of_cohort", "unusable_scans_of_cohort"
+    all_of_them = folders(used)
+    assert "x" in all_of_them
+    assert folders(accepted) == set()
+    preprocessed = tmp_path / "results/preprocessed/own/x"
+    assert folders(used, leave_out=["x"]) == all_of_them - {"x"}
+    assert folders(accepted, leave_out=["x"]) == set()  # not preprocessed
+    write_json(preprocessed / "qc.json", {"flags": []})
+    assert folders(accepted, leave_out=["x"]) == set()  # it was used
+    write_json(preprocessed / "qc.json", {"flags": [], "left_out": "no brain found"})
+    assert folders(accepted) == set()
+    assert folders(used, leave_out=["x"]) == all_of_them - {"x"}
+    assert folders(accepted, leave_out=["x"]) == {"x"}
+    (tmp_path / "x.nii.gz").unlink()
+    assert folders(accepted, leave_out=["x"]) == {"x"}
+    if split:
+        run = run_of(
+            tmp_path, datasets={"own": dataset(role, **entry, leave_out=["x"])}, training_data=training_data
+        )
+        assert run.unusable_scans_of_cohort("own", "test_fold0") == []
+    (preprocessed / "qc.json").write_text("{")
+    assert folders(accepted, leave_out=["x"]) == set()
+
+
+def test_to_leave_out_a_simulated_scan_changes_no_others_role(tmp_path):
+    def roles(**entry):
+        config = configuration(tmp_path)
+        config["datasets"]["phantom_healthy_t1"] |= entry
+        return plan_run(config, str(REGISTRY)).datasets["phantom_healthy_t1"].roles(0)
+
+    everybody = roles()
+    first = everybody["train"][0]
+    assert roles(leave_out=[first]) == {**everybody, "train": everybody["train"][1:]}
 
 
 def test_methods_that_lack_weights_are_named_before_anything_is_computed(tmp_path):

@@ -1,11 +1,15 @@
 """Pins of requirements.txt, envs/*.yaml and the image agree, and each environment has what its rules import."""
 
+import csv
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
+from datetime import date
 from importlib.metadata import version
 
 import pytest
@@ -20,10 +24,16 @@ from dependencies import (
     scripts_of_rules,
     used_packages,
 )
+from packaging.version import Version
+from replica import serve
 from repository_paths import ROOT
 
+from patch2loc.preprocess.external_tools import TOOLS
+
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
+DEFINITION = ROOT / "workflow" / "patch2loc.def"
 EVERY_ENVIRONMENT = sorted((ROOT / "envs").rglob("*.yaml"))
+RECORD = ROOT / "envs" / "conda-forge-versions.csv"
 PINNED_BY_THE_LOCK = [*ENVIRONMENTS.values(), OF_SNAKEMAKE]
 
 
@@ -89,6 +99,40 @@ def test_the_image_installs_a_lock_and_the_package_and_nothing_else():
     assert all((ROOT / path).is_file() for path in [entry[1], *arguments])
 
 
+def sections(path):
+    """{section: its lines} of a definition of Apptainer, comments left out; "" is its header."""
+    name, found = "", {"": []}
+    for line in path.read_text().splitlines():
+        if line.startswith("%"):
+            name = line.removeprefix("%").strip()
+            found[name] = []
+        elif line.strip() and not line.startswith("#"):
+            found[name].append(line.strip())
+    return found
+
+
+def test_the_definition_for_apptainer_is_of_the_same_base_and_lock_as_the_image():
+    definition, image = sections(DEFINITION), DOCKERFILE.read_text()
+    base = re.search(r"^FROM (\S+)$", image, re.MULTILINE)[1]
+    assert definition[""] == ["Bootstrap: docker", f"From: {base}"]
+    assert definition["arguments"] == [f"LOCK={re.search(r'^ARG LOCK=(.+)$', image, re.MULTILINE)[1]}"]
+    copied = dict(line.split() for line in definition["files"])
+    assert list(copied) == re.search(r"^COPY (.+) \./$", image, re.MULTILINE)[1].split()
+    assert all((ROOT / source).is_file() for source in copied)
+    (installing,) = definition["post"]
+    assert installing.endswith("python -m pip install -r /opt/patch2loc/{{ LOCK }}")
+    assert set(copied.values()) == {f"/opt/patch2loc/{source}" for source in copied}
+    # Both start the same program, and set the same variables for it; the image also names a home for users without one.
+    entry = json.loads(re.search(r"^ENTRYPOINT (.+)", image, re.MULTILINE)[1])
+    assert definition["runscript"] == [f'exec {" ".join(entry)} "$@"']
+    variables = re.search(r"^ENV ((?:.+\\\n)*.+)", image, re.MULTILINE)[1].replace("\\\n", " ").split()
+    given = {
+        *definition["environment"][0].removeprefix("export ").split(),
+        *installing.split(" python ")[0].split(),
+    }
+    assert given == {variable for variable in variables if not variable.startswith("HOME=")}
+
+
 def test_the_image_leaves_out_what_git_leaves_out():
     ignored = (ROOT / "workflow" / "Dockerfile.dockerignore").read_text().splitlines()
     for name in ("results", "data", ".venv", ".snakemake", ".git", "**/__pycache__"):
@@ -104,15 +148,144 @@ def test_the_executor_of_the_cluster_profile_is_pinned():
 def test_the_catalog_entry_says_what_is_there():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment"}
     deployment = usage["software-stack-deployment"]
+    assert set(deployment) == {"conda", "apptainer", "apptainer+conda", "report"}
     assert deployment["conda"] is bool(re.search(r"^ +conda:", rules, re.MULTILINE))
     contained = bool(re.search(r"^ *container(?:ized)?:", rules, re.MULTILINE))
     assert deployment["apptainer"] is deployment["apptainer+conda"] is contained
-    assert usage["report"] is ("report(" in rules)
+    assert deployment["report"] is ("report(" in rules)
     # What the catalog asks for beside the entry.
     for path in ("workflow/Snakefile", "config/README.md", "README.md", "LICENSE"):
         assert (ROOT / path).is_file()
+
+
+def recorded_versions():
+    """{package by its name on conda-forge: versions that it is known to have}."""
+    recorded = defaultdict(set)
+    with open(RECORD, encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            recorded[row["package"]].add(row["version"])
+    return recorded
+
+
+def pins_of_channels():
+    """{package by its name on conda-forge: pinned version} of all environments, without those that pip installs."""
+    entries = [
+        entry for path in EVERY_ENVIRONMENT for entry in yaml.safe_load(path.read_text())["dependencies"]
+    ]
+    pins = dict(entry.split("=") for entry in entries if isinstance(entry, str) and "=" in entry)
+    return {name: version for name, version in sorted(pins.items()) if name != "python"}
+
+
+def test_every_row_of_the_record_says_what_was_read_where_and_when():
+    with open(RECORD, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["package"] for row in rows} <= set(pins_of_channels())
+    for row in rows:
+        assert row["source"]
+        assert date.fromisoformat(row["read"]) <= date.today()
+        if row["file"]:
+            assert row["file"].partition("/")[2].startswith(f"{row['package']}-{row['version']}-")
+
+
+def test_no_pin_is_one_that_conda_forge_has_passed_over():
+    """Where the record has a newer version and not the pinned one, that was never built."""
+    pins = pins_of_channels()
+    passed_over = [
+        f"{name}={pins[name]}: {sorted(versions)} recorded"
+        for name, versions in recorded_versions().items()
+        if pins[name] not in versions and any(Version(known) > Version(pins[name]) for known in versions)
+    ]
+    assert passed_over == []
+
+
+def test_the_documentation_tells_which_pins_conda_forge_is_known_to_have():
+    pins, recorded = pins_of_channels(), recorded_versions()
+    known = [name for name, version in pins.items() if version in recorded.get(name, ())]
+    text = " ".join((ROOT / "docs/how-to/install.md").read_text(encoding="utf-8").split())
+    assert f"has {len(known)} of the {len(pins)} pinned versions: {', '.join(known)}." in text
+
+
+def test_hd_bet_is_one_version_everywhere():
+    pin = "hd-bet==" + environment_pins(ROOT / "envs/tools/hdbet.yaml")["hd-bet"]
+    assert pin in TOOLS["hd-bet"].install
+    assert pin in (ROOT / "docs/explanation/preprocessing.md").read_text(encoding="utf-8")
+
+
+def answer_of_anaconda(*files):
+    """What the server of channels answers about a package of these (version, platform, build, label)."""
+    return json.dumps(
+        {
+            "files": [
+                {
+                    "version": version,
+                    "basename": f"{platform}/made-up-{version}-{build}_0.conda",
+                    "attrs": {"subdir": platform, "build": f"{build}_0"},
+                    "labels": [label],
+                    "upload_time": f"2026-01-{day:02}",
+                }
+                for day, (version, platform, build, label) in enumerate(files, start=1)
+            ]
+        }
+    ).encode()
+
+
+def test_pins_are_looked_up_and_recorded(tmp_path):
+    """At a server of this machine, whose channels have every pin but two: one is withdrawn, one for another Python."""
+    pins, output = pins_of_channels(), tmp_path / "versions.csv"
+    channels = {name: "bioconda" if name == "snakemake-minimal" else "conda-forge" for name in pins}
+    answers = {
+        f"/package/{channels[name]}/{name}": answer_of_anaconda((version, "noarch", "pyhd8ed1ab", "main"))
+        for name, version in pins.items()
+    }
+    answers["/package/conda-forge/numpy"] = answer_of_anaconda(
+        (pins["numpy"], "linux-64", "py311h1", "main"),
+        (pins["numpy"], "linux-64", "py312h1", "main"),
+        ("99.0", "linux-64", "py311h1", "main"),
+    )
+    answers["/package/conda-forge/scipy"] = answer_of_anaconda((pins["scipy"], "noarch", "py", "broken"))
+    answers["/package/conda-forge/pandas"] = answer_of_anaconda(
+        ("1.0", "linux-64", "py311h1", "main"),
+        (pins["pandas"], "linux-64", "py312h1", "main"),
+        (pins["pandas"], "osx-64", "py311h1", "main"),
+    )
+    with serve(answers) as server:
+        command = [
+            sys.executable,
+            str(ROOT / "envs/check_pins.py"),
+            "--api",
+            server.address,
+            "--output",
+            str(output),
+        ]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        address = server.address
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.splitlines() == [
+        f"pandas: 1.0 is the newest of {address}/package/conda-forge/pandas, {pins['pandas']} expected",
+        f"scipy: nothing is the newest of {address}/package/conda-forge/scipy, {pins['scipy']} expected",
+    ]
+    with open(output, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["file"] for row in rows if row["package"] == "numpy"] == [
+        f"linux-64/made-up-{pins['numpy']}-py311h1_0.conda",
+        "linux-64/made-up-99.0-py311h1_0.conda",
+    ]
+    assert {row["package"] for row in rows} == set(pins) - {"scipy"}
+    with open(RECORD, encoding="utf-8", newline="") as stream:
+        assert csv.DictReader(stream).fieldnames == list(rows[0])
+
+
+def test_nothing_is_recorded_when_the_server_cannot_be_reached(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    output = tmp_path / "versions.csv"
+    command = [sys.executable, str(ROOT / "envs/check_pins.py"), "--api", f"http://127.0.0.1:{port}"]
+    result = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert re.search(rf"^http://127.0.0.1:{port}: .*refused.* nothing was recorded$", result.stderr)
+    assert not output.exists()
 
 
 @pytest.mark.workflow

@@ -76,7 +76,7 @@ def few_steps(methods):
 def simulate_scans(config):
     """Write a simulated scan, with its masks, wherever the configuration looks for one."""
     for name, dataset in config["datasets"].items():
-        for index, paths in enumerate(_paths(config, name).values()):
+        for index, paths in enumerate(scan_paths(config, name).values()):
             dataset["simulated"] = True
             head = phantom.simulate_subject(COHORTS.get(name, "healthy"), index, 11, COARSE)
             scan = head[dataset["modality"]]
@@ -94,7 +94,7 @@ def touch_scans(config):
     files = [
         path
         for name in config["datasets"]
-        for paths in _paths(config, name).values()
+        for paths in scan_paths(config, name).values()
         for path in paths.values()
     ]
     files += [Path(config["data"], config["atlas"], name) for name in ("spgr.nii", "late.nii")]
@@ -107,6 +107,14 @@ def write(config, path):
     """Write a configuration; returns its path."""
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
+
+
+def scan_paths(config, name):
+    """Files of each subject of a dataset that is not left out: {subject: {"scan", "brain", "lesion"}}."""
+    dataset = config["datasets"][name]
+    source = dataset["source"] | {"root": str(Path(config["data"], dataset["source"]["root"]))}
+    described = {"name": name, "modality": dataset["modality"], "subjects": dataset["split"], **source}
+    return splits.without(sources.sources(described), dataset["leave_out"], name)
 
 
 def _subject_list(dataset):
@@ -125,13 +133,6 @@ def _subjects(dataset):
         for role, count in HEALTHY_SCANS.items()
         for subject in both["subject"][both["fold0"] == role][:count]
     ]
-
-
-def _paths(config, name):
-    dataset = config["datasets"][name]
-    source = dataset["source"] | {"root": str(Path(config["data"], dataset["source"]["root"]))}
-    described = {"name": name, "modality": dataset["modality"], "subjects": dataset["split"], **source}
-    return splits.without(sources.sources(described), dataset["leave_out"], name)
 
 
 def main(folder):

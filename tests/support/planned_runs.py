@@ -15,6 +15,7 @@ DEFAULTS = {
     "without": [],
     "missing_scans": "stop",
     "pretrained": {},
+    "checksums": {},
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",

@@ -40,6 +40,8 @@ SCANS = {
     "atlas": "atlas/ATLAS_2/Training/R001/{0}/ses-1/anat/{0}_ses-1_space-MNI152NLin2009aSym_T1w.nii.gz",
     "wmh": "wmh/training/{0}/orig/T1.nii.gz",
 }
+# Measured: 0.98, 0.90 to 0.92, 0.97, 0.80 to 0.89; a shift by 2 mm costs 0.04 (tumors) to 0.3 (plaques).
+LEAST_DICE = {"brats21": 0.95, "mslub": 0.8, "atlas": 0.95, "wmh": 0.75}
 FOLDERS_OF_WMH = {
     "GE3T_100": "Amsterdam/GE3T/100",
     "Singapore_50": "Singapore/50",
@@ -105,12 +107,11 @@ def lesions_lie_on_their_lesions(rehearsal):
         lesion, affine = preprocessed(rehearsal, dataset, subject, "lesion")
         truth = truth_on_grid(rehearsal, dataset, subject, "lesion", affine, lesion.shape)
         overlap = dice(lesion > 0, truth)
-        shifted = max(dice(np.roll(lesion > 0, 2, axis), truth) for axis in range(3))
-        rehearsal.note(f"{dataset} {subject}: Dice {overlap:.3f}, shifted by 2 mm {shifted:.3f}")
-        assert overlap > LEAST_DICE[dataset], (dataset, subject, overlap)
-
-
-LEAST_DICE = {"brats21": 0.95, "mslub": 0.8, "atlas": 0.95, "wmh": 0.75}
+        shifted = max(dice(np.roll(lesion > 0, by, axis), truth) for axis in range(3) for by in (-2, 2))
+        rehearsal.note(
+            f"{dataset} {subject}: Dice {overlap:.3f}, at most {shifted:.3f} if it is shifted by 2 mm"
+        )
+        assert overlap > max(LEAST_DICE[dataset], shifted), (dataset, subject, overlap, shifted)
 
 
 def brains_lie_on_their_brains(rehearsal):
@@ -260,7 +261,10 @@ def broken_scan_is_named(rehearsal):
 
 def scan_on_no_list_is_not_used(rehearsal):
     """The scan that is on no list of the paper is named in data/ixi.unpacked.json and used nowhere."""
-    assert read_json(rehearsal.clone / "data/ixi.unpacked.json")["unknown"] == [ON_NO_LIST]
+    assert read_json(rehearsal.clone / "data/ixi.unpacked.json")["unknown"] == {
+        "ixi_t1": [ON_NO_LIST],
+        "ixi_t2": [],
+    }
     assert (rehearsal.clone / f"data/ixi/IXI-T1/{ON_NO_LIST}-T1.nii.gz").is_file()
     assert not list(rehearsal.results.rglob(f"*{ON_NO_LIST}*"))
     lists = [path.read_text(encoding="utf-8") for path in rehearsal.results.glob("cohorts/**/*.json")]

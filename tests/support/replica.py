@@ -220,8 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, PAGE, {"Content-Type": kind})
         if content is None:
             return self._answer(404, PAGE, {"Content-Type": "text/html"})
-        if fault == "corrupt":
-            content = content[:-1] + bytes([content[-1] ^ 1])
+        if fault in ("corrupt", "corrupt otherwise"):
+            content = content[:-1] + bytes([content[-1] ^ (1 if fault == "corrupt" else 2)])
         etag = f'"{hashlib.md5(self.server.files[path]).hexdigest()}"'
         headers = {"ETag": etag} if self.server.etags else {}
         condition = self.headers.get("If-Range")

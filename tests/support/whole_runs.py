@@ -9,4 +9,4 @@ from repository_paths import ROOT
 def planned_run(*configurations):
     """The run of configurations, one on top of the other: names in config/, or paths."""
     paths = [path if isinstance(path, Path) else ROOT / f"config/{path}.yaml" for path in configurations]
-    return runpy.run_path(str(ROOT / "workflow/run.py"))["_planned_run"](paths, [])
+    return runpy.run_path(str(ROOT / "workflow/run.py"))["planned_run"](paths, [])

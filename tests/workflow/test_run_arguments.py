@@ -230,16 +230,23 @@ def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     result = run(tmp_path, config=config)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) < 10
-    assert "\ndatasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+    assert "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
 
 
-def test_the_estimated_hours_reach_the_terminal_and_the_log(capsys):
+def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
     show_progress = runpy.run_path(str(ROOT / "workflow/run.py"))["_show_progress"]
     log = io.StringIO()
-    lines = ["Estimate: about 1.4 hours on the 2 cores of this machine\n", "rule preprocess:\n"]
-    assert show_progress(lines, log, False) == (False, [])
-    assert "Estimate: about 1.4 hours on the 2 cores of this machine\n" in capsys.readouterr().err
-    assert log.getvalue() == "".join(lines)
+    notes = [
+        "Estimate: about 1.4 hours on the 2 cores of this machine\n",
+        "Note: These methods will be trained in their fallback:\n",
+        "    fae: resnet18_imagenet\n",
+    ]
+    others = ["Building DAG of jobs...\n", "    jobid: 0\n", "rule preprocess:\n"]
+    assert show_progress([*notes, *others], log, False) == (False, [])
+    said = capsys.readouterr().err
+    assert [line for line in notes if line not in said] == []
+    assert [line for line in others if line in said] == []
+    assert log.getvalue() == "".join([*notes, *others])
 
 
 def test_what_a_run_costs_is_printed_and_nothing_begins(tmp_path, monkeypatch, capsys):

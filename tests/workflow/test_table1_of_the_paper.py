@@ -39,7 +39,7 @@ def test_all_rows_are_planned_with_their_weights_and_a_fallback_is_told_before(t
     for path in weights:
         assert str(path.relative_to(tmp_path)) in said  # an input of the trainings
     _, said = planned(tmp_path, config | {"folds": [0], "pretrained": {}})
-    warning = said[said.index("will be trained in their fallback") :]
+    warning = said[said.index("Note: These methods will be trained in their fallback") :]
     assert "  fae: resnet18_imagenet\n" in warning
     assert "  ra: squeezenet1_1_imagenet, lpips_squeezenet\n" in warning
     assert "snakemake --cores 1 pretrained" in warning

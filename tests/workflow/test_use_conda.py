@@ -15,10 +15,11 @@ from paper_replica import few_steps, write
 from repository_paths import ROOT
 from stand_in_conda import create, install, records
 
-from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_names import configured
 
 pytestmark = pytest.mark.workflow
 SMALL = ROOT / "tests/slurm/small.yaml"
+MADE = ".snakemake/conda"  # where Snakemake makes environments
 TARGETS = {"all", "native_space"}  # rules that only gather
 # What every script begins with, before the package of this repository: Snakemake's classes, from its own environment.
 OF_THE_PREAMBLE = re.compile(r"snakemake(_interface_\w+)?")
@@ -33,7 +34,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 @pytest.fixture(scope="module")
 def conda(tmp_path_factory):
-    """Folder with the stand-in's commands, an environment of Snakemake, and those of the rules when they are made."""
+    """Folder with the stand-in's commands and an environment of Snakemake."""
     folder = tmp_path_factory.mktemp("conda")
     install(folder)
     create(OF_SNAKEMAKE, folder / "snakemake")
@@ -44,7 +45,7 @@ def snakemake(conda, folder, *arguments, root=ROOT, config=SMALL):
     """Run Snakemake from an environment of its own: nothing of the tests' environment is in its path."""
     command = [str(conda / "snakemake/bin/python"), "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
     command += ["--configfile", str(config), "--workflow-profile", str(root / "profiles/default")]
-    command += ["--use-conda", "--conda-prefix", str(conda / "environments"), "--cores", "2", *arguments]
+    command += ["--use-conda", "--cores", "2", *arguments]
     environment = {name: os.environ[name] for name in ("HOME", "OMP_NUM_THREADS") if name in os.environ}
     environment["PATH"] = os.pathsep.join(
         [str(conda / "bin"), str(conda / "snakemake/bin"), "/usr/bin", "/bin"]
@@ -52,15 +53,15 @@ def snakemake(conda, folder, *arguments, root=ROOT, config=SMALL):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
 
 
-def environments_of_rules(conda):
-    """{name in envs/: prefix} of the environments that Snakemake has made."""
-    copies = {path.read_bytes(): path.with_suffix("") for path in (conda / "environments").glob("*.yaml")}
+def environments_of_rules(folder):
+    """{name in envs/: prefix} of the environments that Snakemake has made in a folder."""
+    copies = {path.read_bytes(): path.with_suffix("") for path in (folder / MADE).glob("*.yaml")}
     return {
         name: copies[path.read_bytes()] for name, path in ENVIRONMENTS.items() if path.read_bytes() in copies
     }
 
 
-def check_jobs(conda, result):
+def check_jobs(folder, result):
     """Every job of a run was done by the Python of its rule's environment, with packages of that alone."""
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     statistics = re.search(
@@ -68,7 +69,7 @@ def check_jobs(conda, result):
     )[1]
     jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", statistics, re.MULTILINE)}
     done, environment_of = Counter(), {script.name: name for _, name, script in scripts_of_rules()}
-    for name, prefix in environments_of_rules(conda).items():
+    for name, prefix in environments_of_rules(folder).items():
         for job in records(prefix):
             done[job["rule"]] += 1
             assert environment_of[job["script"]] == name, job
@@ -83,8 +84,8 @@ def check_jobs(conda, result):
 def test_a_run_makes_the_environments_that_it_needs_and_works_in_them(conda, tmp_path):
     subject = "results/small/raw/phantom_healthy/phantom_healthy_000/T1.nii.gz"
     result = snakemake(conda, tmp_path, "subject_lists", subject)
-    assert check_jobs(conda, result) == {"subject_lists": 1, "simulate_phantom": 1}
-    assert set(environments_of_rules(conda)) == {"imaging", "statistics"}
+    assert check_jobs(tmp_path, result) == {"subject_lists": 1, "simulate_phantom": 1}
+    assert set(environments_of_rules(tmp_path)) == {"imaging", "statistics"}
     assert "strict channel priorities" not in result.stderr
 
 
@@ -105,7 +106,7 @@ def test_a_package_that_an_environment_does_not_name_is_not_found_elsewhere(cond
     said = result.stdout + result.stderr
     assert "ModuleNotFoundError: No module named 'pandas'" in said
     prefix = re.search(r"^The environment of this rule is (.+)", said, re.MULTILINE)[1]
-    assert Path(prefix).parent == conda / "environments"
+    assert Path(prefix).parent == tmp_path / MADE
     assert Path(f"{prefix}.yaml").read_text() == "".join(lines)
 
 
@@ -144,18 +145,19 @@ def test_every_module_of_its_rules_can_be_imported_in_an_environment(name, tmp_p
 @pytest.mark.slow
 def test_a_whole_run_with_every_method(conda, tmp_path):
     config = yaml.safe_load(SMALL.read_text(encoding="utf-8"))
-    config["methods"] = list(METHODS)
-    config["method_settings"] = few_steps(METHODS)
+    methods = configured("all")
+    config["methods"] = "all"
+    config["method_settings"] = few_steps(methods)
     config["combinations"] = {"both": {"of": ["patch2loc", "dae"], "by": "rank_average"}}
     config["budget"] = "smoke"
     config["training"] |= {"patches": 4096, "validations": 2}
     lesion = config["datasets"]["phantom_stroke"]
     config["datasets"]["patients"] = {**lesion, "title": "patients", "role": "unlabeled"}
     path = write(config, tmp_path / "every_method.yaml")
-    jobs = check_jobs(conda, snakemake(conda, tmp_path, *sorted(TARGETS), config=path))
-    assert set(environments_of_rules(conda)) == set(ENVIRONMENTS)
+    jobs = check_jobs(tmp_path, snakemake(conda, tmp_path, *sorted(TARGETS), config=path))
+    assert set(environments_of_rules(tmp_path)) == set(ENVIRONMENTS)
     assert {"train", "score", "combine", "calibrate", "carry_back", "patient", "crate"} <= set(jobs)
     table = pd.read_csv(tmp_path / "results/small/tables/table1.csv")
-    assert set(METHODS) - {"oracle"} <= set(table["method"])
+    assert set(methods) - {"oracle"} <= set(table["method"])
     again = snakemake(conda, tmp_path, *sorted(TARGETS), config=path)
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -227,6 +227,32 @@ def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     left_out = results / "preprocessed/phantom_tumor/phantom_tumor_001"
     found = {path.name for path in left_out.glob("[!.]*")}  # without Snakemake's time stamp
     assert found == {"qc.json", "qc.json.provenance.json"}
+    # Said when it is true, after everything else, and last on the terminal of Snakemake alone.
+    log = (results / "snakemake.log").read_text()
+    assert re.findall(r"^\s*(?:local)?rule (\w+):", log, re.MULTILINE)[-1] == "every_scan_used"
+    assert "phantom_tumor, phantom_tumor_001: " in log[-3000:]
+
+    # Accepted as the message says: what does not read `leave_out` is as it was.
+    accepted = ["--config", "datasets={phantom_tumor: {leave_out: [phantom_tumor_001]}}"]
+    about_the_scan = {"quality", "report_page", "crate", "every_scan_used", "all"}
+
+    def planned(*options):
+        result = snakemake(tmp_path, "--dry-run", *options)
+        assert result.returncode == 0, result.stderr[-3000:]
+        said = result.stdout + result.stderr
+        assert ("results of other settings or other subjects found" in said) == (options != tuple(accepted))
+        return set(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))
+
+    assert planned(*accepted) <= about_the_scan
+    # Its file may be gone, or mended: nothing is preprocessed that is not used.
+    (results / "raw/phantom_tumor/phantom_tumor_001/T2.nii.gz").write_text("another one")
+    assert planned(*accepted) <= about_the_scan
+    # A scan that was used changes all that follows.
+    good = ["--config", "datasets={phantom_tumor: {leave_out: [phantom_tumor_000]}}"]
+    assert {"cohort_list", "score", "evaluate"} <= planned(*good)
+    result = run(tmp_path, *accepted)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "done: " in result.stdout
 
 
 def test_snakemakes_own_report_renders(finished):

@@ -6,5 +6,5 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import read_csv
     from patch2loc.tables.quality import check_every_scan_is_used
 
-    table = read_csv(snakemake.input[0])
-    check_every_scan_is_used(table, snakemake.input[0])
+    path = snakemake.input.quality[0]
+    check_every_scan_is_used(read_csv(path), path)

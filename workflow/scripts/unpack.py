@@ -12,7 +12,8 @@ with rule_log(snakemake.log[0]):
     name, params = snakemake.wildcards.registry_name, snakemake.params
     passphrase = os.environ.get(decrypt.PASSPHRASE_VARIABLE)
     unpacked = unpack.unpack(name, params.downloads, params.target, passphrase)
-    comparison = unpack.compare(unpacked["subjects"], params.datasets)
+    comparison = unpack.compare(name, unpacked.pop("files"), params.target, params.datasets)
     write_json(snakemake.output[0], {**unpacked, **comparison})
     for dataset, missing in comparison["missing"].items():
-        print(f"{dataset}: {len(missing)} missing, {len(comparison['unknown'])} unknown", file=sys.__stderr__)
+        n_unknown = len(comparison["unknown"][dataset])
+        print(f"{dataset}: {len(missing)} missing, {n_unknown} unknown", file=sys.__stderr__)

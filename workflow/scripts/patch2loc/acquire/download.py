@@ -7,7 +7,7 @@ Proxies and certificates are taken from the environment (HTTPS_PROXY, REQUESTS_C
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -21,6 +21,7 @@ from urllib3.util import Retry
 
 from patch2loc.acquire import dataverse, registry
 from patch2loc.acquire.archives import is_web_page
+from patch2loc.acquire.unpack import OTHER_RELEASE
 from patch2loc.errors import InputError
 
 ATTEMPTS = 6  # at a connection, and at a file whose transfer breaks off
@@ -30,6 +31,18 @@ TIMEOUT = (30, 60)  # seconds: to connect, between two pieces
 CHUNK = 1 << 16  # bytes; lost when a connection breaks off
 BUSY = (408, 429, 500, 502, 503, 504)
 BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """A download: from where, by way of which part, to where, and whether a checksum will verify it."""
+
+    session: requests.Session
+    url: str
+    path: Path
+    part: Path
+    has_checksum: bool
+    progress: TextIO | None
 
 
 def open_session() -> requests.Session:
@@ -58,6 +71,8 @@ def fetch(
     mirror: str | None = None,
     *,
     is_needed: Callable[[PurePosixPath], bool] = lambda path: True,
+    is_at_hand: Callable[[PurePosixPath], bool] = lambda path: False,
+    roots: Sequence[str] = (),
     progress: TextIO | None = None,
 ) -> list[Path]:
     """Download what a row of the registry names. Files that are there are verified and kept.
@@ -68,6 +83,8 @@ def fetch(
         mirror: Address of a folder that has the files under their names in the registry and, of a Dataverse, its API
             below api/.
         is_needed: Chooses files of a Dataverse dataset by their paths in it.
+        is_at_hand: Tells those of them that need no download.
+        roots: Folders that the files are read from, for messages.
         progress: Where to draw a bar, if that is a terminal.
 
     Returns:
@@ -79,21 +96,22 @@ def fetch(
     with open_session() as session:
         if row["fetch"] == "dataverse":
             listing = dataverse.list_files(session, row, mirror, timeout=TIMEOUT)
-            paths = []
-            for relative, file_row in listing:
-                if is_needed(relative):
-                    paths.append(Path(folder) / relative)
-                    download(file_row["url"], paths[-1], file_row, session=session, progress=progress)
-            if not paths:
+            needed = {relative: file_row for relative, file_row in listing if is_needed(relative)}
+            if not needed:
                 raise InputError(
                     f"{row['file']}: {len(listing)} files listed, none of them a scan or an archive; see {row['url']}"
                 )
+            paths = []
+            for relative, file_row in needed.items():
+                if not is_at_hand(relative):
+                    paths.append(Path(folder) / relative)
+                    download(file_row["url"], paths[-1], file_row, session=session, progress=progress)
             return paths
         if row["fetch"] != "file":
             raise InputError(f"{row['file']}: cannot be downloaded without a person; see {row['url']}")
         url = f"{mirror.rstrip('/')}/{row['file']}" if mirror else row["url"]
         path = Path(folder, row["file"])
-        download(url, path, row, session=session, progress=progress)
+        download(url, path, row, session=session, progress=progress, roots=roots, keep_other_release=True)
         return [path]
 
 
@@ -104,11 +122,14 @@ def download(
     *,
     session: requests.Session | None = None,
     progress: TextIO | None = None,
+    roots: Sequence[str] = (),
+    keep_other_release: bool = False,
 ) -> None:
     """Download a file by way of {path}.part, which a later call goes on with.
 
     Size and checksum are verified, where they are known, before the file gets its name. After a wrong one it is
-    downloaded once more from the start.
+    downloaded once more from the start. The same bytes twice are no error of the transfer but another release: if asked
+    for it is kept aside as {path}.other-release, and taken without a download once its checksum is the expected one.
 
     Args:
         url: Address of the file.
@@ -116,43 +137,95 @@ def download(
         row: Of the registry: file, url, bytes, checksum.
         session: From `open_session`.
         progress: Where to draw a bar, if that is a terminal.
+        roots: Folders that its content is read from, for messages.
+        keep_other_release: True for a file that the configuration can give another checksum.
 
     Raises:
         InputError: The server has no such file, gives a web page in its place, breaks off again and again, or gives a
             file with another size or checksum.
     """
     path = Path(path)
-    if path.exists():
-        registry.verify(path, row)
-        return
+    aside = path.with_name(f"{path.name}{OTHER_RELEASE}")
+    if aside.exists() and not path.exists() and not _difference(aside, row):
+        os.replace(aside, path)
+        print(f"{path}: kept from before, and its checksum is the expected one by now")
+    for present in (path, aside):
+        if present.exists():
+            if difference := _difference(present, row):
+                advice = (
+                    f"\n{_ways_on(present, row, roots)}" if keep_other_release else " remove it and run again"
+                )
+                raise InputError(f"{present}: {difference}; nothing of it is used:{advice}")
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     transfer = _Transfer(session or open_session(), url, path, part, bool(row["checksum"]), progress)
-    for last in (False, True):
-        _transfer(transfer)
-        try:
-            registry.verify(part, row)
-            break
-        except InputError as error:
+    if difference := _transfer_twice_at_most(transfer, row):
+        if not keep_other_release:
             _forget(part)
-            if last:
-                raise
-            print(f"{error}; trying once more")
+            raise InputError(
+                f"{url}: {difference}, twice the same: the source has another file than is known here"
+            )
+        os.replace(part, aside)
+        _forget(part)
+        raise InputError(
+            f"{url}: {difference}, twice the same: the source has another release of {row['file']} than is known here; "
+            f"it is kept as {aside}, and nothing of it is used:\n{_ways_on(aside, row, roots)}"
+        )
     os.replace(part, path)
     _forget(part)
     print(f"{path}: {path.stat().st_size:,} bytes from {url}")
 
 
-@dataclass(frozen=True)
-class _Transfer:
-    """A download: from where, by way of which part, to where, and whether a checksum will verify it."""
+def _transfer_twice_at_most(transfer: _Transfer, row: Mapping[str, str]) -> str:
+    """Bring a file to its part, a second time if it differs from its row; returns a difference that is no accident.
 
-    session: requests.Session
-    url: str
-    path: Path
-    part: Path
-    has_checksum: bool
-    progress: TextIO | None
+    Raises:
+        InputError: As for `_transfer`, and if both times other bytes came.
+    """
+    url, part = transfer.url, transfer.part
+    _transfer(transfer)
+    difference = _difference(part, row)
+    if not difference:
+        return ""
+    print(f"{url}: {difference}; downloading it once more, as the transfer may have damaged it")
+    first = registry.checksum_of(part, "sha256")
+    _forget(part)
+    _transfer(transfer)
+    difference = _difference(part, row)
+    if difference and registry.checksum_of(part, "sha256") != first:
+        _forget(part)
+        raise InputError(
+            f"{url}: {difference}, and something else the time before: the transfer damages the file; nothing is kept: "
+            f"run again, by another network if you can, or put the file at {transfer.path}"
+        )
+    return difference
+
+
+def _difference(path: Path, row: Mapping[str, str]) -> str:
+    """Size and checksum found and expected, if a file differs from its row of the registry; "" if it does not."""
+    size = path.stat().st_size
+    algorithm, _, expected = (row["checksum"] or "md5:").partition(":")
+    if row["bytes"] in ("", str(size)) and not expected:
+        return ""
+    found = registry.checksum_of(path, algorithm).partition(":")[2]
+    if row["bytes"] in ("", str(size)) and found == expected:
+        return ""
+    expectations = [f"{int(row['bytes']):,} bytes"] if row["bytes"] else []
+    expectations += [f"{algorithm} {expected}"] if expected else []
+    return f"{size:,} bytes, {algorithm} {found} found, {', '.join(expectations)} expected"
+
+
+def _ways_on(path: Path, row: Mapping[str, str], roots: Sequence[str]) -> str:
+    """Lines of advice on a file that has another checksum than is expected."""
+    ways = [f"unpack it yourself under {root}/" for root in dict.fromkeys(roots)]
+    found = registry.checksum_of(path, row["checksum"].partition(":")[0] or "md5")
+    ways.append(
+        "if you trust it, state its checksum in the configuration and run again, which takes it without a download:"
+        f"\n    checksums: {{{row['file']}: '{found}'}}"
+    )
+    ways.append("remove it and run again, which downloads it anew")
+    return "  " + "\n  or ".join(ways)
 
 
 def _transfer(transfer: _Transfer) -> None:

@@ -47,6 +47,34 @@ def read(path: str | Path, schema: str | Path | None = None, *, unique: str = "f
     return table
 
 
+def with_checksums(registry: pd.DataFrame, checksums: Mapping[str, str]) -> pd.DataFrame:
+    """The registry with other checksums, of files of any size.
+
+    Args:
+        registry: From `read`.
+        checksums: The configuration's `checksums`, {file in the registry: algorithm:hexadecimal}.
+
+    Raises:
+        InputError: A file is not one that is downloaded by its name.
+    """
+    downloaded = list(registry.loc[registry["fetch"] == "file", "file"])
+    stated = registry.copy()
+    for file, checksum in checksums.items():
+        if file not in downloaded:
+            raise InputError(
+                f"checksums: {file} found, a file of the registry that is downloaded expected: one of "
+                f"{', '.join(downloaded)}; correct or remove it"
+            )
+        stated.loc[stated["file"] == file, ["checksum", "bytes"]] = [checksum, ""]
+    return stated
+
+
+def checksum_of(path: str | Path, algorithm: str) -> str:
+    """Checksum of a file, as the registry has it: algorithm:hexadecimal."""
+    with open(path, "rb") as stream:
+        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+
+
 def verify(path: str | Path, row: Mapping[str, str]) -> None:
     """Check the size and checksum of a downloaded file against its row of the registry, where they are known.
 
@@ -63,8 +91,7 @@ def verify(path: str | Path, row: Mapping[str, str]) -> None:
         )
     if row["checksum"]:
         algorithm, expected = row["checksum"].split(":")
-        with open(path, "rb") as stream:
-            digest = hashlib.file_digest(stream, algorithm).hexdigest()
+        digest = checksum_of(path, algorithm).removeprefix(f"{algorithm}:")
         if digest != expected:
             raise InputError(
                 f"{path}: {algorithm} {digest} found, {expected} expected; download it again from {row['url']}"
@@ -79,6 +106,11 @@ def rows_of(dataset: Mapping[str, Any], registry: pd.DataFrame) -> pd.DataFrame:
     rows = registry[registry["dataset"] == dataset.get("registry")]
     specific = rows[rows["file"].str.contains(str(dataset.get("modality")), regex=False)]
     return specific if len(specific) else rows
+
+
+def log(data: str | Path, name: str) -> str:
+    """Log of a job that brings data, by the name of its rule and its wildcards: beside the data, as runs share them."""
+    return f"{data}/logs/{name}.log"
 
 
 def downloads(data: str | Path, name: str) -> Path:
@@ -127,7 +159,7 @@ def obtainable(
     waiting, given = [], []
     for dataset_name, dataset in datasets.items():
         described = {**dataset, "name": dataset_name}
-        name = dataset.get("registry") or ""
+        name = str(dataset.get("registry") or "")
         lines = shortfall(described, fetched)
         if not lines or name in names:
             continue
@@ -237,7 +269,8 @@ def missing_data_message(
     missing += ["the atlas"] if len(parts) > len(scans) else []
     runnable = [
         "snakemake data (downloads and unpacks what it can, and says what it cannot)",
-        "make demo (the whole workflow on a simulated cohort; needs no data)",
+        "make demo (the whole workflow on a simulated cohort; needs no data); in a deployment without Makefile: "
+        "cp config/demo.yaml config/config.yaml, then snakemake",
     ]
     hindrance = obstacle() if scans else ""
     if scans and not skips and not hindrance:

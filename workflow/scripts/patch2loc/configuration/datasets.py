@@ -5,7 +5,7 @@ planning asks for them thousands of times.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,8 +24,10 @@ from patch2loc.data.seeds import fold_of
 from patch2loc.data.subject_tables import participant, participant_label
 from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
 from patch2loc.errors import InputError
+from patch2loc.files import read_json
 from patch2loc.preprocess.external_tools import TOOLS, find_command
 
+QUALITY = "qc.json"  # in the folder of a preprocessed scan, as `data.scans` has it
 PARTICIPANTS = "participants.tsv"  # in the root of a BIDS dataset
 DESCRIBED = ("bids", "folder", "table")  # kinds of sources that may have one
 ALL_SCANS = "all"  # name of the cohort of every scan of a dataset
@@ -268,8 +270,30 @@ class PlannedDataset:
         role, _, fold = cohort.partition("_fold")
         return self.subjects(fold, cast(SubjectRole, role)) if fold else list(self.scans)
 
+    def unusable_members(self, cohort: str) -> list[str]:
+        """Scans under `leave_out` that belong to a cohort by its name, and that preprocessing left out, too."""
+        if not self._unusable_scans:
+            return []
+        role, _, fold = cohort.partition("_fold")
+        if not fold:
+            return self._unusable_scans
+        return self._scans_by_role(fold_of(fold), self._unusable_scans)[cast(SubjectRole, role)]
+
+    @cached_property
+    def _unusable_scans(self) -> list[str]:
+        def reason(scan: str) -> Any:
+            try:
+                return read_json(Path(self.results.preprocessed(self.name, scan), QUALITY))["left_out"]
+            except (OSError, ValueError, LookupError, TypeError):
+                return None
+
+        return [scan for scan in self.settings["leave_out"] if reason(scan)]
+
     def _column(self, name: str) -> dict[str, str]:
-        """Value of each scan in a column of the subject list, without empty cells; {} without such a column."""
+        """Value of each scan in a column of the subject list, without empty cells; {} without such a column.
+
+        Also of scans under `leave_out`: to leave one out is no reason to make tables over the others anew.
+        """
         table = self.subject_table
         if table is None or name not in table.columns:
             return {}
@@ -277,7 +301,7 @@ class PlannedDataset:
             scan: value
             for subject, value in zip(table["subject"], table[name], strict=True)
             if value
-            for scan in sources.scans_of(self.source, self.scans, [subject])
+            for scan in sources.scans_of(self.source, self.source_scans, [subject])
         }
 
     def _as_image(self, subject: str, paths: ScanPaths) -> ScanPaths:
@@ -287,7 +311,7 @@ class PlannedDataset:
         image_path = Path(self.results.raw(self.name, subject), f"{self.modality}.nii.gz")
         return {**paths, "scan": image_path}
 
-    def _scans_of(self, subjects: Sequence[str], scans: Mapping[str, Any]) -> list[str]:
+    def _scans_of(self, subjects: Sequence[str], scans: Collection[str]) -> list[str]:
         """Names of the subjects' scans; all sessions of people that were drawn."""
         if not self.drawn_split:
             return sources.scans_of(self.source, scans, subjects)
@@ -310,11 +334,18 @@ class PlannedDataset:
 
     def used_roles(self, fold: int) -> Roles:
         """Scans of each role in a fold, as `roles`, whether there are any or not."""
+        return self._scans_by_role(fold, self.scans)
+
+    def _scans_by_role(self, fold: int, scans: Collection[str]) -> Roles:
+        """Those of some scans that have each role in a fold."""
         if self.kind == "phantom" and not self.subject_list:
-            table = splits.divide(list(self.scans), self.source["validation"], self.source["test"])
-            return {role: list(table.loc[table[f"fold{fold}"] == role, "subject"]) for role in splits.ROLES}
+            table = splits.divide(list(self.source_scans), self.source["validation"], self.source["test"])
+            return {
+                role: [scan for scan in table.loc[table[f"fold{fold}"] == role, "subject"] if scan in scans]
+                for role in splits.ROLES
+            }
         subjects = self.listed_roles(fold)
-        return {role: self._scans_of(subjects[role], self.scans) for role in splits.ROLES}
+        return {role: self._scans_of(subjects[role], scans) for role in splits.ROLES}
 
     def _read_roles(self, fold: int) -> Roles:
         by_role = self.used_roles(fold)

@@ -32,6 +32,7 @@ class NeededData:
         sources: Sources of the datasets, and of the atlas, by name, as `acquire.sources` takes them; `leave_out`: the
             subjects of which nothing is needed.
         pretrained: The configuration's `pretrained`, {weights: file or None}.
+        checksums: The configuration's `checksums`, which replace those of the registry.
         skips_missing: The run is to use the scans that are there; an atlas is needed all the same.
         obstacle: Function that says why no run can do with the scans that are there; "" if one can.
     """
@@ -41,13 +42,14 @@ class NeededData:
     scan_files_path: str | None
     sources: Mapping[str, Mapping[str, Any]]
     pretrained: Mapping[str, str | None]
+    checksums: Mapping[str, str]
     skips_missing: bool
     obstacle: Callable[[], str]
 
     @cached_property
     def registry(self) -> pd.DataFrame:
         """The registry of public data, one row per file."""
-        return registry.read(self.registry_path)
+        return registry.with_checksums(registry.read(self.registry_path), self.checksums)
 
     def stop_for_missing(self) -> None:
         """Raise one InputError for all datasets of which files are missing."""
@@ -149,6 +151,12 @@ class NeededData:
         if self.downloads(registry_name):
             return [str(folder / unpack.MANIFEST)]
         return [str(path) for path in unpack.waiting(folder)]
+
+    def archives_put_by_hand(self, registry_name: str) -> list[str]:
+        """Archives of a name in the registry that can be downloaded, which lie there under other names."""
+        folder = registry.downloads(self.folder, registry_name)
+        downloaded = {row["file"] for row in self.downloads(registry_name)}
+        return [str(path) for path in unpack.put_by_hand(folder, downloaded)]
 
     def usable_weights(self, methods: Iterable[str]) -> list[str]:
         """Names of the weights from elsewhere that methods can use, in the order of WEIGHTS."""

@@ -20,6 +20,7 @@ from patch2loc.configuration.combinations import (
 )
 from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
+from patch2loc.configuration.earlier_results import earlier_results_note
 from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
@@ -183,6 +184,7 @@ class Run:
             self.no_answers_note,
             estimate_note(self.remaining_work, self.config),
             former_results_note(self.results.root),
+            earlier_results_note(self.results.root, self.datasets, self.folds, self.config["grid"]),
         )
         return [note for note in notes if note]
 
@@ -276,6 +278,7 @@ class Run:
             self.scan_files_path,
             sources,
             self.config["pretrained"],
+            self.config["checksums"],
             skips_missing=self.config["missing_scans"] == "skip",
             obstacle=self.obstacle,
         )
@@ -309,6 +312,15 @@ class Run:
         """
         self.data.stop_for_missing()
         return [self.results.preprocessed(dataset, scan) for scan in self.datasets[dataset].members(cohort)]
+
+    def unusable_scans_of_cohort(self, dataset: str, cohort: str) -> list[str]:
+        """Folders of scans of a cohort that preprocessing left out, and `leave_out` does now.
+
+        The list of the cohort was made from them, too, without them in it. They stay what it is made from, so that to
+        accept that a scan is left out computes nothing anew.
+        """
+        unusable = self.datasets[dataset].unusable_members(cohort)
+        return [self.results.preprocessed(dataset, scan) for scan in unusable]
 
     def cohort(self, dataset: str, fold: Fold, *, role: SubjectRole) -> str:
         """List of a dataset's scans of a role in a fold, or of all scans of a dataset without roles."""

@@ -5,12 +5,13 @@ Nothing is read but the configuration and its lists of subjects: the data need n
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import mean
 from typing import Any, NamedTuple
 
 from patch2loc.configuration.check import settings_of_budget
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.estimated_hours import PAPER, seconds_of_scoring, seconds_of_training
-from patch2loc.configuration.job_sizes import Sizes, job_sizes
+from patch2loc.configuration.job_sizes import Sizes, job_sizes, scored_scans, training_scans
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.rates import Rate, find_rate
 from patch2loc.configuration.run import Run
@@ -204,7 +205,7 @@ def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterat
     combined = (sizes["combine"] + sizes["combine_validation"]) * len(run.combinations)
     yield _stage("combine", 3, combined, [_part("combine", grid)])
     evaluated = sizes["evaluate"] * len(run.evaluated_methods)
-    yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)])
+    yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)], once=[_comparison(run, grid)])
     yield _stage("detectors", 4, sizes["detector"], [_part("make detector")])
     answered = names_with_role(run.datasets, "unlabeled")
     scoring = seconds_of_scoring(run.config, device)
@@ -216,6 +217,12 @@ def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterat
     tables = [*made.table_names, *(name for name in made.figure_names if name not in made.table_names)]
     last = [1] * len([*tables, *sizes["learning_curve"], "viewer", "report_page", "crate", "all"])
     yield _stage("tables, figures, report", 5, last, [_part("make table or figure")])
+
+
+def _comparison(run: Run, grid: float) -> Part:
+    """Healthy test and validation scans that an evaluation compares with, of one modality and fold."""
+    kinds = (scored_scans(run, run.training_data.values()), training_scans(run, "validation"))
+    return _part("compare with healthy scan", grid * sum(mean(sizes) for sizes in kinds))
 
 
 def _of_network(work: str, name: str, run: Run, device: Device) -> Part:

@@ -82,6 +82,7 @@ class Configuration(TypedDict):
     budget: str
     combinations: Mapping[str, Combination]
     pretrained: Mapping[str, str | None]
+    checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
     detector: DetectorSettings

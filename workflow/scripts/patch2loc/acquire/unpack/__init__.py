@@ -15,7 +15,7 @@ import importlib
 import os
 import pkgutil
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
@@ -24,7 +24,8 @@ from patch2loc.errors import InputError
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 MANIFEST = "downloaded.json"  # written beside the downloads
-NAMED = 3  # archives that a message describes
+OTHER_RELEASE = ".other-release"  # suffix of a download that is kept aside
+NAMED = 3  # files that a message describes
 
 
 class Unpacker(Protocol):
@@ -56,14 +57,17 @@ def is_needed(name: str, path: PurePosixPath) -> bool:
 
 
 def waiting(folder: str | Path) -> list[Path]:
-    """Files that were put or downloaded into a folder, sorted; not unfinished or hidden ones, nor the manifest."""
+    """Files that were put or downloaded into a folder, sorted.
+
+    Not those that are hidden, unfinished or kept aside, nor the manifest.
+    """
     folder = Path(folder)
     return sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not path.name.endswith((".part", ".part.validator"))
+        and not path.name.endswith((".part", ".part.validator", OTHER_RELEASE))
         and path.name != MANIFEST
     )
 
@@ -71,6 +75,20 @@ def waiting(folder: str | Path) -> list[Path]:
 def is_scan(path: Path) -> bool:
     """True if a file is a scan by itself, not an archive."""
     return path.name.endswith((".nii", ".nii.gz"))
+
+
+def is_archive(path: Path) -> bool:
+    """True if a file is an archive, or should be one by its name; not a scan, a read-me or a list of checksums."""
+    return not is_scan(path) and (archives.kind(path) != "other" or path.name.endswith(archives.SUFFIXES))
+
+
+def put_by_hand(folder: str | Path, downloaded: Collection[str]) -> list[Path]:
+    """Archives in a folder but those with the names that downloads have."""
+    return [
+        path
+        for path in waiting(folder)
+        if path.relative_to(folder).as_posix() not in downloaded and is_archive(path)
+    ]
 
 
 def unpack(
@@ -88,8 +106,8 @@ def unpack(
         passphrase: Of an encrypted archive.
 
     Returns:
-        {"archives": {name: number of files}, "subjects": [...]}; an archive with 0 files was not needed: it
-        has none of the dataset, or the same as the others.
+        {"archives": {name: number of files}, "files": paths below `target`, "subjects": [...]}; an archive with 0 files
+        was not needed: it has none of the dataset, or the same as the others.
 
     Raises:
         InputError: As for `archives.extract`, and if nothing of the dataset is found.
@@ -110,7 +128,7 @@ def unpack(
             placed += [PurePosixPath(output.relative_to(partial).as_posix()) for output in outputs]
             if outputs or not is_scan(path):
                 counts[str(relative)] = len(outputs)
-                findings.append(f"{relative}{_finding(contents)}")
+            findings.append(f"{relative}{_finding(contents)}")
         if not placed:
             raise InputError(
                 f"{downloads}: nothing of {name} found in {len(files)} files ({'; '.join(findings[:NAMED])}); "
@@ -120,18 +138,20 @@ def unpack(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     subjects = {module.subject(path) for path in placed}
-    return {"archives": counts, "subjects": sorted(subject for subject in subjects if subject is not None)}
+    return {
+        "archives": counts,
+        "files": [str(path) for path in placed],
+        "subjects": sorted(subject for subject in subjects if subject is not None),
+    }
 
 
 def _unpack_file(
     path: Path, relative: PurePosixPath, partial: Path, *, module: Unpacker, passphrase: str | None
 ) -> archives.Contents:
     """Unpack an archive, or link a single scan, to below `partial`."""
-    if not is_scan(path):
-        if archives.kind(path) == "other" and not path.name.endswith(archives.SUFFIXES):
-            return archives.Contents()  # a read-me or a list of checksums
+    if is_archive(path):
         return archives.extract(path, partial, module.place, passphrase)
-    place = module.place(relative)
+    place = module.place(relative) if is_scan(path) else None
     if place is None:
         return archives.Contents()
     target = partial / place
@@ -177,24 +197,39 @@ def _move(partial: Path, target: Path) -> None:
             os.replace(path, final)
 
 
-def compare(subjects: Sequence[str], datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Compare unpacked subjects with the lists of the datasets (as in acquire.sources) that read them.
+def compare(
+    name: str, files: Sequence[str], target: str | Path, datasets: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, list[str]]]:
+    """Compare unpacked files with the lists of the datasets (as in acquire.sources) that read them.
+
+    Args:
+        name: Of the dataset in the registry.
+        files: Paths below `target`, from `unpack`.
+        target: Folder that they were unpacked to.
+        datasets: Sources of the datasets.
 
     Returns:
-        {"missing": {dataset: subjects, or files of an atlas, that are not complete}, "unknown": subjects on no list}. A
-        dataset without subject list makes nobody unknown.
+        {"missing": {dataset: subjects, or files of an atlas, that are not complete}, "unknown": {dataset: subjects with
+        files in its folder that are not on its list}}.
     """
+    subject = unpacker(name).subject
     missing: dict[str, list[str]] = {}
-    listed: set[str] = set()
+    unknown: dict[str, list[str]] = {}
     for dataset in datasets:
         if dataset["kind"] == "atlas":
             missing[dataset["name"]] = [path.name for path in sources.missing(dataset)]
+            unknown[dataset["name"]] = []
             continue
         paths_by_subject = sources.sources(dataset)
-        listed |= set(paths_by_subject)
         missing[dataset["name"]] = [
-            subject
-            for subject, paths in paths_by_subject.items()
+            listed
+            for listed, paths in paths_by_subject.items()
             if not all(path.is_file() for path in sources.files_of(paths))
         ]
-    return {"missing": missing, "unknown": sorted(set(subjects) - listed) if listed else []}
+        subjects = {
+            subject(PurePosixPath(file))
+            for file in files
+            if Path(target, file).is_relative_to(dataset.get("root") or target)
+        }
+        unknown[dataset["name"]] = sorted(filter(None, subjects - set(paths_by_subject)))
+    return {"missing": missing, "unknown": unknown}
