@@ -11,6 +11,8 @@ import pytest
 from repository_paths import ROOT
 from workflow_runs import TINY, run
 
+from patch2loc.configuration import missing_scans
+
 WRONG = {
     "no file": (None, "No such file or directory found, a configuration expected; give its path"),
     "empty": (b"", "nothing found, keys with values expected, as in config/demo.yaml; correct the file"),
@@ -223,6 +225,10 @@ def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
     assert runner._reason(lines) == lines[-runner.REASON_LINES :]
 
 
+def test_the_sentence_on_missing_scans_is_known_by_its_beginning(runner):
+    assert runner.PART == missing_scans.BEGINNING
+
+
 @pytest.mark.workflow
 def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     config = tmp_path / "own.yaml"
@@ -230,7 +236,9 @@ def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     result = run(tmp_path, config=config)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) < 10
-    assert "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+    assert (
+        "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+    )
 
 
 def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
