@@ -230,7 +230,9 @@ def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     result = run(tmp_path, config=config)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) < 10
-    assert "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+    assert (
+        "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
+    )
 
 
 def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
