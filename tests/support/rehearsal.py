@@ -33,7 +33,7 @@ import pytest
 import replica
 import yaml
 from rehearsal_archives import BROKEN, served_files, write_archives
-from rehearsal_checks import CHECKS, LESION_SUBJECTS, LISTED
+from rehearsal_checks import CHECKS, LESION_SUBJECTS, LISTED, broken_scan_is_named
 from rehearsal_variants import VARIANTS, jobs
 from repository_paths import ROOT
 
@@ -234,6 +234,7 @@ def rehearse(folder, cores, budget):
         data_with_passphrase,
         part_of_the_data_is_told,
         whole_run_names_the_broken_scan,
+        broken_scan_is_named,
         broken_scan_accepted,
         heatmaps_carried_back,
         *CHECKS,
