@@ -2,7 +2,7 @@
 
     python envs/check_pins.py
 
-For each package of envs/*.yaml and envs/tools/*.yaml that a channel provides: the file of the pinned version and that
+For each package of envs/*.yaml and envs/tools/*.yaml that conda-forge provides: the file of the pinned version and that
 of the newest one, for Linux on x86-64 and the Python of the environments.  The exit status is 1 if a pin is not there.
 tests/repository/test_environments.py compares the pins with the record, without a network.
 """
@@ -22,48 +22,46 @@ FOLDER = Path(__file__).resolve().parent
 RECORD = FOLDER / "conda-forge-versions.csv"
 COLUMNS = ("package", "version", "file", "source", "read")
 API = "https://api.anaconda.org"
+CHANNEL = "conda-forge"
 PATIENCE = 60  # seconds
 
 
-def read_pins(paths: list[Path]) -> tuple[dict[str, tuple[str, list[str]]], str]:
-    """The pins of environments, which agree: ({package: (version, channels to look in)}, version of Python)."""
+def read_pins(paths: list[Path]) -> tuple[dict[str, str], str]:
+    """The pins of environments, which agree: ({package: version}, version of Python)."""
     pins, python = {}, ""
     for path in paths:
         environment = yaml.safe_load(path.read_text(encoding="utf-8"))
-        channels = [channel for channel in environment["channels"] if channel != "nodefaults"]
         for entry in environment["dependencies"]:
             name, _, version = entry.partition("=") if isinstance(entry, str) else ("", "", "")
             if name == "python":
                 python = version
             elif version:
-                pins[name] = (version, channels)
+                pins[name] = version
     return pins, python
 
 
-def available(package: str, channels: list[str], python: str, api: str) -> tuple[list[dict[str, str]], str]:
-    """Files of the first channel that has a package, oldest upload first, and where that was read.
+def available(package: str, python: str, api: str) -> tuple[list[dict[str, str]], str]:
+    """Files that conda-forge has of a package, oldest upload first, and where that was read.
 
     Only files for Linux on x86-64, or any machine, that this Python can use, and that the channel has not withdrawn.
     """
-    for channel in channels:
-        address = f"{api}/package/{channel}/{package}"
-        try:
-            with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
-                files = json.load(answer)["files"]
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                raise
-            continue
-        tag = f"py{python.replace('.', '')}"
-        usable = [
-            {"version": file["version"], "file": file["basename"], "uploaded": file["upload_time"]}
-            for file in files
-            if "main" in file["labels"]
-            and file["attrs"]["subdir"] in ("linux-64", "noarch")
-            and (tag in file["attrs"]["build"] or "py3" not in file["attrs"]["build"])
-        ]
-        return sorted(usable, key=lambda file: file["uploaded"]), address
-    return [], f"{api}/package/{channels[0]}/{package}"
+    address = f"{api}/package/{CHANNEL}/{package}"
+    try:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            files = json.load(answer)["files"]
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
+        files = []
+    tag = f"py{python.replace('.', '')}"
+    usable = [
+        {"version": file["version"], "file": file["basename"], "uploaded": file["upload_time"]}
+        for file in files
+        if "main" in file["labels"]
+        and file["attrs"]["subdir"] in ("linux-64", "noarch")
+        and (tag in file["attrs"]["build"] or "py3" not in file["attrs"]["build"])
+    ]
+    return sorted(usable, key=lambda file: file["uploaded"]), address
 
 
 def main() -> int:
@@ -74,9 +72,9 @@ def main() -> int:
     arguments = parser.parse_args()
     pins, python = read_pins(sorted(FOLDER.rglob("*.yaml")))
     rows, absent = [], []
-    for package, (version, channels) in sorted(pins.items()):
+    for package, version in sorted(pins.items()):
         try:
-            files, address = available(package, channels, python, arguments.api)
+            files, address = available(package, python, arguments.api)
         except OSError as error:
             sys.exit(
                 f"{arguments.api}: {error}; an answer about {package} was expected; nothing was recorded"

@@ -14,7 +14,6 @@ from repository_paths import LIBRARY, ROOT
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENTS = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}  # of rules
 OF_SNAKEMAKE = ROOT / "envs" / "tools" / "snakemake.yaml"
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "snakemake-minimal": "snakemake"}
 LOCKS = {kind: ROOT / name for kind, name in (("cuda", "requirements.txt"), ("cpu", "requirements-cpu.txt"))}
 IMPORT_NAMES = {
     "sklearn": "scikit-learn",
@@ -60,11 +59,11 @@ def pins(kind="cuda"):
 
 
 def environment_pins(path):
-    """{package: version} of a conda environment, by its names on PyPI; "" for what has no pin."""
+    """{package: version} of a conda environment; "" for what has no pin."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     pins = [entry.partition("=")[::2] for entry in entries if isinstance(entry, str)]
     pins += [pin.partition("==")[::2] for entry in entries if isinstance(entry, dict) for pin in entry["pip"]]
-    return {CONDA_NAMES.get(name, canonical(name)): version for name, version in pins}
+    return {canonical(name): version for name, version in pins}
 
 
 def scripts_of_rules():
