@@ -18,7 +18,7 @@ rule data:
         by_wildcards(obtainable_data),
         RUN.data.places_to_fetch,
     log:
-        RESULTS.log("data"),
+        registry.log(config["data"], "data"),
     conda:
         IMAGING
     params:

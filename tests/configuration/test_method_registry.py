@@ -238,7 +238,7 @@ def test_methods_with_a_row_of_the_same_name_are_refused(outside):
         "method_settings": {},
         "budget": "smoke",
         "datasets": {},
-        "training_data": {},
+        "training_data": {"T1": "ixi_t1"},
         "without": [],
     }
     check_configuration(config | {"methods": ["patch2loc", name]})

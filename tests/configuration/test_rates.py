@@ -5,6 +5,7 @@ import importlib.util
 import re
 import shutil
 import sys
+import tomllib
 
 import pytest
 from repository_paths import ROOT
@@ -79,6 +80,11 @@ def test_a_gpu_that_is_measured_takes_the_place_of_an_estimated_one(gathering, t
     assert {key: row for key, row in after.items() if key not in touched} == {
         key: row for key, row in before.items() if key not in touched
     }
+
+
+def test_an_installed_copy_has_the_table():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["package-data"]["patch2loc.configuration"] == [TABLE.name]
 
 
 def test_a_rate_that_is_missing_is_none_or_named():

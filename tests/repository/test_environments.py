@@ -31,7 +31,7 @@ from repository_paths import ROOT
 from patch2loc.preprocess.external_tools import TOOLS
 
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
-DEFINITION = ROOT / "workflow" / "patch2loc.def"
+DEFINITION = ROOT / "workflow" / "apptainer.def"
 EVERY_ENVIRONMENT = sorted((ROOT / "envs").rglob("*.yaml"))
 RECORD = ROOT / "envs" / "conda-forge-versions.csv"
 PINNED_BY_THE_LOCK = [*ENVIRONMENTS.values(), OF_SNAKEMAKE]
@@ -122,7 +122,7 @@ def test_the_definition_for_apptainer_is_of_the_same_base_and_lock_as_the_image(
     (installing,) = definition["post"]
     assert installing.endswith("python -m pip install -r /opt/patch2loc/{{ LOCK }}")
     assert set(copied.values()) == {f"/opt/patch2loc/{source}" for source in copied}
-    # Both start the same program, and set the same variables for it; the image also names a home for users without one.
+    # Both start the same program, and set the same variables for it; the image also names what a user by number lacks.
     entry = json.loads(re.search(r"^ENTRYPOINT (.+)", image, re.MULTILINE)[1])
     assert definition["runscript"] == [f'exec {" ".join(entry)} "$@"']
     variables = re.search(r"^ENV ((?:.+\\\n)*.+)", image, re.MULTILINE)[1].replace("\\\n", " ").split()
@@ -130,7 +130,20 @@ def test_the_definition_for_apptainer_is_of_the_same_base_and_lock_as_the_image(
         *definition["environment"][0].removeprefix("export ").split(),
         *installing.split(" python ")[0].split(),
     }
-    assert given == {variable for variable in variables if not variable.startswith("HOME=")}
+    assert given == {variable for variable in variables if not variable.startswith(("HOME=", "LOGNAME="))}
+
+
+def test_a_user_that_is_given_by_a_number_has_a_name_and_a_home_in_the_image():
+    """As `docker run --user` in docs/how-to/operations.md: Snakemake asks for the name, and fails without."""
+    variables = re.search(r"^ENV ((?:.+\\\n)*.+)", DOCKERFILE.read_text(), re.MULTILINE)[1].replace(
+        "\\\n", " "
+    )
+    environment = dict(variable.split("=") for variable in variables.split())
+    assert "--user" in (ROOT / "docs/how-to/operations.md").read_text()
+    code = "import os; os.getuid = lambda: 2**31 - 7; import getpass; print(getpass.getuser(), os.path.expanduser('~'))"
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert said.stdout.split() == [environment["LOGNAME"], environment["HOME"]], said.stderr
 
 
 def test_the_image_leaves_out_what_git_leaves_out():

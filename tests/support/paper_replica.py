@@ -46,7 +46,7 @@ SMALL = {
 FEW_STEPS = {"steps": 8, "validations": 2, "validation_slices": 8}
 
 
-def paper_configuration(folder, *overlays):
+def paper_configuration(folder, *overlays, healthy_scans=HEALTHY_SCANS, lesion_scans=LESION_SCANS):
     """config/config.yaml with others of the repository on top; data and results in a folder, most subjects left out."""
     config = {}
     for path in ("config/config.yaml", *overlays):
@@ -54,7 +54,7 @@ def paper_configuration(folder, *overlays):
     config |= {"data": str(folder / "data"), "results": str(folder / "results")}
     for dataset in config["datasets"].values():
         dataset["split"] = str(_subject_list(dataset))
-        present = _subjects(dataset)
+        present = _subjects(dataset, healthy_scans, lesion_scans)
         listed = splits.of_modality(splits.read(dataset["split"]), dataset["modality"])["subject"]
         dataset["leave_out"] = [subject for subject in listed if subject not in present]
     return config
@@ -122,15 +122,15 @@ def _subject_list(dataset):
     return ROOT / (split["clean"] if isinstance(split, dict) else split)
 
 
-def _subjects(dataset):
+def _subjects(dataset, healthy_scans, lesion_scans):
     """Subjects of a dataset that have scans."""
     table = splits.read(dataset["split"])
     if dataset["role"] == "lesion":
-        return list(table["subject"][:LESION_SCANS])
+        return list(table["subject"][:lesion_scans])
     both = splits.of_modality(table, "T2")
     return [
         subject
-        for role, count in HEALTHY_SCANS.items()
+        for role, count in healthy_scans.items()
         for subject in both["subject"][both["fold0"] == role][:count]
     ]
 

@@ -4,6 +4,8 @@ Registered to the atlas, stripped, bias-corrected; then cut to the box of the br
 from right to left and from anterior to posterior, under the header of the whole atlas; masks are interpolated linearly.
 """
 
+from functools import cache
+
 import numpy as np
 from heads import COARSE
 from paper_replica import COHORTS, scan_paths
@@ -25,10 +27,10 @@ def write_preprocessed_tree(config):
     for name, dataset in config["datasets"].items():
         for index, (subject, paths) in enumerate(scan_paths(config, name).items()):
             dataset["simulated"] = True
-            head = phantom.simulate_subject(COHORTS.get(name, "healthy"), index, 11, COARSE)
-            parts = registered(head[dataset["modality"]], dataset["modality"])
+            cohort = COHORTS.get(name, "healthy")
+            parts = dict(registered(cohort, index, dataset["modality"]))
             if dataset["role"] == "healthy":  # one mask serves both contrasts: that of T1
-                parts["brain"] = registered(head["T1"], "T1")["brain"]
+                parts["brain"] = registered(cohort, index, "T1")["brain"]
             touched = parts["brain"] > 0
             affine = common_grid(load_atlas("icbm152", "T1"), WHOLE, 4.0).affine
             parts["scan"] = np.where(touched, correct_bias(parts["scan"], touched, affine)[0], 0)
@@ -36,8 +38,15 @@ def write_preprocessed_tree(config):
     return arrays
 
 
-def registered(scan, modality):
+@cache
+def simulated(cohort, index):
+    return phantom.simulate_subject(cohort, index, 11, COARSE)
+
+
+@cache
+def registered(cohort, index, modality):
     """A simulated scan, stripped, and its masks on the whole atlas, interpolated linearly: {part: array}."""
+    scan = simulated(cohort, index)[modality]
     atlas = load_atlas("icbm152", modality)
     grid = common_grid(atlas, WHOLE, 4.0)
     brain = scan.brain > 0

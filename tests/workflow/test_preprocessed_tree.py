@@ -75,7 +75,8 @@ def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path):
 
 @pytest.mark.slow
 def test_their_scans_pass_unchanged_to_table1(tmp_path):
-    config = small(paper_configuration(tmp_path, PREPROCESSED))
+    few = {"train": 2, "validation": 1, "test": 1}
+    config = small(paper_configuration(tmp_path, PREPROCESSED, healthy_scans=few, lesion_scans=1))
     given = write_preprocessed_tree(config)
     result = run(tmp_path, "table1", config=write(config, tmp_path / "tree.yaml"))
     assert result.returncode == 0, result.stderr[-6000:]

@@ -11,6 +11,8 @@ import pytest
 from repository_paths import ROOT
 from workflow_runs import TINY, run
 
+from patch2loc.configuration import missing_scans
+
 WRONG = {
     "no file": (None, "No such file or directory found, a configuration expected; give its path"),
     "empty": (b"", "nothing found, keys with values expected, as in config/demo.yaml; correct the file"),
@@ -221,6 +223,10 @@ def test_an_error_in_planning_is_shown_without_the_lines_of_the_rules(runner):
 def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
     lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
     assert runner._reason(lines) == lines[-runner.REASON_LINES :]
+
+
+def test_the_sentence_on_missing_scans_is_known_by_its_beginning(runner):
+    assert runner.PART == missing_scans.BEGINNING
 
 
 @pytest.mark.workflow
