@@ -210,7 +210,7 @@ def heatmaps_lie_on_the_voxels_of_the_scans(rehearsal):
             f"scores differ by {difference:.1e} standard deviations, cover {covered['brain']:.1%} of the brain, "
             f"{covered['lesion']:.1%} of the lesion"
         )
-        assert difference < 0.01, (dataset, subject, difference)
+        assert difference < 0.001, (dataset, subject, difference)
         assert covered["brain"] > 0.93, (dataset, subject, covered)
         assert covered["lesion"] > 0.9, (dataset, subject, covered)
 
