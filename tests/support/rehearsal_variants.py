@@ -97,7 +97,7 @@ def without_t2(rehearsal):
 def full_disk(rehearsal):
     """A disk that is full half-way: the run says where, no file is damaged, and with room the same command goes on."""
     results = rehearsal.clone / "results/full_disk"
-    link_results(rehearsal.results, results, *MADE_ANEW, "thresh", "zscore", "patches", "benchmarks")
+    link_results(rehearsal.results, results, *MADE_ANEW, "thresh", "zscore", "benchmarks")
     for method in ("thresh", "zscore"):  # their models stay, their heatmaps are to come
         link_results(rehearsal.results / "models" / method, results / "models" / method)
     size = sum(path.stat().st_size for path in results.rglob("*") if path.is_file()) + ROOM
