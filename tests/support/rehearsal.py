@@ -187,7 +187,7 @@ def part_of_the_data_is_told(rehearsal):
     status, said = rehearsal.run_paper("--dry-run", "--quiet", "rules")
     assert status == 0, said[-6000:]
     for name, count in subjects_there().items():
-        assert f"{name}: {count} of {LISTED[name]:,} are there" in said, said[:6000]
+        assert f"{count} of {LISTED[name]:,} of {name}" in said, said[:6000]
 
 
 def whole_run_names_the_broken_scan(rehearsal):
