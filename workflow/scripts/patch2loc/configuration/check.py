@@ -87,7 +87,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
                 f"without: {name} found, which `datasets` lacks; name another one, or none "
                 f"({', '.join(config['datasets'])})"
             )
-    if set(config["training_data"].values()) <= set(config["without"]):
+    if config["without"] and set(config["training_data"].values()) <= set(config["without"]):
         raise InputError(
             f"without: {', '.join(config['without'])} found, among them all training data "
             f"({', '.join(config['training_data'].values())}), one of these expected to stay; take it off"
