@@ -30,8 +30,8 @@ onsuccess:
         for checkpoint in model.parent.glob("*checkpoint-*.pt"):
             checkpoint.unlink()
     # Once more, since the jobs have moved it off the screen.
-    for note in filter(None, [RUN.missing_note]):
-        logger.warning(note)
+    if RUN.missing_note:
+        logger.warning(RUN.missing_note)
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.
