@@ -149,7 +149,8 @@ def test_the_paper_is_planned_in_an_empty_folder(kind, server, environment, tmp_
     result = snakemake(deploy(server, tmp_path, sources[kind]), environment, "--dry-run")
     said = result.stdout + result.stderr
     assert result.returncode == 1
-    assert "Data are missing for 7 of 7 datasets." in said  # the lists of their subjects have been read
+    assert "Data are missing: of 6 of 6 datasets and the atlas." in said
+    assert "brats21: none of 1,251 subjects is there" in said  # its list has been read
     assert "data/brats21/BraTS2021_00000/BraTS2021_00000_t2.nii.gz" in said
     assert "TypeError" not in said
 
