@@ -71,7 +71,9 @@ def test_a_run_fetches_its_scans_and_refuses_a_damaged_one(workflow):
     assert "InputError: 1 of 2 scans could not be fetched; the other 1 are kept" in refused.stderr
     assert "study/lesion.nii.gz, of Kirby 21, T1 and T2 of one healthy subject" in refused.stderr
     assert re.search(
-        "sha256 [0-9a-f]{64} found, [0-9a-f]{64} expected; get them from https://", refused.stderr
+        r"sha256 [0-9a-f]{64} found, \d+ bytes, sha256 [0-9a-f]{64} expected, twice the same: the source has another "
+        "file than is known here; get them from https://",
+        refused.stderr,
     )
     assert "--config 'without=[study]'" in refused.stderr
     assert not list((workflow / "data/study").glob("*"))
