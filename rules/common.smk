@@ -1,5 +1,4 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from snakemake.utils import validate
 # installation of another clone, is imported.
 SCRIPTS = str(Path(workflow.current_basedir, "../workflow/scripts").resolve())
 sys.path.insert(0, SCRIPTS)
-os.environ["PYTHONPATH"] = os.pathsep.join([SCRIPTS, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from patch2loc.configuration.configuration_file import read_configuration, with_command_line_values
 from patch2loc.configuration.datasets import names_with_role
@@ -22,8 +20,10 @@ from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
+from patch2loc.process import import_first_from
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 
+import_first_from(SCRIPTS)
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 
@@ -72,7 +72,8 @@ wildcard_constraints:
 
 if workflow.is_main_process:
     for note in RUN.planning_notes:
-        logger.warning(note if note.startswith("Estimate: ") else "Note: " + note.replace("\n", "\n  "))
+        indented = note.replace("\n", "\n  ")
+        logger.warning(note if note.startswith("Estimate: ") else f"Note: {indented}")
 
 
 def growing(**amounts):
