@@ -91,7 +91,9 @@ def test_the_command_is_called_by_its_name():
     library = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".js", ".html", ".j2")]
     others = [*ROOT.glob("config/*.yaml"), *ROOT.glob("workflow/schemas/*"), ROOT / "Makefile"]
     pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
-    old = re.compile(r'(?<!")PYTHONPATH|python -m patch2loc(?!\.)')  # in quotes it is the variable that code sets
+    old = re.compile(
+        r'(?<!")PYTHONPATH|python -m patch2loc(?!\.)'
+    )  # in quotes it is the variable that code sets
     files = [*pages, *library, *others]
     assert [str(path) for path in files if old.search(path.read_text(encoding="utf-8"))] == []
     assert len(files) > 250
