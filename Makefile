@@ -14,9 +14,23 @@ TORCH ?= $(or $(BUILT),cuda)
 LOCK := requirements$(if $(filter cpu,$(TORCH)),-cpu).txt
 UV ?= uv
 RUN := $(BIN)/python workflow/run.py
+# Tests that run the workflow wait for processes to start: one process more than cores. Each takes a file after another,
+# in the order of tests/conftest.py.
+TOGETHER := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# What all numbers rest on: the invariants of docs/explanation/design.md, metrics and golden outputs, who is tested by
+# whom, configuration and schema; and what holds the house together: layers, rules, hashes of code.
+ESSENTIAL := $(addprefix tests/,metrics network data evaluate provenance test_files.py test_heatmap.py \
+	test_models.py test_second_implementation.py test_standardize.py test_trained.py configuration/test_config.py \
+	configuration/test_configuration_file.py configuration/test_method_registry.py engine/test_repeat.py \
+	own_scan/test_warnings.py repository/test_layers.py repository/test_rules.py repository/test_tests.py \
+	score/test_calibration.py score/test_postprocessing.py \
+	score/test_fit_and_score.py::test_nothing_of_a_test_scan_reaches_the_model tables/test_table1.py)
+# Whole trainings, which show that something is learnt.
+LONG := $(addprefix --deselect tests/network/,test_inference.py::test_half_precision_learns_as_much \
+	test_unpadded.py::test_training_learns_where_patches_come_from)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: venv help demo real model replica rehearsal test test-run test-plans test-slow coverage chaos slurm-test bench lint format \
+.PHONY: venv help demo real model replica rehearsal check test test-slow coverage chaos slurm-test bench lint format \
 	lock docs clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
@@ -27,6 +41,7 @@ help:  ## List the targets.
 
 $(VENV)/.complete: $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q workflow/scripts
 	@touch $@
 
 $(VENV)/.locked: $(LOCK) $(if $(BUILT),$(if $(filter-out $(BUILT),$(TORCH)),FORCE))
@@ -54,16 +69,15 @@ replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, o
 rehearsal: $(VENV)/.complete  ## The paper's first day, from archives (simulated) to the report, and checks of it: make rehearsal ALSO=full-disk
 	$(BIN)/python tests/support/rehearsal.py results/rehearsal --cores $(CORES) --also $(ALSO)
 
-test: export OMP_NUM_THREADS := 1
-test: $(VENV)/.complete  ## All tests but the slow ones.
-	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm" -n 2
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-run test-plans
+check: export OMP_NUM_THREADS := 1
+check: $(VENV)/.complete  ## Before each commit, in 90 seconds: lint, and unit tests of what all numbers rest on.
+	@began=$$(date +%s); $(MAKE) --no-print-directory lint && linted=$$(date +%s) && \
+	$(BIN)/python -m pytest -m "not slow and not workflow" --numprocesses 2 --dist loadfile $(LONG) $(ESSENTIAL) && \
+	echo "lint $$((linted - began)) s, tests $$(($$(date +%s) - linted)) s"
 
-test-run test-plans: export OMP_NUM_THREADS := 1
-test-run: $(VENV)/.complete
-	$(BIN)/python -m pytest -m "workflow and finished and not slow"
-test-plans: $(VENV)/.complete
-	$(BIN)/python -m pytest -m "workflow and not finished and not slow"
+test: export OMP_NUM_THREADS := 1
+test: $(VENV)/.complete  ## All tests but the slow ones; what each folder of them took.
+	$(BIN)/python -m pytest -m "not slow and not slurm" $(TOGETHER)
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
@@ -82,10 +96,9 @@ slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faul
 	SLURM_TEST_CONFIG="$(CONFIG)" SLURM_TEST_LOCAL="$(LOCAL)" SLURM_TEST_TARGETS="$(TARGETS)" \
 		$(BIN)/python -m pytest tests/workflow/test_slurm.py -rs --durations=5
 
-bench: $(VENV)/.complete  ## Speed on this machine: the engine, the path of a scan, the metrics.
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/whole_path.py
-	$(BIN)/python benchmarks/metrics.py
+bench: $(VENV)/.complete  ## Speed on this machine, in ten minutes; beside another checkout: make bench BEFORE=OTHER/workflow/scripts
+	$(BIN)/python benchmarks/engine.py $(if $(BEFORE),--before $(BEFORE))
+	$(BIN)/python benchmarks/engine_page.py
 
 lint: $(VENV)/.complete  ## Style, types and spelling of the code, the rules and the documentation.
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ rule all:
         rules.subject_lists.output,
         trainings(RESULTS.learning_curve()),
         [RESULTS.figure(name, suffix) for name in DELIVERABLES.figure_names for suffix in (".png", ".pdf")],
-        every(RESULTS.heatmaps(), UNLABELED),
+        RUN.every_heatmaps(UNLABELED),
 
 
 rule figures:
@@ -80,7 +80,7 @@ rule detectors:
 rule heatmaps:
     """Heatmaps of every method, dataset and fold, on the grid."""
     input:
-        every(RESULTS.heatmaps(), LESION + HEALTHY + UNLABELED),
+        RUN.every_heatmaps(LESION + HEALTHY + UNLABELED),
 
 
 rule metrics:

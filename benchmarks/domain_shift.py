@@ -18,13 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import pandas as pd
 import torch
 import yaml
-from finished_run import extended_table, model_of, network_settings, training_scans
+from finished_run import extended_table, location_errors, model_of, network_settings, training_scans
 from matplotlib.figure import Figure
 
 from patch2loc.data.scans import read_cohort
-from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.method_interface import method
-from patch2loc.metrics.location_error import healthy_location_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 CHANGES = ["pose", "contrast", "edge"]
@@ -94,9 +92,7 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
         tested = "test_fold0" if dataset == cohort else "all"
         if about.get("simulated"):
             continue  # the same scans again
-        errors = healthy_location_errors(
-            analyze_patches(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"), "cpu")
-        )
+        errors = location_errors(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"))
         kind = PATIENTS if about["role"] == "lesion" else ELSEWHERE
         rows += [
             {

@@ -1,329 +1,435 @@
-"""The engine against the straightforward way, in one run: scoring, whole volumes, training, and the machine's limit.
+"""The engine against the ways that others score and train, in one run and in turns: ratios with their spread.
 
-    python benchmarks/engine.py [--device cpu|cuda] [--threads 2] [--seconds 10] [--training-patches N]
+    python benchmarks/engine.py [--device cpu|cuda] [--case paper|narrow|tiny] [--scans FOLDER] [--before FOLDER]
 
-Needs torch, torchvision and numpy only.  The straightforward way is the published network on patches that are cut out
-by indexing, for every position of the grid; its training draws and cuts batches on the host.  The volume is
-simulated: noise in an ellipsoid of a brain's size, which no speed depends on.  Writes benchmarks/engine_{device}.csv.
+Ways: released (what the authors' program does), practitioner (the same, batch normalization folded and channels last),
+engine, and unpadded (another network, patch2loc_unpadded, by its dense pass). Each runs in a process of its own that
+keeps all ready. They take turns: every turn times each of them once on a slice of one of several brains of different
+sizes and shapes, beside the machine's matrix product. A value is the median over the turns, in brackets are the
+quartiles, and a ratio is that of values of the same turn. Questions:
 
---training-patches 121440000 trains as long as the paper (15,000 batches of 8,096) on 358 simulated scans, to
-the end, instead of for some seconds.
+- same voxels: patches a second of whole slices, whatever was left out of them;
+- volume, background skipped: the released way computes every position, the engine the brain and what the median
+  filter reaches. From the rates, as every batch of a way takes the same time;
+- scan to heatmap: from the standardized scan to the filtered heatmap, as a scoring job makes it, of some slices, scaled
+  to the volume by voxels; the released way filters the map of all voxels by scipy;
+- training: patches a second, of accepted patches.
+
+--before takes the library of another checkout (its workflow/scripts) into the same turns. --training-patches 121440000
+trains as long as the paper does, on 358 scans, with the configuration's validations and checkpoints. Peers of the
+stages around the network are timed where they are installed (`peers.py`). Writes engine_{device}.csv and .png, prints
+the table.
 """
 
 import argparse
-import csv
-import platform
-import resource
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
-from straightforward import AT_ONCE, GRID, PATCH, host_batches, host_step, published, straightforward
+import numpy as np
+from comparison import PRODUCT, Row, compared, key, markdown, read_rows, spread, write_rows
+from ways import (
+    BEFORE,
+    ENGINE,
+    PRACTITIONER,
+    RELEASED,
+    UNPADDED,
+    Case,
+    Worker,
+    executed_operations,
+    library_in_use,
+    predictions,
+    product_rate,
+    set_threads,
+    time_heatmap,
+    time_prediction,
+    time_training,
+    time_whole_training,
+)
 
-from patch2loc.engine import device
-from patch2loc.engine.precision import PRECISIONS
-from patch2loc.network.inference import DenseNetwork, predict
-from patch2loc.network.location import LocationNetwork
-from patch2loc.network.sampling import PatchPool
-from patch2loc.network.training import Settings, train
+FOLDER = Path(__file__).resolve().parent
+CASES = {
+    "paper": Case((192, 192, 100), 24, (64, 128, 256, 512), 7, 512),
+    "narrow": Case((96, 96, 50), 12, (16, 32, 128, 128), 3, 512),
+    "tiny": Case((40, 40, 12), 12, (8, 8, 96, 96), 3, 32),  # says whether it runs
+}
+PAPER_BATCH = 8096  # of a training on a GPU
+TRAINED_SCANS = {"cpu": 8, "cuda": 358}
+SAMPLE = {
+    "cpu": 4096,
+    "cuda": 884_736,
+}  # voxels that a way patch by patch is timed on: all take the same time
+PRODUCT_SECONDS = 0.5
+FEW_SLICES = 8
+SCALING = (RELEASED, PRACTITIONER, ENGINE, UNPADDED)
+SIZES = (256, 1024, 4096, 16384, 32768)  # voxels; patch by patch up to the sample
+Way = tuple[str, str]  # name and precision
 
-ROOT = Path(__file__).resolve().parents[1]
-BATCH = 8096
-HALF_WIDTHS = (0.70, 0.86, 1.25)  # of the brain, in halves of the grid: a third of its voxels
 
-
-def main() -> None:
-    """Measure everything and write one table."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, write the table and the figure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=10.0, help="about how long to measure each rate")
+    parser.add_argument("--case", choices=CASES, default="paper", help="network and grid (default paper)")
     parser.add_argument(
-        "--slices", type=int, help="of 100, spread evenly; default 4 on a CPU and all on a GPU"
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores"
+    )
+    parser.add_argument("--brains", type=int, default=3, help="scans that are scored in turn (default 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns for each of them (default 3)")
+    parser.add_argument("--slices", type=int, default=2, help="of a heatmap; all on a GPU (default 2)")
+    parser.add_argument("--scans", type=Path, help="preprocessed scans, results/.../preprocessed/DATASET")
+    parser.add_argument(
+        "--before", type=Path, help="workflow/scripts of another checkout, timed in the same turns"
     )
     parser.add_argument("--training-patches", type=int, help="train on so many, as the paper does")
-    chosen = parser.parse_args()
-    where = device.select_device(chosen.device, chosen.threads)
-    able = device.select_precision("auto", where)
-    precisions = ["float32"] if able == "float32" else ["float32", "bfloat16"]
-    if where == "cuda":
-        precisions.append("float16")
-    if able == "float32":
-        print("no bfloat16 arithmetic on this device: float32 only")
-    torch.manual_seed(0)
-    network = LocationNetwork().eval().to(where)
-    volume, mask = brain()
-    wanted = widened(mask, 3)
-    rows = []
+    parser.add_argument("--without-peers", action="store_true", help="time the networks alone")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder of the table and the figure")
+    print_table(measure(parser.parse_args(arguments)))
 
-    def row(task: str, way: str, precision: str, value: float, unit: str, **more: float) -> None:
-        rows.append({"task": task, "way": way, "precision": precision, "value": value, "unit": unit, **more})
-        print(f"{task:18} {way:16} {precision:9} {value:12.4g} {unit}  {more or ''}", flush=True)
 
-    peaks = {precision: matrix_peak(where, precision, chosen.seconds / 3) for precision in precisions}
-    for precision, peak in peaks.items():
-        row("matrix product", "torch", precision, peak / 1e9, "GFLOP/s")
+def print_table(path: Path) -> None:
+    """Print a table that was written."""
+    print(markdown(row for row in read_rows(path) if row["ratio"]))
 
-    plain = published(network)
-    few = np.argwhere(mask[:, :, 50:51])
-    few[:, 2] = 50
-    work = 2 * multiply_adds(network)
-    speeds = {}
-    ways = {
-        ("straightforward", precision): straightforward(plain, volume, where, precision)
-        for precision in precisions
-    }
-    for precision in precisions:
-        ready = DenseNetwork(network, PATCH, where, precision)
-        ways["engine", precision] = partial(predict, volume, network=ready)
-    for (way, precision), score in ways.items():
-        speeds[way, precision] = rate(score, few, chosen.seconds, where)
-        reference = speeds["straightforward", "float32"]
-        row(
-            "patches",
-            way,
-            precision,
-            speeds[way, precision],
-            "patches/s",
-            times_straightforward=speeds[way, precision] / reference,
-            share_of_peak=speeds[way, precision] * work / peaks[precision],
-        )
 
-    slices = chosen.slices or (4 if where == "cpu" else GRID[2])
-    z = (
-        np.linspace(0, GRID[2] - 1, slices + 2).round().astype(int)[1:-1]
-        if slices < GRID[2]
-        else np.arange(GRID[2])
-    )
-    taken = np.zeros(GRID, bool)
-    taken[:, :, z] = True
-    brain_voxels, every_voxel = np.argwhere(wanted & taken), np.argwhere(taken)
-    scale = np.count_nonzero(wanted) / len(brain_voxels), np.prod(GRID) / len(every_voxel)
-    found = {}
-    for (way, precision), score in ways.items():
-        if way == "straightforward" and precision != precisions[-1] and precision != "float32":
-            continue
-        voxels, factor = (brain_voxels, scale[0]) if way == "engine" else (every_voxel, scale[1])
-        forget_peak_memory(where)
-        synchronize(where)
-        start = time.perf_counter()
-        found[way, precision] = score(voxels)
-        synchronize(where)
-        seconds = factor * (time.perf_counter() - start)
-        reference = seconds if not rows or rows[-1]["task"] != "volume at 1 mm" else reference
-        row(
-            "volume at 1 mm",
-            way,
-            precision,
-            seconds,
-            f"s, of {slices} of {GRID[2]} slices",
-            times_straightforward=reference / seconds,
-            peak_memory_mb=peak_memory(where),
-        )
-    inside = (wanted & taken)[taken]
-    expected = [part[inside] for part in found["straightforward", "float32"]]
-    for (way, precision), outputs in found.items():
-        if way == "engine":
-            for name, one, other in zip(("mean", "log-variance"), outputs, expected, strict=True):
-                difference = float(np.linalg.norm(one - other) / np.linalg.norm(other))
-                row(f"{name}, difference", way, precision, difference, "relative L2")
+def measure(chosen: argparse.Namespace) -> Path:
+    """Measure all and write it; returns the table's path."""
+    start = time.monotonic()
+    if chosen.device == "cuda":
+        # The processes of all ways share one GPU: a claim by each would spread them, or wait for ever.
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    from brains import sources
+    from machine import about
 
-    pool = PatchPool([(volume, mask)] * 8, PATCH, where)
-    host = host_batches([(volume, mask)] * 8)
-    batch = BATCH if where == "cuda" else 512
-    reference = training_rate(lambda: host_step(host, batch, where), batch, chosen.seconds, where)
-    row("training", "straightforward", "float32", reference, "patches/s", times_straightforward=1.0)
-    for precision in precisions[:2]:
-        speed = engine_training_rate(pool, batch, precision, chosen.seconds)
-        row(
-            "training",
-            "engine",
-            precision,
-            speed,
-            "patches/s",
-            times_straightforward=speed / reference,
-            share_of_peak=3 * speed * work / peaks[precision],
-        )
+    from patch2loc.engine.device import select_precision
+
+    case = CASES[chosen.case]
+    if chosen.device == "cuda":
+        case = case._replace(batch=PAPER_BATCH)
+    brains = sources(case.grid, chosen.brains, chosen.scans)
+    case = case._replace(grid=brains[0].grid)
+    measurement = Measurement(chosen, case, brains, select_precision("auto", chosen.device))
+    name = "engine" if chosen.case == "paper" else f"engine_{chosen.case}"
+    table = chosen.output / f"{name}_{chosen.device}.csv"
+    rows: list[Row] = []
+
+    def add(part: Sequence[Row]) -> None:
+        """Print rows as soon as they are there, and keep what is measured if a later part fails."""
+        columns = {"case": chosen.case} | about(chosen.device, chosen.threads)
+        rows.extend({**columns, **row} for row in part)
+        write_rows(table, rows)
+        print(markdown(read_rows(table)[-len(part) :]).split("\n", 2)[-1] if part else "", flush=True)
+
+    for part in (measurement.scoring, measurement.heatmaps, measurement.training, measurement.scaling):
+        add(part())
     if chosen.training_patches:
-        pool = PatchPool([(volume, mask)] * 358, PATCH, where)
-        forget_peak_memory(where)
-        start = time.perf_counter()
-        train(pool, pool, settings(chosen.training_patches, BATCH, able, validations=60))
-        minutes = (time.perf_counter() - start) / 60
-        row("whole training", "engine", able, minutes, "minutes", peak_memory_mb=peak_memory(where))
-    machine = torch.cuda.get_device_name() if where == "cuda" else f"{platform.machine()} {cpu_name()}"
-    about = {"machine": machine, "threads": chosen.threads, "torch": torch.__version__}
-    columns = [
-        "task",
-        "way",
-        "precision",
-        "value",
-        "unit",
-        "times_straightforward",
-        "share_of_peak",
-        "peak_memory_mb",
-    ]
-    with open(ROOT / f"benchmarks/engine_{where}.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, [*columns, *about], restval="")
-        table.writeheader()
-        table.writerows({key: short(value) for key, value in (entry | about).items()} for entry in rows)
+        add(measurement.whole_training(chosen.training_patches))
+    if not chosen.without_peers:
+        from peers import measured_peers
+
+        add(measured_peers(brains, chosen.repeats))
+    print(f"{table}: {(time.monotonic() - start) / 60:.1f} minutes")
+    from engine_figure import draw
+
+    draw(table)
+    return table
 
 
-def short(value: object) -> object:
-    """Four digits are more than a timing has."""
-    return f"{value:.4g}" if isinstance(value, float) else value
+class Measurement:
+    """The ways in their processes, and what is measured of them.
 
+    Args:
+        chosen: Arguments of the command.
+        case: What is scored and trained.
+        brains: Scans that are scored.
+        half: Precision of `auto` on the device: float32, or one that the device is faster in.
+    """
 
-def brain(grid: tuple[int, int, int] = GRID) -> tuple[np.ndarray, np.ndarray]:
-    """A simulated volume (x, y, z) float32 and its mask."""
-    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in grid), indexing="ij", sparse=True)
-    mask = sum((axis / half) ** 2 for axis, half in zip(axes, HALF_WIDTHS, strict=True)) < 1
-    noise = np.random.default_rng(0).random(grid, dtype=np.float32)
-    return np.where(mask, noise, 0).astype(np.float32), mask
+    def __init__(self, chosen: argparse.Namespace, case: Case, brains: list, half: str) -> None:
+        self.device, self.threads, self.case, self.brains = chosen.device, chosen.threads, case, brains
+        self.repeats, self.slices = chosen.repeats, chosen.slices
+        if self.device == "cuda":
+            self.slices = case.grid[2]
+        self.workers = {
+            name: Worker(name, self.device, self.threads)
+            for name in (RELEASED, PRACTITIONER, ENGINE, UNPADDED)
+        }
+        if chosen.before:
+            self.workers[BEFORE] = Worker(BEFORE, self.device, self.threads, chosen.before)
+            print(f"before: {self.workers[BEFORE](library_in_use)}")
+        released = "float16" if self.device == "cuda" else "float32"
+        self.released: Way = (RELEASED, released)
+        self.ways: list[Way] = [self.released, (PRACTITIONER, released)]
+        for precision in dict.fromkeys(("float32", half)):
+            if (PRACTITIONER, precision) not in self.ways:
+                self.ways.append((PRACTITIONER, precision))
+            names = (ENGINE, UNPADDED, BEFORE) if chosen.before else (ENGINE, UNPADDED)
+            self.ways += [(name, precision) for name in names]
+        if half == "float32":
+            print("this device has no arithmetic in half precision that is faster: float32 only")
+        self.precisions = list(dict.fromkeys(precision for _, precision in self.ways))
+        self.wanted = [wanted_voxels(source, case.median) for source in brains]
 
-
-def widened(mask: np.ndarray, reach: int) -> np.ndarray:
-    """The mask and all that a median filter of 2 reach + 1 voxels looks at."""
-    size = 2 * reach + 1
-    return functional.max_pool3d(torch.from_numpy(mask)[None, None].float(), size, 1, reach)[0, 0].numpy() > 0
-
-
-def rate(score: Callable[[np.ndarray], object], voxels: np.ndarray, seconds: float, where: str) -> float:
-    """Patches per second of scoring the voxels again and again, after one time to warm up."""
-    part = voxels if where == "cuda" else voxels[: 4 * AT_ONCE[where]]
-    score(part)
-    synchronize(where)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        score(part)
-        synchronize(where)
-        count += len(part)
-    return count / (time.perf_counter() - start)
-
-
-def matrix_peak(where: str, precision: str, seconds: float) -> float:
-    """Operations per second of a large matrix product."""
-    size = 8192 if where == "cuda" else 2048
-    left, right = (torch.randn(size, size, device=where, dtype=PRECISIONS[precision]) for _ in range(2))
-    _ = left @ right
-    synchronize(where)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        _ = left @ right
-        synchronize(where)
-        count += 1
-    return count * 2 * size**3 / (time.perf_counter() - start)
-
-
-def multiply_adds(network: LocationNetwork) -> int:
-    """Multiplications of one patch that do not meet the zeros of padding."""
-    counts = []
-
-    def count(module: nn.Module, given: tuple[torch.Tensor], found: torch.Tensor) -> None:
-        if isinstance(module, nn.Linear):
-            counts.append(module.weight.numel())
-            return
-        size, kernel, step, margin = (
-            given[0].shape[2],
-            module.kernel_size[0],
-            module.stride[0],
-            module.padding[0],
+    def scoring(self) -> list[Row]:
+        """Rows about the network alone: same voxels, and a volume each in its own way."""
+        self._warm_up()
+        operations = {
+            way: self._call(executed_operations, way, self.brains[0], self._voxels(way, 0, 0.5))
+            for way in self.ways
+        }
+        turns: list[dict[str, float]] = []
+        memory: dict[Way, float] = {}
+        volumes: list[dict[str, float]] = []
+        for repeat in range(self.repeats):
+            for number, source in enumerate(self.brains):
+                turn = {
+                    key(PRODUCT, precision): self.workers[ENGINE](
+                        product_rate, self.device, precision, PRODUCT_SECONDS
+                    )
+                    for precision in self.precisions
+                }
+                for way in in_turn(self.ways, len(turns)):
+                    voxels = self._voxels(way, number, (repeat + 0.5) / self.repeats)
+                    timing = self._call(time_prediction, way, source, voxels)
+                    turn[key(*way)] = len(voxels) / timing.seconds
+                    memory[way] = max(memory.get(way, 0), timing.memory_mb)
+                turns.append(turn)
+                counts = {way: self._count(way, number) for way in self.ways}
+                volumes.append({key(*way): counts[way] / turn[key(*way)] for way in self.ways})
+        rows = [
+            compared(
+                PRODUCT,
+                (PRODUCT, precision),
+                None,
+                [{k: v / 1e9 for k, v in t.items()} for t in turns],
+                "GFLOP/s",
+            )
+            for precision in self.precisions
+        ]
+        share = {
+            way: spread(operations[way] * turn[key(*way)] / turn[key(PRODUCT, way[1])] for turn in turns)[0]
+            for way in self.ways
+        }
+        rows += [
+            compared(
+                "same voxels",
+                way,
+                other,
+                turns,
+                "patches/s",
+                more_is_faster=True,
+                share_of_peak=share[way] or None,  # a counter sees nothing of what was recorded as a graph
+                peak_memory_mb=memory[way],
+            )
+            for way, other in self._pairs()
+        ]
+        taken = (
+            "all slices" if self.device == "cuda" else f"from {len(turns)} slices of {len(self.brains)} scans"
         )
-        begins = range(-margin, size + margin - kernel + 1, step)
-        met = sum(
-            min(begin + kernel, size) - max(begin, 0)
-            for begin in begins
-            if begin + kernel > 0 and begin < size
+        rows += [
+            compared(
+                "volume, background skipped", way, other, volumes, "s", note=taken, peak_memory_mb=memory[way]
+            )
+            for way, other in self._pairs()
+        ]
+        return rows + self._differences()
+
+    def heatmaps(self) -> list[Row]:
+        """Rows about the way from a standardized scan to its filtered heatmap."""
+        turns = []
+        # One turn less for each scan: a heatmap takes several slices.
+        for repeat in range(max(1, self.repeats - 1)):
+            for number, source in enumerate(self.brains):
+                middle = self._height(number, (repeat + 0.5) / max(1, self.repeats - 1))
+                begin = min(max(0, middle - self.slices // 2), self.case.grid[2] - self.slices)
+                part = slice(begin, begin + self.slices)
+                # Patch by patch all slices take the same time; scipy's filter alone takes minutes of a volume.
+                few = slice(begin, begin + min(self.slices, FEW_SLICES))
+                turn = {}
+                for way in in_turn(self.ways, len(turns)):
+                    if way[0] in (RELEASED, PRACTITIONER):
+                        seconds = self._call(time_heatmap, way, source, few, SAMPLE[self.device]).seconds
+                        turn[key(*way)] = seconds * self.case.grid[2] / (few.stop - few.start)
+                    else:
+                        seconds = self._call(time_heatmap, way, source, part, SAMPLE[self.device]).seconds
+                        turn[key(*way)] = seconds * len(self.wanted[number]) / self._wanted_of(number, part)
+                turns.append(turn)
+        note = "" if self.slices == self.case.grid[2] else f"{self.slices} slices of a scan a turn"
+        return [
+            compared("scan to heatmap", way, other, turns, "s", note=note) for way, other in self._pairs()
+        ]
+
+    def training(self) -> list[Row]:
+        """Rows about training; the released way trains in float32."""
+        count = TRAINED_SCANS[self.device]
+        scans = tuple((self.brains * count)[:count])
+        reference: Way = (RELEASED, "float32")
+        ways = [reference, *(way for way in self.ways if way[0] not in (RELEASED, PRACTITIONER))]
+        steps = 20 if self.device == "cuda" else 2
+        turns = [
+            {
+                key(*way): self.workers[way[0]](
+                    time_training, way[0], self.case, scans, steps, device=self.device, precision=way[1]
+                )
+                for way in in_turn(ways, repeat)
+            }
+            for repeat in range(self.repeats)
+        ]
+        return [
+            compared(
+                "training",
+                way,
+                other,
+                turns,
+                "patches/s",
+                more_is_faster=True,
+                note=f"batches of {self.case.batch:,}; released: the accepted of {4 * self.case.batch:,}",
+            )
+            for way, other in self._pairs(reference)
+            if way in ways and other in (None, *ways)
+        ]
+
+    def scaling(self) -> list[Row]:
+        """Rows of the figure: a slice against cores, and seconds against voxels; float32, or half on a GPU."""
+        rows: list[Row] = []
+        ways = [next(way for way in reversed(self.ways) if way[0] == name) for name in SCALING]
+        if self.device == "cpu":
+            ways = [(name, "float32") for name in SCALING]
+            for threads in core_counts(self.threads):
+                for way in ways:
+                    self.workers[way[0]](set_threads, threads)
+                voxels = {way: self._voxels(way, 0, 0.5) for way in ways}
+                turns = [
+                    {
+                        key(*way): len(part) / self._call(time_prediction, way, self.brains[0], part).seconds
+                        for way, part in voxels.items()
+                    }
+                    for _ in range(2)
+                ]
+                rows += [
+                    {**compared("patches by cores", way, None, turns, "patches/s"), "threads": threads}
+                    for way in ways
+                ]
+            for way in ways:
+                self.workers[way[0]](set_threads, self.threads)
+        middle = np.argsort(np.abs(self.wanted[0][:, 2] - self._height(0, 0.5)), kind="stable")
+        for size in SIZES:
+            voxels = self.wanted[0][middle[:size]]
+            if len(voxels) < size:
+                break
+            for way in ways:
+                if way[0] in (RELEASED, PRACTITIONER) and size > SAMPLE[self.device]:
+                    continue
+                turns = [
+                    {key(*way): self._call(time_prediction, way, self.brains[0], voxels).seconds}
+                    for _ in range(2)
+                ]
+                rows.append(compared("seconds by voxels", way, None, turns, "s", note=str(size)))
+        return rows
+
+    def whole_training(self, patches: int) -> list[Row]:
+        """A training of the paper's length, with the configuration's validations and checkpoints."""
+        count = TRAINED_SCANS["cuda"]
+        scans = tuple((self.brains * count)[:count])
+        precision = self.ways[-1][1]
+        minutes = self.workers[ENGINE](
+            time_whole_training, self.case, scans, patches, device=self.device, precision=precision
         )
-        counts.append(met**2 * module.in_channels * module.out_channels)
+        turn = {key(ENGINE, precision): minutes}
+        return [compared("whole training", (ENGINE, precision), None, [turn], "minutes")]
 
-    hooks = [
-        module.register_forward_hook(count)
-        for module in network.modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d))
-    ]
-    where = next(network.parameters()).device
-    with torch.inference_mode():
-        network(torch.zeros(1, 1, PATCH, PATCH, device=where), torch.zeros(1, device=where))
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
+    def _call(self, function: Callable, way: Way, source: object, *arguments: object) -> object:
+        """Call a timing function in the process of a way."""
+        return self.workers[way[0]](
+            function, way[0], self.case, source, *arguments, device=self.device, precision=way[1]
+        )
 
+    def _pairs(self, reference: Way | None = None) -> list[tuple[Way, Way | None]]:
+        """What is compared with what, the released way first."""
+        reference = reference or self.released
+        pairs: list[tuple[Way, Way | None]] = [(reference, None)]
+        for way in self.ways:
+            name, precision = way
+            others = {
+                PRACTITIONER: [reference],
+                ENGINE: [reference, (PRACTITIONER, precision), (BEFORE, precision)],
+                UNPADDED: [(ENGINE, precision)],
+            }
+            pairs += [(way, other) for other in others.get(name, []) if other in (reference, *self.ways)]
+        return pairs
 
-def training_rate(steps: Callable[[], Iterator[None]], batch: int, seconds: float, where: str) -> float:
-    """Patches per second of training steps, after one to warm up."""
-    running = steps()
-    next(running)
-    synchronize(where)
-    start, count = time.perf_counter(), 0
-    while count < 2 or time.perf_counter() - start < seconds:
-        next(running)
-        synchronize(where)
-        count += 1
-    return count * batch / (time.perf_counter() - start)
+    def _voxels(self, way: Way, number: int, quantile: float) -> np.ndarray:
+        """What a way is timed on: a whole slice of the brain; patch by patch a sample of it; on a GPU all."""
+        voxels = self.wanted[number]
+        if self.device == "cpu":
+            voxels = voxels[voxels[:, 2] == self._height(number, quantile)]
+        if way[0] in (RELEASED, PRACTITIONER):
+            voxels = voxels[: SAMPLE[self.device]]
+        return voxels
 
+    def _height(self, number: int, quantile: float) -> int:
+        """The slice below which a share of the voxels lies: large slices are taken more often than small ones."""
+        return int(np.quantile(self.wanted[number][:, 2], quantile, method="nearest"))
 
-def engine_training_rate(pool: PatchPool, batch: int, precision: str, seconds: float) -> float:
-    """Patches per second between the first validation of a training and its last."""
-    start = time.perf_counter()
-    train(pool, pool, settings(batch, batch, precision), progress=lambda text: None)
-    steps = max(2, int(seconds / (time.perf_counter() - start)))
-    chosen = settings(2 * steps * batch, batch, precision, validations=2)
-    return train(pool, pool, chosen, progress=lambda text: None)[1][-1]["patches_per_second"]
+    def _count(self, way: Way, number: int) -> int:
+        """Voxels of a volume that a way computes."""
+        return (
+            int(np.prod(self.case.grid)) if way[0] in (RELEASED, PRACTITIONER) else len(self.wanted[number])
+        )
 
+    def _wanted_of(self, number: int, part: slice) -> int:
+        """Voxels that a heatmap of some slices alone needs."""
+        from brains import load, widened
 
-def settings(count: int, batch: int, precision: str, validations: int = 1) -> Settings:
-    """Of a training of the paper's network on `count` patches."""
-    return Settings(
-        widths=(64, 128, 256, 512),
-        patch=PATCH,
-        patches=count,
-        batch=batch,
-        learning_rate=1e-3,
-        schedule="constant",
-        validation_patches=256,
-        validations=validations,
-        seed=0,
-        precision=precision,
-    )
+        mask = load(self.brains[number])[1][:, :, part]
+        return int(np.count_nonzero(widened(mask, self.case.median // 2)))
 
+    def _warm_up(self) -> None:
+        for way in self.ways:
+            self._call(time_prediction, way, self.brains[0], self._voxels(way, 0, 0.5))
 
-def synchronize(where: str) -> None:
-    """Wait for a GPU."""
-    if where == "cuda":
-        torch.cuda.synchronize()
-
-
-def forget_peak_memory(where: str) -> None:
-    """Begin the measurement of peak memory anew."""
-    if where == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    elif sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_memory(where: str) -> float:
-    """Largest memory since `forget_peak_memory`, MB: of the GPU, or of this whole process."""
-    if where == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    if sys.platform == "linux":
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    def _differences(self) -> list[Row]:
+        """Relative L2 differences of the engine's predictions from the released way's in float32, on a slice."""
+        voxels = self._voxels((RELEASED, ""), 0, 0.5)
+        dense = self._voxels((ENGINE, ""), 0, 0.5)  # all of them, so that the dense path is compared
+        expected = self._call(predictions, (RELEASED, "float32"), self.brains[0], voxels)
+        rows: list[Row] = []
+        for way in self.ways:
+            if way[0] not in (ENGINE, BEFORE):
+                continue
+            outputs = self._call(predictions, way, self.brains[0], dense)
+            for output, found, other in zip(("mean", "log-variance"), outputs, expected, strict=True):
+                difference = float(np.linalg.norm(found[: len(other)] - other) / np.linalg.norm(other))
+                rows.append(
+                    compared(
+                        f"difference of the {output}", way, None, [{key(*way): difference}], "relative L2"
+                    )
+                )
+        return rows
 
 
-def cpu_name() -> str:
-    """Name and vector instructions of the processor."""
-    return f"{torch.cpu.get_capabilities().get('cpu_name', '')} {torch.backends.cpu.get_cpu_capability()}".strip()
+def wanted_voxels(source: object, median: int) -> np.ndarray:
+    """Voxels (n, 3) that the heatmap of a scan needs: the brain, and what the filter reaches; slice by slice."""
+    from brains import load, widened
+
+    voxels = np.argwhere(widened(load(source)[1], median // 2))
+    return voxels[np.argsort(voxels[:, 2], kind="stable")]
+
+
+def in_turn(ways: list[Way], turn: int) -> list[Way]:
+    """The ways, each turn beginning with another one."""
+    first = turn % len(ways)
+    return [*ways[first:], *ways[:first]]
+
+
+def core_counts(most: int) -> list[int]:
+    """1, 2, 4, ... cores up to all."""
+    counts = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return [*counts, most]
 
 
 if __name__ == "__main__":

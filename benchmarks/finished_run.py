@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from tqdm import tqdm
 
-from patch2loc.data.scans import read_cohort
+from patch2loc.data.scans import Scan, read_cohort
 from patch2loc.engine.choices import Device
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import read_json
+from patch2loc.metrics.location_error import healthy_location_errors
+from patch2loc.models import Model
 from patch2loc.network.sampling import PatchPool
-from patch2loc.standardize import StandardizedScans
+from patch2loc.score.patch_predictions import patch_predictions_with
+from patch2loc.standardize import StandardizedScans, read_standardized
 
 OTHER_KEYS = ("network", "threads", "memory_mb")  # of `training`: they change no number
 ROLES = ("train", "validation")
@@ -44,7 +48,7 @@ def network_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
 def model_of(
     configuration: Mapping[str, Any], method: str, modality: str, *, state: Any, landmarks: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A trained method as the analysis of patches and scoring take it."""
+    """A trained method as scoring takes it."""
     return {
         "method": method,
         "modality": modality,
@@ -53,6 +57,17 @@ def model_of(
         "landmarks": landmarks,
         "grid": configuration["grid"],
     }
+
+
+def location_errors(model: Mapping[str, Any], scans: Sequence[Scan]) -> pd.Series:
+    """Mean location error of each scan's patches without lesion, percent of the grid, by subject."""
+    predict = patch_predictions_with(cast(Model, model), "cpu", "float32")
+    assert predict is not None  # of methods that locate only
+    tables = [
+        predict(*read_standardized(scan, model["landmarks"])).assign(subject=scan.subject) for scan in scans
+    ]
+    patches = analyze_patches(pd.concat(tables, ignore_index=True), scans, model["grid"]["spacing"])
+    return healthy_location_errors(patches)
 
 
 def extended_table(

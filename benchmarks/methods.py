@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import torch
-from engine import brain, cpu_name, forget_peak_memory, peak_memory, short, widened
+from brains import brain, widened
+from machine import cpu_name, forget_peak_memory, peak_memory, short
 from torchvision.models import squeezenet1_1
 
 from patch2loc.configuration.method_registry import METHODS, declaration
@@ -39,7 +40,7 @@ from patch2loc.methods.reconstruction.inpainting import Vgg19
 from patch2loc.methods.reconstruction.saliency import Perception, SqueezeNetHeads
 
 ROOT = Path(__file__).resolve().parents[1]
-SPACING = 1.0  # mm, of the paper's grid
+GRID, SPACING = (192, 192, 100), 1.0  # the paper's; mm
 SLICES = [
     name for name in METHODS if declaration(name).role == "table1" and declaration(name).network
 ]  # less those that locate
@@ -91,7 +92,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
     whole_batch = settings["batch"]
     if name in WIDE and budget == "paper":
         settings["batch"] = min(whole_batch, chosen.batch or (2 if where == "cpu" else whole_batch))
-    volumes = [brain()] * 2
+    volumes = [brain(GRID)] * 2
     settings |= (
         {"noise_fields": 2, "validations": 1, "validation_slices": 2} if "noise_fields" in settings else {}
     )
@@ -146,7 +147,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
 
 def seconds_of_scoring(module: Any, name: str, state: Mapping[str, Any], where: str, precision: str) -> float:
     """Seconds to score a standardized scan, without what all methods share: reading, filters and writing."""
-    volume, mask = brain()
+    volume, mask = brain(GRID)
     score = module.scorer(state, where, 1, precision)
     wanted = widened(mask, 3)
     region = wanted.copy()

@@ -3,7 +3,7 @@
     python benchmarks/rates.py
 
 Measured rates come from the tables of the benchmarks, of a processor and, as soon as one has been run there, of a GPU
-(engine_cuda.csv, unpadded_cuda.csv, methods_cuda.csv, stages_cuda.csv). What nobody has measured comes from
+(engine_cuda.csv, engine_narrow_cuda.csv, methods_cuda.csv, stages_cuda.csv). What nobody has measured comes from
 estimates.csv, which is kept by hand; a measured rate of the same work and device takes the place of an estimated one.
 Writes workflow/scripts/patch2loc/configuration/rates.csv, and the cost of the paper by these rates into
 docs/explanation/scale.md.
@@ -39,8 +39,7 @@ PAGE = ROOT / "docs/explanation/scale.md"
 RUNS = {"config.yaml": ("config",), "and table1.yaml": ("config", "table1")}
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 VOXELS = {NARROW.name: 96 * 96 * 50, PAPER.name: 192 * 192 * 100}
-# Days of tables that do not name theirs.
-DAYS = {"engine_cpu.csv": "2026-11-21", "unpadded_cpu.csv": "2026-11-22"}
+VOLUME = "volume, background skipped"
 TASKS = {"training": "train", "pretraining": "pretrain", "scoring": "score"}
 PRECISION = {"cpu": "float32", "cuda": "bfloat16"}  # of `precision: auto`
 Row = dict[str, str]
@@ -134,26 +133,18 @@ def measured(device: str) -> Iterator[Row]:
 
 def networks(device: str) -> Iterator[Row]:
     """Rates of location networks: of a core, in tables whose threads share the work; or of a GPU."""
-    for row in read(engine := f"engine_{device}.csv"):
-        if (row["way"], row["precision"]) != ("engine", PRECISION[device]):
-            continue
-        threads = int(row["threads"]) if device == "cpu" else 1
-        if row["task"] == "training":
-            yield rate(f"train {PAPER.name}", "patch", device, threads / float(row["value"]), engine, row)
-        elif row["task"] == "volume at 1 mm":
-            seconds = threads * float(row["value"]) / VOXELS[PAPER.name]
-            yield rate(f"score {PAPER.name}", "voxel", device, seconds, engine, row)
-    for row in read(unpadded := f"unpadded_{device}.csv"):
-        if row["case"] != "2 mm, narrow":
-            continue
-        threads = int(row["threads"]) if device == "cpu" else 1
-        if (row["task"], row["way"]) == ("training step", "published"):
-            patches = int(row["unit"].split()[1])
-            seconds = threads * float(row["value"]) / patches
-            yield rate(f"train {NARROW.name}", "patch", device, seconds, unpadded, row)
-        elif (row["task"], row["way"]) == ("volume", "published, engine"):
-            seconds = threads * float(row["value"]) / VOXELS[NARROW.name]
-            yield rate(f"score {NARROW.name}", "voxel", device, seconds, unpadded, row)
+    tables = {PAPER.name: f"engine_{device}.csv", NARROW.name: f"engine_narrow_{device}.csv"}
+    for network, name in tables.items():
+        for row in read(name):
+            if (row["way"], row["precision"]) != ("engine", PRECISION[device]):
+                continue
+            threads = int(row["threads"]) if device == "cpu" else 1
+            if row["task"] == "training":
+                seconds = threads / float(row["value"])
+                yield rate(f"train {network}", "patch", device, seconds, name, row)
+            elif row["task"] == VOLUME:
+                seconds = threads * float(row["value"]) / VOXELS[network]
+                yield rate(f"score {network}", "voxel", device, seconds, name, row)
 
 
 def slice_methods(device: str) -> Iterator[Row]:
@@ -175,7 +166,7 @@ def rate(work: str, unit: str, device: str, seconds: float, table: str, row: Row
         "disk_mb": row.get("disk_mb", ""),
         "status": MEASURED,
         "source": f"benchmarks/{table}",
-        "date": row.get("date") or DAYS[table],
+        "date": row["date"],
         "machine": row["machine"],
     }
 

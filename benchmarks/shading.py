@@ -22,7 +22,7 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 import yaml
-from finished_run import extended_table, model_of, network_settings
+from finished_run import extended_table, location_errors, model_of, network_settings
 from scipy import ndimage
 from snakemake.utils import validate
 
@@ -31,10 +31,8 @@ from patch2loc.data import volumes
 from patch2loc.data.icbm152 import map_path
 from patch2loc.data.scans import Scan, read_cohort
 from patch2loc.data.volumes import Grid, isotropic_voxel_ml
-from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.method_interface import method
-from patch2loc.metrics.location_error import healthy_location_errors
 from patch2loc.preprocess import bias
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
@@ -122,7 +120,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
         for (dataset, list_name), tested in scans.items():
             if list_name in ("train_fold0", "validation_fold0"):
                 continue
-            errors = healthy_location_errors(analyze_patches(model, tested, "cpu"))
+            errors = location_errors(model, tested)
             for scan in tested:
                 rows.append(
                     {

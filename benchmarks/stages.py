@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/stages.py [--head T1 FILE ...] [--stripped T2 FILE ...]
 
-Preprocessing of whole heads and of stripped ones, landmarks, what every heatmap takes beside its network, the patch
+Preprocessing of whole heads and of stripped ones, reading, what every heatmap takes beside its network, the patch
 analysis, calibration and evaluation, on the paper's grid. Without scans a simulated head is taken; with several, the
 rates are means. The heatmaps are smooth noise. Times are processor seconds of one thread, whatever else the machine
 does. Writes benchmarks/stages_cpu.csv.
@@ -28,7 +28,7 @@ from scipy.ndimage import gaussian_filter
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
-from patch2loc.evaluate.patch_analysis import patch_table
+from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.evaluate.subjects import evaluate_scans
 from patch2loc.network.inference import DenseNetwork, predict
 from patch2loc.network.location import LocationNetwork
@@ -36,8 +36,9 @@ from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.scan import preprocess_scan, write_preprocessed
 from patch2loc.score.calibration import fit_calibration
 from patch2loc.score.heatmap_folder import write_times
+from patch2loc.score.patch_predictions import predicted_patches
 from patch2loc.score.postprocessing import as_published, median_filtered
-from patch2loc.standardize import fit_landmarks, standardize
+from patch2loc.standardize import fit_landmarks, read_standardized
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE, SPACING, PATCH = (192, 192, 100), 1.0, 24
@@ -119,7 +120,7 @@ def later_stages(folder: Path) -> list[dict[str, object]]:
     write_times(heatmaps, times.assign(device="cpu", precision="float32"))
 
     def read_scan() -> np.ndarray:
-        return standardize(*scans[0].read(), landmarks)
+        return read_standardized(scans[0], landmarks)[0]
 
     def finish() -> None:
         filtered = median_filtered(lambda _: np.nan_to_num(score), mask, 7)
@@ -131,17 +132,14 @@ def later_stages(folder: Path) -> list[dict[str, object]]:
         volumes.write(folder / "published.nii.gz", published, np.eye(4))
 
     network = DenseNetwork(LocationNetwork().eval(), PATCH, "cpu", "float32")
-    standardized = read_scan()
+    standardized, predictions = read_scan(), pd.DataFrame()
+
+    def predict_patches() -> None:
+        nonlocal predictions
+        predictions = predicted_patches(standardized, mask, PATCH, partial(predict, network=network))
 
     def analyze() -> None:
-        patch_table(
-            standardized,
-            mask,
-            lesion,
-            patch=PATCH,
-            spacing=SPACING,
-            predict=partial(predict, network=network),
-        )
+        analyze_patches(predictions.assign(subject="scan0"), scans[:1], SPACING)
 
     def calibrate() -> None:
         fit_calibration([volumes.read(heatmaps / "scan0.nii.gz")[0] for _ in range(CALIBRATED_BY)], SPACING)
@@ -163,6 +161,7 @@ def later_stages(folder: Path) -> list[dict[str, object]]:
         "read scan": read_scan,
         "finish heatmap": finish,
         "filter as published": publish,
+        "predict patches": predict_patches,
         "analyze patches": analyze,
         "calibrate": calibrate,
         "evaluate few": partial(evaluate, FEW, FEW),
@@ -178,7 +177,8 @@ def later_stages(folder: Path) -> list[dict[str, object]]:
         "read scan": reading,
         "finish heatmap": seconds["finish heatmap"] + reading,
         "filter as published": seconds["filter as published"],
-        "analyze patches": seconds["analyze patches"] + reading,
+        "predict patches": seconds["predict patches"],
+        "analyze patches": seconds["analyze patches"],
         "calibrate": seconds["calibrate"] / CALIBRATED_BY,
         "evaluate": (seconds["evaluate"] - few) / (MANY - FEW),
         "compare with healthy scan": (seconds["compare with healthy scan"] - few) / (MANY - FEW),

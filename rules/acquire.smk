@@ -103,6 +103,8 @@ rule simulate_phantom:
         ],
     log:
         RESULTS.log("simulate_phantom/{cohort}_{subject}"),
+    benchmark:
+        RESULTS.benchmark("simulate_phantom/{cohort}_{subject}")
     wildcard_constraints:
         cohort="healthy|tumor|ms|stroke|wmh",
     conda:
@@ -130,6 +132,8 @@ rule paint_stroke:
         lesion=f"{RESULTS.raw()}/{{modality}}_lesion.nii.gz",
     log:
         RESULTS.log("paint_stroke/{dataset}/{subject}_{modality}"),
+    benchmark:
+        RESULTS.benchmark("paint_stroke/{dataset}/{subject}_{modality}")
     wildcard_constraints:
         dataset=any_of(RUN.datasets_of_kind("painted")),
     conda:
@@ -153,6 +157,8 @@ rule convert_dicom:
         f"{RESULTS.raw()}/{{modality}}.nii.gz",
     log:
         RESULTS.log("convert_dicom/{dataset}/{subject}_{modality}"),
+    benchmark:
+        RESULTS.benchmark("convert_dicom/{dataset}/{subject}_{modality}")
     wildcard_constraints:
         dataset=any_of(RUN.datasets_of_kind("table", "folder")),
     conda:

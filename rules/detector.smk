@@ -9,6 +9,8 @@ rule detector:
         RESULTS.detector(),
     log:
         RESULTS.log("detector/{modality}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("detector/{modality}_fold{fold}")
     conda:
         NETWORK
     resources:

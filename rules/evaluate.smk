@@ -52,7 +52,7 @@ rule evaluate:
 
 rule analyze_patches:
     input:
-        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
+        heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
         cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
     output:
         RESULTS.patches(),
@@ -63,17 +63,12 @@ rule analyze_patches:
     wildcard_constraints:
         method=any_of(LOCATING_METHODS),
     conda:
-        NETWORK
+        STATISTICS
     resources:
-        **growing(mem_mb=3000, runtime=240),
-        gpu=GPU,
+        **growing(mem_mb=3000, runtime=60),
     params:
-        code=lambda wildcards: code_hash(
-            "patch2loc.evaluate.patch_analysis", "patch2loc.models", module_name(wildcards.method)
-        ),
-        device=config["device"],
-        precision=config["precision"],
+        code=code_hash("patch2loc.evaluate.patch_analysis", "patch2loc.score.heatmap_folder"),
+        spacing=config["grid"]["spacing"],
         truth=config["truth"],
-        same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
     script:
         "../workflow/scripts/analyze_patches.py"

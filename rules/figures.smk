@@ -12,6 +12,8 @@ rule fig1:
         **figure("fig1"),
     log:
         RESULTS.log("fig1"),
+    benchmark:
+        RESULTS.benchmark("fig1")
     conda:
         NETWORK
     resources:
@@ -44,6 +46,8 @@ rule fig2:
         **figure("fig2"),
     log:
         RESULTS.log("fig2"),
+    benchmark:
+        RESULTS.benchmark("fig2")
     conda:
         STATISTICS
     params:
@@ -63,6 +67,8 @@ rule fig3:
         **figure("fig3"),
     log:
         RESULTS.log("fig3"),
+    benchmark:
+        RESULTS.benchmark("fig3")
     conda:
         STATISTICS
     params:
@@ -82,6 +88,8 @@ rule fig4:
         **figure("fig4"),
     log:
         RESULTS.log("fig4"),
+    benchmark:
+        RESULTS.benchmark("fig4")
     conda:
         STATISTICS
     params:
@@ -103,6 +111,8 @@ rule fig5:
         **figure("fig5"),
     log:
         RESULTS.log("fig5"),
+    benchmark:
+        RESULTS.benchmark("fig5")
     conda:
         STATISTICS
     params:
@@ -124,6 +134,8 @@ rule fig6:
         **figure("fig6"),
     log:
         RESULTS.log("fig6"),
+    benchmark:
+        RESULTS.benchmark("fig6")
     conda:
         STATISTICS
     params:
@@ -142,6 +154,8 @@ rule fig7:
         **figure("fig7"),
     log:
         RESULTS.log("fig7"),
+    benchmark:
+        RESULTS.benchmark("fig7")
     conda:
         STATISTICS
     params:
@@ -168,6 +182,8 @@ for number, name in DELIVERABLES.lesion_figures.items():
             **figure(f"fig{number}", DELIVERABLES.caption(number)),
         log:
             RESULTS.log(f"fig{number}"),
+        benchmark:
+            RESULTS.benchmark(f"fig{number}")
         conda:
             STATISTICS
         params:
@@ -188,6 +204,8 @@ rule learning_curve:
         **figure("learning_curve_{modality}_fold{fold}", "learning_curve"),
     log:
         RESULTS.log("learning_curve_{modality}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("learning_curve_{modality}_fold{fold}")
     conda:
         STATISTICS
     params:

@@ -15,6 +15,8 @@ rule methods:
         **figure("methods"),
     log:
         RESULTS.log("methods"),
+    benchmark:
+        RESULTS.benchmark("methods")
     conda:
         STATISTICS
     resources:
@@ -39,6 +41,8 @@ rule curves:
         **figure("curves"),
     log:
         RESULTS.log("curves"),
+    benchmark:
+        RESULTS.benchmark("curves")
     conda:
         STATISTICS
     params:
@@ -57,6 +61,8 @@ rule subjects:
         **figure("subjects"),
     log:
         RESULTS.log("subjects"),
+    benchmark:
+        RESULTS.benchmark("subjects")
     conda:
         STATISTICS
     params:
@@ -79,6 +85,8 @@ rule folds:
         **figure("folds"),
     log:
         RESULTS.log("folds"),
+    benchmark:
+        RESULTS.benchmark("folds")
     conda:
         STATISTICS
     params:
@@ -101,6 +109,8 @@ rule cost:
         **figure("cost"),
     log:
         RESULTS.log("cost"),
+    benchmark:
+        RESULTS.benchmark("cost")
     conda:
         STATISTICS
     params:

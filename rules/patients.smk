@@ -9,6 +9,8 @@ rule patient:
         directory(RESULTS.patient()),
     log:
         RESULTS.log("patient/{dataset}/{subject}"),
+    benchmark:
+        RESULTS.benchmark("patient/{dataset}/{subject}")
     wildcard_constraints:
         dataset=any_of(UNLABELED),
     conda:
@@ -42,6 +44,8 @@ rule patients:
         **table("patients"),
     log:
         RESULTS.log("patients"),
+    benchmark:
+        RESULTS.benchmark("patients")
     conda:
         STATISTICS
     params:

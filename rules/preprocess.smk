@@ -50,6 +50,8 @@ rule cohort_list:
         RESULTS.cohort(),
     log:
         RESULTS.log("cohorts/{dataset}_{cohort}"),
+    benchmark:
+        RESULTS.benchmark("cohorts/{dataset}_{cohort}")
     wildcard_constraints:
         cohort=r"all|(?:train|validation|test)_fold\d+",
     conda:
@@ -72,6 +74,8 @@ rule quality:
         in_report(RESULTS.table("quality"), "Tables", "quality", table="quality control", format="CSV"),
     log:
         RESULTS.log("quality"),
+    benchmark:
+        RESULTS.benchmark("quality")
     conda:
         STATISTICS
     params:

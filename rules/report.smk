@@ -27,6 +27,8 @@ rule viewer:
         directory(RESULTS.viewer()),
     log:
         RESULTS.log("viewer"),
+    benchmark:
+        RESULTS.benchmark("viewer")
     conda:
         STATISTICS
     resources:
@@ -70,6 +72,8 @@ rule report_page:
         RESULTS.report(),
     log:
         RESULTS.log("report_page"),
+    benchmark:
+        RESULTS.benchmark("report_page")
     conda:
         STATISTICS
     resources:
@@ -94,7 +98,7 @@ rule crate:
         report=rules.report_page.output,
         tables=[RESULTS.table(name) for name in DELIVERABLES.table_names],
         lists=rules.subject_lists.output,
-        heatmaps=every(RESULTS.heatmaps(), UNLABELED),
+        heatmaps=RUN.every_heatmaps(UNLABELED),
         sources=[workflow.source_path("../Snakefile"), *map(str, RULE_FILES)],
         citation=workflow.source_path("../CITATION.cff"),
     output:
@@ -102,6 +106,8 @@ rule crate:
         workflow=directory(RESULTS.crate_workflow()),
     log:
         RESULTS.log("crate"),
+    benchmark:
+        RESULTS.benchmark("crate")
     conda:
         STATISTICS
     resources:
@@ -125,6 +131,8 @@ rule every_scan_used:
         touch(f"{RESULTS.root}/logs/every_scan_used"),
     log:
         RESULTS.log("every_scan_used"),
+    benchmark:
+        RESULTS.benchmark("every_scan_used")
     conda:
         STATISTICS
     params:

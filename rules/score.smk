@@ -19,7 +19,7 @@ rule score:
         **growing(mem_mb=4000, runtime=720),
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
-        code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.score.scoring"),
+        code=lambda wildcards: code_hash(*scoring_modules(wildcards.method)),
         fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
         median_filter=config["score"]["median_filter"],
@@ -53,6 +53,8 @@ rule combine:
         directory(RESULTS.heatmaps()),
     log:
         RESULTS.log("combine/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("combine/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
         method=any_of(COMBINATIONS),
     conda:
@@ -81,6 +83,8 @@ use rule combine as combine_validation with:
         directory(RESULTS.validation_heatmaps()),
     log:
         RESULTS.log("combine_validation/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("combine_validation/{method}_{dataset}_fold{fold}")
 
 
 rule calibrate:
@@ -91,6 +95,8 @@ rule calibrate:
         directory(RESULTS.calibration()),
     log:
         RESULTS.log("calibrate/{method}_{modality}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("calibrate/{method}_{modality}_fold{fold}")
     wildcard_constraints:
         method=any_of(RUN.calibrated_methods),
     conda:
@@ -107,13 +113,15 @@ rule calibrate:
 # Heatmaps on the voxels of the original scans, for overlay.
 rule carry_back:
     input:
-        heatmaps=RESULTS.heatmaps(),
+        heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
         cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
         originals=by_wildcards(RUN.test_scan_files, "dataset", "fold"),
     output:
         directory(RESULTS.native_space_heatmaps()),
     log:
         RESULTS.log("carry_back/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("carry_back/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
         method=any_of(SCORED_METHODS),
     conda:

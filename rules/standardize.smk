@@ -6,6 +6,8 @@ rule landmarks:
         RESULTS.landmarks(),
     log:
         RESULTS.log("landmarks/{modality}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("landmarks/{modality}_fold{fold}")
     conda:
         IMAGING
     resources:

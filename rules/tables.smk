@@ -11,6 +11,8 @@ rule table1:
         **table("table1", "1"),
     log:
         RESULTS.log("table1"),
+    benchmark:
+        RESULTS.benchmark("table1")
     conda:
         STATISTICS
     resources:
@@ -35,6 +37,8 @@ rule table2:
         **table("table2", "2"),
     log:
         RESULTS.log("table2"),
+    benchmark:
+        RESULTS.benchmark("table2")
     conda:
         STATISTICS
     resources:
@@ -56,6 +60,8 @@ rule cases:
         **table("cases", formats=["markdown"]),
     log:
         RESULTS.log("cases"),
+    benchmark:
+        RESULTS.benchmark("cases")
     conda:
         STATISTICS
     resources:
@@ -77,6 +83,8 @@ rule thresholds:
         **table("thresholds"),
     log:
         RESULTS.log("thresholds"),
+    benchmark:
+        RESULTS.benchmark("thresholds")
     conda:
         STATISTICS
     resources:
@@ -95,6 +103,8 @@ use rule thresholds as comparison with:
         **table("comparison"),
     log:
         RESULTS.log("comparison"),
+    benchmark:
+        RESULTS.benchmark("comparison")
     params:
         **table_params(
             "comparison", "patch2loc.tables.comparison", RUN.labels(LESION), competing(EVALUATED_METHODS)
@@ -109,6 +119,8 @@ use rule thresholds as by_volume with:
         **table("by_volume"),
     log:
         RESULTS.log("by_volume"),
+    benchmark:
+        RESULTS.benchmark("by_volume")
     params:
         **table_params("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION)),
 
@@ -121,6 +133,8 @@ use rule thresholds as by_site with:
         **table("by_site"),
     log:
         RESULTS.log("by_site"),
+    benchmark:
+        RESULTS.benchmark("by_site")
     params:
         **table_params("by_site", "patch2loc.tables.by_site", RUN.labels_and_sites(RUN.datasets_with_sites)),
 
@@ -133,6 +147,8 @@ use rule thresholds as released_code with:
         **table("released_code"),
     log:
         RESULTS.log("released_code"),
+    benchmark:
+        RESULTS.benchmark("released_code")
     params:
         **table_params("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED_METHODS),
 
@@ -145,6 +161,8 @@ use rule thresholds as seeds with:
         **table("seeds"),
     log:
         RESULTS.log("seeds"),
+    benchmark:
+        RESULTS.benchmark("seeds")
     params:
         **table_params("seeds", "patch2loc.tables.seeds", RUN.labels(LESION), RUN.repeated_methods)
         | {"folds": RUN.trainings},
@@ -160,6 +178,8 @@ rule domain_shift:
         **figure("domain_shift"),
     log:
         RESULTS.log("domain_shift"),
+    benchmark:
+        RESULTS.benchmark("domain_shift")
     conda:
         STATISTICS
     resources:
@@ -186,6 +206,8 @@ rule healthy_checks:
         **figure("healthy_checks"),
     log:
         RESULTS.log("healthy_checks"),
+    benchmark:
+        RESULTS.benchmark("healthy_checks")
     conda:
         STATISTICS
     resources:
@@ -219,6 +241,8 @@ rule subject_lists:
         missing=RESULTS.table("missing_scans"),
     log:
         RESULTS.log("subject_lists"),
+    benchmark:
+        RESULTS.benchmark("subject_lists")
     conda:
         STATISTICS
     params:

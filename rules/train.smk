@@ -23,7 +23,8 @@ rule train:
         NETWORK
     threads: lambda wildcards: config["training"]["threads"] if runs_network(wildcards.method) else 1
     resources:
-        **growing(mem_mb=config["training"]["memory_mb"], runtime=720),
+        **growing(runtime=720),
+        mem_mb=lambda wildcards, attempt: attempt * RUN.training_memory_mb(wildcards.method),
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),

@@ -1,30 +1,64 @@
 """What is expensive to make and read by several files of tests: made once."""
 
+import os
 import shutil
 import threading
 
 import pytest
+from filelock import FileLock
+
+pytest_plugins = ["time_per_folder"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark the tests of the finished run: one process makes it and does all of them, another one the rest."""
-    for item in items:
-        if "finished" in item.fixturenames:
-            item.add_marker(pytest.mark.finished)
+MAKES_THE_RUN = "test_workflow.py"
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """Folder in which the workflow has run to its end."""
+def pytest_collection_modifyitems(config, items):
+    """Order for processes that take one file of tests after another: the longest first, so that all end together.
+
+    The finished run is made by the first file.  Other files that look at it come after the plans: it is there then.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    of_the_run = {item.path for item in items if "finished" in item.fixturenames}
+    of_snakemake = {item.path for item in items if item.get_closest_marker("workflow")}
+
+    def place(item):
+        if item.path in of_the_run:
+            return 0 if item.path.name == MAKES_THE_RUN else 2
+        return 1 if item.path in of_snakemake else 3
+
+    items.sort(key=place)
+
+
+def made_once(name, tmp_path_factory, make):
+    """Path of a file or folder that the first process in need of it makes, for all processes that test."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / name
+    with FileLock(folder / f"{name}.lock"):
+        if not path.exists():
+            make(tmp_path_factory.mktemp("making")).rename(path)
+    return path
+
+
+def finished_run(folder):
+    """The same folder, after a run of the workflow to its end."""
     from workflow_runs import run
 
-    folder = tmp_path_factory.mktemp("workflow")
     result = run(folder)
     assert result.returncode == 0, result.stderr[-6000:]
     assert str(folder / "results/tiny/report.html") in result.stdout
     shutil.copy2(folder / "results/tiny/snakemake.log", folder / "run.log")  # the next run writes another one
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Folder in which the workflow has run to its end: a copy of one's own."""
+    made = made_once("finished", tmp_path_factory, finished_run)
+    return shutil.copytree(made, tmp_path_factory.mktemp("workflow") / "run", symlinks=True)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +72,9 @@ def detector_path(tmp_path_factory):
     """A small detector, trained on simulated brains."""
     from small_detector import write_detector
 
-    return write_detector(tmp_path_factory.mktemp("detector") / "small.safetensors")
+    return made_once(
+        "small.safetensors", tmp_path_factory, lambda folder: write_detector(folder / "small.safetensors")
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,8 @@ from scipy import ndimage
 from patch2loc.heatmap import score_volume, score_voxels
 from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
-from patch2loc.score import postprocessing
-from patch2loc.score.postprocessing import median_filtered
+from patch2loc.score import device_medians, postprocessing
+from patch2loc.score.postprocessing import median_filtered, widened
 
 PATCH, SHAPE = 8, (24, 20, 6)
 
@@ -59,10 +57,10 @@ def test_dense_inference_equals_patch_by_patch(network, scan):
 class Placed:
     """Stands for a network: depends on the patch's content only, so that moving the input moves the output."""
 
-    patch, device = PATCH, "cpu"
+    patch, device, one_shape = PATCH, "cpu", False
 
-    def predict_slice(self, padded, x, y, slice_location):
-        middle = padded[x + PATCH // 2, y + PATCH // 2]
+    def predict_slices(self, padded, ends, centers, location, progress):
+        middle = padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2]
         return torch.stack([middle * 0, middle * 0, middle, middle], 1)
 
 
@@ -111,16 +109,27 @@ def test_stride_keeps_computed_voxels_and_interpolates_between(network, scan):
     assert coarse[x, y, z] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("kind", ["array", "array, two threads", "tensor"])
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size, on_gpu, monkeypatch):
-    if on_gpu:  # the same code on the processor
-        monkeypatch.setattr(postprocessing, "_medians", partial(postprocessing._medians_on_gpu, device="cpu"))
+def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size, kind, monkeypatch):
+    monkeypatch.setattr(postprocessing, "CHUNK", 500)
+    monkeypatch.setattr(device_medians, "CHUNK", 500)
     rng = np.random.default_rng(2)
     everywhere = rng.normal(size=SHAPE).astype(np.float32)
     mask = np.zeros(SHAPE, bool)
     mask[3:20, 0:15, 0:4] = rng.random((17, 15, 4)) > 0.3  # reaches the edge of the grid
-    found = median_filtered(lambda wanted: np.where(wanted, everywhere, np.nan), mask, size, chunk=500)
+
+    def score(wanted):
+        values = np.where(wanted, everywhere, np.nan)
+        return torch.from_numpy(values) if kind == "tensor" else values
+
+    found = np.asarray(median_filtered(score, mask, size, threads=2 if "two" in kind else 1))
     expected = ndimage.median_filter(everywhere, size=size, mode="reflect")
     np.testing.assert_array_equal(found[mask], expected[mask])
     assert np.isnan(found[~mask]).all()
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3, 7])
+def test_a_mask_is_widened_along_each_axis(reach):
+    mask = np.random.default_rng(reach).random((12, 9, 5)) > 0.98
+    np.testing.assert_array_equal(widened(mask, reach), ndimage.maximum_filter(mask, size=2 * reach + 1))

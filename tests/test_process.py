@@ -65,6 +65,7 @@ def test_any_name_can_be_printed(encoding, name, printed, monkeypatch):
         (MemoryError(), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), True),
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), True),
         (ImportError("No module named 'torch'"), False),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),

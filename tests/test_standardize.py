@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 from scans import box, save_scan
 
-from patch2loc.data import volumes
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import intensity_percentiles
 from patch2loc.errors import InputError
+from patch2loc.files import read_json, write_json
 from patch2loc.standardize import fit_landmarks, read_standardized, standardize
 
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -37,6 +38,60 @@ def test_landmarks_are_the_mean_of_scaled_percentiles(scans):
     assert len(set(np.round(landmarks["standard_scale"], 3))) == 11  # background would put zeros there
 
 
+class Image:
+    """An image as intensity-normalization takes it."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def get_data(self):
+        return self.values
+
+    def with_data(self, values):
+        return Image(values)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_landmarks_and_scale_are_the_library_s_own(scans, stored):
+    if stored:  # as preprocessing does
+        for scan in scans:
+            volume, mask = scan.read()
+            percentiles = intensity_percentiles(volume[mask])
+            write_json(scan.qc_path, read_json(scan.qc_path) | {"intensity_percentiles": percentiles})
+    brains = [volume[mask].astype(float) for volume, mask in (scan.read() for scan in scans)]
+    masks = [Image(np.ones(len(brain), bool)) for brain in brains]
+    library = NyulNormalizer(0.0, 100.0).fit_population([*map(Image, brains)], masks)
+    landmarks = fit_landmarks(scans)
+    np.testing.assert_allclose(landmarks["standard_scale"], library.standard_scale, rtol=1e-13, atol=1e-13)
+    for scan, brain, ones in zip(scans, brains, masks, strict=True):
+        scaled = library.transform(Image(brain), ones).get_data()
+        standardized, mask = read_standardized(scan, landmarks)
+        np.testing.assert_allclose(
+            standardized[mask], scaled / np.percentile(scaled, 98), rtol=3e-7, atol=1e-7
+        )
+
+
+def test_stored_percentiles_spare_reading_the_scan(scans):
+    expected = fit_landmarks(scans)
+    for scan in scans:
+        volume, mask = scan.read()
+        report = read_json(scan.qc_path) | {"intensity_percentiles": intensity_percentiles(volume[mask])}
+        write_json(scan.qc_path, report)
+        scan.volume_path.unlink()
+    assert fit_landmarks(scans) == expected
+
+
+def test_landmarks_of_other_percentiles_are_followed(scans):
+    volume, mask = scans[0].read()
+    landmarks = fit_landmarks(scans) | {"percentiles": [5, 50, 95], "standard_scale": [0.0, 40.0, 100.0]}
+    standardized = standardize(volume, mask, landmarks)[mask]
+    found = np.percentile(volume[mask], [5, 50, 95])
+    scaled = np.interp(volume[mask], found, [0, 40, 100])
+    inner = (volume[mask] > found[0]) & (volume[mask] < found[2])
+    ratio = standardized[inner] / scaled[inner]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
 def test_gain_and_offset_of_a_scan_vanish(tmp_path, scans):
     landmarks = fit_landmarks(scans)
     one, _ = read_standardized(write_scan(tmp_path, "one", 7), landmarks)
@@ -67,8 +122,6 @@ def test_intensities_keep_their_order(scans):
 
 
 def test_a_constant_scan_is_refused_by_name(tmp_path, scans):
-    flat = Scan("flat", tmp_path / "flat", "T1")
-    volumes.write(flat.volume_path, np.full((4, 4, 4), 5, np.float32), AFFINE)
-    volumes.write(flat.mask_path, np.ones((4, 4, 4), bool), AFFINE)
+    flat = save_scan(tmp_path, "flat", np.full((4, 4, 4), 5), np.ones((4, 4, 4), bool), affine=AFFINE)
     with pytest.raises(InputError, match=r"flat/T1\.nii\.gz.*must increase"):
         read_standardized(flat, fit_landmarks(scans))

@@ -83,7 +83,11 @@ def test_the_workflow_says_that_it_needs_another_system(run):
 
 
 # Where the library asks first whether the system has what it uses.
-GUARDED = {"os.sysconf": "preprocess/memory.py", "signal.SIGHUP": "acquire/phantom/cohort.py"}
+GUARDED = {
+    "os.getuid": "engine/gpus.py",
+    "os.sysconf": "preprocess/memory.py",
+    "signal.SIGHUP": "acquire/phantom/cohort.py",
+}
 
 
 def test_what_windows_lacks_is_used_only_where_the_library_asks_for_it_first():

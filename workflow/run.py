@@ -41,15 +41,18 @@ from patch2loc.configuration.configuration_file import (
     with_command_line_values,
 )
 from patch2loc.configuration.method_names import configured
+from patch2loc.configuration.missing_scans import BEGINNING
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.configuration.run import Run, plan_run
 from patch2loc.configuration.schema import check_schema
 from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
+from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, started_jobs
 from patch2loc.watching.tensorboard import TensorBoardEvents
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +70,6 @@ KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
 ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
 PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in planning went through
 REASON_LINES = 60  # of the output of a run that failed
-RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")
 MEMORY_SHARE = 0.9
 CLUSTER_JOBS = 50  # at once, as profiles/slurm has it
 # Options by which Snakemake tells something and computes nothing.
@@ -84,7 +86,6 @@ PLANNING = {
 }
 CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
 NOTES = ("Note: ", "Estimate: ")  # of the planning (rules/common.smk), for a person to read before the run
-PART = "Not all scans are there"  # of the Snakefile, when all is made
 # Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
 # span after its work is done: a long span, and an exit that does not wait.
 SPAN = "6000/1m"
@@ -196,7 +197,7 @@ def _print_estimate(arguments: argparse.Namespace) -> int:
     from patch2loc.configuration.run_costs import data_costs, run_costs, scan_counts
 
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
-    gpus = _gpus() if arguments.gpus is None else arguments.gpus
+    gpus = len(visible_gpus()) if arguments.gpus is None else arguments.gpus
     try:
         run = planned_run(arguments.configfiles, arguments.config)
         device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
@@ -218,11 +219,6 @@ def planned_run(paths: Sequence[str | Path], pairs: Sequence[str]) -> Run:
     config["methods"] = configured(config["methods"])
     tables = [str(ROOT / "config" / f"{name}.csv") for name in ("registry", "scan_files")]
     return plan_run(cast(Configuration, config), *tables)
-
-
-def _gpus() -> int:
-    """GPUs of this machine."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _pair(text: str) -> str:
@@ -321,7 +317,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     command += ["--configfile", *map(str, arguments.configfiles), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.
-    gpus = _gpus() or psutil.cpu_count()
+    gpus = len(visible_gpus()) or psutil.cpu_count()
     command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
         command += ["--config", *arguments.config]
@@ -345,6 +341,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         assert process.stdout is not None  # a pipe
         threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
         write_json(_group_path(results), {"group": process.pid})
+        began = _group_path(results).stat().st_mtime
         with open(log_path, "w", encoding="utf-8") as log, shown_trainings(results, events):
             nothing_to_do, problems = _show_progress(process.stdout, log, only_planning)
         status = process.wait()
@@ -356,17 +353,18 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     finally:
         _end_group(process.pid)
     _group_path(results).unlink()
+    lines = log_path.read_text(encoding="utf-8").splitlines()
+    if not only_planning and (table := stage_table(core_seconds(started_jobs(lines), began))):
+        print(f"{table}\n")
     if status:
         remove_partial(results, _is_at_work)
-        lines = log_path.read_text(encoding="utf-8").splitlines()
         print("\n".join(problems or _reason(lines)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
     elif not only_planning:
         report = results / "report.html"
         done = "nothing to do, everything is up to date" if nothing_to_do else "done"
         print(f"{done}: {report.resolve()}" if report.exists() else done)
-        said = log_path.read_text(encoding="utf-8").splitlines()
-        for note in dict.fromkeys(line for line in said if line.startswith(PART)):
+        for note in dict.fromkeys(line for line in lines if line.startswith(BEGINNING)):
             print(note)
     return status
 

@@ -7,7 +7,7 @@ import pytest
 from planned_runs import REGISTRY, configuration, dataset, scan_table
 from repository_paths import ROOT
 from whole_runs import planned_run
-from workflow_runs import snakemake
+from workflow_runs import plan
 
 from patch2loc.configuration.job_sizes import job_counts, job_sizes
 from patch2loc.configuration.run import plan_run
@@ -29,7 +29,7 @@ def test_the_papers_jobs_are_those_that_snakemake_planned_with_all_files_there(n
 @pytest.mark.workflow
 @pytest.mark.parametrize("name", ["tests/tiny.yaml", "tests/slurm/small.yaml", "config/demo.yaml"])
 def test_jobs_are_those_that_snakemake_plans(name, tmp_path):
-    result = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=ROOT / name)
+    result = plan(tmp_path, "--quiet", "rules", config=ROOT / name)
     planned = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
     counted = job_counts(planned_run(ROOT / name))
     assert counted == {rule: int(count) for rule, count in planned.items() if rule not in GATHERING}

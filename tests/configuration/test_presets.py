@@ -19,6 +19,7 @@ from patch2loc.configuration.estimated_hours import (
 )
 from patch2loc.configuration.presets import PRESETS, completed, whole_brain_shape
 from patch2loc.data.results import Results
+from patch2loc.engine import gpus
 from patch2loc.errors import InputError
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -104,7 +105,7 @@ def test_the_whole_brain_grid_is_the_box_in_even_numbers_of_voxels():
 
 def test_the_estimate_has_the_two_measured_networks_as_they_were_measured():
     preset = completed(study(), SCHEMA)
-    # benchmarks/unpadded_cpu.csv and engine_cpu.csv, on two threads.
+    # benchmarks/engine_narrow_cpu.csv and engine_cpu.csv, on two threads.
     assert seconds_of_training(preset) == pytest.approx(2 * 0.05072 * 20_480_000 / 512, rel=1e-3)
     paper = {
         "patch": 24,
@@ -112,9 +113,9 @@ def test_the_estimate_has_the_two_measured_networks_as_they_were_measured():
         "grid": {"shape": [192, 192, 100], "spacing": 1.0},
         "score": {"stride": 1},
     }
-    assert seconds_of_training(paper) / 3600 == pytest.approx(2 * 40, rel=0.01)  # docs/explanation/scale.md
-    assert seconds_of_scoring(paper) == pytest.approx(2 * 409.7, rel=1e-3)
-    assert seconds_of_scoring({**paper, "score": {"stride": 2}}) == pytest.approx(2 * 409.7 / 4, rel=1e-3)
+    assert seconds_of_training(paper) == pytest.approx(2 * 121_440_000 / 981, rel=1e-3)
+    assert seconds_of_scoring(paper) == pytest.approx(2 * 295.4, rel=1e-3)
+    assert seconds_of_scoring({**paper, "score": {"stride": 2}}) == pytest.approx(2 * 295.4 / 4, rel=1e-3)
     assert multiplications(NARROW.widths, 12) < multiplications(PAPER.widths, 24)
 
 
@@ -149,6 +150,14 @@ def test_the_hours_are_said_unless_they_are_minutes_or_the_work_is_done(tmp_path
     # Sixty cores do not train a network of one thread faster.
     assert estimate_note(work, config, cores=60).startswith("Estimate: about 1.1 hours on the 60 cores")
     assert estimate_note(Work(0, 5, 5, 0, []), config, cores=2) == ""
+
+
+@pytest.mark.parametrize(("chosen", "estimated"), [("0", False), ("", True), ("-1", True)])
+def test_hours_of_a_processor_are_said_where_no_gpu_is_visible(chosen, estimated, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpus, "_driver", lambda: gpus.Driver(1, []))
+    monkeypatch.setenv(gpus.VISIBLE, chosen)
+    config = completed(study(), SCHEMA) | {"device": "auto"}
+    assert bool(estimate_note(Work(2, 80, 120, 20, []), config, cores=2)) == estimated
 
 
 def test_what_is_there_already_is_not_estimated(tmp_path):

@@ -8,6 +8,7 @@ from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_l
 from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
+from patch2loc.configuration.job_sizes import job_counts
 from patch2loc.configuration.run import plan_run, planning_time_note
 from patch2loc.configuration.vocabulary import (
     Configuration,
@@ -58,6 +59,53 @@ def test_an_evaluated_method_has_the_heatmaps_of_the_one_that_scored(tmp_path):
     assert run.healthy_validation_heatmaps("zscore", "phantom_tumor", 0) == (
         f"{tmp_path}/results/heatmaps_validation/zscore/phantom_healthy_t2/fold0"
     )
+
+
+def test_what_does_not_depend_on_training_scans_is_scored_once(tmp_path):
+    # Simulated healthy scans have the same test scans in every fold.
+    run = run_of(tmp_path, folds=[0, 1], methods=["patch2loc", "thresh", "zscore", "oracle"])
+    for tested in ("phantom_wmh", "phantom_healthy_t1"):
+        for name in ("thresh", "oracle"):
+            (folder,) = {run.heatmaps(name, tested, fold) for fold in ("0", "1", 0, 1)}  # as wildcards, too
+            assert folder == f"{tmp_path}/results/heatmaps/{name}/{tested}/fold0"
+            (model,) = run.models_behind(name, tested, 1)
+            assert model.endswith(f"models/{name}/T1/fold0/model.safetensors")
+        for name in ("patch2loc_calibrated", "zscore"):
+            assert run.heatmaps(name, tested, "1").endswith(f"{tested}/fold1")
+            assert run.models_behind(name, tested, "1")[0].endswith("T1/fold1/model.safetensors")
+    # Validation scans are others in every fold.
+    assert run.healthy_validation_heatmaps("thresh", "phantom_wmh", 1).endswith("phantom_healthy_t1/fold1")
+    folders = run.every_heatmaps(["phantom_wmh"])
+    assert len(folders) == len(set(folders)) == 2 + 1 + 2 + 1
+    counts = job_counts(run)
+    assert counts["score"] == len(run.datasets) * (2 + 1 + 2 + 1)
+    assert counts["evaluate"] == len(run.labeled_datasets) * 2 * len(run.evaluated_methods)
+
+
+def test_only_networks_ask_for_the_memory_of_all_scans(tmp_path):
+    run = run_of(tmp_path)
+    memory = {name: run.training_memory_mb(name) for name in ("patch2loc", "thresh", "zscore")}
+    assert memory == {"patch2loc": 1000, "thresh": 3000, "zscore": 3000}  # tests/tiny.yaml says 1000
+
+
+def test_folds_that_are_fitted_to_other_scans_share_no_heatmaps(tmp_path):
+    source = scan_table(tmp_path, "scans.csv", {name: f"{name}.nii.gz" for name in "abcdef"})
+    roles = "subject,fold0,fold1,fold2\na,train,train,validation\nb,train,validation,train\n"
+    roles += "c,validation,train,\nd,test,test,test\n"  # fold 2 does without c
+    lists = {"own": dataset("healthy", source=source, split=subject_list(tmp_path, "roles.csv", roles))}
+    training = {"T1": "own", "T2": "phantom_healthy_t2"}
+    run = plan_run(
+        configuration(tmp_path, lists, folds=[0, 1, 2], training_data=training, methods=["thresh"]),
+        str(REGISTRY),
+    )
+    assert [run.scoring_fold("thresh", "own", fold) for fold in run.folds] == [0, 0, 2]
+    # A copy of c would be refused in the first folds alone.
+    assert [run.scoring_fold("thresh", "phantom_wmh", fold) for fold in run.folds] == [0, 0, 2]
+
+
+def test_ranks_of_clipped_intensities_are_those_of_their_fold(tmp_path):
+    run = run_of(tmp_path, folds=[0, 1], preprocess={"protocol": "released-code"})
+    assert run.heatmaps("thresh", "phantom_wmh", 1).endswith("fold1")
 
 
 def test_further_seeds_of_a_fold_are_trained_on_its_subjects_and_have_a_table(tmp_path):

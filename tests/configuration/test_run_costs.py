@@ -57,7 +57,6 @@ def test_on_a_gpu_networks_take_its_hours_and_nothing_else_does(paper):
     assert {name for name, stage in found.items() if stage.gpu_hours} == {
         "train patch2loc",
         "score patch2loc",
-        "patches",
     }
     assert found["score patch2loc"].gpu_memory_mb
     assert found["evaluate"] == stages(paper)["evaluate"]

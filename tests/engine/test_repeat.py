@@ -14,11 +14,9 @@ from patch2loc.engine import device
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of
 
-# On one GPU, as its library may add up in another order: share of the norm of the weights.
-SAME_GPU = 1e-3
-# One model, heatmap of a GPU beside that of a processor, in float32: share of the norm.  Convolutions on a GPU take
-# 10 bits of each factor (TF32).
-GPU_SCORE = 1e-2
+# One model, heatmap of a GPU beside that of a processor, in float32: share of the norm.  Sums have another order, and
+# some algorithms of convolutions on a GPU lose a digit.
+GPU_SCORE = 1e-4
 # One model and another number of threads: another order of sums in float32.
 THREADS_SCORE = 1e-5
 # A training with another number of threads is another training: loss and error on validation scans, relative.
@@ -104,9 +102,9 @@ def test_scores_do_not_depend_on_the_threads(first, tmp_path, threads):
 
 
 @needs_gpu
-def test_a_gpu_trains_twice_to_the_same_weights_within_a_bound(tmp_path):
+def test_a_gpu_trains_twice_to_the_same_weights(tmp_path):
     one, two = (weights(train_small(tmp_path, name, "cuda")) for name in ("one", "two"))
-    assert off(two, one) < SAME_GPU
+    assert np.array_equal(two, one)
 
 
 @needs_gpu

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from patch2loc.evaluate.patch_analysis import edge_distance, patch_table
+from patch2loc.network import patches
+from patch2loc.score.patch_predictions import predicted_patches
+
+
+def nothing(volume, voxels):
+    """Predictions of a network that knows nothing."""
+    return np.zeros((len(voxels), 2), np.float32), np.zeros((len(voxels), 2), np.float32)
 
 
 def test_distances_from_the_edge_of_a_box_are_known():
@@ -31,16 +39,21 @@ def test_the_border_of_the_grid_is_no_edge_of_the_brain():
 def test_a_patch_has_the_distance_of_its_center():
     mask = np.zeros((32, 32, 3), bool)
     mask[6:28, 3:30, 1] = True
-    table = patch_table(
-        mask.astype(np.float32),
-        mask,
-        np.zeros_like(mask),
-        patch=8,
-        spacing=4.0,
-        predict=lambda volume, voxels: (np.zeros((len(voxels), 2)), np.zeros((len(voxels), 2))),
-    )
+    predictions = predicted_patches(mask.astype(np.float32), mask, 8, nothing)
+    table = patch_table(predictions, mask, np.zeros_like(mask), 4.0)
     by_place = table.set_index(["x", "y", "z"])["edge_distance"]
     assert by_place[4, 12, 1] == 4 * -1.5
     assert by_place[12, 12, 1] == 4 * 6.5
     assert by_place[20, 4, 1] == 4 * 1.5
     assert by_place.notna().all()
+
+
+def test_shares_of_lesion_are_those_of_the_network_s_patches():
+    generator = np.random.default_rng(2)
+    mask, lesion = generator.random((30, 28, 4)) < 0.6, generator.random((30, 28, 4)) < 0.3
+    table = patch_table(predicted_patches(mask.astype(np.float32), mask, 6, nothing), mask, lesion, 1.0)
+    shares = patches.share(torch.from_numpy(lesion).permute(2, 0, 1), 6).permute(1, 2, 0).numpy()
+    assert len(table) == 5 * 4 * 4
+    np.testing.assert_array_equal(
+        table["lesion_fraction"], shares[tuple(table[["x", "y", "z"]].to_numpy().T)]
+    )

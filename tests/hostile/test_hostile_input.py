@@ -1,8 +1,6 @@
 """Bad input gets its message and leaves nothing: one table of it, in hostile_*.py; every row runs by itself."""
 
 import re
-import subprocess
-import sys
 import tracemalloc
 
 import nibabel as nib
@@ -17,7 +15,7 @@ from hostile_models import MODEL, MODELS
 from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
 from poses import rigid
-from repository_paths import ROOT
+from workflow_runs import plan
 
 from patch2loc import files
 from patch2loc.data import volumes
@@ -273,9 +271,7 @@ PLANNED = {name: (yaml.safe_dump(changed(*change)), message) for name, (*change,
 def test_a_contradiction_stops_the_run_before_it_starts(name, tmp_path):
     content, message = (PLANNED | UNPLANNED)[name]
     (tmp_path / "own.yaml").write_text(content)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
-    command += ["--configfile", "own.yaml", "--cores", "1"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    result = plan(tmp_path, config=tmp_path / "own.yaml")
     said = result.stdout + result.stderr
     assert result.returncode == 1
     assert re.search(message, said)

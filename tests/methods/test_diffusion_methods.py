@@ -62,6 +62,7 @@ def weights_equal(first, second):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     state, history = unbroken(name)
     loss, calls = diffusion.l1_loss, []
 
@@ -95,6 +96,7 @@ def test_a_model_file_scores_as_the_model_does(name, tmp_path):
 
 
 def test_a_killed_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     state, _ = unbroken("cddpm")
     loss, calls = slice_encoder.completion_loss, []
 

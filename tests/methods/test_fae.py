@@ -279,6 +279,7 @@ def test_weights_of_another_network_are_refused(scans, tmp_path):
 
 @pytest.mark.parametrize("method", [fae, fae_patch2loc])
 def test_a_killed_training_goes_on_to_the_same_model(method, scans, located, tmp_path, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     given = settings(None, located)
     whole, history = method.fit(*scans, given, None, device="cpu")
     calls = []

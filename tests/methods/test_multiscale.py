@@ -11,12 +11,12 @@ from written_models import complete_model
 from patch2loc.configuration.check import check_configuration, training_settings
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import patch_table
 from patch2loc.figures.cost import training_seconds
 from patch2loc.methods import patch2loc, patch2loc_multiscale
 from patch2loc.models import load_model, save_model
 from patch2loc.network.inference import DenseNetwork, predict
 from patch2loc.network.sampling import PatchPool
+from patch2loc.score.patch_predictions import predicted_patches
 
 CPU = "cpu"
 TRAINING = {
@@ -159,6 +159,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("network", [1, 2, 3])
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     whole, history = unbroken()
     checkpoint, drawn = tmp_path / "checkpoint-key.pt", []
     one_slice_each = PatchPool.one_slice_each
@@ -228,14 +229,10 @@ def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
     state, _ = unbroken()
     ((volume, mask),) = scans(1, 4)
     predicted = patch2loc_multiscale.predictor(state, CPU)
-    table = patch_table(
-        volume, mask, np.zeros_like(mask), patch=state["patch"], spacing=2.0, predict=predicted
-    )
+    table = predicted_patches(volume, mask, state["patch"], predicted)
     middle = state["networks"]["patch12"]
-    of_one = patch_table(
-        volume, mask, np.zeros_like(mask), patch=12, spacing=2.0, predict=patch2loc.predictor(middle, CPU)
-    )
-    places = ["x", "y", "z", "brain_fraction", "edge_distance"]
+    of_one = predicted_patches(volume, mask, 12, patch2loc.predictor(middle, CPU))
+    places = ["x", "y", "z", "brain_fraction"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()
     means = np.mean(

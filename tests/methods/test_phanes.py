@@ -100,6 +100,7 @@ def test_the_paper_budget_is_the_full_networks():
 
 
 def test_a_killed_training_goes_on_to_the_same_weights_and_threshold(tmp_path, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     state, history = unbroken()
     loss, calls = phanes.painting_loss, []
 

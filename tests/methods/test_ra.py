@@ -187,13 +187,14 @@ def test_optimizers_take_turns():
     network.first, network.second = (nn.Parameter(torch.zeros(1)) for _ in range(2))
     steps = [torch.optim.SGD([value], lr=0.5) for value in (network.first, network.second)]
 
-    def losses_of(step):
+    def losses_of():
         yield (network.first - 1).square().sum()
         yield (network.second - network.first.detach()).square().sum()
 
     history = train_in_steps(
-        network, steps, None, losses_of, validate=lambda rate: {"validation_loss": 1.0, "learning_rate": rate},
-        steps=1, batch=1, validations=1, unit="slices", checkpoint=None, progress=lambda _: None,
+        network, steps, None, lambda step: (), losses_of,
+        validate=lambda rate: {"validation_loss": 1.0, "learning_rate": rate}, steps=1, batch=1, validations=1,
+        unit="slices", checkpoint=None, progress=lambda _: None,
     )  # fmt: skip
     assert network.first.item() == 1  # half of the gradient, -2, away from 0
     assert network.second.item() == 1  # 0 without the first one's step

@@ -319,3 +319,20 @@ def test_the_denoiser_is_not_asked_of_the_background_that_its_loss_leaves_out():
     found = score(volume, mask, np.ones_like(mask))["score"]
     assert (found[~mask] == 0).all()
     assert (found[mask] > 0).mean() > 0.99
+
+
+def test_fewer_slices_are_scored_at_once_where_memory_is_short():
+    volume, mask = noise_scan(2, (32, 28, 12))
+    tried = []
+
+    def reconstruct(slices):
+        tried.append(len(slices))
+        if len(slices) > 2:
+            raise torch.OutOfMemoryError("more than two slices")
+        return 0.5 * slices
+
+    found = residual_score(reconstruct, "cpu", 2.0)(volume, mask, mask)
+    expected = residual_score(lambda slices: 0.5 * slices, "cpu", 2.0)(volume, mask, mask)
+    assert tried[:4] == [12, 6, 3, 2]
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)

@@ -39,7 +39,7 @@ def at(threshold, heatmap, lesion, spacing=SPACING, **lost):
 
 
 def distance(first, second, spacing):
-    return surface_distance_95(surface(first, spacing), surface(second, spacing))
+    return surface_distance_95(surface(first), surface(second), spacing)
 
 
 def test_thresholds_are_quantiles_of_all_healthy_voxels():
@@ -219,6 +219,16 @@ def test_surface_distance_equals_all_pairs():
     expected = max(np.percentile(pairs.min(axis=axis), 95) for axis in (0, 1))
     assert distance(*volumes, spacing=1.5) == pytest.approx(expected)
     assert distance(*volumes[::-1], spacing=1.5) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sizes", [(4000, 30), (30, 4000), (3000, 3000), (1, 1), (2, 50)])
+def test_a_percentile_of_few_distances_is_that_of_all(sizes):
+    generator = np.random.default_rng(5)
+    for spread in (150, 20):
+        first, second = (generator.integers(0, spread, (size, 3)) for size in sizes)
+        pairs = cdist(first * 0.7, second * 0.7)
+        expected = max(np.percentile(pairs.min(axis=axis), 95) for axis in (0, 1))
+        assert surface_distance_95(first, second, 0.7) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_box_holds_all_and_no_more():

@@ -12,7 +12,6 @@ from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.engine.weights import weights_of
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.methods import patch2loc
 from patch2loc.models import load_model, save_model
@@ -182,16 +181,16 @@ class ReadsItsPlace:
     The log-variance is 0 if the slice that it is told is the patch's own.
     """
 
-    patch, device = PATCH, "cpu"
+    patch, device, one_shape = PATCH, "cpu", False
 
     def __init__(self, shape):
         self.shape = shape
 
-    def predict_slice(self, padded, x, y, slice_location):
-        place = padded[x + PATCH // 2, y + PATCH // 2].long()
+    def predict_slices(self, padded, ends, centers, location, progress):
+        place = padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2].long()
         columns, rows, slices = self.shape
         mean = [100 * (place % columns).float() / columns, 100 * (place // columns % rows).float() / rows]
-        wrong_slice = 100 * (place // (columns * rows)).float() / slices - slice_location
+        wrong_slice = 100 * (place // (columns * rows)).float() / slices - location[centers.z]
         return torch.stack([*mean, wrong_slice, wrong_slice], 1)
 
 
@@ -271,8 +270,6 @@ def test_scans_of_a_run_are_not_given_to_such_a_network(own_model, tmp_path):
     said = r"crop 'brain' and the axes LPS found, the crop 'atlas' and the axes RAS of a run's scans expected"
     with pytest.raises(InputError, match=rf"own\.safetensors: .*{said}"):
         score_scans(own_model, [], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=7, code="")
-    with pytest.raises(InputError, match=rf"patch2loc, T1: .*{said}"):
-        analyze_patches(load_model(own_model), [], "cpu")
 
 
 def test_unknown_axes_are_refused(checkpoint, tmp_path):

@@ -5,7 +5,6 @@ from golden import assert_golden, golden_weights, needs_golden
 from networks import randomized
 from torchvision.models import resnet18
 
-from patch2loc.network.fast_convolution import SIZES, FastConv2d, with_fast_convolutions
 from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork, SmallConv2d, for_inference, slice_code
 
 
@@ -76,25 +75,3 @@ def test_rescaled_output_is_the_location_in_percent():
         mean_percent, log_variance_percent = network(x, place)
     torch.testing.assert_close(mean_percent, mean * scale + center)
     torch.testing.assert_close(log_variance_percent.exp(), log_variance.exp() * scale**2)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_fast_convolution_equals_a_plain_one(size):
-    torch.manual_seed(0)
-    plain = torch.nn.Conv2d(11, 7, 3, padding=1)
-    x = torch.randn(5, 11, size, size).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        torch.testing.assert_close(FastConv2d(plain, size)(x), plain(x), rtol=1e-4, atol=1e-5)
-
-
-def test_fast_convolutions_take_the_place_of_those_on_small_maps_with_many_channels():
-    layers = for_inference(LocationNetwork((16, 128, 128, 128))).encoder
-    layers = torch.nn.Sequential(layers.layer1, layers.layer2, layers.layer3, layers.layer4)
-    x = torch.rand(3, 16, 7, 7).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        expected = layers(x)
-        with_fast_convolutions(layers, x)
-        torch.testing.assert_close(layers(x), expected, rtol=1e-4, atol=1e-5)
-    names = [name for name, module in layers.named_modules() if isinstance(module, FastConv2d)]
-    # Maps of 7 voxels before the first stride, 4 and 2 after; the last layer's are of one voxel.
-    assert names == ["1.0.conv2", "1.1.conv1", "1.1.conv2", "2.0.conv2", "2.1.conv1", "2.1.conv2"]

@@ -82,3 +82,15 @@ def test_scans_without_brain_are_refused():
         PatchPool([(empty, empty > 0)], PATCH, "cpu")
     with pytest.raises(InputError, match="no scans"):
         PatchPool([], PATCH, "cpu")
+
+
+def test_slices_that_do_not_fit_the_gpu_are_an_error_that_says_how_much_is_missing(scans, monkeypatch):
+    def full(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "empty", full)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**9, 8 * 10**9))
+    with pytest.raises(
+        InputError, match=r"1\.0 of 8\.0 GB free found, .* GB more expected for the slices of 3 scans"
+    ):
+        PatchPool(scans, PATCH, "cpu")

@@ -6,7 +6,8 @@ import torch
 from networks import SETTINGS, cohort
 from torch import nn
 
-from patch2loc.engine.training_loop import MovingAverage
+from patch2loc.engine import training_loop
+from patch2loc.engine.training_state import MovingAverage
 from patch2loc.network.training import Settings, beta_nll, negative_log_likelihood, train
 
 
@@ -141,7 +142,8 @@ def test_the_average_forgets_the_first_weights_and_follows_the_statistics():
             network.weight.copy_(value)
         network.running_mean.copy_(-value)
         network.num_batches_tracked.fill_(step)
-        average.update(network, step)
+        average.begin_step(step)
+        average.update(network)
         decay = min(0.99, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
     torch.testing.assert_close(average.network.weight.data, expected)
@@ -151,7 +153,8 @@ def test_the_average_forgets_the_first_weights_and_follows_the_statistics():
     assert average.network.num_batches_tracked == 39
 
 
-def test_with_averaging_the_average_is_validated_and_kept_and_goes_on_after_a_kill(tmp_path):
+def test_with_averaging_the_average_is_validated_and_kept_and_goes_on_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_loop, "CHECKPOINT_SECONDS", -1)  # at every step
     averaged = Settings(**{**SETTINGS.__dict__, "averaging": 0.9})
     network, history = trained(cohort(3), cohort(2, seed=9), averaged)
     plain, _ = trained(cohort(3), cohort(2, seed=9), SETTINGS)

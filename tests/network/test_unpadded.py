@@ -9,12 +9,13 @@ from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relat
 from scans import noise_scan
 from torch.nn import functional
 
+from patch2loc.engine import training_loop
 from patch2loc.errors import InputError
-from patch2loc.evaluate.patch_analysis import patch_table
 from patch2loc.heatmap import abnormality, score_voxels
 from patch2loc.methods import patch2loc, patch2loc_unpadded
 from patch2loc.network import patches, training
-from patch2loc.network.inference import predict
+from patch2loc.network.centers import sorted_centers
+from patch2loc.network.inference import DeviceCenters, predict
 from patch2loc.network.location import LocationNetwork, for_inference
 from patch2loc.network.unpadded import (
     Layer,
@@ -25,6 +26,7 @@ from patch2loc.network.unpadded import (
     layout,
     pooled_apart,
 )
+from patch2loc.score.patch_predictions import predicted_patches
 
 WIDTHS = (4, 6, 8, 12)
 SIZES = [8, 10, 12, 16, 18, 20, 24, 32]
@@ -169,12 +171,12 @@ def test_strips_are_halved_where_memory_is_short(monkeypatch):
 
 def test_single_patches_equal_the_dense_pass():
     ready, volume = ReadyUnpadded(network_of(12)), scan(12)
-    padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), 12)
-    x, y = torch.tensor([[0, 36, 5, 18], [0, 29, 22, 7]])
-    dense = ready.predict_slice(padded[1], x, y, 33.0)
-    single = ready.predict_patches(
-        padded, torch.ones(4, dtype=torch.long), x, y, location=torch.full((4,), 33.0)
-    )
+    padded = patches.pad_slices(torch.from_numpy(volume).permute(2, 0, 1), 12)[:, :-1, :-1]
+    centers, _ = sorted_centers(np.array([[0, 0, 1], [36, 29, 1], [5, 22, 1], [18, 7, 2]]), volume.shape)
+    places = DeviceCenters(*map(torch.from_numpy, (centers.z, centers.x, centers.y)))
+    location = torch.tensor([0.0, 33.0, 67.0])
+    dense = ready.predict_slices(padded, centers.ends, places, location)
+    single = ready.predict_few(padded, places, location)
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 
@@ -232,6 +234,7 @@ def test_training_learns_where_patches_come_from():
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     whole = trained(SETTINGS)
+    monkeypatch.setattr(training_loop, "CHECKPOINT_SECONDS", -1)  # at every step
     drawn, checkpoint, said = [], tmp_path / "checkpoint.pt", []
     one_slice_each = training.PatchPool.one_slice_each
 
@@ -246,7 +249,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         with pytest.raises(Killed):
             trained(SETTINGS, checkpoint, progress=said.append)
     same_training(trained(SETTINGS, checkpoint, progress=said.append), whole)
-    assert f"going on from step 6 of {SETTINGS.steps}" in said
+    assert f"going on from step 7 of {SETTINGS.steps}" in said
 
 
 def test_without_a_choice_the_published_network_is_trained():
@@ -276,7 +279,7 @@ def test_the_method_trains_scores_and_predicts_by_its_own_network():
         maps["score"][mask], abnormality(*expected, voxels, shape)["score"], rtol=1e-4, atol=1e-4
     )
     assert np.isnan(maps["score"][~mask]).all()
-    table = patch_table(volume, mask, np.zeros_like(mask), patch=8, spacing=2.0, predict=predicted)
+    table = predicted_patches(volume, mask, 8, predicted)
     places = table[["x", "y", "z"]].to_numpy()
     assert len(table) > 4
     np.testing.assert_allclose(

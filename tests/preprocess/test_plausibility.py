@@ -114,6 +114,12 @@ def test_noise_is_fine_detail(share, flagged, head):
     assert (measured > FINE_DETAIL[1]) == flagged
 
 
+def test_pores_are_what_a_closing_by_a_cube_fills():
+    brain = np.random.default_rng(1).random((14, 15, 16)) < 0.6  # up to the edges of the array, too
+    closed = ndimage.binary_closing(np.pad(brain, 2), np.ones((3, 3, 3), bool))
+    assert mask_pores(brain) == 1 - brain.sum() / closed.sum()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
 def test_pores_are_the_share_of_a_mask_that_is_missing(share, head):
     brain = head[2]

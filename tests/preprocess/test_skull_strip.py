@@ -1,16 +1,21 @@
 """Brain masks: found with the atlas, and asked of other programs, whose places fakes take."""
 
+import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 from repository_paths import SHARED
+from stand_in_driver import install_driver, several
 
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
+from patch2loc.engine import gpus
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask, is_stripped
@@ -26,7 +31,7 @@ FAKE = """#!{python}
 import os, sys
 import nibabel, numpy
 words = sys.argv[1:]
-print("given", *words)
+print("given", *words, "on GPU", os.environ.get("CUDA_VISIBLE_DEVICES"))
 assert not [name for name in os.environ if name.startswith("PYTHON")]
 image = nibabel.load(words[words.index("-i") + 1])
 assert nibabel.aff2axcodes(image.affine) == ("R", "A", "S")
@@ -74,6 +79,41 @@ def test_the_mask_of_another_program_is_taken(method, command, head, tmp_path, m
     assert start is None
     np.testing.assert_array_equal(found, brain)
     assert "given -i" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["hd-bet", "mri_synthstrip"])
+@pytest.mark.parametrize(
+    ("count", "device", "gpu"),
+    [(2, "auto", "1"), (2, "cuda", "1"), (1, "auto", None), (2, "cpu", None), (0, "auto", None)],
+)
+def test_another_program_gets_a_gpu_that_no_job_has_claimed(
+    count, device, gpu, command, head, tmp_path, monkeypatch, capfd
+):
+    path = install_driver(tmp_path / "bin", several(count))
+    install(path, command, FAKE, monkeypatch)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path / "none")
+    monkeypatch.setattr(gpus, "_claims", [])
+    monkeypatch.setenv(gpus.VISIBLE, "")  # so that it is removed again in the end
+    monkeypatch.delenv(gpus.VISIBLE)
+    gpus._driver.cache_clear()
+    array, affine, brain = head
+    with FileLock(tmp_path / f"patch2loc-{os.getuid()}-gpu-0.lock"):  # as the job of a network has it
+        found, _ = brain_mask(
+            tmp_path / "scan.nii.gz",
+            array,
+            affine,
+            method="hd-bet" if command == "hd-bet" else "synthstrip",
+            given_mask=None,
+            atlas=None,
+            device=device,
+        )
+    gpus._driver.cache_clear()
+    np.testing.assert_array_equal(found, brain)
+    words = capfd.readouterr().out.split()
+    assert words[-1] == str(gpu)
+    on_gpu = "cuda" in words or "-g" in words
+    assert on_gpu == (device != "cpu" and count > 0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import pytest
 from repository_paths import ROOT
 
-from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_registry import METHODS, scoring_modules
 from patch2loc.method_interface import module_name
 from patch2loc.provenance.code import PREPROCESSING, module_file, modules_behind
 
@@ -67,6 +67,8 @@ def hashed_modules(rule: str, method: str | None = None) -> list[str]:
     body = re.search(rf"^rule {rule}:\n(.*?)(?=^\S)", f"{text}\nend", re.MULTILINE | re.DOTALL)[1]
     arguments = re.search(r"code=(?:lambda wildcards: )?code_hash\((.*?)\),\n", body, re.DOTALL)[1]
     names = re.findall(r'"(patch2loc\.[\w.]+)"', arguments)
+    if "scoring_modules(wildcards.method)" in arguments:
+        names += scoring_modules(method)
     return [*names, module_name(method)] if "module_name(wildcards.method)" in arguments else names
 
 
@@ -83,6 +85,11 @@ def behind():
 def test_the_modules_of_the_rules_are_found():
     assert hashed_modules("train", "thresh") == ["patch2loc.train", "patch2loc.methods.thresh"]
     assert hashed_modules("score", "thresh") == ["patch2loc.score.scoring", "patch2loc.methods.thresh"]
+    assert hashed_modules("score", "patch2loc") == [
+        "patch2loc.score.scoring",
+        "patch2loc.score.patch_predictions",
+        "patch2loc.methods.patch2loc",
+    ]
     assert hashed_modules("evaluate") == ["patch2loc.evaluate.subjects"]
 
 
@@ -115,6 +122,7 @@ HASHED_BY = {
     "READING_AND_WRITING": TABLE_FILES,
     "table_params(": TABLE_FILES,
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
+    "scoring_modules(": scoring_modules("patch2loc"),
 }
 # Of archives and scans: what they hold does not change with the code that unpacks, fetches or counts them.
 WITHOUT_HASH = {"data.py", "download.py", "unpack.py", "fetch_scans.py"}

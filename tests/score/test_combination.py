@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy.stats import chi2, kstest
-from workflow_runs import TINY, snakemake
+from workflow_runs import TINY, plan
 
 from patch2loc.configuration.combinations import (
     RULE_NAMES,
@@ -249,7 +249,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
     config = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     config |= {"methods": "all", "combinations": BOTH | CALIBRATED, "budget": "smoke"}
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(tmp_path, "--dry-run", config=tmp_path / "all.yaml")
+    result = plan(tmp_path, config=tmp_path / "all.yaml")
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     jobs = Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))
@@ -286,7 +286,7 @@ def test_the_workflow_plans_heatmaps_and_rows_and_no_model_of_a_combination(tmp_
 def test_a_combination_of_methods_that_do_not_run_is_said_to_be_left_out(tmp_path):
     config = yaml.safe_load(TINY.read_text(encoding="utf-8")) | {"combinations": BOTH}
     (tmp_path / "few.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(tmp_path, "--dry-run", "table1", config=tmp_path / "few.yaml")
+    result = plan(tmp_path, "table1", config=tmp_path / "few.yaml")
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     assert "average needs dae; product needs dae." in said

@@ -20,6 +20,8 @@ from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model, sealed
+from patch2loc.score import scoring
+from patch2loc.score.heatmap_folder import PATCH_PREDICTIONS, read_patch_predictions
 from patch2loc.score.postprocessing import as_published
 from patch2loc.score.scoring import heatmap_of, score_scans
 from patch2loc.standardize import fit_landmarks, read_standardized
@@ -124,6 +126,17 @@ def test_thresh_is_the_share_of_darker_brain():
     mask = np.array([[[True, True, True, False]]])
     found = method("thresh").scorer({}, CPU)(volume, mask, np.ones_like(mask))["score"]
     np.testing.assert_allclose(found, [[[1 / 3, 2 / 3, 1, 1]]])
+
+
+def test_thresh_scores_the_same_by_other_landmarks(scans):
+    # What SCORED_ONCE says. Nyul's map is increasing: ranks change where the interpolation rounds, if at all.
+    score = method("thresh").scorer({}, CPU)
+    maps = [
+        score(*read_standardized(scans[5], fit_landmarks(training)), scans[5].read()[1])["score"]
+        for training in (scans[:2], scans[2:5])
+    ]
+    np.testing.assert_allclose(*maps, atol=1e-3)  # of the rank of a voxel among 1,000
+    assert np.isclose(*maps, rtol=0, atol=0, equal_nan=True).mean() > 0.999
 
 
 def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
@@ -236,8 +249,6 @@ def test_a_copy_of_a_training_or_validation_scan_is_not_scored(tmp_path, scans):
     with pytest.raises(InputError, match=said):
         score_scans(model_path, tested, tmp_path / "heatmaps" / "fold0", **SCORING)
     assert not (tmp_path / "heatmaps").exists()
-    with pytest.raises(InputError, match=r"/p is s0; \S+/q is s3; .* scans of the model patch2loc, T1"):
-        analyze_patches(load_model(model_path), tested, CPU)
     # Of the dataset that the model was trained on, only copies are refused: its lists say who has which role.
     with pytest.raises(InputError, match=r"/p is s0; \S+/q is s3: 2 scans"):
         score_scans(model_path, tested, tmp_path / "heatmaps" / "fold0", **SCORING, same_dataset=True)
@@ -259,8 +270,11 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
     lesion = np.zeros(SHAPE, bool)
     lesion[8:16, 8:16, 2] = True  # the whole patch centered on (12, 12), voxels 8 to 15
     volumes.write(scans[5].lesion_path, lesion, np.eye(4))
-    model = load_model(fit(tmp_path, scans))
-    table = analyze_patches(model, scans[5:], CPU)
+    score_scans(fit(tmp_path, scans), scans[4:], tmp_path / "fold0", **SCORING)
+    predictions = read_patch_predictions(tmp_path / "fold0")
+    table = analyze_patches(predictions, scans[5:], 2.0)
+    assert set(predictions["subject"]) == {"s4", "s5"}
+    assert set(table["subject"]) == {"s5"}
     assert set(table["x"]) <= {4, 12, 20}
     assert set(table["y"]) <= {4, 12}  # 20 voxels hold two whole patches of 8
     assert not table.duplicated(["x", "y", "z"]).any()
@@ -272,6 +286,32 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
     error = np.linalg.norm(true - full[["mean_x", "mean_y"]].to_numpy(float))
     assert full["location_error"] == pytest.approx(error, rel=1e-5)
     assert full["log_error"] == pytest.approx(np.log(error**2 + 0.5), rel=1e-4)
+
+
+def test_predictions_of_patches_are_kept_with_the_heatmaps_of_a_killed_run(tmp_path, scans, monkeypatch):
+    model, folder = fit(tmp_path, scans), tmp_path / "fold0"
+    score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
+    original, predicted = scoring.write_part, []
+
+    def stopping(path, predictions):
+        if predicted:
+            raise KeyboardInterrupt
+        predicted.append(path)
+        original(path, predictions)
+
+    monkeypatch.setattr(scoring, "write_part", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score_scans(model, scans[4:], folder, **SCORING)
+    monkeypatch.setattr(scoring, "write_part", lambda *given: predicted.append(given[0]) or original(*given))
+    score_scans(model, scans[4:], folder, **SCORING)
+    assert len(predicted) == len(set(predicted)) == 2  # each scan once
+    assert sorted(path.name for path in folder.iterdir()) == [
+        PATCH_PREDICTIONS,
+        "s4.nii.gz",
+        "s5.nii.gz",
+        "seconds.csv",
+    ]
+    pd.testing.assert_frame_equal(*map(read_patch_predictions, (folder, tmp_path / "whole")))
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scans import disc_scans
 from scipy import ndimage
 from scipy.stats import rankdata
@@ -110,3 +111,15 @@ def test_thresh_as_published_is_eroded_and_filtered_at_2_mm(spacing):
     np.testing.assert_allclose(published[mask], expected[mask], atol=1e-6)
     assert np.isnan(published[~mask]).all()
     assert not np.allclose(published[mask], common[mask])
+
+
+def test_a_tensor_is_post_processed_as_an_array_is():
+    rng = np.random.default_rng(6)
+    mask = rng.random((31, 26, 15)) > 0.4
+    blocks = rng.random((16, 13, 8)).astype(np.float32)
+    widths = {"erosion": 1, "median": 5}
+    expected = as_published(blocks, mask, 1.0, **widths)
+    np.testing.assert_array_equal(as_published(blocks, mask, 1.0, threads=2, **widths), expected)
+    np.testing.assert_array_equal(
+        as_published(torch.from_numpy(blocks), mask, 1.0, **widths).numpy(), expected
+    )

@@ -149,7 +149,7 @@ def imported(path):
 
 def _files_and_packages(tree):
     files, packages = set(), set()
-    for node in ast.walk(tree):
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -163,6 +163,16 @@ def _files_and_packages(tree):
             elif top not in sys.stdlib_module_names:
                 packages.add(IMPORT_NAMES.get(top, canonical(top)))
     return files, packages
+
+
+def _executed(tree):
+    """The nodes of a tree but what is below `if TYPE_CHECKING:`, which no run executes."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def _files_of(module):

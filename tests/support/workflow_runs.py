@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+from plans import dry_run
 from repository_paths import ROOT
 
 TINY = ROOT / "tests/tiny.yaml"
@@ -76,9 +77,23 @@ def wait_for_the_end(folder):
 
 
 def snakemake(folder, *arguments, root=ROOT, config=TINY):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    command += ["--configfile", str(config), "--workflow-profile", str(root / "profiles/default")]
-    command += ["--cores", "2", *arguments]
-    # Another version of the package in the way, as an installed one would be.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    """Snakemake's own command."""
+    command = [sys.executable, "-m", "snakemake", *_of_snakemake(root, config, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment())
+
+
+def plan(folder, *arguments, root=ROOT, config=TINY):
+    """What the same command says with --dry-run."""
+    return dry_run(folder, *_of_snakemake(root, config, arguments), environment=_environment())
+
+
+def _of_snakemake(root, config, arguments):
+    return [
+        *("--snakefile", str(root / "Snakefile"), "--configfile", str(config)),
+        *("--workflow-profile", str(root / "profiles/default"), "--cores", "2", *arguments),
+    ]
+
+
+def _environment():
+    """Another version of the package in the way, as an installed one would be."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}

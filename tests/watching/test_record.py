@@ -70,6 +70,7 @@ def test_a_killed_training_leaves_its_curve_and_one_that_goes_on_has_one_curve(s
 
 
 def test_a_training_that_goes_on_shows_its_curve_before_its_next_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(Killed):
         training(checkpoint, killed_at(9))
@@ -82,7 +83,7 @@ def test_a_training_that_goes_on_shows_its_curve_before_its_next_step(tmp_path, 
     monkeypatch.setattr(PatchPool, "one_slice_each", killed)
     with pytest.raises(Killed):
         training(checkpoint)
-    assert pd.read_csv(checkpoint.with_name("progress.csv"))["step"].tolist() == [3, 6]
+    assert pd.read_csv(checkpoint.with_name("progress.csv"))["step"].tolist() == [3, 6, 8]
     assert checkpoint.with_name("progress.png").exists()
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from paper_replica import paper_configuration, touch_scans, write
+from plans import dry_run
 from repository_paths import ROOT
 from workflow_runs import TINY
 
@@ -22,12 +23,12 @@ def paper(tmp_path):
     return tmp_path
 
 
-def dry_run(
-    folder, *options, program=("-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run")
-):
+def planned_models(folder, *options):
     """What a dry run of the models says, and the trainings that it plans."""
-    command = [sys.executable, *program, "models", "--cores", "1", *options]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return models_in(dry_run(folder, "--snakefile", ROOT / "Snakefile", "models", "--cores", "1", *options))
+
+
+def models_in(result):
     said = result.stdout + result.stderr
     return said, set(re.findall(r"models/(\w+/T\d/fold\d)/model.safetensors", said))
 
@@ -70,37 +71,34 @@ SMALLER = {
 def test_less_than_the_paper_is_planned_from_where_one_would_try_it(name, paper):
     (paper / "overlay.yaml").write_text(OVERLAY)
     (paper / "later.yaml").write_text("folds: [1]\ntraining: {batch: 512}\n")
-    said, planned = dry_run(paper, *SMALLER[name])
+    said, planned = planned_models(paper, *SMALLER[name])
     assert planned == trainings(0), said[-3000:]
 
 
 def test_a_number_in_quotes_is_refused_in_a_file_and_on_the_command_line(paper):
     (paper / "overlay.yaml").write_text("folds: [0]\ntraining: {patches: '60000'}\n")
     message = 'training.patches: "60000" found, a whole number expected'
-    assert message in dry_run(paper, "--configfile", "overlay.yaml")[0]
-    said, planned = dry_run(paper, "--configfile", "overlay.yaml", "--config", "training={patches: 60000}")
+    assert message in planned_models(paper, "--configfile", "overlay.yaml")[0]
+    said, planned = planned_models(
+        paper, "--configfile", "overlay.yaml", "--config", "training={patches: 60000}"
+    )
     assert planned == trainings(0), said[-3000:]
-    said, _ = dry_run(paper, "--config", "training={patches: '60000'}")
+    said, _ = planned_models(paper, "--config", "training={patches: '60000'}")
     assert message in said
 
 
 def test_a_whole_configuration_takes_nothing_from_the_papers(paper):
     (paper / "own.yaml").write_text("results: own\ndatasets: {}\ntraining_data: {}\n")
-    said, _ = dry_run(paper, "--configfile", "own.yaml")
+    said, _ = planned_models(paper, "--configfile", "own.yaml")
     assert "atlas: no such key found" in said
 
 
 def test_the_runner_takes_several_configurations_and_values(paper):
     (paper / "overlay.yaml").write_text("training: {patches: 60000}\n")
-    runner = (str(ROOT / "workflow/run.py"), "config/config.yaml", "overlay.yaml")
-    options = [
-        "--config",
-        "folds=[0]",
-        "datasets={mslub: {split: null, leave_out: []}}",
-        "--snakemake",
-        "--dry-run",
-    ]
-    said, planned = dry_run(paper, *options, program=runner)
+    command = [sys.executable, str(ROOT / "workflow/run.py"), "config/config.yaml", "overlay.yaml", "models"]
+    command += ["--cores", "1", "--config", "folds=[0]", "datasets={mslub: {split: null, leave_out: []}}"]
+    command += ["--snakemake", "--dry-run"]
+    said, planned = models_in(subprocess.run(command, cwd=paper, capture_output=True, text=True, check=False))
     assert planned == trainings(0), said[-3000:]
 
 

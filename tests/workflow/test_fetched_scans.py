@@ -8,7 +8,7 @@ import pytest
 import replica
 import yaml
 from repository_paths import ROOT
-from workflow_runs import TINY, run, snakemake
+from workflow_runs import TINY, plan, run
 
 pytestmark = pytest.mark.workflow
 
@@ -19,7 +19,7 @@ def test_the_shipped_configurations_plan_with_an_empty_folder(tmp_path, monkeypa
     for part in ("config", "splits"):
         (tmp_path / part).symlink_to(ROOT / part)
     config = ROOT / f"config/{name}.yaml"
-    result = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=config)
+    result = plan(tmp_path, "--quiet", "rules", config=config)
     assert result.returncode == 0, result.stderr[-3000:]
     said = result.stdout + result.stderr
     assert re.search(r"^fetch_scans\s+1$", said, re.MULTILINE)
@@ -83,7 +83,7 @@ def test_a_run_fetches_its_scans_and_refuses_a_damaged_one(workflow):
     assert (workflow / "data/study/lesion.nii.gz").read_bytes() == right
     assert (workflow / "data/study/t1.nii.gz").read_bytes() == (workflow / "public/t1.nii.gz").read_bytes()
     shutil.rmtree(workflow / "public")
-    again = snakemake(workflow, "--dry-run", "--quiet", "rules", **options)
+    again = plan(workflow, "--quiet", "rules", **options)
     assert again.returncode == 0, again.stderr[-3000:]
     said = again.stdout + again.stderr
     assert re.search(r"^preprocess\s+\d+$", said, re.MULTILINE)

@@ -1,10 +1,7 @@
 """One's own scans by configuration alone: a BIDS dataset, a folder and a table, planned and run."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 
 import nibabel as nib
@@ -13,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from repository_paths import ROOT
+from workflow_runs import plan, snakemake
 
 from patch2loc.acquire.phantom import write_subject
 from patch2loc.files import read_csv
@@ -22,27 +20,31 @@ TRAINING = TINY["datasets"]["phantom_healthy_t1"]
 pytestmark = pytest.mark.workflow
 
 
-def snakemake(folder, config, *arguments):
+def write(folder, config):
     (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--workflow-profile", str(ROOT / "profiles/default"), "--configfile", "own.yaml"]
-    # The profile's long span costs short runs a minute.
-    command += ["--max-jobs-per-timespan", "100/1s", "--cores", "2", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ})
-    return result.returncode, result.stdout + result.stderr
+    return folder / "own.yaml"
 
 
-def planned(folder, config, *arguments):
+def planned(folder, config, *targets):
     """Jobs of a dry run: {rule: count}, and what it said."""
-    code, said = snakemake(folder, config, "--dry-run", *arguments)
-    assert code == 0, said[-3000:]
+    result = plan(folder, *targets, config=write(folder, config))
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, said[-3000:]
     return Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)), said
 
 
 def refused(folder, config):
-    code, said = snakemake(folder, config, "--dry-run")
-    assert code != 0
-    return said
+    result = plan(folder, config=write(folder, config))
+    assert result.returncode != 0
+    return result.stdout + result.stderr
+
+
+def made(folder, config, *targets):
+    """Run to targets."""
+    # The profile's long span costs short runs a minute.
+    options = ("--max-jobs-per-timespan", "100/1s")
+    result = snakemake(folder, *options, *targets, config=write(folder, config))
+    assert result.returncode == 0, (result.stdout + result.stderr)[-5000:]
 
 
 def configuration(**datasets):
@@ -141,8 +143,7 @@ def test_published_lists_are_chosen_by_one_key_and_say_what_overlaps(scans):
     assert note in said
     config["datasets"]["own"]["split"] = "published.csv"
     assert "set `split: published`" in refused(scans, config)
-    code, said = snakemake(scans, config | {"split": "published"}, "subject_lists")
-    assert code == 0, said[-3000:]
+    made(scans, config | {"split": "published"}, "subject_lists")
     table = pd.read_csv(scans / "results/tiny/tables/subject_lists.csv").set_index("dataset")
     assert table.loc["own", ["split", "train", "test", "test_in_training"]].tolist() == ["published", 1, 2, 1]
     assert table.loc["training", "test_in_training"] == 0
@@ -238,8 +239,7 @@ def test_a_bids_dataset_a_folder_and_a_table_run_to_heatmaps(tmp_path):
     )
     config["training_data"]["T1"] = "table"
     del config["datasets"]["training"]
-    code, said = snakemake(tmp_path, config, "all", "native_space")
-    assert code == 0, said[-5000:]
+    made(tmp_path, config, "all", "native_space")
     results = tmp_path / "results/tiny"
     for name, subject in (("bids", "sub-0_ses-1"), ("folder", "000"), ("table", "NA")):
         (path,) = (results / f"heatmaps/patch2loc/{name}/fold0").glob("*.nii.gz")

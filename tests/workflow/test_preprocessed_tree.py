@@ -11,7 +11,7 @@ import yaml
 from paper_replica import paper_configuration, small, write
 from preprocessed_tree import WHOLE, write_preprocessed_tree
 from repository_paths import ROOT
-from workflow_runs import run, snakemake
+from workflow_runs import plan, run
 
 from patch2loc.data import volumes
 from patch2loc.models import load_model
@@ -65,7 +65,7 @@ def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "splits").symlink_to(ROOT / "splits")
-    result = snakemake(tmp_path, "--dry-run", "every_scan_used", config=ROOT / PREPROCESSED)
+    result = plan(tmp_path, "every_scan_used", config=ROOT / PREPROCESSED)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     jobs = Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))

@@ -11,7 +11,7 @@ import pytest
 from repository_paths import ROOT
 from workflow_runs import TINY, run
 
-from patch2loc.configuration import missing_scans
+from patch2loc.engine import gpus
 
 WRONG = {
     "no file": (None, "No such file or directory found, a configuration expected; give its path"),
@@ -225,10 +225,6 @@ def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
     assert runner._reason(lines) == lines[-runner.REASON_LINES :]
 
 
-def test_the_sentence_on_missing_scans_is_known_by_its_beginning(runner):
-    assert runner.PART == missing_scans.BEGINNING
-
-
 @pytest.mark.workflow
 def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     config = tmp_path / "own.yaml"
@@ -255,6 +251,34 @@ def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
     assert [line for line in notes if line not in said] == []
     assert [line for line in others if line in said] == []
     assert log.getvalue() == "".join([*notes, *others])
+
+
+@pytest.mark.parametrize(
+    ("number", "chosen", "jobs"),
+    [(8, None, 8), (8, "3", 1), (8, "3,4", 2), (8, "", 5), (0, None, 5), (0, "0", 5)],
+)
+def test_as_many_jobs_use_a_gpu_at_once_as_the_run_can_see(
+    number, chosen, jobs, runner, tmp_path, monkeypatch
+):
+    started = []
+
+    class Ended(Exception):
+        pass
+
+    def start(command, **options):
+        started.append(command)
+        raise Ended
+
+    monkeypatch.setattr(gpus, "_driver", lambda: gpus.Driver(number, []))
+    monkeypatch.setattr(runner.psutil, "cpu_count", lambda: 5)
+    monkeypatch.setattr(runner.subprocess, "Popen", start)
+    monkeypatch.setattr(sys, "argv", ["run.py", str(TINY)])
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv(gpus.VISIBLE, chosen)
+    with pytest.raises(Ended):
+        runner._run(runner._arguments(), tmp_path)
+    assert f"gpu={jobs}" in started[0]
 
 
 def test_what_a_run_costs_is_printed_and_nothing_begins(tmp_path, monkeypatch, capsys):

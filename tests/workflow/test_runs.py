@@ -10,7 +10,7 @@ import pytest
 import yaml
 from paper_replica import paper_configuration, touch_scans, write
 from repository_paths import ROOT
-from workflow_runs import TINY, log_of, run, snakemake, start, wait_for_the_end
+from workflow_runs import TINY, log_of, plan, run, snakemake, start, wait_for_the_end
 
 pytestmark = pytest.mark.workflow
 
@@ -23,7 +23,7 @@ def test_a_second_run_does_nothing(finished):
 
 def jobs(folder, root, *arguments):
     """Rules that a dry run would run, with their counts."""
-    result = snakemake(folder, "--dry-run", *arguments, root=root)
+    result = plan(folder, *arguments, root=root)
     assert result.returncode == 0, result.stderr[-3000:]
     said = result.stdout + result.stderr
     rules = re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)  # indented in a group
@@ -37,6 +37,17 @@ def copy_of_the_workflow(tmp_path):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / part)
     return tmp_path
+
+
+def test_a_copy_of_the_workflow_reruns_what_reads_files_of_the_repository(finished, copy_of_the_workflow):
+    assert jobs(finished, copy_of_the_workflow).keys() <= {
+        "table1",
+        "table2",
+        "viewer",
+        "report_page",
+        "crate",
+        "every_scan_used",  # comes after these
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,15 +67,6 @@ def copy_of_the_workflow(tmp_path):
 def test_an_edited_module_reruns_what_depends_on_it(
     finished, copy_of_the_workflow, module, expected, untouched
 ):
-    # These read files of the repository, which the copy has elsewhere.
-    assert jobs(finished, copy_of_the_workflow).keys() <= {
-        "table1",
-        "table2",
-        "viewer",
-        "report_page",
-        "crate",
-        "every_scan_used",  # comes after these
-    }
     with open(copy_of_the_workflow / "workflow/scripts/patch2loc" / module, "a") as stream:
         stream.write("\n# edited\n")
     planned = jobs(finished, copy_of_the_workflow)
@@ -141,7 +143,7 @@ def test_each_missing_dataset_is_told_with_what_to_do_and_no_place_in_our_rules(
     assert ("add --config missing_scans=skip to the command" in message) == (name != "sri24")
     assert not re.search(r"Traceback|Wildcards|Exception|\.smk|WorkflowError", message)
     if name != "sri24":
-        planned = snakemake(tmp_path, "--dry-run", "--config", "missing_scans=skip", config=path)
+        planned = plan(tmp_path, "--config", "missing_scans=skip", config=path)
         assert planned.returncode == 0, planned.stderr[-3000:]
         assert f" of {name}" in (planned.stdout + planned.stderr).partition("Not all scans are there")[2]
 
@@ -165,7 +167,7 @@ def test_lesion_datasets_have_their_figures_in_the_papers_order(tmp_path):
     config["datasets"]["phantom_wmh"] = {**wmh, "published_name": "WMH"}
     config["datasets"]["phantom_ms"] = {**wmh, "published_name": "MSLUB"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    result = snakemake(tmp_path, "--dry-run", "fig8", "fig9", "fig10", config=tmp_path / "config.yaml")
+    result = plan(tmp_path, "fig8", "fig9", "fig10", config=tmp_path / "config.yaml")
     said = result.stdout + result.stderr
     shown = dict(re.findall(r"rule (fig\d+):\s+input: \S+/metrics/patch2loc/(\w+)/", said))
     # The one that the paper does not have comes last, though the configuration names it first.

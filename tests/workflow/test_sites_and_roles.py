@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from workflow_runs import TINY, snakemake
+from workflow_runs import TINY, plan
 
 pytestmark = pytest.mark.workflow
 LIST = "subject,site,role\nphantom_tumor_000,North,test\nphantom_tumor_001,South,validation\n"
@@ -20,7 +20,7 @@ def planned(folder, text, **changes):
     config["datasets"] |= changes
     (folder / "own.csv").write_text(text)
     (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    result = snakemake(folder, "--dry-run", config=folder / "own.yaml")
+    result = plan(folder, config=folder / "own.yaml")
     return result.stdout + result.stderr, result.returncode
 
 

@@ -41,7 +41,7 @@ SUBJECTS = 3
 # No accounting here, so that sacct knows nothing; and a few jobs at a time.
 FOR_THE_TEST = ["--slurm-status-command=squeue", "--jobs=4", f"--group-components=preprocess={SUBJECTS}"]
 # A GPU in the other dialect, as the profile says.
-FOR_THE_TEST += ["--set-resources", "analyze_patches:gpu=0", "analyze_patches:gres=gpu:1"]
+FOR_THE_TEST += ["--set-resources", "score_validation:gpu=0", "score_validation:gres=gpu:1"]
 
 
 def wait_until(condition, what, process, patience=PATIENCE):
@@ -199,9 +199,9 @@ def test_jobs_of_networks_get_a_gpu_in_either_dialect_and_others_none(finished):
     asked = {job["Comment"]: (job.get("TresPerJob"), job.get("TresPerNode")) for job in jobs}
     for comment, (by_job, by_node) in asked.items():
         network = "patch2loc" in comment
-        in_the_other_dialect = comment.startswith("rule_analyze_patches")
+        in_the_other_dialect = comment.startswith("rule_score_validation_")
         assert by_node == ("gres:gpu:1" if in_the_other_dialect else None), comment
-        if re.match("rule_(train|score)_", comment):
+        if re.match("rule_(train|score)_", comment) and not in_the_other_dialect:
             assert by_job == ("gres:gpu:1" if network else None), comment
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from heads import COARSE
 from studies import CONFIGURATION, write_study
-from workflow_runs import snakemake
+from workflow_runs import plan, snakemake
 
 from patch2loc.acquire.phantom import write_subject
 from patch2loc.files import read_csv, read_json
@@ -31,7 +31,7 @@ def test_the_ten_lines_plan_a_study_of_120_people(tmp_path):
     write_study(tmp_path / "data" / "study")
     config = tmp_path / "study.yaml"
     config.write_text(CONFIGURATION, encoding="utf-8")
-    result = snakemake(tmp_path, "--dry-run", config=config)
+    result = plan(tmp_path, config=config)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     jobs = Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))

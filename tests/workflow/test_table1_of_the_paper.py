@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 from paper_replica import paper_configuration, simulate_scans, small, touch_scans, write
-from workflow_runs import run, snakemake
+from workflow_runs import plan, run
 
 pytestmark = pytest.mark.workflow
 PRINTED = ["thresh", "vae", "svae", "ae", "dae", "ra", "phanes", "fae", "ddpm", "pddpm", "cddpm", "patch2loc"]
@@ -16,7 +16,7 @@ SECOND_ROWS = [f"{name}_as_published" for name in PRINTED[:-1]] + ["patch2loc_ca
 def planned(folder, config):
     """A dry run of Table 1: jobs by rule, and what was said."""
     path = write(config, folder / "table1.yaml")
-    result = snakemake(folder, "--dry-run", "table1", config=path)
+    result = plan(folder, "table1", config=path)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said[-3000:]
     return Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)), said

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from crates import check_files, training_scans
 from repository_paths import ROOT
-from workflow_runs import TINY, run, snakemake
+from workflow_runs import TINY, plan, run, snakemake
 
 from patch2loc.models import load_model
 from patch2loc.provenance.trace import trace
@@ -237,7 +237,7 @@ def test_a_bad_scan_is_left_out_and_the_run_says_so(finished, tmp_path):
     about_the_scan = {"quality", "report_page", "crate", "every_scan_used", "all"}
 
     def planned(*options):
-        result = snakemake(tmp_path, "--dry-run", *options)
+        result = plan(tmp_path, *options)
         assert result.returncode == 0, result.stderr[-3000:]
         said = result.stdout + result.stderr
         assert ("results of other settings or other subjects found" in said) == (options != tuple(accepted))

@@ -13,7 +13,7 @@ The library behind the workflow; it knows nothing of Snakemake.  Stages, each of
 What the stages share:
 
 - `data`: volumes, scans, splits and tables of subjects.
-- `engine`: what every network needs: device, precision, training loop, weights.
+- `engine`: what every network needs: device, GPUs and their memory, precision, training loop, weights.
 - `network`: the location networks of Patch2Loc; `heatmap` scores every voxel with one.
 - `methods`: one module for each method of detection; `method_interface` says what it offers.
 - `configuration`: what is checked before anything runs, and the methods' settings.

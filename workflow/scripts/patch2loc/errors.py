@@ -1,4 +1,12 @@
-"""The exceptions that users are meant to read."""
+"""The exceptions that users are meant to read, and how their messages list things."""
+
+from collections.abc import Iterable
+
+
+def first_of(things: Iterable[object], most: int) -> str:
+    """The first of some things, as text: "a, b, c", and ", ..." where there are more."""
+    words = [str(thing) for thing in things]
+    return ", ".join(words[:most]) + (", ..." if len(words) > most else "")
 
 
 class InputError(Exception):

@@ -1,13 +1,20 @@
 """Dense inference: the abnormality score at every voxel of the brain (paper, sections 2.3 and 2.5)."""
 
+import math
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 from tqdm import tqdm
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
+from patch2loc.engine.transfer import as_map, to_device
+from patch2loc.method_interface import Map, as_array
+from patch2loc.network.centers import centers_in
+from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict_centers
 from patch2loc.network.location import LocationNetwork
 
 EPSILON = 0.5  # percent squared; of our own models, in patch analysis and heatmaps alike
@@ -38,14 +45,24 @@ def abnormality(
     Returns:
         log_error, log_variance and their sum, score, each (n,) float32.
     """
-    error = ((true_location(voxels, shape) - mean) ** 2).sum(axis=1)
-    log_error = np.log(error + epsilon)
-    mean_log_variance = log_variance.mean(axis=1)
-    return {
-        "log_error": log_error,
-        "log_variance": mean_log_variance,
-        "score": log_error + mean_log_variance,
-    }
+    predictions = torch.from_numpy(np.concatenate([mean, log_variance], axis=1, dtype=np.float32))
+    x, y = torch.from_numpy(voxels[:, :2].T.copy())
+    measures = _abnormality(predictions, x, y, shape, epsilon=epsilon)
+    return {name: values.numpy() for name, values in measures.items()}
+
+
+def _abnormality(
+    predictions: Tensor, x: Tensor, y: Tensor, shape: tuple[int, ...], *, epsilon: float
+) -> dict[str, Tensor]:
+    """As `abnormality`, on a device.  predictions: (n, 4) float32, mean x, y and log-variance x, y; x, y: (n,)."""
+    mean_x, mean_y, log_variance_x, log_variance_y = predictions.T
+    error_x, error_y = (
+        (100 * place.float() / size - mean).square_()
+        for place, size, mean in zip((x, y), shape[:2], (mean_x, mean_y), strict=True)
+    )
+    log_error = error_x.add_(error_y).add_(epsilon).log_()
+    log_variance = (log_variance_x + log_variance_y).div_(2)
+    return {"log_error": log_error, "log_variance": log_variance, "score": log_error + log_variance}
 
 
 def score_volume(
@@ -87,17 +104,66 @@ def score_voxels(
 
     epsilon: See `abnormality`.
     """
-    computed = mask if stride == 1 else _lattice(mask, stride)
-    voxels = np.argwhere(computed)
+    maps = score_maps(volume, mask, network, stride, epsilon=epsilon)
+    return {name: as_array(values) for name, values in maps.items()}
+
+
+class ScoreMaps(Mapping[str, Map]):
+    """Maps of a scan by name, (x, y, z) float32, NaN where nothing was computed; each is made when it is asked for.
+
+    Args:
+        values: log_error, log_variance and score of the computed voxels, (n,) each, on a device.
+        place: Where these are in the flattened grid, (n,) int64, on the device.
+        shape: Of the grid.
+        on_grid: Brings a map to its final form.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        place: Tensor,
+        shape: tuple[int, ...],
+        on_grid: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.values_of, self.place, self.shape, self.on_grid = values, place, shape, on_grid
+
+    def __getitem__(self, name: str) -> Map:
+        values = self.values_of[name]
+        flat = values.new_full((math.prod(self.shape),), float("nan")).scatter_(0, self.place, values)
+        return as_map(self.on_grid(flat.view(self.shape)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_of)
+
+    def __len__(self) -> int:
+        return len(self.values_of)
+
+
+def score_maps(
+    volume: np.ndarray,
+    mask: np.ndarray,
+    network: ReadyNetwork,
+    stride: int = 1,
+    *,
+    epsilon: float = EPSILON,
+) -> ScoreMaps:
+    """Score as `score_voxels` does; the maps stay on the network's device, which may still compute them."""
     # A bar on terminals only: a volume takes minutes on a processor.
     progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
-    mean, log_variance = predict(volume, voxels, network, progress)
-    maps = {}
-    for name, values in abnormality(mean, log_variance, voxels, volume.shape, epsilon=epsilon).items():
-        sparse_map = np.full(volume.shape, np.nan, np.float32)
-        sparse_map[computed] = values
-        maps[name] = sparse_map if stride == 1 else _interpolated(sparse_map, mask, stride)
-    return maps
+    computed = mask if stride == 1 else _lattice(mask, stride)
+    centers = centers_in(computed)
+    predictions = predict_centers(volume, centers, network, progress)
+    x, y, z = (to_device(places, network.device) for places in (centers.x, centers.y, centers.z))
+    _, height, depth = volume.shape
+    place = ((x * height + y) * depth + z).long()
+
+    def on_grid(sparse_map: Tensor) -> Tensor:
+        if stride == 1:
+            return sparse_map
+        return to_device(_interpolated(sparse_map.cpu().numpy(), mask, stride), network.device)
+
+    values = _abnormality(predictions, x, y, volume.shape, epsilon=epsilon)
+    return ScoreMaps(values, place, volume.shape, on_grid)
 
 
 def _lattice(mask: np.ndarray, stride: int) -> np.ndarray:

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
-import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, as torch, and needed here for annotations alone
+    from torch import Tensor
 
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
 State = dict[str, Any]
@@ -41,10 +44,12 @@ StateKinds = Mapping[str, StateKind]
 # patch (voxels), seed, spacing (mm), precision; for methods that name them, pretrained {name: path or None} and models
 # {method: state}.
 MethodSettings = Mapping[str, Any]
-# Maps of a scan by name, float32. "score", (x, y, z), NaN where it was not asked for, is higher where a voxel is more
+# A map of a scan, float32: an array, or a tensor on a method's device, where the heatmap is then made of it.
+Map: TypeAlias = "np.ndarray | Tensor"
+# Maps of a scan by name. "score", (x, y, z), NaN where it was not asked for, is higher where a voxel is more
 # abnormal. "as_published", where there is one, is the score of the method's authors before their post-processing:
 # (x, y, z), or of the blocks of 2 mm of a finer grid (`data.volumes.block`), if the method scores these.
-Maps = dict[str, np.ndarray]
+Maps = Mapping[str, Map]
 
 
 class Volumes(Protocol):
@@ -95,7 +100,7 @@ class Method(Protocol):
         checkpoint: Path | None,
         *,
         device: Device,
-    ) -> tuple[State, pd.DataFrame | None]:
+    ) -> "tuple[State, pd.DataFrame | None]":
         """Learn from healthy scans.
 
         Args:
@@ -130,6 +135,11 @@ class LocatingMethod(Method, Protocol):
 
     def predictor(self, state: State, device: Device, precision: Precision = "float32") -> Predictor:
         """Get ready to predict locations, for the patch analysis."""
+
+
+def as_array(values: Map) -> np.ndarray:
+    """A map as an array, which is waited for."""
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
 def module_name(name: str) -> str:
@@ -192,3 +202,8 @@ def methods_of_the_package() -> list[str]:
 def needs_lesion(name: str) -> bool:
     """True for controls that need the ground-truth lesion mask, which no scan of one's own has."""
     return bool(getattr(method(name), "NEEDS_LESION", False))
+
+
+def locates(name: str) -> bool:
+    """True for methods that predict the locations of patches (`LocatingMethod`)."""
+    return bool(getattr(method(name), "LOCATES", False))

@@ -16,8 +16,17 @@ from types import FrameType
 
 GB = 2**30
 MEMORY_REMEDY = "raise the limit, close other programs, or take a machine with more memory"
-# In the errors by which libraries say that memory ran out: torch, SimpleITK, and the system that loads them.
-MEMORY_WORDS = ("not enough memory", "allocate memory", "bad_alloc", "out of memory", "failed to map segment")
+# In the errors by which libraries say that memory ran out: torch, SimpleITK, the system that loads them, and, of a GPU,
+# cuBLAS and cuDNN.
+MEMORY_WORDS = (
+    "not enough memory",
+    "allocate memory",
+    "bad_alloc",
+    "out of memory",
+    "failed to map segment",
+    "alloc_failed",
+    "allocation_failed",
+)
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # Windows lacks one

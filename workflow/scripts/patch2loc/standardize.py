@@ -3,19 +3,20 @@
 Scans that were preprocessed by the protocol of the released code are rescaled to percentiles 1 to 99 instead.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from intensity_normalization.domain.protocols import ImageProtocol
-from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
 from patch2loc.data.prefetch import prefetched
-from patch2loc.data.scans import Scan, check_contrast
+from patch2loc.data.scans import PERCENTILES, Scan, check_contrast, intensity_percentiles
 from patch2loc.data.vocabulary import Landmarks
 from patch2loc.files import read_json
+
+if TYPE_CHECKING:
+    from intensity_normalization.domain.protocols import ImageProtocol
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
 RESCALED_PERCENTILES = (1, 99)
@@ -23,42 +24,32 @@ RESCALED_PERCENTILES = (1, 99)
 
 @dataclass(frozen=True)
 class _Voxels:
-    """Brain voxels as the one-dimensional image that intensity-normalization takes: its own would round to float32."""
+    """Brain voxels as the image that intensity-normalization fits landmarks to: its own would round to float32."""
 
     values: np.ndarray
 
     def get_data(self) -> np.ndarray:
         return self.values
 
-    def with_data(self, values: np.ndarray) -> "_Voxels":
-        return _Voxels(values)
+
+def _brain(percentiles: Sequence[float]) -> np.ndarray:
+    """A brain of 101 voxels, (101,) float64, that has the given percentiles PERCENTILES of a brain.
+
+    The percentile n of 101 voxels in order is voxel n, to the last digit. So the library takes percentiles that are
+    known for those of a million voxels, which it would sort.
+    """
+    brain: np.ndarray = np.interp(np.arange(101), np.sort(PERCENTILES), np.sort(percentiles))
+    return brain
 
 
-def _as_image(values: np.ndarray) -> ImageProtocol:
-    return cast(ImageProtocol, _Voxels(values))  # fitting and transforming use these two methods only
-
-
-class _LazyImages(Sequence[ImageProtocol]):
-    """Images that are computed when asked for, so that one scan at a time is in memory."""
-
-    def __init__(self, compute: Callable[[int], np.ndarray], length: int) -> None:
-        self.compute, self.length = compute, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> ImageProtocol:  # type: ignore[override]  # slices are not needed
-        return _as_image(self.compute(index))
-
-    def __iter__(self) -> Iterator[ImageProtocol]:
-        return (self[index] for index in range(self.length))
-
-
-def _brain_voxels(scan: Scan) -> np.ndarray:
-    volume, mask = scan.read()
-    values: np.ndarray = volume[mask].astype(np.float64)
-    check_contrast(values, scan.volume_path)
-    return values
+def _percentiles(scan: Scan) -> list[float]:
+    """Percentiles of a scan's brain: stored ones, or those of its voxels."""
+    percentiles = scan.percentiles()
+    if percentiles is None:
+        volume, mask = scan.read()
+        percentiles = intensity_percentiles(volume[mask])
+    check_contrast(percentiles, scan.volume_path)
+    return percentiles
 
 
 def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
@@ -74,10 +65,13 @@ def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
     Raises:
         InputError: A scan cannot be read, or its intensities in the brain hardly differ.
     """
+    # Here: it brings all its other methods, a second of every job that standardizes.
+    from intensity_normalization.normalizers.population.nyul import NyulNormalizer
+
     normalizer = NyulNormalizer(*SCALE)
+    brains, mask = [_Voxels(_brain(_percentiles(scan))) for scan in scans], _Voxels(np.ones(101, bool))
     normalizer.fit_population(
-        _LazyImages(lambda index: _brain_voxels(scans[index]), len(scans)),
-        masks=_LazyImages(lambda index: np.ones(int(scans[index].read()[1].sum()), bool), len(scans)),
+        cast("list[ImageProtocol]", brains), masks=cast("list[ImageProtocol]", [mask] * len(brains))
     )
     assert normalizer.standard_scale is not None  # it was fitted above
     return {
@@ -89,7 +83,11 @@ def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
 
 
 def standardize(
-    volume: np.ndarray, mask: np.ndarray, landmarks: Landmarks, name: Path | str = "volume"
+    volume: np.ndarray,
+    mask: np.ndarray,
+    landmarks: Landmarks,
+    name: Path | str = "volume",
+    percentiles: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Map the brain's intensities onto the landmarks' scale and divide them by their 98th percentile.
 
@@ -100,6 +98,7 @@ def standardize(
         mask: The brain, (x, y, z) boolean.
         landmarks: From `fit_landmarks`, or of a model.
         name: Of the scan, for messages.
+        percentiles: Of the brain (`data.scans.intensity_percentiles`), where they are known.
 
     Returns:
         (x, y, z) float32, 0 outside the mask.
@@ -108,25 +107,40 @@ def standardize(
         InputError: The intensities in the brain hardly differ.
     """
     values = volume[mask].astype(np.float64)
-    check_contrast(values, name)
-    normalizer = NyulNormalizer(*SCALE)
-    normalizer._percentiles = np.asarray(landmarks["percentiles"])
-    normalizer._standard_scale = np.asarray(landmarks["standard_scale"])
-    normalizer.is_fitted = True
-    scaled = normalizer.transform(_as_image(values), _as_image(np.ones(len(values), bool))).get_data()
+    if percentiles is None:
+        percentiles = intensity_percentiles(values)
+    check_contrast(percentiles, name)
+    known = set(landmarks["percentiles"]) <= set(PERCENTILES)
+    brain = _brain(percentiles) if known else values
+    found = np.percentile(brain, landmarks["percentiles"])
+    scaled_brain, scaled = (
+        _on_scale(intensities, found, np.asarray(landmarks["standard_scale"]))
+        for intensities in (brain, values)
+    )
     standardized = np.zeros(volume.shape, np.float32)
     if landmarks.get("protocol") == "released-code":
         low, high = np.percentile(scaled, RESCALED_PERCENTILES)
         standardized[mask] = (np.clip(scaled, low, high) - low) / (high - low)
     else:
-        standardized[mask] = scaled / np.percentile(scaled, 98)
+        standardized[mask] = scaled / np.percentile(scaled_brain, 98)
     return standardized
+
+
+def _on_scale(values: np.ndarray, landmarks: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Values (n,) after the map that takes landmarks to a scale, linear between and beyond them.
+
+    What NyulNormalizer.transform computes, to the last digit.
+    """
+    above = np.searchsorted(landmarks, values).clip(1, len(landmarks) - 1)
+    slopes = np.diff(scale) / np.diff(landmarks)
+    mapped: np.ndarray = slopes[above - 1] * (values - landmarks[above - 1]) + scale[above - 1]
+    return mapped
 
 
 def read_standardized(scan: Scan, landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """Read a preprocessed scan, standardized: volume (x, y, z) float32 and mask (x, y, z) boolean."""
     volume, mask = scan.read()
-    return standardize(volume, mask, landmarks, scan.volume_path), mask
+    return standardize(volume, mask, landmarks, scan.volume_path, scan.percentiles()), mask
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read
 from patch2loc.engine.choices import Device
+from patch2loc.engine.device import repeatable
 from patch2loc.files import read_json, write_csv
 from patch2loc.method_interface import State, method
 from patch2loc.model_schema import check_content
@@ -135,13 +136,14 @@ def fit_model(
         {**recorded_settings, "method": job.method, **described},
         [scan.subject for scan in scans],
     )
-    state, history = module.fit(
-        StandardizedScans(training, landmarks, threads),
-        StandardizedScans(validation, landmarks, threads),
-        method_inputs,
-        _checkpoint(Path(checkpoint_folder), provenance, job.device),
-        device=job.device,
-    )
+    with repeatable(job.device):
+        state, history = module.fit(
+            StandardizedScans(training, landmarks, threads),
+            StandardizedScans(validation, landmarks, threads),
+            method_inputs,
+            _checkpoint(Path(checkpoint_folder), provenance, job.device),
+            device=job.device,
+        )
     volume, affine = read(training[0].volume_path)
     model = {
         "method": job.method,

@@ -12,7 +12,7 @@ import yaml
 from patch2loc.acquire import archives, sources, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
 from patch2loc.acquire.shortfall import SKIP, shortfall
-from patch2loc.errors import InputError
+from patch2loc.errors import InputError, first_of
 from patch2loc.files import read_json
 
 ACCESS = {"open": "open", "form": "after a form", "registration": "after registration"}
@@ -212,7 +212,7 @@ def _has_nothing_new(files: Iterable[Path], folder: Path, unpacked: Mapping[str,
 def _given(dataset: Mapping[str, Any], unpacked: Mapping[str, Any], path: Path) -> list[str]:
     """Lines on what the archives of a dataset gave, and who of it has gone since."""
     came = unpacked["archives"]
-    first = ", ".join(list(came)[:PER_DATASET]) + (", ..." if len(came) > PER_DATASET else "")
+    first = first_of(came, PER_DATASET)
     lines = [f"  came:  {sum(came.values()):,} files of it from {first}, and nothing more is in there"]
     never_there = set(unpacked["missing"].get(dataset["name"], ()))
     gone = [subject for subject in sources.missing_files(dataset) if subject not in never_there]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from patch2loc.acquire import sources
+from patch2loc.errors import first_of
 
 SKIP = "missing_scans=skip"  # as on the command line
 MOST_NAMED = 5  # missing subjects
@@ -32,7 +33,7 @@ def shortfall(dataset: Mapping[str, Any], fetched: Collection[Path] = ()) -> lis
     listed = len(sources.sources(dataset)) - len(dataset.get("leave_out", ()))
     if len(missing) == listed:
         return [f"{name}: none of {listed:,} subjects is there; the first file expected is {files[0]}"]
-    first = ", ".join(list(missing)[:MOST_NAMED]) + (", ..." if len(missing) > MOST_NAMED else "")
+    first = first_of(missing, MOST_NAMED)
     return [
         f"{name}: {listed - len(missing):,} of {listed:,} subjects are there, {len(missing):,} missing: {first}",
         f"  files: {len(files):,} missing, the first is {files[0]}",

@@ -22,12 +22,11 @@ from patch2loc.data.drawn_splits import drawn_roles
 from patch2loc.data.results import Fold, Results
 from patch2loc.data.seeds import fold_of
 from patch2loc.data.subject_tables import participant, participant_label
-from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
+from patch2loc.data.vocabulary import QUALITY, DatasetInfo, DatasetRole, Modality, SubjectRole
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.preprocess.external_tools import TOOLS, find_command
 
-QUALITY = "qc.json"  # in the folder of a preprocessed scan, as `data.scans` has it
 PARTICIPANTS = "participants.tsv"  # in the root of a BIDS dataset
 DESCRIBED = ("bids", "folder", "table")  # kinds of sources that may have one
 ALL_SCANS = "all"  # name of the cohort of every scan of a dataset

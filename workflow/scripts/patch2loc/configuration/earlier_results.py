@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from patch2loc.configuration.datasets import ALL_SCANS, QUALITY, Datasets, PlannedDataset
+from patch2loc.configuration.datasets import ALL_SCANS, Datasets, PlannedDataset
 from patch2loc.configuration.vocabulary import GridSettings
 from patch2loc.data.results import PROVENANCE
 from patch2loc.data.splits import ROLES
+from patch2loc.data.vocabulary import QUALITY
 from patch2loc.files import read_json
 
 

@@ -11,6 +11,7 @@ from patch2loc.configuration.rates import required_rate
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.results import Results
 from patch2loc.engine.choices import Device
+from patch2loc.engine.gpus import visible_gpus
 
 LEAST_HOURS = 0.1  # that are worth a note
 MANY_HOURS = 96  # from which on days are said
@@ -108,7 +109,7 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
         config: The run's configuration.
         cores: Processor cores; those of this machine without a number.
     """
-    if config["device"] != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")):
+    if config["device"] != "cpu" and visible_gpus():
         return ""
     cores = cores or os.cpu_count() or 1
     training, scoring = seconds_of_training(config), seconds_of_scoring(config)

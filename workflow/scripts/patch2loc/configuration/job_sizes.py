@@ -18,7 +18,8 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
 
     Returns:
         {rule: sizes}. One job of train, score, score_validation, combine, combine_validation, analyze_patches,
-        calibrate and evaluate is listed for each dataset or modality and fold, and there is one for every method.
+        calibrate and evaluate is listed for each dataset or modality and fold, and there is one for every method; of
+        score not for each of them (`scored_by`).
     """
     deliverables = run.deliverables
     tables = [*deliverables.table_names, "quality", "subject_lists", "every_scan_used"]
@@ -50,7 +51,6 @@ def job_counts(run: Run) -> dict[str, int]:
     """Number of jobs of each rule of a whole run, less those that only gather."""
     methods = {
         "train": run.methods,
-        "score": run.methods,
         "score_validation": run.methods,
         "combine": run.combinations,
         "combine_validation": run.combinations,
@@ -59,6 +59,7 @@ def job_counts(run: Run) -> dict[str, int]:
         "evaluate": run.evaluated_methods,
     }
     counts = {rule: len(sizes) * len(methods.get(rule, [rule])) for rule, sizes in job_sizes(run).items()}
+    counts["score"] = sum(len(scored_by(run, name)) for name in run.methods)
     return {rule: count for rule, count in counts.items() if count}
 
 
@@ -73,6 +74,16 @@ def training_scans(run: Run, role: SubjectRole) -> Sizes:
 def scored_scans(run: Run, datasets: Iterable[str]) -> Sizes:
     """Test scans of each of the datasets in each fold."""
     return [len(run.test_scans(name, fold)) for name in datasets for fold in run.trainings]
+
+
+def scored_by(run: Run, method: str) -> Sizes:
+    """Test scans of each of the datasets and folds that a method scores by itself, and no other fold for it."""
+    return [
+        len(run.test_scans(name, fold))
+        for name in run.datasets
+        for fold in run.trainings
+        if run.scoring_fold(method, name, fold) == fold
+    ]
 
 
 def validation_scans(run: Run) -> Sizes:

@@ -93,7 +93,10 @@ def run_jobs(
     yield from scan_jobs(run, outline_of)
     yield from jobs("landmarks", "Nyul landmarks.", every_training)
     yield from jobs("train", "Model and its training history.", methods | every_training)
-    yield from jobs("score", "Heatmaps of test scans.", methods | every_dataset)
+    for name, dataset in product(run.methods, run.datasets):
+        folds = [fold for fold in run.trainings if run.scoring_fold(name, dataset, fold) == fold]
+        scored: dict[str, Iterable[Any]] = {"method": [name], "dataset": [dataset], "fold": folds}
+        yield from jobs("score", "Heatmaps of test scans.", scored)
     yield from jobs("score_validation", "Heatmaps of validation scans.", methods | every_dataset)
     yield from jobs("combine", "Heatmaps of test scans, combined from others.", combinations | every_dataset)
     yield from jobs(

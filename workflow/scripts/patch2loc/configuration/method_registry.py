@@ -10,6 +10,7 @@ may declare the same.
     LOCATES = True        it predicts locations: trained by the configuration's `training`, seen by the patch analysis
     NETWORK = True        it runs a network: on a GPU where there is one, with several threads, by the budget;
                           a method from outside that says nothing may
+    SCORED_ONCE = True    its score of a scan is the same whatever scans it was trained on: folds share its heatmaps
     NEEDS_LESION = True   it is given the lesion mask, and compared with no other method
     CALIBRATED = True     it has a second row: its score calibrated by healthy scans
     AS_PUBLISHED = {...}  it has a second row: with the post-processing of its authors
@@ -43,6 +44,7 @@ class Declaration:
     order: float = math.inf
     locates: bool = False
     network: bool = False
+    scored_once: bool = False
     needs_lesion: bool = False
     calibrated: bool = False
     as_published: bool = False
@@ -72,6 +74,7 @@ def declaration(name: str) -> Declaration:
         order=_declared(module, "ORDER", math.inf),
         locates=_declared(module, "LOCATES", False),
         network=_declared(module, "NETWORK", outside),
+        scored_once=_declared(module, "SCORED_ONCE", False),
         needs_lesion=_declared(module, "NEEDS_LESION", False),
         calibrated=_declared(module, "CALIBRATED", False),
         as_published=is_named(module, "AS_PUBLISHED"),
@@ -123,3 +126,9 @@ def locates(name: str) -> bool:
 def runs_network(name: str) -> bool:
     """True for a method that computes where networks do."""
     return declaration(name).network
+
+
+def scoring_modules(name: str) -> list[str]:
+    """Modules whose code, with all that they import, is behind the scores of a method."""
+    parts = ("scoring", "patch_predictions") if locates(name) else ("scoring",)
+    return [*(f"patch2loc.score.{part}" for part in parts), module_name(name)]

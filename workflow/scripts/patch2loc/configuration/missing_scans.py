@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from patch2loc.configuration.datasets import Datasets, PlannedDataset
 from patch2loc.data.vocabulary import Modality, SubjectRole
+from patch2loc.errors import first_of
 
 MOST_NAMED = 5  # subjects in a message
 LIST = "tables/missing_scans.csv"
-BEGINNING = "Not all scans are there"  # of a sentence that workflow/run.py knows by it
+BEGINNING = "Not all scans are there"  # of the sentence, by which workflow/run.py finds it
 
 
 def usable(datasets: Datasets, training_data: Mapping[Modality, str]) -> dict[str, PlannedDataset]:
@@ -124,8 +125,8 @@ def rows(listed: Datasets) -> list[dict[str, str]]:
 
 def named(names: Sequence[str]) -> str:
     """The first of some names, and how many there are if these are more: "a, b, c, d, e, ... (12)"."""
-    first = ", ".join(names[:MOST_NAMED])
-    return f"{first}, ... ({len(names):,})" if len(names) > MOST_NAMED else first
+    first = first_of(names, MOST_NAMED)
+    return f"{first} ({len(names):,})" if len(names) > MOST_NAMED else first
 
 
 def _without_model(listed: Datasets, used: Datasets) -> list[str]:

@@ -39,6 +39,7 @@ from patch2loc.errors import InputError
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
 ICBM152 = "icbm152"
 ZSCORE = "zscore"  # the method that a detector joins with one that localizes
+ONE_SCAN_MB = 3000  # of a training that reads one scan after another
 PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
@@ -403,6 +404,10 @@ class Run:
         """Site of each scan of the training data of a modality, where the list names it."""
         return self.datasets[self.training_data[modality]].sites
 
+    def training_memory_mb(self, method: str) -> int:
+        """Memory that the training of a method asks for, MB: networks hold all scans, other methods one at a time."""
+        return self.config["training"]["memory_mb"] if runs_network(method) else ONE_SCAN_MB
+
     def needed_models(self, method: str, modality: Modality, fold: Fold) -> list[str]:
         """Models of other methods that the training of a method takes."""
         return [self.results.model(name, modality, fold) for name in self.needed_methods(method)]
@@ -410,7 +415,7 @@ class Run:
     def models_behind(self, method: str, dataset: str, fold: Fold) -> list[str]:
         """Models that made the heatmaps of an evaluated method: for a combination, the models of its parts."""
         parts = map(base_method, self.parts(base_method(method)))
-        return [self.model(part, dataset, fold) for part in parts]
+        return [self.model(part, dataset, self.scoring_fold(part, dataset, fold)) for part in parts]
 
     def parts(self, method: str) -> list[str]:
         """Evaluated methods that a combination is made of; for any other method, itself."""
@@ -418,7 +423,37 @@ class Run:
 
     def heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of a dataset's test scans by an evaluated method."""
-        return self.results.heatmaps(base_method(method), dataset, fold)
+        scored = base_method(method)
+        return self.results.heatmaps(scored, dataset, self.scoring_fold(scored, dataset, fold))
+
+    def every_heatmaps(self, datasets: Iterable[str]) -> list[str]:
+        """Heatmaps of the test scans of datasets by every scored method in every fold, each folder once."""
+        folders = (
+            self.heatmaps(method, dataset, fold)
+            for method in self.scored_methods
+            for dataset in datasets
+            for fold in self.folds
+        )
+        return list(dict.fromkeys(folders))
+
+    def scoring_fold(self, method: str, dataset: str, fold: Fold) -> Fold:
+        """The fold with whose model a scored method scores a dataset for the evaluation of a fold.
+
+        It is the fold itself, but for a method that says SCORED_ONCE: the first fold with the same test scans, whose
+        models were trained and validated on the same scans, so that none of them is refused in one fold alone. Clipped
+        intensities, of the protocol of the released code, depend on the landmarks even in their ranks.
+        """
+        training = self.training_dataset(dataset)
+        protocol = self.datasets[training].preprocessing.get("protocol")
+        if method not in self.methods or not declaration(method).scored_once or protocol == "released-code":
+            return fold
+
+        def scans(of_fold: Fold) -> tuple[list[str], set[str]]:
+            fitted = (self.datasets[training].subjects(of_fold, role) for role in ("train", "validation"))
+            return self.test_scans(dataset, of_fold), set().union(*fitted)
+
+        wanted = scans(fold)
+        return next((each for each in self.folds if scans(each) == wanted), fold)
 
     def validation_heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of a dataset's validation scans by an evaluated method."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from patch2loc.configuration.check import settings_of_budget
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.estimated_hours import PAPER, seconds_of_scoring, seconds_of_training
-from patch2loc.configuration.job_sizes import Sizes, job_sizes, scored_scans, training_scans
+from patch2loc.configuration.job_sizes import Sizes, job_sizes, scored_by, scored_scans, training_scans
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.rates import Rate, find_rate
 from patch2loc.configuration.run import Run
@@ -137,7 +137,8 @@ def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
         yield _stage(name, 1, [1] * count, [part], together=GROUPED)
     lists = sizes["cohort_list"] + sizes["quality"] + sizes["subject_lists"] + sizes["every_scan_used"]
     yield _stage("lists of scans", 1, lists, [_part("list scans")])
-    yield _stage("landmarks", 2, sizes["landmarks"], [_part("read scan", _grid_share(run))])
+    # From the percentiles that are in the quality control of each scan.
+    yield _stage("landmarks", 2, [1] * len(sizes["landmarks"]), [_part("list scans")])
 
 
 def _preprocessing_kinds(run: Run) -> dict[str, int]:
@@ -188,18 +189,20 @@ def _scoring(run: Run, name: str, sizes: dict[str, Sizes], device: Device) -> St
     if locates(name):
         work = f"score {PAPER.name}"
         parts.append(Part(work, find_rate(work, device), 1, seconds_of_scoring(run.config, device)))
+        parts.append(_part("predict patches", grid, device=device))
     elif runs_network(name):
         share = _slice_share(run) * _slices_share(run)
         parts.append(_of_network("score", name, run, device)._replace(units=share))
     threads = run.config["score"]["threads"] if runs_network(name) else 1
-    return _stage(f"score {name}", 3, sizes["score"] + sizes["score_validation"], parts, threads=threads)
+    scans = scored_by(run, name) + sizes["score_validation"]
+    return _stage(f"score {name}", 3, scans, parts, threads=threads)
 
 
 def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterator[Stage]:
     """Stages after the heatmaps of methods."""
     grid = _grid_share(run)
     patches = sizes["analyze_patches"] * len(run.locating_methods)
-    yield _stage("patches", 3, patches, [_part("analyze patches", grid, device=device)])
+    yield _stage("patches", 3, patches, [_part("analyze patches", grid)])
     calibrations = sizes["calibrate"] * len(run.calibrated_methods)
     yield _stage("calibrate", 3, calibrations, [_part("calibrate", grid)])
     combined = (sizes["combine"] + sizes["combine_validation"]) * len(run.combinations)

@@ -6,6 +6,7 @@ from pathlib import Path
 from patch2loc.configuration.datasets import PlannedDataset
 from patch2loc.data.splits import ROLE_NAMES, ROLES
 from patch2loc.data.subject_tables import PARTICIPANT_ID, participant, participant_label, read_table
+from patch2loc.errors import first_of
 
 MOST_NAMED = 5
 
@@ -51,5 +52,4 @@ def _drawn(dataset: PlannedDataset) -> list[str]:
 
 
 def _counted(names: Sequence[str], problem: str) -> str:
-    first = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    return f"{len(names)} {problem} ({first})." if names else ""
+    return f"{len(names)} {problem} ({first_of(names, MOST_NAMED)})." if names else ""

@@ -57,6 +57,7 @@ class TrainingSettings(TypedDict):
     widths: list[int]
     patches: int
     threads: int
+    memory_mb: int
 
 
 class DetectorSettings(TypedDict):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from patch2loc.data.subject_tables import MISSING
-from patch2loc.errors import InputError
+from patch2loc.errors import InputError, first_of
 
 Value = str | float  # YAML's integers are numbers, too
 Range = Mapping[str, float]  # from, to: both belong to it, one may be left out
@@ -104,5 +104,4 @@ def _number(cell: Any) -> float | None:
 def _counts(cells: pd.Series) -> str:
     """The values of a column, each with its number of rows, most frequent first."""
     counts = cells.replace("", MISSING).value_counts()
-    listed = [f"{value} ({count})" for value, count in counts.items()][:MOST_LISTED]
-    return ", ".join([*listed, *(["..."] if len(counts) > MOST_LISTED else [])])
+    return first_of((f"{value} ({count})" for value, count in counts.items()), MOST_LISTED)

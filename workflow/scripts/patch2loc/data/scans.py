@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from patch2loc.data import volumes
-from patch2loc.data.vocabulary import Modality, Truth
-from patch2loc.errors import InputError
+from patch2loc.data.vocabulary import QUALITY, Modality, Truth
+from patch2loc.errors import InputError, first_of
 from patch2loc.files import read_json, write_json
 
 # Percentiles of intensity-normalization's Nyul landmarks.
 LANDMARK_PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+# All that are taken of a brain: besides, the one that standardized intensities are divided by.
+PERCENTILES = (*LANDMARK_PERCENTILES, 98)
 MOST_LISTED = 20  # labels that a message counts
 
 
@@ -78,7 +80,7 @@ class Scan:
     @property
     def qc_path(self) -> Path:
         """File with the numbers and flags of quality control, or the reason why the scan was left out."""
-        return self.folder / "qc.json"
+        return self.folder / QUALITY
 
     @property
     def picture_path(self) -> Path:
@@ -109,23 +111,36 @@ class Scan:
             )
         return Contents(report["content"], report.get("acquired_content", report["content"]))
 
+    def percentiles(self) -> list[float] | None:
+        """Read the percentiles PERCENTILES of the brain's intensities; None if an earlier version preprocessed it."""
+        percentiles: list[float] | None = read_json(self.qc_path).get("intensity_percentiles")
+        return percentiles
+
     def left_out(self) -> str | None:
         """Read why the scan could not be preprocessed; None if it could."""
         reason: str | None = read_json(self.qc_path).get("left_out")
         return reason
 
 
-def check_contrast(values: np.ndarray, name: str | Path) -> None:
+def intensity_percentiles(values: np.ndarray) -> list[float]:
+    """The percentiles PERCENTILES of a brain's intensities, (voxels,)."""
+    percentiles: list[float] = np.percentile(
+        values.astype(np.float64), PERCENTILES, overwrite_input=True
+    ).tolist()
+    return percentiles
+
+
+def check_contrast(percentiles: Sequence[float], name: str | Path) -> None:
     """Check that the landmark percentiles of a brain's intensities increase.
 
     Args:
-        values: Intensities in the brain, (voxels,).
+        percentiles: From `intensity_percentiles`.
         name: Of the scan, for the message.
 
     Raises:
         InputError: Two percentiles are equal.
     """
-    landmarks = np.percentile(values, LANDMARK_PERCENTILES)
+    landmarks = np.array(percentiles[: len(LANDMARK_PERCENTILES)])
     if not np.all(np.diff(landmarks) > 0):
         raise InputError(
             f"{name}: the intensities of the brain at percentiles 1 to 99 are {np.round(landmarks, 3).tolist()}; "
@@ -229,10 +244,8 @@ def check_lesions(dataset: str, scans: Sequence[Scan], expected_labels: Sequence
     if not reports:
         return
     counts = Counter(label for report in reports for label in report["labels"])
-    found = "labels in them: " + (
-        ", ".join(f"{label} in {count}" for label, count in sorted(counts.items())[:MOST_LISTED]) or "none"
-    )
-    found += ", ..." if len(counts) > MOST_LISTED else ""
+    listed = first_of((f"{label} in {count}" for label, count in sorted(counts.items())), MOST_LISTED)
+    found = f"labels in them: {listed or 'none'}"
     absent = [label for label in expected_labels if label not in counts]
     if absent:
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from patch2loc.errors import InputError
+from patch2loc.errors import InputError, first_of
 
 # Names of subjects become names of folders and files, words of command lines and keys of tables.
 MOST_ROWS = 100_000  # of a table, and scans of a dataset: planning them takes Snakemake minutes
@@ -123,5 +123,4 @@ def check_names(subjects: Iterable[str], name: str) -> None:
 def refuse(subjects: Collection[str], name: str, problem: str, advice: str) -> None:
     """Raise InputError if there are any subjects, with the name of their list, the problem and the first of them."""
     if len(subjects):
-        first = ", ".join(list(subjects)[:5]) + (", ..." if len(subjects) > 5 else "")
-        raise InputError(f"{name}: {len(subjects)} {problem} ({first}); {advice}")
+        raise InputError(f"{name}: {len(subjects)} {problem} ({first_of(subjects, 5)}); {advice}")

@@ -2,6 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+QUALITY = "qc.json"  # file of quality control in the folder of a preprocessed scan
 Modality = Literal["T1", "T2"]
 DatasetRole = Literal["lesion", "healthy", "unlabeled"]
 SubjectRole = Literal["train", "validation", "test"]  # in a fold

@@ -1,1 +1,1 @@
-"""Device, precision, training loop and weights, which every network needs."""
+"""Device, GPUs and their memory, precision, training loop and weights, which every network needs."""

@@ -1,26 +1,19 @@
 """The device and the precision that networks compute in."""
 
-from __future__ import annotations
-
-import getpass
 import os
-import tempfile
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.gpus import claim_gpu
 from patch2loc.errors import InputError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
-
-_claims: list[BaseFileLock] = []  # a lock object that nobody refers to is released
 
 
 def select_device(name: Device | Literal["auto"] = "auto", threads: int | None = None) -> Device:
-    """Select the device that networks compute on, and make its arithmetic repeatable.
+    """Select the device that networks compute on, and claim one of several GPUs.
+
+    On a GPU float32 then means float32: convolutions and products do not shorten its factors to 10 bits (TF32).
 
     Args:
         name: "auto" takes a GPU if there is one.
@@ -33,45 +26,39 @@ def select_device(name: Device | Literal["auto"] = "auto", threads: int | None =
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if name != "cpu" and torch.version.cuda:
+        claim_gpu()  # before anything else asks for GPUs, and CUDA starts
     device: Device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     if device == "cuda":
         if not torch.cuda.is_available():
             raise InputError(
                 "device: cuda found, a machine with a GPU expected, but torch finds no GPU; set device: auto or cpu"
             )
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # All memory is written before it is read.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
-        if "CUDA_VISIBLE_DEVICES" not in os.environ and torch.cuda.device_count() > 1:
-            torch.cuda.set_device(claim_gpu(torch.cuda.device_count(), tempfile.gettempdir()))
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return device
 
 
-def claim_gpu(count: int, folder: str | Path) -> int:
-    """Claim a GPU that no other process of this user has claimed; wait while all are taken.
+@contextmanager
+def repeatable(device: Device) -> Iterator[None]:
+    """Let torch compute what gives the same numbers again on the same GPU, as training does on a processor anyway.
 
-    For machines where no scheduler assigns GPUs.  The claim ends with this process, however it ends.
-
-    Args:
-        count: GPUs of the machine.
-        folder: Folder with a lock file for each GPU.
-
-    Returns:
-        The number of the GPU, below `count`.
+    It is for training alone: without it, gradients of convolutions are added up in any order. Forward passes add in one
+    order, so that scoring repeats by itself. An operation that has no such order warns, and the training goes on.
     """
-    from filelock import FileLock, Timeout  # here: it comes with torch
+    if device == "cpu":
+        yield
+        return
+    import torch
 
-    while True:
-        for number in range(count):
-            lock = FileLock(Path(folder, f"patch2loc-{getpass.getuser()}-gpu{number}.lock"), mode=0o600)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            _claims.append(lock)
-            return number
-        time.sleep(1)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # All memory is written before it is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def select_precision(name: Precision | Literal["auto"], device: Device) -> Precision:

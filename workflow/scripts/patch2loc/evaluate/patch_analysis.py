@@ -1,77 +1,63 @@
-"""Patch analysis: predictions for non-overlapping patches, and the share of lesion in each (paper, section 5.2)."""
+"""Patch analysis: predictions for non-overlapping patches, and the share of lesion in each (paper, section 5.2).
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+The predictions were made when the scans were scored (`score.patch_predictions`): here they meet the truth.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import ndimage
 
-from patch2loc.data.scans import Scan, refuse_fitted_scans
+from patch2loc.data.scans import Scan
 from patch2loc.data.vocabulary import Truth
 from patch2loc.data.volumes import read_mask
-from patch2loc.engine.choices import Device, Precision
-from patch2loc.heatmap import abnormality, true_location
-from patch2loc.method_interface import LocatingMethod, method
-from patch2loc.models import check_common_grid, from_state
-from patch2loc.network import patches
-from patch2loc.standardize import read_standardized
 
-# From the volume (x, y, z) that a network takes, and voxels (n, 3), to the mean and the log-variance of their predicted
-# locations, (n, 2) each, percent and log of squared percent.
-Predictor = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+COLUMNS = [
+    "x",
+    "y",
+    "z",
+    "brain_fraction",
+    "lesion_fraction",
+    "edge_distance",
+]  # of a patch; then what is predicted
 
 
 def patch_table(
-    volume: np.ndarray,
-    mask: np.ndarray,
-    lesion: np.ndarray,
-    *,
-    patch: int,
-    spacing: float,
-    predict: Predictor,
+    predictions: pd.DataFrame, mask: np.ndarray, lesion: np.ndarray, spacing: float
 ) -> pd.DataFrame:
-    """One row per non-overlapping patch with at least 20 % of brain, in all slices of a scan.
+    """Table of a scan's patches with their lesion and their place in the brain.
 
     Args:
-        volume: (x, y, z) float32, as the network takes it.
+        predictions: as of `score.patch_predictions.predicted_patches`.
         mask: (x, y, z) boolean, the brain.
         lesion: (x, y, z) boolean.
-        patch: width of a patch, voxels.
         spacing: edge of a voxel, mm.
-        predict: predictions of the network at voxels.
 
     Returns:
-        Columns x, y, z (voxel of the center), brain_fraction, lesion_fraction, edge_distance (mm, see
-        `edge_distance`), mean_x, mean_y (percent), log_variance_x, log_variance_y, location_error (Euclidean, percent),
+        One row per patch: COLUMNS (voxel of the center; edge_distance in mm, see `edge_distance`), and what was
+        predicted: mean_x, mean_y (percent), log_variance_x, log_variance_y, location_error (Euclidean, percent),
         log_error, log_variance, score.
     """
-    masks, lesions = (torch.from_numpy(part).permute(2, 0, 1) for part in (mask, lesion))
-    centers = torch.zeros_like(masks)
-    centers[:, patch // 2 :: patch, patch // 2 :: patch] = True
-    # Only whole patches tile the slice: the last center must have p/2 voxels after it.
-    centers[:, mask.shape[0] - patch // 2 + 1 :] = False
-    centers[:, :, mask.shape[1] - patch // 2 + 1 :] = False
-    z, x, y = torch.nonzero(centers & patches.accepted(masks, patch), as_tuple=True)
-    voxels = torch.stack([x, y, z], dim=1).numpy()
-    mean, log_variance = predict(volume, voxels)
-    return pd.DataFrame(
-        {
-            "x": voxels[:, 0],
-            "y": voxels[:, 1],
-            "z": voxels[:, 2],
-            "brain_fraction": patches.share(masks, patch)[z, x, y].numpy(),
-            "lesion_fraction": patches.share(lesions, patch)[z, x, y].numpy(),
-            "edge_distance": edge_distance(mask, spacing)[tuple(voxels.T)],
-            "mean_x": mean[:, 0],
-            "mean_y": mean[:, 1],
-            "log_variance_x": log_variance[:, 0],
-            "log_variance_y": log_variance[:, 1],
-            "location_error": np.linalg.norm(mean - true_location(voxels, volume.shape), axis=1),
-            **abnormality(mean, log_variance, voxels, volume.shape),
-        }
+    voxels = tuple(predictions[["x", "y", "z"]].to_numpy().T)
+    table = predictions.assign(
+        lesion_fraction=_shares(lesion, voxels, predictions["patch"]),
+        edge_distance=edge_distance(mask, spacing)[voxels],
     )
+    predicted = [name for name in predictions if name not in (*COLUMNS, "patch")]
+    return table[[*COLUMNS, *predicted]]
+
+
+def _shares(lesion: np.ndarray, voxels: tuple[np.ndarray, ...], widths: pd.Series) -> np.ndarray:
+    """Share of lesion, (n,) float32, in the patches of some widths around voxels, which lie on the grid as a whole."""
+    x, y, z = voxels
+    # Number of lesion voxels before each corner of a slice.
+    counts = np.pad(lesion, ((1, 0), (1, 0), (0, 0))).cumsum(axis=0, dtype=np.int32).cumsum(axis=1)
+    left, front = x - widths // 2, y - widths // 2
+    right, back = left + widths, front + widths
+    inside = counts[right, back, z] - counts[left, back, z] - counts[right, front, z] + counts[left, front, z]
+    shares: np.ndarray = inside.astype(np.float32) / widths.to_numpy(np.float32) ** 2
+    return shares
 
 
 def edge_distance(mask: np.ndarray, spacing: float) -> np.ndarray:
@@ -95,50 +81,27 @@ def edge_distance(mask: np.ndarray, spacing: float) -> np.ndarray:
 
 
 def analyze_patches(
-    model: Mapping[str, Any],
-    scans: Sequence[Scan],
-    device: Device,
-    precision: Precision = "float32",
-    *,
-    truth: Truth = "half",
-    same_dataset: bool = False,
+    predictions: pd.DataFrame, scans: Sequence[Scan], spacing: float, truth: Truth = "half"
 ) -> pd.DataFrame:
-    """Patch tables of preprocessed scans, one below the other, with a column subject.
+    """Patch tables of scored scans, one below the other, with a column subject.
 
     Args:
-        model: `models.load_model` of a method that predicts locations.
-        scans: on the grid of the model.
-        device: of the network.
-        precision: of its encoder.
+        predictions: of all scans (`score.heatmap_folder.read_patch_predictions`).
+        scans: in the order of the table.
+        spacing: of their grid, mm.
         truth: which of the lesion masks of a scan the share of lesion is of.
-        same_dataset: the scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
-
-    Raises:
-        InputError: the model was trained on other arrays than a run's scans (`models.check_common_grid`), or it was
-            trained or validated on a scan.
     """
-    name = f"{model['method']}, {model['modality']}"
-    check_common_grid(model, name)
-    refuse_fitted_scans(
-        scans,
-        model.get("contents", {}),
-        f"training or validation scans of the model {name}",
-        same_dataset=same_dataset,
+    by_subject = dict(iter(predictions.groupby("subject")))
+    return pd.concat(
+        [
+            patch_table(
+                by_subject[scan.subject],
+                read_mask(scan.mask_path),
+                read_mask(scan.truth_path(truth)),
+                spacing,
+            )
+            for scan in scans
+            if scan.subject in by_subject  # a scan may have no patch
+        ],
+        ignore_index=True,
     )
-    state, module = model["state"], cast(LocatingMethod, method(model["method"]))
-    predict = from_state(model, name, lambda _: module.predictor(state, device, precision))
-    tables = []
-    for scan in scans:
-        volume, mask = read_standardized(scan, model["landmarks"])
-        lesion = read_mask(scan.truth_path(truth))
-        network_input = module.network_input(state, volume, mask)
-        table = patch_table(
-            network_input,
-            mask,
-            lesion,
-            patch=state["patch"],
-            spacing=model["grid"]["spacing"],
-            predict=predict,
-        )
-        tables.append(table.assign(subject=scan.subject))
-    return pd.concat(tables, ignore_index=True)

@@ -17,6 +17,7 @@ from patch2loc.metrics.detection import (
     LESION,
     QUANTILES,
     Threshold,
+    bounding_box,
     detections,
     healthy_quantiles,
 )
@@ -141,17 +142,20 @@ def rank_scan(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: i
     for name, volume in {"mask": mask, "lesion": lesion}.items():
         if volume.shape != heatmap.shape:
             raise ValueError(f"{name} has shape {volume.shape}, the heatmap {heatmap.shape}")
-    return rank(heatmap[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)) + lost)
+    missed = int(np.count_nonzero(lesion & ~mask)) + lost
+    heatmap, mask, lesion = heatmap.T, mask.T, lesion.T  # as in files: selecting is ten times quicker
+    return rank(heatmap[mask], lesion[mask], missed)
 
 
 def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
-    """Voxels closer than `distance` voxels (Euclidean) to a voxel of the lesion, (x, y, z) boolean.
+    """Voxels closer than `distance` voxels (Euclidean) to a voxel of the lesion, boolean of any three axes.
 
     The squared distance is the least over offsets along one axis after the other, and offsets of `distance` and more
     need not be tried: a quarter of the time of a whole distance transform.
     """
+    box = tuple(slice(max(0, edge.start - distance), edge.stop + distance) for edge in bounding_box(lesion))
     limit = distance**2
-    squared = np.where(lesion, 0, limit).astype(np.min_scalar_type(-2 * limit))
+    squared = np.where(lesion[box], 0, limit).astype(np.min_scalar_type(-2 * limit))
     for axis in range(3):
         before = np.ascontiguousarray(np.moveaxis(squared, axis, 0))
         after = before.copy()
@@ -160,7 +164,9 @@ def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
             np.minimum(after[offset:], shifted[:-offset], out=after[offset:])
             np.minimum(after[:-offset], shifted[offset:], out=after[:-offset])
         squared = np.moveaxis(after, 0, axis)
-    return squared < limit
+    near = np.zeros(lesion.shape, bool)
+    near[box] = squared < limit
+    return near
 
 
 def evaluate_scans(
@@ -220,6 +226,8 @@ def evaluate_scans(
             ranking = rank_scan(heatmap, mask, lesion, lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
+        # As in files, where x comes first: no measure depends on the order of axes, and selecting is ten times quicker.
+        heatmap, mask, lesion, lesion_any = heatmap.T, mask.T, lesion.T, lesion_any.T
         if lesion.any() or lost:
             precision.append(precision_at_recalls(ranking))
             dice.append(dice_above(ranking, reference.share_thresholds))
@@ -248,7 +256,8 @@ def evaluate_scans(
             lost_lesions=lost_lesions,
         )
         at_thresholds += [{"subject": scan.subject, **at_threshold} for at_threshold in detected]
-        released_code.append({"subject": scan.subject, **released_code_metrics(heatmap, mask, lesion, lost)})
+        released = released_code_metrics(heatmap, mask, lesion, lost, ranking=ranking)
+        released_code.append({"subject": scan.subject, **released})
     return Evaluation(
         metrics=pd.DataFrame(metrics),
         at_thresholds=pd.DataFrame(at_thresholds),

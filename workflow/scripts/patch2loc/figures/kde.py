@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from sklearn.neighbors import KernelDensity
 
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 
@@ -117,6 +116,9 @@ def scott_density(sample: np.ndarray, points: np.ndarray) -> np.ndarray:
     Returns:
         (m,) densities.
     """
+    # Here: slow to import, and other figures use this module without a density.
+    from sklearn.neighbors import KernelDensity
+
     spread = np.linalg.cholesky(np.atleast_2d(np.cov(sample.T)))
     whitened, whitened_points = (np.linalg.solve(spread, values.T).T for values in (sample, points))
     estimate = KernelDensity(bandwidth="scott").fit(whitened)

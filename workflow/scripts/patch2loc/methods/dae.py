@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.training_loop import Batch
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
@@ -131,8 +132,11 @@ def fit(
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
     cell = CELL / slice_spacing(settings["spacing"])
 
-    def loss(network: nn.Module, slices: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
-        restored = network(slices + coarse_noise(slices, cell, generator)).float()
+    def prepare(slices: Tensor, masks: Tensor, generator: torch.Generator, is_training: bool) -> Batch:
+        return slices, coarse_noise(slices, cell, generator)
+
+    def loss(network: nn.Module, slices: Tensor, noise: Tensor) -> Tensor:
+        restored = network(slices + noise).float()
         squared: Tensor = (slices > FOREGROUND) * (restored - slices).square()
         return squared.mean()
 
@@ -150,6 +154,7 @@ def fit(
         *pools,
         settings=settings,
         checkpoint=checkpoint,
+        prepare=prepare,
         optimizer=optimizer,
         schedule=schedule,
         clip=CLIP,

@@ -13,6 +13,7 @@ from patch2loc.method_interface import LesionScore, Maps, MethodSettings, State,
 
 ROLE = "control"
 ORDER = 240
+SCORED_ONCE = True
 NEEDS_LESION = True
 STATE: StateKinds = {"patch": "patch"}
 

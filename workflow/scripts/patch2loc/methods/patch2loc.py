@@ -11,7 +11,7 @@ import pandas as pd
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
-from patch2loc.heatmap import EPSILON, score_voxels
+from patch2loc.heatmap import EPSILON, score_maps
 from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, StateKinds, Volumes
 from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
 from patch2loc.network.location import LocationNetwork, PatchNetwork
@@ -103,7 +103,7 @@ def network_score(network: ReadyNetwork, stride: int, epsilon: float = EPSILON) 
     """The score of a location network that is ready to predict."""
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
-        return score_voxels(volume, region, network, stride, epsilon=epsilon)
+        return score_maps(volume, region, network, stride, epsilon=epsilon)
 
     return score
 

@@ -5,6 +5,8 @@ A lesion fills more of a small patch; a large one shows more of what tells where
 
 import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,7 @@ def scorer(state: State, device: Device, stride: int = 1, precision: Precision =
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
         maps = [score_one(volume, mask, region) for score_one in scores]
-        return {name: np.mean([each[name] for each in maps], axis=0) for name in maps[0]}
+        return {name: reduce(add, (each[name] for each in maps)) / len(maps) for name in maps[0]}
 
     return score
 

@@ -176,17 +176,17 @@ def fit(
     return state | kinds, history.assign(**kinds)
 
 
-@torch.inference_mode()
 def threshold_of(
     autoencoder: nn.Module, perceived: Perception | None, healthy: SlicePool, settings: Mapping[str, Any]
 ) -> float:
     """The 95th percentile of the anomaly maps of healthy brains: of those slices that training is validated by."""
     drawn, masks = healthy.draw(healthy.generator(settings["seed"], 2), settings["validation_slices"])
     batch = settings["batch"]
-    anomalies = [
-        anomaly(perceived, slices, autoencoder(slices), brain)[brain]
-        for slices, brain in zip(torch.split(drawn, batch), torch.split(masks, batch), strict=True)
-    ]
+    with torch.inference_mode():
+        anomalies = [
+            anomaly(perceived, slices, autoencoder(slices), brain)[brain]
+            for slices, brain in zip(torch.split(drawn, batch), torch.split(masks, batch), strict=True)
+        ]
     return float(np.percentile(torch.cat(anomalies).cpu().numpy(), PERCENTILE))
 
 

@@ -11,6 +11,7 @@ from patch2loc.methods import thresh
 
 ROLE = "addition"
 ORDER = 70
+SCORED_ONCE = thresh.SCORED_ONCE
 STATE = thresh.STATE
 
 fit = thresh.fit

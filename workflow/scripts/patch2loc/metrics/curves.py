@@ -23,14 +23,13 @@ def precision_at_recalls(ranking: Ranking) -> np.ndarray:
 
     0 where no threshold reaches the recall, because lesion voxels are missed; NaN without any lesion.
     """
-    scores, lesion_scores, missed = ranking
-    positives = lesion_scores.size + missed
+    lesion_scores, positives = ranking.lesion_scores, ranking.positives
     if not positives:
         return np.full(RECALLS.size, np.nan)
     # A threshold at which no lesion voxel is added has the recall of the one above it, and less precision.
     thresholds = np.unique(lesion_scores)[::-1]
     hits = lesion_scores.size - np.searchsorted(lesion_scores, thresholds)
-    precision = hits / (scores.size - np.searchsorted(scores, thresholds))
+    precision = hits / ranking.at_least(thresholds)
     best = np.maximum.accumulate(precision[::-1])[::-1]  # at this threshold or a lower one
     reached = np.searchsorted(hits / positives, RECALLS)
     return np.append(best, 0.0)[reached]
@@ -38,13 +37,12 @@ def precision_at_recalls(ranking: Ranking) -> np.ndarray:
 
 def dice_above(ranking: Ranking, thresholds: np.ndarray) -> np.ndarray:
     """Dice of a scan when every voxel above a threshold is called lesion, (thresholds,); NaN without any lesion."""
-    scores, lesion_scores, missed = ranking
-    positives = lesion_scores.size + missed
+    lesion_scores, positives = ranking.lesion_scores, ranking.positives
     if not positives:
         return np.full(len(thresholds), np.nan)
     hits = lesion_scores.size - np.searchsorted(lesion_scores, thresholds, side="right")
-    predicted = scores.size - np.searchsorted(scores, thresholds, side="right")
-    return 2 * hits / (predicted + positives)
+    dice: np.ndarray = 2 * hits / (ranking.above(thresholds) + positives)
+    return dice
 
 
 def index_of_best_mean(dice: Sequence[np.ndarray]) -> int:

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_erosion, find_objects, label
 from scipy.spatial import KDTree
+
+from patch2loc.metrics.connected_parts import Parts, connected_parts
 
 QUANTILES = (0.95, 0.98, 0.99)
 HEALTHY, LESION = "healthy quantile", "lesion validation"  # kinds of thresholds
 # Name of a size, and the volume (ml) below which a lesion or a false positive belongs to it.
 SIZES = {"small": 0.1, "medium": 1.0, "large": np.inf}
 LESION_WISE = ("lesion_precision", "lesion_f1", "lesion_f1_strict")
-CONNECTIVITY_26 = np.ones((3, 3, 3), bool)
+CELL = 4  # voxels: edge of the cubes whose middles tell about the distances of what is in them
 
 
 class Threshold(NamedTuple):
@@ -44,7 +45,8 @@ def healthy_quantiles(heatmaps: Iterable[np.ndarray], quantiles: Sequence[float]
     Raises:
         ValueError: when there is no score.
     """
-    scores = np.concatenate([np.empty(0, np.float32), *(heatmap[~np.isnan(heatmap)] for heatmap in heatmaps)])
+    flat = (heatmap.ravel(order="K") for heatmap in heatmaps)  # in memory's order, which is quicker
+    scores = np.concatenate([np.empty(0, np.float32), *(scores[~np.isnan(scores)] for scores in flat)])
     if not scores.size:
         raise ValueError("no score of a healthy validation scan found, one at least expected")
     return list(map(float, np.quantile(scores, np.array(quantiles), overwrite_input=True)))
@@ -92,19 +94,24 @@ def detections(
     """
     voxel_ml = _voxel_ml(spacing)
     box = bounding_box(mask | lesion)
-    score, lesion = np.where(mask[box], heatmap[box], -np.inf), lesion[box]
-    positives = int(np.count_nonzero(lesion)) + round(lost_ml / voxel_ml)
-    lesions, lesion_voxels = _parts(lesion)
-    lesion_ml = lesion_voxels * voxel_ml
-    truth = surface(lesion, spacing)
+    # With a margin that is outside everything, so that every voxel has its neighbors.
+    score = np.pad(np.where(mask[box], heatmap[box], -np.inf), 1, constant_values=-np.inf)
+    lesion = np.pad(lesion[box], 1)
+    lesions = connected_parts(lesion)
+    lesion_number = np.zeros(lesion.size, np.int32)  # from 1; 0 outside lesions
+    lesion_number[lesions.voxels] = lesions.part + 1
+    positives = len(lesions.voxels) + round(lost_ml / voxel_ml)
+    lesion_ml = lesions.sizes * voxel_ml
+    truth = _surface(lesion, lesions.voxels)
     rows = []
     for threshold in thresholds:
         predicted = score > threshold.threshold
-        hits, total = int(np.count_nonzero(predicted & lesion)), int(np.count_nonzero(predicted))
-        parts, part_voxels = _parts(predicted)
-        part_ml = part_voxels * voxel_ml
-        detected = np.isin(np.arange(1, len(lesion_ml) + 1), lesions[predicted])
-        false_positive = ~np.isin(np.arange(1, len(part_ml) + 1), parts[lesion])
+        parts = connected_parts(predicted)
+        part_ml = parts.sizes * voxel_ml
+        number = lesion_number[parts.voxels]
+        hits, total = int(np.count_nonzero(number)), len(parts.voxels)
+        detected = np.bincount(number, minlength=len(lesion_ml) + 1)[1:] > 0
+        false_positive = np.bincount(parts.part[number > 0], minlength=len(part_ml)) == 0
         row: dict[str, Any] = {
             **threshold._asdict(),
             "dice": 2 * hits / (total + positives) if positives else np.nan,
@@ -112,7 +119,7 @@ def detections(
             "precision": hits / total if positives and total else np.nan,
             "predicted_ml": total * voxel_ml,
             "false_positive_ml": (total - hits) * voxel_ml,
-            "surface_distance_95_mm": surface_distance_95(surface(predicted, spacing), truth),
+            "surface_distance_95_mm": surface_distance_95(_surface(predicted, parts.voxels), truth, spacing),
             "lesions": len(lesion_ml) + lost_lesions,
             "lesions_found": int(np.count_nonzero(detected)),
             "false_positives": int(np.count_nonzero(false_positive)),
@@ -123,7 +130,7 @@ def detections(
             row["lesions_found"],
             row["detected_parts"],
             row["false_positives"],
-            matches=_matches(lesions, lesion_voxels, parts, part_voxels),
+            matches=_matches(lesions.sizes, number, parts),
         )
         for size in SIZES:
             lesion_of_size, part_of_size = _is_of_size(lesion_ml, size), _is_of_size(part_ml, size)
@@ -134,51 +141,81 @@ def detections(
     return rows
 
 
-def surface(volume: np.ndarray, spacing: float) -> np.ndarray:
-    """Positions (n, 3), mm, of the surface voxels of (x, y, z) boolean: one of the six neighbors is outside."""
-    return np.argwhere(volume & ~binary_erosion(volume)) * spacing
+def surface(volume: np.ndarray) -> np.ndarray:
+    """Surface voxels (n, 3) of (x, y, z) boolean: one of the six neighbors is outside, or off the volume."""
+    padded = np.pad(volume, 1)
+    return _surface(padded, np.flatnonzero(padded)) - 1
 
 
-def surface_distance_95(first: np.ndarray, second: np.ndarray) -> float:
+def _surface(volume: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Surface voxels (n, 3) of a volume whose outermost voxels are false; voxels: its true ones, flattened indices."""
+    flat = volume.ravel()
+    _, depth, height = volume.shape
+    enclosed = np.ones(len(voxels), bool)
+    for step in (1, height, depth * height):
+        enclosed &= flat[voxels - step] & flat[voxels + step]
+    return np.stack(np.unravel_index(voxels[~enclosed], volume.shape), axis=1)
+
+
+def surface_distance_95(first: np.ndarray, second: np.ndarray, spacing: float) -> float:
     """95 % Hausdorff distance of two surfaces, mm; NaN when one is empty.
 
     The larger of the two directed 95th percentiles of the distance from a point of one surface to the nearest point of
     the other.
 
     Args:
-        first: (n, 3) positions, mm.
-        second: (m, 3) positions, mm.
+        first: (n, 3) voxels.
+        second: (m, 3) voxels.
+        spacing: edge of a voxel, mm.
     """
     if not len(first) or not len(second):
         return float("nan")
-    to_second, to_first = KDTree(second).query(first)[0], KDTree(first).query(second)[0]
-    return float(max(np.percentile(to_second, 95), np.percentile(to_first, 95)))
+    return max(_distance_95(first, second, spacing), _distance_95(second, first, spacing))
+
+
+def _distance_95(points: np.ndarray, others: np.ndarray, spacing: float) -> float:
+    """95th percentile of the distances from points (n, 3) to the nearest of others (m, 3), as of all distances.
+
+    Few of them are computed: a point is about as far as the middle of its cube of CELL voxels, and most points are then
+    known to be nearer, or farther, than the percentile.
+    """
+    tree = KDTree(others * spacing, balanced_tree=False)
+    cells, cell = np.unique(points // CELL @ [1 << 40, 1 << 20, 1], return_inverse=True)
+    middles = np.stack([cells >> 40, cells >> 20 & 0xFFFFF, cells & 0xFFFFF], axis=1) * CELL + (CELL - 1) / 2
+    about = tree.query(middles * spacing)[0][cell]
+    # A distance is off by less than half of it, and so is their percentile.
+    diagonal = spacing * CELL * 3**0.5
+    low, high = (np.percentile(about, 95, method=method) for method in ("lower", "higher"))
+    near, far = about < low - diagonal, about > high + diagonal
+    distances = np.where(near, -np.inf, np.inf)
+    between = ~(near | far)
+    distances[between] = tree.query(points[between] * spacing)[0]
+    return float(np.percentile(distances, 95))
 
 
 def bounding_box(volume: np.ndarray) -> tuple[slice, ...]:
     """Smallest box with all true voxels of (x, y, z) boolean; the whole volume where there are none."""
-    boxes = find_objects(volume.astype(np.uint8))
-    return boxes[0] if boxes else np.s_[:, :, :]
+    places = [np.flatnonzero(volume.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not places[0].size:
+        return np.s_[:, :, :]
+    return tuple(slice(place[0], place[-1] + 1) for place in places)
 
 
-def _parts(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """26-connected parts, numbered from 1, and the number of voxels of each."""
-    parts, _ = label(volume, structure=CONNECTIVITY_26)
-    return parts, np.bincount(parts[volume])[1:]
-
-
-def _matches(
-    lesions: np.ndarray, lesion_voxels: np.ndarray, parts: np.ndarray, part_voxels: np.ndarray
-) -> int:
+def _matches(lesion_voxels: np.ndarray, number: np.ndarray, parts: Parts) -> int:
     """Number of pairs of a lesion and a part whose intersection is more than half of their union.
 
-    Arguments as `_parts` returns them. No lesion and no part is in two such pairs.
+    No lesion and no part is in two such pairs.
+
+    Args:
+        lesion_voxels: (lesions,) number of voxels of each.
+        number: (n,) lesion, from 1, at each voxel of the parts; 0 outside lesions.
+        parts: of the detection.
     """
-    both = (lesions > 0) & (parts > 0)
-    pairs = (lesions[both].astype(np.int64) - 1) * len(part_voxels) + parts[both] - 1
+    both = number > 0
+    pairs = (number[both].astype(np.int64) - 1) * len(parts.sizes) + parts.part[both]
     pair, intersection = np.unique(pairs, return_counts=True)
-    lesion, part = np.divmod(pair, max(len(part_voxels), 1))
-    union = lesion_voxels[lesion] + part_voxels[part] - intersection
+    lesion, part = np.divmod(pair, max(len(parts.sizes), 1))
+    union = lesion_voxels[lesion] + parts.sizes[part] - intersection
     return int(np.count_nonzero(2 * intersection > union))
 
 

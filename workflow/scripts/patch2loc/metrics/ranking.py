@@ -41,11 +41,35 @@ class Ranking(NamedTuple):
         scores: (voxels,) of the brain, ascending.
         lesion_scores: (lesion voxels with a score,), those of the lesion among them, ascending.
         missed: number of lesion voxels without a score.
+        shared_score: score of the voxels that `sharing` counts.
+        sharing: number of further voxels, which all have one score: those around the brain, if they are ranked.
     """
 
     scores: np.ndarray
     lesion_scores: np.ndarray
     missed: int
+    shared_score: float = 0.0
+    sharing: int = 0
+
+    @property
+    def ranked(self) -> int:
+        """Number of voxels with a score."""
+        return self.scores.size + self.sharing
+
+    @property
+    def positives(self) -> int:
+        """Number of lesion voxels, missed ones too."""
+        return self.lesion_scores.size + self.missed
+
+    def at_least(self, thresholds: np.ndarray) -> np.ndarray:
+        """Number of voxels that score at least each of the thresholds."""
+        found = self.scores.size - np.searchsorted(self.scores, thresholds)
+        return found + self.sharing * (thresholds <= self.shared_score)
+
+    def above(self, thresholds: np.ndarray) -> np.ndarray:
+        """Number of voxels that score above each of the thresholds."""
+        found = self.scores.size - np.searchsorted(self.scores, thresholds, side="right")
+        return found + self.sharing * (thresholds < self.shared_score)
 
 
 def average_precision(score: np.ndarray, lesion: np.ndarray, missed: int = 0) -> float:
@@ -146,14 +170,13 @@ def rank_by(ranking: Ranking, lesion_scores: np.ndarray, missed: int) -> Ranking
         lesion_scores: (lesion voxels with a score,) by the other truth, in any order.
         missed: number of its lesion voxels without a score.
     """
-    return Ranking(ranking.scores, np.sort(lesion_scores), missed)
+    return ranking._replace(lesion_scores=np.sort(lesion_scores), missed=missed)
 
 
 def ranking_metrics(ranking: Ranking) -> RankingMetrics:
     """Metrics of a ranking, as `evaluate_scores` returns them."""
-    scores, lesion_scores, missed = ranking
-    positives, population = lesion_scores.size + missed, scores.size + missed
-    healthy = scores.size - lesion_scores.size
+    lesion_scores, positives = ranking.lesion_scores, ranking.positives
+    population, healthy = ranking.ranked + ranking.missed, ranking.ranked - lesion_scores.size
     metrics = RankingMetrics(
         auprc=np.nan,
         best_dice=np.nan,
@@ -168,12 +191,12 @@ def ranking_metrics(ranking: Ranking) -> RankingMetrics:
     # A threshold at which no lesion voxel is added changes neither sum and has no better Dice than the one above it.
     threshold = np.unique(lesion_scores)[::-1]
     hits = lesion_scores.size - np.searchsorted(lesion_scores, threshold)
-    predicted = scores.size - np.searchsorted(scores, threshold)
+    predicted = ranking.at_least(threshold)
     new_hits = np.diff(hits, prepend=0)
     dice = 2 * hits / (predicted + positives)
     best = int(np.argmax(dice))
     not_below = predicted - hits
-    above = scores.size - np.searchsorted(scores, threshold, side="right") - (hits - new_hits)
+    above = ranking.above(threshold) - (hits - new_hits)
     outranked = float(np.sum(new_hits * (healthy - (not_below + above) / 2)))
     return metrics | {
         "auprc": float(np.sum(new_hits * (hits / predicted)) / positives),
@@ -214,10 +237,10 @@ def _visible(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Score and boolean lesion of the unmasked voxels, 1-D, checked."""
     if np.shape(score) != np.shape(lesion):
         raise ValueError(f"score has shape {np.shape(score)}, lesion {np.shape(lesion)}: equal ones expected")
-    hidden = np.ma.getmaskarray(score) | np.ma.getmaskarray(lesion)
     values, truth = np.ma.getdata(score), np.ma.getdata(lesion)
-    if hidden.any():
-        values, truth = values[~hidden], truth[~hidden]
+    if isinstance(score, np.ma.MaskedArray) or isinstance(lesion, np.ma.MaskedArray):
+        shown = ~(np.ma.getmaskarray(score) | np.ma.getmaskarray(lesion))
+        values, truth = values[shown], truth[shown]
     values, truth = values.ravel(), truth.ravel() > 0
     if not np.isfinite(values).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} scores are not finite; mask them first")
@@ -226,7 +249,7 @@ def _visible(score: np.ndarray, lesion: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _bins(scores: np.ndarray) -> np.ndarray:
     """Bin of every score that is not NaN, (voxels,) integers in the order of the scores."""
-    values = np.asarray(scores, dtype=np.float32).ravel()
+    values = np.asarray(scores, dtype=np.float32).ravel(order="K")
     values = values[~np.isnan(values)] + np.float32(0)  # turns -0 into +0
     bits = values.view(np.int32)
     # Negative floats have falling bit patterns; flipping them makes integers order as scores do.

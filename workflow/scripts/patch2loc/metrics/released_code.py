@@ -28,7 +28,12 @@ class ReleasedCodeMetrics(TypedDict):
 
 
 def released_code_metrics(
-    heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int = 0
+    heatmap: np.ndarray,
+    mask: np.ndarray,
+    lesion: np.ndarray,
+    lost: int = 0,
+    *,
+    ranking: Ranking | None = None,
 ) -> ReleasedCodeMetrics:
     """Metrics of one scan by this project's protocol and by the released code; all NaN for a healthy scan.
 
@@ -37,9 +42,11 @@ def released_code_metrics(
         mask: (x, y, z) boolean, the brain.
         lesion: (x, y, z) boolean.
         lost: number of lesion voxels off the grid, which are always missed.
+        ranking: of the scores in the brain by the lesion, if they are in order already.
     """
     lesion_outside = int(np.count_nonzero(lesion & ~mask))
-    ranking = rank(heatmap[mask], lesion[mask], lesion_outside + lost)
+    if ranking is None:
+        ranking = rank(heatmap[mask], lesion[mask], lesion_outside + lost)
     background = mask.size - int(np.count_nonzero(mask)) - lesion_outside
     protocol = ranking_metrics(ranking)
     background_zero = ranking_metrics(with_background(ranking, 0.0, lesion_outside, background))
@@ -59,8 +66,7 @@ def bisected_dice(ranking: Ranking) -> float:
     continues in the half of the better one, the lower half when both are equal. Returns the best Dice of STEPS steps;
     NaN without any lesion.
     """
-    scores, lesion_scores, missed = ranking
-    positives = lesion_scores.size + missed
+    scores, lesion_scores, positives = ranking.scores, ranking.lesion_scores, ranking.positives
     if not positives:
         return float("nan")
     # Converted once, not in every search.
@@ -93,7 +99,7 @@ def with_background(ranking: Ranking, score: float, lesion: int, healthy: int) -
         lesion: number of missed lesion voxels that get the score.
         healthy: number of other voxels that get it.
     """
-    scores, lesion_scores, missed = ranking
-    scores = np.insert(scores, np.searchsorted(scores, score), np.full(lesion + healthy, score))
-    lesion_scores = np.insert(lesion_scores, np.searchsorted(lesion_scores, score), np.full(lesion, score))
-    return Ranking(scores, lesion_scores, missed - lesion)
+    lesion_scores = np.insert(
+        ranking.lesion_scores, np.searchsorted(ranking.lesion_scores, score), np.full(lesion, score)
+    )
+    return Ranking(ranking.scores, lesion_scores, ranking.missed - lesion, score, lesion + healthy)

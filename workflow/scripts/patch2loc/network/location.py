@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torchvision.models.resnet import BasicBlock, ResNet
+
+from patch2loc.network.first_convolution import FirstConv2d
+from patch2loc.network.resnet import ResNet18, blocks
 
 PAPER_WIDTHS = (64, 128, 256, 512)
 HEAD_WIDTHS = (128, 64, 32)
@@ -65,18 +67,20 @@ def slice_code(slice_location: Tensor, size: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
 
 
-def encoder(widths: Sequence[int]) -> ResNet:
-    """Build torchvision's ResNet-18 for one channel: first kernel 3 instead of 7, no classifier, any layer widths.
+def encoder(widths: Sequence[int]) -> ResNet18:
+    """Build a ResNet-18 for one channel: first kernel 3 instead of 7, no classifier, any layer widths.
 
     Args:
         widths: Channels of the four layers; the last is the size of the latent vector.
     """
-    network = ResNet(BasicBlock, [2, 2, 2, 2])
-    network.inplanes = widths[0]
-    network.conv1 = nn.Conv2d(1, widths[0], kernel_size=3, stride=2, padding=3, bias=False)
+    # With all its weights, so that a seed draws the same numbers for those below as ever.
+    network = ResNet18()
+    network.conv1 = FirstConv2d(1, widths[0], kernel_size=3, stride=2, padding=3, bias=False)
     network.bn1 = nn.BatchNorm2d(widths[0])
-    for layer, (width, stride) in enumerate(zip(widths, (1, 2, 2, 2), strict=True), start=1):
-        setattr(network, f"layer{layer}", network._make_layer(BasicBlock, width, 2, stride=stride))
+    for layer, (width_in, width, stride) in enumerate(
+        zip((widths[0], *widths[:-1]), widths, (1, 2, 2, 2), strict=True), start=1
+    ):
+        setattr(network, f"layer{layer}", blocks(width_in, width, stride))
     network.fc = nn.Identity()
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
@@ -162,7 +166,7 @@ class LocationNetwork(PatchNetwork):
         widths: Channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
     """
 
-    encoder: ResNet
+    encoder: ResNet18
 
     def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
         super().__init__(encoder(widths), widths)

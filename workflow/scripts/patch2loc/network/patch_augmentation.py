@@ -140,7 +140,8 @@ def _uniform(patches: Tensor, generator: torch.Generator, low: float, high: floa
 
 def _blurred(patches: Tensor, brain: Tensor) -> Tensor:
     """Weighted mean of the brain among the 3 x 3 neighbors of each voxel: edges of the brain do not darken."""
-    kernel = torch.tensor([1.0, 2.0, 1.0], device=patches.device)
-    kernel = (kernel[:, None] * kernel / 16)[None, None]
+    # Made on the device: a list of numbers would be copied there, for which the host waits.
+    side = 2.0 - torch.arange(-1, 2, device=patches.device).abs()  # 1, 2, 1
+    kernel = (side[:, None] * side / 16)[None, None]
     weight = functional.conv2d(brain.float(), kernel, padding=1)
     return functional.conv2d(patches * brain, kernel, padding=1) / weight.clamp(min=1e-6)

@@ -1,5 +1,6 @@
 """Random training patches, drawn where the network is (paper, sections 2.1 and 4.1)."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from patch2loc.engine.choices import Device
+from patch2loc.engine.memory import is_out_of_memory
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.network import patches
@@ -18,7 +20,7 @@ class PatchPool:
     """All axial slices of a cohort in the memory of a device, and every place that a patch may be taken from.
 
     A third of the voxels are accepted as centers of patches, so 3.3 bytes a voxel are needed: 1.3 GB for 100 scans of
-    192 x 192 x 100.  While they are read, one scan is held besides.
+    192 x 192 x 100.  While they are read, one scan is held besides, and the places are in main memory.
 
     Args:
         scans: Standardized volumes and masks, (x, y, z).
@@ -33,7 +35,7 @@ class PatchPool:
         places: The accepted voxels, slice after slice, as int32 indices into their slice, 4 bytes each.
 
     Raises:
-        InputError: There are no scans, or no patch is accepted anywhere.
+        InputError: There are no scans, no patch is accepted anywhere, or the device has too little memory.
     """
 
     def __init__(
@@ -52,13 +54,13 @@ class PatchPool:
         for subject, (volume, mask) in enumerate(scans):
             if subject == 0:
                 shape = (len(scans), volume.shape[2], *volume.shape[:2])
-                self.volumes = torch.empty(shape, dtype=torch.float16, device=device)
+                self.volumes = _allocated(shape, torch.float16, device, len(scans))
             self.volumes[subject] = torch.from_numpy(volume).permute(2, 0, 1)
             accepted = patches.accepted(torch.from_numpy(mask).permute(2, 0, 1).to(device), patch).flatten(1)
-            places.append(accepted.nonzero()[:, 1].int())
+            places.append(accepted.nonzero()[:, 1].int().cpu())
             counts.append(accepted.sum(dim=1))
-        self.places = torch.cat(places)
         self.count = torch.cat(counts)  # (subjects * slices,) accepted places of each slice
+        self.places = _joined(places, device)
         if not len(self.places):
             raise InputError("no patch of any scan holds 20 % of brain; check the brain masks (qc.png)")
         self.first = self.count.cumsum(0) - self.count
@@ -76,8 +78,9 @@ class PatchPool:
         tries = torch.randint(depth, (TRIES, subjects), generator=generator, device=self.volumes.device)
         tries = torch.cat([tries, self.fullest[None]])
         tries += depth * torch.arange(subjects, device=tries.device)
-        # The first try with a place, selected on the device, which is never waited for.
-        return tries[(self.count[tries].sum(dim=1) > 0).int().argmax()]
+        # The first try with a place. An index without dimensions would be read by the host, which would have to wait.
+        first = (self.count[tries].sum(dim=1) > 0).int().argmax(dim=0, keepdim=True)
+        return tries.index_select(0, first)[0]
 
     def draw(
         self, generator: torch.Generator, n: int, slices: Tensor | None = None
@@ -109,3 +112,34 @@ class PatchPool:
             cut = self.change(cut, generator)
         location = torch.stack([patches.location(x, width), patches.location(y, height)], dim=1)
         return cut, location, patches.location(slice_index % depth, depth)
+
+
+def _joined(places: list[Tensor], device: Device) -> Tensor:
+    """All places as one tensor on the device, which never holds them twice; the list is empty afterwards."""
+    scans = len(places)
+    joined = _allocated((sum(map(len, places)),), torch.int32, device, scans)
+    end = len(joined)
+    while places:
+        last = places.pop()
+        joined[end - len(last) : end] = last
+        end -= len(last)
+    return joined
+
+
+def _allocated(shape: tuple[int, ...], kind: torch.dtype, device: Device, scans: int) -> Tensor:
+    try:
+        return torch.empty(shape, dtype=kind, device=device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        needed = math.prod(shape) * kind.itemsize
+        raise InputError(
+            f"device: {_free_memory()} found, {needed / 1e9:.1f} GB more expected for the slices of {scans} scans, "
+            "which are in the GPU's memory while a network is trained; end other programs that use it, take fewer "
+            "scans or a coarser grid, or set device: cpu"
+        ) from error
+
+
+def _free_memory() -> str:
+    free, total = torch.cuda.mem_get_info()
+    return f"a GPU with {free / 1e9:.1f} of {total / 1e9:.1f} GB free"

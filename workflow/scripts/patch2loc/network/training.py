@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from patch2loc.engine.choices import Precision
 from patch2loc.engine.precision import PRECISIONS
-from patch2loc.engine.training_loop import History, MovingAverage, train_in_steps
+from patch2loc.engine.training_loop import train_in_steps
+from patch2loc.engine.training_state import History, MovingAverage
 from patch2loc.network.location import LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
@@ -126,37 +126,6 @@ def train(
     Raises:
         FloatingPointError: validation_nll was never finite.
     """
-    for spill in (False, True):
-        try:
-            return _train(
-                training,
-                validation,
-                settings,
-                checkpoint=checkpoint,
-                progress=progress,
-                build=build,
-                spill=spill,
-            )
-        except torch.OutOfMemoryError:
-            if spill:
-                raise
-        progress(
-            f"warning: {settings.batch} patches do not fit the GPU at once; what the backward pass needs waits in "
-            "main memory from now on: the same numbers, but slower"
-        )
-    raise AssertionError
-
-
-def _train(
-    training: PatchPool,
-    validation: PatchPool,
-    settings: Settings,
-    *,
-    checkpoint: Path | None,
-    progress: Callable[[str], None],
-    build: Callable[[Settings], PatchNetwork],
-    spill: bool,
-) -> tuple[PatchNetwork, History]:
     device = training.volumes.device
     torch.manual_seed(settings.seed)
     network = build(settings).to(device).to(memory_format=torch.channels_last).train()
@@ -167,14 +136,13 @@ def _train(
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
     offset, scale = CENTER.to(device), SPREAD.to(device)
 
-    def losses_of(step: int) -> list[Tensor]:
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = training.generator(settings.seed, 1, step)
-        patch, place, slice_location = training.draw(
-            generator, settings.batch, training.one_slice_each(generator)
-        )
-        with torch.autograd.graph.save_on_cpu() if spill else nullcontext():
-            mean, log_variance = _predict(network, patch, slice_location, settings.precision)
-            return [beta_nll(mean, log_variance, (place - offset) / scale)]
+        return training.draw(generator, settings.batch, training.one_slice_each(generator))
+
+    def losses_of(patch: Tensor, place: Tensor, slice_location: Tensor) -> list[Tensor]:
+        mean, log_variance = _predict(network, patch, slice_location, settings.precision)
+        return [beta_nll(mean, log_variance, (place - offset) / scale)]
 
     def validate(rate: float) -> dict[str, float]:
         return _validate(measured, fixed, settings, validation) | {"learning_rate": rate}
@@ -183,6 +151,7 @@ def _train(
         network,
         [optimizer],
         schedule,
+        draw,
         losses_of,
         validate=validate,
         steps=settings.steps,
@@ -193,6 +162,7 @@ def _train(
         progress=progress,
         kept_by="validation_nll",
         average=average,
+        as_graph=True,
     )
     network.rescale_output_(offset, scale)
     return network, history

@@ -9,17 +9,21 @@ form a map of their own (four of them a pool), on which the next convolution is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.errors import InputError
-from patch2loc.network import patches
-from patch2loc.network.inference import ReadyNetwork
-from patch2loc.network.location import PAPER_WIDTHS, PatchNetwork, for_inference, slice_code
+from patch2loc.network.first_convolution import FirstConv2d
+from patch2loc.network.inference import DeviceCenters, Progress, ReadyNetwork
+from patch2loc.network.location import PAPER_WIDTHS, PatchNetwork, for_inference
 
 SMALLEST = 8  # voxels of a patch
+# MB of activations at once.  Strips share no voxels near their edges, and are computed by all threads of a processor.
+MEMORY_MB: dict[Device, float] = {"cpu": 32, "cuda": 4096}
 WIDEST_LAST = 4  # voxels of a map that is not pooled any more
 # Latent vectors in memory together: those that are asked for, the inputs of both heads and their outputs.
 HEAD_MAPS = 5
@@ -86,7 +90,8 @@ def encoder(patch: int, widths: Sequence[int]) -> nn.Sequential:
     parts: list[nn.Module] = []
     before = 1
     for layer, width in zip(layout(patch), layer_widths(patch, widths), strict=True):
-        convolution = nn.Conv2d(before, width, layer.kernel, bias=False)
+        kind = nn.Conv2d if parts else FirstConv2d
+        convolution = kind(before, width, layer.kernel, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         parts += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
         if layer.pooled:
@@ -153,49 +158,53 @@ class ReadyUnpadded(ReadyNetwork):
         memory_mb: float | None = None,
     ) -> None:
         folded = for_inference(network).to(device)
-        super().__init__(folded, network.patch, device, precision, memory_mb=memory_mb)
+        super().__init__(folded, network.patch, device, precision, memory_mb=memory_mb or MEMORY_MB[device])
         self.encoder = folded.encoder.to(self.dtype)
         self.layers = layout(network.patch)
         self.convolutions = [part for part in self.encoder if isinstance(part, nn.Conv2d)]
         self.pools = sum(layer.pooled for layer in self.layers)
         self.apart: int = 2**self.pools  # places of one map after all pools, along one axis
         self.batch = max(1, int(self.memory / self._bytes(1, 1)))
+        self.most_steps: int | None = (
+            None  # rows of a strip that fit, in steps of `apart`, if that was not all
+        )
 
     @torch.inference_mode()
-    def predict_slice(self, padded: Tensor, x: Tensor, y: Tensor, slice_location: float) -> Tensor:
-        """Predict the locations of patches of a padded slice, see `ReadyNetwork.predict_slice`."""
-        padded = padded.to(self.dtype)
-        code = slice_code(torch.tensor([slice_location], device=padded.device), self.latent_size).float()
-        predictions = torch.empty((len(x), 4), device=padded.device)
-        width, height = (size - self.patch + 1 for size in padded.shape)
-        begin, rows = 0, self._rows(height)
-        while begin < width:
-            inside = ((x >= begin) & (x < begin + rows)).nonzero()[:, 0]
-            strip = padded[begin : min(begin + rows, width) + self.patch - 1]
-            try:
-                predictions[inside] = self._strip(strip, x[inside] - begin, y[inside], code)
-            except torch.OutOfMemoryError:
-                if rows == self.apart:
-                    raise
-                self.memory /= 2
-                rows = self._rows(height)
-                torch.cuda.empty_cache()
-                continue
-            begin += rows
+    def predict_slices(
+        self,
+        padded: Tensor,
+        ends: np.ndarray,
+        centers: DeviceCenters,
+        location: Tensor,
+        progress: Progress = iter,
+    ) -> Tensor:
+        """Predict the locations of many patches of slices, see `ReadyNetwork.predict_slices`."""
+        codes = self._codes(location)
+        width, height = (size - self.patch + 1 for size in padded.shape[1:])
+
+        def compute(steps: int) -> Tensor:
+            predictions, done = self._empty(int(ends[-1, -1])), 0
+            for number in progress(range(len(padded))):
+                for begin in range(0, width, steps * self.apart):
+                    end = min(begin + steps * self.apart, width)
+                    part = slice(done, int(ends[number, end - 1]))
+                    done = part.stop
+                    strip = padded[number, begin : end + self.patch - 1].to(self.dtype)
+                    x, y = centers.x[part] - begin, centers.y[part]
+                    predictions[part] = self._strip(strip, x, y, codes[number])
+            return predictions
+
+        steps = min(self._rows(height), _whole(width, self.apart)) // self.apart
+        most = min(steps, self.most_steps or steps)
+        predictions, fitting = halved_until_it_fits(compute, most)
+        if fitting < most:
+            self.most_steps = fitting
         return predictions
 
     @torch.inference_mode()
-    def predict_patches(
-        self, padded: Tensor, index: Tensor, x: Tensor, y: Tensor, *, location: Tensor
-    ) -> Tensor:
-        """Predict the locations of a few patches of many slices, see `ReadyNetwork.predict_patches`."""
-
-        def compute(part: slice) -> Tensor:
-            cut = patches.cut(padded, index[part], x[part], y[part], patch=self.patch).to(self.dtype)
-            code = slice_code(location[part], self.latent_size).float()
-            return self._headed(self.encoder(cut).float() + code)
-
-        return self._in_parts(len(x), compute, padded.device)
+    def predict_patches(self, cut: Tensor, code: Tensor) -> Tensor:
+        """Predict the locations of patches that were cut out, see `ReadyNetwork.predict_patches`."""
+        return self._headed(self.encoder(cut).float() + code)
 
     def _strip(self, strip: Tensor, x: Tensor, y: Tensor, code: Tensor) -> Tensor:
         """Encode all patches of a strip, and apply both heads to those that begin at (x, y): (n, 4)."""
@@ -213,7 +222,7 @@ class ReadyUnpadded(ReadyNetwork):
             number += (2 * (y >> pool & 1) + (x >> pool & 1)) << 2 * pool
         place = (number * maps.shape[2] + (x >> self.pools)) * maps.shape[3] + (y >> self.pools)
         latents = maps.permute(0, 2, 3, 1).flatten(0, 2)
-        return self._headed(latents[place].float() + code)
+        return self._headed(latents.index_select(0, place).float() + code)
 
     def _rows(self, height: int) -> int:
         """Rows of places whose activations fit the memory, together with all columns."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from patch2loc.engine.gpus import claim_gpu, visible_gpus
 from patch2loc.errors import InputError
 
 
@@ -73,12 +74,12 @@ def find_command(tool: str) -> str:
 
 
 def has_gpu(device: str) -> bool:
-    """True if tools run on a GPU: for the device cuda, and for auto where the driver is installed."""
-    return device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None)
+    """True if tools run on a GPU: for the device cuda, and for auto where a GPU is visible."""
+    return device == "cuda" or (device == "auto" and bool(visible_gpus()))
 
 
 def extract_brain(tool: str, scan_path: Path, folder: Path, *, device: str, name: str) -> Path:
-    """Run a tool on a scan.
+    """Run a tool on a scan, on a GPU that is claimed for it, if on any.
 
     Args:
         tool: "hd-bet" or "synthstrip".
@@ -94,8 +95,12 @@ def extract_brain(tool: str, scan_path: Path, folder: Path, *, device: str, name
         InputError: The tool is not installed, fails, or leaves no mask.
     """
     mask_path = folder / "brain_bet.nii.gz"
-    command = [find_command(tool), *TOOLS[tool].arguments(scan_path, mask_path, has_gpu(device))]
-    # The tool has an environment of its own, in which this one's modules do not belong.
+    gpu = has_gpu(device)
+    if gpu:
+        claim_gpu()
+    command = [find_command(tool), *TOOLS[tool].arguments(scan_path, mask_path, gpu)]
+    # The tool has an environment of its own, in which this one's modules do not belong. The claimed GPU is the only one
+    # that it sees.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     print(completed.stdout, completed.stderr, sep="\n")

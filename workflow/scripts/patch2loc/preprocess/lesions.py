@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from patch2loc.data.volumes import Grid, voxel_ml
-from patch2loc.errors import InputError
+from patch2loc.errors import InputError, first_of
 from patch2loc.preprocess.images import read_labels_of, read_values_of, resample, voxel_size
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.released_code import TOUCHED
@@ -235,7 +235,8 @@ def drawn_flags(found: Sequence[int], labels: Sequence[int] | None, share: float
         flags.append(f"lesion in {share:.0%} of the brain, at most {LARGE_SHARE:.0%} expected")
     if labels is not None and found and not set(found) & set(labels):
         flags.append(
-            f"no lesion, because the lesion file has the labels {_listed(found)}, and {_listed(labels)} expected"
+            f"no lesion, because the lesion file has the labels {first_of(found, 10)}, and {first_of(labels, 10)} "
+            "expected"
         )
     if labels is None and len(found) > MANY_LABELS:
         flags.append(
@@ -243,10 +244,6 @@ def drawn_flags(found: Sequence[int], labels: Sequence[int] | None, share: float
             "is no parcellation"
         )
     return flags
-
-
-def _listed(labels: Sequence[int]) -> str:
-    return ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")
 
 
 def lesion_flags(report: LesionReport) -> list[str]:
@@ -271,7 +268,8 @@ def indices_on_grid(
 ) -> np.ndarray:
     """Indices on the grid, (n, 3) float, of voxels of the scan, (n, 3) indices."""
     to_grid = indices_to_grid(affine, grid, transform)
-    indices: np.ndarray = points @ to_grid[:3, :3].T + to_grid[:3, 3]
+    indices: np.ndarray = points.astype(float) @ to_grid[:3, :3].T
+    indices += to_grid[:3, 3]
     return indices
 
 

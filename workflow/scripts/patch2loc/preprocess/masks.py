@@ -11,10 +11,17 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
     return part
 
 
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """An (x, y, z) bool mask without the holes (6 neighbors) in it, as scipy's `binary_fill_holes`, in less time."""
+    parts, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    filled: np.ndarray = (parts != parts[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    return filled
+
+
 def largest_part_filled(mask: np.ndarray) -> np.ndarray:
     """The largest connected part of an (x, y, z) bool mask with its holes filled; an empty mask stays empty."""
     filled = np.zeros(mask.shape, bool)
     # Within the smallest box around the mask, which gives the same in less time.
     for box in ndimage.find_objects(mask.astype(np.uint8)):
-        filled[box] = ndimage.binary_fill_holes(largest_part(mask[box]))
+        filled[box] = fill_holes(largest_part(mask[box]))
     return filled

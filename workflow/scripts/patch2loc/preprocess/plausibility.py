@@ -272,8 +272,10 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
 
 def mask_pores(brain: np.ndarray) -> float:
     """Share of a brain mask, (x, y, z) bool, that a closing by a voxel in each direction adds to it."""
-    closed = ndimage.binary_closing(np.pad(brain, 2), np.ones((3, 3, 3), bool))
-    return float(1 - brain.sum() / max(closed.sum(), 1))
+    # Cubes by filters along one axis after the other: the same closing in less time.
+    wide = ndimage.maximum_filter(np.pad(brain, 2).view(np.uint8), size=3)
+    closed = ndimage.minimum_filter(wide, size=3, mode="constant", cval=0)
+    return float(1 - brain.sum() / max(np.count_nonzero(closed), 1))
 
 
 def shading(volume: np.ndarray, mask: np.ndarray) -> float:

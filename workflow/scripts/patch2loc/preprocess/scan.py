@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
-from patch2loc.data.scans import Scan, check_contrast
+from patch2loc.data.scans import Scan, check_contrast, intensity_percentiles
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
@@ -219,7 +219,7 @@ def preprocess_scan(
             quality.flag_offset(measurements, quality.offset_from_atlas(array, brain, affine, atlas))
         if validated["registration"] in ("none", "translation"):
             quality.stop_if_turned(unmasked, mask, atlas_on_grid, grid, scan_path=scan_path)
-    check_contrast(unmasked[mask], scan_path)
+    check_contrast(intensity_percentiles(unmasked[mask]), scan_path)
     modality_check, modality_flags = check_modality(
         unmasked,
         mask,
@@ -275,7 +275,8 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
         volumes.write(scan.lesion_path, result.lesion, affine)
         volumes.write(scan.lesion_any_path, result.lesion_any, affine)
         write_transform(scan.transform_path, result.transform)
-        write_json(scan.qc_path, result.qc)
+        percentiles = intensity_percentiles(result.volume[result.mask])
+        write_json(scan.qc_path, {**result.qc, "intensity_percentiles": percentiles})
         count = len(result.qc["flags"])
         title = f"{result.modality}, {result.qc['atlas']}" + (
             f": {count} flag{'s' * (count > 1)}, see qc.json" if count else ""

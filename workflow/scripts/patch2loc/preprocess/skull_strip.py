@@ -7,7 +7,7 @@ from scipy import ndimage
 from patch2loc.data.volumes import mask_ml
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
-from patch2loc.preprocess.masks import largest_part, largest_part_filled
+from patch2loc.preprocess.masks import fill_holes, largest_part, largest_part_filled
 from patch2loc.preprocess.register import (
     FINE_MM,
     PITCHES,
@@ -169,7 +169,7 @@ def close_brain(tissue: np.ndarray, mask_depth: np.ndarray, spacing: np.ndarray)
     filled = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
     inside = tuple(slice(extra, -extra) for extra in margin)
     brain = np.zeros(tissue.shape, bool)
-    brain[box] = ndimage.binary_fill_holes(filled[inside] | (mask_depth[box] > IN_MM))
+    brain[box] = fill_holes(filled[inside] | (mask_depth[box] > IN_MM))
     return brain
 
 

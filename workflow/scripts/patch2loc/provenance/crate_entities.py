@@ -12,6 +12,7 @@ from urllib.parse import quote
 from patch2loc import __version__
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.data.results import PREPROCESSED, RAW
+from patch2loc.data.vocabulary import QUALITY
 from patch2loc.files import read_json, sha256
 from patch2loc.provenance.record import SUFFIX, sidecar
 
@@ -154,7 +155,7 @@ class Entities:
         """Add a preprocessed scan: a folder that says which files it was made from."""
         identifier = f"{quote(f'{PREPROCESSED}/{dataset}/{subject}')}/"
         if identifier not in self.by_id:
-            record = sidecar(self.results / PREPROCESSED / dataset / subject / "qc.json")
+            record = sidecar(self.results / PREPROCESSED / dataset / subject / QUALITY)
             inputs = read_json(record)["inputs"] if record.is_file() else {}
             sources = links(self.data(path, digest) for path, digest in inputs.items())
             self.add(identifier, "Dataset", name=subject, isBasedOn=sources)

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from patch2loc.data.image_files import image_sha256
 from patch2loc.data.results import CRATE
+from patch2loc.data.vocabulary import QUALITY
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, sha256
 from patch2loc.provenance.record import Provenance, sidecar
@@ -139,7 +140,7 @@ def _digest(path: str | Path) -> str | None:
 
 def _sidecar_entry(path: str) -> TraceEntry | None:
     """Provenance beside a file, or that of the scan whose folder it is or is in."""
-    for file in (Path(path), Path(path, "qc.json"), Path(path).with_name("qc.json")):
+    for file in (Path(path), Path(path, QUALITY), Path(path).with_name(QUALITY)):
         if sidecar(file).exists():
             provenance: Provenance = read_json(sidecar(file))
             changed = not file.exists() or sha256(file) != provenance["sha256"]

@@ -45,7 +45,8 @@ class Calibration(NamedTuple):
             heatmap: (x, y, z) score, NaN outside the mask.
         """
         by_place = self.of_place(heatmap)
-        scores = by_place[~np.isnan(by_place)]
+        scores = by_place.ravel(order="K")  # in memory's order, which is quicker
+        scores = scores[~np.isnan(scores)]
         if not scores.size:
             return by_place
         median = np.median(scores)

@@ -11,7 +11,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.heatmap import EPSILON
-from patch2loc.method_interface import Score, method
+from patch2loc.method_interface import Map, Score, as_array, locates, method
 from patch2loc.models import Model, from_state, sealed
 from patch2loc.score.postprocessing import median_filtered
 from patch2loc.score.reference import (
@@ -73,7 +73,7 @@ def maps_with(
     Raises:
         InputError: The method cannot use the model's state, or localizes nothing.
     """
-    if not getattr(method(model["method"]), "LOCATES", False):
+    if not locates(model["method"]):
         raise InputError(f"{name}: the method {model['method']} found, one that localizes patches expected")
     score = cast(
         Score, from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
@@ -83,19 +83,19 @@ def maps_with(
 
     def maps(volume: np.ndarray, mask: np.ndarray, name: str) -> ScanMaps:
         standardized = standardized_for(model, volume, mask, name)
-        error = np.full(mask.shape, np.nan, np.float32)
+        log_errors = []
 
-        def located(region: np.ndarray) -> np.ndarray:
+        def located(region: np.ndarray) -> Map:
             found = score(standardized, mask, region)
-            error[mask] = found["log_error"][mask]
+            log_errors.append(found["log_error"])
             return found["score"]
 
-        patch2loc = median_filtered(located, mask, median_filter, device)
+        patch2loc = median_filtered(located, mask, median_filter)
         zscore_map = median_filtered(
             lambda region: score_z(standardized, mask, region)["score"], mask, median_filter
         )
-        squared = np.maximum(np.exp(error[mask]) - epsilon, 0)
-        return ScanMaps(patch2loc, zscore_map, float(np.median(np.sqrt(squared))))
+        squared = np.maximum(np.exp(as_array(log_errors[-1])[mask]) - epsilon, 0)
+        return ScanMaps(as_array(patch2loc), as_array(zscore_map), float(np.median(np.sqrt(squared))))
 
     return maps
 

@@ -34,6 +34,7 @@ def quality_table(scans: Sequence[tuple[str, Scan]]) -> pd.DataFrame:
     copies: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for name, report in reports.items():
         report.pop("acquired_content", None)
+        report.pop("intensity_percentiles", None)
         if content := report.pop("content", None):
             copies[content].append(name)
     for names in copies.values():

@@ -94,7 +94,8 @@ class TrainingRecord:
             return
         try:
             table = self.table(step, history)
-            if not history or history[-1]["step"] < step:
+            # Not of a step that an earlier session did: the time left is not known yet.
+            if (not history or history[-1]["step"] < step) and step in self.seconds_left:
                 self.say(f"step {step} of {self.steps}: {duration(self.seconds_left[step])} left")
             write_csv(self.table_path, table)
             if history and (step == self.steps or self.clock() >= self.next_picture_at):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.training_loop import Batch
 from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.denoiser import Denoiser
@@ -144,17 +145,18 @@ def fit(
                 stale.unlink()
         pretrain(network.encoder, *pools, settings=settings, checkpoint=pretraining_checkpoint)
 
-    def loss(network: Denoiser, slices: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
-        count = len(slices)
-        if network.training:
-            with torch.autocast(slices.device.type, enabled=False):  # a bias field is a product of matrices
-                slices = change_intensities(slices, generator)
-        step = torch.randint(STEPS, (count,), generator=generator, device=slices.device)
-        box = masks[torch.randint(len(masks), (count,), generator=generator, device=slices.device)]
-        noise = simplex_noise(bank, generator, count)
+    def prepare(slices: Tensor, brain: Tensor, generator: torch.Generator, is_training: bool) -> Batch:
+        count, device = len(slices), slices.device
+        if is_training:
+            slices = change_intensities(slices, generator)
+        step = torch.randint(STEPS, (count,), generator=generator, device=device)
+        box = masks[torch.randint(len(masks), (count,), generator=generator, device=device)]
+        return slices, step, box, simplex_noise(bank, generator, count)
+
+    def loss(network: Denoiser, slices: Tensor, step: Tensor, box: Tensor, noise: Tensor) -> Tensor:
         return l1_loss(network, 2 * slices - 1, noise, box, step=step, rates=rates)
 
-    history = train(network, loss, *pools, settings=settings, checkpoint=checkpoint)
+    history = train(network, loss, *pools, settings=settings, checkpoint=checkpoint, prepare=prepare)
     if pretraining_checkpoint:
         pretraining_checkpoint.unlink(missing_ok=True)
     fields = simplex_noise(bank, pools[0].generator(seed, 5), SCORING_FIELDS)

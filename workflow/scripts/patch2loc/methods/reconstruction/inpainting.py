@@ -144,8 +144,8 @@ def ellipses(count: int, shape: Sequence[int], generator: torch.Generator) -> Te
     def random(*last: int) -> Tensor:
         return torch.rand((count, ELLIPSES, *last), generator=generator, device=device)
 
-    sides = torch.tensor(shape, device=device)
-    centers = (0.25 + 0.5 * random(2)) * sides
+    shares = 0.25 + 0.5 * random(2)
+    centers = torch.stack([shares[..., axis] * side for axis, side in enumerate(shape)], dim=2)
     drawn = torch.randn((count, ELLIPSES, 2), generator=generator, device=device)
     axes = (AXES[0] + AXES[1] * drawn).abs().clamp(min=LEAST_AXIS)
     angle = torch.pi * random()
@@ -176,10 +176,15 @@ class Vgg19(nn.Sequential):
     widths: channels of its five levels, if not those of VGG-19.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, widths: Sequence[int] = (64, 128, 256, 512, 512)) -> None:
         levels = [[width] * count for width, count in zip(widths, CONVOLUTIONS, strict=True)]
         layers = make_layers([layer for level in levels for layer in (*level, "M")])
         super().__init__(*layers[: STYLED[-1] + 1])
+        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
         for layer in self:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False
@@ -190,8 +195,7 @@ class Vgg19(nn.Sequential):
         Intensities are taken as if they were -1 to 1, as the authors' code takes its 0 to 1, which the weights of the
         losses go with: 0.5 to 1 before the normalization.
         """
-        mean, deviation = (torch.tensor(values).to(slices)[:, None, None] for values in (MEAN, DEVIATION))
-        maps, maps_after = ((slices + 1) / 2 - mean) / deviation, {}
+        maps, maps_after = ((slices + 1) / 2 - self.mean) / self.deviation, {}
         for place, layer in enumerate(self):
             maps = layer(maps)
             if place in (*PERCEIVED, *STYLED):

@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from patch2loc.data.volumes import block
 from patch2loc.engine.choices import Device, Precision
+from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.precision import PRECISIONS
+from patch2loc.engine.transfer import as_map, to_device
 from patch2loc.method_interface import Maps, Score
 from patch2loc.methods.reconstruction.slice_pools import slices_of
 
@@ -40,25 +42,30 @@ def slice_score(
 
     @torch.inference_mode()
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
-        slices, brain = slices_of(
-            torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device), spacing, multiple
-        )
+        slices, brain = slices_of(to_device(volume, device), to_device(mask, device), spacing, multiple)
         needed = np.unique(np.flatnonzero(region.any(axis=(0, 1))) // factor)
         # Both neighbors of a needed slice, too: maps are interpolated between them.
         with_neighbors = np.unique(np.clip([needed - 1, needed, needed + 1], 0, len(slices) - 1))
-        numbers = list(range(len(slices))) if batch is None else with_neighbors.tolist()
-        at_once = batch or len(slices)
-        maps = {"score": torch.zeros_like(slices)}
-        for start in range(0, len(numbers), at_once):
-            part = numbers[start : start + at_once]
-            for name, part_maps in maps_of(slices[part, None], brain[part, None]).items():
-                maps.setdefault(name, torch.zeros_like(slices))[part] = part_maps[:, 0]
+        numbers = np.arange(len(slices)) if batch is None else with_neighbors
+        chosen = to_device(numbers, device) if len(numbers) else None
+
+        def compute(at_once: int) -> dict[str, Tensor]:
+            maps = {"score": torch.zeros_like(slices)}
+            for part in () if chosen is None else torch.split(chosen, at_once):
+                for name, part_maps in maps_of(slices[part, None], brain[part, None]).items():
+                    maps.setdefault(name, torch.zeros_like(slices))[part] = part_maps[:, 0]
+            return maps
+
+        if batch is None:
+            maps = compute(len(slices))
+        else:
+            maps, _ = halved_until_it_fits(compute, max(1, min(batch, len(numbers))))
         on_grid = _on_grid(_blocks(maps["score"], volume.shape, factor), volume.shape, factor)
         # Post-processed as published before it is brought to the grid, whose interpolation would blur it.
         published = _blocks(maps.get("as_published", maps["score"]), volume.shape, factor)
         return {
-            "score": np.where(region, on_grid.cpu().numpy(), np.nan).astype(np.float32),
-            "as_published": published.cpu().numpy(),
+            "score": as_map(torch.where(to_device(region, device), on_grid, float("nan"))),
+            "as_published": as_map(published),
         }
 
     return score

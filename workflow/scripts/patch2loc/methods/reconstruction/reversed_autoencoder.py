@@ -149,7 +149,8 @@ def losses(
     yield loss
     network.encoder.requires_grad_(False)
     network.decoder.requires_grad_(True)
-    yield decoder_loss(network, slices, codes.detach(), noise[[1, 4, 5]])
+    # Not by a list of indices, which would be copied to the device, for which the host waits.
+    yield decoder_loss(network, slices, codes.detach(), torch.stack([noise[1], *noise[4:]]))
     network.encoder.requires_grad_(True)
 
 

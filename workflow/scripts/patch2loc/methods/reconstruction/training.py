@@ -6,7 +6,7 @@ brought back to the grid (`residual`).
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -14,26 +14,34 @@ from torch import Tensor, nn
 
 from patch2loc.engine.choices import Precision
 from patch2loc.engine.precision import PRECISIONS
-from patch2loc.engine.training_loop import train_in_steps
+from patch2loc.engine.training_loop import Batch, train_in_steps
 from patch2loc.method_interface import MethodSettings
 from patch2loc.methods.reconstruction.slice_pools import SlicePool, generator_seed
 
 Network = TypeVar("Network", bound=nn.Module)
-# From a network, slices (n, 1, x', y') in 0..1, their brain masks (boolean) and a generator, from which all randomness
-# (noise, time) comes, to a scalar. With a `ScanPool` slices and masks are (n, slices, x', y').
-Loss = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
+# From slices (n, 1, x', y') in 0..1, their brain masks (boolean), a generator, from which all randomness (noise, time)
+# comes, and True in training, to the batch that a loss is of. Of a `ScanPool` slices and masks are (n, slices, x', y').
+Prepare = Callable[[Tensor, Tensor, torch.Generator, bool], Batch]
+# From a network and a batch, as arguments, to a scalar.
+Loss = Callable[..., Tensor]
 # The same to one scalar for each optimizer, each asked for after the optimizer before has updated its part.
-Losses = Callable[[Network, Tensor, Tensor, torch.Generator], Iterable[Tensor]]
+Losses = Callable[..., Iterable[Tensor]]
+
+
+def as_drawn(slices: Tensor, masks: Tensor, generator: torch.Generator, is_training: bool) -> Batch:
+    """The batch of a loss that draws its random numbers itself."""
+    return slices, masks, generator
 
 
 def train(
     network: Network,
-    loss: Loss[Network],
+    loss: Loss,
     training: SlicePool,
     validation: SlicePool,
     *,
     settings: MethodSettings,
     checkpoint: Path | None,
+    prepare: Prepare = as_drawn,
     optimizer: torch.optim.Optimizer | None = None,
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     clip: float | None = None,
@@ -43,12 +51,15 @@ def train(
 
     Args:
         network: On the pools' device, initialized by the caller after torch.manual_seed(settings["seed"]).
-        loss: Asked in training mode, and in evaluation mode of fixed validation slices with fixed random numbers.
+        loss: Asked in training mode, and in evaluation mode of fixed validation slices with fixed random numbers. Where
+            `prepare` returns tensors alone, it is a mean over samples, and of parts of a batch where a batch does not
+            fit the device.
         training: Slices or scans that training draws from.
         validation: Those that validation draws from, once.
         settings: steps, batch, learning_rate, validations, validation_slices, seed, precision ("bfloat16" computes the
             loss under autocast). batch is of slices, with a `ScanPool` of scans; validation_slices is of slices.
         checkpoint: As of `training_loop.train_in_steps`.
+        prepare: Draws what is random in a batch, in float32.
         optimizer: Of the network's parameters; Adam when None.
         schedule: Of the optimizer, stepped after every step.
         clip: Greatest norm of the gradient.
@@ -61,8 +72,8 @@ def train(
         FloatingPointError: When the validation loss was never finite.
     """
 
-    def losses(network: Network, slices: Tensor, masks: Tensor, generator: torch.Generator) -> list[Tensor]:
-        return [_loss(network, loss, slices, masks, generator=generator, precision=settings["precision"])]
+    def losses(network: Network, *batch: Any) -> list[Tensor]:
+        return [_loss(network, loss, batch, settings["precision"])]
 
     return _train(
         network,
@@ -76,6 +87,7 @@ def train(
         ],
         schedule=schedule,
         clip=clip,
+        prepare=prepare,
         measure=loss,
         progress=progress,
     )
@@ -83,14 +95,14 @@ def train(
 
 def train_in_turns(
     network: Network,
-    losses: Losses[Network],
+    losses: Losses,
     training: SlicePool,
     validation: SlicePool,
     *,
     settings: MethodSettings,
     checkpoint: Path | None,
     optimizers: Sequence[torch.optim.Optimizer],
-    measure: Loss[Network],
+    measure: Loss,
     progress: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train parts of a network in turn in every step, each by its own optimizer; otherwise like `train`.
@@ -116,6 +128,7 @@ def train_in_turns(
         optimizers=optimizers,
         schedule=None,
         clip=None,
+        prepare=as_drawn,
         measure=measure,
         progress=progress,
     )
@@ -123,7 +136,7 @@ def train_in_turns(
 
 def _train(
     network: Network,
-    losses: Losses[Network],
+    losses: Losses,
     training: SlicePool,
     validation: SlicePool,
     *,
@@ -132,7 +145,8 @@ def _train(
     optimizers: Sequence[torch.optim.Optimizer],
     schedule: torch.optim.lr_scheduler.LRScheduler | None,
     clip: float | None,
-    measure: Loss[Network],
+    prepare: Prepare,
+    measure: Loss,
     progress: Callable[[str], None],
 ) -> pd.DataFrame:
     seed = settings["seed"]
@@ -140,15 +154,15 @@ def _train(
     validation_draws = max(1, settings["validation_slices"] // validation.slices_each)
     fixed = validation.draw(validation.generator(seed, 2), validation_draws)
 
-    def losses_of(step: int) -> Iterable[Tensor]:
+    def draw(step: int) -> Batch:
         generator = training.generator(seed, 1, step)
         torch.manual_seed(generator_seed(seed, 4, step))  # of dropout, which takes no generator
         slices, masks = training.draw(generator, settings["batch"])
-        return losses(network, slices, masks, generator)
+        return prepare(slices, masks, generator, True)
 
     def validate(rate: float) -> dict[str, float]:
         validation_loss = _validate(
-            network, measure, fixed, generator=validation.generator(seed, 3), settings=settings
+            network, measure, prepare, fixed, generator=validation.generator(seed, 3), settings=settings
         )
         return {"validation_loss": validation_loss, "learning_rate": rate}
 
@@ -156,7 +170,8 @@ def _train(
         network,
         optimizers,
         schedule,
-        losses_of,
+        draw,
+        lambda *batch: losses(network, *batch),
         validate=validate,
         steps=settings["steps"],
         batch=settings["batch"] * training.slices_each,
@@ -169,22 +184,16 @@ def _train(
     return pd.DataFrame(history)
 
 
-def _loss(
-    network: Network,
-    loss: Loss[Network],
-    slices: Tensor,
-    masks: Tensor,
-    *,
-    generator: torch.Generator,
-    precision: Precision,
-) -> Tensor:
-    with torch.autocast(slices.device.type, PRECISIONS[precision], enabled=precision != "float32"):
-        return loss(network, slices, masks, generator)
+def _loss(network: nn.Module, loss: Loss, batch: Batch, precision: Precision) -> Tensor:
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32"):
+        return loss(network, *batch)
 
 
 def _validate(
-    network: Network,
-    loss: Loss[Network],
+    network: nn.Module,
+    loss: Loss,
+    prepare: Prepare,
     fixed: tuple[Tensor, Tensor],
     *,
     generator: torch.Generator,
@@ -193,10 +202,11 @@ def _validate(
     """The mean loss on fixed slices, with the random numbers of a generator that is always the same."""
     network.eval()
     total, (slices, masks) = 0.0, fixed
-    batch, precision = settings["batch"], settings["precision"]
     with torch.inference_mode():
-        for part, its_masks in zip(torch.split(slices, batch), torch.split(masks, batch), strict=True):
-            value = _loss(network, loss, part, its_masks, generator=generator, precision=precision)
-            total += value.item() * len(part)
+        for part, its_masks in zip(
+            *(torch.split(values, settings["batch"]) for values in (slices, masks)), strict=True
+        ):
+            batch = prepare(part, its_masks, generator, False)
+            total += _loss(network, loss, batch, settings["precision"]).item() * len(part)
     network.train()
     return total / len(slices)
