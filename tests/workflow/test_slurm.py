@@ -16,6 +16,8 @@ import pytest
 import yaml
 from repository_paths import ROOT
 
+from patch2loc.configuration.run import ONE_SCAN_MB
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
 from one_node import HERE, SEARCH, Cluster
@@ -184,14 +186,15 @@ def test_every_job_ran_on_the_cluster_with_what_its_rule_asks_for(finished):
     assert steps["train"] == len({job["Comment"] for job in jobs if of_rule(job, "train")})
     assert all(job["BatchHost"] for job in jobs)  # the node, not the machine that submitted
     memory_of_training = f"{yaml.safe_load(CONFIG.read_text())['training']['memory_mb']}M"
-    for rule, *asked in [
-        ("landmarks", "1", "1500M", "01:00:00"),
-        ("train", "1", memory_of_training, "12:00:00"),
-        ("score", "1", "4000M", "12:00:00"),
-        ("table1", "1", "1500M", "00:30:00"),
+    for rule, method, *asked in [
+        ("landmarks", "", "1", "1500M", "01:00:00"),
+        ("train", "patch2loc", "1", memory_of_training, "12:00:00"),
+        ("train", "thresh", "1", f"{ONE_SCAN_MB}M", "12:00:00"),
+        ("score", "patch2loc", "1", "4000M", "12:00:00"),
+        ("table1", "", "1", "1500M", "00:30:00"),
     ]:
-        first = next(job for job in jobs if of_rule(job, rule))
-        assert [first["NumCPUs"], first["MinMemoryNode"], first["TimeLimit"]] == asked, rule
+        first = next(job for job in jobs if of_rule(job, rule) and method in job["Comment"])
+        assert [first["NumCPUs"], first["MinMemoryNode"], first["TimeLimit"]] == asked, (rule, method)
 
 
 def test_jobs_of_networks_get_a_gpu_in_either_dialect_and_others_none(finished):
