@@ -21,7 +21,7 @@ from patch2loc.configuration.method_names import (
 )
 from patch2loc.configuration.method_registry import AS_PUBLISHED, LOCATING, METHODS, NETWORKS, declaration
 from patch2loc.errors import InputError
-from patch2loc.method_interface import method
+from patch2loc.method_interface import is_locating, method
 from patch2loc.provenance.code import DISPLAY_CONSTANTS, METHOD_REGISTRY, code_hash, modules_behind
 
 TOY = '''
@@ -184,7 +184,7 @@ def test_every_method_of_the_package_declares_its_role_and_its_own_place():
         module = method(each.name)
         assert each.role == module.ROLE
         assert each.needs_lesion == getattr(module, "NEEDS_LESION", False)
-        assert each.locates == hasattr(module, "predictor") == hasattr(module, "network_input")
+        assert each.locates == is_locating(module) == hasattr(module, "predictor") == hasattr(module, "network_input")
         assert each.as_published == hasattr(module, "AS_PUBLISHED")
 
 
@@ -266,7 +266,7 @@ def test_declarations_of_another_kind_are_refused(outside, text, message):
 
 def jobs(name):
     """Modules that the rules train and score hash."""
-    return [f"patch2loc.methods.{name}", "patch2loc.train", "patch2loc.score.scoring"]
+    return [f"patch2loc.methods.{name}", "patch2loc.train", "patch2loc.score.job"]
 
 
 def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tables_anew(copied_library):

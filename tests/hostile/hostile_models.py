@@ -20,7 +20,8 @@ from patch2loc.network.location import PAPER_WIDTHS, LocationNetwork
 from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.preprocess.scan import read_transform
-from patch2loc.score.scoring import heatmap_of, score_scans
+from patch2loc.score.job import score_scans
+from patch2loc.score.scoring import heatmap_of
 
 MAP = np.ones((4, 4, 4), np.float32)
 MODEL = complete_model(shape=MAP.shape, method="zscore", state={"mean": MAP, "spread": MAP})

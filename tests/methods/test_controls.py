@@ -16,7 +16,7 @@ from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.score.scoring import score_scans
+from patch2loc.score.job import score_scans
 from patch2loc.standardize import fit_landmarks
 from patch2loc.train import FitJob, fit_model, write_model
 

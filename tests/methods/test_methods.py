@@ -15,7 +15,7 @@ from patch2loc.files import write_json
 from patch2loc.models import load_model
 from patch2loc.provenance import code
 from patch2loc.provenance.code import code_hash
-from patch2loc.score.scoring import score_scans
+from patch2loc.score.job import score_scans
 from patch2loc.standardize import fit_landmarks, standardize
 from patch2loc.train import FitJob, fit_model, write_model
 

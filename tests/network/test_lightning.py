@@ -19,7 +19,8 @@ from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import load_scorer, score_own_scan
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.released_code import crop_start, grid_around_brain
-from patch2loc.score.scoring import heatmaps_with, score_scans
+from patch2loc.score.job import score_scans
+from patch2loc.score.scoring import heatmaps_with
 from patch2loc.standardize import standardize
 
 SHAPE, PATCH, WIDTHS = (192, 192, 100), 24, (4, 4, 8, 8)

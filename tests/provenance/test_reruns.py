@@ -42,6 +42,7 @@ EDITS = {
     "provenance.crate": (NONE, NONE, False),
     "metrics.ranking": (NONE, NONE, True),
     "score.calibration": (NONE, NONE, True),
+    "score.job": (NONE, ALL, False),
     "score.scoring": (NONE, ALL, False),
     "train": (ALL, NONE, False),
     "standardize": (ALL, ALL, False),
@@ -84,9 +85,9 @@ def behind():
 
 def test_the_modules_of_the_rules_are_found():
     assert hashed_modules("train", "thresh") == ["patch2loc.train", "patch2loc.methods.thresh"]
-    assert hashed_modules("score", "thresh") == ["patch2loc.score.scoring", "patch2loc.methods.thresh"]
+    assert hashed_modules("score", "thresh") == ["patch2loc.score.job", "patch2loc.methods.thresh"]
     assert hashed_modules("score", "patch2loc") == [
-        "patch2loc.score.scoring",
+        "patch2loc.score.job",
         "patch2loc.score.patch_predictions",
         "patch2loc.methods.patch2loc",
     ]

@@ -20,10 +20,11 @@ from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
 from patch2loc.models import load_model, save_model, sealed
-from patch2loc.score import scoring
+from patch2loc.score import job
 from patch2loc.score.heatmap_folder import PATCH_PREDICTIONS, read_patch_predictions
+from patch2loc.score.job import score_scans
 from patch2loc.score.postprocessing import as_published
-from patch2loc.score.scoring import heatmap_of, score_scans
+from patch2loc.score.scoring import heatmap_of
 from patch2loc.standardize import fit_landmarks, read_standardized
 from patch2loc.train import FitJob, fit_model, write_model
 
@@ -291,7 +292,7 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
 def test_predictions_of_patches_are_kept_with_the_heatmaps_of_a_killed_run(tmp_path, scans, monkeypatch):
     model, folder = fit(tmp_path, scans), tmp_path / "fold0"
     score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
-    original, predicted = scoring.write_part, []
+    original, predicted = job.write_part, []
 
     def stopping(path, predictions):
         if predicted:
@@ -299,10 +300,10 @@ def test_predictions_of_patches_are_kept_with_the_heatmaps_of_a_killed_run(tmp_p
         predicted.append(path)
         original(path, predictions)
 
-    monkeypatch.setattr(scoring, "write_part", stopping)
+    monkeypatch.setattr(job, "write_part", stopping)
     with pytest.raises(KeyboardInterrupt):
         score_scans(model, scans[4:], folder, **SCORING)
-    monkeypatch.setattr(scoring, "write_part", lambda *given: predicted.append(given[0]) or original(*given))
+    monkeypatch.setattr(job, "write_part", lambda *given: predicted.append(given[0]) or original(*given))
     score_scans(model, scans[4:], folder, **SCORING)
     assert len(predicted) == len(set(predicted)) == 2  # each scan once
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from patch2loc.score.scoring import launched_ahead
+from patch2loc.score.launched_ahead import launched_ahead
 
 
 def launches(said, count, broken=None):

@@ -5,7 +5,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
-    from patch2loc.score.scoring import score_scans
+    from patch2loc.score.job import score_scans
 
     params = snakemake.params
     device, precision = device_and_precision(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
@@ -204,6 +204,6 @@ def needs_lesion(name: str) -> bool:
     return bool(getattr(method(name), "NEEDS_LESION", False))
 
 
-def locates(name: str) -> bool:
-    """True for methods that predict the locations of patches (`LocatingMethod`)."""
-    return bool(getattr(method(name), "LOCATES", False))
+def is_locating(module: Method) -> TypeGuard[LocatingMethod]:
+    """True for the imported module of a method that predicts the locations of patches."""
+    return bool(getattr(module, "LOCATES", False))

@@ -119,7 +119,7 @@ BUDGETS = ("smoke", "short", "paper")
 
 
 def locates(name: str) -> bool:
-    """True for a method that predicts locations, of the package or from outside."""
+    """True for a method that predicts locations, of the package or from outside, by its declaration."""
     return declaration(name).locates
 
 
@@ -130,5 +130,5 @@ def runs_network(name: str) -> bool:
 
 def scoring_modules(name: str) -> list[str]:
     """Modules whose code, with all that they import, is behind the scores of a method."""
-    parts = ("scoring", "patch_predictions") if locates(name) else ("scoring",)
+    parts = ("job", "patch_predictions") if locates(name) else ("job",)
     return [*(f"patch2loc.score.{part}" for part in parts), module_name(name)]

@@ -93,7 +93,7 @@ def parts_of(
 
     Args:
         rows: Names of evaluated methods.
-        folders: Folders of heatmaps, as `scoring.score_scans` writes them, one for each row.
+        folders: Folders of heatmaps, as `job.score_scans` writes them, one for each row.
         calibrations: Folders, one for each calibrated row, in turn; none where the scans are those that calibrations
             are made of, each of which is then calibrated by the others.
         spacing: Voxel size, mm.
@@ -124,7 +124,7 @@ def combine_folders(
 
     Args:
         parts: Heatmaps of the same scans.
-        scored_folders: The folder that `scoring.score_scans` wrote, of each part.
+        scored_folders: The folder that `job.score_scans` wrote, of each part.
         by: Name of a rule, of RULES.
         folder: Folder to write to; an older one is replaced.
 

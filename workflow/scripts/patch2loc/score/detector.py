@@ -11,7 +11,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.heatmap import EPSILON
-from patch2loc.method_interface import Map, Score, as_array, locates, method
+from patch2loc.method_interface import Map, Score, as_array, is_locating, method
 from patch2loc.models import Model, from_state, sealed
 from patch2loc.score.postprocessing import median_filtered
 from patch2loc.score.reference import (
@@ -73,7 +73,7 @@ def maps_with(
     Raises:
         InputError: The method cannot use the model's state, or localizes nothing.
     """
-    if not locates(model["method"]):
+    if not is_locating(method(model["method"])):
         raise InputError(f"{name}: the method {model['method']} found, one that localizes patches expected")
     score = cast(
         Score, from_state(model, name, lambda module: module.scorer(model["state"], device, 1, precision))
