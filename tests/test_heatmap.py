@@ -59,8 +59,9 @@ class Placed:
 
     patch, device, one_shape = PATCH, "cpu", False
 
-    def predict_slices(self, padded, ends, centers, location, progress):
-        middle = padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2]
+    def predict_slices(self, slices, progress):
+        centers = slices.centers
+        middle = slices.padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2]
         return torch.stack([middle * 0, middle * 0, middle, middle], 1)
 
 

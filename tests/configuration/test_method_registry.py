@@ -184,7 +184,12 @@ def test_every_method_of_the_package_declares_its_role_and_its_own_place():
         module = method(each.name)
         assert each.role == module.ROLE
         assert each.needs_lesion == getattr(module, "NEEDS_LESION", False)
-        assert each.locates == is_locating(module) == hasattr(module, "predictor") == hasattr(module, "network_input")
+        assert (
+            each.locates
+            == is_locating(module)
+            == hasattr(module, "predictor")
+            == hasattr(module, "network_input")
+        )
         assert each.as_published == hasattr(module, "AS_PUBLISHED")
 
 

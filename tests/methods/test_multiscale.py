@@ -14,7 +14,8 @@ from patch2loc.errors import InputError
 from patch2loc.figures.cost import training_seconds
 from patch2loc.methods import patch2loc, patch2loc_multiscale
 from patch2loc.models import load_model, save_model
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.network.sampling import PatchPool
 from patch2loc.score.patch_predictions import predicted_patches
 

@@ -15,8 +15,9 @@ from scipy.stats import spearmanr
 from patch2loc.engine import training_loop
 from patch2loc.heatmap import abnormality
 from patch2loc.network import inference, training
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.network.stem import pool_windows
 
 WIDTHS = (8, 8, 16, 16)
@@ -110,7 +111,8 @@ import re, sys
 from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.network.location import LocationNetwork
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1000

@@ -187,11 +187,12 @@ class ReadsItsPlace:
     def __init__(self, shape):
         self.shape = shape
 
-    def predict_slices(self, padded, ends, centers, location, progress):
-        place = padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2].long()
-        columns, rows, slices = self.shape
+    def predict_slices(self, slices, progress):
+        centers = slices.centers
+        place = slices.padded[centers.z, centers.x + PATCH // 2, centers.y + PATCH // 2].long()
+        columns, rows, depth = self.shape
         mean = [100 * (place % columns).float() / columns, 100 * (place // columns % rows).float() / rows]
-        wrong_slice = 100 * (place // (columns * rows)).float() / slices - location[centers.z]
+        wrong_slice = 100 * (place // (columns * rows)).float() / depth - slices.location[centers.z]
         return torch.stack([*mean, wrong_slice, wrong_slice], 1)
 
 

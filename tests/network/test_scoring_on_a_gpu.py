@@ -14,8 +14,9 @@ from patch2loc.methods.patch2loc import network_score
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.network import inference
 from patch2loc.network.fused_convolution import with_fused_convolutions
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork, for_inference
+from patch2loc.network.prediction import predict
 from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 from patch2loc.score.postprocessing import as_published, median_filtered
 

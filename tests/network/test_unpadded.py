@@ -15,8 +15,9 @@ from patch2loc.heatmap import abnormality, score_voxels
 from patch2loc.methods import patch2loc, patch2loc_unpadded
 from patch2loc.network import patches, training
 from patch2loc.network.centers import sorted_centers
-from patch2loc.network.inference import DeviceCenters, predict
 from patch2loc.network.location import LocationNetwork, for_inference
+from patch2loc.network.prediction import predict
+from patch2loc.network.ready import DeviceCenters, PaddedSlices
 from patch2loc.network.unpadded import (
     Layer,
     ReadyUnpadded,
@@ -175,8 +176,8 @@ def test_single_patches_equal_the_dense_pass():
     centers, _ = sorted_centers(np.array([[0, 0, 1], [36, 29, 1], [5, 22, 1], [18, 7, 2]]), volume.shape)
     places = DeviceCenters(*map(torch.from_numpy, (centers.z, centers.x, centers.y)))
     location = torch.tensor([0.0, 33.0, 67.0])
-    dense = ready.predict_slices(padded, centers.ends, places, location)
-    single = ready.predict_few(padded, places, location)
+    slices = PaddedSlices(padded, centers.ends, places, location)
+    dense, single = ready.predict_slices(slices), ready.predict_few(slices)
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 

@@ -48,6 +48,7 @@ EDITS = {
     "standardize": (ALL, ALL, False),
     "network.location": (LOCATION_NETWORK, LOCATION_NETWORK, False),
     "network.inference": (LOCATION_NETWORK, LOCATION_NETWORK, False),
+    "network.prediction": (LOCATION_NETWORK, LOCATION_NETWORK, False),
     "network.unpadded": (UNPADDED_NETWORK, UNPADDED_NETWORK, False),
     "methods.zscore": (
         frozenset({"zscore", "zscore_bright", "zscore_dark"}),

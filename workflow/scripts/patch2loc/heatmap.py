@@ -14,8 +14,10 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.transfer import as_map, to_device
 from patch2loc.method_interface import Map, as_array
 from patch2loc.network.centers import centers_in
-from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict_centers
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.prediction import predict_centers
+from patch2loc.network.ready import ReadyNetwork
 
 EPSILON = 0.5  # percent squared; of our own models, in patch analysis and heatmaps alike
 

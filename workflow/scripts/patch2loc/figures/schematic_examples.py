@@ -8,7 +8,8 @@ import torch
 from patch2loc.figures.slices import fullest_slice, lesion_slice
 from patch2loc.heatmap import score_voxels
 from patch2loc.network import patches
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
+from patch2loc.network.prediction import predict
 
 ACCEPTED_NEAR = (0.4, 0.6)  # of the brain's extent, from the subject's left and from behind
 REJECTED_NEAR = (1.0, 1.0)  # the corner at the right and in front

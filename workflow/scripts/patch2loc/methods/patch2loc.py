@@ -13,8 +13,10 @@ from patch2loc.engine.weights import weights_of, with_weights
 from patch2loc.errors import InputError
 from patch2loc.heatmap import EPSILON, score_maps
 from patch2loc.method_interface import Maps, MethodSettings, Predictor, Score, State, StateKinds, Volumes
-from patch2loc.network.inference import DenseNetwork, ReadyNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork, PatchNetwork
+from patch2loc.network.prediction import predict
+from patch2loc.network.ready import ReadyNetwork
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings, paper_network, train
 

@@ -9,7 +9,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import with_weights
 from patch2loc.method_interface import MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
-from patch2loc.network.inference import predict
+from patch2loc.network.prediction import predict
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings
 from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork

@@ -9,17 +9,15 @@ form a map of their own (four of them a pool), on which the next convolution is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from patch2loc.engine.choices import Device, Precision
-from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.errors import InputError
 from patch2loc.network.first_convolution import FirstConv2d
-from patch2loc.network.inference import DeviceCenters, Progress, ReadyNetwork
 from patch2loc.network.location import PAPER_WIDTHS, PatchNetwork, for_inference
+from patch2loc.network.ready import PaddedSlices, Progress, ReadyNetwork
 
 SMALLEST = 8  # voxels of a patch
 # MB of activations at once.  Strips share no voxels near their edges, and are computed by all threads of a processor.
@@ -169,37 +167,29 @@ class ReadyUnpadded(ReadyNetwork):
             None  # rows of a strip that fit, in steps of `apart`, if that was not all
         )
 
-    @torch.inference_mode()
-    def predict_slices(
-        self,
-        padded: Tensor,
-        ends: np.ndarray,
-        centers: DeviceCenters,
-        location: Tensor,
-        progress: Progress = iter,
-    ) -> Tensor:
-        """Predict the locations of many patches of slices, see `ReadyNetwork.predict_slices`."""
-        codes = self._codes(location)
-        width, height = (size - self.patch + 1 for size in padded.shape[1:])
-
-        def compute(steps: int) -> Tensor:
-            predictions, done = self._empty(int(ends[-1, -1])), 0
-            for number in progress(range(len(padded))):
-                for begin in range(0, width, steps * self.apart):
-                    end = min(begin + steps * self.apart, width)
-                    part = slice(done, int(ends[number, end - 1]))
-                    done = part.stop
-                    strip = padded[number, begin : end + self.patch - 1].to(self.dtype)
-                    x, y = centers.x[part] - begin, centers.y[part]
-                    predictions[part] = self._strip(strip, x, y, codes[number])
-            return predictions
-
+    def _most_at_once(self, slices: PaddedSlices) -> int:
+        """Rows of a strip, in steps of `apart`."""
+        width, height = (size - self.patch + 1 for size in slices.padded.shape[1:])
         steps = min(self._rows(height), _whole(width, self.apart)) // self.apart
-        most = min(steps, self.most_steps or steps)
-        predictions, fitting = halved_until_it_fits(compute, most)
-        if fitting < most:
-            self.most_steps = fitting
-        return predictions
+        return min(steps, self.most_steps or steps)
+
+    def _take_no_more_than(self, at_once: int) -> None:
+        self.most_steps = at_once
+
+    def _predict_into(
+        self, predictions: Tensor, slices: PaddedSlices, codes: Tensor, at_once: int, progress: Progress
+    ) -> None:
+        """Slice by slice, strip by strip."""
+        padded, ends, centers, _ = slices
+        width, done = padded.shape[1] - self.patch + 1, 0
+        for number in progress(range(len(padded))):
+            for begin in range(0, width, at_once * self.apart):
+                end = min(begin + at_once * self.apart, width)
+                part = slice(done, int(ends[number, end - 1]))
+                done = part.stop
+                strip = padded[number, begin : end + self.patch - 1].to(self.dtype)
+                x, y = centers.x[part] - begin, centers.y[part]
+                predictions[part] = self._strip(strip, x, y, codes[number])
 
     @torch.inference_mode()
     def predict_patches(self, cut: Tensor, code: Tensor) -> Tensor:
