@@ -52,8 +52,8 @@ def counted(slices: int) -> dict[str, object]:
     """The counts of one volume of so many slices."""
     import numpy as np
     import torch
+    from dispatched import name_of, tensors_in
     from synchronizations import Synchronizations
-    from torch.utils._pytree import tree_leaves
 
     from patch2loc import heatmap
     from patch2loc.network import inference
@@ -72,20 +72,16 @@ def counted(slices: int) -> dict[str, object]:
 
         launches, recorded, bytes, replaying = 0, 0, 0, False
 
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            result = super().__torch_dispatch__(func, types, args, kwargs)
+        def computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            result = super().computed(func, args, kwargs)
             views = [
                 each.alias_info is not None and not each.alias_info.is_write for each in func._schema.returns
             ]
-            if not any(views) and "empty" not in func.overloadpacket.__name__:
+            if not any(views) and "empty" not in name_of(func):
                 self.launches += 1
                 self.recorded += self.replaying
-                tensors = [
-                    leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)
-                ]
-                self.bytes += sum(leaf.nbytes for leaf in {id(leaf): leaf for leaf in tensors}.values())
+                tensors = {id(tensor): tensor for tensor in tensors_in(args, kwargs, result)}
+                self.bytes += sum(tensor.nbytes for tensor in tensors.values())
             return result
 
     counts = Counts()
@@ -124,7 +120,9 @@ def counted(slices: int) -> dict[str, object]:
         def predict_slice(self, padded: Any, x: Any, y: Any, slice_location: float) -> Any:
             return torch.zeros(len(x), 4)
 
-        def predict_slices(self, padded: Any, ends: Any, centers: Any, location: Any, progress: Any) -> Any:
+        def predict_slices(self, slices: Any, *given: Any) -> Any:
+            # Before slices had their centers: padded, ends, centers, location, progress.
+            centers = slices.centers if hasattr(slices, "centers") else given[1]
             return torch.zeros((4, len(centers.x))).T
 
     seconds = []

@@ -33,14 +33,16 @@ from engine import CASES, PAPER_BATCH
 from engine import main as engine_main
 from machine import about, synchronize
 from straightforward import released
+from timed_training import training_settings
 from torch import nn
-from ways import Case, training_settings
+from ways import Case
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.device import repeatable, select_device, select_precision
 from patch2loc.engine.precision import PRECISIONS
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import train
 

@@ -30,8 +30,9 @@ from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.evaluate.subjects import evaluate_scans
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.scan import preprocess_scan, write_preprocessed
 from patch2loc.score.calibration import fit_calibration

@@ -55,7 +55,8 @@ def test_what_to_measure_first_on_a_gpu_runs_on_a_processor_and_leaves_out_what_
 def test_the_operations_counted_are_those_that_are_executed(benchmarks):
     from brains import Source
     from engine import CASES
-    from ways import ENGINE, RELEASED, executed_operations
+    from executed_operations import executed_operations
+    from ways import ENGINE, RELEASED
 
     tiny = CASES["tiny"]
     source = Source(tiny.grid, 0)
