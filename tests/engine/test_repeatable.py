@@ -1,12 +1,11 @@
 """Training repeats on a GPU: every operation of it has a form there that adds in one order."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from dispatched import Dispatched, name_of
 from small_fits import DIFFUSION, SLICE, small_fit
-from torch.utils._python_dispatch import TorchDispatchMode
 
 # What torch.use_deterministic_algorithms(True) refuses on a GPU, by its documentation: names of operators.
 ANY_ORDER = re.compile(
@@ -17,22 +16,16 @@ ANY_ORDER = re.compile(
 )
 
 
-class Operators(TorchDispatchMode):
+class Operators(Dispatched):
     """Names of the operators inside it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: set[str] = set()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
+    def computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.names.add(name_of(func))
+        return super().computed(func, args, kwargs)
 
 
 @pytest.mark.parametrize("name", ["patch2loc", "patch2loc_unpadded", *SLICE])

@@ -10,10 +10,10 @@ from typing import Any
 from unittest import mock
 
 import torch
+from dispatched import Dispatched, name_of, tensors_in
 from torch import Tensor
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 # The name of a device that torch knows, and on which it computes nothing itself.
 NAME = "meta"
@@ -53,18 +53,11 @@ class _OnDevice(Tensor):
             return func(*args, **(kwargs or {}))
 
 
-class _Computing(TorchDispatchMode):
+class _Computing(Dispatched):
     """Computes on the processor what is asked for on the device."""
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs, name = kwargs or {}, func.overloadpacket.__name__
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    def computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name, tensors = name_of(func), tensors_in(args, kwargs)
         on_device = [isinstance(tensor, _OnDevice) for tensor in tensors]
         mixed = any(on_device) and not all(
             here or not tensor.ndim for tensor, here in zip(tensors, on_device, strict=True)
@@ -77,7 +70,7 @@ class _Computing(TorchDispatchMode):
         stays = any(on_device) if device is None else torch.device(device).type == NAME
         if name == "copy_":
             stays = isinstance(args[0], _OnDevice)
-        result = func(*tree_map(_on_processor, args), **tree_map(_on_processor, kwargs))
+        result = super().computed(func, *tree_map(_on_processor, (args, kwargs)))
         return tree_map(_on_device, result) if stays else result
 
 

@@ -1,15 +1,14 @@
 """A stand-in for a CUDA graph, on a processor: replays operators on the memory that they were captured with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from dispatched import Dispatched, tensors_in
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Dispatched):
     """Lists operators as they are called, and keeps copies of the tensors from outside that they are given."""
 
     def __init__(self) -> None:
@@ -18,23 +17,16 @@ class _Recorder(TorchDispatchMode):
         self.created: set[int] = set()  # places in memory
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
             raise RuntimeError("operation not permitted when stream is capturing")
         # All of them: the schema of batch normalization does not say that it changes its statistics.
-        for leaf in _tensors((args, kwargs)):
+        for leaf in tensors_in(args, kwargs):
             if _place(leaf) not in self.created:
                 self.before.setdefault(_place(leaf), (leaf, leaf.clone()))
-        given = {_place(leaf) for leaf in _tensors((args, kwargs))}
-        result = func(*args, **kwargs)
-        outputs = [leaf for leaf in _tensors(result) if _place(leaf) not in given]
+        given = {_place(leaf) for leaf in tensors_in(args, kwargs)}
+        result = super().computed(func, args, kwargs)
+        outputs = [leaf for leaf in tensors_in(result) if _place(leaf) not in given]
         self.created |= {_place(leaf) for leaf in outputs}
         self.calls.append((func, args, kwargs, outputs))
         return result
@@ -65,14 +57,10 @@ class StandInGraph:
     def replay(self) -> None:
         StandInGraph.replays += 1
         for func, args, kwargs, outputs in self.calls:
-            given = {_place(leaf) for leaf in _tensors((args, kwargs))}
-            found = [leaf for leaf in _tensors(func(*args, **kwargs)) if _place(leaf) not in given]
+            given = {_place(leaf) for leaf in tensors_in(args, kwargs)}
+            found = [leaf for leaf in tensors_in(func(*args, **kwargs)) if _place(leaf) not in given]
             for held, value in zip(outputs, found, strict=True):
                 held.copy_(value)
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _place(tensor: Tensor) -> int:

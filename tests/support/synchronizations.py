@@ -1,13 +1,10 @@
 """Counts of what makes a processor wait for a GPU, taken on a run of the same code on the processor."""
 
 import traceback
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from dispatched import Dispatched, name_of, tensors_in
 
 # Operators that give the host a value, or a tensor whose size depends on the values of another.
 READS = {
@@ -30,7 +27,7 @@ FROM_PYTHON = {"lift_fresh", "lift"}  # torch.tensor(...): on a GPU a copy of ho
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
-class Synchronizations(TorchDispatchMode):
+class Synchronizations(Dispatched):
     """Lists the operators inside it that wait for a device where tensors are on one.
 
     They are recognized on a processor, where they wait for nothing: values that are read (`item`, a 0-dimensional
@@ -47,24 +44,17 @@ class Synchronizations(TorchDispatchMode):
         self.found: list[str] = []
         self.operators = 0
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def computed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().computed(func, args, kwargs)
         self.operators += 1
-        name = func.overloadpacket.__name__
+        name = name_of(func)
         if name in READS | FROM_PYTHON or (
             name in COPIES
             and _devices(args, kwargs, result) - {"meta"} >= {"cpu", _other(args, kwargs, result)}
         ):
             self._note(name)
         elif name in INDEXED and any(
-            isinstance(leaf, Tensor) and leaf.dtype in (torch.bool, torch.uint8)
-            for leaf in tree_leaves(args[1])
+            index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1])
         ):
             self._note(f"{name} by a mask")
         return result
@@ -76,7 +66,7 @@ class Synchronizations(TorchDispatchMode):
 
 
 def _devices(*values: Any) -> set[str]:
-    return {leaf.device.type for leaf in tree_leaves(values) if isinstance(leaf, Tensor)}
+    return {tensor.device.type for tensor in tensors_in(values)}
 
 
 def _other(*values: Any) -> str:
