@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from dispatched import Dispatched, name_of
 from scans import noise_scan
 from scipy import ndimage
 
@@ -110,11 +111,29 @@ def test_stride_keeps_computed_voxels_and_interpolates_between(network, scan):
     assert coarse[x, y, z] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [3, 7, 9])
+def test_medians_on_a_device_gather_no_more_than_their_memory_whatever_their_width(size, monkeypatch):
+    monkeypatch.setattr(device_medians, "MEMORY_MB", 0.1)
+
+    class Gathered(Dispatched):
+        largest = 0
+
+        def computed(self, func, args, kwargs):
+            result = super().computed(func, args, kwargs)
+            if name_of(func) == "index":
+                self.largest = max(self.largest, result.nbytes)
+            return result
+
+    with Gathered() as gathered:
+        device_medians.medians_at(torch.rand(20, 18, 10), np.ones((20, 18, 10), bool), size)
+    assert 0.09e6 < gathered.largest <= 0.1e6
+
+
 @pytest.mark.parametrize("kind", ["array", "array, two threads", "tensor"])
 @pytest.mark.parametrize("size", [1, 3, 7])
 def test_the_median_filter_equals_the_unmasked_one_inside_the_mask(size, kind, monkeypatch):
     monkeypatch.setattr(postprocessing, "CHUNK", 500)
-    monkeypatch.setattr(device_medians, "CHUNK", 500)
+    monkeypatch.setattr(device_medians, "MEMORY_MB", 500 * size**3 * 4 / 1e6)
     rng = np.random.default_rng(2)
     everywhere = rng.normal(size=SHAPE).astype(np.float32)
     mask = np.zeros(SHAPE, bool)

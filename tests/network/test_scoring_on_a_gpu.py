@@ -1,5 +1,7 @@
 """Scoring on a GPU, without one: nothing is computed on the wrong device, and the host waits for nothing."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -126,14 +128,59 @@ def test_layers_are_computed_by_a_graph_or_where_none_can_be_recorded_as_they_ar
     assert StandInGraph.replays == permitted * -(-len(voxels) // 300)
 
 
-def test_fused_convolutions_change_nothing(monkeypatch):
+@pytest.fixture
+def layers():
+    """The layers of a network, folded, and maps that they take."""
+    encoder = for_inference(randomized(LocationNetwork(WIDTHS))).encoder
+    return nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
+
+
+MAPS = torch.rand(20, WIDTHS[0], 7, 7)
+
+
+@torch.inference_mode()
+def test_fused_convolutions_change_nothing(layers, monkeypatch):
     monkeypatch.setattr(torch, "cudnn_convolution_relu", convolution_relu)
     monkeypatch.setattr(torch, "cudnn_convolution_add_relu", convolution_add_relu)
-    encoder = for_inference(randomized(LocationNetwork(WIDTHS))).encoder
-    layers = nn.Sequential(encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
-    maps = torch.rand(20, WIDTHS[0], 7, 7)
-    with torch.inference_mode():
-        expected = layers(maps)
-        with_fused_convolutions(layers)
-        torch.testing.assert_close(layers(maps), expected)
+    expected = layers(MAPS)
+    with_fused_convolutions(layers)
+    torch.testing.assert_close(layers(MAPS), expected)
     assert not any(isinstance(part, nn.ReLU) for part in layers.modules())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("refused", ["cudnn_convolution_relu", "cudnn_convolution_add_relu"])
+@pytest.mark.parametrize(
+    "message", ["GET was unable to find an engine to execute this computation", "cuDNN error: 9"]
+)
+def test_what_cudnn_does_not_fuse_is_computed_in_steps_with_a_word(layers, refused, message, monkeypatch):
+    asked = []
+
+    def refusing(*given):
+        asked.append(given)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", convolution_relu)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", convolution_add_relu)
+    monkeypatch.setattr(torch, refused, refusing)
+    expected = layers(MAPS)
+    with_fused_convolutions(layers)
+    with pytest.warns(RuntimeWarning, match=f"{message}.*the same numbers but for rounding"):
+        torch.testing.assert_close(layers(MAPS), expected)
+    tried = len(asked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(layers(MAPS), expected)
+    assert len(asked) == tried > 0
+
+
+@torch.inference_mode()
+def test_too_little_memory_for_a_fused_convolution_is_no_refusal(layers, monkeypatch):
+    def short(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", short)
+    with_fused_convolutions(layers)
+    with pytest.raises(torch.OutOfMemoryError):
+        layers(MAPS)
+    assert all(block.is_fused for layer in layers for block in layer)
