@@ -1,6 +1,7 @@
 """Slices, training and residual of the methods that reconstruct, and their networks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scans import noise_scan
@@ -336,3 +337,29 @@ def test_fewer_slices_are_scored_at_once_where_memory_is_short():
     assert tried[:4] == [12, 6, 3, 2]
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
+
+
+def test_fewer_slices_are_validated_at_once_where_memory_is_short_with_the_same_random_numbers():
+    pools = [SlicePool([noise_scan(seed) for seed in seeds], "cpu", 2.0) for seeds in ((1, 2), (3,))]
+    refused = []
+
+    def noisy(slices, masks, generator, is_training):
+        return slices, masks, torch.randn(slices.shape, generator=generator)
+
+    def history(most):
+        def loss(network, slices, masks, noise):
+            if not network.training and len(slices) > most:
+                refused.append(len(slices))
+                raise torch.OutOfMemoryError(f"more than {most} slices")
+            return (masks * (network(slices + 0.1 * noise) - slices).square()).mean()
+
+        torch.manual_seed(0)
+        return train(
+            Blur(), loss, *pools, settings=SETTINGS, checkpoint=None, prepare=noisy, progress=lambda _: None
+        )
+
+    columns = ["training_loss", "validation_loss"]
+    expected = history(1000)[columns]
+    assert not refused
+    pd.testing.assert_frame_equal(history(1)[columns], expected, rtol=1e-5)
+    assert refused

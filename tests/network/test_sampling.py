@@ -94,3 +94,20 @@ def test_slices_that_do_not_fit_the_gpu_are_an_error_that_says_how_much_is_missi
         InputError, match=r"1\.0 of 8\.0 GB free found, .* GB more expected for the slices of 3 scans"
     ):
         PatchPool(scans, PATCH, "cpu")
+
+
+def test_patches_of_any_slices_are_cut_a_few_at_a_time_where_memory_is_short(scans, monkeypatch):
+    pool = PatchPool(scans, PATCH, "cpu")
+    expected = pool.draw(pool.generator(0), 50)
+    pad_slices, padded = patches.pad_slices, []
+
+    def limited(slices, patch):
+        if len(slices) > 4:
+            raise torch.OutOfMemoryError("more than 4 slices")
+        padded.append(len(slices))
+        return pad_slices(slices, patch)
+
+    monkeypatch.setattr(patches, "pad_slices", limited)
+    for found, wanted in zip(pool.draw(pool.generator(0), 50), expected, strict=True):
+        assert torch.equal(found, wanted)
+    assert len(padded) > 1

@@ -8,6 +8,7 @@ from torch import nn
 
 from patch2loc.engine import training_loop
 from patch2loc.engine.training_state import MovingAverage
+from patch2loc.network import training
 from patch2loc.network.training import Settings, beta_nll, negative_log_likelihood, train
 
 
@@ -181,3 +182,20 @@ def test_with_averaging_the_average_is_validated_and_kept_and_goes_on_after_a_ki
         train(cohort(3), cohort(2, seed=9), averaged, checkpoint, progress=kill)
     again, _ = train(cohort(3), cohort(2, seed=9), averaged, checkpoint)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+
+
+def test_fewer_patches_are_validated_at_once_where_memory_is_short(monkeypatch):
+    _, expected = trained(cohort(3), cohort(2, seed=9), SETTINGS)
+    predict, refused = training._predict, []
+
+    def limited(network, patch, *others):
+        if not network.training and len(patch) > 10:
+            refused.append(len(patch))
+            raise torch.OutOfMemoryError("more than 10 patches")
+        return predict(network, patch, *others)
+
+    monkeypatch.setattr(training, "_predict", limited)
+    _, found = trained(cohort(3), cohort(2, seed=9), SETTINGS)
+    assert refused[:3] == [64, 32, 16]
+    columns = [name for name in expected if name.startswith(("training_", "validation_"))]
+    pd.testing.assert_frame_equal(found[columns], expected[columns], rtol=1e-5)

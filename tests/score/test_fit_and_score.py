@@ -140,26 +140,38 @@ def test_thresh_scores_the_same_by_other_landmarks(scans):
     assert np.isclose(*maps, rtol=0, atol=0, equal_nan=True).mean() > 0.999
 
 
+def calls_of(module, name, monkeypatch, *, most=None, counts=lambda *given: True):
+    """The calls of a function from now on, to which one is added as each begins; killed at the one after `most`."""
+    original, calls = getattr(module, name), []
+
+    def counted(*given):
+        if counts(*given):
+            if len(calls) == most:
+                raise KeyboardInterrupt
+            calls.append(given)
+        return original(*given)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def score_killed(
+    model, scans, folder, module, name, *, after, monkeypatch, counts=lambda *given: True, **others
+):
+    """Score scans by a process that is killed after so many calls of a function."""
+    with monkeypatch.context() as patch:
+        calls_of(module, name, patch, most=after, counts=counts)
+        with pytest.raises(KeyboardInterrupt):
+            score_scans(model, scans, folder, **SCORING, **others)
+
+
 def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
     model = fit(tmp_path, scans, "zscore")
     whole, folder = tmp_path / "whole", tmp_path / "fold0"
     score_scans(model, scans, whole, **SCORING, same_dataset=True)
-    scored = []
-    original = volumes.write
-
-    def stopping(path, array, affine):
-        if len(scored) == 4:
-            raise KeyboardInterrupt
-        scored.append(path)
-        original(path, array, affine)
-
-    monkeypatch.setattr(volumes, "write", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans, folder, **SCORING, same_dataset=True)
+    score_killed(model, scans, folder, volumes, "write", after=4, monkeypatch=monkeypatch, same_dataset=True)
     assert not folder.exists()
-    monkeypatch.setattr(volumes, "write", original)
-    written = []
-    monkeypatch.setattr(volumes, "write", lambda *given: (written.append(given[0]), original(*given)))
+    written = calls_of(volumes, "write", monkeypatch)
     score_scans(model, scans, folder, **SCORING, same_dataset=True)
     assert len(written) == 2  # four of six were kept
     assert {path.name for path in folder.iterdir()} == {"seconds.csv", *(f"s{n}.nii.gz" for n in range(6))}
@@ -172,19 +184,16 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
 def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path, scans, monkeypatch, kills):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
     score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
-    original, renamed = os.replace, []
-
-    def stopping(source, target):
-        if Path(target).name.startswith("s") and Path(target).name.endswith(".nii.gz"):
-            if len(renamed) == kills - 1:
-                raise KeyboardInterrupt
-            renamed.append(target)
-        original(source, target)
-
-    monkeypatch.setattr(os, "replace", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans[4:], folder, **SCORING)
-    monkeypatch.setattr(os, "replace", original)
+    score_killed(
+        model,
+        scans[4:],
+        folder,
+        os,
+        "replace",
+        after=kills - 1,
+        monkeypatch=monkeypatch,
+        counts=lambda source, target: Path(target).match("s*.nii.gz"),
+    )
     score_scans(model, scans[4:], folder, **SCORING)
     whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == whole
@@ -292,20 +301,10 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
 def test_predictions_of_patches_are_kept_with_the_heatmaps_of_a_killed_run(tmp_path, scans, monkeypatch):
     model, folder = fit(tmp_path, scans), tmp_path / "fold0"
     score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
-    original, predicted = job.write_part, []
-
-    def stopping(path, predictions):
-        if predicted:
-            raise KeyboardInterrupt
-        predicted.append(path)
-        original(path, predictions)
-
-    monkeypatch.setattr(job, "write_part", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        score_scans(model, scans[4:], folder, **SCORING)
-    monkeypatch.setattr(job, "write_part", lambda *given: predicted.append(given[0]) or original(*given))
+    score_killed(model, scans[4:], folder, job, "write_part", after=1, monkeypatch=monkeypatch)
+    predicted = calls_of(job, "write_part", monkeypatch)
     score_scans(model, scans[4:], folder, **SCORING)
-    assert len(predicted) == len(set(predicted)) == 2  # each scan once
+    assert len(predicted) == 1  # one of two was kept
     assert sorted(path.name for path in folder.iterdir()) == [
         PATCH_PREDICTIONS,
         "s4.nii.gz",

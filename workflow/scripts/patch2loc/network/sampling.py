@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from patch2loc.engine.choices import Device
+from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.memory import is_out_of_memory
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
@@ -105,13 +106,26 @@ class PatchPool:
         place = self.places[self.first[slice_index] + number - (end - count)[row]].long()
         x, y = place // height, place % height
         if slices is None:
-            slices, row = torch.unique(slice_index, return_inverse=True)
-        padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.cut)
-        cut = patches.cut(padded, row, x, y, patch=self.cut).float()
+            cut, _ = halved_until_it_fits(lambda at_once: self._cut_out(slice_index, x, y, at_once), n)
+        else:
+            cut = self._cut_of(slices, row, x, y)
         if self.change:
             cut = self.change(cut, generator)
         location = torch.stack([patches.location(x, width), patches.location(y, height)], dim=1)
         return cut, location, patches.location(slice_index % depth, depth)
+
+    def _cut_out(self, slice_index: Tensor, x: Tensor, y: Tensor, at_once: int) -> Tensor:
+        """Patches of any slices, (n, 1, p, p): of so many at once the slices are held, padded, besides."""
+        cut = torch.empty((len(x), 1, self.cut, self.cut), device=x.device)
+        for begin in range(0, len(x), at_once):
+            part = slice(begin, begin + at_once)
+            slices, row = torch.unique(slice_index[part], return_inverse=True)
+            cut[part] = self._cut_of(slices, row, x[part], y[part])
+        return cut
+
+    def _cut_of(self, slices: Tensor, row: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.cut)
+        return patches.cut(padded, row, x, y, patch=self.cut).float()
 
 
 def _joined(places: list[Tensor], device: Device) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from patch2loc.engine.choices import Precision
+from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.engine.training_state import History, MovingAverage
@@ -184,16 +185,16 @@ def _validate(
     settings: Settings,
     validation: PatchPool,
 ) -> dict[str, float]:
-    """The measures of a row of the history, on fixed patches."""
+    """The measures of a row of the history, on fixed patches: fewer at once where a batch does not fit the GPU."""
     network.eval()
     patch, place, slice_location = fixed
-    with torch.inference_mode():
-        outputs = [
-            _predict(network, *part, settings.precision)
-            for part in zip(
-                torch.split(patch, settings.batch), torch.split(slice_location, settings.batch), strict=True
-            )
-        ]
+
+    @torch.inference_mode()
+    def predicted(at_once: int) -> list[tuple[Tensor, Tensor]]:
+        parts = zip(torch.split(patch, at_once), torch.split(slice_location, at_once), strict=True)
+        return [_predict(network, *part, settings.precision) for part in parts]
+
+    outputs, _ = halved_until_it_fits(predicted, min(settings.batch, len(patch)))
     network.train()
     mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))
     offset, scale = CENTER.to(mean), SPREAD.to(mean)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from patch2loc.engine.choices import Precision
+from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import Batch, train_in_steps
 from patch2loc.method_interface import MethodSettings
@@ -207,6 +208,22 @@ def _validate(
             *(torch.split(values, settings["batch"]) for values in (slices, masks)), strict=True
         ):
             batch = prepare(part, its_masks, generator, False)
-            total += _loss(network, loss, batch, settings["precision"]).item() * len(part)
+            total += _summed_loss(network, loss, batch, settings["precision"], len(part))
     network.train()
     return total / len(slices)
+
+
+def _summed_loss(network: nn.Module, loss: Loss, batch: Batch, precision: Precision, n: int) -> float:
+    """The loss of a batch, times its n samples; of fewer at once where they do not fit the GPU.
+
+    A batch that is more than tensors has random numbers that its loss draws, which would be others for parts of it.
+    """
+    if not all(isinstance(values, Tensor) and values.shape[:1] == (n,) for values in batch):
+        return _loss(network, loss, batch, precision).item() * n
+
+    def summed(at_once: int) -> float:
+        parts = zip(*(torch.split(values, at_once) for values in batch), strict=True)
+        return sum(_loss(network, loss, part, precision).item() * len(part[0]) for part in parts)
+
+    total, _ = halved_until_it_fits(summed, n)
+    return total
