@@ -150,23 +150,43 @@ def rank_scan(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: i
 def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
     """Voxels closer than `distance` voxels (Euclidean) to a voxel of the lesion, boolean of any three axes.
 
-    The squared distance is the least over offsets along one axis after the other, and offsets of `distance` and more
-    need not be tried: a quarter of the time of a whole distance transform.
+    The squared distance is the least over offsets along one axis after the other. Offsets of `distance` and more need
+    not be tried, and the box that is looked at grows along an axis when its turn comes: less than a tenth of the time of a
+    whole distance transform.
     """
-    box = tuple(slice(max(0, edge.start - distance), edge.stop + distance) for edge in bounding_box(lesion))
+    box = bounding_box(lesion)
     limit = distance**2
+    reached = [
+        slice(max(0, edge.start - distance), min(size, edge.stop + distance))
+        for edge, size in zip(box, lesion.shape, strict=True)
+    ]
     squared = np.where(lesion[box], 0, limit).astype(np.min_scalar_type(-2 * limit))
-    for axis in range(3):
-        before = np.ascontiguousarray(np.moveaxis(squared, axis, 0))
+    for axis in range(2):
+        before = _extended(squared, axis, box, reached, limit)
         after = before.copy()
         for offset in range(1, distance):
             shifted = before + before.dtype.type(offset**2)
             np.minimum(after[offset:], shifted[:-offset], out=after[offset:])
             np.minimum(after[:-offset], shifted[offset:], out=after[:-offset])
         squared = np.moveaxis(after, 0, axis)
+    squared = _extended(squared, 2, box, reached, limit)
+    closer = squared < limit
+    for offset in range(1, distance):
+        reaching = squared < limit - offset**2
+        closer[offset:] |= reaching[:-offset]
+        closer[:-offset] |= reaching[offset:]
     near = np.zeros(lesion.shape, bool)
-    near[box] = squared < limit
+    near[tuple(reached)] = np.moveaxis(closer, 0, 2)
     return near
+
+
+def _extended(
+    squared: np.ndarray, axis: int, box: Sequence[slice], reached: Sequence[slice], limit: int
+) -> np.ndarray:
+    """Extend an array from a box to what is reached, along one axis, which becomes the first; limit: for new voxels."""
+    margin = [(0, 0)] * 3
+    margin[axis] = (box[axis].start - reached[axis].start, reached[axis].stop - box[axis].stop)
+    return np.ascontiguousarray(np.moveaxis(np.pad(squared, margin, constant_values=limit), axis, 0))
 
 
 def evaluate_scans(
