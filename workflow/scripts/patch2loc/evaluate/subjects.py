@@ -151,8 +151,8 @@ def _near(lesion: np.ndarray, distance: int) -> np.ndarray:
     """Voxels closer than `distance` voxels (Euclidean) to a voxel of the lesion, boolean of any three axes.
 
     The squared distance is the least over offsets along one axis after the other. Offsets of `distance` and more need
-    not be tried, and the box that is looked at grows along an axis when its turn comes: less than a tenth of the time of a
-    whole distance transform.
+    not be tried, and the box that is looked at grows along an axis when its turn comes: less than a tenth of the time
+    of a whole distance transform.
     """
     box = bounding_box(lesion)
     limit = distance**2
