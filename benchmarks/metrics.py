@@ -21,7 +21,7 @@ import pandas as pd
 import scipy
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from patch2loc.evaluate.subjects import evaluate_subject, rank_scan
+from patch2loc.evaluate.subjects import _near, evaluate_subject, rank_scan
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.metrics.ranking import Ranking, rank_by, ranking_metrics
@@ -30,6 +30,7 @@ from patch2loc.metrics.released_code import released_code_metrics
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = (192, 192, 100)
 SPACING = 1.0
+PATCH = 24
 RUNS = 5
 
 
@@ -52,6 +53,7 @@ def main() -> None:
             "variants": partial(released_code_metrics, heatmap, mask, lesion),
             "curves": partial(curves, ranking, above_shares),
             "three thresholds": partial(detections, heatmap, mask, lesion, thresholds, spacing=SPACING),
+            "of the truth alone": partial(of_truth, heatmap, mask, lesion),
         }
         about = {"scores": kind, "thresholds": np.unique(heatmap[mask]).size, "brain_voxels": mask.sum()}
         rows += [{"task": task, **about, "seconds": round(seconds(run), 3)} for task, run in tasks.items()]
@@ -83,6 +85,12 @@ def curves(ranking: Ranking, thresholds: np.ndarray) -> None:
     """What a scan adds to the curves, by the ranking that its metrics have made."""
     precision_at_recalls(ranking)
     dice_above(ranking, thresholds)
+
+
+def of_truth(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray) -> None:
+    """What the main metrics and the thresholds find of the truth, whatever the score: what is near, and its parts."""
+    _near(lesion, PATCH)
+    detections(heatmap, mask, lesion, [], spacing=SPACING)
 
 
 def seconds(run: Callable[[], object]) -> float:
