@@ -41,7 +41,7 @@ from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import load_scorer, score_own_scan
 from patch2loc.own_scan import score as own_scan_score
 from patch2loc.own_scan import scorer as own_scan_scorer
-from patch2loc.preprocess import quality
+from patch2loc.preprocess import picture
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
 from patch2loc.preprocess.register import register
@@ -88,7 +88,7 @@ def without_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_scan_score, "scan_figure", lambda *_, **__: None)
         patch.setattr(own_scan_score, "save_figure", lambda *_, **__: None)
-        patch.setattr(quality, "write_picture", lambda *_, **__: None)
+        patch.setattr(picture, "write_picture", lambda *_, **__: None)
         yield
 
 

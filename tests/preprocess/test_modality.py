@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from contrasts import SIGNALS, atlas_and_grid, brain_of, preprocessed, tissue
 from heads import SETTINGS
 from repository_paths import SHARED
+from scipy import ndimage
 
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
@@ -19,6 +20,7 @@ from patch2loc.preprocess.modality import (
     DISCRIMINANT,
     DOUBTFUL,
     check_modality,
+    gradient_magnitude,
     log_odds,
     tissue_order,
     tissue_samples,
@@ -233,3 +235,18 @@ def test_real_scans_are_told_by_both_atlases(contrast, scan, brain, source, tmp_
         else:
             with pytest.raises(InputError, match=f"a scan of the modality {modality} expected"):
                 preprocess()
+
+
+@pytest.mark.parametrize("spacing", [2.0, 4.0])
+def test_pure_tissue_in_the_box_of_what_is_deep_is_that_of_the_whole_grid(spacing):
+    atlas, grid = atlas_and_grid("T1", spacing)
+    image = on_grid(atlas.image, atlas.affine, grid)
+    samples = tissue_samples(image, "T1", grid)
+    deep = ndimage.binary_erosion(image > 0, iterations=round(6 / spacing))
+    gradient = ndimage.gaussian_gradient_magnitude(image, 2 / spacing)
+    np.testing.assert_array_equal(gradient_magnitude(image, 2 / spacing), gradient)
+    low, high = np.percentile(image[deep], (85, 100))
+    white = deep & (image >= low) & (image <= high)
+    np.testing.assert_array_equal(samples["white"], white & (gradient <= np.median(gradient[white])))
+    empty = tissue_samples(np.zeros_like(image), "T1", grid)
+    assert not any(sample.any() for sample in empty.values())

@@ -12,7 +12,7 @@ from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess import quality
+from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import coarser, read_scan, resample, to_array, to_image
 from patch2loc.preprocess.lesions import carry_lesion
@@ -209,7 +209,7 @@ def test_folder_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "T1.nii.gz").write_text("old")
     with monkeypatch.context() as patch:
-        patch.setattr(quality, "write_picture", fail)
+        patch.setattr(picture, "write_picture", fail)
         with pytest.raises(OSError, match="disk full"):
             write_preprocessed(folder, result)
     assert [path.name for path in tmp_path.iterdir()] == ["subject"]

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from poses import distance, moved_brain, rigid, scanned, turned
 from repository_paths import SHARED
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from patch2loc.data import volumes
 from patch2loc.preprocess import quality
@@ -89,6 +90,34 @@ def test_polar_parts_of_a_known_map():
     np.testing.assert_allclose(rotation, (-10, 0, 0), atol=1e-6)
     np.testing.assert_allclose(scale, (1.25, 1.0, 0.8), atol=1e-6)
     np.testing.assert_allclose(shear, 0, atol=1e-6)
+
+
+def test_angles_are_those_of_turns_about_x_then_y_then_z():
+    rotations = Rotation.random(200, rng=5)
+    found = [quality.angles(each) for each in rotations.as_matrix()]
+    np.testing.assert_allclose(found, rotations.as_euler("xyz", degrees=True), atol=1e-9)
+    upright = Rotation.from_euler("xyz", (20, 90, 0), degrees=True)
+    np.testing.assert_allclose(quality.angles(upright.as_matrix()), (20, 90, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.25, 40.0])
+def test_the_share_of_a_brain_off_the_grid_is_that_of_its_voxels(shift):
+    brain = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=(30, 26, 22)), 2.0) > 0
+    to_grid = rigid((10, -5, 20), (shift, 2, 1)) @ np.diag([1.1, 0.9, 1.0, 1.0])
+    places = np.argwhere(brain) @ to_grid[:3, :3].T + to_grid[:3, 3]
+    shape = (34, 30, 21)
+    outside = ((places < -0.5) | (places > np.array(shape) - 0.5)).any(axis=1)
+    assert quality.share_outside(brain, to_grid, shape) == pytest.approx(outside.mean(), abs=1e-12)
+    assert outside.any()
+
+
+def test_means_over_blocks_are_those_of_their_voxels():
+    array = np.random.default_rng(6).normal(size=(13, 9, 17)).astype(np.float32)
+    for order in ("C", "F"):
+        means, affine = coarser(np.asarray(array, order=order), np.diag([1.0, 2.0, 0.9, 1.0]), 4.0)
+        expected = array[:12, :8, :16].reshape(3, 4, 4, 2, 4, 4).mean(axis=(1, 3, 5), dtype=float)
+        np.testing.assert_allclose(means, expected, atol=1e-6)
+        np.testing.assert_allclose(affine[:3, 3], (1.5, 1.0, 1.35))
 
 
 def simulated_t1(labels):

@@ -19,7 +19,7 @@ IMPORT_NAMES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     "intensity_normalization": "intensity-normalization",
-    "PIL": "matplotlib",  # which cannot do without pillow
+    "PIL": "pillow",
     "mpl_toolkits": "matplotlib",
 }
 # What no import names, and how the code names it: maps of nilearn are read as files, others are called by name or by

@@ -10,12 +10,11 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 
 from patch2loc.data import icbm152, volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess.masks import largest_part_filled
+from patch2loc.preprocess.masks import box_around, largest_part_filled
 
 SRI24_FILES = {"T1": "spgr.nii", "T2": "late.nii"}
 TISSUE_MAPS: tuple[Literal["gm", "wm"], ...] = ("gm", "wm")
@@ -77,8 +76,7 @@ def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Gr
         size = np.asarray(atlas.image.shape)
         center = size // 2 - extent / 2 + (extent - 1) / 2
     else:
-        box = ndimage.find_objects(atlas.mask.astype(np.uint8))[0]
-        center = np.asarray([(edge.start + edge.stop - 1) / 2 for edge in box])
+        center = np.asarray([(edge.start + edge.stop - 1) / 2 for edge in box_around(atlas.mask)])
     x, y, z = (float(value) for value in atlas.affine[:3, :3] @ center + atlas.affine[:3, 3])
     columns, rows, slices = shape
     return Grid((columns, rows, slices), float(spacing), (x, y, z))
@@ -86,13 +84,16 @@ def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Gr
 
 def _load_icbm152(modality: str) -> Atlas:
     t1, affine = volumes.read(icbm152.map_path("t1"))
-    mask = largest_part_filled(t1 > 0)
+    mask = t1 > 0  # one part without holes, as a test holds
     if modality == "T1":
         return Atlas(t1 * mask, mask, affine, "icbm152")
-    gray, white = (volumes.read(icbm152.map_path(name))[0] / 255 for name in TISSUE_MAPS)
+    box = box_around(mask)
+    gray, white = (volumes.read(icbm152.map_path(name))[0][box] / 255 for name in TISSUE_MAPS)
     fluid = np.clip(1 - gray - white, 0, 1)
-    t2 = T2_CONTRAST["csf"] * fluid + T2_CONTRAST["gm"] * gray + T2_CONTRAST["wm"] * white
-    return Atlas((255 * t2 * mask).astype(np.float32), mask, affine, "icbm152")
+    t2 = np.zeros_like(t1)
+    t2[box] = T2_CONTRAST["csf"] * fluid + T2_CONTRAST["gm"] * gray + T2_CONTRAST["wm"] * white
+    t2[box] *= 255 * mask[box]
+    return Atlas(t2, mask, affine, "icbm152")
 
 
 def _load_sri24(folder: str | Path, modality: str) -> Atlas:

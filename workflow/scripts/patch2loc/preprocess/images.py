@@ -24,6 +24,7 @@ VOXEL_MM = (0.1, 15.0)  # smallest and largest edge of a voxel that is believed
 BRIGHTEST = (1e-3, 1e9)
 ALLOCATION = re.compile("bad_alloc|[Ff]ailed to allocate")  # in errors of SimpleITK
 NOTHING_TO_REGISTER = re.compile("Refusing to change spacing|do not sufficiently overlap")  # there, too
+BACKWARD = [2, 1, 0, 3]  # columns of an affine for axes in the order z, y, x
 LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
@@ -145,16 +146,18 @@ def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: 
             is a choice that is not made here.
     """
     array = read_values_of(path, scan_path, shape, affine)
-    whole = np.rint(array)
-    no_label = ~((np.abs(array - whole) <= LABEL_TOLERANCE) & (whole >= 0))
+    drawn = array != 0
+    values = array[drawn]
+    whole = np.rint(values)
+    no_label = ~((np.abs(values - whole) <= LABEL_TOLERANCE) & (whole >= 0))
     if no_label.any():
         raise InputError(
-            f"{path}: {np.count_nonzero(no_label)} voxels such as {array[no_label][0]:g} found, 0 and 1 or whole "
+            f"{path}: {np.count_nonzero(no_label)} voxels such as {values[no_label][0]:g} found, 0 and 1 or whole "
             "labels expected; save a mask, by a threshold where these are probabilities, or set interpolated_masks "
             "where masks were interpolated"
         )
-    labels: np.ndarray = whole
-    return labels
+    array[drawn] = whole
+    return array
 
 
 def read_values_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -207,11 +210,15 @@ def coarser(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.n
         The means, (x, y, z) float32, and their affine.
     """
     factors = np.clip(np.round(spacing / voxel_size(affine)).astype(int), 1, np.array(array.shape) // 2)
-    sizes = np.array(array.shape) // factors * factors
-    blocks = array[tuple(slice(size) for size in sizes)].astype(np.float32)
+    blocks = array
     for axis, factor in enumerate(factors):
-        shape = (*blocks.shape[:axis], blocks.shape[axis] // factor, factor, *blocks.shape[axis + 1 :])
-        blocks = blocks.reshape(shape).mean(axis=axis + 1)
+        along = np.moveaxis(blocks, axis, 0)
+        end = along.shape[0] // factor * factor
+        total = along[:end:factor].astype(np.float32)
+        for place in range(1, factor):
+            total += along[place:end:factor]
+        blocks = np.moveaxis(total / np.float32(factor) if factor > 1 else total, 0, axis)
+    blocks = np.ascontiguousarray(blocks)
     scaled = affine.astype(float).copy()
     scaled[:3, :3] = affine[:3, :3] * factors
     scaled[:3, 3] = affine[:3, :3] @ ((factors - 1) / 2) + affine[:3, 3]
@@ -244,6 +251,21 @@ def resample_like(
     target_affine: np.ndarray,
 ) -> np.ndarray:
     """Bring a volume to voxels of a shape and affine, as `resample` does; `transform` maps target to source points."""
-    image = to_image(array.astype(np.float32, copy=False), affine)
-    reference = to_image(np.zeros(shape, np.uint8), target_affine)
-    return to_array(sitk.Resample(image, reference, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32))
+    # Axes are named as they lie in memory, so that no array has to be turned.
+    source = array if array.dtype == bool else array.astype(np.float32, copy=False)
+    image = to_image(source, affine) if source.flags.f_contiguous else to_image(source.T, affine[:, BACKWARD])
+    backward = target_affine[:, BACKWARD]
+    lps, spacing = LPS @ backward, voxel_size(backward)
+    resampled = sitk.Resample(
+        image,
+        size=shape[::-1],  # type: ignore[arg-type]  # SimpleITK's annotation is that of its default
+        transform=transform,
+        interpolator=sitk.sitkLinear,
+        outputOrigin=lps[:3, 3].tolist(),
+        outputSpacing=spacing.tolist(),
+        outputDirection=(lps[:3, :3] / spacing).ravel().tolist(),
+        defaultPixelValue=0.0,
+        outputPixelType=sitk.sitkFloat32,
+    )
+    values: np.ndarray = sitk.GetArrayFromImage(resampled).T.transpose(2, 1, 0)
+    return values

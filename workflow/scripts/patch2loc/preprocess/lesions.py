@@ -12,6 +12,7 @@ from scipy import ndimage
 from patch2loc.data.volumes import Grid, voxel_ml
 from patch2loc.errors import InputError, first_of
 from patch2loc.preprocess.images import read_labels_of, read_values_of, resample, voxel_size
+from patch2loc.preprocess.masks import box_around
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.released_code import TOUCHED
 
@@ -87,7 +88,10 @@ def carry_lesion(
         The lesion masks on the grid by half and by any, (x, y, z) bool, and the account of what was lost.
     """
     ml = voxel_ml(affine)
-    labels, count = ndimage.label(lesion, structure=TOUCHING)
+    labels, count = np.zeros(lesion.shape, np.int32), 0
+    if lesion.any():
+        around = box_around(lesion)
+        labels[around], count = ndimage.label(lesion[around], structure=TOUCHING)
     by_half, by_any = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
     points = np.argwhere(lesion)
     places = np.rint(indices_on_grid(points, affine, grid, transform)).astype(int)

@@ -12,6 +12,7 @@ from scipy import ndimage
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
+from patch2loc.preprocess.masks import box_around, eroded
 
 Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Tissue = Literal["csf", "gray", "white"]
@@ -83,14 +84,45 @@ def tissue_samples(atlas_on_grid: np.ndarray, contrast: Modality, grid: Grid) ->
         For each tissue (x, y, z) bool.
     """
     depth = max(1, round(DEEP_MM / grid.spacing))
-    deep = ndimage.binary_erosion(atlas_on_grid > 0, iterations=depth)
-    gradient = ndimage.gaussian_gradient_magnitude(atlas_on_grid, GRADIENT_MM / grid.spacing)
-    samples = {}
+    deep = eroded(atlas_on_grid > 0, depth)
+    samples: dict[Tissue, np.ndarray] = {}
+    if not deep.any():
+        return dict.fromkeys(PURE[contrast], deep)
+    # Of what lies deep alone, with what the gradient's filter reaches.
+    sigma = GRADIENT_MM / grid.spacing
+    reach = int(4 * sigma + 0.5)
+    box = tuple(slice(max(edge.start - reach, 0), edge.stop + reach) for edge in box_around(deep))
+    gradient = gradient_magnitude(atlas_on_grid[box], sigma)
+    image, inner = atlas_on_grid[box], deep[box]
     for tissue, percentiles in PURE[contrast].items():
-        low, high = np.percentile(atlas_on_grid[deep], percentiles) if deep.any() else (0, 0)
-        within = deep & (atlas_on_grid >= low) & (atlas_on_grid <= high)
-        samples[tissue] = within & (gradient <= np.median(gradient[within])) if within.any() else within
+        low, high = np.percentile(image[inner], percentiles)
+        within = inner & (image >= low) & (image <= high)
+        samples[tissue] = np.zeros_like(deep)
+        samples[tissue][box] = within & (gradient <= np.median(gradient[within]))
     return samples
+
+
+def gradient_magnitude(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Magnitude of the gradient of a smoothed image, as scipy's `gaussian_gradient_magnitude`, smoothed once.
+
+    Args:
+        image: (x, y, z) float32.
+        sigma: Standard deviation of the smoothing, voxels.
+
+    Returns:
+        (x, y, z) float32, brightness per voxel.
+    """
+
+    def smooth(part: np.ndarray, axis: int, order: int = 0) -> np.ndarray:
+        filtered: np.ndarray = ndimage.gaussian_filter1d(part, sigma, axis, order)
+        return filtered
+
+    along_x = smooth(image, 0)
+    squared: np.ndarray = smooth(smooth(smooth(image, 0, 1), 1), 2) ** 2
+    squared += smooth(smooth(along_x, 1, 1), 2) ** 2
+    squared += smooth(smooth(along_x, 1), 2, 1) ** 2
+    magnitude: np.ndarray = np.sqrt(squared)
+    return magnitude
 
 
 def tissue_order(

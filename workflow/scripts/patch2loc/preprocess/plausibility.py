@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import coarser
+from patch2loc.preprocess.masks import box_around, closed_by_a_voxel, eroded
 
 # Real scans: see docs/explanation/plausibility.md, which has what was measured and what each bound finds.
 FEWEST_LEVELS = (
@@ -171,9 +172,9 @@ def check_image(
 
 def equal_neighbors(array: np.ndarray, brain: np.ndarray) -> float:
     """Share of the voxels inside a brain mask, both (x, y, z), that are exactly equal to all six neighbors."""
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
+    box = box_around(brain)
     part = array[box]
-    inner = ndimage.binary_erosion(brain[box])
+    inner = eroded(brain[box], 1)
     equal = inner.copy()
     for axis in range(3):
         first, second = np.moveaxis(part, axis, 0)[:-1], np.moveaxis(part, axis, 0)[1:]
@@ -184,8 +185,7 @@ def equal_neighbors(array: np.ndarray, brain: np.ndarray) -> float:
 
 def repeated_slices(array: np.ndarray, brain: np.ndarray) -> float:
     """Share of the slices through a brain mask, both (x, y, z), that equal the one before; of the axis with most."""
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
-    part, share = array[box], 0.0
+    part, share = array[box_around(brain)], 0.0
     for axis in range(3):
         slices = np.moveaxis(part, axis, 0)
         equal = sum(bool((one == other).all()) for one, other in pairwise(slices))
@@ -257,10 +257,14 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
         mask: Its brain mask, (x, y, z) bool.
         spacing: Edge of a voxel, mm.
     """
-    inner = ndimage.binary_erosion(mask, iterations=max(1, round(2 * DETAIL_MM / spacing)))
+    inner = eroded(mask, max(1, round(2 * DETAIL_MM / spacing)))
     if not inner.any():
         return 0.0
     sigma = max(DETAIL_MM / spacing, 1.0)
+    # What the smoothing reaches from the brain; at the end of the array, the same end.
+    reach = int(3 * sigma + 0.5)
+    box = tuple(slice(max(edge.start - reach, 0), edge.stop + reach) for edge in box_around(mask))
+    volume, mask, inner = volume[box], mask[box], inner[box]
     weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, truncate=3)
     smooth = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma, truncate=3)
     bounds = np.percentile(volume[inner], (1, 99))  # single bright voxels are not detail
@@ -272,10 +276,10 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
 
 def mask_pores(brain: np.ndarray) -> float:
     """Share of a brain mask, (x, y, z) bool, that a closing by a voxel in each direction adds to it."""
-    # Cubes by filters along one axis after the other: the same closing in less time.
-    wide = ndimage.maximum_filter(np.pad(brain, 2).view(np.uint8), size=3)
-    closed = ndimage.minimum_filter(wide, size=3, mode="constant", cval=0)
-    return float(1 - brain.sum() / max(np.count_nonzero(closed), 1))
+    if not brain.any():
+        return 1.0
+    part = brain[box_around(brain)]
+    return float(1 - np.count_nonzero(part) / np.count_nonzero(closed_by_a_voxel(part)))
 
 
 def shading(volume: np.ndarray, mask: np.ndarray) -> float:
@@ -288,8 +292,9 @@ def shading(volume: np.ndarray, mask: np.ndarray) -> float:
     Returns:
         Of the three axes the largest, between the 5th and 95th percentile of the brain's places; at least 1.
     """
-    places = np.argwhere(mask)
-    places = places[:: max(1, len(places) // FITTED_VOXELS)]
+    voxels = np.flatnonzero(mask)
+    voxels = voxels[:: max(1, len(voxels) // FITTED_VOXELS)]
+    places = np.column_stack(np.unravel_index(voxels, mask.shape))
     values = volume[tuple(places.T)]
     brightness = np.log(
         np.clip(values, *np.maximum(np.percentile(values, (5, 95)), np.finfo(np.float32).tiny))

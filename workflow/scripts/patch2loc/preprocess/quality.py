@@ -1,22 +1,18 @@
-"""Quality control of a preprocessed scan: numbers, flags and one picture."""
+"""Quality control of a preprocessed scan: numbers and flags."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from patch2loc.data.volumes import Grid, mask_ml
 from patch2loc.errors import InputError
-from patch2loc.files import replacing
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
-from patch2loc.preprocess.lesions import indices_on_grid
+from patch2loc.preprocess.lesions import indices_to_grid
+from patch2loc.preprocess.masks import box_around
 from patch2loc.preprocess.register import Registration, matrix, register
 from patch2loc.preprocess.skull_strip import BRAIN_ML
 
@@ -34,7 +30,6 @@ REMEDIES: dict[Registration, str] = {
 }
 # Beyond these bounds a registration has failed, whatever the scan.
 FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
-COLORS = {"atlas": "#00d5ff", "mask": "#ffd400", "lesion": "#ff2f4f"}
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
@@ -91,9 +86,8 @@ def measure(
     """
     source_ml = mask_ml(brain, affine)
     rotation, scale, shear = rotation_scale_shear(matrix(transform))
-    places = indices_on_grid(np.argwhere(brain), affine, grid, transform)
-    outside = ((places < -0.5) | (places > np.array(grid.shape) - 0.5)).any(axis=1).mean()
-    share, coarse = coarser(atlas.mask.astype(np.float32), atlas.affine, 4.0)
+    outside = share_outside(brain, indices_to_grid(affine, grid, transform), grid.shape)
+    share, coarse = coarser(atlas.mask, atlas.affine, 4.0)
     carried = resample_like(brain, affine, transform, shape=share.shape, target_affine=coarse) > 0.5
     overlap = dice(carried, share > 0.5)
     likeness = correlation_ratio(volume, mask, atlas_on_grid, grid)
@@ -139,6 +133,21 @@ def measure(
         "bias_field_ratio": _rounded(bias_ratio),
         "flags": [flag for doubtful, flag in checks if doubtful],
     }
+
+
+def share_outside(brain: np.ndarray, to_grid: np.ndarray, shape: Sequence[int]) -> float:
+    """Share of a brain mask, (x, y, z) bool, whose voxels' centers a map to grid indices, 4 x 4, takes off the grid."""
+    box = box_around(brain)
+    part, outside = brain[box], np.zeros(1, bool)
+    columns, rows, slices = (np.arange(edge.start, edge.stop) for edge in box)
+    for row, size in zip(to_grid[:3], shape, strict=True):
+        # A sum of three terms, one along each axis of the scan.
+        along = row[2] * slices + row[3]
+        flat = np.add.outer(row[0] * columns, row[1] * rows)
+        if flat.min() + along.min() < -0.5 or flat.max() + along.max() > size - 0.5:
+            places = flat[..., None] + along
+            outside = outside | (places < -0.5) | (places > size - 0.5)
+    return float(np.count_nonzero(part & outside) / np.count_nonzero(part))
 
 
 def _rounded(value: np.ndarray | float) -> Any:
@@ -224,7 +233,7 @@ def correlation_ratio(volume: np.ndarray, mask: np.ndarray, atlas_on_grid: np.nd
         0 to 1: 1 if each class has one brightness in the scan, near 0 if the scan is no brain or lies in another pose.
     """
     brain = mask & (atlas_on_grid > 0)
-    share, _ = coarser(brain.astype(np.float32), grid.affine, 4.0)
+    share, _ = coarser(brain, grid.affine, 4.0)
     inside = share > 0.5
     # Means over the brain's part of a block: its edge must not be likeness.
     scan, image = (
@@ -253,69 +262,20 @@ def rotation_scale_shear(transform: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     """
     forward = np.linalg.inv(transform)[:3, :3]
     left, stretch, right = np.linalg.svd(forward)
-    rotation = Rotation.from_matrix(left @ right).as_euler("xyz", degrees=True)
+    rotation = left @ right
     stretched = left @ np.diag(stretch) @ left.T
-    return rotation, np.diag(stretched), stretched[[0, 0, 1], [1, 2, 2]]
+    return angles(rotation), np.diag(stretched), stretched[[0, 0, 1], [1, 2, 2]]
 
 
-def write_picture(
-    path: str | Path,
-    volume: np.ndarray,
-    *,
-    mask: np.ndarray,
-    lesion: np.ndarray,
-    atlas_on_grid: np.ndarray,
-    title: str,
-) -> None:
-    """Draw three axial, a coronal and two sagittal slices with outlines of atlas, mask and lesion.
+def angles(rotation: np.ndarray) -> np.ndarray:
+    """Angles, degrees, of turns about x, then y, then z, that make a rotation, 3 x 3 (also with a reflection in it).
 
-    In radiological convention: on the left is the subject's right (R), in sagittal slices anterior (A). The outlines
-    of the atlas are its brain and its dark or bright inner borders.
-
-    Args:
-        path: Picture to write, .png.
-        volume: The scan on the grid, (x, y, z), not cut by the mask, so that what the mask misses is visible.
-        mask: Brain mask, (x, y, z) bool.
-        lesion: Lesion mask, (x, y, z) bool.
-        atlas_on_grid: Image of the atlas, (x, y, z) float32.
-        title: Text above the slices.
+    Within 90 degrees about y; where it is 90 there are many answers, and the one with no turn about z is given.
     """
-    # Along each axis the slice with most lesion, or else one that shows much of the brain.
-    x, y, z = volume.shape[0] // 3, volume.shape[1] // 2, volume.shape[2] // 2
-    if lesion.any():
-        x, y, z = (lesion.sum(axis=tuple({0, 1, 2} - {axis})).argmax() for axis in range(3))
-    views = [
-        (2, volume.shape[2] // 5),
-        (2, z),
-        (2, volume.shape[2] * 4 // 5),
-        (1, y),
-        (0, volume.shape[0] // 2),
-        (0, x),
-    ]
-    top = np.percentile(volume[mask], 99.5) if mask.any() else max(float(volume.max()), 1.0)
-    smooth = ndimage.gaussian_filter(atlas_on_grid, 1.0)
-    brain = atlas_on_grid > 0
-    level = np.median(atlas_on_grid[brain]) * 0.6 if brain.any() else 0.5
-    figure = Figure(figsize=(9, 6.4), dpi=90, facecolor="black")
-    FigureCanvasAgg(figure)
-    for number, (axis, index) in enumerate(views):
-        axes = figure.add_axes((number % 3 / 3 + 0.005, 0.47 - 0.455 * (number // 3), 0.323, 0.45))
-        scan_slice, atlas_slice, mask_slice, lesion_slice, brain_slice = (
-            np.take(array, index, axis=axis).T for array in (volume, smooth, mask, lesion, brain)
-        )
-        axes.imshow(scan_slice, cmap="gray", origin="lower", vmin=0, vmax=top, interpolation="bilinear")
-        if brain_slice.any():
-            axes.contour(atlas_slice, [level], colors=COLORS["atlas"], linewidths=0.5)
-        for outline, name in ((mask_slice, "mask"), (lesion_slice, "lesion")):
-            if outline.any() and not outline.all():
-                axes.contour(outline, [0.5], colors=COLORS[name], linewidths=1.0)
-        axes.text(0.02, 0.02, f"{'xyz'[axis]} = {index}", color="white", fontsize=8, transform=axes.transAxes)
-        left, right = sorted(axes.get_xlim())
-        axes.set_xlim(right, left)
-        axes.text(0.02, 0.5, "R" if axis > 0 else "A", color="white", fontsize=8, transform=axes.transAxes)
-        axes.set_axis_off()
-    figure.text(0.01, 0.965, title, color="white", fontsize=10)
-    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-    figure.legend(handles=lines, loc="upper right", ncols=3, fontsize=9, labelcolor="white", frameon=False)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+    turn = rotation * np.sign(np.linalg.det(rotation))
+    about_y = np.arctan2(-turn[2, 0], np.hypot(turn[0, 0], turn[1, 0]))
+    if np.hypot(turn[0, 0], turn[1, 0]) < 1e-7:
+        about_x, about_z = np.arctan2(-turn[1, 2], turn[1, 1]), 0.0
+    else:
+        about_x, about_z = np.arctan2(turn[2, 1], turn[2, 2]), np.arctan2(turn[1, 0], turn[0, 0])
+    return np.rad2deg([about_x, about_y, about_z])

@@ -10,6 +10,7 @@ from scipy import ndimage
 from patch2loc.data.volumes import Grid
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, to_image, voxel_size
+from patch2loc.preprocess.masks import box_around, center_of
 
 Registration = Literal["affine", "rigid", "translation", "none"]
 REGISTRATIONS: tuple[Registration, ...] = get_args(Registration)
@@ -75,7 +76,7 @@ def register(
         return identity, -method.MetricEvaluate(near.atlas, near.scan)
     if start is not None and kind == "affine":
         return fit(stripped, coarse, atlas, start=start, iterations=40)
-    weight, _ = coarser(brain.astype(np.float32), affine, FINE_MM)
+    weight, _ = coarser(brain, affine, FINE_MM)
     far = prepare_pair(with_rim(atlas, FINE_MM, rim=8.0), stripped, coarse, SEARCH_MM)
     if kind == "translation":
         shift, _ = climb_until_stable(far, shift_of_centers(atlas, weight, coarse))
@@ -130,8 +131,11 @@ def fit(
 
 def with_pedestal(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Strip an image and brighten all of the brain by a part of its median, so that fluid is not background."""
-    pedestal = PEDESTAL * np.median(image[brain]) if brain.any() else 0.0
-    raised: np.ndarray = (image + np.float32(pedestal)) * brain
+    raised = np.zeros_like(image)
+    if brain.any():
+        box = box_around(brain)
+        image, brain = image[box], brain[box]
+        raised[box] = (image + np.float32(PEDESTAL * np.median(image[brain]))) * brain
     return raised
 
 
@@ -148,7 +152,7 @@ def pose_from_moments(
         rigid: Keep the size. Otherwise the scale is the cube root of the volumes' ratio, at most a quarter off, as a
             cut field of view would give nonsense.
     """
-    center = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
+    center = lps(center_of(atlas.mask), atlas.affine)
     target = lps(np.array(ndimage.center_of_mass(weight)), affine)
     if rigid:
         turned = sitk.Euler3DTransform()
@@ -168,7 +172,7 @@ def pose_from_moments(
 
 def shift_of_centers(atlas: Atlas, weight: np.ndarray, affine: np.ndarray) -> sitk.TranslationTransform:
     """The translation that lays the center of the atlas brain on that of the scan's: as `pose_from_moments`."""
-    center = lps(np.argwhere(atlas.mask).mean(axis=0), atlas.affine)
+    center = lps(center_of(atlas.mask), atlas.affine)
     target = lps(np.array(ndimage.center_of_mass(weight)), affine)
     return sitk.TranslationTransform(3, (target - center).tolist())
 
@@ -176,7 +180,7 @@ def shift_of_centers(atlas: Atlas, weight: np.ndarray, affine: np.ndarray) -> si
 def with_rim(atlas: Atlas, spacing: float, rim: float) -> Atlas:
     """The atlas at `spacing` mm, with `rim` mm of background around the brain in its mask."""
     image, affine = coarser(atlas.image, atlas.affine, spacing)
-    share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)
+    share, _ = coarser(atlas.mask, atlas.affine, spacing)
     margin = int(np.ceil(rim / spacing))
     image, affine = with_margin(image, affine, margin)
     distance = ndimage.distance_transform_edt(np.pad(share, margin) <= 0.5, sampling=voxel_size(affine))
@@ -213,7 +217,7 @@ def prepare_pair(atlas: Atlas, volume: np.ndarray, affine: np.ndarray, spacing: 
         spacing: Edge of the atlas voxels that are compared, mm.
     """
     image, coarse = coarser(atlas.image, atlas.affine, spacing)
-    inside = coarser(atlas.mask.astype(np.float32), atlas.affine, spacing)[0] > 0.5
+    inside = coarser(atlas.mask, atlas.affine, spacing)[0] > 0.5
     blur = spacing / 2 if spacing >= SEARCH_MM else spacing / 4
     smooth = sitk.SmoothingRecursiveGaussian(to_image(volume, affine), blur)
     return Pair(to_image(image, coarse), to_image(inside, coarse), smooth, spacing)

@@ -7,12 +7,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid, reoriented
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import resample, to_array, to_image
+from patch2loc.preprocess.masks import box_around
 
 Protocol = Literal["paper", "released-code"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -66,7 +66,7 @@ def crop_start(brain: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         brain: Voxels that hold any brain, (x, y, z) bool, RAS, not empty.
         shape: Shape of the crop.
     """
-    box = ndimage.find_objects(reoriented(brain, "LPS").astype(np.uint8))[0]
+    box = box_around(reoriented(brain, "LPS"))
     first = np.array([edge.start for edge in box])
     excess = np.array([edge.stop - 1 for edge in box]) - first - shape
     start: np.ndarray = first + np.sign(excess) * ((abs(excess) + 1) // 2)

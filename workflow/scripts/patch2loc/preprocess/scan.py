@@ -18,7 +18,7 @@ from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
-from patch2loc.preprocess import quality
+from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
@@ -219,7 +219,8 @@ def preprocess_scan(
             quality.flag_offset(measurements, quality.offset_from_atlas(array, brain, affine, atlas))
         if validated["registration"] in ("none", "translation"):
             quality.stop_if_turned(unmasked, mask, atlas_on_grid, grid, scan_path=scan_path)
-    check_contrast(intensity_percentiles(unmasked[mask]), scan_path)
+    percentiles = intensity_percentiles(unmasked[mask])
+    check_contrast(percentiles, scan_path)
     modality_check, modality_flags = check_modality(
         unmasked,
         mask,
@@ -251,6 +252,7 @@ def preprocess_scan(
     if validated["protocol"] == "released-code":
         with one_thread():
             volume = curvature_flow(volume, mask, grid.affine)
+        percentiles = intensity_percentiles(volume[mask])
     return Preprocessed(
         modality=modality,
         volume=volume,
@@ -258,7 +260,7 @@ def preprocess_scan(
         lesion=lesion,
         lesion_any=lesion_any,
         transform=transform,
-        qc=qc,
+        qc={**qc, "intensity_percentiles": percentiles},
         grid=grid,
         unmasked=unmasked,
         atlas_on_grid=atlas_on_grid,
@@ -275,13 +277,12 @@ def write_preprocessed(folder: str | Path, result: Preprocessed) -> None:
         volumes.write(scan.lesion_path, result.lesion, affine)
         volumes.write(scan.lesion_any_path, result.lesion_any, affine)
         write_transform(scan.transform_path, result.transform)
-        percentiles = intensity_percentiles(result.volume[result.mask])
-        write_json(scan.qc_path, {**result.qc, "intensity_percentiles": percentiles})
+        write_json(scan.qc_path, result.qc)
         count = len(result.qc["flags"])
         title = f"{result.modality}, {result.qc['atlas']}" + (
             f": {count} flag{'s' * (count > 1)}, see qc.json" if count else ""
         )
-        quality.write_picture(
+        picture.write_picture(
             scan.picture_path,
             result.unmasked,
             mask=result.mask,

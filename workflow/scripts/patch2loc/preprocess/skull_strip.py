@@ -7,7 +7,7 @@ from scipy import ndimage
 from patch2loc.data.volumes import mask_ml
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, to_array, to_image, voxel_size
-from patch2loc.preprocess.masks import fill_holes, largest_part, largest_part_filled
+from patch2loc.preprocess.masks import box_around, fill_holes, largest_part, largest_part_filled, within
 from patch2loc.preprocess.register import (
     FINE_MM,
     PITCHES,
@@ -99,7 +99,7 @@ def find_brain(
         *find_tissue(work, finer, atlas, transform=transform, darkest=DARKEST), voxel_size(finer)
     )
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    share = resample_like(brain.astype(np.float32), finer, identity, shape=volume.shape, target_affine=affine)
+    share = resample_like(brain, finer, identity, shape=volume.shape, target_affine=affine)
     return share >= 0.5, transform
 
 
@@ -133,72 +133,69 @@ def find_tissue(
         darkest: Brightness of the darkest tissue, relative to the median of what is certainly brain.
 
     Returns:
-        The tissue, (x, y, z) bool, and the depth in the placed mask, (x, y, z) float32, mm.
+        The tissue, and what is deeper than IN_MM in the placed mask, both (x, y, z) bool.
     """
     spacing = voxel_size(affine)
     atlas_mask = place_atlas_mask(atlas, volume.shape, affine, transform)
-    tissue, mask_depth = np.zeros(volume.shape, bool), np.zeros(volume.shape, np.float32)
+    tissue, inner = np.zeros(volume.shape, bool), np.zeros(volume.shape, bool)
     if not atlas_mask.any():
-        return tissue, mask_depth
+        return tissue, inner
     margin = np.ceil(OUT_MM / spacing).astype(int) + 1
     box = tuple(
         slice(max(edge.start - extra, 0), edge.stop + extra)
-        for edge, extra in zip(ndimage.find_objects(atlas_mask.astype(np.uint8))[0], margin, strict=True)
+        for edge, extra in zip(box_around(atlas_mask), margin, strict=True)
     )
-    mask_depth[box] = depth(atlas_mask[box], spacing)
-    near = depth(~atlas_mask[box], spacing) <= OUT_MM
+    placed = atlas_mask[box]
+    inner[box] = deeper(placed, IN_MM, spacing)
     head = ndimage.gaussian_filter(volume[box], 0.7 / spacing)
-    core = mask_depth[box] > CORE_MM
-    certain = head[core if core.any() else atlas_mask[box]]
+    core = deeper(placed, CORE_MM, spacing)
+    certain = head[core if core.any() else placed]
     # In T1 fat is brighter than all brain; in T2 fluid, which is certainly brain too, is the brightest.
+    near = within(placed, OUT_MM, spacing)
     bright = near & (head > darkest * np.median(certain)) & (head < BRIGHTEST * np.percentile(certain, 99.5))
-    bright |= mask_depth[box] > IN_MM + ERODE_MM + 1
-    eroded = largest_part(depth(bright, spacing) > ERODE_MM)
-    tissue[box] = bright & (depth(~eroded, spacing) <= ERODE_MM + GROW_MM)
-    return tissue, mask_depth
+    bright |= deeper(placed, IN_MM + ERODE_MM + 1, spacing)
+    eroded = largest_part(deeper(bright, ERODE_MM, spacing))
+    # Where nothing is thick enough, as in a thin slab, there is nothing to take scalp and dura off.
+    tissue[box] = bright & within(eroded, ERODE_MM + GROW_MM, spacing) if eroded.any() else bright
+    return tissue, inner
 
 
-def close_brain(tissue: np.ndarray, mask_depth: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def close_brain(tissue: np.ndarray, inner: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """The brain from its tissue: sulci are closed, and all that is deep in the placed mask is kept, lesions too."""
     if not tissue.any():
         return tissue
     # Room for the closing; an edge that is the end of the scan must not erode what touches it.
     margin = np.ceil(CLOSE_MM / spacing).astype(int) + 1
-    box = ndimage.find_objects((tissue | (mask_depth > IN_MM)).astype(np.uint8))[0]
+    box = box_around(tissue | inner)
     padded = np.pad(tissue[box], [(extra, extra) for extra in margin])
-    filled = depth(depth(~padded, spacing) <= CLOSE_MM, spacing) > CLOSE_MM
+    filled = deeper(within(padded, CLOSE_MM, spacing), CLOSE_MM, spacing)
     inside = tuple(slice(extra, -extra) for extra in margin)
     brain = np.zeros(tissue.shape, bool)
-    brain[box] = fill_holes(filled[inside] | (mask_depth[box] > IN_MM))
+    brain[box] = fill_holes(filled[inside] | inner[box])
     return brain
 
 
-def depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance of every true voxel to the nearest false one, mm; 0 in false voxels, and if there are none."""
-    if mask.all():
-        return np.zeros(mask.shape, np.float32)
-    outside = to_image(~mask, np.diag([*spacing, 1.0]))
-    distance: np.ndarray = np.maximum(to_array(sitk.SignedMaurerDistanceMap(outside, False, False, True)), 0)
-    return distance
+def deeper(mask: np.ndarray, distance: float, spacing: np.ndarray) -> np.ndarray:
+    """The voxels of a mask that are further than a distance, mm, from every false one; none if there is no such."""
+    return np.zeros_like(mask) if mask.all() else ~within(~mask, distance, spacing)
 
 
 def with_simulated_head(atlas: Atlas) -> Atlas:
     """The atlas at 2 mm with simulated bone, scalp and air around the brain; its mask says what is compared."""
     image, affine = coarser(atlas.image, atlas.affine, 2.0)
-    share, _ = coarser(atlas.mask.astype(np.float32), atlas.affine, 2.0)
+    share, _ = coarser(atlas.mask, atlas.affine, 2.0)
     margin = int(np.ceil(AIR_MM / 2))
     image, affine = with_margin(image, affine, margin)
     brain = np.pad(share, margin) > 0.5
-    distance = depth(~brain, voxel_size(affine))
+    spacing = voxel_size(affine)
+    at_bone, at_scalp = within(brain, BONE_MM, spacing), within(brain, SCALP_MM, spacing)
     height = np.arange(brain.shape[2]) * affine[2, 2] + affine[2, 3]
     # The orbits' roof lies about 60 mm above the lowest point of the cerebellum in either atlas.
     lowest = height[np.flatnonzero(brain.any(axis=(0, 1)))[0]]
     above = np.broadcast_to(height >= lowest + 70.0, brain.shape)
     reference = np.median(image[brain])
-    around = (
-        np.where(distance <= BONE_MM, BONE, np.where((distance <= SCALP_MM) & above, SCALP, 0.0)) * reference
-    )
-    compared = brain | (distance <= RIM_MM) | ((distance <= AIR_MM) & above)
+    around = np.where(at_bone, BONE, np.where(at_scalp & above, SCALP, 0.0)) * reference
+    compared = within(brain, RIM_MM, spacing) | (within(brain, AIR_MM, spacing) & above)
     return Atlas(np.where(brain, image, around).astype(np.float32), compared, affine, atlas.name)
 
 
