@@ -120,7 +120,8 @@ def serve(address, tests, seconds_path):
                 for key, _ in waiting.select(TURN):
                     key.data()
         finally:
-            os.unlink(address)
+            for path in Path(address).parent.glob(f"{Path(address).stem}.*"):
+                path.unlink()
             os._exit(0)  # what libraries do at their end takes a while, and says much
 
 
