@@ -20,6 +20,11 @@ def run(folder, *arguments, root=ROOT, config=TINY):
     return forks.run(_command(root, config, arguments), folder)
 
 
+def run_alone(folder, config=TINY):
+    """The same command; it and each of its jobs are processes that import everything anew, as those of users."""
+    return subprocess.run(_command(ROOT, config, ()), cwd=folder, capture_output=True, text=True)
+
+
 def _command(root, config, arguments):
     return [sys.executable, str(root / "workflow/run.py"), str(config), "--cores", "2", *arguments]
 
