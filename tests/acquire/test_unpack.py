@@ -7,12 +7,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
+import forks
 import pytest
 import replica
 import yaml
@@ -392,9 +392,7 @@ def snakemake(folder, *arguments, **environment):
     # With the longer span of the profile Snakemake stays for up to a minute after its last job.
     command += ["--max-jobs-per-timespan", "100/1s", *arguments]
     unset = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env={**unset, **environment}, check=False
-    )
+    result = forks.run(command, folder, {**unset, **environment})
     return result.returncode, result.stdout + result.stderr
 
 

@@ -4,9 +4,9 @@ import hashlib
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -300,9 +300,7 @@ def test_snakemake_plans_with_weights_and_says_where_missing_ones_are(tmp_path, 
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(changed))
         command = [sys.executable, "-m", "snakemake", "-n", *targets, "--configfile", "config.yaml"]
         environment = {**os.environ, "PYTHONPATH": str(toy.parents[1]), "PLANNING": "yes"}
-        result = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
-        )
+        result = forks.run(command, tmp_path, environment)
         return result.returncode, result.stdout + result.stderr
 
     model = "results/tiny/models/toyneeds.method/T1/fold0/model.safetensors"

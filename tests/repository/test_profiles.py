@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import forks
 import pytest
 import yaml
 from repository_paths import ROOT
@@ -61,7 +62,7 @@ def test_what_sbatch_is_asked_for(commands, tmp_path):
 def planned(folder, profile):
     """{rule and wildcards: resources} of a dry run."""
     command = [*COMMAND, "--workflow-profile", str(profile), "--dry-run"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = forks.run(command, folder)
     assert result.returncode == 0, result.stderr[-3000:]
     jobs = re.findall(
         r"^ *rule (\w+):\n(?:.+\n)*? +wildcards: (.+)\n(?:.+\n)*? +resources: (.+)\n",

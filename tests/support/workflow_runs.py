@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import psutil
-from plans import dry_run
 from repository_paths import ROOT
 
 TINY = ROOT / "tests/tiny.yaml"
@@ -16,7 +16,13 @@ PATIENCE = 20  # seconds that a run has to end in when its parent is gone
 
 
 def run(folder, *arguments, root=ROOT, config=TINY):
-    return subprocess.run(_command(root, config, arguments), cwd=folder, capture_output=True, text=True)
+    """The project's own command; it and the jobs that it starts are forks."""
+    return forks.run(_command(root, config, arguments), folder)
+
+
+def run_alone(folder, config=TINY):
+    """The same command; it and each of its jobs are processes that import everything anew, as those of users."""
+    return subprocess.run(_command(ROOT, config, ()), cwd=folder, capture_output=True, text=True)
 
 
 def _command(root, config, arguments):
@@ -77,14 +83,14 @@ def wait_for_the_end(folder):
 
 
 def snakemake(folder, *arguments, root=ROOT, config=TINY):
-    """Snakemake's own command."""
+    """Snakemake's own command; it and the jobs that it starts are forks."""
     command = [sys.executable, "-m", "snakemake", *_of_snakemake(root, config, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment())
+    return forks.run(command, folder, _environment())
 
 
 def plan(folder, *arguments, root=ROOT, config=TINY):
     """What the same command says with --dry-run."""
-    return dry_run(folder, *_of_snakemake(root, config, arguments), environment=_environment())
+    return snakemake(folder, "--dry-run", *arguments, root=root, config=config)
 
 
 def _of_snakemake(root, config, arguments):

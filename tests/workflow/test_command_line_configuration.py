@@ -1,12 +1,11 @@
 """Configurations on the command line, as somebody tries them who wants less than the whole paper."""
 
 import re
-import subprocess
 import sys
 
+import forks
 import pytest
 from paper_replica import paper_configuration, touch_scans, write
-from plans import dry_run
 from repository_paths import ROOT
 from workflow_runs import TINY
 
@@ -25,7 +24,8 @@ def paper(tmp_path):
 
 def planned_models(folder, *options):
     """What a dry run of the models says, and the trainings that it plans."""
-    return models_in(dry_run(folder, "--snakefile", ROOT / "Snakefile", "models", "--cores", "1", *options))
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--snakefile", ROOT / "Snakefile"]
+    return models_in(forks.run([*command, "models", "--cores", "1", *options], folder))
 
 
 def models_in(result):
@@ -98,7 +98,7 @@ def test_the_runner_takes_several_configurations_and_values(paper):
     command = [sys.executable, str(ROOT / "workflow/run.py"), "config/config.yaml", "overlay.yaml", "models"]
     command += ["--cores", "1", "--config", "folds=[0]", "datasets={mslub: {split: null, leave_out: []}}"]
     command += ["--snakemake", "--dry-run"]
-    said, planned = models_in(subprocess.run(command, cwd=paper, capture_output=True, text=True, check=False))
+    said, planned = models_in(forks.run(command, paper))
     assert planned == trainings(0), said[-3000:]
 
 
@@ -108,6 +108,6 @@ def test_values_reach_the_processes_of_jobs(tmp_path):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
     command += ["--configfile", str(TINY), "--groups", "preprocess=one", "--config", *values]
     target = "results/tiny/cohorts/phantom_tumor/all.json"
-    result = subprocess.run([*command, "--", target], cwd=tmp_path, capture_output=True, text=True)
+    result = forks.run([*command, "--", target], tmp_path)
     assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
     assert (tmp_path / target).exists()

@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import forks
 import pandas as pd
 import pytest
 from repository_paths import ROOT
@@ -100,6 +101,10 @@ def snakemake(folder, environment, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def plan(folder, environment, *arguments):
+    return forks.run([sys.executable, "-m", "snakemake", "--dry-run", *arguments], folder, environment)
+
+
 @pytest.fixture(scope="module")
 def deployed(server, environment, tmp_path_factory):
     """Folder in which v1, deployed with a small configuration, has made Table 1."""
@@ -146,7 +151,7 @@ def test_the_paper_is_planned_in_an_empty_folder(kind, server, environment, tmp_
         "git+file": f'"git+file://{repository}/workflow/Snakefile@v1"',
         "gitfile": f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")',
     }
-    result = snakemake(deploy(server, tmp_path, sources[kind]), environment, "--dry-run")
+    result = plan(deploy(server, tmp_path, sources[kind]), environment)
     said = result.stdout + result.stderr
     assert result.returncode == 1
     assert "Data are missing: of 6 of 6 datasets and the atlas." in said
@@ -161,7 +166,7 @@ def test_a_page_of_the_web_is_refused(server, environment, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), pages) as web:
         Thread(target=web.serve_forever).start()
         source = f'"http://127.0.0.1:{web.server_port}/workflow/Snakefile"'
-        result = snakemake(deploy(server, tmp_path, source), environment, "--dry-run")
+        result = plan(deploy(server, tmp_path, source), environment)
         web.shutdown()
     assert result.returncode == 1
     assert "a folder or a version in git expected" in result.stdout + result.stderr
@@ -175,7 +180,7 @@ def test_table_1_is_made(deployed):
 
 
 def test_without_a_target_everything_is_made(deployed, environment):
-    result = snakemake(deployed, environment, "--dry-run")
+    result = plan(deployed, environment)
     assert result.returncode == 0, result.stderr[-4000:]
     planned = jobs(result.stdout + result.stderr)
     assert {"all", "report_page", "crate"} <= planned
@@ -206,7 +211,7 @@ def test_a_job_needs_no_repository(deployed, environment, tmp_path):
 def test_a_new_version_runs_again_what_it_has_changed(deployed, environment):
     for tag, planned in (("v2", set()), ("v3", {"table1"})):
         (deployed / "workflow/Snakefile").write_text(SNAKEFILE.format(source=FROM_GITHUB.format(tag=tag)))
-        result = snakemake(deployed, environment, "--dry-run", "table1")
+        result = plan(deployed, environment, "table1")
         assert result.returncode == 0, result.stderr[-4000:]
         assert jobs(result.stdout + result.stderr) == planned
 

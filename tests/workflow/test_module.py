@@ -1,8 +1,8 @@
 """The workflow as a part of another one: imported by `module:`, run in another folder under another configuration."""
 
-import subprocess
 import sys
 
+import forks
 import pandas as pd
 import pytest
 from repository_paths import ROOT
@@ -45,7 +45,7 @@ def other(tmp_path):
 
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = forks.run(command, folder)
     assert result.returncode == 0, result.stderr[-4000:]
     return result.stdout + result.stderr
 

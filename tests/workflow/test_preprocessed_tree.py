@@ -1,8 +1,6 @@
 """The paper's scans as others preprocessed them: config/preprocessed.yaml on their tree, planned and run."""
 
 import json
-import re
-from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,9 +9,11 @@ import yaml
 from paper_replica import paper_configuration, small, write
 from preprocessed_tree import WHOLE, write_preprocessed_tree
 from repository_paths import ROOT
-from workflow_runs import plan, run
+from whole_runs import planned_run
+from workflow_runs import run
 
 from patch2loc.data import volumes
+from patch2loc.errors import InputError
 from patch2loc.models import load_model
 
 pytestmark = pytest.mark.workflow
@@ -59,18 +59,21 @@ def tree_of_names():
                 yield f"Test/{folder}/{part}/{subject}{end}_{part}.nii.gz"
 
 
-def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path):
+def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path, monkeypatch):
     for name in [*tree_of_names(), "sri24/spgr.nii", "sri24/late.nii"]:
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    (tmp_path / "splits").symlink_to(ROOT / "splits")
-    result = plan(tmp_path, "every_scan_used", config=ROOT / PREPROCESSED)
-    said = result.stdout + result.stderr
-    assert result.returncode == 0, said[-3000:]
-    jobs = Counter(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE))
+    monkeypatch.chdir(tmp_path)
+    planned = planned_run(ROOT / PREPROCESSED)
+    scans = [(name, subject) for name, dataset in planned.datasets.items() for subject in dataset.scans]
     healthy = pd.read_csv(ROOT / "splits/ixi.csv")["has_t2"]
-    assert jobs["preprocess"] == len(healthy) + healthy.sum() + 1251 + 30 + 655 + 60
+    assert len(scans) == len(healthy) + healthy.sum() + 1251 + 30 + 655 + 60
+    # The inputs of each job of preprocessing; an InputError if any of them were missing.
+    assert all(set(planned.scan_parts(*scan)) >= {"scan", "brain"} for scan in scans)
+    (tmp_path / "data/Test/WMH/mask").rename(tmp_path / "data/Test/WMH/masks")
+    with pytest.raises(InputError, match=r"wmh: none of 60 subjects is there"):
+        planned_run(ROOT / PREPROCESSED).scan_parts("brats21", scans[-1][1])
 
 
 @pytest.mark.slow

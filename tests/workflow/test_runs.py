@@ -10,7 +10,7 @@ import pytest
 import yaml
 from paper_replica import paper_configuration, touch_scans, write
 from repository_paths import ROOT
-from workflow_runs import TINY, log_of, plan, run, snakemake, start, wait_for_the_end
+from workflow_runs import TINY, log_of, plan, run, run_alone, snakemake, start, wait_for_the_end
 
 pytestmark = pytest.mark.workflow
 
@@ -204,5 +204,5 @@ def tables(folder):
 
 @pytest.mark.slow
 def test_the_same_configuration_gives_the_same_tables(finished, tmp_path):
-    assert run(tmp_path).returncode == 0
+    assert run_alone(tmp_path).returncode == 0
     assert tables(tmp_path) == tables(finished)

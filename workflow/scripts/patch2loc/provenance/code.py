@@ -4,7 +4,7 @@ import ast
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -14,6 +14,8 @@ from patch2loc.errors import InputError
 PACKAGE = Path(__file__).parents[1]
 # What a method declares for planning and display alone: no number of its own depends on it.
 DISPLAY_CONSTANTS = ("ROLE", "ORDER", "TITLE", "CALIBRATED", "REDESIGNED")
+# Fields of the syntax tree that hold statements.
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 METHODS_PACKAGE = "patch2loc.methods"
 # What imports this shows methods as they declare themselves.
 METHOD_REGISTRY = "patch2loc.configuration.method_registry"
@@ -55,13 +57,22 @@ def _source_file(name: str) -> Path:
     return path
 
 
+def _statements(block: ast.AST) -> Iterator[ast.stmt]:
+    """All statements in a module or a statement, without the expressions in them, which are most of what there is."""
+    for part in BLOCKS:
+        for inner in getattr(block, part, ()):
+            if isinstance(inner, ast.stmt):
+                yield inner
+            yield from _statements(inner)
+
+
 @cache
 def _imported(name: str) -> frozenset[str]:
     """Modules of this package, and of the module's own package, that the import statements of a module name."""
     path = _source_file(name)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     modules: set[str] = set()
-    for node in ast.walk(syntax_tree(path)):
+    for node in _statements(syntax_tree(path)):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
