@@ -21,6 +21,7 @@ include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/figures_beyond_paper.smk"
+include: "rules/parts.smk"
 include: "rules/report.smk"
 
 

@@ -10,7 +10,7 @@ RESULTS = Results("results/own")
 WILDCARDS = {"method": "zscore", "dataset": "ixi", "modality": "T1", "fold": 3, "subject": "a b"}
 OF_A_JOB = (
     *("landmarks", "model", "history", "heatmaps", "validation_heatmaps", "native_space_heatmaps"),
-    *("calibration", "patches", "metrics", "learning_curve", "raw", "preprocessed"),
+    *("calibration", "patches", "parts", "metrics", "learning_curve", "raw", "preprocessed"),
 )
 
 

@@ -19,6 +19,7 @@ DEFAULTS = {
     "budget": "smoke",
     "method_settings": {},
     "precision": "float32",
+    "parts": {"epsilons": [0.5], "median_filters": [1, 3, 7], "strides": [1, 2, 4]},
     "detector": {"method": "patch2loc", "healthy": ["validation"], "ages": None},
 }
 OF_A_DATASET = {

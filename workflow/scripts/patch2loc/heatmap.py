@@ -152,8 +152,7 @@ def score_maps(
     """Score as `score_voxels` does; the maps stay on the network's device, which may still compute them."""
     # A bar on terminals only: a volume takes minutes on a processor.
     progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
-    computed = mask if stride == 1 else _lattice(mask, stride)
-    centers = centers_in(computed)
+    centers = centers_in(lattice_points(mask, stride))
     predictions = predict_centers(volume, centers, network, progress)
     x, y, z = (to_device(places, network.device) for places in (centers.x, centers.y, centers.z))
     _, height, depth = volume.shape
@@ -162,22 +161,40 @@ def score_maps(
     def on_grid(sparse_map: Tensor) -> Tensor:
         if stride == 1:
             return sparse_map
-        return to_device(_interpolated(sparse_map.cpu().numpy(), mask, stride), network.device)
+        return to_device(interpolated(sparse_map.cpu().numpy(), mask, stride), network.device)
 
     values = _abnormality(predictions, x, y, volume.shape, epsilon=epsilon)
     return ScoreMaps(values, place, volume.shape, on_grid)
 
 
-def _lattice(mask: np.ndarray, stride: int) -> np.ndarray:
-    """Lattice points that the linear interpolation of any voxel in the mask needs."""
+def lattice_points(mask: np.ndarray, stride: int) -> np.ndarray:
+    """Lattice points that the linear interpolation of any voxel in a mask needs, (x, y, z) boolean.
+
+    Args:
+        mask: (x, y, z) boolean.
+        stride: Voxels from one lattice point to the next along x and y; 1 for the mask itself.
+    """
+    if stride == 1:
+        return mask
     reach = ndimage.maximum_filter(mask, size=(2 * stride - 1, 2 * stride - 1, 1))
     lattice = np.zeros_like(mask)
     lattice[::stride, ::stride] = reach[::stride, ::stride]
     return lattice
 
 
-def _interpolated(sparse_map: np.ndarray, mask: np.ndarray, stride: int) -> np.ndarray:
-    """Linear interpolation between lattice points in every slice; beyond the last point its value is kept."""
+def interpolated(sparse_map: np.ndarray, mask: np.ndarray, stride: int) -> np.ndarray:
+    """Linear interpolation between lattice points in every slice; beyond the last point its value is kept.
+
+    Args:
+        sparse_map: (x, y, z) float32, with a value at the `lattice_points` of the mask.
+        mask: As of `lattice_points`.
+        stride: As of `lattice_points`; with 1 the map is returned as it is.
+
+    Returns:
+        (x, y, z) float32, NaN outside the mask.
+    """
+    if stride == 1:
+        return sparse_map
     lattice = np.nan_to_num(sparse_map[::stride, ::stride])
     x, y, z = np.nonzero(mask)
     last = np.asarray(lattice.shape[:2]) - 1

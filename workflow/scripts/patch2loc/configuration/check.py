@@ -62,9 +62,15 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"patch: {width} found, at most {min(slices)} expected, as grid.shape says; lower it"
         )
-    if config["score"]["stride"] > width // 2:
+    strides = {
+        "score.stride": config["score"]["stride"],
+        "parts.strides": max(config["parts"]["strides"], default=1),
+    }
+    for key, stride in strides.items():
+        if stride <= width // 2:
+            continue
         raise InputError(
-            f"score.stride: {config['score']['stride']} found, at most {width // 2} expected, half of patch, so that "
+            f"{key}: {stride} found, at most {width // 2} expected, half of patch, so that "
             "two patches in a row overlap by half and no part of the brain is interpolated over; lower it"
         )
     training = config["training"]

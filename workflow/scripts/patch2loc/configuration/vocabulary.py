@@ -50,6 +50,14 @@ class ScoreSettings(TypedDict):
     threads: int
 
 
+class PartsOfConfiguration(TypedDict):
+    """Settings of the score that its parts are tried with, besides the run's own."""
+
+    epsilons: list[float]
+    median_filters: list[int]
+    strides: list[int]
+
+
 class TrainingSettings(TypedDict):
     """The training of location networks."""
 
@@ -89,6 +97,7 @@ class Configuration(TypedDict):
     detector: DetectorSettings
     training: TrainingSettings
     score: ScoreSettings
+    parts: PartsOfConfiguration
     truth: Truth
     without: list[str]
     missing_scans: Literal["stop", "skip"]

@@ -137,6 +137,10 @@ class Results:
         """Table of a dataset's patches, one row per patch."""
         return f"{self.root}/patches/{method}/{dataset}/fold{fold}.parquet"
 
+    def parts(self, method: str = "{method}", dataset: str = "{dataset}", fold: Fold = "{fold}") -> str:
+        """Table of the parts of a method's score as detectors, one row per scan, part, setting and measure."""
+        return f"{self.root}/parts/{method}/{dataset}/fold{fold}.parquet"
+
     def patient(self, dataset: str = "{dataset}", subject: str = "{subject}") -> str:
         """Folder of the answer about a scan without truth."""
         return f"{self.root}/patients/{dataset}/{subject}"

@@ -22,7 +22,7 @@ from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.files import sha256, write_text
-from patch2loc.models import check_common_grid, check_origin, load_model
+from patch2loc.models import Model, check_common_grid, check_origin, load_model
 from patch2loc.score.heatmap_folder import AS_PUBLISHED, gather_parts, part_path, write_part, write_times
 from patch2loc.score.launched_ahead import launched_ahead
 from patch2loc.score.scoring import launch_with, standardized_for
@@ -59,6 +59,28 @@ class _ScoredScan(NamedTuple):
     affine: np.ndarray
     seconds: float
     start: float
+
+
+def model_for_scans(
+    model_path: str | Path,
+    scans: Sequence[Scan],
+    *,
+    method: str | None = None,
+    fold: int | None = None,
+    same_dataset: bool = False,
+) -> Model:
+    """Load the model of a job that scores scans; arguments and errors as of `score_scans`."""
+    model = load_model(model_path, method=method)
+    for modality in {scan.modality for scan in scans}:
+        check_origin(model, model_path, modality=modality, fold=model["fold"] if fold is None else fold)
+    check_common_grid(model, model_path)
+    refuse_fitted_scans(
+        scans,
+        model.get("contents", {}),
+        f"training or validation scans of {model_path}",
+        same_dataset=same_dataset,
+    )
+    return model
 
 
 def score_scans(
@@ -105,16 +127,7 @@ def score_scans(
             trained or validated on a scan.
     """
     folder = Path(folder)
-    model = load_model(model_path, method=method)
-    for modality in {scan.modality for scan in scans}:
-        check_origin(model, model_path, modality=modality, fold=model["fold"] if fold is None else fold)
-    check_common_grid(model, model_path)
-    refuse_fitted_scans(
-        scans,
-        model.get("contents", {}),
-        f"training or validation scans of {model_path}",
-        same_dataset=same_dataset,
-    )
+    model = model_for_scans(model_path, scans, method=method, fold=fold, same_dataset=same_dataset)
     launch = launch_with(
         model,
         device,
