@@ -145,7 +145,8 @@ rule paint_stroke:
         pair=lambda wildcards: {
             key: DATASETS[wildcards.dataset].painted_pairs[wildcards.subject][key]
             for key in ("seed", "mirrored")
-        },
+        }
+        | DATASETS[wildcards.dataset].painted_size,
     script:
         "../workflow/scripts/paint_stroke.py"
 

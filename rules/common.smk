@@ -53,6 +53,7 @@ RUN, PROTOCOL = or_stop(planned_run)
 RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
+TRAINED_METHODS, ABLATED_ROWS = RUN.trained_methods, list(RUN.ablation_rows)  # both with variants
 LOCATING_METHODS, COMBINATIONS = RUN.locating_methods, RUN.combinations
 LESION, HEALTHY, UNLABELED = (names_with_role(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
 LABELS, FIRST_FOLD = RUN.labels(DATASETS), FOLDS[0]  # figures show the first fold
@@ -65,7 +66,7 @@ IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "
 wildcard_constraints:
     dataset="|".join(DATASETS),
     modality="T1|T2",
-    method="|".join(METHODS),
+    method="|".join(TRAINED_METHODS),
     fold=r"\d+(?:seed\d+)?",
     subject=r"[^/]+",
 

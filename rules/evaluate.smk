@@ -32,7 +32,7 @@ rule evaluate:
     benchmark:
         RESULTS.benchmark("evaluate/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
-        method=any_of(EVALUATED_METHODS),
+        method=any_of([*EVALUATED_METHODS, *ABLATED_ROWS]),
         # Metrics need a lesion mask, or a scan without lesions.
         dataset=any_of(RUN.labeled_datasets),
     conda:
@@ -41,7 +41,7 @@ rule evaluate:
         **growing(mem_mb=3000, runtime=240),
     params:
         code=code_hash("patch2loc.evaluate.subjects"),
-        patch=config["patch"],
+        patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
         spacing=config["grid"]["spacing"],
         models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
         score=config["score"],

@@ -1,9 +1,8 @@
 # Figures that the paper does not have.
 from patch2loc.configuration.method_names import table_rows
 
-LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
 # Without combinations, which have no training whose cost could be shown.
-TRAINED_METHODS = table_rows(METHODS)
+TRAINED_ROWS = table_rows(METHODS)
 
 
 rule methods:
@@ -102,7 +101,7 @@ rule folds:
 rule cost:
     """AUPRC against the time of training and of scoring a scan."""
     input:
-        metrics=every(RESULTS.metrics(), LESION, TRAINED_METHODS),
+        metrics=every(RESULTS.metrics(), LESION, TRAINED_ROWS),
         models=trainings(RESULTS.model(), LESION_MODALITIES),
         histories=trainings(RESULTS.history(), LESION_MODALITIES),
     output:
@@ -115,7 +114,7 @@ rule cost:
         STATISTICS
     params:
         code=code_hash("patch2loc.figures.cost", "patch2loc.tables.inputs", "patch2loc.data.labels"),
-        methods=TRAINED_METHODS,
+        methods=TRAINED_ROWS,
         datasets=RUN.labels(LESION),
         modalities=LESION_MODALITIES,
         folds=FOLDS,

@@ -1,6 +1,9 @@
 # Table 1 and Table 2 beside the numbers that the paper printed, and further tables over subjects.
 from patch2loc.configuration.method_names import competing
 
+LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
+ABLATED_METHODS = [name for name in ABLATED_ROWS if name in TRAINED_METHODS]  # without combinations
+
 
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
@@ -257,3 +260,39 @@ rule subject_lists:
         },
     script:
         "../workflow/scripts/subject_lists.py"
+
+
+# Trainings of folds and of further seeds alike.
+rule ablations:
+    """Each variant against its method: detection, location error and cost, table and figure."""
+    input:
+        metrics=by_wildcards(RUN.metrics_of_ablations),
+        models=expand(
+            RESULTS.model(), method=ABLATED_METHODS, modality=LESION_MODALITIES, fold=RUN.trainings
+        ),
+        histories=expand(
+            RESULTS.history(), method=ABLATED_METHODS, modality=LESION_MODALITIES, fold=RUN.trainings
+        ),
+    output:
+        **table("ablations"),
+        **figure("ablations"),
+    log:
+        RESULTS.log("ablations"),
+    benchmark:
+        RESULTS.benchmark("ablations")
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=2000, runtime=30),
+    params:
+        code=code_hash("patch2loc.tables.ablations", "patch2loc.figures.ablations", *READING_AND_WRITING),
+        rows=RUN.ablation_rows,
+        trained=ABLATED_METHODS,
+        combinations={name: RUN.parts(name) for name in ABLATED_ROWS if name in COMBINATIONS},
+        datasets=RUN.labels(LESION),
+        modalities=LESION_MODALITIES,
+        folds=RUN.trainings,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/ablations.py"

@@ -1,6 +1,7 @@
 # One model per method, modality and fold.
 from patch2loc.configuration.check import training_settings
 from patch2loc.data.seeds import fold_of, seed_of
+from patch2loc.method_interface import method_of
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
 
 
@@ -30,8 +31,12 @@ rule train:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),
         fold=by_wildcards(fold_of, "fold"),
         seed=by_wildcards(seed_of, "fold", seed=config["seed"]),
-        patch=config["patch"],
-        settings=lambda wildcards: training_settings(wildcards.method, config),
+        patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
+        settings=lambda wildcards: training_settings(
+            method_of(wildcards.method), RUN.configuration_of(wildcards.method)
+        ),
+        orientation=lambda wildcards: RUN.orientation(wildcards.method),
+        subset=lambda wildcards: {"count": RUN.training_subjects(wildcards.method), "seed": config["seed"]},
         published=by_wildcards(RUN.data.published_weights, "method"),
         needed=by_wildcards(RUN.needed_methods, "method"),
         device=config["device"],

@@ -5,6 +5,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.data.scans import read_cohort
+    from patch2loc.method_interface import method_of
     from patch2loc.score.job import score_scans
 
     params = snakemake.params
@@ -21,7 +22,7 @@ with rule_log(snakemake.log[0]):
         code=params.code,
         precision=precision,
         threads=snakemake.threads,
-        method=snakemake.wildcards.method,
+        method=method_of(snakemake.wildcards.method),
         fold=params.fold,
         same_dataset=params.same_dataset,
     )

@@ -8,10 +8,11 @@ with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_device import device_and_precision
     from patch2loc.configuration.method_settings import resolve_settings
     from patch2loc.data.scans import read_cohort
-    from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
+    from patch2loc.method_interface import method_of
+    from patch2loc.train import FitJob, PretrainedWeights, drawn_subset, fit_model, write_model
 
     inputs, outputs, params = snakemake.input, snakemake.output, snakemake.params
-    method = snakemake.wildcards.method
+    method = method_of(snakemake.wildcards.method)
     device, precision = device_and_precision(method, params.device, params.precision, snakemake.threads)
     run_numbers = {
         "patch": params.patch,
@@ -27,10 +28,11 @@ with rule_log(snakemake.log[0]):
         preprocessing=params.preprocessing,
         code=params.code,
         device=device,
+        orientation=params.orientation,
     )
     fitted = fit_model(
         job,
-        training=read_cohort(inputs.training),
+        training=drawn_subset(read_cohort(inputs.training), **params.subset),
         validation=read_cohort(inputs.validation),
         landmarks_path=inputs.landmarks,
         checkpoint_folder=Path(outputs.model).parent,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd  # slow to import, as torch, and needed here for annotations alone
     from torch import Tensor
 
+MARK = "-"  # between a method and the name of a variant of it
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
 State = dict[str, Any]
 # Kind of a value of a state (`model_schema.KINDS`). A method's STATE has that of each value that its state holds,
@@ -34,6 +35,7 @@ StateKind = Literal[
     "patch",
     "spacing",
     "seed",
+    "flag",
     "number",
     "positive",
     "text",
@@ -142,9 +144,15 @@ def as_array(values: Map) -> np.ndarray:
     return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
+def method_of(name: str) -> str:
+    """The method that a variant of a run is trained as, see `configuration.variants`; a method's own name."""
+    return name.partition(MARK)[0]
+
+
 def module_name(name: str) -> str:
-    """The module of a method: of this package, or, where the name has a dot, any that Python finds."""
-    return name if is_outside(name) else f"patch2loc.methods.{name}"
+    """The module of a method or variant: of this package, or, where the name has a dot, any that Python finds."""
+    method = method_of(name)
+    return method if is_outside(method) else f"patch2loc.methods.{method}"
 
 
 def is_outside(name: str) -> bool:

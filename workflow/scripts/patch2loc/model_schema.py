@@ -14,7 +14,7 @@ import numpy as np
 
 from patch2loc.data.nifti_header import MAX_VOXELS
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import AXES
+from patch2loc.data.volumes import AXES, axis_order
 from patch2loc.errors import InputError
 from patch2loc.method_interface import StateKind
 
@@ -268,6 +268,7 @@ KINDS: dict[StateKind, tuple[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
         lambda value, grid: is_number(value) and math.isclose(value, grid["spacing"], rel_tol=1e-3),
     ),
     "seed": ("a whole number from 0", lambda value, grid: is_whole(value, 0)),
+    "flag": ("true or false", lambda value, grid: isinstance(value, bool)),
     "number": ("a finite number", lambda value, grid: is_number(value)),
     "positive": ("a positive finite number", lambda value, grid: is_number(value) and value > 0),
     "text": ("text", lambda value, grid: isinstance(value, str)),
@@ -293,6 +294,9 @@ def check_state(
         InputError: Naming the model, the key, what was found and what was expected.
     """
     state, method = model["state"], model["method"]
+    # A method has its maps on the axes that it was trained on.
+    shape, axes = model["grid"]["shape"], model["grid"].get("axes", "RAS")
+    grid = {**model["grid"], "shape": [shape[axis] for axis in axis_order(axes)]}
     missing = sorted(kinds.keys() - state.keys())
     unknown = sorted(state.keys() - kinds.keys() - optional.keys())
     if missing or unknown:
@@ -304,5 +308,5 @@ def check_state(
         if value is None and key in optional:
             continue
         words, holds = KINDS[kinds[key] if key in kinds else optional[key]]
-        if not holds(value, model["grid"]):
+        if not holds(value, grid):
             _refuse(name, f"state.{key}", value, f"{words} for the method {method}")

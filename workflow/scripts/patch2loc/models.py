@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from patch2loc.data.vocabulary import Landmarks, Modality
-from patch2loc.data.volumes import Axes
+from patch2loc.data.volumes import AXES_OF_SLICES, Axes
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 from patch2loc.method_interface import Method, is_outside, method, methods_of_the_package
@@ -223,12 +223,13 @@ def from_state(model: Mapping[str, Any], name: str | Path, make: Callable[[Metho
 
 
 def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
-    """Raise InputError, naming the model, unless it was trained on arrays as a run's: cropped at one place, RAS."""
+    """Raise InputError, naming the model, unless it was trained on arrays as a run's: one crop, no flips."""
     crop, axes = model["preprocess"].get("crop", "atlas"), model["grid"].get("axes", "RAS")
-    if (crop, axes) != ("atlas", "RAS"):
+    if crop != "atlas" or axes not in AXES_OF_SLICES.values():
         raise InputError(
             f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
-            "RAS of a run's scans expected; score scans one by one with it (patch2loc score)"
+            f"{', '.join(AXES_OF_SLICES.values())} of a run's scans expected; score scans one by one with it "
+            "(patch2loc score)"
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -12,11 +12,12 @@ import pandas as pd
 
 from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import read
+from patch2loc.data.volumes import AXES_OF_SLICES, Axes, Orientation, read, reoriented
 from patch2loc.engine.choices import Device
 from patch2loc.engine.device import repeatable
+from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_csv
-from patch2loc.method_interface import State, method
+from patch2loc.method_interface import State, Volumes, method
 from patch2loc.model_schema import check_content
 from patch2loc.models import Model, check_origin, from_state, load_model, save_model, sealed
 from patch2loc.provenance.record import Description, describe, digest, write_sidecar
@@ -50,6 +51,7 @@ class FitJob:
             and simulated, True for simulated scans.
         code: Hash of the code behind the training.
         device: Device that the method computes on.
+        orientation: Slices that the method sees.
     """
 
     method: str
@@ -59,6 +61,7 @@ class FitJob:
     preprocessing: Mapping[str, Any]
     code: str
     device: Device
+    orientation: Orientation = "axial"
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,14 @@ def fit_model(
     provenance = describe(
         job.code,
         inputs,
-        {**recorded_settings, "method": job.method, **described},
+        {**recorded_settings, "orientation": job.orientation, "method": job.method, **described},
         [scan.subject for scan in scans],
     )
+    axes = AXES_OF_SLICES[job.orientation]
     with repeatable(job.device):
         state, history = module.fit(
-            StandardizedScans(training, landmarks, threads),
-            StandardizedScans(validation, landmarks, threads),
+            ReorientedScans(StandardizedScans(training, landmarks, threads), axes),
+            ReorientedScans(StandardizedScans(validation, landmarks, threads), axes),
             method_inputs,
             _checkpoint(Path(checkpoint_folder), provenance, job.device),
             device=job.device,
@@ -154,6 +158,7 @@ def fit_model(
             "shape": list(volume.shape),
             "spacing": float(np.linalg.norm(affine[:3, 0])),
             "affine": affine.tolist(),
+            "axes": axes,
         },
         "training_subjects": [scan.subject for scan in training],
         "validation_subjects": [scan.subject for scan in validation],
@@ -162,6 +167,46 @@ def fit_model(
     }
     empty = pd.DataFrame(columns=HISTORY_COLUMNS)
     return FittedModel(cast(Model, model), empty if history is None else history)
+
+
+@dataclass(frozen=True)
+class ReorientedScans:
+    """Volumes and masks of scans with other axes, so that slices of another orientation are along the last one."""
+
+    scans: Volumes
+    axes: Axes
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for volume, mask in self.scans:
+            yield reoriented(volume, self.axes), reoriented(mask, self.axes)
+
+
+def drawn_subset(scans: Sequence[Scan], count: int | None, seed: int) -> list[Scan]:
+    """A subset of scans, in their order; a smaller one is part of a larger one of the same seed.
+
+    Which scans it has depends on their names and the seed alone, so that a scan more or less exchanges one at most.
+
+    Args:
+        scans: To draw from.
+        count: Number of scans; None for all.
+        seed: Of the draw.
+
+    Raises:
+        InputError: There are fewer scans.
+    """
+    if count is None:
+        return list(scans)
+    if count > len(scans):
+        raise InputError(
+            f"training.subjects: {count} found, at most {len(scans)} expected, the training scans that can be used; "
+            "lower it"
+        )
+    order = {scan.subject: hashlib.sha256(f"{seed} {scan.subject}".encode()).digest() for scan in scans}
+    drawn = set(sorted(order, key=order.__getitem__)[:count])
+    return [scan for scan in scans if scan.subject in drawn]
 
 
 def _state_of(model_path: str | Path, method: str, job: FitJob) -> State:

@@ -29,6 +29,7 @@ UNEVENNESS_MM = 6.0
 TEXTURE = (0.25, 0.5)  # share of the local contrast that stays
 TEXTURE_MM = 4.0
 SMALLEST_ML = 0.5  # less than this in the brain is no lesion but a wrong registration
+SMALLEST_SHARE = 0.25  # of a lesion whose size is given: the rest was fluid before, or outside the brain
 
 
 def paint_stroke(
@@ -41,6 +42,7 @@ def paint_stroke(
     outputs: Mapping[str, str | Path],
     mirrored: bool = False,
     strength: float | None = None,
+    diameter_mm: float | None = None,
 ) -> dict[str, float]:
     """Paint a stroke into a healthy T1 scan.
 
@@ -56,6 +58,8 @@ def paint_stroke(
         outputs: Files to write, .nii.gz: "scan", "brain" and "lesion".
         mirrored: Swap left and right of the outline.
         strength: Contrast, share of the way from tissue to fluid; drawn from STRENGTH where None.
+        diameter_mm: Of a ball of the volume that the outline is scaled to, about its innermost point, so that the
+            lesion is in the same place at every size; None leaves it as it is.
 
     Returns:
         lesion_ml (in the scan), mask_ml (in MNI space), strength and texture.
@@ -70,6 +74,12 @@ def paint_stroke(
         raise InputError(f"{brain_path}: shape {brain.shape} found, {volume.shape} of {scan_path} expected")
     brain = brain > 0
     outline, outline_affine = volumes.read(mask_path)
+    mask_ml = volumes.mask_ml(outline > 0, outline_affine)
+    smallest_ml = SMALLEST_ML
+    if diameter_mm is not None:
+        ball_ml = ball_volume_ml(diameter_mm)
+        smallest_ml = SMALLEST_SHARE * ball_ml
+        outline_affine = scaled_affine(outline > 0, outline_affine, (ball_ml / mask_ml) ** (1 / 3))
     share = share_inside(
         outline > 0,
         outline_affine,
@@ -81,19 +91,42 @@ def paint_stroke(
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
     painted, lesion, drawn = darken(volume, brain, share * brain, voxel=voxel, seed=seed, strength=strength)
     lesion_ml = lesion.sum() * voxel.prod() / 1000
-    if lesion_ml < SMALLEST_ML:
+    if lesion_ml < smallest_ml:
         raise InputError(
             f"{mask_path}: {lesion_ml:.2f} ml of it lie in the brain tissue of {scan_path}, at least "
-            f"{SMALLEST_ML} ml expected; look at the brain mask or take another pair"
+            f"{smallest_ml:.2g} ml expected; look at the brain mask or take another pair"
         )
     _write_like(outputs["scan"], painted, image, dtype=stored.dtype, slope=slope, intercept=intercept)
     for part, mask in (("brain", brain), ("lesion", lesion)):
         _write_like(outputs[part], mask, image, dtype=np.dtype(np.uint8), slope=1.0, intercept=0.0)
     return {
         "lesion_ml": float(lesion_ml),
-        "mask_ml": volumes.mask_ml(outline > 0, outline_affine),
+        "mask_ml": mask_ml,
         **drawn,
     }
+
+
+def ball_volume_ml(diameter_mm: float) -> float:
+    """Volume of a ball, ml."""
+    return float(np.pi / 6 * diameter_mm**3 / 1000)
+
+
+def scaled_affine(outline: np.ndarray, affine: np.ndarray, scale: float) -> np.ndarray:
+    """Affine of a grid, 4 x 4, by which an outline is `scale` times as large, with its innermost point in place.
+
+    The innermost point is the one farthest from the edge, in voxels, which lies inside whatever the shape.
+
+    Args:
+        outline: (x, y, z) bool.
+        affine: Of its grid, voxel indices to mm.
+        scale: Factor of lengths.
+    """
+    distance = ndimage.distance_transform_edt(outline)
+    innermost = affine @ [*np.unravel_index(distance.argmax(), outline.shape), 1.0]
+    scaling = np.diag([scale, scale, scale, 1.0])
+    scaling[:3, 3] = (1 - scale) * innermost[:3]
+    scaled: np.ndarray = scaling @ affine
+    return scaled
 
 
 def share_inside(

@@ -30,13 +30,14 @@ SOURCE_KEYS = {
         "registry",
     ),
     "phantom": ("cohort", "count", "validation", "test"),
-    "painted": ("table", "registry"),
+    "painted": ("table", "registry", "diameter_mm", "strength"),
 }
 MOST_LETTERS = 4096  # of a text, as of a path
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
 MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
 GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
 NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
+OF_THE_SCANS = ("orientation", "subjects")  # keys of `training` that say what the method is given
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:
@@ -78,6 +79,11 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
+        )
+    if training["orientation"] != "axial":
+        raise InputError(
+            f"training.orientation: {training['orientation']} found, axial expected: the patch analysis and the "
+            "paper's figures are of axial slices; set it in `variants`"
         )
     _check_rows(configured(config["methods"]))
     unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
@@ -140,14 +146,19 @@ def check_method_settings(config: Mapping[str, Any]) -> None:
 def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The configured settings of a method's training, for `method_settings.resolve_settings`.
 
+    Args:
+        name: Of the method.
+        config: That it is trained by (`variants.configuration_of`).
+
     Returns:
-        For a method that predicts locations the configuration's `training`, without the keys that change no number,
-        and under "own" its `method_settings`, if any. For others `method_settings`, with the budget for networks and
-        for modules that have settings for each budget.
+        For a method that predicts locations the configuration's `training`, without the keys that change no number or
+        are of the scans, and under "own" its `method_settings`, if any. For others `method_settings`, with the budget
+        for networks and for modules that have settings for each budget.
     """
     changes = config["method_settings"].get(name, {})
     if locates(name):
-        training = {key: value for key, value in config["training"].items() if key not in NO_INFLUENCE}
+        others = (*NO_INFLUENCE, *OF_THE_SCANS)
+        training = {key: value for key, value in config["training"].items() if key not in others}
         return training | ({"own": changes} if changes else {})
     by_budget = runs_network(name) or is_named(module_name(name), "SETTINGS")
     return {"budget": config["budget"], **changes} if by_budget else dict(changes)

@@ -13,6 +13,7 @@ from patch2loc.configuration.method_names import (
 )
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
+from patch2loc.method_interface import MARK
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Rule = Literal["rank_average", "rank_product", "rank_fisher"]
@@ -30,8 +31,8 @@ class Combination(TypedDict):
     by: Rule  # a name of `score.combination.RULES`
 
 
-def check_combinations(combinations: Mapping[str, Combination]) -> None:
-    """Raise InputError for a name that cannot be a combination's, or parts that are no rows of methods."""
+def check_combinations(combinations: Mapping[str, Combination], variants: Sequence[str] = ()) -> None:
+    """Raise InputError for a name that cannot be a combination's, or parts that are no rows of methods or variants."""
     for name, combination in combinations.items():
         parts = combination["of"]
         if not NAME.fullmatch(name) or name.endswith((CALIBRATED_SUFFIX, AS_PUBLISHED_SUFFIX)):
@@ -41,11 +42,12 @@ def check_combinations(combinations: Mapping[str, Combination]) -> None:
             )
         if name in METHODS:
             raise InputError(f"combinations.{name}: a method has this name, another one expected; rename it")
-        unknown = [part for part in parts if part not in table_rows(METHODS) and "." not in part]
+        known = {*table_rows(METHODS), *variants}
+        unknown = [part for part in parts if part not in known and (MARK in part or "." not in part)]
         if unknown:
             raise InputError(
                 f"combinations.{name}.of: {', '.join(unknown)} found, rows of methods expected: "
-                f"{', '.join(table_rows(METHODS))}, or modules of your own; correct the name"
+                f"{', '.join([*table_rows(METHODS), *variants])}, or modules of your own; correct the name"
             )
         for part in filter(needs_truth, parts):
             raise InputError(

@@ -149,6 +149,13 @@ class PlannedDataset:
         """For strokes simulated in real scans: each subject's stroke mask and the scan it is painted into."""
         return sources.pairs(self.source)
 
+    @property
+    def painted_size(self) -> dict[str, float]:
+        """Size and strength of its simulated strokes, those of all alike that the source names."""
+        return {
+            key: self.source[key] for key in ("diameter_mm", "strength") if self.source.get(key) is not None
+        }
+
     @cached_property
     def acquired_scans(self) -> dict[str, Path]:
         """Each subject's scan as it was acquired: for a simulated stroke, the scan that it is painted into."""

@@ -48,7 +48,12 @@ class Deliverables(NamedTuple):
 
 
 def deliverables(
-    datasets: Datasets, folds: Sequence[int], seeds: int = 1, *, detector: bool = False
+    datasets: Datasets,
+    folds: Sequence[int],
+    seeds: int = 1,
+    *,
+    detector: bool = False,
+    variants: bool = False,
 ) -> Deliverables:
     """Tables and figures of a run.
 
@@ -60,6 +65,7 @@ def deliverables(
         folds: Of the run.
         seeds: Number of trainings of the first fold.
         detector: True if the run makes a detector, which answers about scans without truth.
+        variants: True if the run has variants of its methods.
     """
     published_names = {
         name: datasets[name].settings["published_name"] for name in names_with_role(datasets, "lesion")
@@ -83,6 +89,7 @@ def deliverables(
             *("table1", "table2", *patients, "thresholds", "domain_shift", "healthy_checks"),
             *("comparison", "by_volume", "released_code"),
             *(("seeds",) if seeds > 1 else ()),
+            *(("ablations",) if variants else ()),
             *by_site,
         ),
         long_tables=("cases",),
@@ -91,6 +98,7 @@ def deliverables(
         further_figures=(
             *("domain_shift", "healthy_checks", "methods", "curves", "subjects", "cost"),
             *(("folds",) if len(folds) > 1 else ()),
+            *(("ablations",) if variants else ()),
         ),
         tumor_dataset=next(
             (name for name in published_names if published_names[name] == PAPERS_ORDER[0]),

@@ -50,8 +50,8 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
 def job_counts(run: Run) -> dict[str, int]:
     """Number of jobs of each rule of a whole run, less those that only gather."""
     methods = {
-        "train": run.methods,
-        "score_validation": run.methods,
+        "train": run.trained_methods,
+        "score_validation": run.trained_methods,
         "combine": run.combinations,
         "combine_validation": run.combinations,
         "analyze_patches": run.locating_methods,
@@ -59,7 +59,9 @@ def job_counts(run: Run) -> dict[str, int]:
         "evaluate": run.evaluated_methods,
     }
     counts = {rule: len(sizes) * len(methods.get(rule, [rule])) for rule, sizes in job_sizes(run).items()}
-    counts["score"] = sum(len(scored_by(run, name)) for name in run.methods)
+    counts["score"] = sum(len(scored_by(run, name)) for name in run.trained_methods)
+    of_variants = [name for name in run.ablation_rows if name not in run.evaluated_methods]
+    counts["evaluate"] += len(of_variants) * len(names_with_role(run.datasets, "lesion")) * len(run.trainings)
     return {rule: count for rule, count in counts.items() if count}
 
 
@@ -80,7 +82,7 @@ def scored_by(run: Run, method: str) -> Sizes:
     """Test scans of each of the datasets and folds that a method scores by itself, and no other fold for it."""
     return [
         len(run.test_scans(name, fold))
-        for name in run.datasets
+        for name in run.datasets_scored_by(method)
         for fold in run.trainings
         if run.scoring_fold(method, name, fold) == fold
     ]

@@ -88,12 +88,13 @@ def run_jobs(
     deliverables = run.deliverables
     every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.trainings}
     every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.trainings}
-    methods = {"method": run.methods}
+    methods = {"method": run.trained_methods}
     combinations = {"method": run.combinations}
     yield from scan_jobs(run, outline_of)
     yield from jobs("landmarks", "Nyul landmarks.", every_training)
     yield from jobs("train", "Model and its training history.", methods | every_training)
-    for name, dataset in product(run.methods, run.datasets):
+    pairs = [(name, dataset) for name in run.trained_methods for dataset in run.datasets_scored_by(name)]
+    for name, dataset in pairs:
         folds = [fold for fold in run.trainings if run.scoring_fold(name, dataset, fold) == fold]
         scored: dict[str, Iterable[Any]] = {"method": [name], "dataset": [dataset], "fold": folds}
         yield from jobs("score", "Heatmaps of test scans.", scored)
@@ -112,6 +113,9 @@ def run_jobs(
         "fold": run.trainings,
     }
     yield from jobs("evaluate", "One row a scan.", evaluations)
+    of_variants = [name for name in run.ablation_rows if name not in run.evaluated_methods]
+    lesion = names_with_role(run.datasets, "lesion")
+    yield from jobs("evaluate", "One row a scan.", evaluations | {"method": of_variants, "dataset": lesion})
     if "patients" in deliverables.tables:
         yield from patient_jobs(run, outline_of)
     for name in [*deliverables.table_names, "quality", "subject_lists"]:

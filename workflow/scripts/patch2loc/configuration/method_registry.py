@@ -18,13 +18,13 @@ may declare the same.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, TypeVar, cast, get_args
 
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.errors import InputError
-from patch2loc.method_interface import methods_of_the_package, module_name
+from patch2loc.method_interface import MARK, methods_of_the_package, module_name
 from patch2loc.provenance.code import module_file
 
 # Row of the paper's Table 1; compared beside these, not in the paper; Patch2Loc done otherwise, not in the paper;
@@ -58,6 +58,18 @@ def declaration(name: str) -> Declaration:
     Raises:
         InputError: For a constant of another kind, or one that is not written out, naming the file.
     """
+    method, mark, variant = name.partition(MARK)
+    if mark:
+        # A second row for each of them would be no answer to what its training changes.
+        base = declaration(method)
+        return replace(
+            base,
+            name=name,
+            title=f"{base.title}, {variant}",
+            role="variant",
+            calibrated=False,
+            as_published=False,
+        )
     module = module_name(name)
     outside = "." in name
     if module_file(module) is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from patch2loc.configuration.configuration_file import merged
 from patch2loc.configuration.schema import check_schema
+from patch2loc.configuration.variants import check_training_of_variants
 
 # mm along x, y and z, at the center of the atlas's brain: ICBM152 with 10 mm around it, of SRI24 likewise.
 WHOLE_BRAIN_MM = (192, 224, 160)
@@ -56,6 +57,7 @@ def completed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str,
     check_schema({"preset": preset}, {"properties": {"preset": schema["properties"]["preset"]}})
     complete = merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
     check_schema(complete, schema)
+    check_training_of_variants(complete, schema)
     grid = complete.get("grid", {})
     if grid.get("shape") == WHOLE_BRAIN:
         complete["grid"] = {**grid, "shape": whole_brain_shape(grid.get("spacing", PAPER_SPACING))}

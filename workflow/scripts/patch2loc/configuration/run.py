@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from patch2loc.configuration import missing_scans
 from patch2loc.configuration.check import check_configuration, check_paths
@@ -29,12 +29,22 @@ from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.presets import whole_brain_shape
 from patch2loc.configuration.selection_notes import selection_notes
+from patch2loc.configuration.variants import (
+    AboutRow,
+    about_row,
+    base_row,
+    check_variants,
+    configuration_of,
+    variant_rows,
+)
 from patch2loc.configuration.vocabulary import Configuration, GridSettings
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
+from patch2loc.data.volumes import Orientation
 from patch2loc.errors import InputError
+from patch2loc.method_interface import MARK
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
 ICBM152 = "icbm152"
@@ -97,9 +107,77 @@ class Run:
         return self.config["methods"]
 
     @cached_property
+    def variants(self) -> list[str]:
+        """Variants of its methods, rows of the table `ablations` alone."""
+        return variant_rows(self.config["variants"])
+
+    @property
+    def trained_methods(self) -> list[str]:
+        """Methods and variants: each has models."""
+        return [*self.methods, *self.variants]
+
+    @cached_property
     def combinations(self) -> dict[str, Combination]:
-        """Combinations all of whose parts are of methods of the run."""
-        return available_combinations(self.config["combinations"], self.methods)
+        """Combinations all of whose parts are of methods or variants of the run."""
+        return available_combinations(self.config["combinations"], self.trained_methods)
+
+    @cached_property
+    def ablation_rows(self) -> dict[str, AboutRow]:
+        """Rows of the table `ablations` by name: methods with variants, these, and combinations with one."""
+        with_variant = [name for name in self.combinations if self._has_variant(name)]
+        bases = {name: base_row(self.parts(name)) for name in [*self.variants, *with_variant]}
+        return {
+            name: about_row(name, base, self.parts(name), self.config, self._most_training_scans)
+            for name, base in ({base: base for base in bases.values()} | bases).items()
+        }
+
+    def metrics_of_ablations(self) -> list[str]:
+        """Metrics that the table `ablations` is made of, trainings running fastest.
+
+        Raises:
+            InputError: There are no variants.
+        """
+        if not self.variants:
+            raise InputError(
+                "variants: none found, at least one expected by the table `ablations`; add some, or read "
+                "config/ablations.yaml on top"
+            )
+        return [
+            self.results.metrics(row, dataset, training)
+            for row in self.ablation_rows
+            for dataset in names_with_role(self.datasets, "lesion")
+            for training in self.trainings
+        ]
+
+    def datasets_scored_by(self, method: str) -> list[str]:
+        """Datasets that a method scores: all; a variant those with lesions, and the healthy ones that go with them."""
+        if method not in self.variants:
+            return list(self.datasets)
+        lesion = names_with_role(self.datasets, "lesion")
+        return list(dict.fromkeys([*lesion, *map(self.training_dataset, lesion)]))
+
+    @property
+    def _most_training_scans(self) -> int:
+        datasets = [self.datasets[name] for name in self.training_data.values()]
+        return max(len(dataset.subjects(self.folds[0], "train")) for dataset in datasets)
+
+    def configuration_of(self, method: str) -> dict[str, Any]:
+        """The configuration that a method or variant is trained and scored by; of a combination, that of the run."""
+        return configuration_of(method, self.config)
+
+    def orientation(self, method: str) -> Orientation:
+        """Slices that a method or variant sees."""
+        return cast(Orientation, self._training_of(method)["orientation"] if locates(method) else "axial")
+
+    def training_subjects(self, method: str) -> int | None:
+        """Number of training scans of a method or variant; None for all."""
+        return cast(int | None, self._training_of(method)["subjects"] if locates(method) else None)
+
+    def _training_of(self, method: str) -> Mapping[str, Any]:
+        return cast(Mapping[str, Any], self.configuration_of(method)["training"])
+
+    def _has_variant(self, combination: str) -> bool:
+        return any(MARK in part for part in self.parts(combination))
 
     @property
     def locating_methods(self) -> list[str]:
@@ -113,8 +191,8 @@ class Run:
 
     @property
     def scored_methods(self) -> list[str]:
-        """Methods and combinations, all of which make heatmaps."""
-        return [*self.methods, *self.combinations]
+        """Methods and combinations of them, all of which make heatmaps."""
+        return [*self.methods, *(name for name in self.combinations if not self._has_variant(name))]
 
     @property
     def evaluated_methods(self) -> list[str]:
@@ -161,6 +239,7 @@ class Run:
             self.folds,
             seeds=self.config["seeds_of_first_fold"],
             detector=self.has_detector,
+            variants=bool(self.variants),
         )
 
     @cached_property
@@ -175,7 +254,7 @@ class Run:
         notes = (
             self.without_note,
             self.skips_missing and missing_scans.planning_note(self.listed_datasets, self.datasets),
-            left_out_note(self.config["combinations"], self.methods),
+            left_out_note(self.config["combinations"], self.trained_methods),
             overlaps,
             self.data.fallback_warning(self.methods),
             "" if self.skips_missing else self.data.fetch_note,
@@ -220,7 +299,7 @@ class Run:
         """What is not there yet of the work that takes hours."""
         return remaining_work(
             self.results,
-            self.methods,
+            self.trained_methods,
             self.training_data,
             self.trainings,
             {name: list(dataset.scans) for name, dataset in self.datasets.items()},
@@ -257,7 +336,10 @@ class Run:
         """Sentences on how the numbers of its tables were computed."""
         without_weights = fallback_note(self.methods, self.config["pretrained"])
         part = missing_scans.caption(self.listed_datasets, self.datasets) if self.skips_missing else ""
-        return protocol(self.config, self.combinations, part, self.overlap_notes, without_weights)
+        combinations = {
+            name: self.combinations[name] for name in self.scored_methods if name in self.combinations
+        }
+        return protocol(self.config, combinations, part, self.overlap_notes, without_weights)
 
     @property
     def atlas(self) -> str:
@@ -532,7 +614,8 @@ def plan_run(config: Configuration, registry_path: str, scan_files_path: str | N
     """
     check_configuration(config)
     check_paths(config)
-    check_combinations(config["combinations"])
+    check_variants(config)
+    check_combinations(config["combinations"], variant_rows(config["variants"]))
     listed = plan_datasets(config)
     obstacle = cache(partial(missing_scans.obstacle, listed, config["training_data"], config["folds"]))
     datasets = listed
@@ -541,4 +624,20 @@ def plan_run(config: Configuration, registry_path: str, scan_files_path: str | N
         used = missing_scans.usable(listed, config["training_data"])
         datasets = missing_scans.complete(listed) if obstacle() else used
     refuse_leakage(datasets, config["folds"])
+    _check_subjects(config, datasets)
     return Run(config, registry_path, scan_files_path, datasets, listed, obstacle)
+
+
+def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset]) -> None:
+    """Raise InputError where more training scans are asked for than a fold has."""
+    training_data = [datasets[name] for name in config["training_data"].values() if name in datasets]
+    most = min(len(dataset.subjects(fold, "train")) for dataset in training_data for fold in config["folds"])
+    asked = {"training": config["training"]["subjects"]}
+    for name, variant in config["variants"].items():
+        asked[f"variants.{name}.training"] = variant["training"].get("subjects")
+    for key, count in asked.items():
+        if count is not None and count > most:
+            raise InputError(
+                f"{key}.subjects: {count} found, at most {most} expected, the training scans of a fold; lower it, or "
+                "leave it out for all"
+            )

@@ -6,7 +6,7 @@ Nothing is read but the configuration and its lists of subjects: the data need n
 import math
 from collections.abc import Iterator, Sequence
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from patch2loc.configuration.check import settings_of_budget
 from patch2loc.configuration.datasets import names_with_role
@@ -15,6 +15,7 @@ from patch2loc.configuration.job_sizes import Sizes, job_sizes, scored_by, score
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.rates import Rate, find_rate
 from patch2loc.configuration.run import Run
+from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.engine.choices import Device
 from patch2loc.preprocess.external_tools import TOOLS
 
@@ -96,8 +97,8 @@ def run_costs(run: Run, device: Device) -> list[Stage]:
     sizes = job_sizes(run)
     stages = [
         *_scan_stages(run, sizes),
-        *(_training(run, name, sizes["train"], device) for name in run.methods),
-        *(_scoring(run, name, sizes, device) for name in run.methods),
+        *(_training(run, name, sizes["train"], device) for name in run.trained_methods),
+        *(_scoring(run, name, sizes, device) for name in run.trained_methods),
         *_further_stages(run, sizes, device),
     ]
     return [stage for stage in stages if stage.jobs]
@@ -163,8 +164,9 @@ def _training_parts(run: Run, name: str, device: Device) -> Iterator[Part]:
     """What a training does once it has read its scans."""
     if locates(name):
         work = f"train {PAPER.name}"
-        patches = run.config["training"]["patches"]
-        seconds = seconds_of_training(run.config, device) / patches
+        config = cast(Configuration, run.configuration_of(name))
+        patches = config["training"]["patches"]
+        seconds = seconds_of_training(config, device) / patches
         yield Part(work, find_rate(work, device), patches, seconds)
         return
     if not runs_network(name):
@@ -188,7 +190,8 @@ def _scoring(run: Run, name: str, sizes: dict[str, Sizes], device: Device) -> St
         parts.append(_part("filter as published", grid))
     if locates(name):
         work = f"score {PAPER.name}"
-        parts.append(Part(work, find_rate(work, device), 1, seconds_of_scoring(run.config, device)))
+        config = cast(Configuration, run.configuration_of(name))
+        parts.append(Part(work, find_rate(work, device), 1, seconds_of_scoring(config, device)))
         parts.append(_part("predict patches", grid, device=device))
     elif runs_network(name):
         share = _slice_share(run) * _slices_share(run)

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
+from patch2loc.configuration.variants import Variant
 from patch2loc.data.conditions import Conditions
 from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
+from patch2loc.data.volumes import Orientation
 
 ListVersion = Literal["clean", "published"]
 
@@ -64,6 +66,8 @@ class TrainingSettings(TypedDict):
     network: str
     widths: list[int]
     patches: int
+    orientation: Orientation
+    subjects: int | None
     threads: int
     memory_mb: int
 
@@ -90,6 +94,7 @@ class Configuration(TypedDict):
     methods: list[str]
     budget: str
     combinations: Mapping[str, Combination]
+    variants: Mapping[str, Variant]
     pretrained: Mapping[str, str | None]
     checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,11 @@ CALIBRATED = True
 SETTINGS_OF_TRAINING = {field.name for field in fields(Settings)}
 NAME_OF_NETWORK = "network"  # in the configuration's `training`, for tables and figures
 STATE: StateKinds = {"weights": "weights", "widths": "widths", "patch": "patch"}
-OPTIONAL_STATE: StateKinds = {"epsilon": "positive"}  # of a checkpoint of the authors
+OPTIONAL_STATE: StateKinds = {
+    "slice_code": "flag",  # these two are the paper's in models that do not say
+    "heads": "text",
+    "epsilon": "positive",  # of a checkpoint of the authors
+}
 
 
 def fit(
@@ -78,6 +83,8 @@ def fit_network(
         "weights": weights_of(network),
         "widths": list(training_settings.widths),
         "patch": training_settings.patch,
+        "slice_code": training_settings.slice_code,
+        "heads": training_settings.heads,
     }, pd.DataFrame(history)
 
 
@@ -88,7 +95,12 @@ def network_input(state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndar
 
 def location_network(state: State) -> LocationNetwork:
     """The network of a model's state, in evaluation mode."""
-    return with_weights(LocationNetwork(state["widths"]), state["weights"], "cpu")
+    return with_weights(LocationNetwork(state["widths"], **network_options(state)), state["weights"], "cpu")
+
+
+def network_options(state: State) -> dict[str, Any]:
+    """How the network of a model's state differs from the paper's besides its widths: arguments of `PatchNetwork`."""
+    return {name: state[name] for name in ("slice_code", "heads") if state.get(name) is not None}
 
 
 def predictor(state: State, device: Device, precision: Precision = "float32") -> Predictor:

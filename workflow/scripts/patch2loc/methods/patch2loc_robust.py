@@ -25,7 +25,8 @@ CALIBRATED = True
 OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without either it is Patch2Loc
 CHOICES = {"changes": CHANGES}
 STATE = patch2loc.STATE
-OPTIONAL_STATE: StateKinds = {"reference": "map", "spacing": "spacing"}  # of leveling
+# Of leveling.
+OPTIONAL_STATE: StateKinds = patch2loc.OPTIONAL_STATE | {"reference": "map", "spacing": "spacing"}
 
 predictor = patch2loc.predictor
 

@@ -19,14 +19,16 @@ ORDER = 40
 LOCATES = True
 NETWORK = True
 CALIBRATED = True
-STATE = patch2loc.STATE
+STATE, OPTIONAL_STATE = patch2loc.STATE, patch2loc.OPTIONAL_STATE
 
 network_input = patch2loc.network_input
 
 
 def unpadded(settings: Settings) -> UnpaddedNetwork:
     """The network that is trained, as the settings say; InputError for a patch that it cannot be built for."""
-    return UnpaddedNetwork(settings.patch, settings.widths)
+    return UnpaddedNetwork(
+        settings.patch, settings.widths, slice_code=settings.slice_code, heads=settings.heads
+    )
 
 
 def fit(
@@ -44,7 +46,8 @@ def fit(
 
 def location_network(state: State) -> UnpaddedNetwork:
     """The network of a model's state, in evaluation mode."""
-    return with_weights(UnpaddedNetwork(state["patch"], state["widths"]), state["weights"], "cpu")
+    network = UnpaddedNetwork(state["patch"], state["widths"], **patch2loc.network_options(state))
+    return with_weights(network, state["weights"], "cpu")
 
 
 def predictor(state: State, device: Device, precision: Precision = "float32") -> Predictor:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from patch2loc.network.resnet import ResNet18, blocks
 
 PAPER_WIDTHS = (64, 128, 256, 512)
 HEAD_WIDTHS = (128, 64, 32)
+Heads = Literal["separate", "shared"]
 
 Network = TypeVar("Network", bound="PatchNetwork")
 
@@ -101,12 +102,17 @@ def _small(conv: nn.Conv2d) -> SmallConv2d:
     return small
 
 
-def head(size: int) -> nn.Sequential:
-    """Build the layers from the latent vector, (n, size), to two coordinates, (n, 2)."""
+def hidden_layers(size: int) -> list[nn.Module]:
+    """Build the layers of a head from the latent vector, (n, size), to the last but one."""
     layers: list[nn.Module] = []
     for width_in, width in zip((size, size, *HEAD_WIDTHS), (size, *HEAD_WIDTHS), strict=False):
         layers += [nn.Linear(width_in, width), nn.BatchNorm1d(width), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(HEAD_WIDTHS[-1], 2))
+    return layers
+
+
+def head(size: int) -> nn.Sequential:
+    """Build the layers from the latent vector, (n, size), to two coordinates, (n, 2)."""
+    return nn.Sequential(*hidden_layers(size), nn.Linear(HEAD_WIDTHS[-1], 2))
 
 
 class PatchNetwork(nn.Module):
@@ -115,14 +121,32 @@ class PatchNetwork(nn.Module):
     Args:
         patch_encoder: From patches (n, 1, p, p) to latent vectors (n, size).
         widths: Channels of the encoder's layers; the last is the size of the latent vector.
+        slice_code: False leaves out the code of the slice: the network does not know the height.
+        heads: "separate", the paper's two MLPs for mean and log-variance; "shared", one with two last layers.
+
+    Raises:
+        ValueError: For other heads.
     """
 
-    def __init__(self, patch_encoder: nn.Module, widths: Sequence[int]) -> None:
+    def __init__(
+        self,
+        patch_encoder: nn.Module,
+        widths: Sequence[int],
+        *,
+        slice_code: bool = True,
+        heads: Heads = "separate",
+    ) -> None:
         super().__init__()
-        self.widths = tuple(widths)
+        if heads not in get_args(Heads):
+            raise ValueError(f"heads: {heads!r} found, one of {', '.join(get_args(Heads))} expected")
+        self.widths, self.slice_code = tuple(widths), slice_code
         self.encoder = patch_encoder
-        self.mean_branch = head(self.widths[-1])
-        self.logvariance_branch = head(self.widths[-1])
+        size = self.widths[-1]
+        self.trunk = nn.Sequential(*(hidden_layers(size) if heads == "shared" else []))
+        self.mean_branch, self.logvariance_branch = (
+            nn.Sequential(nn.Linear(HEAD_WIDTHS[-1], 2)) if heads == "shared" else head(size)
+            for _ in range(2)
+        )
 
     def forward(self, patches: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
         """Predict where patches come from (paper, equation 1).
@@ -138,10 +162,15 @@ class PatchNetwork(nn.Module):
 
     def locate(self, latent: Tensor, slice_location: Tensor) -> tuple[Tensor, Tensor]:
         """Predict mean and log-variance, as `forward` does, from the encoder's latent vectors (n, size)."""
-        latent = latent + slice_code(slice_location, self.widths[-1]).to(latent.dtype)
-        mean: Tensor = self.mean_branch(latent)
-        log_variance: Tensor = self.logvariance_branch(latent)
+        features = self.trunk(latent + self.codes(slice_location).to(latent.dtype))
+        mean: Tensor = self.mean_branch(features)
+        log_variance: Tensor = self.logvariance_branch(features)
         return mean, log_variance
+
+    def codes(self, slice_location: Tensor) -> Tensor:
+        """Codes of slices, (n, size) float64, from their locations, (n,), percent: zeros without a slice code."""
+        code = slice_code(slice_location, self.widths[-1])
+        return code if self.slice_code else torch.zeros_like(code)
 
     @torch.no_grad()
     def rescale_output_(self, center: Tensor, scale: Tensor) -> None:
@@ -164,12 +193,16 @@ class LocationNetwork(PatchNetwork):
 
     Args:
         widths: Channels of the four layers of the encoder.  The default is the paper's; the demo uses a narrower one.
+        slice_code: As of `PatchNetwork`.
+        heads: As of `PatchNetwork`.
     """
 
     encoder: ResNet18
 
-    def __init__(self, widths: Sequence[int] = PAPER_WIDTHS) -> None:
-        super().__init__(encoder(widths), widths)
+    def __init__(
+        self, widths: Sequence[int] = PAPER_WIDTHS, *, slice_code: bool = True, heads: Heads = "separate"
+    ) -> None:
+        super().__init__(encoder(widths), widths, slice_code=slice_code, heads=heads)
 
 
 def for_inference(network: Network) -> Network:

@@ -13,7 +13,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.network import patches
-from patch2loc.network.location import PatchNetwork, slice_code
+from patch2loc.network.location import PatchNetwork
 
 Part = TypeVar("Part")
 # Goes through the numbers of slices in turn, as tqdm does.
@@ -61,9 +61,9 @@ class ReadyNetwork(ABC):
         self, folded: PatchNetwork, patch: int, device: Device, precision: Precision, *, memory_mb: float
     ) -> None:
         self.patch, self.device, self.dtype = patch, device, PRECISIONS[precision]
-        self.latent_size = folded.widths[-1]
+        self.latent_size, self.codes = folded.widths[-1], folded.codes
         branches = [
-            [layer for layer in branch if isinstance(layer, nn.Linear)]
+            [layer for layer in (*folded.trunk, *branch) if isinstance(layer, nn.Linear)]
             for branch in (folded.mean_branch, folded.logvariance_branch)
         ]
         self.heads = [
@@ -168,7 +168,7 @@ class ReadyNetwork(ABC):
 
     def _codes(self, location: Tensor) -> Tensor:
         """Codes of slices, (slices, latent size) float32, from their locations."""
-        return slice_code(location, self.latent_size).float()
+        return self.codes(location).float()
 
     def _empty(self, n: int) -> Tensor:
         """Predictions of n patches, (n, 4), each kind of number in one piece."""

@@ -14,7 +14,7 @@ from patch2loc.engine.halving import halved_until_it_fits
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.engine.training_state import History, MovingAverage
-from patch2loc.network.location import LocationNetwork, PatchNetwork
+from patch2loc.network.location import Heads, LocationNetwork, PatchNetwork
 from patch2loc.network.sampling import PatchPool
 
 BETA = 0.5
@@ -41,6 +41,9 @@ class Settings:
         seed: Seed of weights and patches.
         precision: Precision of the encoder.
         spacing: Voxel size, mm, for the history.
+        beta: Of the loss: 0 is the negative log-likelihood, 1 weights errors as a squared error does.
+        slice_code: As of `PatchNetwork`.
+        heads: As of `PatchNetwork`.
     """
 
     widths: Sequence[int]
@@ -55,6 +58,9 @@ class Settings:
     averaging: float = 0.0
     precision: Precision = "float32"
     spacing: float = 1.0
+    beta: float = BETA
+    slice_code: bool = True
+    heads: Heads = "separate"
 
     @property
     def steps(self) -> int:
@@ -62,7 +68,7 @@ class Settings:
         return math.ceil(self.patches / self.batch)
 
 
-def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor, beta: float = BETA) -> Tensor:
     """Beta-NLL loss (Seitzer et al. 2022; paper, equation 4): mean over patches of the sum over coordinates.
 
     It is a loss to descend, not a measure to compare networks by: use `negative_log_likelihood`.
@@ -71,10 +77,11 @@ def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
         mean: Predicted locations, (n, 2).
         log_variance: Logarithm of their variance, (n, 2).
         target: True locations, (n, 2).
+        beta: Power of the variance that patches are weighted by, 0 to 1.
     """
     variance = log_variance.exp()
     nll = 0.5 * ((target - mean).square() / variance + log_variance)
-    return (variance.detach() ** BETA * nll).sum(dim=1).mean()
+    return (variance.detach() ** beta * nll).sum(dim=1).mean()
 
 
 def negative_log_likelihood(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
@@ -93,7 +100,7 @@ def negative_log_likelihood(mean: Tensor, log_variance: Tensor, target: Tensor) 
 
 def paper_network(settings: Settings) -> LocationNetwork:
     """Build the paper's network, untrained."""
-    return LocationNetwork(settings.widths)
+    return LocationNetwork(settings.widths, slice_code=settings.slice_code, heads=settings.heads)
 
 
 def train(
@@ -143,7 +150,7 @@ def train(
 
     def losses_of(patch: Tensor, place: Tensor, slice_location: Tensor) -> list[Tensor]:
         mean, log_variance = _predict(network, patch, slice_location, settings.precision)
-        return [beta_nll(mean, log_variance, (place - offset) / scale)]
+        return [beta_nll(mean, log_variance, (place - offset) / scale, settings.beta)]
 
     def validate(rate: float) -> dict[str, float]:
         return _validate(measured, fixed, settings, validation) | {"learning_rate": rate}
@@ -202,7 +209,7 @@ def _validate(
     error = location - place
     extent = settings.spacing * torch.tensor(validation.volumes.shape[2:], device=error.device)
     return {
-        "validation_loss": beta_nll(mean, log_variance, (place - offset) / scale).item(),
+        "validation_loss": beta_nll(mean, log_variance, (place - offset) / scale, settings.beta).item(),
         "validation_nll": negative_log_likelihood(location, location_log_variance, place).item(),
         "validation_error": error.norm(dim=1).mean().item(),
         "validation_error_mm": (error / 100 * extent).norm(dim=1).mean().item(),

@@ -16,7 +16,7 @@ from torch.nn import functional
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.network.first_convolution import FirstConv2d
-from patch2loc.network.location import PAPER_WIDTHS, PatchNetwork, for_inference
+from patch2loc.network.location import PAPER_WIDTHS, Heads, PatchNetwork, for_inference
 from patch2loc.network.ready import PaddedSlices, Progress, ReadyNetwork
 
 SMALLEST = 8  # voxels of a patch
@@ -104,12 +104,21 @@ class UnpaddedNetwork(PatchNetwork):
     Args:
         patch: Width of a patch, voxels.
         widths: Channels of the last four convolutions; the last is the size of the latent vector.
+        slice_code: As of `PatchNetwork`.
+        heads: As of `PatchNetwork`.
     """
 
     encoder: nn.Sequential
 
-    def __init__(self, patch: int, widths: Sequence[int] = PAPER_WIDTHS) -> None:
-        super().__init__(encoder(patch, widths), widths)
+    def __init__(
+        self,
+        patch: int,
+        widths: Sequence[int] = PAPER_WIDTHS,
+        *,
+        slice_code: bool = True,
+        heads: Heads = "separate",
+    ) -> None:
+        super().__init__(encoder(patch, widths), widths, slice_code=slice_code, heads=heads)
         self.patch = patch
 
 

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -55,6 +56,7 @@ class Provenance(Description):
         started: time at which the process started, UTC; of a training that was continued from a checkpoint, the last
             process.
         finished: time at which the file was finished, UTC.
+        processor_seconds: of all processors that the process took until then, user and system.
     """
 
     file: str
@@ -62,6 +64,7 @@ class Provenance(Description):
     device: NotRequired[str]
     started: NotRequired[str]
     finished: NotRequired[str]
+    processor_seconds: NotRequired[float]
 
 
 def environment() -> dict[str, str]:
@@ -125,6 +128,7 @@ def write_sidecar(path: str | Path, description: Description) -> None:
         "device": device_name(),
         "started": STARTED.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor_seconds": round(time.process_time(), 1),
         **description,
     }
     write_json(sidecar(path), provenance)

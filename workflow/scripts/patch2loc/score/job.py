@@ -140,6 +140,7 @@ def score_scans(
     predict_patches = (
         import_module(PATCHES).patch_predictions_with(model, device, precision, model_path)
         if method_interface.is_locating(method_interface.method(model["method"]))
+        and model["grid"].get("axes", "RAS") == "RAS"  # patches of axial slices
         else None
     )
     partial = folder.with_name(f"{folder.name}.partial")

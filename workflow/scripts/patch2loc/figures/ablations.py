@@ -1,0 +1,161 @@
+"""Ablations: change of AUPRC, location error and cost of each variant; curves over patch width and subjects."""
+
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from patch2loc.configuration.method_names import display_name
+from patch2loc.data.labels import Datasets, label_of
+from patch2loc.figures.style import PAGE_WIDTH, RC
+from patch2loc.tables.layout import parts_by
+
+METRIC = "auprc"
+ROW = 0.3  # inches of a row, and for each dataset beyond the third a share of it
+CURVES = 2.3  # inches of the curves
+SPREAD = 0.7  # of a row, that its datasets share
+LINE = {"linewidth": 1.0, "markersize": 3.5}
+
+
+@mpl.rc_context(RC)
+def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
+    """Each variant against its method, and curves over what several variants change.
+
+    Above: difference of AUPRC in each dataset with its 95 % interval over scans and trainings; location error, mean
+    and standard deviation over trainings; beside it the processor seconds of a training.  Below, where there are at
+    least two values of it: AUPRC against the width of a patch, and location error against the number of training
+    subjects, of the first method.
+
+    Args:
+        table: Of `tables.ablations.ablation_table`.
+        datasets: Their descriptions.
+    """
+    rows = table[table["metric"] == METRIC]
+    names = list(rows["dataset"].unique())
+    colors = dict(zip(names, mpl.color_sequences["tab10"] * (1 + len(names) // 10), strict=False))
+    curves = [(draw, part) for draw, part in _curves(rows) if part.iloc[:, 0].nunique() > 1]
+    height = ROW * rows["method"].nunique() * max(1, len(names) / 3) + 0.9
+    figure = Figure(figsize=(PAGE_WIDTH, height + (CURVES if curves else 0)), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[height, CURVES]) if curves else (figure, None)
+    change, error = above.subplots(1, 2, sharey=True, width_ratios=[2, 1])
+    _draw_changes(change, rows, colors)
+    _draw_errors(error, rows)
+    if below is not None:
+        panels = np.atleast_1d(below.subplots(1, len(curves)))
+        for panel, (draw, part) in zip(panels, curves, strict=True):
+            draw(panel, part, colors)
+    handles = [
+        mpl.lines.Line2D([], [], marker="o", color=colors[name], label=label_of(datasets[name]), **LINE)
+        for name in names
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    return figure
+
+
+def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
+    methods = list(rows["method"].unique())
+    offsets = dict(zip(colors, _offsets(len(colors)), strict=False))
+    for record in rows.itertuples():
+        y = methods.index(record.method) + offsets[record.dataset]
+        panel.plot(
+            [100 * record.ci_low, 100 * record.ci_high], [y, y], color=colors[record.dataset], linewidth=1.0
+        )
+        panel.plot(100 * record.difference, y, marker="o", color=colors[record.dataset], markersize=3.5)
+    panel.axvline(0, color="0.3", linewidth=0.6)
+    labels = rows.drop_duplicates("method")
+    panel.set_yticks(
+        range(len(methods)),
+        [f"{display_name(each.method)}\n{each.changes}".strip() for each in labels.itertuples()],
+    )
+    panel.set_ylim(len(methods) - 0.5, -0.5)
+    panel.set_xlabel("change of AUPRC, percentage points")
+    _guides(panel, len(methods))
+
+
+def _draw_errors(panel: Axes, rows: pd.DataFrame) -> None:
+    for y, record in enumerate(rows.drop_duplicates("method").itertuples()):
+        spread = np.nan_to_num(record.location_error_mm_sd)
+        panel.errorbar(record.location_error_mm, y, xerr=spread, marker="o", color="0.25", **LINE)
+        panel.annotate(
+            _cost(record.processor_seconds),
+            (1.0, y),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=5.5,
+            color="0.35",
+        )
+    panel.set_xlabel("location error, mm (right: cost of a training)")
+    panel.margins(x=0.25)
+    _guides(panel, rows["method"].nunique())
+
+
+def _curves(rows: pd.DataFrame) -> Iterator[tuple]:
+    """What the curves are drawn of: the first method, and its variants that change nothing else."""
+    first = rows[rows["base"] == rows["base"].iloc[0]] if len(rows) else rows
+    for key, column, draw in (
+        ("patch_mm", "patch_mm", _draw_patches),
+        ("subjects", "training_subjects", _draw_subjects),
+    ):
+        alone = first["changes"].str.fullmatch(rf"{key} [^,]+") | (first["method"] == first["base"])
+        part = first[alone].sort_values(column)
+        yield draw, part[[column, *part.columns.drop(column)]]
+
+
+def _draw_patches(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
+    for dataset, part in parts_by(rows, "dataset"):
+        ends = 100 * np.abs(part[["mean_low", "mean_high"]].to_numpy().T - part["mean"].to_numpy())
+        panel.errorbar(
+            part["patch_mm"],
+            100 * part["mean"],
+            yerr=np.nan_to_num(ends),
+            marker="o",
+            color=colors[dataset],
+            **LINE,
+        )
+    panel.set(xlabel="width of a patch, mm", ylabel="AUPRC, %", xticks=sorted(rows["patch_mm"].unique()))
+    panel.set_ylim(bottom=0)
+    _costs_above(panel, rows, "patch_mm")
+
+
+def _draw_subjects(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
+    alone = rows.drop_duplicates("method")
+    counts = alone["training_subjects"]
+    spread = np.nan_to_num(alone["location_error_mm_sd"])
+    panel.set_xscale("log")
+    panel.errorbar(counts, alone["location_error_mm"], yerr=spread, marker="o", color="0.25", **LINE)
+    panel.set_xticks(sorted(counts), [f"{count:g}" for count in sorted(counts)])
+    panel.minorticks_off()
+    panel.set(xlabel="training subjects", ylabel="location error, mm")
+    _costs_above(panel, alone, "training_subjects")
+
+
+def _costs_above(panel: Axes, rows: pd.DataFrame, column: str) -> None:
+    """Cost of a training over each point."""
+    for record in rows.drop_duplicates("method").to_dict("records"):
+        panel.annotate(
+            _cost(record["processor_seconds"]),
+            (record[column], 1.0),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            fontsize=5.5,
+            color="0.35",
+        )
+
+
+def _cost(seconds: float) -> str:
+    return "" if np.isnan(seconds) else f"{seconds:,.0f} s"
+
+
+def _offsets(count: int) -> np.ndarray:
+    """Places of datasets within a row, from its middle."""
+    return SPREAD * ((np.arange(count) + 0.5) / count - 0.5)
+
+
+def _guides(panel: Axes, rows: int) -> None:
+    for between in range(1, rows):
+        panel.axhline(between - 0.5, color="0.9", linewidth=0.5, zorder=0)
