@@ -15,8 +15,9 @@ from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.methods import patch2loc
 from patch2loc.models import load_model, sealed
-from patch2loc.network.inference import DenseNetwork, predict
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork
+from patch2loc.network.prediction import predict
 from patch2loc.network.training import beta_nll, negative_log_likelihood, train
 from patch2loc.score.scoring import heatmap_of, standardized_for
 from patch2loc.standardize import fit_landmarks
@@ -76,11 +77,11 @@ def test_shared_heads_have_one_trunk_and_two_last_layers():
     network = LocationNetwork(WIDTHS, heads="shared")
     shapes = [tuple(layer.weight.shape) for layer in network.trunk if isinstance(layer, torch.nn.Linear)]
     assert shapes == [(16, 16), (128, 16), (64, 128), (32, 64)]
-    assert [tuple(branch[-1].weight.shape) for branch in (network.mean_branch, network.logvariance_branch)] == [
-        (2, 32)
-    ] * 2
+    assert [
+        tuple(branch[-1].weight.shape) for branch in (network.mean_branch, network.logvariance_branch)
+    ] == [(2, 32)] * 2
     assert len(network.mean_branch) == len(network.logvariance_branch) == 1
-    assert not len(LocationNetwork(WIDTHS).trunk)
+    assert len(LocationNetwork(WIDTHS).trunk) == 0
     with pytest.raises(ValueError, match="'three' found, one of separate, shared expected"):
         LocationNetwork(WIDTHS, heads="three")
 
@@ -120,7 +121,9 @@ def fitted(folder, **changes):
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
     orientation = changes.pop("orientation", "axial")
     settings = {**FIT_SETTINGS, "spacing": 2.0, "precision": "float32", "patches": 64, **changes}
-    job = FitJob("patch2loc", "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", CPU, orientation)
+    job = FitJob(
+        "patch2loc", "T1", 0, settings, {"atlas": "icbm152", "preprocess": {}}, "code", CPU, orientation
+    )
     result = fit_model(
         job,
         training=scans[:3],
@@ -137,7 +140,8 @@ def test_a_model_says_what_its_network_is(tmp_path):
     assert (model["state"]["slice_code"], model["state"]["heads"]) == (False, "shared")
     assert model["provenance"]["configuration"]["beta"] == 0
     network = patch2loc.location_network(model["state"])
-    assert len(network.trunk) and not network.slice_code
+    assert len(network.trunk) > 0
+    assert not network.slice_code
     volume, mask = scans[3].read()
     assert np.isfinite(heatmap_of(model, CPU)(volume, mask, "s3")[mask]).all()
 
@@ -146,7 +150,8 @@ def test_a_model_that_does_not_say_has_the_papers_network(tmp_path):
     model, _ = fitted(tmp_path)
     state = {key: value for key, value in model["state"].items() if key not in ("slice_code", "heads")}
     network = patch2loc.location_network(state)
-    assert network.slice_code and not len(network.trunk)
+    assert network.slice_code
+    assert len(network.trunk) == 0
     assert load_model(trained.path_of("t1-2mm"))["method"]  # of before these settings
 
 
@@ -160,10 +165,14 @@ def test_a_scan_in_another_orientation_is_scored_as_its_turned_array_is_axially(
     shape = list(reoriented(volume, axes).shape)
     grid = {"shape": shape, "spacing": model["grid"]["spacing"]}
     axial = sealed({**model, "grid": grid})
-    turned = heatmap_of(axial, CPU, median_filter=3)(reoriented(volume, axes), reoriented(mask, axes), "turned")
+    turned = heatmap_of(axial, CPU, median_filter=3)(
+        reoriented(volume, axes), reoriented(mask, axes), "turned"
+    )
     assert np.array_equal(found, reoriented(turned, axes), equal_nan=True)
     as_it_is = sealed({**model, "grid": {**model["grid"], "axes": "RAS"}})
-    assert not np.array_equal(found[mask], heatmap_of(as_it_is, CPU, median_filter=3)(volume, mask, "s3")[mask])
+    assert not np.array_equal(
+        found[mask], heatmap_of(as_it_is, CPU, median_filter=3)(volume, mask, "s3")[mask]
+    )
     assert standardized_for(model, volume, mask, "s3").shape == volume.shape
 
 

@@ -1,0 +1,143 @@
+"""Variants: names, the configuration that each is trained by, the jobs of a run, what is refused."""
+
+import pytest
+import yaml
+from planned_runs import REGISTRY, configuration
+from repository_paths import ROOT
+from whole_runs import planned_run
+
+from patch2loc.configuration.check import training_settings
+from patch2loc.configuration.configuration_file import read_configuration
+from patch2loc.configuration.job_sizes import job_counts
+from patch2loc.configuration.method_names import display_name, table_rows
+from patch2loc.configuration.presets import completed
+from patch2loc.configuration.run import plan_run
+from patch2loc.errors import InputError
+from patch2loc.method_interface import module_name
+
+SCHEMA = read_configuration(ROOT / "workflow/schemas/config.schema.yaml")
+BETA0 = {"method": "patch2loc", "training": {"beta": 0}, "patch_mm": None}
+CORONAL = {"method": "patch2loc", "training": {"orientation": "coronal"}, "patch_mm": None}
+WIDE = {"method": "patch2loc", "training": {}, "patch_mm": 48}
+FEW = {"method": "patch2loc", "training": {"subjects": 2}, "patch_mm": None}
+BOTH = {"both": {"of": ["patch2loc", "patch2loc-coronal"], "by": "rank_average"}}
+
+
+def run_of(folder, variants, **changes):
+    return plan_run(configuration(folder, variants=variants, **changes), str(REGISTRY))
+
+
+def test_a_variant_is_called_by_its_method_and_has_one_row():
+    assert module_name("patch2loc-beta0") == "patch2loc.methods.patch2loc"
+    assert module_name("mine.method-beta0") == "mine.method"
+    assert table_rows(["patch2loc-beta0"]) == ["patch2loc-beta0"]
+    assert display_name("patch2loc-beta0") == "patch2loc, beta0"
+
+
+def test_a_key_of_a_variant_reaches_its_training_and_no_other(tmp_path):
+    run = run_of(tmp_path, {"beta0": BETA0, "wide": WIDE, "coronal": CORONAL, "few": FEW})
+    before = run_of(tmp_path, {})
+    trainings = {
+        name: training_settings("patch2loc", run.configuration_of(name))
+        for name in run.trained_methods[::1]
+        if name.startswith("patch2loc")
+    }
+    plain = training_settings("patch2loc", before.configuration_of("patch2loc"))
+    assert trainings["patch2loc"] == plain
+    assert trainings["patch2loc-beta0"] == plain | {"beta": 0}
+    assert (
+        trainings["patch2loc-coronal"] == trainings["patch2loc-few"] == trainings["patch2loc-wide"] == plain
+    )
+    assert [run.configuration_of(name)["patch"] for name in ("patch2loc", "patch2loc-wide")] == [8, 12]
+    assert [run.orientation(name) for name in ("thresh", "patch2loc", "patch2loc-coronal")] == [
+        "axial",
+        "axial",
+        "coronal",
+    ]
+    assert [run.training_subjects(name) for name in ("patch2loc", "patch2loc-few")] == [None, 2]
+
+
+def test_variants_are_rows_of_their_table_alone(tmp_path):
+    run = run_of(tmp_path, {"coronal": CORONAL}, combinations=BOTH, seeds_of_first_fold=2)
+    assert run.evaluated_methods == run_of(tmp_path, {}).evaluated_methods
+    assert list(run.ablation_rows) == ["patch2loc", "patch2loc-coronal", "both"]
+    assert {about["base"] for about in run.ablation_rows.values()} == {"patch2loc"}
+    assert run.ablation_rows["both"]["changes"] == {"of": BOTH["both"]["of"]}
+    assert run.ablation_rows["patch2loc"]["subjects"] == 4
+    assert {"ablations"} <= {*run.deliverables.table_names} & {*run.deliverables.figure_names}
+    metrics = run.metrics_of_ablations()
+    assert len(metrics) == len(set(metrics)) == 3 * 2 * 2  # rows, lesion datasets, trainings
+    assert job_counts(run)["train"] > job_counts(run_of(tmp_path, {}, seeds_of_first_fold=2))["train"]
+
+
+def test_the_table_of_a_run_without_variants_is_refused(tmp_path):
+    run = run_of(tmp_path, {})
+    assert "ablations" not in run.deliverables.table_names
+    with pytest.raises(InputError, match="variants: none found, at least one expected"):
+        run.metrics_of_ablations()
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (
+            BETA0 | {"method": "zscore"},
+            "variants.one.method: zscore found, one of `methods` that predicts locations",
+        ),
+        (BETA0 | {"training": {}}, "variants.one: nothing that differs from patch2loc found"),
+        (
+            WIDE | {"patch_mm": 44},
+            "variants.one.patch_mm: 44 found, 11 voxels of 4 mm, an even number of 8 at least",
+        ),
+        (WIDE | {"patch_mm": 24}, "variants.one.patch_mm: 24 found, 6 voxels of 4 mm"),
+        (WIDE | {"patch_mm": 160}, None),
+        (CORONAL | {"patch_mm": 160}, "patches of 40 voxels found, at most 25 expected, as coronal slices"),
+        (FEW | {"training": {"subjects": 5}}, "variants.one.training.subjects: 5 found, at most 4 expected"),
+    ],
+)
+def test_a_variant_that_cannot_be_trained_is_refused(tmp_path, variant, message):
+    if message is None:
+        run_of(tmp_path, {"one": variant})
+        return
+    with pytest.raises(InputError) as refused:
+        run_of(tmp_path, {"one": variant})
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"beta": 2}, "variants.one.training.beta: 2 found, 1 or less expected"),
+        ({"bet": 0}, "variants.one.training.bet: unknown key found, beta or another key"),
+        ({"heads": "three"}, 'variants.one.training.heads: "three" found, one of separate, shared expected'),
+    ],
+)
+def test_settings_of_variants_are_held_against_the_schema(training, message):
+    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(InputError) as refused:
+        completed(tiny | {"variants": {"one": {"training": training}}}, SCHEMA)
+    assert message in str(refused.value)
+
+
+def test_slices_of_a_run_are_axial(tmp_path):
+    training = configuration(tmp_path)["training"] | {"orientation": "coronal"}
+    with pytest.raises(InputError, match="training.orientation: coronal found, axial expected"):
+        run_of(tmp_path, {}, training=training)
+
+
+def test_the_shipped_ablations_are_planned_on_top_of_real_scans_and_of_the_paper():
+    real = planned_run(
+        *(ROOT / f"config/{name}.yaml" for name in ("ixi2mm", "ablations", "ixi2mm/ablations"))
+    )
+    assert len(real.variants) == 13
+    assert len(real.trainings) == 3
+    assert {dataset.painted_size["strength"] for dataset in real.datasets.values() if dataset.is_painted} == {
+        0.8
+    }
+    widths = {about["patch_mm"] for about in real.ablation_rows.values()} - {None}
+    paper = planned_run(*(ROOT / f"config/{name}.yaml" for name in ("config", "ablations")))
+    assert (
+        widths == {about["patch_mm"] for about in paper.ablation_rows.values()} - {None} == {16, 24, 32, 48}
+    )
+    trainings = sum(real.configuration_of(name)["training"]["patches"] for name in real.trained_methods) * 3
+    assert trainings == 42 * 204800
