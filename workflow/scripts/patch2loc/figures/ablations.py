@@ -51,7 +51,7 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
         mpl.lines.Line2D([], [], marker="o", color=colors[name], label=label_of(datasets[name]), **LINE)
         for name in names
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(2, len(handles)))
     return figure
 
 
@@ -68,7 +68,7 @@ def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float
     labels = rows.drop_duplicates("method")
     panel.set_yticks(
         range(len(methods)),
-        [f"{display_name(each.method)}\n{each.changes}".strip() for each in labels.itertuples()],
+        [_label(each.method, each.changes) for each in labels.itertuples()],
     )
     panel.set_ylim(len(methods) - 0.5, -0.5)
     panel.set_xlabel("change of AUPRC, percentage points")
@@ -88,7 +88,7 @@ def _draw_errors(panel: Axes, rows: pd.DataFrame) -> None:
             fontsize=5.5,
             color="0.35",
         )
-    panel.set_xlabel("location error, mm (right: cost of a training)")
+    panel.set_xlabel("location error, mm; cost")
     panel.margins(x=0.25)
     _guides(panel, rows["method"].nunique())
 
@@ -145,6 +145,11 @@ def _costs_above(panel: Axes, rows: pd.DataFrame, column: str) -> None:
             fontsize=5.5,
             color="0.35",
         )
+
+
+def _label(method: str, changes: str) -> str:
+    """Name of a row, and what it changes, in lines."""
+    return "\n".join(filter(None, [display_name(method), *changes.replace(" and ", ",\n").split(", ")]))
 
 
 def _cost(seconds: float) -> str:
