@@ -193,3 +193,21 @@ def test_stroke_in_a_real_scan(tmp_path):
     assert center_mm(outputs["lesion"])[0] > np.median(
         (np.argwhere(brain) @ affine[:3, :3].T + affine[:3, 3])[:, 0]
     )
+
+
+# The soft edge takes more of a small ball, whose surface is larger for its volume.
+@pytest.mark.parametrize(("diameter", "tolerance"), [(12, 0.2), (24, 0.12)])
+def test_a_lesion_of_a_given_size_has_the_volume_of_a_ball_and_stays_in_place(pair, diameter, tolerance):
+    outputs, numbers = paint(pair, diameter_mm=diameter, strength=0.8)
+    assert numbers["lesion_ml"] == pytest.approx(painted.ball_volume_ml(diameter), rel=tolerance)
+    np.testing.assert_allclose(center_mm(outputs["lesion"]), (-12, 4, 6), atol=1.1)
+    assert numbers["strength"] == 0.8
+
+
+def test_an_outline_is_scaled_about_its_innermost_point():
+    outline = np.zeros((12, 12, 12), bool)
+    outline[2:9, 2:9, 2:9] = True
+    outline[9:, 5, 5] = True  # a tail, which moves the centroid and not the innermost point
+    scaled = painted.scaled_affine(outline, np.eye(4), 0.5)
+    np.testing.assert_allclose(scaled @ [5, 5, 5, 1], [5, 5, 5, 1])
+    np.testing.assert_allclose(scaled @ [7, 5, 5, 1], [6, 5, 5, 1])

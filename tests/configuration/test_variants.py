@@ -121,7 +121,7 @@ def test_settings_of_variants_are_held_against_the_schema(training, message):
 
 def test_slices_of_a_run_are_axial(tmp_path):
     training = configuration(tmp_path)["training"] | {"orientation": "coronal"}
-    with pytest.raises(InputError, match="training.orientation: coronal found, axial expected"):
+    with pytest.raises(InputError, match=r"training.orientation: coronal found, axial expected"):
         run_of(tmp_path, {}, training=training)
 
 
