@@ -9,8 +9,8 @@ from small_training import CPU
 from small_training import SETTINGS as FIT_SETTINGS
 
 from patch2loc import trained
-from patch2loc.data import volumes
-from patch2loc.data.volumes import AXES_OF_SLICES, reoriented
+from patch2loc.data.axes import AXES, AXES_OF_SLICES
+from patch2loc.data.volumes import reoriented
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.methods import patch2loc
@@ -190,4 +190,4 @@ def test_smaller_subsets_are_part_of_larger_ones_and_keep_their_order(tmp_path):
 
 
 def test_volumes_know_axes_alone():
-    assert set(AXES_OF_SLICES.values()) <= set(volumes.AXES)
+    assert set(AXES_OF_SLICES.values()) <= set(AXES)

@@ -8,7 +8,15 @@ RULE_FILES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
 MOST_LINES_OF_COMMON = 150
 MOST_LOOPS = 2  # in one entry of a rule: every fold of every dataset
 # Conditions that rules have, such as a comprehension's `if`; a new one belongs into the library.
-CONDITIONS = {"preprocess": 1, "score": 1, "subject_lists": 1, "train": 1, "viewer": 1, "report_page": 2}
+CONDITIONS = {
+    "ablations": 1,
+    "preprocess": 1,
+    "score": 1,
+    "subject_lists": 1,
+    "train": 1,
+    "viewer": 1,
+    "report_page": 2,
+}
 
 # The first line of a rule, and all deeper ones after it.
 RULE = re.compile(

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from patch2loc.data.axes import AXES, axis_order
 from patch2loc.data.nifti_header import MAX_VOXELS
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import AXES, axis_order
 from patch2loc.errors import InputError
 from patch2loc.method_interface import StateKind
 

@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from patch2loc.data.axes import AXES_OF_SLICES, Axes
 from patch2loc.data.vocabulary import Landmarks, Modality
-from patch2loc.data.volumes import AXES_OF_SLICES, Axes
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
 from patch2loc.method_interface import Method, is_outside, method, methods_of_the_package

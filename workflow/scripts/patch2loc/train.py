@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from patch2loc.data.axes import AXES_OF_SLICES, Axes, Orientation
 from patch2loc.data.scans import Scan, refuse_fitted_scans
 from patch2loc.data.vocabulary import Modality
-from patch2loc.data.volumes import AXES_OF_SLICES, Axes, Orientation, read, reoriented
+from patch2loc.data.volumes import read, reoriented
 from patch2loc.engine.choices import Device
 from patch2loc.engine.device import repeatable
 from patch2loc.errors import InputError

@@ -80,7 +80,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
         )
-    if training["orientation"] != "axial":
+    if training.get("orientation", "axial") != "axial":
         raise InputError(
             f"training.orientation: {training['orientation']} found, axial expected: the patch analysis and the "
             "paper's figures are of axial slices; set it in `variants`"

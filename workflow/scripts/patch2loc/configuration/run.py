@@ -38,11 +38,11 @@ from patch2loc.configuration.variants import (
     variant_rows,
 )
 from patch2loc.configuration.vocabulary import Configuration, GridSettings
+from patch2loc.data.axes import Orientation
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
-from patch2loc.data.volumes import Orientation
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK
 
@@ -632,7 +632,7 @@ def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset
     """Raise InputError where more training scans are asked for than a fold has."""
     training_data = [datasets[name] for name in config["training_data"].values() if name in datasets]
     most = min(len(dataset.subjects(fold, "train")) for dataset in training_data for fold in config["folds"])
-    asked = {"training": config["training"]["subjects"]}
+    asked = {"training": config["training"].get("subjects")}
     for name, variant in config["variants"].items():
         asked[f"variants.{name}.training"] = variant["training"].get("subjects")
     for key, count in asked.items():

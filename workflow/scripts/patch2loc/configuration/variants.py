@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 
 from patch2loc.configuration.method_registry import locates
 from patch2loc.configuration.schema import check_schema
-from patch2loc.data.volumes import AXES_OF_SLICES, axis_order
+from patch2loc.data.axes import AXES_OF_SLICES, axis_order
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK, method_of
 

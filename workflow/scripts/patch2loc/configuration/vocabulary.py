@@ -5,9 +5,9 @@ from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
 from patch2loc.configuration.variants import Variant
+from patch2loc.data.axes import Orientation
 from patch2loc.data.conditions import Conditions
 from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
-from patch2loc.data.volumes import Orientation
 
 ListVersion = Literal["clean", "published"]
 

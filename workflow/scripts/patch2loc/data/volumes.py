@@ -8,22 +8,16 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import nibabel as nib
 import numpy as np
 
+from patch2loc.data.axes import Axes, axis_order
 from patch2loc.data.nifti_header import open_image, reading_image
 from patch2loc.files import replacing
 
 CHUNK = 1 << 20  # bytes
 GZIP = 16 + zlib.MAX_WBITS  # format, for zlib
-# Where the axes of an array lead: RAS as everywhere here; RSA and SAR with another axis last, across which slices are
-# taken; LPS as arrays of the paper's released code (ITK's "RAI"). Each is turned from RAS and back in one way.
-Axes = Literal["RAS", "RSA", "SAR", "LPS"]
-AXES: tuple[Axes, ...] = get_args(Axes)
-Orientation = Literal["axial", "coronal", "sagittal"]
-AXES_OF_SLICES: dict[Orientation, Axes] = {"axial": "RAS", "coronal": "RSA", "sagittal": "SAR"}
 BLOCK = 2.0  # mm of the slices that the other rows of Table 1 were computed on
 
 
@@ -77,13 +71,6 @@ def reoriented(array: np.ndarray, axes: Axes) -> np.ndarray:
     if axes == "RAS":
         return array
     return np.ascontiguousarray(np.flip(array.transpose(order), flipped))
-
-
-def axis_order(axes: Axes) -> tuple[int, ...]:
-    """Axis of a RAS array that each axis of an array with other axes is."""
-    return tuple(
-        next(number for number, pair in enumerate(("RL", "AP", "SI")) if axis in pair) for axis in axes
-    )
 
 
 def block(spacing: float) -> int:

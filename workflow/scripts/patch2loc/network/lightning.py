@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from patch2loc.data.axes import Axes
 from patch2loc.data.vocabulary import Landmarks, Modality
-from patch2loc.data.volumes import Axes
 from patch2loc.engine.weights import first, mismatches
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
