@@ -1,6 +1,7 @@
 """Ablations: change of AUPRC, location error and cost of each variant; curves over patch width and subjects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,13 +12,13 @@ from matplotlib.figure import Figure
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.figures.style import PAGE_WIDTH, RC
-from patch2loc.tables.layout import parts_by
+from patch2loc.tables.layout import parts_by, row_records
 
 METRIC = "auprc"
 ROW = 0.3  # inches of a row, and for each dataset beyond the third a share of it
 CURVES = 2.3  # inches of the curves
 SPREAD = 0.7  # of a row, that its datasets share
-LINE = {"linewidth": 1.0, "markersize": 3.5}
+LINE: dict[str, Any] = {"linewidth": 1.0, "markersize": 3.5}
 
 
 @mpl.rc_context(RC)
@@ -39,7 +40,8 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     curves = [(draw, part) for draw, part in _curves(rows) if part.iloc[:, 0].nunique() > 1]
     height = ROW * rows["method"].nunique() * max(1, len(names) / 3) + 0.9
     figure = Figure(figsize=(PAGE_WIDTH, height + (CURVES if curves else 0)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[height, CURVES]) if curves else (figure, None)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[height, CURVES]) if curves else (figure, None)
+    above, below = parts
     change, error = above.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     _draw_changes(change, rows, colors)
     _draw_errors(error, rows)
@@ -58,17 +60,20 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
 def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
     methods = list(rows["method"].unique())
     offsets = dict(zip(colors, _offsets(len(colors)), strict=False))
-    for record in rows.itertuples():
-        y = methods.index(record.method) + offsets[record.dataset]
+    for record in row_records(rows):
+        y = methods.index(record["method"]) + offsets[record["dataset"]]
         panel.plot(
-            [100 * record.ci_low, 100 * record.ci_high], [y, y], color=colors[record.dataset], linewidth=1.0
+            [100 * record["ci_low"], 100 * record["ci_high"]],
+            [y, y],
+            color=colors[record["dataset"]],
+            linewidth=1.0,
         )
-        panel.plot(100 * record.difference, y, marker="o", color=colors[record.dataset], markersize=3.5)
+        panel.plot(100 * record["difference"], y, marker="o", color=colors[record["dataset"]], markersize=3.5)
     panel.axvline(0, color="0.3", linewidth=0.6)
     labels = rows.drop_duplicates("method")
     panel.set_yticks(
         range(len(methods)),
-        [_label(each.method, each.changes) for each in labels.itertuples()],
+        [_label(each["method"], each["changes"]) for each in row_records(labels)],
     )
     panel.set_ylim(len(methods) - 0.5, -0.5)
     panel.set_xlabel("change of AUPRC, percentage points")
@@ -76,11 +81,11 @@ def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float
 
 
 def _draw_errors(panel: Axes, rows: pd.DataFrame) -> None:
-    for y, record in enumerate(rows.drop_duplicates("method").itertuples()):
-        spread = np.nan_to_num(record.location_error_mm_sd)
-        panel.errorbar(record.location_error_mm, y, xerr=spread, marker="o", color="0.25", **LINE)
+    for y, record in enumerate(row_records(rows.drop_duplicates("method"))):
+        spread = np.nan_to_num(record["location_error_mm_sd"])
+        panel.errorbar(record["location_error_mm"], y, xerr=spread, marker="o", color="0.25", **LINE)
         panel.annotate(
-            _cost(record.processor_seconds),
+            _cost(record["processor_seconds"]),
             (1.0, y),
             xycoords=("axes fraction", "data"),
             ha="right",
@@ -93,7 +98,7 @@ def _draw_errors(panel: Axes, rows: pd.DataFrame) -> None:
     _guides(panel, rows["method"].nunique())
 
 
-def _curves(rows: pd.DataFrame) -> Iterator[tuple]:
+def _curves(rows: pd.DataFrame) -> Iterator[tuple[Callable[..., None], pd.DataFrame]]:
     """What the curves are drawn of: the first method, and its variants that change nothing else."""
     first = rows[rows["base"] == rows["base"].iloc[0]] if len(rows) else rows
     for key, column, draw in (
@@ -135,7 +140,7 @@ def _draw_subjects(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[floa
 
 def _costs_above(panel: Axes, rows: pd.DataFrame, column: str) -> None:
     """Cost of a training over each point."""
-    for record in rows.drop_duplicates("method").to_dict("records"):
+    for record in row_records(rows.drop_duplicates("method")):
         panel.annotate(
             _cost(record["processor_seconds"]),
             (record[column], 1.0),

@@ -26,7 +26,7 @@ OWN_SETTINGS = {"leveled": True, "changes": ["contrast", "edge"]}  # without eit
 CHOICES = {"changes": CHANGES}
 STATE = patch2loc.STATE
 # Of leveling.
-OPTIONAL_STATE: StateKinds = patch2loc.OPTIONAL_STATE | {"reference": "map", "spacing": "spacing"}
+OPTIONAL_STATE: StateKinds = {**patch2loc.OPTIONAL_STATE, "reference": "map", "spacing": "spacing"}
 
 predictor = patch2loc.predictor
 
