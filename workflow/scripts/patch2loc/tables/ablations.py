@@ -148,6 +148,7 @@ def ablation_table(
             summary = summary_of(tables, metric, seed)
             is_base = method == row.base
             differences = paired_differences(values, subjects_by_folds(metrics[row.base, dataset], metric))
+            compared = not is_base and len(differences) > 0
             records.append(
                 {
                     **about,
@@ -158,7 +159,7 @@ def ablation_table(
                     "mean": summary["mean"],
                     "mean_low": summary["ci_low"],
                     "mean_high": summary["ci_high"],
-                    **({} if is_base or not len(differences) else mean_difference(differences, seed)),
+                    **(dict(mean_difference(differences, seed)) if compared else {}),
                     "n_subjects": summary["n_subjects"],
                     "n_trainings": len(tables),
                     "patch_mm": np.nan if row.patch_mm is None else row.patch_mm,
