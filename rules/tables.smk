@@ -48,6 +48,7 @@ rule table2:
         datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
+        correlation=config["tables"]["correlation"],
     script:
         "../workflow/scripts/table2.py"
 
@@ -225,6 +226,7 @@ rule healthy_checks:
         datasets=RUN.labels(HEALTHY),
         atlas=RUN.atlas,
         grid=config["grid"],
+        crop=config["preprocess"]["crop"],
         folds=FOLDS,
         seed=config["seed"],
     script:

@@ -31,7 +31,8 @@ Ready = TypeVar("Ready")
 class ModelGrid(TypedDict):
     """The voxels that a model was trained on: shape, mm of a voxel, and (4, 4) affine to atlas space.
 
-    A checkpoint of the paper's authors has no affine, because its grid lies elsewhere for every scan, and other axes.
+    A model of scans with the crop `brain` has no affine, because its grid lies elsewhere for every scan; a checkpoint
+    of the paper's authors is one, and has other axes.
     """
 
     shape: list[int]
@@ -223,12 +224,12 @@ def from_state(model: Mapping[str, Any], name: str | Path, make: Callable[[Metho
 
 
 def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
-    """Raise InputError, naming the model, unless it was trained on arrays as a run's: cropped at one place, RAS."""
-    crop, axes = model["preprocess"].get("crop", "atlas"), model["grid"].get("axes", "RAS")
-    if (crop, axes) != ("atlas", "RAS"):
+    """Raise InputError, naming the model, unless it was trained on arrays as a run's: RAS."""
+    axes = model["grid"].get("axes", "RAS")
+    if axes != "RAS":
         raise InputError(
-            f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
-            "RAS of a run's scans expected; score scans one by one with it (patch2loc score)"
+            f"{name}: a model of scans with the axes {axes} found, the axes RAS of a run's scans expected; score scans "
+            "one by one with it (patch2loc score)"
         )
 
 

@@ -5,7 +5,8 @@ from typing import Any, Literal, TypedDict
 
 from patch2loc.configuration.combinations import Combination
 from patch2loc.data.conditions import Conditions
-from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
+from patch2loc.data.vocabulary import DatasetRole, Modality, Scale, SubjectRole, Tiles, Truth
+from patch2loc.metrics.released_code import MetricChoices
 
 ListVersion = Literal["clean", "published"]
 
@@ -42,11 +43,21 @@ class GridSettings(TypedDict):
     spacing: float
 
 
+class IntensitySettings(TypedDict):
+    """How intensities are brought on one scale."""
+
+    landmarks: Literal["brain", "box"]
+    scale: Scale
+
+
 class ScoreSettings(TypedDict):
     """How scans are scored; voxels, and threads of a job."""
 
     stride: int
+    epsilon: float
+    tiles: Tiles
     median_filter: int
+    median_filter_healthy: int | None
     threads: int
 
 
@@ -64,6 +75,7 @@ class TrainingSettings(TypedDict):
     network: str
     widths: list[int]
     patches: int
+    candidates: int | None
     threads: int
     memory_mb: int
 
@@ -94,11 +106,13 @@ class Configuration(TypedDict):
     checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
+    intensities: IntensitySettings
     detector: DetectorSettings
     training: TrainingSettings
     score: ScoreSettings
     parts: PartsOfConfiguration
     truth: Truth
+    metrics: MetricChoices
     without: list[str]
     missing_scans: Literal["stop", "skip"]
     device: str
