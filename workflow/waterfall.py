@@ -43,7 +43,14 @@ from patch2loc.tables.formats import write_table
 from patch2loc.tables.waterfall import StepResult, waterfall_layout, waterfall_table
 
 METHOD = "patch2loc"
-CODE = ("methods.patch2loc", "train", "score.scoring", "score.patch_predictions", "evaluate.subjects", "tables.table2")
+CODE = (
+    "methods.patch2loc",
+    "train",
+    "score.scoring",
+    "score.patch_predictions",
+    "evaluate.subjects",
+    "tables.table2",
+)
 WORK = "work.json"  # of a step: what was computed, and by what
 
 

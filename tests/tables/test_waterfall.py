@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,7 +50,9 @@ def result(name, gain=0.0, patches=("partial", "all"), **about):
         ]
     )
     about = {"key": "", "value": "", "needs": "", "trainings": 0, "seconds": 1.0, **about}
-    return StepResult(name, **about, metrics=dict.fromkeys(DATASETS, [scans]), correlations=correlations)
+    return StepResult(
+        name, **about, metrics={dataset: [scans] for dataset in DATASETS}, correlations=correlations
+    )
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def test_steps_go_from_the_released_code_to_the_configuration():
         if element.name not in KEPT and value_of(CONFIG, element) != element.released
     }
     assert "lesion mask" not in [step.name for step in steps]  # the configuration does as the released code
-    for earlier, later in zip(steps, steps[1:], strict=False):
+    for earlier, later in pairwise(steps):
         differing = [
             element.name
             for element in ELEMENTS
@@ -93,7 +97,7 @@ def test_an_element_can_be_left_as_it_is():
     steps = waterfall_steps(CONFIG, ["bias field"])
     assert "bias field" not in [step.name for step in steps]
     assert "bias_field" not in steps[0].config.get("preprocess", {})
-    with pytest.raises(InputError, match="bias: no such element found, of .*bias field"):
+    with pytest.raises(InputError, match=r"bias: no such element found, of .*bias field"):
         waterfall_steps(CONFIG, ["bias"])
 
 
@@ -126,7 +130,14 @@ def test_correlations_are_those_that_a_table_has_for_its_headline(table):
 def test_the_table_shows_steps_under_each_dataset(table):
     text = to_markdown(waterfall_layout(table, DATASETS, "From the released code's recipe to any.yaml"))
     line = next(line for line in text.splitlines() if "background: left-out" in line)
-    assert [cell.strip() for cell in line.split("|")[2:8]] == ["35.0", "+5.0", "5.0–5.0", "35.0", "+5.0", "5.0–5.0"]
+    assert [cell.strip() for cell in line.split("|")[2:8]] == [
+        "35.0",
+        "+5.0",
+        "5.0–5.0",
+        "35.0",
+        "+5.0",
+        "5.0–5.0",
+    ]
     assert "strokes, T1 (simulated): 3 scans" in text
 
 

@@ -8,9 +8,20 @@ import pandas as pd
 
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
-from patch2loc.metrics.summary import subjects_by_folds, summary_of
+from patch2loc.metrics.resampling import mean_over_folds
+from patch2loc.metrics.summary import subjects_by_folds
 from patch2loc.tables.comparison import mean_difference, paired_differences
-from patch2loc.tables.layout import Cell, Layout, Row, interval, number, parts_by, percent, row_records, signed_percent
+from patch2loc.tables.layout import (
+    Cell,
+    Layout,
+    Row,
+    interval,
+    number,
+    parts_by,
+    percent,
+    row_records,
+    signed_percent,
+)
 from patch2loc.tables.table2 import QUANTITY_LABELS
 
 COLUMNS = [
@@ -34,8 +45,8 @@ COLUMNS = [
 ]
 SPEARMAN = "spearman_"  # and a quantity of Table 2
 NOTE = (
-    "Each row has one element of the released code's recipe less than the row above, and keeps what was changed before: "
-    "another order would share the changes out otherwise. Change: mean over the scans that both rows have, in "
+    "Each row has one element of the released code's recipe less than the row above, and keeps what was changed "
+    "before: another order would share the changes out otherwise. Change: mean over the scans that both rows have, in "
     "percentage points, with its 95 % BCa bootstrap interval over scans and trainings, paired. Where a row is trained "
     "anew, one training differs from another by chance, too: the interval covers it only with several trainings (folds "
     "or seeds). Spearman: of the lesion share of patches with the score's parts, over all patches until the step "
@@ -82,7 +93,9 @@ def waterfall_table(steps: Sequence[StepResult], datasets: Datasets, seed: int =
     rows: list[dict[str, Any]] = []
     for place, step in enumerate(steps):
         before = steps[place - 1] if place else None
-        about = {name: getattr(step, name) for name in ("name", "key", "value", "needs", "trainings", "seconds")}
+        about = {
+            name: getattr(step, name) for name in ("name", "key", "value", "needs", "trainings", "seconds")
+        }
         for dataset in datasets:
             measured = [*_metric_rows(step, before, dataset, seed), *_correlation_rows(step, before, dataset)]
             rows += [{"step": place, **about, **about_row(dataset, datasets), **row} for row in measured]
@@ -96,14 +109,23 @@ def _metric_rows(
     rows = []
     for metric in PAPER_METRICS:
         here = step.metrics[dataset]
-        summary = summary_of(here, metric, seed)
-        if not summary["n_subjects"]:
+        values = subjects_by_folds(here, metric)
+        if not len(values):
             continue
-        row = {"measure": metric, **{name: summary[name] for name in ("mean", "n_subjects", "n_folds")}}  # type: ignore[literal-required]
+        row = {
+            "measure": metric,
+            "mean": mean_over_folds(values.to_numpy()),
+            "n_subjects": len(values),
+            "n_folds": len(here),
+        }
         if before is not None:
             earlier = subjects_by_folds(before.metrics[dataset], metric)
-            difference = mean_difference(paired_differences(subjects_by_folds(here, metric), earlier), seed)
-            row |= {"change": difference["difference"], "ci_low": difference["ci_low"], "ci_high": difference["ci_high"]}
+            difference = mean_difference(paired_differences(values, earlier), seed)
+            row |= {
+                "change": difference["difference"],
+                "ci_low": difference["ci_low"],
+                "ci_high": difference["ci_high"],
+            }
         rows.append(row)
     return rows
 
