@@ -30,7 +30,7 @@ LONG := $(addprefix --deselect tests/network/,test_inference.py::test_half_preci
 	test_unpadded.py::test_training_learns_where_patches_come_from)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: venv help demo real model replica rehearsal check test test-slow coverage chaos slurm-test bench lint format \
+.PHONY: venv help demo real model waterfall replica rehearsal check test test-slow coverage chaos slurm-test bench lint format \
 	lock docs clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
@@ -60,6 +60,9 @@ real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm, which it fetches
 
 model: $(VENV)/.complete  ## The T1 detector at 2 mm that ships, trained again on scans that it fetches: make model DATA=folder
 	@$(RUN) config/model_t1.yaml detectors --cores $(CORES) --config data=$(DATA)
+
+waterfall: $(VENV)/.complete  ## From the authors' recipe to a configuration, a choice at a time: make waterfall CONFIG=config/demo.yaml
+	@$(BIN)/python workflow/waterfall.py $(CONFIG) --cores $(CORES) $(if $(WITHOUT),--without $(WITHOUT))
 
 replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
 	$(BIN)/python tests/support/paper_replica.py results/replica

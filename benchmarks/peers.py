@@ -110,7 +110,7 @@ def standardized(brains: Sequence[Source], repeats: int) -> list[Row]:
         "percentiles": TORCHIO_PERCENTILES,
         "standard_scale": fitted.tolist(),
         "subjects": [],
-        "protocol": "paper",
+        "scale": "percentile",
     }
     turns, differences = [], []
     for _ in range(repeats):

@@ -46,6 +46,7 @@ rule evaluate:
         models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
         score=config["score"],
         truth=config["truth"],
+        choices=config["metrics"],
     script:
         "../workflow/scripts/evaluate.py"
 

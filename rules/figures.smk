@@ -75,6 +75,7 @@ rule fig3:
         code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS.get(TUMOR_DATASET)],
         seed=config["seed"],
+        densities=config["figures"]["densities"],
     script:
         "../workflow/scripts/figure_kde.py"
 
@@ -142,6 +143,7 @@ rule fig6:
         code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS[name] for name in LESION + HEALTHY],
         seed=config["seed"],
+        densities=config["figures"]["densities"],
     script:
         "../workflow/scripts/figure_kde.py"
 

@@ -28,7 +28,7 @@ rule preprocess:
     conda:
         IMAGING
     resources:
-        **growing(mem_mb=2000, runtime=20),
+        **growing(mem_mb=2000, runtime=RUN.preprocessing_minutes),
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
         code=code_hash(*PREPROCESSING),

@@ -22,7 +22,9 @@ rule score:
         code=lambda wildcards: code_hash(*scoring_modules(wildcards.method)),
         fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
-        median_filter=config["score"]["median_filter"],
+        median_filter=by_wildcards(RUN.median_filter, "dataset"),
+        epsilon=by_wildcards(RUN.epsilon, "method"),
+        tiles=by_wildcards(RUN.tiles, "method"),
         same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
         precision=config["precision"],
@@ -42,6 +44,8 @@ use rule score as score_validation with:
         RESULTS.log("score_validation/{method}_{dataset}_fold{fold}"),
     benchmark:
         RESULTS.benchmark("score_validation/{method}_{dataset}_fold{fold}")
+    params:
+        median_filter=config["score"]["median_filter"],
 
 
 # A combination is computed from heatmaps of its parts: it has no model.
@@ -131,8 +135,5 @@ rule carry_back:
     params:
         code=code_hash("patch2loc.preprocess.scan"),
         subjects=by_wildcards(RUN.test_scans, "dataset", "fold"),
-        grid=config["grid"],
-        atlas=RUN.atlas,
-        modality=lambda wildcards: DATASETS[wildcards.dataset].modality,
     script:
         "../workflow/scripts/carry_back.py"

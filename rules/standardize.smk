@@ -14,5 +14,6 @@ rule landmarks:
         **growing(mem_mb=1500, runtime=60),
     params:
         code=code_hash("patch2loc.standardize"),
+        intensities=config["intensities"],
     script:
         "../workflow/scripts/landmarks.py"

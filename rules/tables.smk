@@ -51,6 +51,7 @@ rule table2:
         datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
+        correlation=config["tables"]["correlation"],
     script:
         "../workflow/scripts/table2.py"
 
@@ -228,6 +229,7 @@ rule healthy_checks:
         datasets=RUN.labels(HEALTHY),
         atlas=RUN.atlas,
         grid=config["grid"],
+        crop=config["preprocess"]["crop"],
         folds=FOLDS,
         seed=config["seed"],
     script:

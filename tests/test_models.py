@@ -26,10 +26,10 @@ from patch2loc.model_schema import KINDS
 from patch2loc.models import from_state, load_model, save_model, sealed
 from patch2loc.network.lightning import read_landmarks
 from patch2loc.network.location import LocationNetwork
-from patch2loc.preprocess import released_code
+from patch2loc.preprocess import scan
 from patch2loc.train import FittedModel, write_model
 
-LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "protocol": "released-code"}
+LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "scale": "range"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,12 @@ def test_a_checkpoint_gives_the_network_that_was_saved(tmp_path, network, landma
         for found, expected in zip(loaded(x, place), network(x, place), strict=True):
             assert torch.equal(found, expected)
     assert model["grid"] == {"shape": [192, 192, 100], "spacing": 1.0, "axes": "LPS"}
-    assert model["preprocess"] == {"registration": "affine", "protocol": "released-code", "crop": "brain"}
+    assert model["preprocess"] == {
+        "registration": "affine",
+        "template": "T1",
+        "crop": "brain",
+        "smoothing": "curvature-flow",
+    }
     assert model["state"]["epsilon"] == 1e-10
     assert (model["method"], model["modality"], model["state"]["patch"]) == ("patch2loc", "T2", 24)
     assert model["landmarks"] == LANDMARKS
@@ -240,10 +245,10 @@ def test_a_checkpoint_needs_modality_and_landmarks_and_a_model_takes_none(tmp_pa
         load_model(tmp_path / "model.safetensors", "T1")
 
 
-def test_landmarks_of_the_other_protocol_are_refused(tmp_path):
+def test_landmarks_of_the_other_scale_are_refused(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", light_weights())
-    write_json(tmp_path / "paper.json", LANDMARKS | {"protocol": "paper"})
-    with pytest.raises(InputError, match=r"paper\.json: .*protocol paper found, released-code expected"):
+    write_json(tmp_path / "paper.json", LANDMARKS | {"scale": "percentile"})
+    with pytest.raises(InputError, match=r"paper\.json: .*scale percentile found, range expected"):
         load_model(path, "T1", tmp_path / "paper.json")
 
 
@@ -346,5 +351,5 @@ def test_a_training_that_diverged_writes_no_model(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_protocols_of_landmarks_are_those_of_preprocessing():
-    assert model_schema.PROTOCOLS == released_code.PROTOCOLS
+def test_the_protocols_of_former_landmarks_are_those_of_former_preprocessing():
+    assert tuple(scan.FORMER_PROTOCOLS) == model_schema.FORMER_PROTOCOLS

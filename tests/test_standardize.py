@@ -6,17 +6,22 @@ from scans import box, save_scan
 from patch2loc.data.scans import intensity_percentiles
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
-from patch2loc.standardize import fit_landmarks, read_standardized, standardize
+from patch2loc.standardize import (
+    _on_scale_with_background,
+    fit_landmarks,
+    read_standardized,
+    standardize,
+)
 
 AFFINE = np.diag([2.0, 2, 2, 1])
 
 
-def write_scan(folder, subject, seed, gain=1.0, offset=0.0, protocol="paper"):
+def write_scan(folder, subject, seed, gain=1.0, offset=0.0):
     rng = np.random.default_rng(seed)
     mask = box((20, 20, 10), np.s_[4:16, 4:16, 2:8])
     tissue = rng.choice([20.0, 60.0, 100.0], size=mask.shape) + rng.normal(0, 4, size=mask.shape)
     volume = np.where(mask, gain * tissue + offset, 0)
-    return save_scan(folder, subject, volume, mask, affine=AFFINE, protocol=protocol)
+    return save_scan(folder, subject, volume, mask, affine=AFFINE)
 
 
 @pytest.fixture
@@ -102,16 +107,68 @@ def test_gain_and_offset_of_a_scan_vanish(tmp_path, scans):
 
 
 def test_the_released_code_rescales_to_percentiles_1_and_99(tmp_path):
-    scans = [write_scan(tmp_path, f"r{n}", n, gain=1 + n, protocol="released-code") for n in range(3)]
-    landmarks = fit_landmarks(scans)
-    assert landmarks["protocol"] == "released-code"
-    values = [read_standardized(scans[0], kept)[0] for kept in (landmarks, landmarks | {"protocol": "paper"})]
+    scans = [write_scan(tmp_path, f"r{n}", n, gain=1 + n) for n in range(3)]
+    landmarks = fit_landmarks(scans, scale="range")
+    assert landmarks["scale"] == "range"
+    values = [
+        read_standardized(scans[0], kept)[0] for kept in (landmarks, landmarks | {"scale": "percentile"})
+    ]
     mask = scans[0].read()[1]
     rescaled, divided = (volume[mask] for volume in values)
     low, high = np.percentile(divided, (1, 99))
     np.testing.assert_allclose(rescaled, np.clip((divided - low) / (high - low), 0, 1), atol=1e-5)
     assert (rescaled == 0).mean() == pytest.approx(0.01, abs=0.004)
     assert (rescaled == 1).mean() == pytest.approx(0.01, abs=0.004)
+
+
+def test_a_model_of_a_former_version_keeps_its_scale(scans):
+    volume, mask = scans[0].read()
+    fitted = fit_landmarks(scans)
+    bare = {key: value for key, value in fitted.items() if key not in ("scale", "background")}
+    for protocol, scale in (("paper", "percentile"), ("released-code", "range")):
+        former = standardize(volume, mask, bare | {"protocol": protocol})
+        np.testing.assert_array_equal(former, standardize(volume, mask, fitted | {"scale": scale}))
+
+
+def test_landmarks_with_the_background_are_0_up_to_its_share(tmp_path):
+    """A brain that fills 27 % of its box: percentiles to 70 are 0, as in the published landmarks those to 50."""
+    scans = []
+    for number in range(3):
+        mask = box((20, 20, 10), np.s_[4:16, 4:16, 2:8])
+        mask[5:15, 5:15, 2:8] = False
+        mask[6:14, 6:14, 3:7] = box((8, 8, 4), np.s_[2:6, 2:6, 1:3])
+        tissue = np.random.default_rng(number).uniform(10, 100, mask.shape)
+        scans.append(save_scan(tmp_path, f"b{number}", np.where(mask, tissue, 0), mask, affine=AFFINE))
+    brain, share = scans[0].read()[1], 0
+    share = brain.sum() / (12 * 12 * 6)
+    landmarks = fit_landmarks(scans, background=True)
+    assert landmarks["background"] is True
+    scale = dict(zip(landmarks["percentiles"], landmarks["standard_scale"], strict=True))
+    zeros = [percentile for percentile in scale if percentile < 100 * (1 - share) - 1]
+    assert len(zeros) >= 6
+    assert all(scale[percentile] == 0 for percentile in zeros)
+    assert scale[99] == pytest.approx(100)
+    volume, mask = scans[0].read()
+    found = np.percentile(volume[4:16, 4:16, 2:8], landmarks["percentiles"])
+    values = volume[mask].astype(float)
+    scaled = np.interp(values, found, landmarks["standard_scale"])  # a line where the landmarks differ
+    within = values < found[-1]
+    standardized = standardize(volume, mask, landmarks)[mask]
+    ratio = standardized[within] / scaled[within]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
+def test_equal_landmarks_of_a_scan_make_no_slope():
+    """As TorchIO: a segment without width is flat at the scale of its lower end; what is on a landmark is above it."""
+    landmarks, scale = np.array([0.0, 0.0, 0.0, 10.0, 20.0]), np.array([0.0, 0.0, 40.0, 60.0, 100.0])
+    mapped = _on_scale_with_background(np.array([0.0, 5.0, 10.0, 15.0, 30.0]), landmarks, scale)
+    np.testing.assert_allclose(mapped, [40, 50, 60, 80, 140])
+    np.testing.assert_allclose(
+        _on_scale_with_background(
+            np.array([5.0]), np.array([0.0, 4.0, 4.0, 10.0]), np.array([0.0, 0, 0, 60])
+        ),
+        [10],
+    )
 
 
 def test_intensities_keep_their_order(scans):

@@ -104,7 +104,7 @@ def test_folds_that_are_fitted_to_other_scans_share_no_heatmaps(tmp_path):
 
 
 def test_ranks_of_clipped_intensities_are_those_of_their_fold(tmp_path):
-    run = run_of(tmp_path, folds=[0, 1], preprocess={"protocol": "released-code"})
+    run = run_of(tmp_path, folds=[0, 1], intensities={"landmarks": "brain", "scale": "range"})
     assert run.heatmaps("thresh", "phantom_wmh", 1).endswith("fold1")
 
 

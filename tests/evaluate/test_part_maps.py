@@ -11,9 +11,8 @@ from patch2loc.evaluate import parts
 from patch2loc.evaluate.patch_analysis import edge_distance
 from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.files import read_json, write_json
-from patch2loc.heatmap import EPSILON
 from patch2loc.methods import patch2loc
-from patch2loc.metrics.parts import EDGE_SCORE, OWN_EPSILON, Setting
+from patch2loc.metrics.parts import EDGE_SCORE, Setting
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of, standardized_for
 
@@ -21,10 +20,6 @@ SETTINGS = {"epsilons": [1e-10, 0.5], "median_filters": [1, 3], "strides": [1, 2
 LOST = 5
 JOB = {"settings": SETTINGS, "truth": "half", "device": CPU, "precision": "float32", "code": "code"}
 VALUES = ["subject", *Setting._fields, "metric", "low", "high", "value", "patches"]
-
-
-def test_the_epsilon_of_a_run_is_that_of_scoring():
-    assert OWN_EPSILON == EPSILON
 
 
 def new_scan(folder, subject, seed, lesion_voxels=0):

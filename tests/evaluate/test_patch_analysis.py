@@ -57,3 +57,17 @@ def test_shares_of_lesion_are_those_of_the_network_s_patches():
     np.testing.assert_array_equal(
         table["lesion_fraction"], shares[tuple(table[["x", "y", "z"]].to_numpy().T)]
     )
+
+
+def test_tiles_from_the_edge_are_centered_at_multiples_of_a_patch():
+    """As the released code's at 0, 24, ..., 168: half of the first is outside, and holds neither brain nor lesion."""
+    mask = np.ones((32, 24, 1), bool)
+    predictions = predicted_patches(mask.astype(np.float32), mask, 8, nothing, tiles="from-edge")
+    places = set(map(tuple, predictions[["x", "y"]].to_numpy().tolist()))
+    assert places == {(x, y) for x in (0, 8, 16, 24) for y in (0, 8, 16)}
+    table = patch_table(predictions, mask, mask, 1.0).set_index(["x", "y"])
+    assert table["lesion_fraction"][0, 0] == table["brain_fraction"][0, 0] == 0.25
+    assert table["lesion_fraction"][8, 0] == table["brain_fraction"][8, 0] == 0.5
+    assert table["lesion_fraction"][8, 8] == 1
+    whole = predicted_patches(mask.astype(np.float32), mask, 8, nothing)
+    assert set(whole["x"]) == {4, 12, 20, 28}

@@ -11,7 +11,7 @@ from patch2loc.files import read_csv, read_json, write_csv, write_json
 from patch2loc.metrics.curves import SHARES, dice_above, precision_at_recalls
 from patch2loc.metrics.detection import HEALTHY, LESION, QUANTILES, Threshold, detections, healthy_quantiles
 from patch2loc.metrics.ranking import evaluate_scores, rank
-from patch2loc.metrics.released_code import released_code_metrics
+from patch2loc.metrics.released_code import bisected_dice, released_code_metrics
 from patch2loc.score.calibration import calibrated_validation, fit_calibration
 
 SHAPE = (30, 30, 10)
@@ -322,3 +322,23 @@ def test_tested_scans_have_no_part_in_the_threshold(spread, validating, scan, tm
     volumes.write(tmp_path / "heatmaps/sub-1.nii.gz", changed, np.eye(4))
     after = evaluate_scans(**spread, lesion_validation=validating).at_thresholds["threshold"]
     assert after.tolist() == before.tolist()
+
+
+def test_choices_of_the_released_code_become_the_metrics_themselves(scored, scan):
+    """Background at 0, bisection and lesion off the grid ignored; its own table of single choices stays as it is."""
+    heatmap, mask, lesion = scan
+    choices = {"background": "zero", "best_dice": "bisection", "off_grid": "ignored"}
+    found, ours = evaluate_scans(**scored, choices=choices), evaluate_scans(**scored)
+    (row,) = found.metrics.to_dict("records")
+    ranked = evaluate_scores(np.where(mask, heatmap, 0), lesion)
+    assert {name: row[name] for name in ("auprc", "auroc", "prevalence")} == pytest.approx(
+        {name: ranked[name] for name in ("auprc", "auroc", "prevalence")}
+    )
+    outside = int((lesion & ~mask).sum())
+    assert row["best_dice"] == bisected_dice(rank(heatmap[mask], lesion[mask], outside))
+    ranked_any = evaluate_scores(np.where(mask, heatmap, 0), wider(lesion))
+    assert row["auprc_any"] == pytest.approx(ranked_any["auprc"])
+    pd.testing.assert_frame_equal(found.released_code, ours.released_code)
+    pd.testing.assert_frame_equal(found.at_thresholds, ours.at_thresholds)
+    same = ["lesion_ml", "lesion_ml_outside", "mean_score_healthy", "auroc_healthy"]
+    pd.testing.assert_frame_equal(found.metrics[same], ours.metrics[same])

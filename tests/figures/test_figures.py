@@ -260,3 +260,16 @@ def test_figures_leave_the_global_style_alone():
     before = mpl.rcParams["font.size"]
     assert isinstance(kde_figure([("tumor", patches())]), Figure)
     assert mpl.rcParams["font.size"] == before
+
+
+def test_clipped_densities_end_at_the_percentiles_of_each_group():
+    table = patches(normal=400, abnormal=300)
+    table.loc[0, "score"] = 1000.0  # one patch far off in the normal group
+    whole, clipped = kde_figure([("tumor", table)]), kde_figure([("tumor", table)], densities="clipped")
+    assert whole.axes[3].get_xlim()[1] > 1000
+    normal, abnormal = patch_groups(table)
+    low, high = normal["score"].quantile(0.01), abnormal["score"].quantile(0.99)
+    left, right = clipped.axes[3].get_xlim()
+    assert low - 3 < left < low
+    assert high < right < high + 3
+    assert clipped.axes[0].get_title(loc="left") == "tumor\nn = 400 normal, 300 abnormal"

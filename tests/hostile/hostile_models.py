@@ -320,9 +320,13 @@ CHANGES = {
         put("landmarks", "standard_scale", "0 to 100"),
         refused(r"landmarks\.standard_scale", "two increasing numbers"),
     ),
-    "landmarks of another protocol": (
-        put("landmarks", "protocol", "released-code"),
-        refused(r"landmarks\.protocol", "paper, as preprocess.protocol says"),
+    "landmarks of an unknown scale": (
+        put("landmarks", "scale", "log"),
+        refused(r"landmarks\.scale", "percentile or range"),
+    ),
+    "landmarks equal without the background": (
+        put("landmarks", "standard_scale", lambda scale: [scale[0], scale[0], *scale[2:]]),
+        refused(r"landmarks\.standard_scale", "increasing numbers, as landmarks.background is not set"),
     ),
     "state list": (put("state", []), refused("state", "a dictionary")),
     "state empty": (

@@ -5,13 +5,16 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from scans import located_scans
+from scans import disc_scans, located_scans
+from small_fits import LOCATION, small_fit
+from small_fits import SHAPE as SHAPE_OF_FITS
 from written_models import complete_model
 
 from patch2loc.configuration.check import check_configuration, training_settings
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.figures.cost import training_seconds
+from patch2loc.method_interface import as_array, method
 from patch2loc.methods import patch2loc, patch2loc_multiscale
 from patch2loc.models import load_model, save_model
 from patch2loc.network.inference import DenseNetwork
@@ -294,3 +297,19 @@ def test_settings_that_a_variant_does_not_have_are_refused(unknown):
         settings_of("patch2loc_robust", **changed)
     with pytest.raises(InputError, match="method_settings: patch2loc found"):
         check_configuration(configuration(method_settings={"patch2loc": {unknown: False}}))
+
+
+@pytest.mark.parametrize("name", LOCATION)
+def test_every_location_method_takes_epsilon_from_its_state(name):
+    """Of the scoring job (`score.epsilon`): the squared error is then log-error less another constant."""
+    state, _ = small_fit(name, 2)
+    ((volume, mask),) = disc_scans(1, 9, SHAPE_OF_FITS)
+    ours, other = (
+        method(name).scorer(each, "cpu")(volume, mask, mask) for each in (state, state | {"epsilon": 100.0})
+    )
+    log_errors = [as_array(maps["log_error"])[mask] for maps in (ours, other)]
+    assert log_errors[1].min() >= np.log(100) - 1e-5
+    np.testing.assert_allclose(as_array(ours["log_variance"])[mask], as_array(other["log_variance"])[mask])
+    if name != "patch2loc_multiscale":  # whose log-error is a mean
+        squared = [np.exp(each) - epsilon for each, epsilon in zip(log_errors, (0.5, 100.0), strict=True)]
+        np.testing.assert_allclose(squared[0], squared[1], rtol=1e-3, atol=1e-3)

@@ -133,3 +133,14 @@ def test_a_fold_without_a_correlation_is_left_out_of_the_estimate_and_of_the_int
     assert np.isnan(
         lesion_correlations([constant, constant]).set_index("quantity").loc["log_error", "ci_low"]
     )
+
+
+@pytest.mark.parametrize("correlation", ["partial", "all"])
+def test_table2_of_one_choice_of_patches_is_a_part_of_that_of_both(printed, correlation):
+    given = {"BraTS21": [patches(seed=1), patches(seed=2)]}
+    both, one = table2(given, DATASETS, printed), table2(given, DATASETS, printed, correlation=correlation)
+    pd.testing.assert_frame_equal(one, both[both["patches"] == correlation].reset_index(drop=True))
+    markdown = to_markdown(table2_layout(one, DATASETS))
+    assert f"BraTS 21, T2: {correlation}" in markdown
+    assert "BraTS 21, T2: published" in markdown
+    assert markdown.count("BraTS 21, T2: ") == 2

@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from patch2loc.metrics.ranking import average_precision, best_dice, rank, ranking_metrics
-from patch2loc.metrics.released_code import STEPS, bisected_dice, released_code_metrics, with_background
+from patch2loc.metrics.ranking import average_precision, best_dice, evaluate_scores, rank, ranking_metrics
+from patch2loc.metrics.released_code import (
+    OURS,
+    STEPS,
+    bisected_dice,
+    chosen_metrics,
+    released_code_metrics,
+    with_background,
+)
 
 
 @pytest.fixture(params=[-3.0, 0.0, 2.0])
@@ -98,3 +105,47 @@ def test_bisection_finds_nothing_where_no_score_is_positive_and_nothing_is_nan()
 def test_a_healthy_scan_has_no_variants(scan):
     heatmap, mask, _ = scan
     assert np.isnan(list(released_code_metrics(heatmap, mask, np.zeros(mask.shape, bool)).values())).all()
+
+
+@pytest.mark.parametrize("background", ["left-out", "zero"])
+@pytest.mark.parametrize("best_dice", ["exact", "bisection"])
+def test_chosen_metrics_are_those_of_the_voxels_that_are_ranked(background, best_dice):
+    """Background at 0: the same as scoring the whole grid with zeros outside the mask."""
+    generator = np.random.default_rng(4)
+    shape = (12, 10, 8)
+    mask, lesion = generator.random(shape) < 0.6, generator.random(shape) < 0.1
+    heatmap = np.where(mask, generator.normal(0.3, 1, shape) + 1.5 * lesion, np.nan).astype(np.float32)
+    outside = int((lesion & ~mask).sum())
+    ranking = rank(heatmap[mask], lesion[mask], outside + 3)
+    choices = {"background": background, "best_dice": best_dice, "off_grid": "missed"}
+    found = chosen_metrics(ranking, mask, lesion, choices)
+    if background == "zero":
+        expected = evaluate_scores(np.where(mask, heatmap, 0), lesion, 3)
+    else:
+        expected = evaluate_scores(heatmap[mask], lesion[mask], outside + 3)
+    for name in ("auprc", "auroc", "prevalence"):
+        assert found[name] == pytest.approx(expected[name])
+    if best_dice == "exact":
+        assert found == pytest.approx(expected)
+        return
+    predicted = np.where(mask, heatmap, 0) > found["best_threshold"]
+    dice = 2 * (predicted & lesion).sum() / (predicted.sum() + lesion.sum() + 3)
+    assert found["best_dice"] == pytest.approx(dice)
+    assert found["best_dice"] <= expected["best_dice"]
+    assert found["best_dice"] == bisected_dice(ranking)
+
+
+def test_confident_brain_ranks_below_the_background():
+    """Negative scores everywhere: background at 0 is then the most abnormal, and the precision falls."""
+    mask = np.ones((4, 4, 4), bool)
+    mask[2:] = False
+    lesion = np.zeros_like(mask)
+    lesion[0, 0, :2] = True
+    heatmap = np.where(mask, np.where(lesion, -1.0, -2.0), np.nan)
+    ranking = rank(heatmap[mask], lesion[mask])
+    ours = chosen_metrics(ranking, mask, lesion, OURS)
+    theirs = chosen_metrics(ranking, mask, lesion, {**OURS, "background": "zero"})
+    assert (ours["auprc"], ours["best_dice"]) == (1, 1)
+    assert theirs["auprc"] == pytest.approx(2 / 34)
+    assert theirs["best_dice"] == pytest.approx(4 / 36)
+    assert chosen_metrics(ranking, mask, lesion, {**OURS, "best_dice": "bisection"})["best_dice"] == 0

@@ -24,7 +24,7 @@ from patch2loc.score.scoring import heatmaps_with
 from patch2loc.standardize import standardize
 
 SHAPE, PATCH, WIDTHS = (192, 192, 100), 24, (4, 4, 8, 8)
-LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "protocol": "released-code"}
+LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "scale": "range"}
 ATLAS_SHAPE = (90, 104, 140)
 SLICES = [0, 1, 49, 98, 99]  # of the crop, for a patch-by-patch heatmap
 
@@ -269,7 +269,7 @@ def test_a_grid_stays_where_no_brain_is():
 
 
 def test_scans_of_a_run_are_not_given_to_such_a_network(own_model, tmp_path):
-    said = r"crop 'brain' and the axes LPS found, the crop 'atlas' and the axes RAS of a run's scans expected"
+    said = r"the axes LPS found, the axes RAS of a run's scans expected"
     with pytest.raises(InputError, match=rf"own\.safetensors: .*{said}"):
         score_scans(own_model, [], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=7, code="")
 

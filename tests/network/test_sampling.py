@@ -111,3 +111,35 @@ def test_patches_of_any_slices_are_cut_a_few_at_a_time_where_memory_is_short(sca
     for found, wanted in zip(pool.draw(pool.generator(0), 50), expected, strict=True):
         assert torch.equal(found, wanted)
     assert len(padded) > 1
+
+
+def test_slices_in_turn_come_once_each_before_any_comes_again():
+    pool = PatchPool([scan(seed, slice(0, 5)) for seed in range(6)], PATCH, "cpu")
+    depth = SHAPE[2]
+    draws = torch.stack([pool.slices_in_turn(3, step) for step in range(1, 2 * depth + 1)])
+    subject, z = draws // depth, draws % depth
+    assert (subject == torch.arange(6)).all()
+    for turn in (z[:depth], z[depth:]):
+        assert (turn.sort(dim=0).values == torch.arange(depth)[:, None]).all()
+    assert not torch.equal(z[:depth], z[depth:])  # in another order the next time
+    assert len({tuple(order.tolist()) for order in z[:depth].T}) > 1  # and of another subject
+    assert torch.equal(pool.slices_in_turn(3, 4), draws[3])  # of the number of the step alone
+
+
+def test_slices_in_turn_pass_over_those_without_a_patch():
+    pool = PatchPool([scan(0, slice(2, 3))], PATCH, "cpu")
+    assert {int(pool.slices_in_turn(1, step)) for step in range(1, 6)} == {2}
+
+
+def test_candidates_are_accepted_as_often_as_there_are_places():
+    """A binomial number: its mean and variance, of slices that are half full and of an empty one."""
+    pool = PatchPool([scan(seed) for seed in range(3)], PATCH, "cpu")
+    slices = torch.tensor([1, 5 + 2, 10 + 0])  # the last one is empty
+    share = int(pool.count[slices].sum()) / (3 * SHAPE[0] * SHAPE[1])
+    assert 0.2 < share < 0.6
+    n, draws = 400, 3000
+    counts = np.array([pool.accepted_candidates(pool.generator(5, k), n, slices) for k in range(draws)])
+    spread = np.sqrt(n * share * (1 - share))
+    assert counts.mean() == pytest.approx(n * share, abs=4 * spread / np.sqrt(draws))
+    assert counts.std() == pytest.approx(spread, rel=0.06)
+    assert pool.accepted_candidates(pool.generator(5, 1), n, torch.tensor([10])) == 2  # a batch all the same

@@ -199,3 +199,42 @@ def test_fewer_patches_are_validated_at_once_where_memory_is_short(monkeypatch):
     assert refused[:3] == [64, 32, 16]
     columns = [name for name in expected if name.startswith(("training_", "validation_"))]
     pd.testing.assert_frame_equal(found[columns], expected[columns], rtol=1e-5)
+
+
+def test_all_accepted_candidates_make_a_batch(monkeypatch):
+    """Four candidates for each patch of a batch: batches vary around four times the accepted share of it."""
+    pool, sizes = cohort(4), []
+    draw = pool.draw
+
+    def counted(generator, n, slices=None):
+        sizes.append(n)
+        return draw(generator, n, slices)
+
+    monkeypatch.setattr(pool, "draw", counted)
+    short = {**SETTINGS.__dict__, "patches": 64 * 12, "batch": 64, "validations": 2}
+    train(pool, cohort(2, seed=9), Settings(**short), progress=lambda line: None)
+    assert set(sizes) == {64}
+    sizes.clear()
+    train(pool, cohort(2, seed=9), Settings(**{**short, "candidates": 4}), progress=lambda line: None)
+    assert len(sizes) == 12
+    assert len(set(sizes)) > 6
+    depth, width, height = pool.volumes.shape[1:]
+    share = len(pool.places) / (pool.volumes.shape[0] * depth * width * height)
+    assert sum(sizes) / 12 == pytest.approx(256 * share, rel=0.35)
+
+
+def test_locations_in_percent_are_learnt_as_they_are():
+    """The network itself predicts percent: nothing is rescaled after the training, and the loss is of percent."""
+    settings = Settings(**{**SETTINGS.__dict__, "location_unit": "percent"})
+    offset, scale = settings.offset_and_scale
+    assert (offset.tolist(), scale.tolist()) == ([0, 0], [1, 1])
+    validation = cohort(2, seed=9)
+    network, history = trained(cohort(3), validation, settings, progress=lambda line: None)
+    cut, place, slice_location = validation.draw(
+        validation.generator(settings.seed, 2), settings.validation_patches
+    )
+    with torch.no_grad():
+        mean, log_variance = network(cut, slice_location)
+    best = history.loc[history["validation_nll"].idxmin()]
+    assert beta_nll(mean, log_variance, place).item() == pytest.approx(best["validation_loss"], rel=1e-4)
+    assert (mean - place).norm(dim=1).mean().item() == pytest.approx(best["validation_error"], rel=1e-4)

@@ -40,3 +40,10 @@ def test_a_model_without_affine_lies_on_the_center_of_sri24(atlas, tmp_path):
     assert (scorer.grid.shape, scorer.median_filter) == ((192, 192, 100), 7)
     first = np.linalg.inv(atlas.affine) @ scorer.grid.affine[:, 3]
     np.testing.assert_allclose(first[:3], np.array(atlas.image.shape) // 2 - (96, 96, 50), atol=1e-9)
+
+
+def test_a_model_of_scans_cropped_around_their_brains_has_no_affine_and_lies_on_its_atlas(atlas, tmp_path):
+    grid, settings = {"shape": list(SHAPE), "spacing": SPACING}, {"crop": "brain", "registration": "affine"}
+    path = write_model(tmp_path / "model.safetensors", atlas, grid=grid, preprocess=settings)
+    scorer = load_scorer(path)
+    np.testing.assert_array_equal(scorer.grid.affine, common_grid(atlas, SHAPE, SPACING).affine)

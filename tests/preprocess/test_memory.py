@@ -169,7 +169,7 @@ def test_the_workflow_leaves_out_a_bad_scan_and_not_one_without_memory(free, tmp
     nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.eye(4)).to_filename(scan)  # constant: no scan
     dataset = {
         "modality": "T1",
-        "settings": {"protocol": "paper"},
+        "settings": {"template": "same-contrast"},
         "lesion_labels": None,
         "interpolated_masks": False,
     }

@@ -14,14 +14,17 @@ from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.preprocess.bias import correct_bias
 from patch2loc.preprocess.images import coarser, read_scan, resample, to_array, to_image
 from patch2loc.preprocess.lesions import carry_lesion
+from patch2loc.preprocess.masks import largest_part_filled
 from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import (
     preprocess_scan,
     read_transform,
     to_native_space,
+    validated_settings,
     write_left_out,
     write_preprocessed,
 )
@@ -304,7 +307,14 @@ def test_bad_masks_are_named(scan, moved, atlas, grid, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"skull_strip": "magic"}, {"registration": "elastic"}, {"bias": True}, {"protocol": "mine"}]
+    "settings",
+    [
+        {"skull_strip": "magic"},
+        {"registration": "elastic"},
+        {"bias": True},
+        {"protocol": "mine"},
+        {"crop": "head"},
+    ],
 )
 def test_unknown_settings_are_refused(settings, scan, atlas, grid):
     with pytest.raises(InputError, match=f"{next(iter(settings))}"):
@@ -357,9 +367,9 @@ def test_the_atlas_explains_a_registered_brain_and_not_a_shuffled_one(result, at
 
 def test_the_released_code_smooths_along_edges(scan, result, atlas, grid):
     """Curvature flow: noise falls, edges stay, nothing leaves the mask; the rest is as in the paper's protocol."""
-    settings = {**STRIPPED, "protocol": "released-code"}
+    settings = {**STRIPPED, "smoothing": "curvature-flow"}
     flowed = preprocess_scan(scan, "T1", atlas, grid, settings=settings)
-    assert flowed.qc["protocol"] == "released-code"
+    assert flowed.qc["smoothing"] == "curvature-flow"
     assert (flowed.mask == result.mask).all()
     assert not flowed.volume[~flowed.mask].any()
     image = to_image(result.volume, grid.affine)
@@ -371,8 +381,52 @@ def test_the_released_code_smooths_along_edges(scan, result, atlas, grid):
 
 
 def test_the_released_code_registers_every_modality_to_t1():
-    assert [template(modality, "paper") for modality in ("T1", "T2")] == ["T1", "T2"]
-    assert [template(modality, "released-code") for modality in ("T1", "T2")] == ["T1", "T1"]
+    assert [template(modality, "same-contrast") for modality in ("T1", "T2")] == ["T1", "T2"]
+    assert [template(modality, "T1") for modality in ("T1", "T2")] == ["T1", "T1"]
+
+
+def test_settings_of_a_model_of_a_former_version_are_understood():
+    former = validated_settings({"registration": "rigid", "protocol": "released-code", "crop": "brain"})
+    now = {"registration": "rigid", "template": "T1", "smoothing": "curvature-flow", "crop": "brain"}
+    assert former == validated_settings(now)
+    assert validated_settings({"protocol": "paper"}) == validated_settings({})
+
+
+def test_a_brain_mask_by_any_holds_all_that_the_interpolated_mask_touches(scan, moved, result, atlas, grid):
+    """Above 0 at the center of a voxel: wider than by half, and nothing of what is around the brain shows in it."""
+    wide = preprocess_scan(scan, "T1", atlas, grid, settings={**STRIPPED, "brain_mask": "any"})
+    image, affine, _ = moved
+    brain = largest_part_filled(image > 0)
+    share = resample(brain, affine, grid, wide.transform)
+    assert (wide.mask == (share > 1e-6)).all()
+    assert (result.mask == (share >= 0.5)).all()
+    assert wide.mask.sum() > 1.04 * result.mask.sum()  # less than half a voxel of 2 mm around a brain
+
+
+def test_a_bias_field_of_all_voxels_is_that_of_the_released_code():
+    """N4 by four levels of 200 iterations on the voxels themselves: a field that varies by a half is taken away."""
+    shape = (32, 32, 24)
+    x, y, z = np.indices(shape)
+    mask = ((x - 15.5) ** 2 + (y - 15.5) ** 2) / 13**2 + (z - 11.5) ** 2 / 10**2 < 1
+    tissue = np.where((x // 4 + y // 4 + z // 4) % 2, 100.0, 60.0)
+    field = np.exp(0.25 * np.sin(x / 12) + 0.15 * np.cos(z / 10))
+    volume = (tissue * field * mask).astype(np.float32)
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    corrected, log_field = correct_bias(volume, mask, affine, resolution="full")
+    coarse, _ = correct_bias(volume, mask, affine)
+
+    def spread(values):
+        return max(np.log(values[mask & (tissue == level)]).std() for level in (60, 100))
+
+    assert spread(corrected) < 0.25 * spread(volume)
+    assert not np.allclose(corrected[mask], coarse[mask], rtol=1e-3)
+    np.testing.assert_allclose(corrected[mask] * np.exp(log_field[mask]), volume[mask], rtol=1e-5)
+    method = sitk.N4BiasFieldCorrectionImageFilter()
+    method.SetMaximumNumberOfIterations((200, 200, 200, 200))
+    method.SetConvergenceThreshold(5e-4)
+    expected = to_array(method.Execute(to_image(volume, affine), to_image(mask & (volume > 0), affine)))
+    ratio = corrected[mask] / expected[mask]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
 
 
 def test_coarser_copy_keeps_its_place():

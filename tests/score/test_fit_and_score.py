@@ -51,10 +51,10 @@ def scans(tmp_path):
     return [write_scan(tmp_path, f"s{n}", n) for n in range(6)]
 
 
-def fit(folder, scans, name="patch2loc", code="code"):
+def fit(folder, scans, name="patch2loc", code="code", **preprocess):
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
     fitted = fit_model(
-        FitJob(name, "T1", 0, settings_of(name), {"atlas": "icbm152", "preprocess": {}}, code, CPU),
+        FitJob(name, "T1", 0, settings_of(name), {"atlas": "icbm152", "preprocess": preprocess}, code, CPU),
         training=scans[:3],
         validation=scans[3:4],
         landmarks_path=folder / "landmarks.json",
@@ -337,3 +337,37 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
     assert loaded["state"]["deep"]["d"].shape == ()  # as a network's counts of batches
     save_model(tmp_path / "three.safetensors", loaded)
     assert (tmp_path / "three.safetensors").read_bytes() == (tmp_path / "one.safetensors").read_bytes()
+
+
+def test_epsilon_is_of_heatmaps_and_not_of_the_patch_analysis(tmp_path, scans):
+    model = fit(tmp_path, scans)
+    named = {"stride": 1, "median_filter": 1}
+    for name, epsilon in (("ours", None), ("half", 0.5), ("theirs", 1e-10)):
+        score_scans(model, scans[4:], tmp_path / name, **SCORING | named, epsilon=epsilon)
+    maps = {
+        name: volumes.read(tmp_path / name / f"{scans[4].subject}.nii.gz")[0]
+        for name in ("ours", "half", "theirs")
+    }
+    mask = volumes.read_mask(scans[4].mask_path)
+    np.testing.assert_array_equal(maps["ours"], maps["half"])
+    lowered = maps["half"][mask] - maps["theirs"][mask]
+    assert (lowered > 0).all()
+    assert lowered.max() > 10 * lowered.min()  # most where the error is least
+    tables = [read_patch_predictions(tmp_path / name) for name in ("half", "theirs")]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_tiles_from_the_edge_are_those_of_the_whole_job(tmp_path, scans):
+    score_scans(fit(tmp_path, scans), scans[4:], tmp_path / "fold0", **SCORING, tiles="from-edge")
+    table = read_patch_predictions(tmp_path / "fold0")
+    width = table["patch"].iloc[0]
+    assert (table[["x", "y"]] % width == 0).all(axis=None)
+
+
+def test_a_model_of_scans_cropped_around_their_brains_scores_scans_of_a_run_and_has_no_place(tmp_path, scans):
+    path = fit(tmp_path, scans, crop="brain")
+    assert set(load_model(path)["grid"]) == {"shape", "spacing"}
+    score_scans(path, scans[4:], tmp_path / "brain", **SCORING)
+    score_scans(fit(tmp_path / "other", scans), scans[4:], tmp_path / "atlas", **SCORING)
+    maps = [volumes.read(tmp_path / name / f"{scans[4].subject}.nii.gz")[0] for name in ("brain", "atlas")]
+    np.testing.assert_array_equal(*maps)

@@ -14,6 +14,7 @@ from heads import COARSE
 from repository_paths import ROOT
 
 from patch2loc.acquire import phantom, sources
+from patch2loc.configuration.configuration_file import merged
 from patch2loc.configuration.method_registry import LOCATING, NETWORKS
 from patch2loc.data import splits, volumes
 
@@ -50,7 +51,7 @@ def paper_configuration(folder, *overlays, healthy_scans=HEALTHY_SCANS, lesion_s
     """config/config.yaml with others of the repository on top; data and results in a folder, most subjects left out."""
     config = {}
     for path in ("config/config.yaml", *overlays):
-        config |= yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+        config = merged(config, yaml.safe_load((ROOT / path).read_text(encoding="utf-8")))
     config |= {"data": str(folder / "data"), "results": str(folder / "results")}
     for dataset in config["datasets"].values():
         dataset["split"] = str(_subject_list(dataset))

@@ -54,7 +54,7 @@ def disc_scans(count, seed=0, shape=(16, 16, 6), *, noise=0.0, empty_last_slice=
     return scans
 
 
-def save_scan(folder, subject, volume, mask, *, affine, lesion=None, protocol="paper"):
+def save_scan(folder, subject, volume, mask, *, affine, lesion=None):
     """Write a preprocessed scan below a folder."""
     scan = Scan(subject, folder / subject, "T1")
     volumes.write(scan.volume_path, volume.astype(np.float32), affine)
@@ -62,7 +62,7 @@ def save_scan(folder, subject, volume, mask, *, affine, lesion=None, protocol="p
     if lesion is not None:
         volumes.write(scan.lesion_path, lesion, affine)
         volumes.write(scan.lesion_any_path, lesion, affine)
-    write_json(scan.qc_path, {"protocol": protocol, "content": content_hash(volume, affine)})
+    write_json(scan.qc_path, {"content": content_hash(volume, affine)})
     return scan
 
 

@@ -26,6 +26,7 @@ with rule_log(snakemake.log[0]):
         spacing=params.spacing,
         patch=params.patch,
         truth=params.truth,
+        choices=params.choices,
         calibration=read_calibration(files.calibration) if files.calibration else None,
         lesion_validation=[
             (scan, Path(files.lesion_validation, folder, f"{scan.subject}.nii.gz"))
@@ -37,6 +38,7 @@ with rule_log(snakemake.log[0]):
         "patch": params.patch,
         "score": params.score,
         "truth": params.truth,
+        "metrics": params.choices,
         "device": scoring["device"],
         "precision": scoring["precision"],
         "lesion_validation": [scan.subject for scan in validation_scans],

@@ -14,4 +14,4 @@ with rule_log(snakemake.log[0]):
         (label_of(info), pd.read_parquet(path))
         for info, path in zip(params.datasets, snakemake.input, strict=True)
     ]
-    save_figure(kde_figure(rows, params.seed), [output.png, output.pdf])
+    save_figure(kde_figure(rows, params.seed, densities=params.densities), [output.png, output.pdf])

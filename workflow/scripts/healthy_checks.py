@@ -19,7 +19,8 @@ with rule_log(snakemake.log[0]):
     params, output = snakemake.params, snakemake.output
     atlas = load_atlas(params.atlas, "T1")  # in the same space as that of T2
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
-    midline = midline_location(atlas.image, atlas.affine, grid)
+    # A grid around each brain has its middle where that of the brain's box is.
+    midline = midline_location(atlas.image, atlas.affine, grid) if params.crop == "atlas" else 50.0
     patches = read_folds(
         snakemake.input, product(params.methods, params.datasets), len(params.folds), pd.read_parquet
     )

@@ -7,5 +7,10 @@ with rule_log(snakemake.log[0]):
     from patch2loc.files import write_json
     from patch2loc.standardize import fit_landmarks
 
-    scans = read_cohort(snakemake.input[0])
-    write_json(snakemake.output[0], fit_landmarks(scans))
+    params = snakemake.params
+    landmarks = fit_landmarks(
+        read_cohort(snakemake.input[0]),
+        background=params.intensities["landmarks"] == "box",
+        scale=params.intensities["scale"],
+    )
+    write_json(snakemake.output[0], landmarks)

@@ -14,7 +14,7 @@ with rule_log(snakemake.log[0]):
     paths = {part: Path(path) for part, path in snakemake.input.items()}
     params, folder = snakemake.params, snakemake.output[0]
     modality, settings = params.dataset["modality"], params.dataset["settings"]
-    atlas = load_atlas(params.atlas, template(modality, settings["protocol"]))
+    atlas = load_atlas(params.atlas, template(modality, settings["template"]))
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
     try:
         result = preprocess_scan(

@@ -25,4 +25,6 @@ with rule_log(snakemake.log[0]):
         method=method_of(snakemake.wildcards.method),
         fold=params.fold,
         same_dataset=params.same_dataset,
+        epsilon=params.epsilon,
+        tiles=params.tiles,
     )

@@ -12,7 +12,13 @@ with rule_log(snakemake.log[0]):
 
     params, output = snakemake.params, snakemake.output
     patches = read_folds(snakemake.input.patches, params.datasets, len(params.folds), pd.read_parquet)
-    table = table2(patches, params.datasets, read_printed(snakemake.input.published), params.seed)
+    table = table2(
+        patches,
+        params.datasets,
+        read_printed(snakemake.input.published),
+        params.seed,
+        correlation=params.correlation,
+    )
     layout = table2_layout(table, params.datasets)
     write_table(
         table,
@@ -23,5 +29,11 @@ with rule_log(snakemake.log[0]):
         html=output.html,
     )
     write_sidecar(
-        output.csv, describe(params.code, snakemake.input, {"seed": params.seed}, subjects_in(patches))
+        output.csv,
+        describe(
+            params.code,
+            snakemake.input,
+            {"seed": params.seed, "correlation": params.correlation},
+            subjects_in(patches),
+        ),
     )

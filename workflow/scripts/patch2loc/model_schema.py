@@ -14,7 +14,7 @@ import numpy as np
 
 from patch2loc.data.axes import AXES, axis_order
 from patch2loc.data.nifti_header import MAX_VOXELS
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.vocabulary import Modality, Scale
 from patch2loc.errors import InputError
 from patch2loc.method_interface import StateKind
 
@@ -25,7 +25,7 @@ MAX_WIDTH = 4096  # channels of a layer; the paper's widest has 512
 # Weights of trained networks are below 1e2, their running variances below 1e3; a flipped bit makes 1e38.
 MAX_WEIGHT = 1e8
 MAX_LANDMARK = 1000  # standard scales end at 100
-PROTOCOLS = ("paper", "released-code")
+FORMER_PROTOCOLS = ("paper", "released-code")  # scales of the landmarks in models of former versions
 REMEDY = "train it again or get it again"
 DIVERGED = "train it again, with a lower learning rate if its training diverged, or get it again"
 
@@ -81,11 +81,14 @@ def _is_hash(value: object) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
-def _increase(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
-    """True for a list of at least two finite numbers in a range, each above the one before."""
+def _increase(
+    value: object, low: float = -math.inf, high: float = math.inf, *, strictly: bool = True
+) -> bool:
+    """True for a list of at least two finite numbers in a range, each above the one before, or not below it."""
     if not isinstance(value, list) or len(value) < 2 or not all(map(is_number, value)):
         return False
-    return bool(low <= value[0] and value[-1] <= high and (np.diff(value) > 0).all())
+    steps = np.diff(value)
+    return bool(low <= value[0] and value[-1] <= high and (steps > 0 if strictly else steps >= 0).all())
 
 
 def _is_shape(value: Any) -> bool:
@@ -124,11 +127,17 @@ EXPECTATIONS = {
     ),
     "landmarks.standard_scale": Expectation(
         f"at least two increasing numbers from -{MAX_LANDMARK:,} to {MAX_LANDMARK:,}",
-        lambda value: _increase(value, -MAX_LANDMARK, MAX_LANDMARK),
+        lambda value: _increase(value, -MAX_LANDMARK, MAX_LANDMARK, strictly=False),
     ),
     "landmarks.subjects": Expectation("a list of names", _are_texts, required=False),
+    "landmarks.scale": Expectation(
+        " or ".join(get_args(Scale)), lambda value: value in get_args(Scale), required=False
+    ),
+    "landmarks.background": Expectation(
+        "true or false", lambda value: isinstance(value, bool), required=False
+    ),
     "landmarks.protocol": Expectation(
-        " or ".join(PROTOCOLS), lambda value: value in PROTOCOLS, required=False
+        " or ".join(FORMER_PROTOCOLS), lambda value: value in FORMER_PROTOCOLS, required=False
     ),
     "grid": Expectation("a dictionary", _is_dictionary),
     "grid.shape": Expectation(f"three whole numbers from 1 to {MAX_SIDE}", _is_shape),
@@ -187,10 +196,9 @@ def _check_relations(model: Mapping[str, Any], name: str | Path) -> None:
         _refuse(
             name, "landmarks.standard_scale", scale, f"one number for each of {len(percentiles)} percentiles"
         )
-    protocol = model["preprocess"].get("protocol", PROTOCOLS[0])
-    if landmarks.get("protocol", protocol) != protocol:
+    if not landmarks.get("background") and not np.all(np.diff(scale) > 0):
         _refuse(
-            name, "landmarks.protocol", landmarks["protocol"], f"{protocol}, as preprocess.protocol says,"
+            name, "landmarks.standard_scale", scale, "increasing numbers, as landmarks.background is not set,"
         )
     if "affine" in grid:
         axes = np.array(grid["affine"], float)[:3, :3]

@@ -31,7 +31,8 @@ Ready = TypeVar("Ready")
 class ModelGrid(TypedDict):
     """The voxels that a model was trained on: shape, mm of a voxel, and (4, 4) affine to atlas space.
 
-    A checkpoint of the paper's authors has no affine, because its grid lies elsewhere for every scan, and other axes.
+    A model of scans with the crop `brain` has no affine, because its grid lies elsewhere for every scan; a checkpoint
+    of the paper's authors is one, and has other axes.
     """
 
     shape: list[int]
@@ -223,13 +224,12 @@ def from_state(model: Mapping[str, Any], name: str | Path, make: Callable[[Metho
 
 
 def check_common_grid(model: Mapping[str, Any], name: str | Path) -> None:
-    """Raise InputError, naming the model, unless it was trained on arrays as a run's: one crop, no flips."""
-    crop, axes = model["preprocess"].get("crop", "atlas"), model["grid"].get("axes", "RAS")
-    if crop != "atlas" or axes not in AXES_OF_SLICES.values():
+    """Raise InputError, naming the model, unless it was trained on arrays as a run's: no flips."""
+    axes = model["grid"].get("axes", "RAS")
+    if axes not in AXES_OF_SLICES.values():
         raise InputError(
-            f"{name}: a model of scans with the crop {crop!r} and the axes {axes} found, the crop 'atlas' and the axes "
-            f"{', '.join(AXES_OF_SLICES.values())} of a run's scans expected; score scans one by one with it "
-            "(patch2loc score)"
+            f"{name}: a model of scans with the axes {axes} found, the axes {', '.join(AXES_OF_SLICES.values())} of a "
+            "run's scans expected; score scans one by one with it (patch2loc score)"
         )
 
 

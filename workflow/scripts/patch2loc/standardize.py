@@ -1,6 +1,7 @@
 """Intensities on one scale: Nyul landmarks, then division by the 98th percentile (paper, section 4).
 
-Scans that were preprocessed by the protocol of the released code are rescaled to percentiles 1 to 99 instead.
+The paper's released code has the background among the intensities that landmarks are of, and rescales percentiles 1 to
+99 to 0 and 1 instead: both are settings of the landmarks, which go on to all that is standardized by them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,14 @@ import numpy as np
 
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import PERCENTILES, Scan, check_contrast, intensity_percentiles
-from patch2loc.data.vocabulary import Landmarks
-from patch2loc.files import read_json
+from patch2loc.data.vocabulary import Landmarks, Scale
 
 if TYPE_CHECKING:
     from intensity_normalization.domain.protocols import ImageProtocol
 
 SCALE = (0.0, 100.0)  # the published landmarks' standard scale
 RESCALED_PERCENTILES = (1, 99)
+SAME = 1e-5  # landmarks of a scan that are no further apart are one: those of the background
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,31 @@ def _percentiles(scan: Scan) -> list[float]:
     return percentiles
 
 
-def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
-    """Fit Nyul landmarks inside the brain masks of training scans (Nyul et al. 2000).
+def _percentiles_with_background(scan: Scan) -> list[float]:
+    """Percentiles of the box of a scan's brain, the background in it included."""
+    volume, mask = scan.read()
+    check_contrast(intensity_percentiles(volume[mask]), scan.volume_path)
+    return intensity_percentiles(_box(volume, mask).ravel())
+
+
+def _box(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The part of a volume, (x, y, z), in the smallest box around its brain, to which the released code cuts scans."""
+    edges = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return volume[tuple(slice(places[0], places[-1] + 1) for places in edges)]
+
+
+def fit_landmarks(
+    scans: Sequence[Scan], *, background: bool = False, scale: Scale = "percentile"
+) -> Landmarks:
+    """Fit Nyul landmarks to training scans (Nyul et al. 2000), inside their brain masks.
 
     Args:
-        scans: Preprocessed scans of one modality, all by the same protocol.
+        scans: Preprocessed scans of one modality.
+        background: Fit them to the boxes of the brains, background included, as the paper's released code does.
+        scale: How `standardize` goes on.
 
     Returns:
-        Percentiles (n,) and the standard scale (n,), 0 to 100; the subjects that were used; and the protocol that
-        they were preprocessed by, which decides how `standardize` goes on.
+        Percentiles (n,) and the standard scale (n,), 0 to 100; the subjects that were used; and both settings.
 
     Raises:
         InputError: A scan cannot be read, or its intensities in the brain hardly differ.
@@ -69,7 +86,8 @@ def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
     from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 
     normalizer = NyulNormalizer(*SCALE)
-    brains, mask = [_Voxels(_brain(_percentiles(scan))) for scan in scans], _Voxels(np.ones(101, bool))
+    percentiles_of = _percentiles_with_background if background else _percentiles
+    brains, mask = [_Voxels(_brain(percentiles_of(scan))) for scan in scans], _Voxels(np.ones(101, bool))
     normalizer.fit_population(
         cast("list[ImageProtocol]", brains), masks=cast("list[ImageProtocol]", [mask] * len(brains))
     )
@@ -78,7 +96,8 @@ def fit_landmarks(scans: Sequence[Scan]) -> Landmarks:
         "percentiles": normalizer.percentiles.tolist(),
         "standard_scale": normalizer.standard_scale.tolist(),
         "subjects": [scan.subject for scan in scans],
-        "protocol": read_json(scans[0].qc_path)["protocol"],
+        "scale": scale,
+        "background": background,
     }
 
 
@@ -91,7 +110,7 @@ def standardize(
 ) -> np.ndarray:
     """Map the brain's intensities onto the landmarks' scale and divide them by their 98th percentile.
 
-    With landmarks of the protocol released-code they are clipped to their percentiles 1 to 99, which become 0 and 1.
+    With landmarks of the scale `range` they are clipped to their percentiles 1 to 99, which become 0 and 1.
 
     Args:
         volume: (x, y, z) float32.
@@ -112,13 +131,17 @@ def standardize(
     check_contrast(percentiles, name)
     known = set(landmarks["percentiles"]) <= set(PERCENTILES)
     brain = _brain(percentiles) if known else values
-    found = np.percentile(brain, landmarks["percentiles"])
+    if landmarks.get("background"):
+        found = np.percentile(_box(volume, mask).astype(np.float64), landmarks["percentiles"])
+        on_scale = _on_scale_with_background
+    else:
+        found, on_scale = np.percentile(brain, landmarks["percentiles"]), _on_scale
     scaled_brain, scaled = (
-        _on_scale(intensities, found, np.asarray(landmarks["standard_scale"]))
+        on_scale(intensities, found, np.asarray(landmarks["standard_scale"]))
         for intensities in (brain, values)
     )
     standardized = np.zeros(volume.shape, np.float32)
-    if landmarks.get("protocol") == "released-code":
+    if landmarks.get("scale") == "range" or landmarks.get("protocol") == "released-code":
         low, high = np.percentile(scaled, RESCALED_PERCENTILES)
         standardized[mask] = (np.clip(scaled, low, high) - low) / (high - low)
     else:
@@ -134,6 +157,18 @@ def _on_scale(values: np.ndarray, landmarks: np.ndarray, scale: np.ndarray) -> n
     above = np.searchsorted(landmarks, values).clip(1, len(landmarks) - 1)
     slopes = np.diff(scale) / np.diff(landmarks)
     mapped: np.ndarray = slopes[above - 1] * (values - landmarks[above - 1]) + scale[above - 1]
+    return mapped
+
+
+def _on_scale_with_background(values: np.ndarray, landmarks: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """As `_on_scale`, with landmarks that may be equal: values between two of these get the scale of the lower one.
+
+    What TorchIO's HistogramStandardization computes, which the paper's released code uses.
+    """
+    segment = np.searchsorted(landmarks[1:-1], values, side="right")
+    widths = np.diff(landmarks)
+    slopes = np.diff(scale) / np.where(widths < SAME, np.inf, widths)
+    mapped: np.ndarray = slopes[segment] * (values - landmarks[segment]) + scale[segment]
     return mapped
 
 

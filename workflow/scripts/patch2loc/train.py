@@ -158,8 +158,13 @@ def fit_model(
         "grid": {
             "shape": list(volume.shape),
             "spacing": float(np.linalg.norm(affine[:3, 0])),
-            "affine": affine.tolist(),
             "axes": axes,
+            # With the crop `brain` it lies elsewhere for every scan.
+            **(
+                {}
+                if job.preprocessing.get("preprocess", {}).get("crop") == "brain"
+                else {"affine": affine.tolist()}
+            ),
         },
         "training_subjects": [scan.subject for scan in training],
         "validation_subjects": [scan.subject for scan in validation],

@@ -59,7 +59,7 @@ def add(commands: Subcommands) -> None:
     checkpoint_options.add_argument(
         "--landmarks",
         metavar="FILE",
-        help="landmarks/T1/fold0.json of the workflow (preprocess.protocol: released-code), or the .npy of "
+        help="landmarks/T1/fold0.json of the workflow (config/released_code.yaml), or the .npy of "
         "intensity-normalization's save_standard_histogram",
     )
     score.set_defaults(run=_run)

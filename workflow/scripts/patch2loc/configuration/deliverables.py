@@ -10,6 +10,22 @@ from patch2loc.data.vocabulary import Truth
 
 PAPERS_ORDER = ("BraTS21", "MSLUB", "ATLAS", "WMH", None)  # published names of lesion datasets
 LEAST_FILLED: dict[Truth, str] = {"half": "at least half", "any": "any"}  # of a voxel that is lesion
+# Where metrics are computed, by the background and the lesion off the grid.
+WHERE = {
+    (
+        "left-out",
+        "missed",
+    ): "inside the brain mask, lesion voxels outside it or off the grid counted as missed",
+    (
+        "left-out",
+        "ignored",
+    ): "inside the brain mask, lesion voxels outside it counted as missed, off the grid ignored",
+    (
+        "zero",
+        "missed",
+    ): "over the whole grid, voxels outside the brain scored 0, lesion off it counted as missed",
+    ("zero", "ignored"): "over the whole grid, voxels outside the brain scored 0, lesion off it ignored",
+}
 FIRST_LESION_FIGURE = 8  # the first of the figures that show one lesion dataset each
 
 
@@ -115,11 +131,16 @@ def protocol(config: Configuration, combinations: Mapping[str, Combination], *no
         combinations: The combinations of the run.
         *notes: Further sentences; empty ones are left out.
     """
+    metrics = config["metrics"]
+    best_dice = {
+        "exact": "exact best Dice over all thresholds",
+        "bisection": "best Dice by ten steps of bisection",
+    }
     sentences = (
-        "Per subject inside the brain mask, lesion voxels outside it or off the grid counted as missed; a voxel "
+        f"Per subject {WHERE[metrics['background'], metrics['off_grid']]}; a voxel "
         f"of the grid is lesion if lesion fills {LEAST_FILLED[config['truth']]} of it; "
         f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each "
-        f"direction, stride {config['score']['stride']}; exact best Dice over all thresholds; "
+        f"direction, stride {config['score']['stride']}; {best_dice[metrics['best_dice']]}; "
         f"{len(config['folds'])} fold(s); network {config['training']['network']}, "
         f"{config['training']['patches']:,} training patches.",
         *notes,

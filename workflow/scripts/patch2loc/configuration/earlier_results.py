@@ -44,9 +44,9 @@ def _other_preprocessing(dataset: PlannedDataset, grid: GridSettings) -> Iterato
         return
     before = {"grid": recorded.get("grid"), **recorded.get("settings", {})}
     now = {"grid": grid, **dataset.preprocessing}
-    for key in {**now, **before}:
-        if before.get(key) != now.get(key):
-            yield f"preprocessed with {key} {before.get(key)} before, {now.get(key)} now"
+    for key in (name for name in now if name in before):  # a version before may have had other settings
+        if before[key] != now[key]:
+            yield f"preprocessed with {key} {before[key]} before, {now[key]} now"
 
 
 def _other_subjects(dataset: PlannedDataset, folds: Sequence[int]) -> Iterator[str]:

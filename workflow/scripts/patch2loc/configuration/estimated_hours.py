@@ -15,6 +15,9 @@ from patch2loc.engine.gpus import visible_gpus
 
 LEAST_HOURS = 0.1  # that are worth a note
 MANY_HOURS = 96  # from which on days are said
+ACCEPTED_SHARE = (
+    0.44  # of the grid: voxels around which a patch holds enough brain (docs/explanation/deviations.md)
+)
 STEM = 3  # kernel and padding of the encoder's first layer
 
 
@@ -134,7 +137,10 @@ def estimate_note(work: Work, config: Configuration, cores: int | None = None) -
 
 def seconds_of_training(config: Configuration, device: Device = "cpu") -> float:
     """Seconds of a core, or of a GPU, that the training of a location network takes."""
-    return _between("train", config, device) * config["training"]["patches"]
+    training = config["training"]
+    candidates = training.get("candidates")
+    share = ACCEPTED_SHARE * candidates if candidates else 1.0
+    return _between("train", config, device) * training["patches"] * share
 
 
 def seconds_of_scoring(config: Configuration, device: Device = "cpu") -> float:

@@ -1,13 +1,13 @@
 """Settings that the parts of the score are tried with."""
 
 from patch2loc.configuration.vocabulary import Configuration
-from patch2loc.metrics.parts import OWN_EPSILON, PartsSettings, Setting
+from patch2loc.metrics.parts import PartsSettings, Setting
 
 
 def own_setting(config: Configuration) -> Setting:
     """The score that a run evaluates.  config: valid, defaults filled in."""
     score = config["score"]
-    return Setting("score", OWN_EPSILON, score["median_filter"], score["stride"])
+    return Setting("score", score["epsilon"], score["median_filter"], score["stride"])
 
 
 def parts_settings(config: Configuration) -> PartsSettings:

@@ -42,7 +42,7 @@ from patch2loc.data.axes import Orientation
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
 from patch2loc.data.seeds import further_trainings
-from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole
+from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole, Tiles
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK
 
@@ -50,6 +50,7 @@ from patch2loc.method_interface import MARK
 ICBM152 = "icbm152"
 ZSCORE = "zscore"  # the method that a detector joins with one that localizes
 ONE_SCAN_MB = 3000  # of a training that reads one scan after another
+PREPROCESSING_MINUTES = {"coarse": 20, "full": 120}  # by what the bias field is fitted to
 PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
@@ -486,6 +487,11 @@ class Run:
         """Site of each scan of the training data of a modality, where the list names it."""
         return self.datasets[self.training_data[modality]].sites
 
+    @property
+    def preprocessing_minutes(self) -> int:
+        """Time that the preprocessing of a scan asks for."""
+        return PREPROCESSING_MINUTES[self.config["preprocess"]["bias_field"]]
+
     def training_memory_mb(self, method: str) -> int:
         """Memory that the training of a method asks for, MB: networks hold all scans, other methods one at a time."""
         return self.config["training"]["memory_mb"] if runs_network(method) else ONE_SCAN_MB
@@ -502,6 +508,21 @@ class Run:
     def parts(self, method: str) -> list[str]:
         """Evaluated methods that a combination is made of; for any other method, itself."""
         return list(self.combinations[method]["of"]) if method in self.combinations else [method]
+
+    def median_filter(self, dataset: str) -> int:
+        """Width, voxels, of the median filter of a dataset's test scans."""
+        score = self.config["score"]
+        of_healthy = score["median_filter_healthy"]
+        healthy = self.datasets[dataset].role == "healthy"
+        return of_healthy if healthy and of_healthy is not None else score["median_filter"]
+
+    def epsilon(self, method: str) -> float | None:
+        """What is added to the squared errors of a method that predicts locations; None for another one."""
+        return self.config["score"]["epsilon"] if locates(method) else None
+
+    def tiles(self, method: str) -> Tiles:
+        """Patches of the patch analysis of a method that predicts locations."""
+        return self.config["score"]["tiles"] if locates(method) else "whole"
 
     def heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
         """Heatmaps of a dataset's test scans by an evaluated method."""
@@ -522,12 +543,13 @@ class Run:
         """The fold with whose model a scored method scores a dataset for the evaluation of a fold.
 
         It is the fold itself, but for a method that says SCORED_ONCE: the first fold with the same test scans, whose
-        models were trained and validated on the same scans, so that none of them is refused in one fold alone. Clipped
-        intensities, of the protocol of the released code, depend on the landmarks even in their ranks.
+        models were trained and validated on the same scans, so that none of them is refused in one fold alone.
+        Intensities that are clipped, or have landmarks of the background, depend on the landmarks even in their ranks.
         """
         training = self.training_dataset(dataset)
-        protocol = self.datasets[training].preprocessing.get("protocol")
-        if method not in self.methods or not declaration(method).scored_once or protocol == "released-code":
+        intensities = self.config["intensities"]
+        ranks_stay = (intensities["landmarks"], intensities["scale"]) == ("brain", "percentile")
+        if method not in self.methods or not declaration(method).scored_once or not ranks_stay:
             return fold
 
         def scans(of_fold: Fold) -> tuple[list[str], set[str]]:

@@ -24,6 +24,7 @@ SLICE_MM = 2  # edge of a voxel of the slices that methods see, on a finer grid
 SMALL = " (small)"  # after work of a network of the budget `smoke`
 GROUPED = 8  # scans that a cluster job makes and preprocesses (profiles/slurm)
 WHOLE_HEAD, STRIPPED = "preprocess whole head", "preprocess stripped head"
+FULL_BIAS_FIELD = "fit bias field to all voxels"
 
 
 class Stage(NamedTuple):
@@ -135,11 +136,15 @@ def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
     for name, count in _preprocessing_kinds(run).items():
         rate = find_rate(name)
         part = Part(name, rate and rate._replace(disk_mb=(rate.disk_mb or 0) * disk))
-        yield _stage(name, 1, [1] * count, [part], together=GROUPED)
+        fits = run.config["preprocess"].get("bias_field") == "full"
+        fitting = [_part(FULL_BIAS_FIELD, _grid_share(run))] if fits else []
+        yield _stage(name, 1, [1] * count, [part, *fitting], together=GROUPED)
     lists = sizes["cohort_list"] + sizes["quality"] + sizes["subject_lists"] + sizes["every_scan_used"]
     yield _stage("lists of scans", 1, lists, [_part("list scans")])
-    # From the percentiles that are in the quality control of each scan.
-    yield _stage("landmarks", 2, [1] * len(sizes["landmarks"]), [_part("list scans")])
+    if run.config["intensities"]["landmarks"] == "box":
+        yield _stage("landmarks", 2, sizes["landmarks"], [_part("read scan", disk)])
+    else:  # from the percentiles that are in the quality control of each scan
+        yield _stage("landmarks", 2, [1] * len(sizes["landmarks"]), [_part("list scans")])
 
 
 def _preprocessing_kinds(run: Run) -> dict[str, int]:

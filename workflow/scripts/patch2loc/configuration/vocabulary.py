@@ -7,7 +7,8 @@ from patch2loc.configuration.combinations import Combination
 from patch2loc.configuration.variants import Variant
 from patch2loc.data.axes import Orientation
 from patch2loc.data.conditions import Conditions
-from patch2loc.data.vocabulary import DatasetRole, Modality, SubjectRole, Truth
+from patch2loc.data.vocabulary import DatasetRole, Modality, Scale, SubjectRole, Tiles, Truth
+from patch2loc.metrics.released_code import MetricChoices
 
 ListVersion = Literal["clean", "published"]
 
@@ -44,11 +45,21 @@ class GridSettings(TypedDict):
     spacing: float
 
 
+class IntensitySettings(TypedDict):
+    """How intensities are brought on one scale."""
+
+    landmarks: Literal["brain", "box"]
+    scale: Scale
+
+
 class ScoreSettings(TypedDict):
     """How scans are scored; voxels, and threads of a job."""
 
     stride: int
+    epsilon: float
+    tiles: Tiles
     median_filter: int
+    median_filter_healthy: int | None
     threads: int
 
 
@@ -68,6 +79,7 @@ class TrainingSettings(TypedDict):
     patches: int
     orientation: Orientation
     subjects: int | None
+    candidates: int | None
     threads: int
     memory_mb: int
 
@@ -99,11 +111,13 @@ class Configuration(TypedDict):
     checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]
     preprocess: Mapping[str, Any]
+    intensities: IntensitySettings
     detector: DetectorSettings
     training: TrainingSettings
     score: ScoreSettings
     parts: PartsOfConfiguration
     truth: Truth
+    metrics: MetricChoices
     without: list[str]
     missing_scans: Literal["stop", "skip"]
     device: str

@@ -6,6 +6,10 @@ QUALITY = "qc.json"  # file of quality control in the folder of a preprocessed s
 Modality = Literal["T1", "T2"]
 DatasetRole = Literal["lesion", "healthy", "unlabeled"]
 SubjectRole = Literal["train", "validation", "test"]  # in a fold
+# Intensities after the landmarks: over their 98th percentile; or percentiles 1 to 99 clipped and made 0 to 1.
+Scale = Literal["percentile", "range"]
+# Patches of the patch analysis: whole ones; or the first centered on the edge of the grid.
+Tiles = Literal["whole", "from-edge"]
 Truth = Literal["half", "any"]  # how much of a voxel of the grid lesion fills
 
 
@@ -27,4 +31,8 @@ class Landmarks(TypedDict):
     percentiles: list[float]  # (n,), ascending
     standard_scale: list[float]  # (n,), 0 to 100: the intensity that each percentile is mapped to
     subjects: NotRequired[list[str]]  # that they were fitted to; unknown for landmarks from elsewhere
-    protocol: NotRequired[str]  # "paper" or "released-code": how these subjects were preprocessed
+    scale: NotRequired[Scale]
+    background: NotRequired[bool]  # percentiles are of the box of a brain, background included
+    protocol: NotRequired[
+        str
+    ]  # of a former version: "paper" for the scale percentile, "released-code" for range

@@ -51,6 +51,13 @@ class Grid:
     spacing: float
     center: tuple[float, float, float]
 
+    @classmethod
+    def of(cls, shape: tuple[int, int, int], affine: np.ndarray) -> "Grid":
+        """The grid of an array of some shape that lies as a 4 x 4 affine of a grid says."""
+        spacing = float(affine[0, 0])
+        x, y, z = (affine[:3, 3] + spacing * (np.asarray(shape) - 1) / 2).tolist()
+        return cls(shape, spacing, (x, y, z))
+
     @property
     def affine(self) -> np.ndarray:
         """4 x 4 matrix from voxel indices to mm (RAS)."""

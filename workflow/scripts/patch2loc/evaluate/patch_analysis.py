@@ -49,12 +49,14 @@ def patch_table(
 
 
 def _shares(lesion: np.ndarray, voxels: tuple[np.ndarray, ...], widths: pd.Series) -> np.ndarray:
-    """Share of lesion, (n,) float32, in the patches of some widths around voxels, which lie on the grid as a whole."""
+    """Share of lesion, (n,) float32, in the patches of some widths around voxels; there is none outside the grid."""
     x, y, z = voxels
     # Number of lesion voxels before each corner of a slice.
     counts = np.pad(lesion, ((1, 0), (1, 0), (0, 0))).cumsum(axis=0, dtype=np.int32).cumsum(axis=1)
+    columns, rows, _ = lesion.shape
     left, front = x - widths // 2, y - widths // 2
-    right, back = left + widths, front + widths
+    right, back = (left + widths).clip(upper=columns), (front + widths).clip(upper=rows)
+    left, front = left.clip(lower=0), front.clip(lower=0)
     inside = counts[right, back, z] - counts[left, back, z] - counts[right, front, z] + counts[left, front, z]
     shares: np.ndarray = inside.astype(np.float32) / widths.to_numpy(np.float32) ** 2
     return shares

@@ -28,9 +28,8 @@ from patch2loc.metrics.ranking import (
     auroc_against,
     rank,
     rank_by,
-    ranking_metrics,
 )
-from patch2loc.metrics.released_code import released_code_metrics
+from patch2loc.metrics.released_code import OURS, MetricChoices, chosen_metrics, released_code_metrics
 from patch2loc.score.calibration import Calibration, calibrated_validation, read_heatmaps
 from patch2loc.score.heatmap_folder import read_times
 
@@ -93,6 +92,7 @@ def evaluate_subject(
     lost_ml: float = 0.0,
     patch: int = 24,
     ranking: Ranking | None = None,
+    choices: MetricChoices = OURS,
 ) -> SubjectMetrics:
     """Compare one scan's heatmap with its lesion truth inside the brain mask (paper, section 5.1).
 
@@ -104,6 +104,7 @@ def evaluate_subject(
         lost_ml: volume of lesion off the grid, in atlas space, ml.
         patch: width of a patch, voxels.
         ranking: precomputed `rank_scan` result, if available.
+        choices: behind the metrics.
 
     Returns:
         Metrics, NaN where they are not defined, as most of a healthy scan are. Lesion voxels outside the mask or off
@@ -114,17 +115,22 @@ def evaluate_subject(
     """
     mask, lesion = np.asarray(mask) > 0, np.asarray(lesion) > 0
     if ranking is None:
-        ranking = rank_scan(heatmap, mask, lesion, round(lost_ml / voxel_ml))
+        ranking = rank_scan(heatmap, mask, lesion, missed_off_grid(lost_ml, voxel_ml, choices))
     outside = int(np.count_nonzero(lesion & ~mask))
     on_grid_ml = np.count_nonzero(lesion) * voxel_ml
     away = mask & ~_near(lesion, patch) if lesion.any() else mask
     return SubjectMetrics(
-        **ranking_metrics(ranking),
+        **chosen_metrics(ranking, mask, lesion, choices),
         lesion_ml=float(on_grid_ml + lost_ml),
         lesion_ml_outside=float(outside * voxel_ml + lost_ml),
         mean_score_healthy=_mean(heatmap[away]),
         mean_score_lesion=_mean(heatmap[mask & lesion]),
     )
+
+
+def missed_off_grid(lost_ml: float, voxel_ml: float, choices: MetricChoices) -> int:
+    """Number of voxels of lesion off the grid that count as missed."""
+    return 0 if choices["off_grid"] == "ignored" else round(lost_ml / voxel_ml)
 
 
 def rank_scan(heatmap: np.ndarray, mask: np.ndarray, lesion: np.ndarray, lost: int = 0) -> Ranking:
@@ -201,6 +207,7 @@ def evaluate_scans(
     truth: Truth = "half",
     calibration: Calibration | None = None,
     lesion_validation: Sequence[tuple[Scan, Path]] = (),
+    choices: MetricChoices = OURS,
 ) -> Evaluation:
     """Evaluate a dataset against its lesion truth.
 
@@ -216,6 +223,7 @@ def evaluate_scans(
         calibration: if given, the calibrated score is evaluated instead of that of the heatmaps.
         lesion_validation: scans with lesions that are not tested, each with its heatmap; they choose one more
             threshold.
+        choices: behind all that is in `metrics` and rests on a ranking.
 
     Raises:
         InputError: when a heatmap, which is named, does not fit its scan, or no scan of `lesion_validation` has a
@@ -246,14 +254,19 @@ def evaluate_scans(
             ranking = rank_scan(heatmap, mask, lesion, lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem
+        missed_off = missed_off_grid(lost_ml, voxel_ml, choices)
+        chosen = ranking._replace(missed=ranking.missed - lost + missed_off)
         # As in files, where x comes first: no measure depends on the order of axes, and selecting is ten times quicker.
         heatmap, mask, lesion, lesion_any = heatmap.T, mask.T, lesion.T, lesion_any.T
         if lesion.any() or lost:
             precision.append(precision_at_recalls(ranking))
             dice.append(dice_above(ranking, reference.share_thresholds))
-        row = evaluate_subject(heatmap, mask, lesion, voxel_ml, lost_ml=lost_ml, patch=patch, ranking=ranking)
-        missed_any = int(np.count_nonzero(lesion_any & ~mask)) + lost
-        by_any = ranking_metrics(rank_by(ranking, heatmap[mask & lesion_any], missed_any))
+        row = evaluate_subject(
+            heatmap, mask, lesion, voxel_ml, lost_ml=lost_ml, patch=patch, ranking=chosen, choices=choices
+        )
+        missed_any = int(np.count_nonzero(lesion_any & ~mask)) + missed_off
+        ranking_any = rank_by(ranking, heatmap[mask & lesion_any], missed_any)
+        by_any = chosen_metrics(ranking_any, mask, lesion_any, choices)
         metrics.append(
             {
                 "subject": scan.subject,

@@ -1,6 +1,7 @@
 """Figures 3 and 6: distributions of log-error, log-variance and score in normal and abnormal patches."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +14,8 @@ from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
 
 NORMAL_BELOW = 0.1  # fraction of lesion, as ABNORMAL_ABOVE (paper, section 5.2)
 ABNORMAL_ABOVE = 0.9
+CLIPPED = (1, 99)
+Densities = Literal["whole", "clipped"]
 FEWEST_FOR_KDE = 10  # patches, as the next two
 MOST_FOR_KDE = 20_000
 MOST_FOR_2D_KDE = 5000
@@ -31,7 +34,9 @@ def patch_groups(patches: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @mpl.rc_context(RC)
-def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figure:
+def kde_figure(
+    rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0, *, densities: Densities = "whole"
+) -> Figure:
     """One row of panels per dataset: log-error, log-variance, both in 2-D, score.
 
     Figure 3 is one row; Figure 6 has one per dataset and one per healthy test set. Groups of more than 20,000
@@ -41,7 +46,10 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
     Args:
         rows: (title, patches), patches with columns lesion_fraction, log_error, log_variance and score.
         seed: of the thinning.
+        densities: whole, or of each group's values clipped to their 1st to 99th percentile.
     """
+    if densities == "clipped":
+        rows = [(title, _clipped(patches)) for title, patches in rows]
     figure = Figure(figsize=(PAGE_WIDTH, 0.55 + 1.65 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 4, squeeze=False, sharex="col")
     drawn = [group for _, patches in rows for group in patch_groups(patches)]
@@ -70,6 +78,16 @@ def kde_figure(rows: Sequence[tuple[str, pd.DataFrame]], seed: int = 0) -> Figur
         ncols=2,
     )
     return figure
+
+
+def _clipped(patches: pd.DataFrame) -> pd.DataFrame:
+    """Patches of both groups, each quantity clipped to the group's percentiles CLIPPED, as the released code has it."""
+    quantities = list(LABELS)
+    clipped = []
+    for group in patch_groups(patches):
+        low, high = (group[quantities].quantile(percentile / 100) for percentile in CLIPPED)
+        clipped.append(group.assign(**group[quantities].clip(low, high, axis=1)))
+    return pd.concat(clipped)
 
 
 def _counts(normal: pd.DataFrame, abnormal: pd.DataFrame) -> str:

@@ -106,7 +106,8 @@ def fit(
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the mean of the networks' maps: of scores, log-errors and log-variances (paper, equation 5)."""
-    scores = [patch2loc.scorer(network, device, stride, precision) for network in _by_width(state)]
+    epsilon = {"epsilon": state["epsilon"]} if "epsilon" in state else {}
+    scores = [patch2loc.scorer(network | epsilon, device, stride, precision) for network in _by_width(state)]
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
         maps = [score_one(volume, mask, region) for score_one in scores]

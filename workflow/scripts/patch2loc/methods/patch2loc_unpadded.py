@@ -7,6 +7,7 @@ import pandas as pd
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import with_weights
+from patch2loc.heatmap import EPSILON
 from patch2loc.method_interface import MethodSettings, Predictor, Score, State, Volumes
 from patch2loc.methods import patch2loc
 from patch2loc.network.prediction import predict
@@ -57,4 +58,5 @@ def predictor(state: State, device: Device, precision: Precision = "float32") ->
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by location error and predicted variance (paper, equation 5)."""
-    return patch2loc.network_score(ReadyUnpadded(location_network(state), device, precision), stride)
+    network = ReadyUnpadded(location_network(state), device, precision)
+    return patch2loc.network_score(network, stride, state.get("epsilon", EPSILON))

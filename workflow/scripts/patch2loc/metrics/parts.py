@@ -11,7 +11,6 @@ from patch2loc.metrics.names import PAPER_METRICS
 from patch2loc.metrics.ranking import Ranking, ranking_metrics
 
 PARTS = ("score", "log_error", "log_variance")  # the score is the sum of the other two
-OWN_EPSILON = 0.5  # that scoring adds, `heatmap.EPSILON`, which is out of reach for planning
 EDGE_DISTANCES = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, np.inf)  # mm, of voxels of the brain
 HIGHEST = 0.02  # share of a scan's voxels that count as its highest
 EDGE_SCORE, EDGE_HIGHEST = "edge_score", "edge_highest"

@@ -1,12 +1,30 @@
 """Metrics as the released code computes them, to show what its choices change (docs/explanation/protocol.md)."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
-from patch2loc.metrics.ranking import Ranking, rank, ranking_metrics
+from patch2loc.metrics.ranking import Ranking, RankingMetrics, rank, ranking_metrics
 
 STEPS = 10  # of the bisection
+
+
+class MetricChoices(TypedDict):
+    """Choices behind the metrics of a run.
+
+    Attributes:
+        background: voxels of the grid outside the brain mask: left-out, where lesion among them is missed; or zero,
+            ranked with the score 0.
+        best_dice: exact, the maximum over all thresholds; or `bisection`.
+        off_grid: lesion off the grid: missed, or ignored.
+    """
+
+    background: Literal["left-out", "zero"]
+    best_dice: Literal["exact", "bisection"]
+    off_grid: Literal["missed", "ignored"]
+
+
+OURS: MetricChoices = {"background": "left-out", "best_dice": "exact", "off_grid": "missed"}
 
 
 class ReleasedCodeMetrics(TypedDict):
@@ -25,6 +43,27 @@ class ReleasedCodeMetrics(TypedDict):
     best_dice: float
     best_dice_background_zero: float
     best_dice_bisection: float
+
+
+def chosen_metrics(
+    ranking: Ranking, mask: np.ndarray, lesion: np.ndarray, choices: MetricChoices
+) -> RankingMetrics:
+    """Metrics of one scan by some choices.
+
+    Args:
+        ranking: of the scores in the brain by the lesion, with the lesion off the grid among the missed or without it.
+        mask: (x, y, z) boolean, the brain.
+        lesion: (x, y, z) boolean.
+        choices: of which `off_grid` is in the ranking already.
+    """
+    if choices["background"] == "zero":
+        outside = int(np.count_nonzero(lesion & ~mask))
+        healthy = mask.size - int(np.count_nonzero(mask)) - outside
+        ranking = with_background(ranking, 0.0, outside, healthy)
+    metrics = ranking_metrics(ranking)
+    if choices["best_dice"] == "bisection":
+        metrics["best_dice"], metrics["best_threshold"] = bisection(ranking)
+    return metrics
 
 
 def released_code_metrics(
@@ -60,15 +99,23 @@ def released_code_metrics(
 
 
 def bisected_dice(ranking: Ranking) -> float:
+    """Best Dice of a `bisection`."""
+    return bisection(ranking)[0]
+
+
+def bisection(ranking: Ranking) -> tuple[float, float]:
     """Best Dice by bisection of the thresholds between 0 and the highest score (1 where no score is positive).
 
     Each step compares Dice (score > threshold is lesion) at a quarter and at three quarters of the interval and
-    continues in the half of the better one, the lower half when both are equal. Returns the best Dice of STEPS steps;
-    NaN without any lesion.
+    continues in the half of the better one, the lower half when both are equal. Voxels that share the score 0 are never
+    above a threshold.
+
+    Returns:
+        The best Dice of STEPS steps, and the first threshold that has it; NaN without any lesion.
     """
     scores, lesion_scores, positives = ranking.scores, ranking.lesion_scores, ranking.positives
     if not positives:
-        return float("nan")
+        return float("nan"), float("nan")
     # Converted once, not in every search.
     scores, lesion_scores = scores.astype(np.float64), lesion_scores.astype(np.float64)
 
@@ -78,16 +125,16 @@ def bisected_dice(ranking: Ranking) -> float:
         return float(2 * hits / (predicted + positives))
 
     low, high = 0.0, float(scores[-1]) if scores.size and scores[-1] > 0 else 1.0
-    best = 0.0
+    tried: list[tuple[float, float]] = []
     for _ in range(STEPS):
         quarter = (high - low) / 4
         lower, upper = dice(low + quarter), dice(high - quarter)
-        best = max(best, lower, upper)
+        tried += [(lower, low + quarter), (upper, high - quarter)]
         if lower >= upper:
             high -= 2 * quarter
         else:
             low += 2 * quarter
-    return best
+    return max(tried, key=lambda each: each[0])
 
 
 def with_background(ranking: Ranking, score: float, lesion: int, healthy: int) -> Ranking:

@@ -15,7 +15,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from patch2loc.data.axes import Axes
-from patch2loc.data.vocabulary import Landmarks, Modality
+from patch2loc.data.vocabulary import Landmarks, Modality, Scale
 from patch2loc.engine.weights import first, mismatches
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
@@ -25,7 +25,8 @@ PREFIX = "model."
 PATCH = 24
 SHAPE, SPACING = (192, 192, 100), 1.0  # of the released code's grid: voxels, mm
 AXES: Axes = "LPS"  # of its arrays
-PROTOCOL, CROP = "released-code", "brain"
+PREPROCESSING = {"registration": "affine", "template": "T1", "crop": "brain", "smoothing": "curvature-flow"}
+SCALE: Scale = "range"
 EPSILON = 1e-10  # percent squared, in its heatmaps; 0.5 in its patch analysis
 # Modules of Python whose classes only hold values.  All else that a file names of Python's own can execute code.
 PLAIN_MODULES = {"argparse", "collections", "datetime", "enum", "functools", "pathlib", "types"}
@@ -69,18 +70,17 @@ def load_checkpoint(
         )
     weights = read_weights(path)
     landmarks = read_landmarks(landmarks_path)
-    if landmarks.setdefault("protocol", PROTOCOL) != PROTOCOL:
+    if landmarks.setdefault("scale", SCALE) != SCALE:
         raise InputError(
-            f"{landmarks_path}: landmarks of scans preprocessed by the protocol {landmarks['protocol']} found, "
-            f"{PROTOCOL} expected, by which published weights were trained; fit them with "
-            f"preprocess: {{protocol: {PROTOCOL}}}"
+            f"{landmarks_path}: landmarks of the scale {landmarks['scale']} found, {SCALE} expected, by which "
+            "published weights were trained; fit them with config/released_code.yaml on top of the configuration"
         )
     return {
         "method": "patch2loc",
         "modality": modality,
         "fold": None,
         "atlas": None,
-        "preprocess": {"registration": "affine", "protocol": PROTOCOL, "crop": CROP},
+        "preprocess": dict(PREPROCESSING),
         "state": {
             "weights": weights,
             "widths": list(PAPER_WIDTHS),
@@ -163,11 +163,11 @@ def read_landmarks(path: str | Path) -> Landmarks:
         raise InputError(
             f"{path}: percentiles {percentiles} found, numbers from 0 to 100 expected; fit them again"
         )
-    if not (np.diff(rows[1]) > 0).all():
+    if not (np.diff(rows[1]) > 0).all() and not landmarks.get("background"):
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
             "starts with equal values was fitted with the background and would make much of a brain one gray: fit "
-            "landmarks in brain masks"
+            'landmarks in brain masks, or, to apply them as the released code does, add "background": true'
         )
     return landmarks
 

@@ -76,12 +76,45 @@ class PatchPool:
     def one_slice_each(self, generator: torch.Generator) -> Tensor:
         """Draw a slice of each subject, (subjects,), as `draw` takes them; one at least has an accepted place."""
         subjects, depth = self.volumes.shape[:2]
-        tries = torch.randint(depth, (TRIES, subjects), generator=generator, device=self.volumes.device)
+        return self._first_with_a_place(
+            torch.randint(depth, (TRIES, subjects), generator=generator, device=self.volumes.device)
+        )
+
+    def _first_with_a_place(self, tries: Tensor) -> Tensor:
+        """The first row of slices, (tries, subjects) from 0, that holds an accepted place, or the fullest slices."""
+        depth = self.volumes.shape[1]
         tries = torch.cat([tries, self.fullest[None]])
-        tries += depth * torch.arange(subjects, device=tries.device)
+        tries += depth * torch.arange(tries.shape[1], device=tries.device)
         # The first try with a place. An index without dimensions would be read by the host, which would have to wait.
         first = (self.count[tries].sum(dim=1) > 0).int().argmax(dim=0, keepdim=True)
         return tries.index_select(0, first)[0]
+
+    def slices_in_turn(self, seed: int, step: int) -> Tensor:
+        """A slice of each subject, (subjects,), as `one_slice_each`, but each slice once before any comes again.
+
+        Args:
+            seed: Of the orders, one for each subject, which change when all slices were taken.
+            step: Number of the batch, from 1.
+        """
+        subjects, depth = self.volumes.shape[:2]
+        turn, position = divmod(step - 1, depth)
+        shares = torch.rand(
+            subjects, depth, generator=self.generator(seed, 3, turn), device=self.volumes.device
+        )
+        return self._first_with_a_place(shares.argsort(dim=1).roll(-position, 1)[:, :TRIES].T)
+
+    def accepted_candidates(self, generator: torch.Generator, n: int, slices: Tensor) -> int:
+        """Draw how many of n candidates, voxels of some slices, are accepted; two at least, for batch normalization.
+
+        Args:
+            generator: From `generator`.
+            n: Candidates, drawn uniformly and with replacement.
+            slices: (k,) indices into all subjects' slices.
+        """
+        _, _, width, height = self.volumes.shape
+        share = self.count[slices].sum().double() / (len(slices) * width * height)
+        accepted = torch.binomial(torch.full_like(share, n), share, generator=generator)
+        return max(2, int(accepted.item()))
 
     def draw(
         self, generator: torch.Generator, n: int, slices: Tensor | None = None

@@ -22,6 +22,8 @@ BETA = 0.5
 # factor only.  Its value does not: it has a minimum at a spread that depends on the unit, and rises below it.
 CENTER = torch.tensor([50.0, 50.0])
 SPREAD = torch.tensor([20.0, 20.0])
+Slices = Literal["independent", "in-turn"]
+LocationUnit = Literal["standardized", "percent"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Settings:
         beta: Of the loss: 0 is the negative log-likelihood, 1 weights errors as a squared error does.
         slice_code: As of `PatchNetwork`.
         heads: As of `PatchNetwork`.
+        candidates: For each patch of `batch`, voxels that are drawn and kept if they are accepted, as in the paper's
+            released code; None for accepted patches alone, of a number that does not vary.
+        slices: How the slice of each subject is drawn for a batch; in-turn: each once before any comes again.
+        location_unit: Of the loss; percent: of the grid, as it is.
     """
 
     widths: Sequence[int]
@@ -61,11 +67,19 @@ class Settings:
     beta: float = BETA
     slice_code: bool = True
     heads: Heads = "separate"
+    candidates: int | None = None
+    slices: Slices = "independent"
+    location_unit: LocationUnit = "standardized"
 
     @property
     def steps(self) -> int:
         """Number of batches."""
         return math.ceil(self.patches / self.batch)
+
+    @property
+    def offset_and_scale(self) -> tuple[Tensor, Tensor]:
+        """Of the locations, percent, that the network learns: their zero and their unit."""
+        return (CENTER, SPREAD) if self.location_unit == "standardized" else (torch.zeros(2), torch.ones(2))
 
 
 def beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor, beta: float = BETA) -> Tensor:
@@ -142,11 +156,18 @@ def train(
     average = MovingAverage(network, settings.averaging) if settings.averaging else None
     measured = network if average is None else average.network
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
-    offset, scale = CENTER.to(device), SPREAD.to(device)
+    offset, scale = (values.to(device) for values in settings.offset_and_scale)
 
     def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = training.generator(settings.seed, 1, step)
-        return training.draw(generator, settings.batch, training.one_slice_each(generator))
+        if settings.slices == "in-turn":
+            slices = training.slices_in_turn(settings.seed, step)
+        else:
+            slices = training.one_slice_each(generator)
+        n = settings.batch
+        if settings.candidates is not None:
+            n = training.accepted_candidates(generator, settings.candidates * n, slices)
+        return training.draw(generator, n, slices)
 
     def losses_of(patch: Tensor, place: Tensor, slice_location: Tensor) -> list[Tensor]:
         mean, log_variance = _predict(network, patch, slice_location, settings.precision)
@@ -170,7 +191,7 @@ def train(
         progress=progress,
         kept_by="validation_nll",
         average=average,
-        as_graph=True,
+        as_graph=settings.candidates is None,  # or batches differ in their size
     )
     network.rescale_output_(offset, scale)
     return network, history
@@ -204,7 +225,7 @@ def _validate(
     outputs, _ = halved_until_it_fits(predicted, min(settings.batch, len(patch)))
     network.train()
     mean, log_variance = (torch.cat(output) for output in zip(*outputs, strict=True))
-    offset, scale = CENTER.to(mean), SPREAD.to(mean)
+    offset, scale = (values.to(mean) for values in settings.offset_and_scale)
     location, location_log_variance = mean * scale + offset, log_variance + 2 * scale.log()
     error = location - place
     extent = settings.spacing * torch.tensor(validation.volumes.shape[2:], device=error.device)

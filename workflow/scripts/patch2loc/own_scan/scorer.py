@@ -88,22 +88,22 @@ def load_scorer(
             "scan of one's own has none; give the model of another method"
         )
     try:
-        validated_settings(model["preprocess"])
+        settings = validated_settings(model["preprocess"])
     except InputError as error:
         raise InputError(
             f"{model_path}: a setting that this version does not have found ({error}), one of its own expected; train "
             "it again with this version"
         ) from error
     model_grid = model["grid"]
-    contrast = template(model["modality"], model["preprocess"].get("protocol", "paper"))
+    contrast = template(model["modality"], settings["template"])
     loaded = load_atlas(atlas_source, contrast)
     shape = cast(tuple[int, int, int], tuple(model_grid["shape"]))
     grid = common_grid(loaded, shape, model_grid["spacing"])
-    # The authors' checkpoints store no affine: theirs are voxels of SRI24, cropped around each brain.
+    # A model whose grid lies around each brain stores no affine; the authors' checkpoints no atlas: theirs is SRI24.
     fits = (
         np.allclose(grid.affine, model_grid["affine"], atol=1e-3)
         if "affine" in model_grid
-        else loaded.name == "sri24"
+        else loaded.name == "sri24" or (settings["crop"] == "brain" and model["atlas"] is not None)
     )
     if not fits:
         raise InputError(

@@ -9,8 +9,8 @@ ROUNDING = 1e-6  # of voxels' edges in headers: it must not decide about a dista
 
 def box_around(mask: np.ndarray) -> Box:
     """The smallest box around the true voxels of an (x, y, z) bool mask, which holds any."""
-    flat: np.ndarray = mask.any(axis=2)
-    edges = []
+    flat = np.asarray(mask.any(axis=2))
+    edges: list[slice] = []
     for line in (flat.any(axis=1), flat.any(axis=0), mask.any(axis=(0, 1))):
         places = np.flatnonzero(line)
         edges.append(slice(int(places[0]), int(places[-1]) + 1))

@@ -1,6 +1,6 @@
-"""Steps of the paper's released code that the paper does not mention: `protocol: released-code`, `crop: brain`.
+"""Steps of preprocessing that the paper's released code does otherwise, each by a setting of its own.
 
-One more, the scale of intensities, belongs to `patch2loc.standardize`.
+Its landmarks and scale of intensities belong to `patch2loc.standardize`, its bias field to `patch2loc.preprocess.bias`.
 """
 
 from typing import Literal, get_args
@@ -14,8 +14,14 @@ from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import resample, to_array, to_image
 from patch2loc.preprocess.masks import box_around
 
-Protocol = Literal["paper", "released-code"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+# Contrast of the atlas that scans are registered to: that of the scan, or T1 for all.
+Template = Literal["same-contrast", "T1"]
+TEMPLATES: tuple[Template, ...] = get_args(Template)
+Smoothing = Literal["none", "curvature-flow"]
+SMOOTHINGS: tuple[Smoothing, ...] = get_args(Smoothing)
+# How much of a voxel of the grid is brain where it counts as brain.
+BrainMask = Literal["half", "any"]
+BRAIN_MASKS: tuple[BrainMask, ...] = get_args(BrainMask)
 # Where the grid lies: at one place of the atlas for all scans, or around the brain of each.
 Crop = Literal["atlas", "brain"]
 CROPS: tuple[Crop, ...] = get_args(Crop)
@@ -23,9 +29,28 @@ TOUCHED = 1e-6  # share of a voxel: above 0 but for rounding
 CURVATURE_FLOW_STEP, CURVATURE_FLOW_ITERATIONS = 0.125, 3
 
 
-def template(modality: Modality, protocol: str) -> Modality:
-    """The contrast of the atlas that scans of a modality are registered to: their own, or T1 for all."""
-    return "T1" if protocol == "released-code" else modality
+def template(modality: Modality, setting: Template) -> Modality:
+    """The contrast of the atlas that scans of a modality are registered to."""
+    return "T1" if setting == "T1" else modality
+
+
+def mask_on_grid(
+    brain: np.ndarray, affine: np.ndarray, grid: Grid, transform: sitk.Transform, setting: BrainMask
+) -> np.ndarray:
+    """The brain mask of a scan on a grid by one linear interpolation, (x, y, z) bool.
+
+    half: at least one half, which keeps the volume.  any: above 0, as the released code has it, which dilates.
+
+    Args:
+        brain: On the scan's voxels, (x, y, z) bool.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+        grid: The common grid.
+        transform: Maps atlas to scan points.
+        setting: Which of the two.
+    """
+    share = resample(brain, affine, grid, transform)
+    mask: np.ndarray = share > TOUCHED if setting == "any" else share >= 0.5
+    return mask
 
 
 def grid_around_brain(

@@ -20,7 +20,7 @@ from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
 from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import Atlas
-from patch2loc.preprocess.bias import correct_bias
+from patch2loc.preprocess.bias import BIAS_FIELDS, BiasField, correct_bias
 from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
 from patch2loc.preprocess.images import (
     itk_errors,
@@ -43,12 +43,17 @@ from patch2loc.preprocess.modality import check_modality, stop_if_other_modality
 from patch2loc.preprocess.plausibility import check_image, stop_if_label_map
 from patch2loc.preprocess.register import REGISTRATIONS, Registration, in_whole_voxels, register
 from patch2loc.preprocess.released_code import (
+    BRAIN_MASKS,
     CROPS,
-    PROTOCOLS,
+    SMOOTHINGS,
+    TEMPLATES,
+    BrainMask,
     Crop,
-    Protocol,
+    Smoothing,
+    Template,
     curvature_flow,
     grid_around_brain,
+    mask_on_grid,
     template,
 )
 
@@ -62,23 +67,37 @@ class Settings(TypedDict):
     # none: the scan is in atlas space; translation: it was registered before, but its array was moved or cut since
     registration: Registration
     bias_correction: bool
-    protocol: Protocol
+    bias_field: BiasField
+    template: Template
     crop: Crop
+    brain_mask: BrainMask
+    smoothing: Smoothing
 
 
 DEFAULTS: Settings = {
     "skull_strip": "given",
     "registration": "affine",
     "bias_correction": True,
-    "protocol": "paper",
+    "bias_field": "coarse",
+    "template": "same-contrast",
     "crop": "atlas",
+    "brain_mask": "half",
+    "smoothing": "none",
 }
 CHOICES: dict[str, tuple[str | bool, ...]] = {
     "skull_strip": SKULL_STRIP,
     "registration": REGISTRATIONS,
     "bias_correction": (True, False),
-    "protocol": PROTOCOLS,
+    "bias_field": BIAS_FIELDS,
+    "template": TEMPLATES,
     "crop": CROPS,
+    "brain_mask": BRAIN_MASKS,
+    "smoothing": SMOOTHINGS,
+}
+# What models of former versions have under `protocol`.
+FORMER_PROTOCOLS: dict[str, dict[str, str]] = {
+    "paper": {},
+    "released-code": {"template": "T1", "smoothing": "curvature-flow"},
 }
 
 
@@ -188,8 +207,10 @@ def preprocess_scan(
             transform, affine = in_whole_voxels(transform, affine, grid)
         if validated["crop"] == "brain":
             grid = grid_around_brain(grid, brain, affine, atlas=atlas, transform=transform)
-        unmasked = np.maximum(resample(array, affine, grid, transform), 0)
-        mask = resample(brain, affine, grid, transform) >= 0.5
+        # A dilated mask would show what is around the brain.
+        shown = np.where(brain, array, 0) if validated["brain_mask"] == "any" else array
+        unmasked = np.maximum(resample(shown, affine, grid, transform), 0)
+        mask = mask_on_grid(brain, affine, grid, transform, validated["brain_mask"])
         if not mask.any():
             raise InputError(
                 f"{scan_path}: no brain on the grid after registration, brain expected; check the scan "
@@ -200,7 +221,9 @@ def preprocess_scan(
         )
         log_field = np.zeros(grid.shape, np.float32)
         if validated["bias_correction"]:
-            unmasked, log_field = correct_bias(unmasked, mask, grid.affine)
+            unmasked, log_field = correct_bias(
+                unmasked, mask, grid.affine, resolution=validated["bias_field"]
+            )
         atlas_on_grid = resample(atlas.image, atlas.affine, grid, sitk.AffineTransform(3))
         measurements = quality.measure(
             brain,
@@ -226,7 +249,7 @@ def preprocess_scan(
         mask,
         modality=modality,
         atlas_on_grid=atlas_on_grid,
-        atlas_contrast=template(modality, validated["protocol"]),
+        atlas_contrast=template(modality, validated["template"]),
         grid=grid,
     )
     stop_if_other_modality(modality_check, modality, Path(scan_path))
@@ -249,7 +272,7 @@ def preprocess_scan(
         "lesion": {**lesion_report, "brain_share": round(lesion_share, 4), "labels": drawn.labels},
     }
     volume = np.where(mask, unmasked, 0).astype(np.float32)
-    if validated["protocol"] == "released-code":
+    if validated["smoothing"] == "curvature-flow":
         with one_thread():
             volume = curvature_flow(volume, mask, grid.affine)
         percentiles = intensity_percentiles(volume[mask])
@@ -357,11 +380,15 @@ def to_native_space(
 
 
 def validated_settings(settings: Mapping[str, Any]) -> Settings:
-    """Check settings and fill in the defaults.
+    """Check settings, also those of a model of a former version, and fill in the defaults.
 
     Raises:
         InputError: A name or value is unknown.
     """
+    former = settings.get("protocol")
+    if former in FORMER_PROTOCOLS:
+        others = {name: value for name, value in settings.items() if name != "protocol"}
+        settings = {**FORMER_PROTOCOLS[former], **others}
     for name, value in settings.items():
         if name not in CHOICES:
             raise InputError(

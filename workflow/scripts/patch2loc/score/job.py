@@ -20,6 +20,7 @@ from patch2loc import method_interface
 from patch2loc.data import volumes
 from patch2loc.data.prefetch import prefetched
 from patch2loc.data.scans import Scan, refuse_fitted_scans
+from patch2loc.data.vocabulary import Tiles
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.files import sha256, write_text
 from patch2loc.models import Model, check_common_grid, check_origin, load_model
@@ -97,6 +98,8 @@ def score_scans(
     method: str | None = None,
     fold: int | None = None,
     same_dataset: bool = False,
+    epsilon: float | None = None,
+    tiles: Tiles = "whole",
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
@@ -121,6 +124,8 @@ def score_scans(
         method: Method that the model has to be of, see `load_model`.
         fold: Fold that the model has to be of; None for any.
         same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
+        epsilon: See `scoring.launch_with`.
+        tiles: See `patch_predictions.predicted_patches`.
 
     Raises:
         InputError: The model or a scan cannot be used, the model is of another method, modality or fold, or it was
@@ -136,16 +141,17 @@ def score_scans(
         precision=precision,
         name=model_path,
         threads=threads,
+        epsilon=epsilon,
     )
     predict_patches = (
-        import_module(PATCHES).patch_predictions_with(model, device, precision, model_path)
+        import_module(PATCHES).patch_predictions_with(model, device, precision, model_path, tiles=tiles)
         if method_interface.is_locating(method_interface.method(model["method"]))
         and model["grid"].get("axes", "RAS") == "RAS"  # patches of axial slices
         else None
     )
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    run = [sha256(model_path), code, stride, median_filter, device, precision]
+    run = [sha256(model_path), code, stride, median_filter, device, precision, epsilon, tiles]
     with_lesion = method_interface.needs_lesion(model["method"])
 
     def load(scan: Scan) -> tuple[Path, _LoadedScan | None]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from patch2loc.data.vocabulary import Tiles
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.heatmap import abnormality, true_location
 from patch2loc.method_interface import LocatingMethod, Predictor
@@ -19,11 +20,11 @@ PredictPatches = Callable[[np.ndarray, np.ndarray], pd.DataFrame]
 
 
 def patch_predictions_with(
-    model: Model, device: Device, precision: Precision, name: str | Path = "model"
+    model: Model, device: Device, precision: Precision, name: str | Path = "model", *, tiles: Tiles = "whole"
 ) -> PredictPatches:
     """Make a model of a run, whose axes are RAS, of a method that predicts locations ready to predict patches.
 
-    Arguments as of `scoring.heatmap_of`.
+    Arguments as of `scoring.heatmap_of`; tiles: see `predicted_patches`.
     """
     state = model["state"]
 
@@ -34,12 +35,14 @@ def patch_predictions_with(
 
     def predict_patches(standardized: np.ndarray, mask: np.ndarray) -> pd.DataFrame:
         volume = module.network_input(state, standardized, mask)
-        return predicted_patches(volume, mask, state["patch"], predict)
+        return predicted_patches(volume, mask, state["patch"], predict, tiles=tiles)
 
     return predict_patches
 
 
-def predicted_patches(volume: np.ndarray, mask: np.ndarray, patch: int, predict: Predictor) -> pd.DataFrame:
+def predicted_patches(
+    volume: np.ndarray, mask: np.ndarray, patch: int, predict: Predictor, *, tiles: Tiles = "whole"
+) -> pd.DataFrame:
     """One row per non-overlapping patch with at least 20 % of brain, in all slices of a scan.
 
     Args:
@@ -47,6 +50,8 @@ def predicted_patches(volume: np.ndarray, mask: np.ndarray, patch: int, predict:
         mask: (x, y, z) boolean, the brain.
         patch: width of a patch, voxels.
         predict: predictions of the network at voxels.
+        tiles: whole: the first patch begins at the edge of the grid; from-edge: it is centered there, half outside, as
+            in the paper's released code.
 
     Returns:
         Columns x, y, z (voxel of the center), patch, brain_fraction, mean_x, mean_y (percent), log_variance_x,
@@ -54,10 +59,11 @@ def predicted_patches(volume: np.ndarray, mask: np.ndarray, patch: int, predict:
     """
     masks = torch.from_numpy(mask).permute(2, 0, 1)
     centers = torch.zeros_like(masks)
-    centers[:, patch // 2 :: patch, patch // 2 :: patch] = True
-    # Only whole patches tile the slice: the last center must have p/2 voxels after it.
-    centers[:, mask.shape[0] - patch // 2 + 1 :] = False
-    centers[:, :, mask.shape[1] - patch // 2 + 1 :] = False
+    first = patch // 2 if tiles == "whole" else 0
+    centers[:, first::patch, first::patch] = True
+    if tiles == "whole":  # the last center must have p/2 voxels after it
+        centers[:, mask.shape[0] - patch // 2 + 1 :] = False
+        centers[:, :, mask.shape[1] - patch // 2 + 1 :] = False
     z, x, y = torch.nonzero(centers & patches.accepted(masks, patch), as_tuple=True)
     voxels = torch.stack([x, y, z], dim=1).numpy()
     mean, log_variance = predict(volume, voxels)

@@ -9,7 +9,7 @@ import numpy as np
 from patch2loc.data import volumes
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Map, Maps, needs_lesion
+from patch2loc.method_interface import Map, Maps, is_locating, method, needs_lesion
 from patch2loc.models import Model, from_state
 from patch2loc.score.postprocessing import as_published, median_filtered
 from patch2loc.standardize import standardize
@@ -137,6 +137,7 @@ def launch_with(
     precision: Precision,
     name: str | Path = "model",
     threads: int = 1,
+    epsilon: float | None = None,
 ) -> Launch:
     """Make a model ready to begin with one scan while the device computes another; see `heatmaps_with`.
 
@@ -144,10 +145,14 @@ def launch_with(
     are its own to the voxel.
 
     threads: that compute medians on the host.
+    epsilon: added to the squared error of a method that predicts locations, percent squared; None for the model's.
     """
     axes = model["grid"].get("axes", "RAS")
+    state = model["state"]
+    if epsilon is not None and is_locating(method(model["method"])):
+        state = {**state, "epsilon": epsilon}
     module, score = from_state(
-        model, name, lambda module: (module, module.scorer(model["state"], device, stride, precision))
+        model, name, lambda module: (module, module.scorer(state, device, stride, precision))
     )
     published_widths = getattr(module, "AS_PUBLISHED", None)
     with_lesion = needs_lesion(model["method"])

@@ -1,6 +1,7 @@
 """Table 2: correlation of a patch's lesion fraction with its scores, beside the numbers that the paper printed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ COLUMNS = [
     "simulated",
     "published_spearman",
 ]
+Correlation = Literal["both", "partial", "all"]
 QUANTITY_LABELS = {"log_error": "Log-error", "log_variance": "Log-variance", "score": "Score"}
 PROTOCOL = (
     "Spearman correlation (percent) of a patch's lesion fraction with its scores; partial: patches of "
@@ -46,7 +48,12 @@ PUBLISHED_NOTE = (
 
 
 def table2(
-    patches: Mapping[str, Sequence[pd.DataFrame]], datasets: Datasets, printed: pd.DataFrame, seed: int = 0
+    patches: Mapping[str, Sequence[pd.DataFrame]],
+    datasets: Datasets,
+    printed: pd.DataFrame,
+    seed: int = 0,
+    *,
+    correlation: Correlation = "both",
 ) -> pd.DataFrame:
     """Correlations of lesion fraction and scores (`correlation.lesion_correlations`), in long form.
 
@@ -55,6 +62,7 @@ def table2(
         datasets: as tables describe them; published_name says which printed numbers are of the same data, if any.
         printed: `inputs.read_printed` of table2.csv.
         seed: of the bootstrap.
+        correlation: the patches that it is of.
 
     Returns:
         Table of fractions with the columns COLUMNS. patches: "partial" (10-90 % lesion) or "all".
@@ -65,6 +73,8 @@ def table2(
         printed_spearman = printed_here.set_index("quantity")["spearman_percent"] / 100
         selections = {"partial": [partial_patches(fold) for fold in folds], "all": folds}
         for selection, selected in selections.items():
+            if correlation not in ("both", selection):
+                continue
             for row in row_records(lesion_correlations(selected, seed)):
                 rows.append(
                     {
@@ -89,7 +99,8 @@ def table2_layout(table: pd.DataFrame, datasets: Datasets) -> Layout:
         texts = []
         for name, column in columns:
             if column == "published":
-                texts.append(percent(results[quantity, name, "partial"]["published_spearman"], 0))
+                selection = "partial" if "partial" in table["patches"].to_numpy() else "all"
+                texts.append(percent(results[quantity, name, selection]["published_spearman"], 0))
             else:
                 result = results[quantity, name, column]
                 texts.append(f"{percent(result['spearman'])} [{interval(result)}]")
@@ -120,5 +131,6 @@ def table2_layout(table: pd.DataFrame, datasets: Datasets) -> Layout:
 
 def _columns(table: pd.DataFrame) -> list[str]:
     """Columns of a dataset, with the printed numbers where it has any."""
-    has_printed = table["published_spearman"].notna().any()
-    return ["partial", "published", "all"] if has_printed else ["partial", "all"]  # published between the two
+    first, *second = (name for name in ("partial", "all") if name in table["patches"].to_numpy())
+    published = ["published"] if table["published_spearman"].notna().any() else []
+    return [first, *published, *second]  # published between the two

@@ -1,0 +1,160 @@
+"""From the recipe of the authors' released code to a configuration, one element at a time, and what each changes.
+
+    python workflow/waterfall.py config/demo.yaml [more.yaml ...] [--cores N] [--without ELEMENT ...]
+
+Every step is a run of the workflow in the same folder, so that it computes anew what its element concerns, and no more.
+Beside the folder `results` of the configuration, in one of the same name with -waterfall, are
+
+    run/               results of the step at hand
+    steps/NN-NAME/     configuration, metrics, Table 2 and work of each step that is done
+    waterfall.csv .md .tex .html .png .pdf
+
+The same command goes on where it stopped; steps of another configuration or of other code are done anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
+
+from run import ROOT, planned_run
+
+from patch2loc.configuration.released_code import value_of
+from patch2loc.configuration.run import Run
+from patch2loc.configuration.waterfall import Step, step_configuration, waterfall_steps
+from patch2loc.errors import InputError
+from patch2loc.figures.style import save_figure
+from patch2loc.figures.waterfall import waterfall_figure
+from patch2loc.files import read_csv, read_json, replacing_folder, write_json, write_text
+from patch2loc.provenance.code import PREPROCESSING, code_hash
+from patch2loc.tables.formats import write_table
+from patch2loc.tables.waterfall import StepResult, waterfall_layout, waterfall_table
+
+METHOD = "patch2loc"
+CODE = (
+    "methods.patch2loc",
+    "train",
+    "score.scoring",
+    "score.patch_predictions",
+    "evaluate.subjects",
+    "tables.table2",
+)
+WORK = "work.json"  # of a step: what was computed, and by what
+
+
+def main() -> int:
+    """Run all steps and write the table and the figure; the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("configfiles", nargs="+", metavar="configuration", help="on top of each other")
+    parser.add_argument("--cores", default="all", help="processor cores to use (default: all)")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="ELEMENT", help="elements to leave as they are"
+    )
+    arguments = parser.parse_args()
+    try:
+        return _waterfall(arguments)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+def _waterfall(arguments: argparse.Namespace) -> int:
+    run = planned_run(arguments.configfiles, [])
+    steps = waterfall_steps(run.config, arguments.without)
+    folder = Path(f"{run.config['results']}-waterfall")
+    done = [folder / "steps" / f"{place:02}-{_slug(step.name)}" for place, step in enumerate(steps)]
+    for place, step, of_step in zip(count(1), steps, done, strict=False):
+        config = step_configuration(step, str(folder / "run"))
+        if _is_done(of_step, config):
+            continue
+        print(f"Step {place} of {len(steps)}: {step.name}", flush=True)
+        if status := _run_step(step, config, of_step, arguments.cores):
+            return status
+    _write(folder, run, [_result(of_step, run) for of_step in done], " and ".join(arguments.configfiles))
+    print(f"done: {(folder / 'waterfall.md').resolve()}")
+    return 0
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name).lower()
+
+
+def _code() -> str:
+    return code_hash(*(f"patch2loc.{name}" for name in CODE), *PREPROCESSING)
+
+
+def _is_done(of_step: Path, config: Mapping[str, Any]) -> bool:
+    """True for a step that was done with this configuration by this code."""
+    path = of_step / WORK
+    if not path.exists():
+        return False
+    work = read_json(path)
+    return bool(work["config"] == config and work["code"] == _code())
+
+
+def _run_step(step: Step, config: dict[str, Any], of_step: Path, cores: str) -> int:
+    """Run the workflow with the configuration of a step and keep its numbers; the exit status."""
+    results = Path(config["results"])
+    path = results.with_name("step.yaml")
+    write_text(path, yaml.safe_dump(config, sort_keys=False))
+    began = time.time()
+    command = [sys.executable, str(ROOT / "workflow/run.py"), str(path), "table1", "table2", "--cores", cores]
+    if status := subprocess.run(command).returncode:
+        return status
+    models = list(results.glob("models/**/model.safetensors"))
+    work = {
+        "name": step.name,
+        "key": step.element.key if step.element else "",
+        "value": str(value_of(step.config, step.element)) if step.element else "",
+        "needs": step.element.needs if step.element else "",
+        "trainings": sum(model.stat().st_mtime >= began for model in models),
+        "seconds": round(time.time() - began, 1),
+        "config": config,
+        "code": _code(),
+    }
+    with replacing_folder(of_step) as partial:
+        shutil.copytree(results / "metrics" / METHOD, partial / "metrics")
+        shutil.copy(results / "tables/table2.csv", partial)
+        write_json(partial / WORK, work)
+    return 0
+
+
+def _result(of_step: Path, run: Run) -> StepResult:
+    """Numbers of a step that is done."""
+    work = read_json(of_step / WORK)
+    return StepResult(
+        *(work[name] for name in ("name", "key", "value", "needs", "trainings", "seconds")),
+        metrics={
+            dataset: [read_csv(of_step / "metrics" / dataset / f"fold{fold}.csv") for fold in run.trainings]
+            for dataset in _lesion(run)
+        },
+        correlations=read_csv(of_step / "table2.csv"),
+    )
+
+
+def _lesion(run: Run) -> list[str]:
+    return [name for name, dataset in run.datasets.items() if dataset.labels["role"] == "lesion"]
+
+
+def _write(folder: Path, run: Run, results: Sequence[StepResult], configuration: str) -> None:
+    datasets = run.labels(_lesion(run))
+    table = waterfall_table(results, datasets, run.config["seed"])
+    layout = waterfall_layout(table, datasets, f"From the released code's recipe to {configuration}")
+    formats = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "html": ".html"}
+    write_table(table, layout, **{name: folder / f"waterfall{end}" for name, end in formats.items()})
+    save_figure(waterfall_figure(table, datasets), [folder / f"waterfall{end}" for end in (".png", ".pdf")])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
