@@ -269,9 +269,7 @@ rule ablations:
     """Each variant against its method: detection, location error and cost, table and figure."""
     input:
         metrics=by_wildcards(RUN.metrics_of_ablations),
-        models=expand(
-            RESULTS.model(), method=ABLATED_METHODS, modality=LESION_MODALITIES, fold=RUN.trainings
-        ),
+        models=expand(RESULTS.model(), method=ABLATED_METHODS, modality=LESION_MODALITIES, fold=RUN.trainings),
         histories=expand(
             RESULTS.history(), method=ABLATED_METHODS, modality=LESION_MODALITIES, fold=RUN.trainings
         ),

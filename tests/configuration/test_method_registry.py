@@ -237,7 +237,12 @@ def test_a_method_from_outside_that_declares_nothing_is_an_addition_and_may_run_
 
 def test_methods_with_a_row_of_the_same_name_are_refused(outside):
     name = outside("CALIBRATED = True")
-    config = {"patch": 8, "grid": {"shape": [48, 48, 25], "spacing": 4.0}, "score": {"stride": 1}}
+    config = {
+        "patch": 8,
+        "grid": {"shape": [48, 48, 25], "spacing": 4.0},
+        "score": {"stride": 1},
+        "parts": {"strides": []},
+    }
     config |= {
         "training": {"patches": 10, "batch": 2},
         "method_settings": {},

@@ -9,6 +9,7 @@ from paper_replica import paper_configuration, touch_scans
 from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
 from repository_paths import ROOT
 
+from patch2loc.configuration.configuration_file import merged
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.errors import InputError
@@ -17,21 +18,20 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text
 T2_DATASETS = {"ixi_t2", "brats21", "mslub"}
 
 
+def defaults(schema):
+    """Default of a group of keys, with those of the keys in it, or of one key."""
+    inner = {
+        name: defaults(entry) for name, entry in schema.get("properties", {}).items() if "default" in entry
+    }
+    return inner or schema["default"]
+
+
 def planned(config, **changes):
     """The run of the paper's configuration with some keys changed."""
-    config = completed({**config, **changes}, SCHEMA)
-    defaults = {
-        name: entry.get("default") for name, entry in SCHEMA["properties"].items() if "default" in entry
-    }
-    entry_defaults = SCHEMA["properties"]["datasets"]["additionalProperties"]["properties"]
-    datasets = {
-        name: {key: each["default"] for key, each in entry_defaults.items() if "default" in each} | entry
-        for name, entry in config["datasets"].items()
-    }
-    whole = {**defaults, **config, "datasets": datasets, "preprocess": {"median": 3, **config["preprocess"]}}
-    return plan_run(
-        {**whole, "detector": {"method": "patch2loc", "healthy": ["validation"], "ages": None}}, str(REGISTRY)
-    )
+    config = merged(defaults(SCHEMA), completed({**config, **changes}, SCHEMA))
+    entry_defaults = defaults(SCHEMA["properties"]["datasets"]["additionalProperties"])
+    config["datasets"] = {name: entry_defaults | entry for name, entry in config["datasets"].items()}
+    return plan_run(config, str(REGISTRY))
 
 
 @pytest.fixture

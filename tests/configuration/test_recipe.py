@@ -17,7 +17,8 @@ BY_KEY = {element.key: element for element in ELEMENTS}
 SHOW_ALL = {"crate", "report_page"}
 # Tables that state how their numbers were computed.
 STATE_METRICS = {
-    *("by_site", "by_volume", "comparison", "parts", "released_code", "seeds", "table1", "thresholds"),
+    *("ablations", "by_site", "by_volume", "comparison", "parts", "released_code", "seeds", "table1"),
+    "thresholds",
 }
 SCORE = {"score", "score_validation", "evaluate"}  # evaluate records the settings of scores beside its own
 # Rules whose params a key changes, besides SHOW_ALL.
