@@ -79,7 +79,9 @@ def _waterfall(arguments: argparse.Namespace) -> int:
         if _is_done(of_step, config):
             continue
         print(f"Step {place} of {len(steps)}: {step.name}", flush=True)
-        if status := _run_step(step, config, of_step, arguments.cores):
+        # Further seeds of a fold are in the table of that name alone.
+        targets = ["table1", "table2", *(["seeds"] if len(run.trainings) > len(run.folds) else [])]
+        if status := _run_step(step, config, of_step, targets, arguments.cores):
             return status
     _write(folder, run, [_result(of_step, run) for of_step in done], " and ".join(arguments.configfiles))
     print(f"done: {(folder / 'waterfall.md').resolve()}")
@@ -103,13 +105,13 @@ def _is_done(of_step: Path, config: Mapping[str, Any]) -> bool:
     return bool(work["config"] == config and work["code"] == _code())
 
 
-def _run_step(step: Step, config: dict[str, Any], of_step: Path, cores: str) -> int:
+def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequence[str], cores: str) -> int:
     """Run the workflow with the configuration of a step and keep its numbers; the exit status."""
     results = Path(config["results"])
     path = results.with_name("step.yaml")
     write_text(path, yaml.safe_dump(config, sort_keys=False))
     began = time.time()
-    command = [sys.executable, str(ROOT / "workflow/run.py"), str(path), "table1", "table2", "--cores", cores]
+    command = [sys.executable, str(ROOT / "workflow/run.py"), str(path), *targets, "--cores", cores]
     if status := subprocess.run(command).returncode:
         return status
     models = list(results.glob("models/**/model.safetensors"))
