@@ -9,7 +9,8 @@ Beside the folder `results` of the configuration, in one of the same name with -
     steps/NN-NAME/     configuration, metrics, Table 2 and work of each step that is done
     waterfall.csv .md .tex .html .png .pdf
 
-The same command goes on where it stopped; steps of another configuration or of other code are done anew.
+The same command goes on where it stopped; steps of another configuration or of other code are done anew. Where scans
+have changed, remove the folder.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from run import ROOT, planned_run
 
+from patch2loc.configuration.method_registry import scoring_modules
 from patch2loc.configuration.released_code import value_of
 from patch2loc.configuration.run import Run
 from patch2loc.configuration.waterfall import Step, step_configuration, waterfall_steps
@@ -44,13 +46,11 @@ from patch2loc.tables.waterfall import StepResult, waterfall_layout, waterfall_t
 
 METHOD = "patch2loc"
 CODE = (
-    "methods.patch2loc",
     "train",
-    "score.scoring",
-    "score.patch_predictions",
     "evaluate.subjects",
+    "evaluate.patch_analysis",
     "tables.table2",
-)
+)  # beside scoring and preprocessing
 WORK = "work.json"  # of a step: what was computed, and by what
 
 
@@ -93,7 +93,7 @@ def _slug(name: str) -> str:
 
 
 def _code() -> str:
-    return code_hash(*(f"patch2loc.{name}" for name in CODE), *PREPROCESSING)
+    return code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
 
 
 def _is_done(of_step: Path, config: Mapping[str, Any]) -> bool:
@@ -109,7 +109,10 @@ def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequen
     """Run the workflow with the configuration of a step and keep its numbers; the exit status."""
     results = Path(config["results"])
     path = results.with_name("step.yaml")
-    write_text(path, yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(config, sort_keys=False)
+    if not (path.exists() and path.read_text(encoding="utf-8") == text):
+        write_text(path, text)
+    begun = path.stat().st_mtime  # also by an earlier call that did not finish the step
     began = time.time()
     command = [sys.executable, str(ROOT / "workflow/run.py"), str(path), *targets, "--cores", cores]
     if status := subprocess.run(command).returncode:
@@ -120,7 +123,7 @@ def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequen
         "key": step.element.key if step.element else "",
         "value": str(value_of(step.config, step.element)) if step.element else "",
         "needs": step.element.needs if step.element else "",
-        "trainings": sum(model.stat().st_mtime >= began for model in models),
+        "trainings": sum(model.stat().st_mtime >= begun for model in models),
         "seconds": round(time.time() - began, 1),
         "config": config,
         "code": _code(),

@@ -103,7 +103,9 @@ def test_an_element_can_be_left_as_it_is():
 
 def test_a_step_runs_the_method_of_the_recipe_alone_in_its_folder():
     step = waterfall_steps(CONFIG)[0]
+    step.config["method_settings"] = {"ra": {"steps": 4}}  # refused where ra is not among the methods
     config = step_configuration(step, "results/any-waterfall/run")
+    assert config["method_settings"] == {}
     assert config["methods"] == ["patch2loc"]
     assert config["results"] == "results/any-waterfall/run"
     assert step.config["methods"] == CONFIG["methods"]

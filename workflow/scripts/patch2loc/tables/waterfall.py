@@ -63,7 +63,7 @@ class StepResult(NamedTuple):
         value: Its value from here on, as text.
         needs: First stage that was computed anew; "" for the first step.
         trainings: Number of networks trained.
-        seconds: Wall time of the step.
+        seconds: Wall time of the step; of its last run, where that went on with one that was stopped.
         metrics: {dataset: table of every training}, as `evaluate.subjects.Evaluation.metrics`.
         correlations: As `table2.table2`.
     """
