@@ -64,5 +64,5 @@ def waterfall_steps(base: Mapping[str, Any], without: Collection[str] = ()) -> l
 
 def step_configuration(step: Step, results: str) -> dict[str, Any]:
     """Configuration by which a step runs: its method alone, in a folder of its own."""
-    of_other_methods = {"combinations": {}, "method_settings": {}, "variants": {}}
+    of_other_methods: dict[str, Any] = {"combinations": {}, "method_settings": {}, "variants": {}}
     return {**deepcopy(step.config), "results": results, "methods": ["patch2loc"], **of_other_methods}
