@@ -104,6 +104,15 @@ def test_a_variant_that_cannot_be_trained_is_refused(tmp_path, variant, message)
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("other", ["zscore", "patch2loc_calibrated", "mine.method"])
+def test_a_combination_of_a_variant_and_a_row_that_is_not_in_its_table_is_refused(tmp_path, other):
+    mixed = {"mixed": {"of": ["patch2loc-coronal", other], "by": "rank_average"}}
+    with pytest.raises(InputError) as refused:
+        run_of(tmp_path, {"coronal": CORONAL}, combinations=BOTH | mixed)
+    assert f"combinations.mixed.of: {other} found beside a variant, rows of the table" in str(refused.value)
+    assert "expected: patch2loc, patch2loc-coronal;" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
