@@ -128,9 +128,12 @@ def test_settings_of_variants_are_held_against_the_schema(training, message):
     assert message in str(refused.value)
 
 
-def test_slices_of_a_run_are_axial(tmp_path):
-    training = configuration(tmp_path)["training"] | {"orientation": "coronal"}
-    with pytest.raises(InputError, match=r"training.orientation: coronal found, axial expected"):
+@pytest.mark.parametrize(
+    ("key", "value", "expected"), [("orientation", "coronal", "axial"), ("subjects", 2, "null")]
+)
+def test_a_run_is_of_axial_slices_and_all_subjects(tmp_path, key, value, expected):
+    training = configuration(tmp_path)["training"] | {key: value}
+    with pytest.raises(InputError, match=rf"^training.{key}: {value} found, {expected} expected"):
         run_of(tmp_path, {}, training=training)
 
 

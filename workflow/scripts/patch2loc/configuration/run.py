@@ -654,12 +654,10 @@ def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset
     """Raise InputError where more training scans are asked for than a fold has."""
     training_data = [datasets[name] for name in config["training_data"].values() if name in datasets]
     most = min(len(dataset.subjects(fold, "train")) for dataset in training_data for fold in config["folds"])
-    asked = {"training": config["training"].get("subjects")}
     for name, variant in config["variants"].items():
-        asked[f"variants.{name}.training"] = variant["training"].get("subjects")
-    for key, count in asked.items():
+        count = variant["training"].get("subjects")
         if count is not None and count > most:
             raise InputError(
-                f"{key}.subjects: {count} found, at most {most} expected, the training scans of a fold; lower it, or "
-                "leave it out for all"
+                f"variants.{name}.training.subjects: {count} found, at most {most} expected, the training scans of a "
+                "fold; lower it, or leave it out for all"
             )
