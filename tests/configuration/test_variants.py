@@ -84,7 +84,15 @@ def test_the_table_of_a_run_without_variants_is_refused(tmp_path):
             BETA0 | {"method": "zscore"},
             "variants.one.method: zscore found, one of `methods` that predicts locations",
         ),
-        (BETA0 | {"training": {}}, "variants.one: nothing that differs from patch2loc found"),
+        *(
+            (WIDE | changes, "variants.one: nothing that differs from patch2loc found")
+            for changes in (
+                {"patch_mm": None},
+                {"patch_mm": 32},
+                {"patch_mm": None, "training": {"orientation": "axial", "subjects": None}},
+                {"patch_mm": None, "training": {"threads": 7, "memory_mb": 9000}},
+            )
+        ),
         (
             WIDE | {"patch_mm": 44},
             "variants.one.patch_mm: 44 found, 11 voxels of 4 mm, an even number of 8 at least",
