@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.figures.ablations import ablation_figure
 from patch2loc.tables.ablations import (
     COLUMNS,
-    AblationRow,
     Training,
     ablation_layout,
     ablation_table,
@@ -22,11 +22,15 @@ DATASETS = {
     "large": {"title": "strokes of 48 mm", "modality": "T1", "simulated": True},
 }
 ROWS = {
-    "patch2loc": AblationRow("patch2loc", {}, 24.0, 108),
-    "patch2loc-wide": AblationRow("patch2loc", {"patch_mm": 48}, 48.0, 108),
-    "patch2loc-few": AblationRow("patch2loc", {"subjects": 10}, 24.0, 10),
-    "patch2loc-few_beta0": AblationRow("patch2loc", {"subjects": 20, "beta": 0}, 24.0, 20),
-    "both": AblationRow("patch2loc", {"of": ["patch2loc", "patch2loc-wide"]}, None, 108),
+    "patch2loc": AblationRow(base="patch2loc", changes={}, patch_mm=24.0, subjects=108),
+    "patch2loc-wide": AblationRow(base="patch2loc", changes={"patch_mm": 48}, patch_mm=48.0, subjects=108),
+    "patch2loc-few": AblationRow(base="patch2loc", changes={"subjects": 10}, patch_mm=24.0, subjects=10),
+    "patch2loc-few_beta0": AblationRow(
+        base="patch2loc", changes={"subjects": 20, "beta": 0}, patch_mm=24.0, subjects=20
+    ),
+    "both": AblationRow(
+        base="patch2loc", changes={"of": ["patch2loc", "patch2loc-wide"]}, patch_mm=None, subjects=108
+    ),
 }
 GAIN = {"patch2loc": 0, "patch2loc-wide": 0.1, "patch2loc-few": -0.05, "patch2loc-few_beta0": 0, "both": 0.2}
 

@@ -7,6 +7,7 @@ preprocessing and landmarks with its method, and its training depends on nothing
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
+from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.configuration.check import NO_INFLUENCE
 from patch2loc.configuration.method_registry import locates
 from patch2loc.configuration.schema import check_schema
@@ -45,18 +46,9 @@ def configuration_of(row: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return own if patch_mm is None else own | {"patch": round(patch_mm / config["grid"]["spacing"])}
 
 
-class AboutRow(TypedDict):
-    """A row of the table `ablations`, as `tables.ablations.AblationRow`."""
-
-    base: str
-    changes: dict[str, Any]
-    patch_mm: float | None
-    subjects: int
-
-
-def about_row(
+def ablation_row(
     row: str, base: str, parts: Sequence[str], config: Mapping[str, Any], training_scans: int
-) -> AboutRow:
+) -> AblationRow:
     """What a row of the table `ablations` changes.
 
     Args:
