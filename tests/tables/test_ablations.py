@@ -117,3 +117,29 @@ def test_curves_are_of_variants_that_change_nothing_else(table):
     assert costs == ["40 s", "40 s"]
     alone = table[table["method"].isin(["patch2loc", "both"])]
     assert not ablation_figure(alone, DATASETS).subfigs
+
+
+def test_errors_and_costs_are_drawn_of_each_modality_and_named(table):
+    of_t2 = table.assign(
+        dataset=table["dataset"] + "_t2", modality="T2", location_error_mm=20.0, processor_seconds=90.0
+    )
+    datasets = DATASETS | {f"{name}_t2": info | {"modality": "T2"} for name, info in DATASETS.items()}
+    figure = ablation_figure(pd.concat([table, of_t2], ignore_index=True), datasets)
+    panels = {axes.get_xlabel(): axes for part in figure.subfigs for axes in part.axes}
+    drawn = {
+        (line.get_marker(), value)
+        for line in panels["location error, mm; cost"].get_lines()
+        for value in line.get_xdata()
+        if line.get_marker() in ("o", "s") and not np.isnan(value)
+    }
+    assert drawn == {("o", 10.0), ("s", 20.0)}
+    curves = [line for line in panels["training subjects"].get_lines() if line.get_marker() in ("o", "s")]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in curves] == [
+        ([10, 108], [10.0, 10.0]),
+        ([10, 108], [20.0, 20.0]),
+    ]
+    costs = [text.get_text() for text in panels["training subjects"].texts]
+    assert costs == ["T1: 40 s\nT2: 90 s"] * 2
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["location error, T1", "location error, T2"]
+    assert len(ablation_figure(table, DATASETS).legends[0].get_texts()) == len(DATASETS)
