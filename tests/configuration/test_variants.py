@@ -84,7 +84,15 @@ def test_the_table_of_a_run_without_variants_is_refused(tmp_path):
             BETA0 | {"method": "zscore"},
             "variants.one.method: zscore found, one of `methods` that predicts locations",
         ),
-        (BETA0 | {"training": {}}, "variants.one: nothing that differs from patch2loc found"),
+        *(
+            (WIDE | changes, "variants.one: nothing that differs from patch2loc found")
+            for changes in (
+                {"patch_mm": None},
+                {"patch_mm": 32},
+                {"patch_mm": None, "training": {"orientation": "axial", "subjects": None}},
+                {"patch_mm": None, "training": {"threads": 7, "memory_mb": 9000}},
+            )
+        ),
         (
             WIDE | {"patch_mm": 44},
             "variants.one.patch_mm: 44 found, 11 voxels of 4 mm, an even number of 8 at least",
@@ -104,6 +112,15 @@ def test_a_variant_that_cannot_be_trained_is_refused(tmp_path, variant, message)
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("other", ["zscore", "patch2loc_calibrated", "mine.method"])
+def test_a_combination_of_a_variant_and_a_row_that_is_not_in_its_table_is_refused(tmp_path, other):
+    mixed = {"mixed": {"of": ["patch2loc-coronal", other], "by": "rank_average"}}
+    with pytest.raises(InputError) as refused:
+        run_of(tmp_path, {"coronal": CORONAL}, combinations=BOTH | mixed)
+    assert f"combinations.mixed.of: {other} found beside a variant, rows of the table" in str(refused.value)
+    assert "expected: patch2loc, patch2loc-coronal;" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
@@ -119,9 +136,12 @@ def test_settings_of_variants_are_held_against_the_schema(training, message):
     assert message in str(refused.value)
 
 
-def test_slices_of_a_run_are_axial(tmp_path):
-    training = configuration(tmp_path)["training"] | {"orientation": "coronal"}
-    with pytest.raises(InputError, match=r"training.orientation: coronal found, axial expected"):
+@pytest.mark.parametrize(
+    ("key", "value", "expected"), [("orientation", "coronal", "axial"), ("subjects", 2, "null")]
+)
+def test_a_run_is_of_axial_slices_and_all_subjects(tmp_path, key, value, expected):
+    training = configuration(tmp_path)["training"] | {key: value}
+    with pytest.raises(InputError, match=rf"^training.{key}: {value} found, {expected} expected"):
         run_of(tmp_path, {}, training=training)
 
 

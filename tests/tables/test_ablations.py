@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.figures.ablations import ablation_figure
 from patch2loc.tables.ablations import (
     COLUMNS,
-    AblationRow,
     Training,
     ablation_layout,
     ablation_table,
@@ -22,11 +22,15 @@ DATASETS = {
     "large": {"title": "strokes of 48 mm", "modality": "T1", "simulated": True},
 }
 ROWS = {
-    "patch2loc": AblationRow("patch2loc", {}, 24.0, 108),
-    "patch2loc-wide": AblationRow("patch2loc", {"patch_mm": 48}, 48.0, 108),
-    "patch2loc-few": AblationRow("patch2loc", {"subjects": 10}, 24.0, 10),
-    "patch2loc-few_beta0": AblationRow("patch2loc", {"subjects": 20, "beta": 0}, 24.0, 20),
-    "both": AblationRow("patch2loc", {"of": ["patch2loc", "patch2loc-wide"]}, None, 108),
+    "patch2loc": AblationRow(base="patch2loc", changes={}, patch_mm=24.0, subjects=108),
+    "patch2loc-wide": AblationRow(base="patch2loc", changes={"patch_mm": 48}, patch_mm=48.0, subjects=108),
+    "patch2loc-few": AblationRow(base="patch2loc", changes={"subjects": 10}, patch_mm=24.0, subjects=10),
+    "patch2loc-few_beta0": AblationRow(
+        base="patch2loc", changes={"subjects": 20, "beta": 0}, patch_mm=24.0, subjects=20
+    ),
+    "both": AblationRow(
+        base="patch2loc", changes={"of": ["patch2loc", "patch2loc-wide"]}, patch_mm=None, subjects=108
+    ),
 }
 GAIN = {"patch2loc": 0, "patch2loc-wide": 0.1, "patch2loc-few": -0.05, "patch2loc-few_beta0": 0, "both": 0.2}
 
@@ -113,3 +117,29 @@ def test_curves_are_of_variants_that_change_nothing_else(table):
     assert costs == ["40 s", "40 s"]
     alone = table[table["method"].isin(["patch2loc", "both"])]
     assert not ablation_figure(alone, DATASETS).subfigs
+
+
+def test_errors_and_costs_are_drawn_of_each_modality_and_named(table):
+    of_t2 = table.assign(
+        dataset=table["dataset"] + "_t2", modality="T2", location_error_mm=20.0, processor_seconds=90.0
+    )
+    datasets = DATASETS | {f"{name}_t2": info | {"modality": "T2"} for name, info in DATASETS.items()}
+    figure = ablation_figure(pd.concat([table, of_t2], ignore_index=True), datasets)
+    panels = {axes.get_xlabel(): axes for part in figure.subfigs for axes in part.axes}
+    drawn = {
+        (line.get_marker(), value)
+        for line in panels["location error, mm; cost"].get_lines()
+        for value in line.get_xdata()
+        if line.get_marker() in ("o", "s") and not np.isnan(value)
+    }
+    assert drawn == {("o", 10.0), ("s", 20.0)}
+    curves = [line for line in panels["training subjects"].get_lines() if line.get_marker() in ("o", "s")]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in curves] == [
+        ([10, 108], [10.0, 10.0]),
+        ([10, 108], [20.0, 20.0]),
+    ]
+    costs = [text.get_text() for text in panels["training subjects"].texts]
+    assert costs == ["T1: 40 s\nT2: 90 s"] * 2
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["location error, T1", "location error, T2"]
+    assert len(ablation_figure(table, DATASETS).legends[0].get_texts()) == len(DATASETS)

@@ -9,7 +9,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.figures.style import save_figure
     from patch2loc.files import read_json
     from patch2loc.provenance.record import describe, sidecar, write_sidecar
-    from patch2loc.tables.ablations import AblationRow, ablation_layout, ablation_table, joined, training_of
+    from patch2loc.tables.ablations import ablation_layout, ablation_table, joined, training_of
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
 
@@ -27,8 +27,7 @@ with rule_log(snakemake.log[0]):
         for modality in params.modalities:
             together = zip(*(trainings[part, modality] for part in parts), strict=True)
             trainings[name, modality] = [joined(each) for each in together]
-    rows = {name: AblationRow(**row) for name, row in params.rows.items()}
-    table = ablation_table(metrics, rows, trainings, params.datasets, params.seed)
+    table = ablation_table(metrics, params.rows, trainings, params.datasets, params.seed)
     layout = ablation_layout(table, params.datasets, params.protocol)
     write_table(table, layout, csv=output.csv, markdown=output.markdown, latex=output.latex, html=output.html)
     save_figure(ablation_figure(table, params.datasets), [output.png, output.pdf])

@@ -85,6 +85,11 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.orientation: {training['orientation']} found, axial expected: the patch analysis and the "
             "paper's figures are of axial slices; set it in `variants`"
         )
+    if training.get("subjects") is not None:
+        raise InputError(
+            f"training.subjects: {training['subjects']} found, null expected: methods that do not train by `training` "
+            "take all scans, and a detector joins methods of the same scans; set it in `variants`"
+        )
     _check_rows(configured(config["methods"]))
     unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
     if unused:

@@ -13,7 +13,7 @@ from patch2loc.configuration.method_names import (
 )
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
-from patch2loc.method_interface import MARK
+from patch2loc.method_interface import MARK, method_of
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Rule = Literal["rank_average", "rank_product", "rank_fisher"]
@@ -32,7 +32,8 @@ class Combination(TypedDict):
 
 
 def check_combinations(combinations: Mapping[str, Combination], variants: Sequence[str] = ()) -> None:
-    """Raise InputError for a name that cannot be a combination's, or parts that are no rows of methods or variants."""
+    """Raise InputError for a name that cannot be a combination's, or parts that are no rows or do not go together."""
+    ablated = [*dict.fromkeys(map(method_of, variants)), *variants]
     for name, combination in combinations.items():
         parts = combination["of"]
         if not NAME.fullmatch(name) or name.endswith((CALIBRATED_SUFFIX, AS_PUBLISHED_SUFFIX)):
@@ -48,6 +49,12 @@ def check_combinations(combinations: Mapping[str, Combination], variants: Sequen
             raise InputError(
                 f"combinations.{name}.of: {', '.join(unknown)} found, rows of methods expected: "
                 f"{', '.join([*table_rows(METHODS), *variants])}, or modules of your own; correct the name"
+            )
+        others = [part for part in parts if part not in ablated]
+        if others and any(MARK in part for part in parts):
+            raise InputError(
+                f"combinations.{name}.of: {', '.join(others)} found beside a variant, rows of the table `ablations` "
+                f"expected: {', '.join(ablated)}; leave the one or the other out"
             )
         for part in filter(needs_truth, parts):
             raise InputError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from patch2loc.configuration import missing_scans
+from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.configuration.check import check_configuration, check_paths
 from patch2loc.configuration.combinations import (
     Combination,
@@ -30,8 +31,7 @@ from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.presets import whole_brain_shape
 from patch2loc.configuration.selection_notes import selection_notes
 from patch2loc.configuration.variants import (
-    AboutRow,
-    about_row,
+    ablation_row,
     base_row,
     check_variants,
     configuration_of,
@@ -123,12 +123,12 @@ class Run:
         return available_combinations(self.config["combinations"], self.trained_methods)
 
     @cached_property
-    def ablation_rows(self) -> dict[str, AboutRow]:
+    def ablation_rows(self) -> dict[str, AblationRow]:
         """Rows of the table `ablations` by name: methods with variants, these, and combinations with one."""
         with_variant = [name for name in self.combinations if self._has_variant(name)]
         bases = {name: base_row(self.parts(name)) for name in [*self.variants, *with_variant]}
         return {
-            name: about_row(name, base, self.parts(name), self.config, self._most_training_scans)
+            name: ablation_row(name, base, self.parts(name), self.config, self._most_training_scans)
             for name, base in ({base: base for base in bases.values()} | bases).items()
         }
 
@@ -654,12 +654,10 @@ def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset
     """Raise InputError where more training scans are asked for than a fold has."""
     training_data = [datasets[name] for name in config["training_data"].values() if name in datasets]
     most = min(len(dataset.subjects(fold, "train")) for dataset in training_data for fold in config["folds"])
-    asked = {"training": config["training"].get("subjects")}
     for name, variant in config["variants"].items():
-        asked[f"variants.{name}.training"] = variant["training"].get("subjects")
-    for key, count in asked.items():
+        count = variant["training"].get("subjects")
         if count is not None and count > most:
             raise InputError(
-                f"{key}.subjects: {count} found, at most {most} expected, the training scans of a fold; lower it, or "
-                "leave it out for all"
+                f"variants.{name}.training.subjects: {count} found, at most {most} expected, the training scans of a "
+                "fold; lower it, or leave it out for all"
             )

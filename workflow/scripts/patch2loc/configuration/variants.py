@@ -7,6 +7,8 @@ preprocessing and landmarks with its method, and its training depends on nothing
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
+from patch2loc.configuration.ablation_rows import AblationRow
+from patch2loc.configuration.check import NO_INFLUENCE
 from patch2loc.configuration.method_registry import locates
 from patch2loc.configuration.schema import check_schema
 from patch2loc.data.axes import AXES_OF_SLICES, axis_order
@@ -44,18 +46,9 @@ def configuration_of(row: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return own if patch_mm is None else own | {"patch": round(patch_mm / config["grid"]["spacing"])}
 
 
-class AboutRow(TypedDict):
-    """A row of the table `ablations`, as `tables.ablations.AblationRow`."""
-
-    base: str
-    changes: dict[str, Any]
-    patch_mm: float | None
-    subjects: int
-
-
-def about_row(
+def ablation_row(
     row: str, base: str, parts: Sequence[str], config: Mapping[str, Any], training_scans: int
-) -> AboutRow:
+) -> AblationRow:
     """What a row of the table `ablations` changes.
 
     Args:
@@ -115,12 +108,13 @@ def check_variants(config: Mapping[str, Any]) -> None:
                 f"{key}.method: {method} found, one of `methods` that predicts locations expected; correct the name, "
                 "or add the method to `methods`"
             )
-        if not changes_of(f"{method}{MARK}{name}", config):
-            raise InputError(
-                f"{key}: nothing that differs from {method} found, keys of `training`, or patch_mm, expected; add one, "
-                "or leave the variant out"
-            )
         own = configuration_of(f"{method}{MARK}{name}", config)
+        if _numbers(own) == _numbers(config):
+            raise InputError(
+                f"{key}: nothing that differs from {method} found, another value of a key of `training` "
+                f"(but {' and '.join(NO_INFLUENCE)}, which change no number), or patch_mm, expected; add one, or leave "
+                "the variant out"
+            )
         _check_patch(key, variant, own)
         training = own["training"]
         if training["patches"] < training["batch"]:
@@ -128,6 +122,13 @@ def check_variants(config: Mapping[str, Any]) -> None:
                 f"{key}.training: patches {training['patches']} found, at least one batch expected "
                 f"({training['batch']}); raise the one or lower the other"
             )
+
+
+def _numbers(config: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """What of a configuration variants change, and numbers depend on."""
+    return config["patch"], {
+        key: value for key, value in config["training"].items() if key not in NO_INFLUENCE
+    }
 
 
 def _check_patch(key: str, variant: Variant, own: Mapping[str, Any]) -> None:

@@ -19,6 +19,10 @@ ROW = 0.3  # inches of a row, and for each dataset beyond the third a share of i
 CURVES = 2.3  # inches of the curves
 SPREAD = 0.7  # of a row, that its datasets share
 LINE: dict[str, Any] = {"linewidth": 1.0, "markersize": 3.5}
+MARKERS = "os"  # of modalities
+NEUTRAL = "0.25"  # what is of a modality, not of a dataset
+Colors = dict[str, tuple[float, float, float]]
+Markers = dict[str, str]
 
 
 @mpl.rc_context(RC)
@@ -26,7 +30,8 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     """Each variant against its method, and curves over what several variants change.
 
     Above: difference of AUPRC in each dataset with its 95 % interval over scans and trainings; location error, mean
-    and standard deviation over trainings; beside it the processor seconds of a training.  Below, where there are at
+    and standard deviation over trainings; beside it the processor seconds of a training.  Both are of a modality, which
+    has its marker where there are several.  Below, where there are at
     least two values of it: AUPRC against the width of a patch, and location error against the number of training
     subjects, of the first method.
 
@@ -36,6 +41,7 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     """
     rows = table[table["metric"] == METRIC]
     names = list(rows["dataset"].unique())
+    markers = _markers(rows)
     colors = dict(zip(names, mpl.color_sequences["tab10"] * (1 + len(names) // 10), strict=False))
     curves = [(draw, part) for draw, part in _curves(rows) if part.iloc[:, 0].nunique() > 1]
     height = ROW * rows["method"].nunique() * max(1, len(names) / 3) + 0.9
@@ -43,21 +49,24 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     parts: Any = figure.subfigures(2, 1, height_ratios=[height, CURVES]) if curves else (figure, None)
     above, below = parts
     change, error = above.subplots(1, 2, sharey=True, width_ratios=[2, 1])
-    _draw_changes(change, rows, colors)
-    _draw_errors(error, rows)
+    _draw_changes(change, rows, colors, markers)
+    _draw_errors(error, rows, markers)
     if below is not None:
         panels = np.atleast_1d(below.subplots(1, len(curves)))
         for panel, (draw, part) in zip(panels, curves, strict=True):
-            draw(panel, part, colors)
+            draw(panel, part, colors, markers)
+    labels = [(colors[name], markers[datasets[name]["modality"]], label_of(datasets[name])) for name in names]
+    if len(markers) > 1:
+        labels += [(NEUTRAL, marker, f"location error, {modality}") for modality, marker in markers.items()]
     handles = [
-        mpl.lines.Line2D([], [], marker="o", color=colors[name], label=label_of(datasets[name]), **LINE)
-        for name in names
+        mpl.lines.Line2D([], [], color=color, marker=marker, label=label, **LINE)
+        for color, marker, label in labels
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(2, len(handles)))
     return figure
 
 
-def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
+def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:
     methods = list(rows["method"].unique())
     offsets = dict(zip(colors, _offsets(len(colors)), strict=False))
     for record in row_records(rows):
@@ -68,7 +77,13 @@ def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float
             color=colors[record["dataset"]],
             linewidth=1.0,
         )
-        panel.plot(100 * record["difference"], y, marker="o", color=colors[record["dataset"]], markersize=3.5)
+        panel.plot(
+            100 * record["difference"],
+            y,
+            marker=markers[record["modality"]],
+            color=colors[record["dataset"]],
+            markersize=3.5,
+        )
     panel.axvline(0, color="0.3", linewidth=0.6)
     labels = rows.drop_duplicates("method")
     panel.set_yticks(
@@ -80,16 +95,24 @@ def _draw_changes(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float
     _guides(panel, len(methods))
 
 
-def _draw_errors(panel: Axes, rows: pd.DataFrame) -> None:
-    for y, record in enumerate(row_records(rows.drop_duplicates("method"))):
-        spread = np.nan_to_num(record["location_error_mm_sd"])
-        panel.errorbar(record["location_error_mm"], y, xerr=spread, marker="o", color="0.25", **LINE)
+def _draw_errors(panel: Axes, rows: pd.DataFrame, markers: Markers) -> None:
+    offsets = dict(zip(markers, _offsets(len(markers)), strict=True))
+    for place, (_, trained) in enumerate(parts_by(_of_trainings(rows), "method")):
+        for record in row_records(trained):
+            panel.errorbar(
+                record["location_error_mm"],
+                place + offsets[record["modality"]],
+                xerr=np.nan_to_num(record["location_error_mm_sd"]),
+                marker=markers[record["modality"]],
+                color=NEUTRAL,
+                **LINE,
+            )
         panel.annotate(
-            _cost(record["processor_seconds"]),
-            (1.0, y),
+            _costs(trained, markers),
+            (1.0, place),
             xycoords=("axes fraction", "data"),
             ha="right",
-            va="bottom",
+            va="bottom" if len(markers) == 1 else "center",
             fontsize=5.5,
             color="0.35",
         )
@@ -110,40 +133,47 @@ def _curves(rows: pd.DataFrame) -> Iterator[tuple[Callable[..., None], pd.DataFr
         yield draw, part[[column, *part.columns.drop(column)]]
 
 
-def _draw_patches(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
+def _draw_patches(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:
     for dataset, part in parts_by(rows, "dataset"):
         ends = 100 * np.abs(part[["mean_low", "mean_high"]].to_numpy().T - part["mean"].to_numpy())
         panel.errorbar(
             part["patch_mm"],
             100 * part["mean"],
             yerr=np.nan_to_num(ends),
-            marker="o",
+            marker=markers[part["modality"].iloc[0]],
             color=colors[dataset],
             **LINE,
         )
     panel.set(xlabel="width of a patch, mm", ylabel="AUPRC, %", xticks=sorted(rows["patch_mm"].unique()))
     panel.set_ylim(bottom=0)
-    _costs_above(panel, rows, "patch_mm")
+    _costs_above(panel, rows, "patch_mm", markers)
 
 
-def _draw_subjects(panel: Axes, rows: pd.DataFrame, colors: dict[str, tuple[float, float, float]]) -> None:
-    alone = rows.drop_duplicates("method")
-    counts = alone["training_subjects"]
-    spread = np.nan_to_num(alone["location_error_mm_sd"])
+def _draw_subjects(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:
     panel.set_xscale("log")
-    panel.errorbar(counts, alone["location_error_mm"], yerr=spread, marker="o", color="0.25", **LINE)
-    panel.set_xticks(sorted(counts), [f"{count:g}" for count in sorted(counts)])
+    for modality, part in parts_by(_of_trainings(rows), "modality"):
+        spread = np.nan_to_num(part["location_error_mm_sd"])
+        panel.errorbar(
+            part["training_subjects"],
+            part["location_error_mm"],
+            yerr=spread,
+            marker=markers[modality],
+            color=NEUTRAL,
+            **LINE,
+        )
+    counts = sorted(rows["training_subjects"].unique())
+    panel.set_xticks(counts, [f"{count:g}" for count in counts])
     panel.minorticks_off()
     panel.set(xlabel="training subjects", ylabel="location error, mm")
-    _costs_above(panel, alone, "training_subjects")
+    _costs_above(panel, rows, "training_subjects", markers)
 
 
-def _costs_above(panel: Axes, rows: pd.DataFrame, column: str) -> None:
+def _costs_above(panel: Axes, rows: pd.DataFrame, column: str, markers: Markers) -> None:
     """Cost of a training over each point."""
-    for record in row_records(rows.drop_duplicates("method")):
+    for _, trained in parts_by(_of_trainings(rows), "method"):
         panel.annotate(
-            _cost(record["processor_seconds"]),
-            (record[column], 1.0),
+            _costs(trained, markers),
+            (trained[column].iloc[0], 1.0),
             xycoords=("data", "axes fraction"),
             ha="center",
             va="bottom",
@@ -157,7 +187,26 @@ def _label(method: str, changes: str) -> str:
     return "\n".join(filter(None, [display_name(method), *changes.replace(" and ", ",\n").split(", ")]))
 
 
-def _cost(seconds: float) -> str:
+def _markers(rows: pd.DataFrame) -> Markers:
+    modalities = list(rows["modality"].unique())
+    return dict(zip(modalities, MARKERS[: len(modalities)], strict=True))
+
+
+def _of_trainings(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row of each method and modality, which what is of trainings, not of scored datasets, is the same in."""
+    return rows.drop_duplicates(["method", "modality"])
+
+
+def _costs(trained: pd.DataFrame, markers: Markers) -> str:
+    """Processor seconds of a method's training, in a line for each modality, named where there are several."""
+    return "\n".join(
+        f"{record['modality']}: {cost}" if len(markers) > 1 else cost
+        for record in row_records(trained)
+        if (cost := _seconds(record["processor_seconds"]))
+    )
+
+
+def _seconds(seconds: float) -> str:
     return "" if np.isnan(seconds) else f"{seconds:,.0f} s"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.metrics.names import PAPER_METRICS
@@ -77,23 +78,6 @@ class Training:
     patches: int
 
 
-@dataclass(frozen=True)
-class AblationRow:
-    """What a row of the table changes.
-
-    Attributes:
-        base: The row that it is compared with; its own name for that one.
-        changes: {setting: value}, {} for the row that others are compared with.
-        patch_mm: Width of its patches; None for a combination.
-        subjects: Number of its training scans.
-    """
-
-    base: str
-    changes: Mapping[str, Any]
-    patch_mm: float | None
-    subjects: int
-
-
 def training_of(history: pd.DataFrame, record: Mapping[str, Any]) -> Training:
     """What a training of location networks took and reached.
 
@@ -146,15 +130,15 @@ def ablation_table(
             if values.empty:
                 continue
             summary = summary_of(tables, metric, seed)
-            is_base = method == row.base
-            differences = paired_differences(values, subjects_by_folds(metrics[row.base, dataset], metric))
+            is_base = method == row["base"]
+            differences = paired_differences(values, subjects_by_folds(metrics[row["base"], dataset], metric))
             compared = not is_base and len(differences) > 0
             records.append(
                 {
                     **about,
                     "method": method,
-                    "base": row.base,
-                    "changes": described(row.changes),
+                    "base": row["base"],
+                    "changes": described(row["changes"]),
                     "metric": metric,
                     "mean": summary["mean"],
                     "mean_low": summary["ci_low"],
@@ -162,8 +146,8 @@ def ablation_table(
                     **(dict(mean_difference(differences, seed)) if compared else {}),
                     "n_subjects": summary["n_subjects"],
                     "n_trainings": len(tables),
-                    "patch_mm": np.nan if row.patch_mm is None else row.patch_mm,
-                    "training_subjects": row.subjects,
+                    "patch_mm": np.nan if row["patch_mm"] is None else row["patch_mm"],
+                    "training_subjects": row["subjects"],
                     **_over_trainings(its_trainings),
                 }
             )
