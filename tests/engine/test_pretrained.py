@@ -283,6 +283,7 @@ def test_a_method_that_asks_for_nothing_is_as_before(fitted, tmp_path):
         "fold": 0,
         "atlas": "icbm152",
         "preprocess": {},
+        "orientation": "axial",
     }
     assert len(model["provenance"]["inputs"]) == 1 + 2 * 3
 

@@ -234,7 +234,7 @@ CHANGES = {
     ),
     "method thresh": (
         put("method", "thresh"),
-        "own.*: a state with 'patch', 'weights', 'widths' found, that of the method thresh, with nothing, expected",
+        "own.*: a state with .*'patch', .*'weights', 'widths' found, that of the method thresh, with nothing, expected",
     ),
     "method of another network": (
         put("method", "patch2loc_unpadded"),
@@ -285,12 +285,12 @@ CHANGES = {
     ),
     "grid axes unknown": (
         lambda content: content["grid"].update(axes="LAS"),
-        refused(r"grid\.axes", "one of RAS, LPS"),
+        refused(r"grid\.axes", "one of RAS, RSA, SAR, LPS"),
     ),
     "landmarks missing": (put("landmarks", None), "own.*: no landmarks found, a dictionary expected"),
     "landmarks all equal": (
         put("landmarks", "standard_scale", lambda scale: [50.0] * len(scale)),
-        refused(r"landmarks\.standard_scale", "two increasing numbers"),
+        refused(r"landmarks\.standard_scale", "increasing numbers, as landmarks.background is not set"),
     ),
     "landmarks minus": (
         put("landmarks", "standard_scale", lambda scale: [-each for each in scale]),
@@ -335,11 +335,11 @@ CHANGES = {
     ),
     "state without widths": (
         put("state", "widths", None),
-        "own.*: a state with 'patch', 'weights' found, .*with patch, weights, widths, expected",
+        "own.*: a state with .*'patch', 'slice_code', 'weights' found, .*with patch, weights, widths, expected",
     ),
     "state with more": (
         lambda content: content["state"].update(lambda_=1),
-        "own.*: a state with 'lambda_', 'patch', 'weights', 'widths' found, .*expected",
+        "own.*: a state with .*'lambda_', 'patch', .*'weights', 'widths' found, .*expected",
     ),
     "widths text": (
         put("state", "widths", "wide"),

@@ -163,6 +163,7 @@ def test_settings_of_a_method_that_does_not_run_are_refused():
         "methods": ["patch2loc", "ae"],
         "budget": "smoke",
         "method_settings": {"ae": {"steps": 1}},
+        "parts": {"strides": []},
         "datasets": {},
     }
     check_configuration(config)

@@ -256,6 +256,7 @@ def configuration(**changed):
         "patch": 12,
         "grid": {"shape": [48, 48, 25], "spacing": 4.0},
         "score": {"stride": 1, "median_filter": 3},
+        "parts": {"strides": []},
         "training": TRAINING | {"threads": 8, "memory_mb": 100},
         "training_data": {},
         "without": [],

@@ -257,7 +257,7 @@ def test_settings_that_the_training_does_not_have_are_refused(methods, scans):
     for method, settings in ((plainly, PLAIN), (robust, SETTINGS)):
         with pytest.raises(
             InputError,
-            match=r"^training: learning_rte found, of averaging, batch, learning_rate, .* expected",
+            match=r"^training: learning_rte found, of averaging, batch, .*learning_rate, .* expected",
         ):
             method.fit(scans[:2], scans[2:], settings | {"learning_rte": 0.1}, None, device="cpu")
     with pytest.raises(InputError, match=r"^training: changes, leveled found"):

@@ -269,7 +269,7 @@ def test_a_grid_stays_where_no_brain_is():
 
 
 def test_scans_of_a_run_are_not_given_to_such_a_network(own_model, tmp_path):
-    said = r"the axes LPS found, the axes RAS of a run's scans expected"
+    said = r"the axes LPS found, the axes RAS, RSA, SAR of a run's scans expected"
     with pytest.raises(InputError, match=rf"own\.safetensors: .*{said}"):
         score_scans(own_model, [], tmp_path / "heatmaps", device="cpu", stride=1, median_filter=7, code="")
 
@@ -277,6 +277,6 @@ def test_scans_of_a_run_are_not_given_to_such_a_network(own_model, tmp_path):
 def test_unknown_axes_are_refused(checkpoint, tmp_path):
     save_model(tmp_path / "own.safetensors", checkpoint | {"grid": checkpoint["grid"] | {"axes": "RAI"}})
     with pytest.raises(
-        InputError, match=r"own\.safetensors: grid\.axes: 'RAI' found, one of RAS, LPS expected"
+        InputError, match=r"own\.safetensors: grid\.axes: 'RAI' found, one of RAS, RSA, SAR, LPS expected"
     ):
         load_model(tmp_path / "own.safetensors")

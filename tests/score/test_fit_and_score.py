@@ -366,7 +366,7 @@ def test_tiles_from_the_edge_are_those_of_the_whole_job(tmp_path, scans):
 
 def test_a_model_of_scans_cropped_around_their_brains_scores_scans_of_a_run_and_has_no_place(tmp_path, scans):
     path = fit(tmp_path, scans, crop="brain")
-    assert set(load_model(path)["grid"]) == {"shape", "spacing"}
+    assert set(load_model(path)["grid"]) == {"axes", "shape", "spacing"}
     score_scans(path, scans[4:], tmp_path / "brain", **SCORING)
     score_scans(fit(tmp_path / "other", scans), scans[4:], tmp_path / "atlas", **SCORING)
     maps = [volumes.read(tmp_path / name / f"{scans[4].subject}.nii.gz")[0] for name in ("brain", "atlas")]
