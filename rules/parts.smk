@@ -24,8 +24,9 @@ rule analyze_parts:
         gpu=GPU,
     params:
         code=lambda wildcards: code_hash("patch2loc.evaluate.parts", module_name(wildcards.method)),
-        settings=parts_settings(config),
+        settings=lambda wildcards: parts_settings(config, RUN.median_filter(wildcards.dataset)),
         truth=config["truth"],
+        choices=config["metrics"],
         fold=by_wildcards(fold_of, "fold"),
         same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
@@ -51,7 +52,7 @@ rule parts:
         **growing(mem_mb=4000, runtime=60),
     params:
         code=code_hash("patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING),
-        own=own_setting(config),
+        own={name: own_setting(config, RUN.median_filter(name)) for name in LESION + HEALTHY},
         datasets=RUN.labels(LESION + HEALTHY),
         folds=FOLDS,
         seed=config["seed"],

@@ -40,14 +40,14 @@ RULES = {
     "training.averaging": {"train"},
     "precision": {"train", "score", "score_validation", "patient", "analyze_parts"},
     "score.epsilon": SCORE | {"parts"},  # analyze_parts tries both values in any case
-    "score.median_filter_healthy": SCORE - {"score_validation"},
+    "score.median_filter_healthy": (SCORE - {"score_validation"}) | {"parts"},
     "score.tiles": SCORE,
     "truth": {"analyze_parts"}
     | {"evaluate", "analyze_patches", "fig1", "fig4", "fig8", "fig9", "methods", "viewer"}
     | STATE_METRICS,
-    "metrics.background": {"evaluate"} | STATE_METRICS,
-    "metrics.best_dice": {"evaluate"} | STATE_METRICS,
-    "metrics.off_grid": {"evaluate"} | STATE_METRICS,
+    "metrics.background": {"evaluate", "analyze_parts"} | STATE_METRICS,
+    "metrics.best_dice": {"evaluate", "analyze_parts"} | STATE_METRICS,
+    "metrics.off_grid": {"evaluate", "analyze_parts"} | STATE_METRICS,
     "folds": {
         *("cases", "cost", "domain_shift", "folds", "healthy_checks", "subject_lists", "subjects", "table2"),
     }

@@ -13,12 +13,17 @@ from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.files import read_json, write_json
 from patch2loc.methods import patch2loc
 from patch2loc.metrics.parts import EDGE_SCORE, Setting
+from patch2loc.metrics.released_code import OURS
 from patch2loc.models import load_model
 from patch2loc.score.scoring import heatmap_of, standardized_for
 
 SETTINGS = {"epsilons": [1e-10, 0.5], "median_filters": [1, 3], "strides": [1, 2, 4]}
 LOST = 5
-JOB = {"settings": SETTINGS, "truth": "half", "device": CPU, "precision": "float32", "code": "code"}
+JOB = {
+    **{"settings": SETTINGS, "truth": "half", "choices": OURS},
+    **{"device": CPU, "precision": "float32", "code": "code"},
+}
+RELEASED = {"background": "zero", "best_dice": "bisection", "off_grid": "ignored"}
 VALUES = ["subject", *Setting._fields, "metric", "low", "high", "value", "patches"]
 
 
@@ -108,18 +113,28 @@ def test_a_stride_predicts_fewer_patches(maps):
     assert one > 2 * two > 4 * four
 
 
-def test_a_lesion_is_measured_as_the_evaluation_does(trained, table):
+@pytest.mark.parametrize("choices", [OURS, RELEASED], ids=["ours", "released"])
+def test_a_lesion_is_measured_as_the_evaluation_does(trained, table, tmp_path, monkeypatch, choices):
+    if choices is RELEASED:
+        few = {"epsilons": [0.5], "median_filters": [3], "strides": [1]}
+        monkeypatch.setattr(parts.shutil, "rmtree", lambda _: None)  # as killed before it
+        for each in (OURS, RELEASED):
+            job = JOB | {"settings": few, "choices": each}
+            parts.analyze_parts(trained[0], [trained[1]], tmp_path / "table.parquet", **job)
+        table = pd.read_parquet(tmp_path / "table.parquet")
     mask = volumes.read_mask(trained[1].mask_path)
     lesion = volumes.read_mask(trained[1].lesion_path)
-    expected = evaluate_subject(scored(trained, 1, 3), mask, lesion, 0.008, lost_ml=LOST * 0.008, patch=8)
+    about = {"lost_ml": LOST * 0.008, "patch": 8, "choices": choices}
+    expected = evaluate_subject(scored(trained, 1, 3), mask, lesion, 0.008, **about)
     rows = table[(table["subject"] == "lesion")]
     assert set(rows["metric"]) == {"auprc", "best_dice"}
-    assert len(rows) == 30 * 2
+    assert len(rows) == (30 if choices is OURS else 3) * 2
     own = rows[(rows["part"] == "score") & (rows["epsilon"] == 0.5)]
     own = own[(own["median_filter"] == 3) & (own["stride"] == 1)].set_index("metric")["value"]
     assert own["auprc"] == expected["auprc"]
     assert own["best_dice"] == expected["best_dice"]
-    assert own["auprc"] < lesion.sum() / (lesion.sum() + LOST)  # what is off the grid is missed
+    if choices is OURS:
+        assert own["auprc"] < lesion.sum() / (lesion.sum() + LOST)  # what is off the grid is missed
 
 
 def test_epsilon_leaves_the_ranks_of_the_error_alone(table):

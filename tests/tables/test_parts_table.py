@@ -11,6 +11,7 @@ from patch2loc.tables.formats import to_html, to_latex, to_markdown
 from patch2loc.tables.parts import COLUMNS, parts_layout, parts_table, shown_settings
 
 OWN = Setting("score", 0.5, 3, 1)
+OWNS = {"tumors": OWN, "healthy": OWN._replace(median_filter=1)}
 DATASETS = {
     "tumors": {"title": "tumors", "modality": "T2", "simulated": False, "role": "lesion"},
     "healthy": {"title": "healthy", "modality": "T2", "simulated": True, "role": "healthy"},
@@ -46,9 +47,10 @@ def measures(fold, healthy):
             }
             value = base + GAIN[setting.part] - 0.01 * scan * (setting.stride > 1)
             if healthy:
+                wider = -0.05 * (setting.median_filter > 1)
                 bins = pairwise(EDGE_DISTANCES)
                 rows += [
-                    {**about, "metric": metric, "low": low, "high": high, "value": value - low}
+                    {**about, "metric": metric, "low": low, "high": high, "value": value - low + wider}
                     for low, high in bins
                     for metric in (EDGE_SCORE, EDGE_HIGHEST)
                 ]
@@ -63,7 +65,7 @@ def measures(fold, healthy):
 @pytest.fixture(scope="module")
 def table():
     folds = {name: [measures(fold, name == "healthy") for fold in range(2)] for name in DATASETS}
-    return parts_table({("patch2loc", name): tables for name, tables in folds.items()}, DATASETS, OWN, seed=3)
+    return parts_table({("patch2loc", name): tables for name, tables in folds.items()}, DATASETS, OWNS, seed=3)
 
 
 def row_of(table, metric, setting, low=None):
@@ -110,12 +112,19 @@ def test_bins_of_healthy_scans_are_rows_of_their_own(table):
     assert (near["simulated"] == 1).all()
 
 
+def test_a_score_is_compared_with_what_the_run_evaluates_in_its_dataset(table):
+    scores = table[(table["part"] == "score") & (table["epsilon"] == OWN.epsilon) & (table["stride"] == 1)]
+    rows = scores[(scores["dataset"] == "healthy") & (scores["metric"] == EDGE_SCORE)]
+    of_filters = rows.groupby("median_filter")["difference"].mean()
+    assert of_filters.to_dict() == pytest.approx({1: 0.0, 3: -0.05})
+
+
 def test_the_table_for_people_changes_one_setting_at_a_time(table):
     shown = shown_settings(table, OWN)
     assert shown[:3] == [OWN._replace(part=part) for part in ("score", "log_error", "log_variance")]
     assert len(shown) == 3 + 2 + 3 + 3
     assert len(set(shown)) == len(shown)
-    layout = parts_layout(table, DATASETS, OWN, "Protocol.")
+    layout = parts_layout(table, DATASETS, OWNS, "Protocol.")
     headings = [label for label, cells in layout.rows if not cells]
     assert headings == ["tumors, T2: 6 scans"]
     assert len(layout.rows) == 1 + len(shown)
@@ -127,7 +136,7 @@ def test_the_table_for_people_changes_one_setting_at_a_time(table):
 
 
 def test_the_figure_has_three_panels_for_each_dataset(table):
-    figure = parts_figure(table, DATASETS, OWN)
+    figure = parts_figure(table, DATASETS, OWNS)
     assert len(figure.axes) == 3 * len(DATASETS)
     by_epsilon, by_filter, by_seconds, *_, highest = figure.axes
     for panel, part in zip(by_epsilon.lines, GAIN, strict=False):  # the run's setting is drawn after these

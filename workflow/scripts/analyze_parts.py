@@ -17,6 +17,7 @@ with rule_log(snakemake.log[0]):
         snakemake.output[0],
         settings=params.settings,
         truth=params.truth,
+        choices=params.choices,
         device=device,
         precision=precision,
         code=params.code,

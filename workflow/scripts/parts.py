@@ -16,7 +16,7 @@ with rule_log(snakemake.log[0]):
     params, output = snakemake.params, snakemake.output
     keys = [("patch2loc", dataset) for dataset in params.datasets]
     parts = read_folds(snakemake.input, keys, len(params.folds), pd.read_parquet)
-    own = Setting(*params.own)
+    own = {dataset: Setting(*setting) for dataset, setting in params.own.items()}
     table = parts_table(parts, params.datasets, own, params.seed)
     write_table(
         table,

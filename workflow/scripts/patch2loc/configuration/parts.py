@@ -4,15 +4,20 @@ from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.metrics.parts import PartsSettings, Setting
 
 
-def own_setting(config: Configuration) -> Setting:
-    """The score that a run evaluates.  config: valid, defaults filled in."""
+def own_setting(config: Configuration, median_filter: int) -> Setting:
+    """The score that a run evaluates in a dataset.
+
+    Args:
+        config: Valid, defaults filled in.
+        median_filter: Of the dataset (`Run.median_filter`).
+    """
     score = config["score"]
-    return Setting("score", score["epsilon"], score["median_filter"], score["stride"])
+    return Setting("score", score["epsilon"], median_filter, score["stride"])
 
 
-def parts_settings(config: Configuration) -> PartsSettings:
-    """The configured settings and the run's own, ascending.  config: valid, defaults filled in."""
-    own, tried = own_setting(config), config["parts"]
+def parts_settings(config: Configuration, median_filter: int) -> PartsSettings:
+    """The configured settings and the run's own in a dataset, ascending; arguments as for `own_setting`."""
+    own, tried = own_setting(config, median_filter), config["parts"]
     return {
         "epsilons": sorted({*map(float, tried["epsilons"]), own.epsilon}),
         "median_filters": sorted({*tried["median_filters"], own.median_filter}),

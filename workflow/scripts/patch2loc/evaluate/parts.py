@@ -23,11 +23,12 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.transfer import to_device
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import edge_distance
-from patch2loc.evaluate.subjects import rank_scan
+from patch2loc.evaluate.subjects import missed_off_grid, rank_scan
 from patch2loc.files import replacing, sha256
 from patch2loc.heatmap import abnormality, interpolated, lattice_points
 from patch2loc.method_interface import LocatingMethod, Map, Predictor, as_array
 from patch2loc.metrics.parts import PartsSettings, Setting, edge_measures, lesion_measures
+from patch2loc.metrics.released_code import OURS, MetricChoices, chosen_metrics
 from patch2loc.models import Model, from_state
 from patch2loc.score.job import model_for_scans
 from patch2loc.score.postprocessing import median_filtered, widened
@@ -114,7 +115,13 @@ def _filtered(
 
 
 def measures_of_parts(
-    maps: Iterator[PartMap], mask: np.ndarray, lesion: np.ndarray, *, lost: int, spacing: float
+    maps: Iterator[PartMap],
+    mask: np.ndarray,
+    lesion: np.ndarray,
+    *,
+    lost_ml: float,
+    spacing: float,
+    choices: MetricChoices = OURS,
 ) -> pd.DataFrame:
     """Measures of every part of the score in one scan.
 
@@ -122,8 +129,9 @@ def measures_of_parts(
         maps: As of `part_maps`.
         mask: (x, y, z) boolean, the brain.
         lesion: (x, y, z) boolean; an empty one, with nothing lost, is that of a healthy scan.
-        lost: Number of lesion voxels off the grid.
+        lost_ml: Volume of lesion off the grid, in atlas space, ml.
         spacing: Of the grid, mm.
+        choices: Behind the metrics of a scan with lesion.
 
     Returns:
         Columns part, epsilon, median_filter, stride, metric, low, high, value, seconds, patches. A scan with lesion has
@@ -132,13 +140,15 @@ def measures_of_parts(
     Raises:
         ValueError: A map is not finite somewhere in the brain.
     """
-    has_lesion = bool(lesion.any()) or lost > 0
+    voxel_ml = isotropic_voxel_ml(spacing)
+    has_lesion = bool(lesion.any()) or round(lost_ml / voxel_ml) > 0
+    missed = missed_off_grid(lost_ml, voxel_ml, choices)
     distance = None if has_lesion else edge_distance(mask, spacing).T[mask.T]
     rows = []
     for setting, heatmap, seconds, patches in maps:
-        ranking = rank_scan(heatmap, mask, lesion, lost)
+        ranking = rank_scan(heatmap, mask, lesion, missed)
         measures = (
-            lesion_measures(ranking)
+            lesion_measures(chosen_metrics(ranking, mask, lesion, choices))
             if distance is None
             else edge_measures(ranking, heatmap.T[mask.T], distance)
         )
@@ -154,6 +164,7 @@ def analyze_parts(
     *,
     settings: PartsSettings,
     truth: Truth,
+    choices: MetricChoices,
     device: Device,
     precision: Precision,
     code: str,
@@ -173,6 +184,7 @@ def analyze_parts(
         path: Table to write: columns subject, those of `measures_of_parts`, device, precision.
         settings: See `part_maps`.
         truth: Which of the lesion masks of a scan is its truth.
+        choices: Behind the metrics, as of the evaluation.
         device: Device that the network computes on.
         precision: Precision of the network's encoder.
         code: Hash of the code behind the measures.
@@ -189,18 +201,16 @@ def analyze_parts(
     module, predict = from_state(model, model_path, lambda module: _ready(module, model, device, precision))
     partial = Path(f"{path}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    run = [sha256(model_path), code, settings, truth, device, precision]
+    run = [sha256(model_path), code, settings, truth, choices, device, precision]
 
     def table_of(scan: Scan) -> pd.DataFrame:
         standardized, mask = _standardized(model, scan)
         volume = module.network_input(model["state"], standardized, mask)
         spacing = model["grid"]["spacing"]
-        lost = round(scan.lost_lesion().ml / isotropic_voxel_ml(spacing))
+        lesion, lost_ml = read_mask(scan.truth_path(truth)), scan.lost_lesion().ml
         maps = part_maps(predict, volume, mask, settings, device=device, threads=threads)
         try:
-            return measures_of_parts(
-                maps, mask, read_mask(scan.truth_path(truth)), lost=lost, spacing=spacing
-            )
+            return measures_of_parts(maps, mask, lesion, lost_ml=lost_ml, spacing=spacing, choices=choices)
         except ValueError as problem:
             raise InputError(
                 f"{scan.folder}: {problem}, by the model {model_path}; preprocess the scan again, or leave it out"

@@ -1,6 +1,6 @@
 """Parts of the score: as detectors by epsilon, filter and cost, and in healthy brains by the distance from the edge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +37,7 @@ MARKER_OF = dict(zip(PARTS, MARKERS, strict=False))
 
 
 @mpl.rc_context(RC)
-def parts_figure(table: pd.DataFrame, datasets: Datasets, own: Setting) -> Figure:
+def parts_figure(table: pd.DataFrame, datasets: Datasets, own: Mapping[str, Setting]) -> Figure:
     """A row of three panels for each dataset; means over scans and folds, with 95 % intervals over both.
 
     Of a lesion dataset the AUPRC of each part by epsilon, by the width of the median filter, and against the seconds a
@@ -47,7 +47,7 @@ def parts_figure(table: pd.DataFrame, datasets: Datasets, own: Setting) -> Figur
     Args:
         table: Of `tables.parts.parts_table`.
         datasets: Descriptions of its datasets.
-        own: The score that the run evaluates; each panel changes one of its settings.
+        own: The score that the run evaluates, by dataset; each panel changes one of its settings.
     """
     rows = [(dataset, part) for dataset, part in parts_by(table, "dataset")]
     figure = Figure(figsize=(PAGE_WIDTH, 0.5 + ROW_HEIGHT * len(rows)), layout="constrained")
@@ -56,14 +56,16 @@ def parts_figure(table: pd.DataFrame, datasets: Datasets, own: Setting) -> Figur
         scans = part["n_subjects"].max()
         of_row[0].set_title(dataset_heading(dataset, datasets, scans), loc="left")
         if (part["metric"] == SHOWN_METRIC).any():
-            _detection_row(of_row, part[part["metric"] == SHOWN_METRIC], own)
+            _detection_row(of_row, part[part["metric"] == SHOWN_METRIC], own[dataset])
         else:
-            _edge_row(of_row, part, own)
+            _edge_row(of_row, part, own[dataset])
     handles = [
         Line2D([], [], color=COLOR_OF[part], marker=MARKER_OF[part], markersize=4, label=LABELS[part])
         for part in PARTS
     ]
-    settings = f"epsilon {own.epsilon:g}, median filter {own.median_filter}, stride {own.stride}"
+    first = next(iter(own.values()))  # they differ in the filter at most
+    filters = " or ".join(map(str, dict.fromkeys(each.median_filter for each in own.values())))
+    settings = f"epsilon {first.epsilon:g}, median filter {filters}, stride {first.stride}"
     handles.append(Line2D([], [], label=f"the run's setting ({settings})", **OWN))
     method_legend(figure, handles)
     return figure

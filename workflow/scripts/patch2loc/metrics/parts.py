@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.metrics.names import PAPER_METRICS
-from patch2loc.metrics.ranking import Ranking, ranking_metrics
+from patch2loc.metrics.ranking import Ranking, RankingMetrics
 
 PARTS = ("score", "log_error", "log_variance")  # the score is the sum of the other two
 EDGE_DISTANCES = (0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, np.inf)  # mm, of voxels of the brain
@@ -50,9 +50,8 @@ class Measure(NamedTuple):
     value: float
 
 
-def lesion_measures(ranking: Ranking) -> list[Measure]:
-    """Average precision and best Dice of a scan with a lesion."""
-    metrics = ranking_metrics(ranking)
+def lesion_measures(metrics: RankingMetrics) -> list[Measure]:
+    """Average precision and best Dice of a scan with a lesion, among all its metrics."""
     values = {"best_dice": metrics["best_dice"], "auprc": metrics["auprc"]}
     return [Measure(name, np.nan, np.nan, values[name]) for name in PAPER_METRICS]
 

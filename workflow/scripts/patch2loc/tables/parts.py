@@ -51,13 +51,15 @@ NOTE = (
 )
 
 
-def parts_table(parts: FoldTables, datasets: Datasets, own: Setting, seed: int = 0) -> pd.DataFrame:
+def parts_table(
+    parts: FoldTables, datasets: Datasets, own: Mapping[str, Setting], seed: int = 0
+) -> pd.DataFrame:
     """Every measure of every part and setting, in long form.
 
     Args:
         parts: Of each method and dataset, one table per fold, as `evaluate.parts.analyze_parts` writes it.
         datasets: As tables describe them.
-        own: The score that the run evaluates.
+        own: The score that the run evaluates, by dataset.
         seed: Of the bootstrap.
 
     Returns:
@@ -72,7 +74,7 @@ def parts_table(parts: FoldTables, datasets: Datasets, own: Setting, seed: int =
         own_values = {
             key[len(SETTING) :]: summary.subjects_by_folds(tables, "value")
             for key, tables in by_key.items()
-            if key[: len(SETTING)] == own
+            if key[: len(SETTING)] == own[dataset]
         }
         for key, tables in by_key.items():
             values = summary.subjects_by_folds(tables, "value")
@@ -133,26 +135,28 @@ def shown_settings(table: pd.DataFrame, own: Setting) -> list[Setting]:
     return [*parts, *changed]
 
 
-def parts_layout(table: pd.DataFrame, datasets: Datasets, own: Setting, protocol: str) -> Layout:
+def parts_layout(
+    table: pd.DataFrame, datasets: Datasets, own: Mapping[str, Setting], protocol: str
+) -> Layout:
     """Layout of a `parts_table`: settings under each lesion dataset.
 
     Args:
         table: The table.
         datasets: As tables describe them.
-        own: The score that the run evaluates.
+        own: The score that the run evaluates, by dataset.
         protocol: How the numbers were computed.
     """
     of_lesions = table[table["metric"].isin(PAPER_METRICS)]
     rows: list[Row] = []
     for dataset, part in parts_by(of_lesions, "dataset"):
         rows.append((dataset_heading(dataset, datasets, part["n_subjects"].max()), []))
-        for setting in shown_settings(table, own):
+        for setting in shown_settings(part, own[dataset]):
             by_metric = {row["metric"]: row for row in row_records(part[of_setting(part, setting)])}
             cells = [cell for metric in PAPER_METRICS for cell in _cells(by_metric[metric])]
             cost = by_metric[PAPER_METRICS[0]]
             seconds = number(cost["seconds"], 1 if cost["seconds"] >= 10 else 2)
             rows.append(
-                (f"  {_label(setting, own)}", [*cells, Cell(seconds), Cell(f"{cost['patches']:,.0f}")])
+                (f"  {_label(setting, own[dataset])}", [*cells, Cell(seconds), Cell(f"{cost['patches']:,.0f}")])
             )
     return Layout(
         number="Parts",
