@@ -20,6 +20,7 @@ from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
+from patch2loc.metrics.released_code import OURS
 from patch2loc.process import import_first_from
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 
@@ -50,6 +51,7 @@ def planned_run():
 
 
 RUN, PROTOCOL = or_stop(planned_run)
+PROTOCOL_OF_OURS = RUN.protocol_by(OURS)  # of tables that do not follow the key `metrics`
 RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
@@ -136,11 +138,11 @@ def table(name, label=None, formats=("markdown", "latex", "html")):
     return paths | {key: RESULTS.table(name, READABLE[key]) for key in formats}
 
 
-def table_params(name, module, datasets, methods=EVALUATED_METHODS):
+def table_params(name, module, datasets, methods=EVALUATED_METHODS, protocol=PROTOCOL):
     """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
     code = code_hash(module, *READING_AND_WRITING)
     params = {"code": code, "table": name, "methods": methods, "datasets": datasets}
-    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": PROTOCOL}
+    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": protocol}
 
 
 def rule_outline(name):

@@ -94,7 +94,12 @@ rule thresholds:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        **table_params("thresholds", "patch2loc.tables.thresholds", RUN.labels(RUN.labeled_datasets)),
+        **table_params(
+            "thresholds",
+            "patch2loc.tables.thresholds",
+            RUN.labels(RUN.labeled_datasets),
+            protocol=PROTOCOL_OF_OURS,
+        ),
     script:
         "../workflow/scripts/table_over_subjects.py"
 
@@ -154,7 +159,13 @@ use rule thresholds as released_code with:
     benchmark:
         RESULTS.benchmark("released_code")
     params:
-        **table_params("released_code", "patch2loc.tables.released_code", RUN.labels(LESION), SCORED_METHODS),
+        **table_params(
+            "released_code",
+            "patch2loc.tables.released_code",
+            RUN.labels(LESION),
+            SCORED_METHODS,
+            PROTOCOL_OF_OURS,
+        ),
 
 
 use rule thresholds as seeds with:

@@ -15,11 +15,9 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text
 BY_KEY = {element.key: element for element in ELEMENTS}
 # Rules that show how numbers came about, whatever it is.
 SHOW_ALL = {"crate", "report_page"}
-# Tables that state how their numbers were computed.
-STATE_METRICS = {
-    *("ablations", "by_site", "by_volume", "comparison", "parts", "released_code", "seeds", "table1"),
-    "thresholds",
-}
+# Tables that state how their numbers were computed; the first ones follow the key `metrics`.
+STATE_METRICS = {"ablations", "by_site", "by_volume", "comparison", "parts", "seeds", "table1"}
+STATE_PROTOCOL = STATE_METRICS | {"released_code", "thresholds"}
 SCORE = {"score", "score_validation", "evaluate"}  # evaluate records the settings of scores beside its own
 # Rules whose params a key changes, besides SHOW_ALL.
 RULES = {
@@ -40,18 +38,18 @@ RULES = {
     "training.averaging": {"train"},
     "precision": {"train", "score", "score_validation", "patient", "analyze_parts"},
     "score.epsilon": SCORE | {"parts"},  # analyze_parts tries both values in any case
-    "score.median_filter_healthy": (SCORE - {"score_validation"}) | {"parts"},
+    "score.median_filter_healthy": (SCORE - {"score_validation"}) | STATE_PROTOCOL,
     "score.tiles": SCORE,
     "truth": {"analyze_parts"}
     | {"evaluate", "analyze_patches", "fig1", "fig4", "fig8", "fig9", "methods", "viewer"}
-    | STATE_METRICS,
+    | STATE_PROTOCOL,
     "metrics.background": {"evaluate", "analyze_parts"} | STATE_METRICS,
     "metrics.best_dice": {"evaluate", "analyze_parts"} | STATE_METRICS,
     "metrics.off_grid": {"evaluate", "analyze_parts"} | STATE_METRICS,
     "folds": {
         *("cases", "cost", "domain_shift", "folds", "healthy_checks", "subject_lists", "subjects", "table2"),
     }
-    | STATE_METRICS,
+    | STATE_PROTOCOL,
     "tables.correlation": {"table2"},
     "figures.densities": {"fig3", "fig6"},
 }

@@ -247,6 +247,9 @@ def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(
     assert "lesion if lesion fills at least half of it" in said
     assert "lesion if lesion fills any of it" in protocol({**config, "truth": "any"}, {})
     assert said.endswith("20,480 training patches. A note.")
+    of_healthy = {**config, "score": {**config["score"], "median_filter_healthy": 1}}
+    filtered = "median filter of 3 voxels in each direction (of healthy test scans 1), stride 1"
+    assert filtered in protocol(of_healthy, {})
     assert "both, Fisher's statistic of patch2loc_calibrated and zscore" in protocol(config, BOTH)
 
 

@@ -24,7 +24,7 @@ def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
     grid = {"shape": list(SHAPE), "spacing": SPACING}
     for others, said in (
         ({"grid": grid | {"affine": shifted.tolist()}}, "its grid is not that of the atlas icbm152"),
-        ({"grid": grid}, "its grid is not that of the atlas icbm152"),
+        ({"grid": grid}, "the atlas icbm152 found, sri24 expected"),
         ({"atlas": None}, r"stores no atlas; give the folder of SRI24 \(--atlas\)"),
         ({"grid": {"spacing": SPACING}}, r"no grid\.shape found, three whole numbers"),
     ):
@@ -47,3 +47,10 @@ def test_a_model_of_scans_cropped_around_their_brains_has_no_affine_and_lies_on_
     path = write_model(tmp_path / "model.safetensors", atlas, grid=grid, preprocess=settings)
     scorer = load_scorer(path)
     np.testing.assert_array_equal(scorer.grid.affine, common_grid(atlas, SHAPE, SPACING).affine)
+    nib.save(nib.Nifti1Image(atlas.image, atlas.affine), tmp_path / "spgr.nii")
+    with pytest.raises(InputError, match=r"the atlas sri24 found, icbm152 expected"):
+        load_scorer(path, atlas=tmp_path)
+    other = write_model(tmp_path / "sri24.safetensors", atlas, grid=grid, preprocess=settings, atlas="data/sri24")
+    assert load_scorer(other, atlas=tmp_path).atlas.name == "sri24"
+    with pytest.raises(InputError, match=r"the atlas icbm152 found, sri24 expected.*--atlas"):
+        load_scorer(other, atlas="icbm152")

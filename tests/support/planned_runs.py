@@ -40,6 +40,7 @@ def configuration(folder, datasets=None, **changes):
     """tests/tiny.yaml with its defaults filled in, the data and results in a folder; datasets besides its own."""
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
     named = {**tiny["datasets"], **(datasets or {})}
+    tiny["score"] = {"median_filter_healthy": None, **tiny["score"]}
     tiny["training"] = {"orientation": "axial", "subjects": None, **tiny["training"]}
     config = {**DEFAULTS, **tiny, "data": str(folder), "results": str(folder / "results"), **changes}
     return config | {"datasets": {name: {**OF_A_DATASET, **entry} for name, entry in named.items()}}

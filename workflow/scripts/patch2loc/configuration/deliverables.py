@@ -7,6 +7,7 @@ from patch2loc.configuration.combinations import Combination, combinations_note
 from patch2loc.configuration.datasets import Datasets, names_with_role
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.vocabulary import Truth
+from patch2loc.metrics.released_code import MetricChoices
 
 PAPERS_ORDER = ("BraTS21", "MSLUB", "ATLAS", "WMH", None)  # published names of lesion datasets
 LEAST_FILLED: dict[Truth, str] = {"half": "at least half", "any": "any"}  # of a voxel that is lesion
@@ -123,15 +124,24 @@ def deliverables(
     )
 
 
-def protocol(config: Configuration, combinations: Mapping[str, Combination], *notes: str) -> str:
+def protocol(
+    config: Configuration,
+    combinations: Mapping[str, Combination],
+    *notes: str,
+    metrics: MetricChoices | None = None,
+) -> str:
     """A few sentences for tables on how their numbers were computed.
 
     Args:
         config: The run's configuration.
         combinations: The combinations of the run.
         *notes: Further sentences; empty ones are left out.
+        metrics: Choices behind the metrics of these tables; those of the run if None.
     """
-    metrics = config["metrics"]
+    metrics = metrics or config["metrics"]
+    score = config["score"]
+    of_healthy = score["median_filter_healthy"]
+    filter_of_healthy = "" if of_healthy is None else f" (of healthy test scans {of_healthy})"
     best_dice = {
         "exact": "exact best Dice over all thresholds",
         "bisection": "best Dice by ten steps of bisection",
@@ -139,8 +149,8 @@ def protocol(config: Configuration, combinations: Mapping[str, Combination], *no
     sentences = (
         f"Per subject {WHERE[metrics['background'], metrics['off_grid']]}; a voxel "
         f"of the grid is lesion if lesion fills {LEAST_FILLED[config['truth']]} of it; "
-        f"{config['grid']['spacing']:g} mm, median filter of {config['score']['median_filter']} voxels in each "
-        f"direction, stride {config['score']['stride']}; {best_dice[metrics['best_dice']]}; "
+        f"{config['grid']['spacing']:g} mm, median filter of {score['median_filter']} voxels in each "
+        f"direction{filter_of_healthy}, stride {score['stride']}; {best_dice[metrics['best_dice']]}; "
         f"{len(config['folds'])} fold(s); network {config['training']['network']}, "
         f"{config['training']['patches']:,} training patches.",
         *notes,

@@ -45,6 +45,7 @@ from patch2loc.data.seeds import further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole, Tiles
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK
+from patch2loc.metrics.released_code import MetricChoices
 
 # The atlas that nilearn carries; any other one is a folder below the configuration's `data`.
 ICBM152 = "icbm152"
@@ -335,12 +336,17 @@ class Run:
     @cached_property
     def protocol(self) -> str:
         """Sentences on how the numbers of its tables were computed."""
+        return self.protocol_by(self.config["metrics"])
+
+    def protocol_by(self, metrics: MetricChoices) -> str:
+        """The protocol of tables whose metrics follow these choices, whatever those of the run are."""
         without_weights = fallback_note(self.methods, self.config["pretrained"])
         part = missing_scans.caption(self.listed_datasets, self.datasets) if self.skips_missing else ""
         combinations = {
             name: self.combinations[name] for name in self.scored_methods if name in self.combinations
         }
-        return protocol(self.config, combinations, part, self.overlap_notes, without_weights)
+        notes = part, self.overlap_notes, without_weights
+        return protocol(self.config, combinations, *notes, metrics=metrics)
 
     @property
     def atlas(self) -> str:

@@ -12,7 +12,7 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.method_interface import needs_lesion
 from patch2loc.models import Model, load_model
-from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
+from patch2loc.preprocess.atlas import Atlas, atlas_name, common_grid, load_atlas
 from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import validated_settings
 from patch2loc.score.scoring import HeatmapOf, heatmap_of
@@ -100,12 +100,14 @@ def load_scorer(
     shape = cast(tuple[int, int, int], tuple(model_grid["shape"]))
     grid = common_grid(loaded, shape, model_grid["spacing"])
     # A model whose grid lies around each brain stores no affine; the authors' checkpoints no atlas: theirs is SRI24.
-    fits = (
-        np.allclose(grid.affine, model_grid["affine"], atol=1e-3)
-        if "affine" in model_grid
-        else loaded.name == "sri24" or (settings["crop"] == "brain" and model["atlas"] is not None)
-    )
-    if not fits:
+    stored = model.get("atlas")
+    expected = atlas_name(stored) if stored and settings["crop"] == "brain" else "sri24"
+    if "affine" not in model_grid and loaded.name != expected:
+        raise InputError(
+            f"{model_path}: the atlas {loaded.name} found, {expected} expected, which its scans were registered to; give "
+            "that one (--atlas)"
+        )
+    if "affine" in model_grid and not np.allclose(grid.affine, model_grid["affine"], atol=1e-3):
         raise InputError(
             f"{model_path}: its grid is not that of the atlas {loaded.name}; give the atlas it was trained on (--atlas)"
         )
