@@ -111,6 +111,8 @@ def test_a_checkpoint_gives_the_network_that_was_saved(tmp_path, network, landma
         "registration": "affine",
         "template": "T1",
         "crop": "brain",
+        "brain_mask": "any",
+        "bias_field": "full",
         "smoothing": "curvature-flow",
     }
     assert model["state"]["epsilon"] == 1e-10
@@ -264,7 +266,7 @@ def test_a_standard_histogram_of_the_library_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([[0, 0, 0, 50, 100], [1, 10, 20, 60, 99]], "fitted with the background"),
+        ([[0, 0, 0, 50, 100], [1, 10, 20, 60, 99]], r"fitted with the background.*write .* as \.json with"),
         ([[0, 50, 100], [99, 50, 1]], "increasing numbers expected"),
         ([[0, np.nan, 100], [1, 50, 99]], "increasing numbers expected"),
         ([[0], [1]], "increasing numbers expected"),
@@ -277,6 +279,15 @@ def test_landmarks_that_cannot_be_used_are_named(tmp_path, rows, said):
     np.save(tmp_path / "bad.npy", np.array(rows))
     with pytest.raises(InputError, match=rf"bad\.npy: .*{said}"):
         read_landmarks(tmp_path / "bad.npy")
+
+
+def test_landmarks_of_the_library_with_the_background_are_used_as_the_message_says(tmp_path):
+    landmarks = {"percentiles": [1, 10, 20, 60, 99], "standard_scale": [0, 0, 0, 50, 100]}
+    write_json(tmp_path / "t1.json", landmarks)
+    with pytest.raises(InputError, match='does, add "background": true'):
+        read_landmarks(tmp_path / "t1.json")
+    write_json(tmp_path / "t1.json", landmarks | {"background": True})
+    assert read_landmarks(tmp_path / "t1.json")["standard_scale"] == landmarks["standard_scale"]
 
 
 def test_other_files_are_no_landmarks(tmp_path):

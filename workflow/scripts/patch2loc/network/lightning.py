@@ -25,7 +25,10 @@ PREFIX = "model."
 PATCH = 24
 SHAPE, SPACING = (192, 192, 100), 1.0  # of the released code's grid: voxels, mm
 AXES: Axes = "LPS"  # of its arrays
-PREPROCESSING = {"registration": "affine", "template": "T1", "crop": "brain", "smoothing": "curvature-flow"}
+PREPROCESSING = {
+    **{"registration": "affine", "template": "T1", "crop": "brain"},
+    **{"brain_mask": "any", "bias_field": "full", "smoothing": "curvature-flow"},
+}
 SCALE: Scale = "range"
 EPSILON = 1e-10  # percent squared, in its heatmaps; 0.5 in its patch analysis
 # Modules of Python whose classes only hold values.  All else that a file names of Python's own can execute code.
@@ -164,10 +167,13 @@ def read_landmarks(path: str | Path) -> Landmarks:
             f"{path}: percentiles {percentiles} found, numbers from 0 to 100 expected; fit them again"
         )
     if not (np.diff(rows[1]) > 0).all() and not landmarks.get("background"):
+        as_released = (
+            f"write {sorted(landmarks)} as .json with" if path.suffix == ".npy" else "add"
+        )
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
             "starts with equal values was fitted with the background and would make much of a brain one gray: fit "
-            'landmarks in brain masks, or, to apply them as the released code does, add "background": true'
+            f'landmarks in brain masks, or, to apply them as the released code does, {as_released} "background": true'
         )
     return landmarks
 

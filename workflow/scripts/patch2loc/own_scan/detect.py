@@ -20,7 +20,7 @@ from patch2loc.own_scan.native_labels import labels_on_scan
 from patch2loc.own_scan.page import write_page
 from patch2loc.own_scan.picture import write_picture
 from patch2loc.own_scan.result_folder import STAGES, kept_or_made, provenance_of, to_stderr
-from patch2loc.own_scan.scorer import Scorer, load_scorer
+from patch2loc.own_scan.scorer import ICBM152, Scorer, load_scorer
 from patch2loc.own_scan.sentence import answer_sentence, expected_ml
 from patch2loc.own_scan.warnings import SIMULATED, of_model, of_scan
 from patch2loc.preprocess.scan import Preprocessed, preprocess_scan, to_native_space, write_preprocessed
@@ -28,7 +28,6 @@ from patch2loc.score.candidates import find_candidates
 from patch2loc.score.detector import MapsOf, maps_with, reference_of
 from patch2loc.score.reference import JOINED, MAPS, THRESHOLDS, HealthyReference
 
-ICBM152 = "icbm152"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
 from patch2loc.method_interface import needs_lesion
 from patch2loc.models import Model, load_model
-from patch2loc.preprocess.atlas import Atlas, atlas_name, common_grid, load_atlas
+from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.released_code import template
 from patch2loc.preprocess.scan import validated_settings
 from patch2loc.score.scoring import HeatmapOf, heatmap_of
 
 MEDIAN_FILTER_MM = 7.0
+ICBM152 = "icbm152"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def load_scorer(
     grid = common_grid(loaded, shape, model_grid["spacing"])
     # A model whose grid lies around each brain stores no affine; the authors' checkpoints no atlas: theirs is SRI24.
     stored = model.get("atlas")
-    expected = atlas_name(stored) if stored and settings["crop"] == "brain" else "sri24"
+    expected = ICBM152 if settings["crop"] == "brain" and stored == ICBM152 else "sri24"
     if "affine" not in model_grid and loaded.name != expected:
         raise InputError(
             f"{model_path}: the atlas {loaded.name} found, {expected} expected, which its scans were registered to; give "

@@ -55,15 +55,8 @@ def load_atlas(name_or_folder: str | Path, modality: str) -> Atlas:
     if modality not in SRI24_FILES:
         raise InputError(f"modality {modality!r} found, T1 or T2 expected; correct the dataset's modality")
     return (
-        _load_icbm152(modality)
-        if atlas_name(name_or_folder) == "icbm152"
-        else _load_sri24(name_or_folder, modality)
+        _load_icbm152(modality) if str(name_or_folder) == "icbm152" else _load_sri24(name_or_folder, modality)
     )
-
-
-def atlas_name(name_or_folder: str | Path) -> str:
-    """Name of the atlas that `load_atlas` loads: one that is not in a folder is ICBM152."""
-    return "icbm152" if str(name_or_folder) == "icbm152" else "sri24"
 
 
 def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Grid:
