@@ -55,7 +55,9 @@ def test_lesions_are_measured_as_everywhere():
     generator = np.random.default_rng(1)
     score, lesion = generator.normal(size=500), generator.random(500) < 0.1
     expected = evaluate_scores(score, lesion, 7)
-    found = {measure.metric: measure.value for measure in lesion_measures(ranking_metrics(rank(score, lesion, 7)))}
+    found = {
+        measure.metric: measure.value for measure in lesion_measures(ranking_metrics(rank(score, lesion, 7)))
+    }
     assert found == {name: expected[name] for name in ("auprc", "best_dice")}
 
 

@@ -50,7 +50,9 @@ def test_a_model_of_scans_cropped_around_their_brains_has_no_affine_and_lies_on_
     nib.save(nib.Nifti1Image(atlas.image, atlas.affine), tmp_path / "spgr.nii")
     with pytest.raises(InputError, match=r"the atlas sri24 found, icbm152 expected"):
         load_scorer(path, atlas=tmp_path)
-    other = write_model(tmp_path / "sri24.safetensors", atlas, grid=grid, preprocess=settings, atlas="data/sri24")
+    other = write_model(
+        tmp_path / "sri24.safetensors", atlas, grid=grid, preprocess=settings, atlas="data/sri24"
+    )
     assert load_scorer(other, atlas=tmp_path).atlas.name == "sri24"
     with pytest.raises(InputError, match=r"the atlas icbm152 found, sri24 expected.*--atlas"):
         load_scorer(other, atlas="icbm152")

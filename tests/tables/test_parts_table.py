@@ -65,7 +65,9 @@ def measures(fold, healthy):
 @pytest.fixture(scope="module")
 def table():
     folds = {name: [measures(fold, name == "healthy") for fold in range(2)] for name in DATASETS}
-    return parts_table({("patch2loc", name): tables for name, tables in folds.items()}, DATASETS, OWNS, seed=3)
+    return parts_table(
+        {("patch2loc", name): tables for name, tables in folds.items()}, DATASETS, OWNS, seed=3
+    )
 
 
 def row_of(table, metric, setting, low=None):

@@ -167,9 +167,7 @@ def read_landmarks(path: str | Path) -> Landmarks:
             f"{path}: percentiles {percentiles} found, numbers from 0 to 100 expected; fit them again"
         )
     if not (np.diff(rows[1]) > 0).all() and not landmarks.get("background"):
-        as_released = (
-            f"write {sorted(landmarks)} as .json with" if path.suffix == ".npy" else "add"
-        )
+        as_released = f"write {sorted(landmarks)} as .json with" if path.suffix == ".npy" else "add"
         raise InputError(
             f"{path}: a standard scale of {np.round(rows[1], 4).tolist()} found, increasing numbers expected; one that "
             "starts with equal values was fitted with the background and would make much of a brain one gray: fit "

@@ -29,7 +29,6 @@ from patch2loc.score.detector import MapsOf, maps_with, reference_of
 from patch2loc.score.reference import JOINED, MAPS, THRESHOLDS, HealthyReference
 
 
-
 @dataclass(frozen=True)
 class Detector:
     """A detector made ready for scans of one's own: all that does not depend on the scan.

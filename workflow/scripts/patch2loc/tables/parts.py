@@ -156,7 +156,10 @@ def parts_layout(
             cost = by_metric[PAPER_METRICS[0]]
             seconds = number(cost["seconds"], 1 if cost["seconds"] >= 10 else 2)
             rows.append(
-                (f"  {_label(setting, own[dataset])}", [*cells, Cell(seconds), Cell(f"{cost['patches']:,.0f}")])
+                (
+                    f"  {_label(setting, own[dataset])}",
+                    [*cells, Cell(seconds), Cell(f"{cost['patches']:,.0f}")],
+                )
             )
     return Layout(
         number="Parts",
