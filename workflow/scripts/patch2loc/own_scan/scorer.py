@@ -105,8 +105,8 @@ def load_scorer(
     expected = ICBM152 if settings["crop"] == "brain" and stored == ICBM152 else "sri24"
     if "affine" not in model_grid and loaded.name != expected:
         raise InputError(
-            f"{model_path}: the atlas {loaded.name} found, {expected} expected, which its scans were registered to; give "
-            "that one (--atlas)"
+            f"{model_path}: the atlas {loaded.name} found, {expected} expected, which its scans were registered to; "
+            "give that one (--atlas)"
         )
     if "affine" in model_grid and not np.allclose(grid.affine, model_grid["affine"], atol=1e-3):
         raise InputError(
