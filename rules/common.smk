@@ -20,7 +20,6 @@ from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
 from patch2loc.method_interface import module_name
-from patch2loc.metrics.released_code import OURS
 from patch2loc.process import import_first_from
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 
@@ -51,7 +50,6 @@ def planned_run():
 
 
 RUN, PROTOCOL = or_stop(planned_run)
-PROTOCOL_OF_OURS = RUN.protocol_by(OURS)  # of tables that do not follow the key `metrics`
 RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods

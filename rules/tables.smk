@@ -1,6 +1,8 @@
 # Table 1 and Table 2 beside the numbers that the paper printed, and further tables over subjects.
 from patch2loc.configuration.method_names import competing
+from patch2loc.metrics.released_code import OURS
 
+PROTOCOL_OF_OURS = RUN.protocol_by(OURS)  # of tables that do not follow the key `metrics`
 LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
 ABLATED_METHODS = [name for name in ABLATED_ROWS if name in TRAINED_METHODS]  # without combinations
 
