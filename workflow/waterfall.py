@@ -92,6 +92,11 @@ def _slug(name: str) -> str:
     return re.sub(r"\W+", "-", name).lower()
 
 
+def _as_yaml(value: Any) -> str:
+    """A value as a configuration has it."""
+    return "null" if value is None else str(value)
+
+
 def _code() -> str:
     return code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
 
@@ -121,7 +126,7 @@ def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequen
     work = {
         "name": step.name,
         "key": step.element.key if step.element else "",
-        "value": str(value_of(step.config, step.element)) if step.element else "",
+        "value": _as_yaml(value_of(step.config, step.element)) if step.element else "",
         "needs": step.element.needs if step.element else "",
         "trainings": sum(model.stat().st_mtime >= begun for model in models),
         "seconds": round(time.time() - began, 1),

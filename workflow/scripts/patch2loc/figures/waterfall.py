@@ -68,6 +68,8 @@ def _draw(panel: Axes, rows: list[dict[str, Any]]) -> None:
         if np.isfinite(row["ci_low"]) and row["ci_low"] < row["ci_high"]:
             ends = [mean - change + row["ci_low"], mean - change + row["ci_high"]]
             panel.plot(ends, [row["step"]] * 2, color="0.15", linewidth=0.8)
+    panel.use_sticky_edges = False  # bars keep off the frame
+    panel.margins(x=0.04)
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color="0.92", linewidth=0.6)
     panel.set_axisbelow(True)
