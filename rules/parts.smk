@@ -38,7 +38,7 @@ rule analyze_parts:
 rule parts:
     """Log-error, log-variance and score as detectors, by epsilon, filter and stride; scores at the brain's edge."""
     input:
-        every(RESULTS.parts(), LESION + HEALTHY, ["patch2loc"]),
+        every(RESULTS.parts(), RUN.labeled_datasets, ["patch2loc"]),
     output:
         **table("parts"),
         **figure("parts"),
@@ -52,8 +52,8 @@ rule parts:
         **growing(mem_mb=4000, runtime=60),
     params:
         code=code_hash("patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING),
-        own={name: own_setting(config, RUN.median_filter(name)) for name in LESION + HEALTHY},
-        datasets=RUN.labels(LESION + HEALTHY),
+        own={name: own_setting(config, RUN.median_filter(name)) for name in RUN.labeled_datasets},
+        datasets=RUN.labels(RUN.labeled_datasets),
         folds=FOLDS,
         seed=config["seed"],
         protocol=PROTOCOL,

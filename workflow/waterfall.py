@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from run import ROOT, planned_run
 
+from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.method_registry import scoring_modules
 from patch2loc.configuration.released_code import value_of
 from patch2loc.configuration.run import Run
-from patch2loc.configuration.waterfall import Step, step_configuration, waterfall_steps
+from patch2loc.configuration.waterfall import METHOD, Step, step_configuration, waterfall_steps
+from patch2loc.data.results import READABLE
 from patch2loc.errors import InputError
 from patch2loc.figures.style import save_figure
 from patch2loc.figures.waterfall import waterfall_figure
@@ -44,13 +45,8 @@ from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.tables.formats import write_table
 from patch2loc.tables.waterfall import StepResult, waterfall_layout, waterfall_table
 
-METHOD = "patch2loc"
-CODE = (
-    "train",
-    "evaluate.subjects",
-    "evaluate.patch_analysis",
-    "tables.table2",
-)  # beside scoring and preprocessing
+# Behind the numbers of a step, beside scoring and preprocessing.
+CODE = ("train", "evaluate.subjects", "evaluate.patch_analysis", "tables.table2")
 WORK = "work.json"  # of a step: what was computed, and by what
 
 
@@ -74,14 +70,15 @@ def _waterfall(arguments: argparse.Namespace) -> int:
     steps = waterfall_steps(run.config, arguments.without)
     folder = Path(f"{run.config['results']}-waterfall")
     done = [folder / "steps" / f"{place:02}-{_slug(step.name)}" for place, step in enumerate(steps)]
-    for place, step, of_step in zip(count(1), steps, done, strict=False):
+    code = code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
+    for place, (step, of_step) in enumerate(zip(steps, done, strict=True), start=1):
         config = step_configuration(step, str(folder / "run"))
-        if _is_done(of_step, config):
+        if _is_done(of_step, config, code):
             continue
         print(f"Step {place} of {len(steps)}: {step.name}", flush=True)
         # Further seeds of a fold are in the table of that name alone.
         targets = ["table1", "table2", *(["seeds"] if len(run.trainings) > len(run.folds) else [])]
-        if status := _run_step(step, config, of_step, targets, arguments.cores):
+        if status := _run_step(step, config, code, of_step, targets, arguments.cores):
             return status
     _write(folder, run, [_result(of_step, run) for of_step in done], " and ".join(arguments.configfiles))
     print(f"done: {(folder / 'waterfall.md').resolve()}")
@@ -97,20 +94,18 @@ def _as_yaml(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _code() -> str:
-    return code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
-
-
-def _is_done(of_step: Path, config: Mapping[str, Any]) -> bool:
+def _is_done(of_step: Path, config: Mapping[str, Any], code: str) -> bool:
     """True for a step that was done with this configuration by this code."""
     path = of_step / WORK
     if not path.exists():
         return False
     work = read_json(path)
-    return bool(work["config"] == config and work["code"] == _code())
+    return bool(work["config"] == config and work["code"] == code)
 
 
-def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequence[str], cores: str) -> int:
+def _run_step(
+    step: Step, config: dict[str, Any], code: str, of_step: Path, targets: Sequence[str], cores: str
+) -> int:
     """Run the workflow with the configuration of a step and keep its numbers; the exit status."""
     results = Path(config["results"])
     path = results.with_name("step.yaml")
@@ -131,7 +126,7 @@ def _run_step(step: Step, config: dict[str, Any], of_step: Path, targets: Sequen
         "trainings": sum(model.stat().st_mtime >= begun for model in models),
         "seconds": round(time.time() - began, 1),
         "config": config,
-        "code": _code(),
+        "code": code,
     }
     with replacing_folder(of_step) as partial:
         shutil.copytree(results / "metrics" / METHOD, partial / "metrics")
@@ -147,21 +142,17 @@ def _result(of_step: Path, run: Run) -> StepResult:
         *(work[name] for name in ("name", "key", "value", "needs", "trainings", "seconds")),
         metrics={
             dataset: [read_csv(of_step / "metrics" / dataset / f"fold{fold}.csv") for fold in run.trainings]
-            for dataset in _lesion(run)
+            for dataset in names_with_role(run.datasets, "lesion")
         },
         correlations=read_csv(of_step / "table2.csv"),
     )
 
 
-def _lesion(run: Run) -> list[str]:
-    return [name for name, dataset in run.datasets.items() if dataset.labels["role"] == "lesion"]
-
-
 def _write(folder: Path, run: Run, results: Sequence[StepResult], configuration: str) -> None:
-    datasets = run.labels(_lesion(run))
+    datasets = run.labels(names_with_role(run.datasets, "lesion"))
     table = waterfall_table(results, datasets, run.config["seed"])
     layout = waterfall_layout(table, datasets, f"From the released code's recipe to {configuration}")
-    formats = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "html": ".html"}
+    formats = {"csv": ".csv"} | READABLE
     write_table(table, layout, **{name: folder / f"waterfall{end}" for name, end in formats.items()})
     save_figure(waterfall_figure(table, datasets), [folder / f"waterfall{end}" for end in (".png", ".pdf")])
 

@@ -1,12 +1,12 @@
 """Steps from the recipe of the authors' released code to a configuration, one element of it at a time."""
 
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 from typing import Any, NamedTuple, get_args
 
 from patch2loc.configuration.released_code import ELEMENTS, Element, Stage, value_of, with_released
 from patch2loc.errors import InputError
 
+METHOD = "patch2loc"
 START = "released code"  # name of the first step
 # Elements that stay as the configuration has them: another number of trainings would be another comparison, and what
 # figures show is in no table.
@@ -65,4 +65,4 @@ def waterfall_steps(base: Mapping[str, Any], without: Collection[str] = ()) -> l
 def step_configuration(step: Step, results: str) -> dict[str, Any]:
     """Configuration by which a step runs: its method alone, in a folder of its own."""
     of_other_methods: dict[str, Any] = {"combinations": {}, "method_settings": {}, "variants": {}}
-    return {**deepcopy(step.config), "results": results, "methods": ["patch2loc"], **of_other_methods}
+    return {**step.config, "results": results, "methods": [METHOD], **of_other_methods}

@@ -4,8 +4,6 @@ The network predicts a scan once for each stride, which is timed. All else follo
 kept.
 """
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +28,7 @@ from patch2loc.method_interface import LocatingMethod, Map, Predictor, as_array
 from patch2loc.metrics.parts import PartsSettings, Setting, edge_measures, lesion_measures
 from patch2loc.metrics.released_code import OURS, MetricChoices, chosen_metrics
 from patch2loc.models import Model, from_state
-from patch2loc.score.job import model_for_scans
+from patch2loc.score.job import model_for_scans, name_of_part
 from patch2loc.score.postprocessing import median_filtered, widened
 from patch2loc.score.scoring import standardized_for
 
@@ -219,8 +217,7 @@ def analyze_parts(
     finished = []
     for scan in tqdm(scans, desc=Path(path).stem, unit="scan", mininterval=5):
         files = [scan.volume_path, scan.mask_path, scan.truth_path(truth), scan.qc_path]
-        key = json.dumps([*run, scan.subject, *map(sha256, files)])
-        file = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.parquet"
+        file = partial / f"{name_of_part(run, scan, files)}.parquet"
         if not file.exists():
             _write(file, table_of(scan).assign(subject=scan.subject, device=device, precision=precision))
         finished.append(file)

@@ -6,11 +6,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -82,6 +82,18 @@ def model_for_scans(
         same_dataset=same_dataset,
     )
     return model
+
+
+def name_of_part(run: Sequence[Any], scan: Scan, files: Iterable[Path]) -> str:
+    """Name of what a job that can be killed keeps of a scan: taken again only where all of it is the same.
+
+    Args:
+        run: What the job computes with, as JSON can have it.
+        scan: One of the job's scans.
+        files: Of the scan, that the job reads.
+    """
+    key = json.dumps([*run, scan.subject, *map(sha256, files)])
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
 def score_scans(
@@ -157,8 +169,7 @@ def score_scans(
     def load(scan: Scan) -> tuple[Path, _LoadedScan | None]:
         """The file of a scan's heatmap, and the scan unless that is done."""
         files = [scan.volume_path, scan.mask_path, *([scan.lesion_path] if with_lesion else [])]
-        key = json.dumps([*run, scan.subject, *map(sha256, files)])
-        path = partial / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.nii.gz"
+        path = partial / f"{name_of_part(run, scan, files)}.nii.gz"
         if path.exists() and _timing(path).exists():
             return path, None
         start = time.perf_counter()
