@@ -88,6 +88,16 @@ def test_a_cohort_without_brain_is_refused():
         SlicePool([], "cpu", 2.0)
 
 
+def test_slices_that_do_not_fit_the_gpu_are_an_error_that_says_how_much_is_missing(monkeypatch):
+    def full(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "empty", full)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**9, 8 * 10**9))
+    with pytest.raises(InputError, match=r"1\.0 of 8\.0 GB free found, .* GB more expected .* of 2 scans"):
+        SlicePool([noise_scan(1), noise_scan(2)], "cpu", 2.0)
+
+
 @pytest.mark.parametrize("spacing", [1.0, 2.0])
 def test_an_identity_leaves_no_residual(spacing):
     volume, mask = noise_scan(3)

@@ -1,6 +1,5 @@
 """Random training patches, drawn where the network is (paper, sections 2.1 and 4.1)."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from patch2loc.engine.choices import Device
 from patch2loc.engine.halving import halved_until_it_fits
-from patch2loc.engine.memory import is_out_of_memory
+from patch2loc.engine.pools import allocated, joined
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 from patch2loc.network import patches
@@ -55,13 +54,13 @@ class PatchPool:
         for subject, (volume, mask) in enumerate(scans):
             if subject == 0:
                 shape = (len(scans), volume.shape[2], *volume.shape[:2])
-                self.volumes = _allocated(shape, torch.float16, device, len(scans))
+                self.volumes = allocated(shape, torch.float16, device, len(scans))
             self.volumes[subject] = torch.from_numpy(volume).permute(2, 0, 1)
             accepted = patches.accepted(torch.from_numpy(mask).permute(2, 0, 1).to(device), patch).flatten(1)
             places.append(accepted.nonzero()[:, 1].int().cpu())
             counts.append(accepted.sum(dim=1))
         self.count = torch.cat(counts)  # (subjects * slices,) accepted places of each slice
-        self.places = _joined(places, device)
+        self.places = joined(places, device)
         if not len(self.places):
             raise InputError("no patch of any scan holds 20 % of brain; check the brain masks (qc.png)")
         self.first = self.count.cumsum(0) - self.count
@@ -159,34 +158,3 @@ class PatchPool:
     def _cut_of(self, slices: Tensor, row: Tensor, x: Tensor, y: Tensor) -> Tensor:
         padded = patches.pad_slices(self.volumes.flatten(0, 1)[slices], self.cut)
         return patches.cut(padded, row, x, y, patch=self.cut).float()
-
-
-def _joined(places: list[Tensor], device: Device) -> Tensor:
-    """All places as one tensor on the device, which never holds them twice; the list is empty afterwards."""
-    scans = len(places)
-    joined = _allocated((sum(map(len, places)),), torch.int32, device, scans)
-    end = len(joined)
-    while places:
-        last = places.pop()
-        joined[end - len(last) : end] = last
-        end -= len(last)
-    return joined
-
-
-def _allocated(shape: tuple[int, ...], kind: torch.dtype, device: Device, scans: int) -> Tensor:
-    try:
-        return torch.empty(shape, dtype=kind, device=device)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        needed = math.prod(shape) * kind.itemsize
-        raise InputError(
-            f"device: {_free_memory()} found, {needed / 1e9:.1f} GB more expected for the slices of {scans} scans, "
-            "which are in the GPU's memory while a network is trained; end other programs that use it, take fewer "
-            "scans or a coarser grid, or set device: cpu"
-        ) from error
-
-
-def _free_memory() -> str:
-    free, total = torch.cuda.mem_get_info()
-    return f"a GPU with {free / 1e9:.1f} of {total / 1e9:.1f} GB free"

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from patch2loc.data.volumes import block
 from patch2loc.engine.choices import Device
+from patch2loc.engine.pools import joined
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Volumes
 
@@ -46,7 +47,7 @@ def _padded(array: Tensor, multiples: tuple[int, int, int]) -> Tensor:
 
 
 class SlicePool:
-    """All axial slices of a cohort in the memory of a device.
+    """All axial slices of a cohort in the memory of a device; while they are read, they are in main memory.
 
     Args:
         scans: Standardized scans and their brain masks.
@@ -61,22 +62,23 @@ class SlicePool:
         scans: Number of scans.
 
     Raises:
-        InputError: Without scans, and when no slice holds brain.
+        InputError: Without scans, when no slice holds brain, and when the device has too little memory.
     """
 
     def __init__(self, scans: Volumes, device: Device, spacing: float, multiple: int = 16) -> None:
         if not len(scans):
             raise InputError("no scans to train or validate on; check the roles in the split")
-        slices, masks = [], []
+        slices, masks, shares = [], [], []
         for volume, mask in scans:
             intensities, brain = slices_of(
                 torch.from_numpy(volume).to(device), torch.from_numpy(mask).to(device), spacing, multiple
             )
-            slices.append(intensities.half())
-            masks.append(brain)
+            slices.append(intensities.half().cpu())
+            masks.append(brain.cpu())
+            shares.append(brain.float().mean(dim=(1, 2)))
         self.scans = len(slices)
-        self.slices, self.masks = torch.cat(slices), torch.cat(masks)
-        self.accepted = (self.masks.float().mean(dim=(1, 2)) >= LEAST_BRAIN).nonzero()[:, 0]
+        self.slices, self.masks = joined(slices, device), joined(masks, device)
+        self.accepted = (torch.cat(shares) >= LEAST_BRAIN).nonzero()[:, 0]
         if not len(self.accepted):
             raise InputError("no slice of any scan holds 1 % of brain; check the brain masks (qc.png)")
 
