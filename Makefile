@@ -79,7 +79,7 @@ check: $(VENV)/.complete  ## Before each commit, in 90 seconds: lint, and unit t
 	echo "lint $$((linted - began)) s, tests $$(($$(date +%s) - linted)) s"
 
 test: export OMP_NUM_THREADS := 1
-test: $(VENV)/.complete  ## All tests but the slow ones; what each folder of them took.
+test: $(VENV)/.complete  ## All tests but the slow ones; what folders of them, and the dearest, took.
 	$(BIN)/python -m pytest -m "not slow and not slurm" $(TOGETHER)
 
 test-slow: $(VENV)/.complete  ## The slow tests.

@@ -7,7 +7,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-pytest_plugins = ["time_per_folder"]
+pytest_plugins = ["time_spent"]
 
 
 MAKES_THE_RUN = "test_workflow.py"

@@ -9,7 +9,7 @@ import time
 import forks
 import psutil
 import pytest
-import time_per_folder
+import time_spent
 
 pytestmark = pytest.mark.workflow
 SEEN = """
@@ -22,7 +22,7 @@ seen = {
     "environment": {
         name: value for name, value in os.environ.items() if name != "PYTHONPATH" and "_FORKS" not in name
     },
-    "not a library": [name for name in ("patch2loc", "forks", "time_per_folder") if name in sys.modules],
+    "not a library": [name for name in ("patch2loc", "forks", "time_spent") if name in sys.modules],
 }
 print(json.dumps(seen))
 print("said", file=sys.stderr)
@@ -70,9 +70,9 @@ def test_a_fork_ends_as_a_process_does(end, tmp_path):
 def test_what_a_fork_starts_is_a_fork_and_its_time_is_counted(tmp_path):
     inner = "import sys, time\nwhile time.process_time() < 1: pass\nsys.exit('torch' in sys.modules)"
     outer = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', {inner!r}]).returncode)"
-    before = time_per_folder.of_forks
+    before = time_spent.of_forks
     assert forks.run([sys.executable, "-c", outer], tmp_path).returncode == 1
-    assert 1 < time_per_folder.of_forks - before < 3
+    assert 1 < time_spent.of_forks - before < 3
 
 
 def test_a_fork_is_killed_with_the_process_that_waits_for_it(tmp_path):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from repository_paths import ROOT
-from time_per_folder import Cost, cost_of_folders
+from time_spent import Cost, costs, folder_of, function_of
 
 FILES = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path.name != "repository_paths.py"]
 
@@ -31,4 +31,5 @@ def test_costs_of_a_folder_are_those_of_its_tests_with_what_comes_before_and_aft
         report("tests/test_files.py::test_three", "setup", 0, 0),
         SimpleNamespace(nodeid="tests/test_broken.py"),  # of a file that cannot be imported
     ]
-    assert cost_of_folders(reports) == {"tests/metrics": Cost(2, 12, 6.5), "tests": Cost(1, 0, 0)}
+    assert costs(reports, folder_of) == {"tests/metrics": Cost(2, 12, 6.5), "tests": Cost(1, 0, 0)}
+    assert costs(reports, function_of)["metrics/test_a.py::test_one"] == Cost(1, 10, 5)

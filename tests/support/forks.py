@@ -55,13 +55,13 @@ def environment(base=None):
 
 def run(command, folder, base=None):
     """A finished process whose programs are forks; with what it wrote, as text."""
-    import time_per_folder  # here: programs know nothing of it
+    import time_spent  # here: programs know nothing of it
 
     before = _seconds()
     process = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment(base), capture_output=True, text=True
     )
-    time_per_folder.of_forks += _seconds() - before
+    time_spent.of_forks += _seconds() - before
     return process
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import time_per_folder
+import time_spent
 
 # Of a process that has loaded nothing of this package, as a command.
 FRESH = multiprocessing.get_context("spawn")
@@ -34,7 +34,7 @@ def params_of_rules(folder, snakefile, configurations):
         params, seconds = parent.recv()
     finally:
         process.join()
-    time_per_folder.of_forks += seconds
+    time_spent.of_forks += seconds
     return params
 
 

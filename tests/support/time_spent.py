@@ -1,4 +1,4 @@
-"""Where the time of the tests goes: seconds by the clock and of processors for each folder of tests, shown at the end.
+"""Where the time of the tests goes, shown at the end: for each folder, for what is no test, and for the dearest tests.
 
 A plugin of pytest.  Processor seconds are those of the process that tests and of the programs that it started and
 waited for: they say what a test costs also where several processes, or other work, share the processors.
@@ -14,6 +14,7 @@ import pytest
 BEGAN = pytest.StashKey()
 ALL_PROCESSES = pytest.StashKey()
 NO_TEST = "imports, collection"
+DEAREST = 20  # tests that are shown
 of_forks = 0.0  # processor seconds of processes that a server forked for tests
 
 
@@ -59,28 +60,48 @@ def pytest_testnodedown(node):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    costs = cost_of_folders(report for reports in terminalreporter.stats.values() for report in reports)
-    if len(costs) < 2:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    folders = costs(reports, folder_of)
+    if len(folders) < 2:
         return
     every_process = config.stash.get(ALL_PROCESSES, None) or processor_seconds()
-    rest = every_process - sum(cost.processor_seconds for cost in costs.values())
-    width = max(map(len, [*costs, NO_TEST]))
-    terminalreporter.section("time per folder")
-    terminalreporter.line(f"{'':{width}}  tests  seconds  processor seconds")
-    for folder, cost in sorted(costs.items(), key=lambda item: -item[1].processor_seconds):
-        terminalreporter.line(
-            f"{folder:{width}}  {cost.tests:5}  {cost.seconds:7.1f}  {cost.processor_seconds:17.1f}"
-        )
-    terminalreporter.line(f"{NO_TEST:{width}}  {'':5}  {'':7}  {rest:17.1f}")
+    rest = every_process - sum(cost.processor_seconds for cost in folders.values())
+    terminalreporter.section("where the time goes")
+    terminalreporter.line("tests  seconds  processor seconds")
+    for name, cost in dearest_first(folders):
+        terminalreporter.line(_line(name, cost))
+    terminalreporter.line(f"{'':13}  {rest:17.1f}  {NO_TEST}")
+    terminalreporter.line("")
+    for name, cost in dearest_first(costs(reports, function_of))[:DEAREST]:
+        terminalreporter.line(_line(name, cost))
 
 
-def cost_of_folders(reports):
-    """{folder: Cost} of reports on tests: on what comes before a test, on itself and on what comes after it."""
-    costs = defaultdict(Cost)
+def _line(name, cost):
+    return f"{cost.tests:5}  {cost.seconds:7.1f}  {cost.processor_seconds:17.1f}  {name}"
+
+
+def folder_of(nodeid):
+    """Folder of a test."""
+    return str(PurePath(nodeid.partition("::")[0]).parent)
+
+
+def function_of(nodeid):
+    """A test without its parameters."""
+    return nodeid.partition("[")[0].removeprefix("tests/")
+
+
+def dearest_first(costs):
+    """Names and costs by processor seconds."""
+    return sorted(costs.items(), key=lambda item: -item[1].processor_seconds)
+
+
+def costs(reports, place):
+    """{place: Cost} of reports on tests: on what comes before a test, on itself and on what comes after it."""
+    found = defaultdict(Cost)
     for report in reports:
         if hasattr(report, "processor_seconds"):
-            cost = costs[str(PurePath(report.nodeid.partition("::")[0]).parent)]
+            cost = found[place(report.nodeid)]
             cost.tests += report.when == "setup"
             cost.seconds += report.duration
             cost.processor_seconds += report.processor_seconds
-    return dict(costs)
+    return dict(found)
