@@ -112,6 +112,13 @@ def test_a_variant_that_cannot_be_trained_is_refused(tmp_path, variant, message)
     assert message in str(refused.value)
 
 
+def test_two_variants_of_the_same_numbers_are_refused(tmp_path):
+    again = {"method": "patch2loc", "training": {"beta": 0.0, "memory_mb": 9000}, "patch_mm": 32}
+    with pytest.raises(InputError, match=r"^variants.again: what variants.beta0 is found"):
+        run_of(tmp_path, {"beta0": BETA0, "wide": WIDE, "again": again})
+    run_of(tmp_path, {"beta0": BETA0, "other": again | {"patch_mm": 48}})
+
+
 @pytest.mark.parametrize("other", ["zscore", "patch2loc_calibrated", "mine.method"])
 def test_a_combination_of_a_variant_and_a_row_that_is_not_in_its_table_is_refused(tmp_path, other):
     mixed = {"mixed": {"of": ["patch2loc-coronal", other], "by": "rank_average"}}

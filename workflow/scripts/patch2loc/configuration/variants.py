@@ -101,6 +101,7 @@ def check_variants(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: For a variant that cannot be trained, naming its key.
     """
+    seen: list[tuple[str, Any]] = []  # each variant and what its numbers depend on
     for name, variant in config["variants"].items():
         key, method = f"variants.{name}", variant["method"]
         if method not in config["methods"] or not locates(method):
@@ -115,6 +116,14 @@ def check_variants(config: Mapping[str, Any]) -> None:
                 f"(but {' and '.join(NO_INFLUENCE)}, which change no number), or patch_mm, expected; add one, or leave "
                 "the variant out"
             )
+        numbers = (method, _numbers(own))
+        for other, its_numbers in seen:
+            if numbers == its_numbers:
+                raise InputError(
+                    f"{key}: what variants.{other} is found, another training expected, as both would have the same "
+                    "numbers; leave one of them out"
+                )
+        seen.append((name, numbers))
         _check_patch(key, variant, own)
         training = own["training"]
         if training["patches"] < training["batch"]:
