@@ -9,8 +9,8 @@ Beside the folder `results` of the configuration, in one of the same name with -
     steps/NN-NAME/     configuration, metrics, Table 2 and work of each step that is done
     waterfall.csv .md .tex .html .png .pdf
 
-The same command goes on where it stopped; steps of another configuration or of other code are done anew. Where scans
-have changed, remove the folder.
+where the last are of all steps that are done, and are written after each. The same command goes on where it stopped;
+steps of another configuration or of other code are done anew. Where scans have changed, remove the folder.
 """
 
 from __future__ import annotations
@@ -71,18 +71,26 @@ def _waterfall(arguments: argparse.Namespace) -> int:
     folder = Path(f"{run.config['results']}-waterfall")
     done = [folder / "steps" / f"{place:02}-{_slug(step.name)}" for place, step in enumerate(steps)]
     code = code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
-    for place, (step, of_step) in enumerate(zip(steps, done, strict=True), start=1):
+    # Further seeds of a fold are in the table of that name alone.
+    targets = ["table1", "table2", *(["seeds"] if len(run.trainings) > len(run.folds) else [])]
+    results: list[StepResult] = []
+    for step, of_step in zip(steps, done, strict=True):
         config = step_configuration(step, str(folder / "run"))
-        if _is_done(of_step, config, code):
-            continue
-        print(f"Step {place} of {len(steps)}: {step.name}", flush=True)
-        # Further seeds of a fold are in the table of that name alone.
-        targets = ["table1", "table2", *(["seeds"] if len(run.trainings) > len(run.folds) else [])]
-        if status := _run_step(step, config, code, of_step, targets, arguments.cores):
-            return status
-    _write(folder, run, [_result(of_step, run) for of_step in done], " and ".join(arguments.configfiles))
+        is_new = not _is_done(of_step, config, code)
+        if is_new:
+            print(f"Step {len(results) + 1} of {len(steps)}: {step.name}", flush=True)
+            if status := _run_step(step, config, code, of_step, targets, arguments.cores):
+                return status
+        results.append(_result(of_step, run))
+        if is_new or len(results) == len(steps):  # hours may pass to the next
+            _write(folder, run, results, _title(arguments.configfiles, len(results), len(steps)))
     print(f"done: {(folder / 'waterfall.md').resolve()}")
     return 0
+
+
+def _title(configfiles: Sequence[str], done: int, steps: int) -> str:
+    until_now = f", {done} of {steps} steps" if done < steps else ""
+    return f"From the released code's recipe to {' and '.join(configfiles)}{until_now}"
 
 
 def _slug(name: str) -> str:
@@ -148,10 +156,10 @@ def _result(of_step: Path, run: Run) -> StepResult:
     )
 
 
-def _write(folder: Path, run: Run, results: Sequence[StepResult], configuration: str) -> None:
+def _write(folder: Path, run: Run, results: Sequence[StepResult], title: str) -> None:
     datasets = run.labels(names_with_role(run.datasets, "lesion"))
     table = waterfall_table(results, datasets, run.config["seed"])
-    layout = waterfall_layout(table, datasets, f"From the released code's recipe to {configuration}")
+    layout = waterfall_layout(table, datasets, title)
     formats = {"csv": ".csv"} | READABLE
     write_table(table, layout, **{name: folder / f"waterfall{end}" for name, end in formats.items()})
     save_figure(waterfall_figure(table, datasets), [folder / f"waterfall{end}" for end in (".png", ".pdf")])

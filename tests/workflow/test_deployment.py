@@ -98,11 +98,11 @@ def deploy(server, folder, source):
 
 def snakemake(folder, environment, *arguments):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return forks.run(command, folder, environment)
 
 
 def plan(folder, environment, *arguments):
-    return forks.run([sys.executable, "-m", "snakemake", "--dry-run", *arguments], folder, environment)
+    return snakemake(folder, environment, "--dry-run", *arguments)
 
 
 @pytest.fixture(scope="module")
