@@ -27,11 +27,6 @@ class Metric:
     printed_name: str | None = None
 
     @property
-    def label_with_unit(self) -> str:
-        """Label, followed by the unit in brackets where the value has one."""
-        return self.label if self.unit in ("fraction", "score") else f"{self.label} [{self.unit}]"
-
-    @property
     def column_heading(self) -> str:
         """Name over a column of a table."""
         return self.heading or self.label
