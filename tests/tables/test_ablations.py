@@ -18,8 +18,9 @@ from patch2loc.tables.ablations import (
 from patch2loc.tables.formats import to_markdown
 
 DATASETS = {
-    "small": {"title": "strokes of 12 mm", "modality": "T1", "simulated": True},
-    "large": {"title": "strokes of 48 mm", "modality": "T1", "simulated": True},
+    "small": {"title": "strokes of 12 mm", "modality": "T1", "simulated": True, "lesion_diameter_mm": 12.0},
+    "large": {"title": "strokes of 48 mm", "modality": "T1", "simulated": True, "lesion_diameter_mm": 48.0},
+    "any": {"title": "strokes of any size", "modality": "T1", "simulated": True},
 }
 ROWS = {
     "patch2loc": AblationRow(base="patch2loc", changes={}, patch_mm=24.0, subjects=108),
@@ -107,10 +108,19 @@ def test_the_table_reads_by_dataset(table):
 def test_curves_are_of_variants_that_change_nothing_else(table):
     figure = ablation_figure(table, DATASETS)
     panels = {axes.get_xlabel(): axes for part in figure.subfigs for axes in part.axes}
-    by_width = [
-        line.get_xdata() for line in panels["width of a patch, mm"].get_lines() if len(line.get_xdata()) > 1
-    ]
-    assert [list(widths) for widths in by_width] == [[24, 48]] * 2
+
+    def curves(label):
+        return [list(line.get_xdata()) for line in panels[label].get_lines() if len(line.get_xdata()) > 1]
+
+    assert curves("width of a patch, mm") == [[24, 48]] * 3
+    *of_lesions, one = curves("width of a patch over diameter of a lesion")
+    assert of_lesions == [[0.5, 1], [2, 4]]  # the large ones come first, as their first width is the least
+    assert one == [1, 1]  # as wide as a lesion
+    no_size = {name: info for name, info in DATASETS.items() if name == "any"}
+    figure = ablation_figure(table[table["dataset"] == "any"], no_size)
+    assert "width of a patch over diameter of a lesion" not in {
+        axes.get_xlabel() for part in figure.subfigs for axes in part.axes
+    }
     subjects = panels["training subjects"].get_lines()[0].get_xdata()
     assert list(subjects) == [10, 108]
     costs = [text.get_text() for text in panels["training subjects"].texts]

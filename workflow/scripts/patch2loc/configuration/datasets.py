@@ -105,13 +105,16 @@ class PlannedDataset:
     @property
     def labels(self) -> DatasetInfo:
         """Its description in tables, figures and the report."""
-        return {
+        labels: DatasetInfo = {
             "title": self.settings["title"],
             "modality": self.modality,
             "role": self.role,
             "simulated": self.settings["simulated"],
             "published_name": self.settings["published_name"],
         }
+        if "diameter_mm" in self.painted_size:
+            labels["lesion_diameter_mm"] = self.painted_size["diameter_mm"]
+        return labels
 
     @cached_property
     def source_scans(self) -> Sources:

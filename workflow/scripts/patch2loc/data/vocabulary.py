@@ -23,6 +23,9 @@ class DatasetInfo(TypedDict):
     published_name: str | None  # its name in the paper's tables
     sites: NotRequired[dict[str, str]]  # {subject: site}
     n_listed: NotRequired[int]  # scans that its list has to be tested, whether they were or not
+    lesion_diameter_mm: NotRequired[
+        float
+    ]  # of a ball of the volume of each of its lesions, where all have one
 
 
 class Landmarks(TypedDict):

@@ -1,4 +1,4 @@
-"""Ablations: change of AUPRC, location error and cost of each variant; curves over patch width and subjects."""
+"""Ablations: change of AUPRC, location error and cost of each variant; curves over patches and subjects."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,9 +31,9 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
 
     Above: difference of AUPRC in each dataset with its 95 % interval over scans and trainings; location error, mean
     and standard deviation over trainings; beside it the processor seconds of a training.  Both are of a modality, which
-    has its marker where there are several.  Below, where there are at
-    least two values of it: AUPRC against the width of a patch, and location error against the number of training
-    subjects, of the first method.
+    has its marker where there are several.  Below, of the first method, where there are at least two widths of patches
+    or numbers of subjects: AUPRC against the width of a patch, and against this width over the diameter of the lesions
+    where a dataset has lesions of one size; location error against the number of training subjects.
 
     Args:
         table: Of `tables.ablations.ablation_table`.
@@ -43,7 +43,7 @@ def ablation_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     names = list(rows["dataset"].unique())
     markers = _markers(rows)
     colors = dict(zip(names, mpl.color_sequences["tab10"] * (1 + len(names) // 10), strict=False))
-    curves = [(draw, part) for draw, part in _curves(rows) if part.iloc[:, 0].nunique() > 1]
+    curves = list(_curves(rows))
     height = ROW * rows["method"].nunique() * max(1, len(names) / 3) + 0.9
     figure = Figure(figsize=(PAGE_WIDTH, height + (CURVES if curves else 0)), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[height, CURVES]) if curves else (figure, None)
@@ -122,31 +122,47 @@ def _draw_errors(panel: Axes, rows: pd.DataFrame, markers: Markers) -> None:
 
 
 def _curves(rows: pd.DataFrame) -> Iterator[tuple[Callable[..., None], pd.DataFrame]]:
-    """What the curves are drawn of: the first method, and its variants that change nothing else."""
+    """Curves, and what each is drawn of: the first method, and its variants that change one setting alone."""
     first = rows[rows["base"] == rows["base"].iloc[0]] if len(rows) else rows
-    for key, column, draw in (
-        ("patch_mm", "patch_mm", _draw_patches),
-        ("subjects", "training_subjects", _draw_subjects),
+    first = first.assign(relative_width=first["patch_mm"] / first["lesion_diameter_mm"])
+    for key, setting, column, draw in (
+        ("patch_mm", "patch_mm", "patch_mm", _draw_patches),
+        ("patch_mm", "patch_mm", "relative_width", _draw_relative_patches),
+        ("subjects", "training_subjects", "training_subjects", _draw_subjects),
     ):
         alone = first["changes"].str.fullmatch(rf"{key} [^,]+") | (first["method"] == first["base"])
-        part = first[alone].sort_values(column)
-        yield draw, part[[column, *part.columns.drop(column)]]
+        part = first[alone & first[column].notna()].sort_values(column)
+        if part[setting].nunique() > 1:
+            yield draw, part
 
 
 def _draw_patches(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:
+    _draw_detection(panel, rows, "patch_mm", colors, markers)
+    panel.set(xlabel="width of a patch, mm", ylabel="AUPRC, %", xticks=sorted(rows["patch_mm"].unique()))
+    _costs_above(panel, rows, "patch_mm", markers)
+
+
+def _draw_relative_patches(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:
+    _draw_detection(panel, rows, "relative_width", colors, markers)
+    panel.set_xscale("log", base=2)
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.axvline(1, color="0.8", linewidth=0.6, zorder=0)
+    panel.set(xlabel="width of a patch over diameter of a lesion", ylabel="AUPRC, %")
+
+
+def _draw_detection(panel: Axes, rows: pd.DataFrame, column: str, colors: Colors, markers: Markers) -> None:
+    """AUPRC of each dataset, with its interval."""
     for dataset, part in parts_by(rows, "dataset"):
         ends = 100 * np.abs(part[["mean_low", "mean_high"]].to_numpy().T - part["mean"].to_numpy())
         panel.errorbar(
-            part["patch_mm"],
+            part[column],
             100 * part["mean"],
             yerr=np.nan_to_num(ends),
             marker=markers[part["modality"].iloc[0]],
             color=colors[dataset],
             **LINE,
         )
-    panel.set(xlabel="width of a patch, mm", ylabel="AUPRC, %", xticks=sorted(rows["patch_mm"].unique()))
     panel.set_ylim(bottom=0)
-    _costs_above(panel, rows, "patch_mm", markers)
 
 
 def _draw_subjects(panel: Axes, rows: pd.DataFrame, colors: Colors, markers: Markers) -> None:

@@ -43,6 +43,7 @@ COLUMNS = [
     "n_subjects",
     "n_trainings",
     "patch_mm",
+    "lesion_diameter_mm",
     "training_subjects",
     "location_error",
     "location_error_sd",
@@ -147,6 +148,7 @@ def ablation_table(
                     "n_subjects": summary["n_subjects"],
                     "n_trainings": len(tables),
                     "patch_mm": np.nan if row["patch_mm"] is None else row["patch_mm"],
+                    "lesion_diameter_mm": datasets[dataset].get("lesion_diameter_mm", np.nan),
                     "training_subjects": row["subjects"],
                     **_over_trainings(its_trainings),
                 }
