@@ -151,3 +151,28 @@ def test_bars_begin_where_the_step_before_ended(table):
     assert (change.get_x(), change.get_width()) == (pytest.approx(0.3), pytest.approx(0.05))
     assert last.get_width() == pytest.approx(0.35)
     assert [label.get_text() for label in dice.get_yticklabels()][1] == "correlation: both"
+
+
+def test_texts_of_panels_side_by_side_do_not_overlap(table):
+    titles = ["BraTS21 (one case)", "MSLUB (two cases)", "TCGA-LGG (one case, automatic truth)"]
+    datasets = {
+        title: {"title": title, "modality": "T1", "role": "lesion", "simulated": False} for title in titles
+    }
+    strokes = table[table["dataset"] == "strokes"]
+    figure = waterfall_figure(pd.concat([strokes.assign(dataset=title) for title in titles]), datasets)
+    figure.draw_without_rendering()
+    rows = [figure.axes[place : place + 3] for place in range(0, len(figure.axes), 3)]
+    for panels in rows:
+        for texts in (
+            [panel.xaxis.label for panel in panels],
+            [panel.title for panel in panels] if panels is rows[0] else [],
+            [label for panel in panels for label in panel.get_xticklabels() if _is_shown(panel, label)],
+        ):
+            ends = [text.get_window_extent().extents[[0, 2]] for text in texts]
+            assert all(left_end < begin for (_, left_end), (begin, _) in pairwise(ends))
+            assert not ends or ends[-1][1] <= figure.bbox.width
+
+
+def _is_shown(panel, label):
+    low, high = panel.get_xlim()
+    return low <= label.get_position()[0] <= high

@@ -1,5 +1,6 @@
 """Waterfall: from the released code's numbers to a configuration's, the change by each element as a bar."""
 
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.figures.style import PAGE_WIDTH, RC
@@ -17,6 +19,7 @@ from patch2loc.tables.waterfall import SPEARMAN, step_label
 RISE, FALL, LEVEL = "#2a7f62", "#b5483a", "0.55"
 ROW_HEIGHT, HEAD = 0.16, 0.75  # inches, of a step and of what is around a row of panels
 BAR = 0.66  # of a row
+LETTERS, TICKS = 66, 10  # of titles, and at most on axes, in the width of all panels
 MEASURES = (*PAPER_METRICS, f"{SPEARMAN}score")
 
 
@@ -43,14 +46,15 @@ def waterfall_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
             _draw(panel, row_records(part))
             panel.set_xlabel(_label(measure))
             if measure == measures[0]:
-                panel.set_title(label_of(datasets[name]), loc="left")
+                panel.set_title(fill(label_of(datasets[name]), LETTERS // len(names)), loc="left")
+            panel.xaxis.set_major_locator(MaxNLocator(max(2, TICKS // len(names))))
         row[0].set_yticks(range(len(steps)), [step_label(step) for step in row_records(steps)])
         row[0].set_ylim(len(steps) - 0.4, -0.6)
     return figure
 
 
 def _label(measure: str) -> str:
-    return METRICS[measure].label if measure in METRICS else "Spearman correlation of lesion share and score"
+    return METRICS[measure].label if measure in METRICS else "Spearman correlation, score"
 
 
 def _draw(panel: Axes, rows: list[dict[str, Any]]) -> None:
