@@ -11,6 +11,7 @@ BASES = {
     "demo": ["config/demo.yaml"],
     "rows of other methods": ["config/ixi2mm.yaml", "config/ixi2mm/table1.yaml"],
     "variants": ["config/ixi2mm.yaml", "config/ablations.yaml"],
+    "patients in the space of SRI24": ["config/ixi2mm.yaml", "config/ixi2mm/sri24.yaml"],
 }
 
 

@@ -90,9 +90,9 @@ def function_of(nodeid):
     return nodeid.partition("[")[0].removeprefix("tests/")
 
 
-def dearest_first(costs):
-    """Names and costs by processor seconds."""
-    return sorted(costs.items(), key=lambda item: -item[1].processor_seconds)
+def dearest_first(named):
+    """Pairs of {name: Cost} by processor seconds."""
+    return sorted(named.items(), key=lambda item: -item[1].processor_seconds)
 
 
 def costs(reports, place):

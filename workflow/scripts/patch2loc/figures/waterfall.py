@@ -28,7 +28,8 @@ def waterfall_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
     """Measures down, datasets across; in each panel the steps from the top.
 
     Gray bars: the number with the released code's recipe, and with the configuration. Colored bars: from the number
-    before a step to that after it; lines: 95 % interval of the change. An empty row changed nothing.
+    before a step to that after it; lines: 95 % interval of the change. An empty row changed nothing. The
+    correlation is of a patch's share of lesion and its score.
 
     Args:
         table: As `tables.waterfall.waterfall_table` returns it.
