@@ -53,3 +53,13 @@ def test_the_midline_of_an_atlas_with_its_origin_at_a_corner_is_found_in_its_cro
     grid = common_grid(atlas, (40, 40, 20), 1.0)
     # Voxel 28.5 from the right is voxel 30.5 from the left, and the crop starts at voxel 10.
     assert midline_location(atlas.image, atlas.affine, grid) == pytest.approx(100 * 20.5 / 40)
+
+
+@pytest.mark.parametrize(("size", "spacing"), [(40, 1.0), (41, 2.0), (9, 1.0)])
+def test_the_plane_is_the_one_whose_mirror_image_differs_least_from_the_volume(size, spacing):
+    volume = np.random.default_rng(size).normal(size=(size, 4, 5))
+    reach = round(2 * 10.0 / spacing)
+    doubles = [size - 1 + offset for offset in range(-reach, reach + 1)]
+    planes = [double / 2 for double in doubles if 0 <= double <= 2 * (size - 1)]
+    differences = [np.abs(volume - mirrored(volume, plane)).sum() for plane in planes]
+    assert midsagittal_plane(volume, spacing) == planes[np.argmin(differences)]

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Ellipse
 from scipy.stats import gaussian_kde
 
@@ -252,6 +253,20 @@ def test_saved_figures_are_repeatable_and_carry_no_date(tmp_path):
     assert contents[0][0].startswith(b"\x89PNG")
     assert b"CreationDate" not in contents[0][1]
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == ["fig.pdf", "fig.png"]
+
+
+def test_the_files_of_a_figure_are_laid_out_once_and_alike(tmp_path, monkeypatch):
+    layouts = []
+    execute = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(
+        ConstrainedLayoutEngine, "execute", lambda *arguments: [layouts.append(1), execute(*arguments)]
+    )
+    figure = kde_figure([("tumor", patches())])
+    save_figure(figure, [tmp_path / "fig.png"])
+    places = [axes.get_position().bounds for axes in figure.axes]
+    save_figure(figure, [tmp_path / "fig.pdf"])
+    assert layouts == [1]
+    assert [axes.get_position().bounds for axes in figure.axes] == places
 
 
 def test_figures_leave_the_global_style_alone():

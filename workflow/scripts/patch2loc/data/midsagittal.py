@@ -20,14 +20,20 @@ def midsagittal_plane(volume: np.ndarray, spacing: float) -> float:
     Returns:
         Index along x: whole on a voxel, half between two; no further than SEARCH_MM from the middle of the array.
     """
-    middle = volume.shape[0] - 1  # in half voxels, as the planes below
+    size = volume.shape[0]
     reach = round(2 * SEARCH_MM / spacing)
-    planes: list[float] = [(middle + offset) / 2 for offset in range(-reach, reach + 1)]
+    sums = [0.0, *np.cumsum(np.abs(volume).sum(axis=(1, 2), dtype=float))]  # of all slices before each
 
-    def difference(plane: float) -> float:
-        return float(np.abs(volume - mirrored(volume, plane)).sum())
+    def difference(double: int) -> float:
+        """Of the volume from its mirror image about the plane at half of `double`; a pair of slices counts twice."""
+        first, last = max(0, double - size + 1), min(size - 1, double)  # those that have a counterpart
+        half = (last - first + 1) // 2
+        left, right = volume[first : first + half], volume[last + 1 - half : last + 1][::-1]
+        alone = sums[size] - sums[last + 1] + sums[first]
+        return 2 * float(np.abs(left - right).sum(dtype=float)) + alone
 
-    return min(planes, key=difference)
+    within = range(max(0, size - 1 - reach), min(2 * size - 1, size + reach))  # the array
+    return min(within, key=difference) / 2
 
 
 def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:

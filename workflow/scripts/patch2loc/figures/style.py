@@ -64,12 +64,13 @@ class ColorScale(TypedDict):
 def save_figure(figure: Figure, paths: Sequence[str | Path]) -> None:
     """Write a figure to each path, whole or not at all, as PNG or PDF by suffix, without dates.
 
-    The same figure and the same version of matplotlib give the same bytes.
+    The same figure and the same version of matplotlib give the same bytes. Axes are where the first file has them.
     """
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "ModDate": None, "Producer": None}}
     for path in map(Path, paths):
         with mpl.rc_context(RC), replacing(path) as partial:
             figure.savefig(partial, facecolor="white", metadata=metadata[path.suffix])
+        figure.set_layout_engine("none")  # to lay them out again takes as long as to draw them
 
 
 def show_slice(axes: Axes, image: np.ndarray, *, cmap: str | Colormap, vmin: float, vmax: float) -> AxesImage:
