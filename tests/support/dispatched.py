@@ -1,11 +1,10 @@
 """What torch is asked for, operator by operator."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 class Dispatched(TorchDispatchMode):
@@ -32,4 +31,15 @@ def name_of(func: Any) -> str:
 
 def tensors_in(*values: Any) -> list[Tensor]:
     """All tensors in arguments or results."""
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    found: list[Tensor] = []
+    mapped(lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None, values)
+    return found
+
+
+def mapped(function: Callable[[Any], Any], values: Any) -> Any:
+    """Arguments or results, with what a function gives for each leaf of their lists, tuples and dictionaries."""
+    if isinstance(values, dict):
+        return {key: mapped(function, value) for key, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)([mapped(function, value) for value in values])
+    return function(values)

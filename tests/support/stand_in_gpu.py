@@ -10,10 +10,9 @@ from typing import Any
 from unittest import mock
 
 import torch
-from dispatched import Dispatched, name_of, tensors_in
+from dispatched import Dispatched, mapped, name_of, tensors_in
 from torch import Tensor
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
-from torch.utils._pytree import tree_map
 
 # The name of a device that torch knows, and on which it computes nothing itself.
 NAME = "meta"
@@ -70,8 +69,8 @@ class _Computing(Dispatched):
         stays = any(on_device) if device is None else torch.device(device).type == NAME
         if name == "copy_":
             stays = isinstance(args[0], _OnDevice)
-        result = super().computed(func, *tree_map(_on_processor, (args, kwargs)))
-        return tree_map(_on_device, result) if stays else result
+        result = super().computed(func, *mapped(_on_processor, (args, kwargs)))
+        return mapped(_on_device, result) if stays else result
 
 
 def _on_device(value: Any) -> Any:
