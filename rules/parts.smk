@@ -38,7 +38,7 @@ rule analyze_parts:
 rule parts:
     """Log-error, log-variance and score as detectors, by epsilon, filter and stride; scores at the brain's edge."""
     input:
-        every(RESULTS.parts(), RUN.labeled_datasets, ["patch2loc"]),
+        expand(RESULTS.parts(), method="patch2loc", dataset=RUN.labeled_datasets, fold=RUN.trainings),
     output:
         **table("parts"),
         **figure("parts"),
@@ -54,7 +54,7 @@ rule parts:
         code=code_hash("patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING),
         own={name: own_setting(config, RUN.median_filter(name)) for name in RUN.labeled_datasets},
         datasets=RUN.labels(RUN.labeled_datasets),
-        folds=FOLDS,
+        folds=RUN.trainings,
         seed=config["seed"],
         protocol=PROTOCOL,
     script:

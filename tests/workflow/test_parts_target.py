@@ -21,6 +21,11 @@ def test_parts_need_a_model_and_no_heatmap(tmp_path):
     assert not {"score", "score_validation", "evaluate", "report_page", "crate"} & set(rules)
 
 
+def test_parts_are_of_every_training(tmp_path):
+    rules = rules_of(plan(tmp_path, "parts", "--config", "seeds_of_first_fold=3"))
+    assert (rules["parts"], rules["analyze_parts"], rules["train"]) == (1, 3 * 4, 3 * 2)
+
+
 def test_a_whole_run_makes_no_parts(tmp_path):
     assert not {"parts", "analyze_parts"} & set(rules_of(plan(tmp_path)))
 

@@ -1,4 +1,4 @@
-"""What the score is made of: table and figure over subjects and folds."""
+"""What the score is made of: table and figure over subjects and trainings."""
 
 import pandas as pd
 

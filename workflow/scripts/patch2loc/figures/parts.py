@@ -38,7 +38,7 @@ MARKER_OF = dict(zip(PARTS, MARKERS, strict=False))
 
 @mpl.rc_context(RC)
 def parts_figure(table: pd.DataFrame, datasets: Datasets, own: Mapping[str, Setting]) -> Figure:
-    """A row of three panels for each dataset; means over scans and folds, with 95 % intervals over both.
+    """A row of three panels for each dataset; means over scans and trainings, with 95 % intervals over both.
 
     Of a lesion dataset the AUPRC of each part by epsilon, by the width of the median filter, and against the seconds a
     scan takes with each stride. Of a healthy dataset by the distance from the brain's edge: the mean score with each

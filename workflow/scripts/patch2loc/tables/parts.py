@@ -1,4 +1,4 @@
-"""Parts of the score as detectors, over subjects and folds, each beside the whole score of the run."""
+"""Parts of the score as detectors, over subjects and trainings, each beside the whole score of the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,13 +41,13 @@ COLUMNS = [
 ]
 LABELS = {"score": "score", "log_error": "log-error", "log_variance": "log-variance"}
 NOTE = (
-    "All rows of a fold are of one trained network. The score is the sum of log-error and log-variance; epsilon "
+    "All rows of a training are of one network. The score is the sum of log-error and log-variance; epsilon "
     "(percent squared) is added to the squared error, and the log-variance has none. Rows differ from the score of the "
     "run, the first one, in the part, and in one setting at most; parts.csv has all combinations, and the scores of "
     "healthy scans by the distance from the brain's edge. Differences: from the first row, on the same scans, in "
-    "percentage points. Intervals: 95 % BCa bootstrap over scans and folds. Seconds a scan: of the predictions, the "
-    "interpolation and the filter, measured ({device}); predictions are made around the brain as far as the widest "
-    "filter reaches."
+    "percentage points. Intervals: 95 % BCa bootstrap over scans and trainings (folds and seeds). Seconds a scan: of "
+    "the predictions, the interpolation and the filter, measured ({device}); predictions are made around the brain as "
+    "far as the widest filter reaches."
 )
 
 
@@ -57,7 +57,7 @@ def parts_table(
     """Every measure of every part and setting, in long form.
 
     Args:
-        parts: Of each method and dataset, one table per fold, as `evaluate.parts.analyze_parts` writes it.
+        parts: Of each method and dataset, one table per training (fold or seed), as `evaluate.parts.analyze_parts` writes it.
         datasets: As tables describe them.
         own: The score that the run evaluates, by dataset.
         seed: Of the bootstrap.
