@@ -57,7 +57,8 @@ def parts_table(
     """Every measure of every part and setting, in long form.
 
     Args:
-        parts: Of each method and dataset, one table per training (fold or seed), as `evaluate.parts.analyze_parts` writes it.
+        parts: Of each method and dataset, one table per training, a fold or seed, as `evaluate.parts.analyze_parts`
+            writes it.
         datasets: As tables describe them.
         own: The score that the run evaluates, by dataset.
         seed: Of the bootstrap.
