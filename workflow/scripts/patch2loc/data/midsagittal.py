@@ -30,7 +30,7 @@ def midsagittal_plane(volume: np.ndarray, spacing: float) -> float:
         half = (last - first + 1) // 2
         left, right = volume[first : first + half], volume[last + 1 - half : last + 1][::-1]
         alone = sums[size] - sums[last + 1] + sums[first]
-        return 2 * float(np.abs(left - right).sum(dtype=float)) + alone
+        return float(2 * np.abs(left - right).sum(dtype=float) + alone)
 
     within = range(max(0, size - 1 - reach), min(2 * size - 1, size + reach))  # the array
     return min(within, key=difference) / 2
