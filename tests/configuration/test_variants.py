@@ -154,7 +154,7 @@ def test_a_run_is_of_axial_slices_and_all_subjects(tmp_path, key, value, expecte
 
 def test_the_shipped_ablations_are_planned_on_top_of_real_scans_and_of_the_paper():
     real = planned_run(
-        *(ROOT / f"config/{name}.yaml" for name in ("ixi2mm", "ablations", "ixi2mm/ablations"))
+        *(ROOT / f"config/{name}.yaml" for name in ("ixi2mm", "quick", "ablations", "ixi2mm/ablations"))
     )
     assert len(real.variants) == 13
     assert len(real.trainings) == 3

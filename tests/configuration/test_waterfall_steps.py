@@ -12,7 +12,7 @@ BASES = {
     "demo, quickly": ["config/demo.yaml", "config/quick.yaml"],
     "rows of other methods": ["config/ixi2mm.yaml", "config/ixi2mm/table1.yaml"],
     "variants": ["config/ixi2mm.yaml", "config/ablations.yaml"],
-    "patients in the space of SRI24": ["config/ixi2mm.yaml", "config/ixi2mm/sri24.yaml"],
+    "patients in the space of SRI24": ["config/ixi2mm.yaml", "config/quick.yaml", "config/ixi2mm/sri24.yaml"],
 }
 
 
