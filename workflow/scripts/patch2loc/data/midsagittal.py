@@ -32,8 +32,8 @@ def midsagittal_plane(volume: np.ndarray, spacing: float) -> float:
         alone = sums[size] - sums[last + 1] + sums[first]
         return float(2 * np.abs(left - right).sum(dtype=float) + alone)
 
-    within = range(max(0, size - 1 - reach), min(2 * size - 1, size + reach))  # the array
-    return min(within, key=difference) / 2
+    doubles = range(max(0, size - 1 - reach), min(2 * size - 1, size + reach))  # no plane outside the array
+    return min(doubles, key=difference) / 2
 
 
 def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:
