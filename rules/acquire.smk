@@ -151,6 +151,37 @@ rule paint_stroke:
         "../workflow/scripts/paint_stroke.py"
 
 
+rule paint_lesion:
+    input:
+        lambda wildcards: [
+            str(DATASETS[wildcards.dataset].controlled_lesions[wildcards.subject][part])
+            for part in ("scan", "brain")
+        ],
+    output:
+        scan=f"{RESULTS.raw()}/{{modality}}.nii.gz",
+        brain=f"{RESULTS.raw()}/{{modality}}_brain.nii.gz",
+        lesion=f"{RESULTS.raw()}/{{modality}}_lesion.nii.gz",
+    log:
+        RESULTS.log("paint_lesion/{dataset}/{subject}_{modality}"),
+    benchmark:
+        RESULTS.benchmark("paint_lesion/{dataset}/{subject}_{modality}")
+    wildcard_constraints:
+        dataset=any_of(RUN.datasets_of_kind("controlled")),
+    conda:
+        IMAGING
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    params:
+        code=code_hash("patch2loc.acquire.controlled"),
+        lesion=lambda wildcards: {
+            key: DATASETS[wildcards.dataset].controlled_lesions[wildcards.subject][key]
+            for key in ("seed", "diameter_mm", "amount")
+        }
+        | {"change": DATASETS[wildcards.dataset].source["change"]},
+    script:
+        "../workflow/scripts/paint_lesion.py"
+
+
 rule convert_dicom:
     input:
         series=lambda wildcards: str(DATASETS[wildcards.dataset].source_scans[wildcards.subject]["scan"]),

@@ -4,6 +4,7 @@ from patch2loc.metrics.released_code import OURS
 
 PROTOCOL_OF_OURS = RUN.protocol_by(OURS)  # of tables that do not follow the key `metrics`
 LESION_MODALITIES = sorted({DATASETS[name].modality for name in LESION})
+CONTROLLED = RUN.datasets_of_kind("controlled")
 ABLATED_METHODS = [name for name in ABLATED_ROWS if name in TRAINED_METHODS]  # without combinations
 
 
@@ -309,3 +310,30 @@ rule ablations:
         protocol=PROTOCOL,
     script:
         "../workflow/scripts/ablations.py"
+
+
+rule controlled:
+    """Controlled lesions by change, size and amount, and location against intensity: table and figure."""
+    input:
+        metrics=every(RESULTS.metrics(), CONTROLLED, EVALUATED_METHODS),
+        at_thresholds=every(RESULTS.metrics(kind="at_thresholds"), CONTROLLED, EVALUATED_METHODS),
+    output:
+        **table("controlled"),
+        **figure("controlled"),
+    log:
+        RESULTS.log("controlled"),
+    benchmark:
+        RESULTS.benchmark("controlled")
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=1500, runtime=30),
+    params:
+        code=code_hash("patch2loc.tables.controlled", "patch2loc.figures.controlled", *READING_AND_WRITING),
+        methods=EVALUATED_METHODS,
+        datasets=RUN.labels_and_lesions(CONTROLLED),
+        folds=FOLDS,
+        seed=config["seed"],
+        protocol=PROTOCOL,
+    script:
+        "../workflow/scripts/controlled.py"

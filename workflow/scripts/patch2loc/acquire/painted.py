@@ -67,7 +67,7 @@ def paint_stroke(
     Raises:
         InputError: A file cannot be read, scan and brain differ in shape, or the lesion misses the brain.
     """
-    image, stored, slope, intercept = _read_stored(scan_path)
+    image, stored, slope, intercept = read_stored(scan_path)
     volume = (stored * slope + intercept).astype(np.float32)
     brain, _ = volumes.read(brain_path)
     if brain.shape != volume.shape:
@@ -96,9 +96,9 @@ def paint_stroke(
             f"{mask_path}: {lesion_ml:.2f} ml of it lie in the brain tissue of {scan_path}, at least "
             f"{smallest_ml:.2g} ml expected; look at the brain mask or take another pair"
         )
-    _write_like(outputs["scan"], painted, image, dtype=stored.dtype, slope=slope, intercept=intercept)
+    write_like(outputs["scan"], painted, image, dtype=stored.dtype, slope=slope, intercept=intercept)
     for part, mask in (("brain", brain), ("lesion", lesion)):
-        _write_like(outputs[part], mask, image, dtype=np.dtype(np.uint8), slope=1.0, intercept=0.0)
+        write_like(outputs[part], mask, image, dtype=np.dtype(np.uint8), slope=1.0, intercept=0.0)
     return {
         "lesion_ml": float(lesion_ml),
         "mask_ml": mask_ml,
@@ -259,7 +259,7 @@ def choose_pairs(
     return table
 
 
-def _read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, float]:
+def read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, float]:
     """An image, its voxels as stored, and their slope and intercept."""
     volumes.read(path)  # for its checks and messages
     image: Any = nib.load(path)  # Any: the types of nibabel do not tell slope, intercept and voxels as stored
@@ -267,7 +267,7 @@ def _read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, 
     return image, np.asarray(image.dataobj.get_unscaled()), float(slope), float(intercept)
 
 
-def _write_like(
+def write_like(
     path: str | Path,
     array: np.ndarray,
     image: nib.Nifti1Image,

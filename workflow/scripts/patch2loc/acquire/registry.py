@@ -301,7 +301,7 @@ def _advice(dataset: Mapping[str, Any], registry: pd.DataFrame, data: str | Path
     rows = rows_of(dataset, registry).head(PER_DATASET)
     folder = (
         dataset["data"]
-        if dataset["kind"] == "painted"
+        if dataset["kind"] in sources.CHANGED
         else dataset.get("root") or Path(dataset["table"]).parent
     )
     for row in _records(rows):

@@ -15,6 +15,8 @@ A dataset is an entry of the configuration, one modality each. The keys that eac
     phantom   root, cohort, count: simulated scans, made by a rule in root/phantom_{cohort}/{subject}
     painted   root, table: CSV of subject, scan, brain, mask, mirrored, seed; data: the folder that its
               paths start from: strokes simulated in real scans, by a rule
+    controlled  table: CSV of subject, scan, brain, seed, diameter_mm, amount; change; data: as for painted:
+              one kind of change of the tissue of real scans, in places and of sizes that are set, by a rule
 
 Of a table of subjects only the rows that meet the conditions under `where` are taken (`data.conditions`).
 A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
@@ -22,6 +24,7 @@ A scan of a table or folder may be a folder: a DICOM series, which a rule conver
 To add a kind, add a function to `KINDS`.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -47,6 +50,7 @@ from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; of a file on the file systems of Linux and macOS
+MOST_MM = 100.0  # of a controlled lesion
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
 Dataset = Mapping[str, Any]
 
@@ -67,6 +71,16 @@ class PaintedPair(TypedDict):
     mask: Path
     seed: int
     mirrored: bool
+
+
+class ControlledLesion(TypedDict):
+    """A healthy scan, and the place, size and amount of what is changed in it."""
+
+    scan: Path
+    brain: Path
+    seed: int
+    diameter_mm: float
+    amount: float
 
 
 Sources = dict[str, ScanPaths]
@@ -153,9 +167,10 @@ def missing_files(dataset: Dataset) -> dict[str, list[Path]]:
         return {}
     needed: dict[str, list[Path]]
     possible_series: set[Path] = set()
-    if dataset["kind"] == "painted":
+    if dataset["kind"] in CHANGED:
         needed = {
-            subject: [pair["scan"], pair["brain"], pair["mask"]] for subject, pair in pairs(dataset).items()
+            subject: [path for path in made_of.values() if isinstance(path, Path)]
+            for subject, made_of in CHANGED[dataset["kind"]](dataset).items()
         }
     else:
         paths_by_subject = sources(dataset)
@@ -203,6 +218,48 @@ def pairs(dataset: Dataset) -> dict[str, PaintedPair]:
             mirrored=row["mirrored"] == "1",
         )
     return result
+
+
+def controlled_lesions(dataset: Dataset) -> dict[str, ControlledLesion]:
+    """Healthy scans and what is changed in them, by the subject that this makes.
+
+    Raises:
+        InputError: The table lacks a column, or a row lacks a value or has one that is none.
+    """
+    path = Path(_key(dataset, "table"))
+    columns = ("scan", "brain", "seed", "diameter_mm", "amount")
+    table = _read_table(path, ("subject", *columns), _name(dataset))
+    data = Path(_key(dataset, "data"))
+    result = {}
+    for row in table.to_dict("records"):
+        empty = [name for name in columns if not row[name]]
+        if empty:
+            raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+        try:
+            diameter_mm, amount = float(row["diameter_mm"]), float(row["amount"])
+        except ValueError:
+            diameter_mm = amount = math.nan
+        if not (row["seed"].isdecimal() and 0 < diameter_mm <= MOST_MM and 0 <= amount <= 1):
+            raise InputError(
+                f"{path}: subject {row['subject']}: seed {row['seed']!r}, diameter_mm {row['diameter_mm']!r} and "
+                f"amount {row['amount']!r} found, a whole number, more than 0 up to {MOST_MM:g} and 0 to 1 expected; "
+                "correct the row"
+            )
+        result[row["subject"]] = ControlledLesion(
+            scan=data / row["scan"],
+            brain=data / row["brain"],
+            seed=int(row["seed"]),
+            diameter_mm=diameter_mm,
+            amount=amount,
+        )
+    return result
+
+
+# Kinds whose scans are real ones that lesions are simulated in, and what each is made of.
+CHANGED: dict[str, Callable[[Dataset], Mapping[str, PaintedPair | ControlledLesion]]] = {
+    "painted": pairs,
+    "controlled": controlled_lesions,
+}
 
 
 def _from_table(dataset: Dataset) -> Sources:
@@ -279,8 +336,9 @@ def _from_phantom(dataset: Dataset) -> Sources:
     return _simulated(Path(_key(dataset, "root"), f"phantom_{cohort}"), subjects, _key(dataset, "modality"))
 
 
-def _from_painted(dataset: Dataset) -> Sources:
-    return _simulated(Path(_key(dataset, "root")), list(pairs(dataset)), _key(dataset, "modality"))
+def _from_changed(dataset: Dataset) -> Sources:
+    subjects = list(CHANGED[dataset["kind"]](dataset))
+    return _simulated(Path(_key(dataset, "root")), subjects, _key(dataset, "modality"))
 
 
 def _simulated(folder: Path, subjects: list[str], modality: str) -> Sources:
@@ -299,7 +357,7 @@ KINDS: dict[str, Callable[[Dataset], Sources]] = {
     "folder": _from_folder,
     "bids": _from_bids,
     "phantom": _from_phantom,
-    "painted": _from_painted,
+    **dict.fromkeys(CHANGED, _from_changed),
 }
 
 

@@ -31,6 +31,7 @@ SOURCE_KEYS = {
     ),
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry", "diameter_mm", "strength"),
+    "controlled": ("table", "registry", "change"),
 }
 MOST_LETTERS = 4096  # of a text, as of a path
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
@@ -241,7 +242,7 @@ def _check_split(name: str, dataset: Mapping[str, Any]) -> None:
                 f"datasets.{name}.split: numbers of people found for the role {dataset['role']}, the role healthy "
                 "expected, where some train; leave it out, and all scans are tested"
             )
-        if kind in ("phantom", "painted"):
+        if kind in ("phantom", "painted", "controlled"):
             raise InputError(
                 f"datasets.{name}.split: numbers of people found for kind {kind}, which is divided otherwise "
                 "(source.validation and source.test of a phantom, a CSV); leave it out"

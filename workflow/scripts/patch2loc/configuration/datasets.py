@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from patch2loc.acquire import sources
-from patch2loc.acquire.sources import PaintedPair, ScanPaths, Sources
+from patch2loc.acquire.sources import ControlledLesion, PaintedPair, ScanPaths, Sources
 from patch2loc.configuration.results_folder import REPOSITORY
 from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
@@ -78,9 +78,9 @@ class PlannedDataset:
         return str(self.source["kind"])
 
     @property
-    def is_painted(self) -> bool:
-        """True if its scans are real ones that strokes are painted into."""
-        return self.kind == "painted"
+    def is_changed(self) -> bool:
+        """True if its scans are real ones that lesions are simulated in."""
+        return self.kind in sources.CHANGED
 
     @property
     def preprocessing_parameters(self) -> dict[str, Any]:
@@ -152,6 +152,11 @@ class PlannedDataset:
         """For strokes simulated in real scans: each subject's stroke mask and the scan it is painted into."""
         return sources.pairs(self.source)
 
+    @cached_property
+    def controlled_lesions(self) -> dict[str, ControlledLesion]:
+        """For controlled lesions: each subject's healthy scan, and what is changed in it."""
+        return sources.controlled_lesions(self.source)
+
     @property
     def painted_size(self) -> dict[str, float]:
         """Size and strength of its simulated strokes, those of all alike that the source names."""
@@ -161,9 +166,10 @@ class PlannedDataset:
 
     @cached_property
     def acquired_scans(self) -> dict[str, Path]:
-        """Each subject's scan as it was acquired: for a simulated stroke, the scan that it is painted into."""
-        if self.is_painted:
-            return {subject: pair["scan"] for subject, pair in self.painted_pairs.items()}
+        """Each subject's scan as it was acquired: the healthy one, where a lesion is simulated in it."""
+        if self.is_changed:
+            made_of = sources.CHANGED[self.kind](self.source)
+            return {subject: parts["scan"] for subject, parts in made_of.items()}
         return {subject: paths["scan"] for subject, paths in self.source_scans.items()}
 
     @cached_property
@@ -408,7 +414,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
     source = {"name": name, "modality": settings["modality"], **settings["source"]}
     if source["kind"] == "phantom":
         source["root"] = results.raw_folder()
-    elif source["kind"] == "painted":
+    elif source["kind"] in sources.CHANGED:
         source |= {"root": results.raw_dataset(name), "data": config["data"]}
     else:
         source["root"] = str(Path(config["data"], source.get("root", ".")))

@@ -90,6 +90,7 @@ def deliverables(
     lesion_datasets = sorted(published_names, key=lambda name: PAPERS_ORDER.index(published_names[name]))
     has_sites = any(dataset.sites for dataset in datasets.values() if dataset.role != "unlabeled")
     by_site = ("by_site",) if has_sites else ()
+    controlled = ("controlled",) if any(each.kind == "controlled" for each in datasets.values()) else ()
     patients = ("patients",) if detector and names_with_role(datasets, "unlabeled") else ()
     if not lesion_datasets:
         return Deliverables(
@@ -107,6 +108,7 @@ def deliverables(
             *("comparison", "by_volume", "released_code"),
             *(("seeds",) if seeds > 1 else ()),
             *(("ablations",) if variants else ()),
+            *controlled,
             *by_site,
         ),
         long_tables=("cases",),
@@ -116,6 +118,7 @@ def deliverables(
             *("domain_shift", "healthy_checks", "methods", "curves", "subjects", "cost"),
             *(("folds",) if len(folds) > 1 else ()),
             *(("ablations",) if variants else ()),
+            *controlled,
         ),
         tumor_dataset=next(
             (name for name in published_names if published_names[name] == PAPERS_ORDER[0]),

@@ -28,7 +28,8 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
     tested, validated = scored_scans(run, run.datasets), validation_scans(run)
     return {
         "simulate_phantom": [1] * _simulated_subjects(run),
-        "paint_stroke": [1] * sum(len(each.scans) for each in run.datasets.values() if each.is_painted),
+        "paint_stroke": [1] * _scans_of_kind(run, "painted"),
+        "paint_lesion": [1] * _scans_of_kind(run, "controlled"),
         "preprocess": [1] * sum(len(each.scans) for each in run.datasets.values()),
         "cohort_list": [1] * len(_cohorts(run)),
         "landmarks": training_scans(run, "train"),
@@ -101,6 +102,11 @@ def validation_scans(run: Run) -> Sizes:
 
 def _trainings(run: Run) -> list[tuple[Modality, Fold]]:
     return [(modality, fold) for modality in run.training_data for fold in run.trainings]
+
+
+def _scans_of_kind(run: Run, kind: str) -> int:
+    """Scans of the datasets of a kind."""
+    return sum(len(run.datasets[name].scans) for name in run.datasets_of_kind(kind))
 
 
 def _simulated_subjects(run: Run) -> int:

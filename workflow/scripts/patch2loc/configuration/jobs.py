@@ -141,6 +141,9 @@ def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Jo
         elif dataset.kind == "painted":
             raw = [run.results.raw_dataset(name)]
             yield _scan_job(outline_of("paint_stroke"), "Scans with simulated strokes.", [], raw)
+        elif dataset.kind == "controlled":
+            raw = [run.results.raw_dataset(name)]
+            yield _scan_job(outline_of("paint_lesion"), "Scans with simulated lesions.", [], raw)
         scans = [run.results.preprocessed_dataset(name)]
         about = "Scans on the grid, with brain and lesion masks and quality control."
         yield _scan_job(outline_of("preprocess"), about, raw, scans)

@@ -20,7 +20,7 @@ def refuse_leakage(datasets: Datasets, folds: Iterable[int]) -> None:
     """Refuse scans that train or validate and are tested, and scans that one dataset has under two names.
 
     In training data, a scan of one name may do both: the published lists overlap, and `overlap_notes` reports it.
-    Several strokes may be painted into one scan, which may not do both either.
+    Several lesions may be simulated in one scan, which may not do both either.
 
     Raises:
         InputError: There are such scans; the message names all.
@@ -29,7 +29,7 @@ def refuse_leakage(datasets: Datasets, folds: Iterable[int]) -> None:
     problems = [
         f"{name}: {' and '.join(subjects)} are one scan, {dataset.acquired_scans[subjects[0]]}"
         for name, dataset in datasets.items()
-        if not dataset.is_painted
+        if not dataset.is_changed
         for subjects in _by_file(files[name], files[name]).values()
         if len(subjects) > 1
     ]

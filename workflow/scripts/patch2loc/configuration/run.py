@@ -226,6 +226,20 @@ class Run:
             for name, labels in self.labels(datasets).items()
         }
 
+    def labels_and_lesions(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
+        """`labels` with what is changed in datasets of controlled lesions, where, and how much."""
+        return {
+            name: {
+                **labels,
+                "change": self.datasets[name].source["change"],
+                "lesions": {
+                    subject: (str(lesion["scan"]), lesion["diameter_mm"], lesion["amount"])
+                    for subject, lesion in self.datasets[name].controlled_lesions.items()
+                },
+            }
+            for name, labels in self.labels(datasets).items()
+        }
+
     def labels_and_counts(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
         """`labels` with the number of scans that the list of a dataset has to be tested."""
         return {
@@ -374,7 +388,7 @@ class Run:
         )
 
     def scan_parts(self, dataset: str, subject: str) -> dict[str, str]:
-        """Files of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was painted into.
+        """Files of a subject's scan, of its brain and lesion masks if it has them, and of the scan it was made of.
 
         Of an image that is a pair of files, the other one too.
 
@@ -384,7 +398,7 @@ class Run:
         self.data.stop_for_missing()
         planned = self.datasets[dataset]
         named = {part: path for part, path in planned.scans[subject].items() if isinstance(path, Path)}
-        if planned.is_painted:
+        if planned.is_changed:
             named["acquired"] = planned.acquired_scans[subject]
         other_halves = {
             f"{part}_other_half": str(file)

@@ -121,7 +121,7 @@ def scan_counts(run: Run) -> str:
     absent = sum(
         not paths["scan"].exists()
         for dataset in run.datasets.values()
-        if dataset.kind not in ("phantom", "painted")
+        if dataset.kind != "phantom" and not dataset.is_changed
         for paths in dataset.source_scans.values()
     )
     told = f"; {absent:,} of them, counted by the lists of subjects, are not below {run.config['data']}"
@@ -131,7 +131,11 @@ def scan_counts(run: Run) -> str:
 def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
     """Stages up to the landmarks."""
     disk = _grid_share(run)
-    for rule, work in (("simulate_phantom", "simulate head"), ("paint_stroke", "paint stroke")):
+    for rule, work in (
+        ("simulate_phantom", "simulate head"),
+        ("paint_stroke", "paint stroke"),
+        ("paint_lesion", "paint lesion"),
+    ):
         yield _stage(work, 1, sizes[rule], [_part(work)], together=GROUPED)
     for name, count in _preprocessing_kinds(run).items():
         rate = find_rate(name)

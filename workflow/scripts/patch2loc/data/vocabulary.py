@@ -26,6 +26,9 @@ class DatasetInfo(TypedDict):
     lesion_diameter_mm: NotRequired[
         float
     ]  # of a ball of the volume of each of its lesions, where all have one
+    change: NotRequired[str]  # of controlled lesions: a key of `acquire.controlled.CHANGES`
+    # Of these: healthy scan, diameter in mm and amount of change of each subject
+    lesions: NotRequired[dict[str, tuple[str, float, float]]]
 
 
 class Landmarks(TypedDict):

@@ -1,0 +1,216 @@
+"""Controlled lesions: detection by the kind of change, its size and its amount, and location against intensity."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from patch2loc.configuration.method_names import display_name
+from patch2loc.data.labels import Datasets, about_row
+from patch2loc.metrics import summary
+from patch2loc.metrics.detection import HEALTHY
+from patch2loc.metrics.resampling import bootstrap_interval, mean_over_folds
+from patch2loc.tables.comparison import paired_differences
+from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.layout import (
+    NO_VALUE,
+    Cell,
+    Layout,
+    Row,
+    number,
+    parts_by,
+    percent,
+    row_records,
+    signed_percent,
+)
+
+# Rows that see intensity at a place and nothing of its surroundings.
+CONTROLS = ("thresh", "thresh_dark", "zscore", "zscore_bright", "zscore_dark", "asymmetry")
+QUANTILE = 0.99  # of the scores of healthy validation scans: the threshold of the sensitivity
+METRICS = ("auprc", "auprc_over_prevalence", "sensitivity")
+CHANGE_NAMES = {
+    "bright": "brighter",
+    "dark": "darker",
+    "texture": "texture lost",
+    "mass_effect": "mass effect",
+    "blurred_border": "blurred border",
+    "thick_cortex": "thick cortex",
+    "missing_sulci": "missing sulci",
+    "atrophy": "atrophy",
+}
+COLUMNS = [
+    "method",
+    "against",
+    "dataset",
+    "modality",
+    "change",
+    "diameter_mm",
+    "amount",
+    "metric",
+    *summary.COLUMNS,
+    "simulated",
+]
+NOTE = (
+    "Simulated lesions: balls of healthy tissue changed in one way. Columns: AUPRC over the prevalence, 1 by chance, "
+    "by diameter and amount of the change; over all sizes and amounts AUPRC, sensitivity at the score that 1 % of the "
+    "voxels of the healthy validation scans exceed, and, of rows that see more than intensity at a place, AUPRC less "
+    f"that of the best of the rows {', '.join(CONTROLS[:-1])} and {CONTROLS[-1]} that the run has, in points: the "
+    "least of the differences and its 95 % bootstrap interval over the healthy scans and folds. Lesions of one scan "
+    "are averaged first. Each size, and the other differences, are in controlled.csv. Amount 0: nothing is changed, "
+    "and what is found there is the place's."
+)
+
+
+def controlled_table(
+    metrics: FoldTables, at_thresholds: FoldTables, datasets: Datasets, seed: int = 0
+) -> pd.DataFrame:
+    """Summary of every method, change, size and amount, in long form, and differences from the controls.
+
+    Args:
+        metrics: Of each method and dataset of controlled lesions, as `evaluate.subjects.Evaluation.metrics`.
+        at_thresholds: The same, as `evaluate.subjects.Evaluation.at_thresholds`.
+        datasets: As tables describe them, with change and lesions.
+        seed: Of the bootstrap.
+
+    Returns:
+        Table of fractions and ratios with the columns COLUMNS. diameter_mm and amount are NaN over all of them. Rows
+        with a name in `against` hold the mean difference of AUPRC from this row, over all amounts.
+    """
+    values = {key: _values(metrics[key], at_thresholds[key], datasets[key[1]]) for key in metrics}
+    rows: list[dict[str, Any]] = []
+    for (method, dataset), folds in values.items():
+        keys = {"method": method, "against": "", "change": datasets[dataset]["change"]}
+        for cell, part in _cells(folds):
+            about = {**keys, **about_row(dataset, datasets), **cell}
+            rows += [{**about, **row} for row in summary.metric_summaries(part, METRICS, seed)]
+            if np.isnan(cell["amount"]) and method not in CONTROLS:
+                for control in CONTROLS:
+                    if (control, dataset) in values:
+                        other = dict(_cells_by_key(values[control, dataset]))[_key(cell)]
+                        difference = _difference(part, other, seed)
+                        rows.append({**about, "against": control, "metric": "auprc", **difference})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def controlled_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layout:
+    """Layout of a `controlled_table`: methods under each change. protocol: how the numbers were computed."""
+    levels = table[table["against"] == ""]
+    sizes = sorted(levels["diameter_mm"].dropna().unique())
+    amounts = sorted(levels["amount"].dropna().unique())
+    rows: list[Row] = []
+    for dataset, part in parts_by(table, "dataset"):
+        lesions = len(datasets[dataset]["lesions"])
+        title = (
+            f"{datasets[dataset]['title']}, {datasets[dataset]['modality']} (simulated): {lesions} lesions"
+        )
+        rows.append((title, []))
+        for method, records in parts_by(part, "method"):
+            by_key = {
+                (record["metric"], *_key(record)): record["mean"]
+                for record in row_records(records[records["against"] == ""])
+            }
+            cells = [
+                Cell(number(by_key.get(("auprc_over_prevalence", size, amount), np.nan), 1))
+                for size in sizes
+                for amount in amounts
+            ]
+            cells += [
+                Cell(percent(by_key.get((metric, None, None), np.nan))) for metric in ("auprc", "sensitivity")
+            ]
+            rows.append((f"  {display_name(method)}", [*cells, Cell(over_best_control(records))]))
+    return Layout(
+        number="Controlled lesions",
+        title="Controlled lesions by change, size and amount",
+        stub="Method",
+        groups=[*((f"{size:g} mm", len(amounts)) for size in sizes), ("all", 3)],
+        columns=[
+            *[f"{amount:g}" for _ in sizes for amount in amounts],
+            "AUPRC [%]",
+            "sensitivity [%]",
+            "over the best control",
+        ],
+        rows=rows,
+        note=f"{protocol} {NOTE}",
+    )
+
+
+def over_best_control(records: pd.DataFrame) -> str:
+    """Least difference of a method from a control over all sizes, with its interval; a dash without any."""
+    differences = records[(records["against"] != "") & records["diameter_mm"].isna()]
+    if differences.empty:
+        return NO_VALUE
+    least = row_records(differences.nsmallest(1, "mean"))[0]
+    ends = [signed_percent(least[end]) for end in ("ci_low", "ci_high")]
+    return f"{signed_percent(least['mean'])} ({ends[0]} to {ends[1]})"
+
+
+def _values(
+    metrics: Sequence[pd.DataFrame], at_thresholds: Sequence[pd.DataFrame], info: Any
+) -> list[pd.DataFrame]:
+    """METRICS of each lesion with its scan, diameter and amount, for each fold."""
+    lesions = pd.DataFrame.from_dict(
+        info["lesions"], orient="index", columns=["scan", "diameter_mm", "amount"]
+    ).rename_axis("subject")
+    folds = []
+    for fold, detected in zip(metrics, at_thresholds, strict=True):
+        at_quantile = detected[(detected["kind"] == HEALTHY) & np.isclose(detected["quantile"], QUANTILE)]
+        table = fold[["subject", "auprc", "prevalence"]].merge(
+            at_quantile[["subject", "sensitivity"]], on="subject", how="left", validate="one_to_one"
+        )
+        table["auprc_over_prevalence"] = table["auprc"] / table["prevalence"]
+        folds.append(table.merge(lesions, on="subject", validate="one_to_one"))
+    return folds
+
+
+def _cells(folds: Sequence[pd.DataFrame]) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+    """Each size and amount, each size, and all, with the means over its lesions of every scan, for each fold."""
+    everything = pd.concat(folds)
+    sizes, amounts = (sorted(everything[name].unique()) for name in ("diameter_mm", "amount"))
+    kinds = [(size, amount) for size in sizes for amount in amounts]
+    for size, amount in [*kinds, *((size, np.nan) for size in sizes), (np.nan, np.nan)]:
+        part = [
+            fold[
+                (np.isnan(size) | (fold["diameter_mm"] == size))
+                & (np.isnan(amount) | (fold["amount"] == amount))
+            ]
+            for fold in folds
+        ]
+        if any(map(len, part)):
+            means = [
+                each.groupby("scan", as_index=False)[list(METRICS)].mean().rename(columns={"scan": "subject"})
+                for each in part
+            ]
+            yield {"diameter_mm": size, "amount": amount}, means
+
+
+def _cells_by_key(
+    folds: Sequence[pd.DataFrame],
+) -> Iterator[tuple[tuple[float | None, float | None], list[pd.DataFrame]]]:
+    for cell, part in _cells(folds):
+        yield _key(cell), part
+
+
+def _key(cell: Any) -> tuple[float | None, float | None]:
+    """Diameter and amount of a cell, None for all: NaN equals nothing."""
+    diameter_mm, amount = (
+        None if np.isnan(cell[name]) else float(cell[name]) for name in ("diameter_mm", "amount")
+    )
+    return diameter_mm, amount
+
+
+def _difference(part: list[pd.DataFrame], other: list[pd.DataFrame], seed: int) -> dict[str, float]:
+    """Mean difference of AUPRC on the same scans, as a summary."""
+    differences = paired_differences(
+        summary.subjects_by_folds(part, "auprc"), summary.subjects_by_folds(other, "auprc")
+    )
+    low, high = bootstrap_interval(differences, seed)
+    fold_means = np.nanmean(differences, axis=0)
+    return {
+        "mean": mean_over_folds(differences),
+        "sd": float(np.std(fold_means, ddof=1)) if len(fold_means) > 1 else np.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "n_subjects": len(differences),
+        "n_folds": len(part),
+    }
