@@ -19,7 +19,16 @@ from patch2loc.configuration.method_names import (
     needs_truth,
     table_rows,
 )
-from patch2loc.configuration.method_registry import AS_PUBLISHED, LOCATING, METHODS, NETWORKS, declaration
+from patch2loc.configuration.method_registry import (
+    AS_PUBLISHED,
+    CALIBRATED,
+    FROM_PATCHES,
+    LOCATING,
+    METHODS,
+    NETWORKS,
+    VARIANTS,
+    declaration,
+)
 from patch2loc.errors import InputError
 from patch2loc.method_interface import is_locating, method
 from patch2loc.provenance.code import DISPLAY_CONSTANTS, METHOD_REGISTRY, code_hash, modules_behind
@@ -190,6 +199,7 @@ def test_every_method_of_the_package_declares_its_role_and_its_own_place():
             == hasattr(module, "predictor")
             == hasattr(module, "network_input")
         )
+        assert each.from_patches == (each.locates or getattr(module, "FROM_PATCHES", False))
         assert each.as_published == hasattr(module, "AS_PUBLISHED")
 
 
@@ -205,8 +215,10 @@ def test_what_follows_from_the_declarations_is_as_it_was():
     assert set(METHODS) - set(NETWORKS) == {"thresh", "thresh_dark", *METHODS[-6:]}
     assert all(name.startswith("patch2loc") for name in LOCATING)
     assert len(LOCATING) == 5
-    assert len(configured("all")) == len(METHODS) - 4
-    assert len(table_rows(METHODS)) == len(METHODS) + len(LOCATING) + len(AS_PUBLISHED)
+    assert set(FROM_PATCHES) - set(LOCATING) == {"patch_vae", "patch_vae_uncertainty"}
+    assert set(FROM_PATCHES) == set(CALIBRATED) == {"patch2loc", *VARIANTS}
+    assert len(configured("all")) == len(METHODS) - 6
+    assert len(table_rows(METHODS)) == len(METHODS) + len(CALIBRATED) + len(AS_PUBLISHED)
     assert needs_truth("oracle")
 
 

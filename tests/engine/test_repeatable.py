@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from dispatched import Dispatched, name_of
-from small_fits import DIFFUSION, SLICE, small_fit
+from small_fits import DIFFUSION, PATCH, SLICE, small_fit
 
 # What torch.use_deterministic_algorithms(True) refuses on a GPU, by its documentation: names of operators.
 ANY_ORDER = re.compile(
@@ -28,7 +28,7 @@ class Operators(Dispatched):
         return super().computed(func, args, kwargs)
 
 
-@pytest.mark.parametrize("name", ["patch2loc", "patch2loc_unpadded", *SLICE])
+@pytest.mark.parametrize("name", ["patch2loc", "patch2loc_unpadded", *PATCH, *SLICE])
 def test_no_operation_of_a_training_adds_in_any_order(name):
     if name in DIFFUSION:
         for package in ("diffusers", "opensimplex"):

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from small_fits import DIFFUSION, LOCATION, SLICE, small_fit
+from small_fits import DIFFUSION, LOCATION, PATCH, SLICE, small_fit
 from stand_in_gpu import stand_in_gpu
 from synchronizations import Synchronizations
 
@@ -11,7 +11,7 @@ from synchronizations import Synchronizations
 EQUALIZATION = "lift_fresh at methods/reconstruction/saliency.py"
 
 
-@pytest.mark.parametrize("name", [*LOCATION, *SLICE])
+@pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
 def test_a_training_step_waits_for_nothing(name):
     if name in DIFFUSION:
         for package in ("diffusers", "opensimplex"):
@@ -28,7 +28,7 @@ def test_a_training_step_waits_for_nothing(name):
     assert not [place for place in added if EQUALIZATION not in place]
 
 
-@pytest.mark.parametrize("name", [*LOCATION, *SLICE])
+@pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
 def test_a_training_step_is_computed_on_the_device_alone(name):
     if name in DIFFUSION:
         for package in ("diffusers", "opensimplex"):

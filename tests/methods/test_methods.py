@@ -134,7 +134,7 @@ def test_every_named_method_has_the_interface(name):
     module = method_interface.method(name)
     assert callable(module.fit)
     assert callable(module.scorer)
-    if name in method_registry.NETWORKS and name not in method_registry.LOCATING:
+    if name in method_registry.NETWORKS and name not in method_registry.FROM_PATCHES:
         keys = {frozenset(module.SETTINGS[budget]) for budget in method_registry.BUDGETS}
         assert len(keys) == 1  # every budget sets the same
 

@@ -11,7 +11,8 @@ from patch2loc.method_interface import module_name
 from patch2loc.provenance.code import PREPROCESSING, module_file, modules_behind
 
 NONE, ALL = frozenset(), frozenset(METHODS)
-LOCATION_NETWORK = frozenset(
+PATCH_VAE = frozenset({"patch_vae", "patch_vae_uncertainty"})
+LOCATION_NETWORK = PATCH_VAE | frozenset(
     {
         "patch2loc",
         "patch2loc_robust",
@@ -21,7 +22,7 @@ LOCATION_NETWORK = frozenset(
         "fae_patch2loc",
     }
 )
-UNPADDED_NETWORK = frozenset({"patch2loc_unpadded", "patch2loc_robust_unpadded"})
+UNPADDED_NETWORK = PATCH_VAE | frozenset({"patch2loc_unpadded", "patch2loc_robust_unpadded"})
 # Module: methods that are trained again, methods that score again, whether every scan is evaluated again.
 EDITS = {
     "configuration.check": (NONE, NONE, False),
@@ -50,6 +51,8 @@ EDITS = {
     "network.inference": (LOCATION_NETWORK, LOCATION_NETWORK, False),
     "network.prediction": (LOCATION_NETWORK, LOCATION_NETWORK, False),
     "network.unpadded": (UNPADDED_NETWORK, UNPADDED_NETWORK, False),
+    "network.patch_vae": (PATCH_VAE, PATCH_VAE, False),
+    "network.patch_vae_training": (PATCH_VAE, PATCH_VAE, False),
     "methods.zscore": (
         frozenset({"zscore", "zscore_bright", "zscore_dark"}),
         frozenset({"zscore", "zscore_bright", "zscore_dark"}),

@@ -5,7 +5,7 @@ import re
 import pytest
 from repository_paths import ROOT
 
-from patch2loc.configuration.method_registry import BUDGETS, LOCATING, NETWORKS
+from patch2loc.configuration.method_registry import BUDGETS, FROM_PATCHES, NETWORKS
 from patch2loc.method_interface import method
 from patch2loc.preprocess import scan
 
@@ -19,7 +19,7 @@ PAGES = {
     "pddpm": ["ddpm", "pddpm"],
     "cddpm": ["ddpm", "cddpm"],
 }
-BUDGETED = [name for name in NETWORKS if name not in LOCATING]
+BUDGETED = [name for name in NETWORKS if name not in FROM_PATCHES]
 
 
 def text_of(page):
@@ -54,8 +54,8 @@ def test_a_page_lists_the_settings_of_a_method_in_every_budget(name):
         assert f"`{key}`" in own
 
 
-@pytest.mark.parametrize("name", LOCATING)
-def test_a_page_lists_what_a_variant_of_patch2loc_has_besides_the_training(name):
+@pytest.mark.parametrize("name", FROM_PATCHES)
+def test_a_page_lists_what_a_method_on_patches_has_besides_the_training(name):
     for key in getattr(method(name), "OWN_SETTINGS", {}):
         assert f"`{key}`" in text_of(f"methods/{name}.md")
 

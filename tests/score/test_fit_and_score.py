@@ -11,7 +11,7 @@ from small_training import CPU, SETTINGS, SHAPE, write_scan
 from written_models import complete_model
 
 from patch2loc.configuration.method_constants import declared_names
-from patch2loc.configuration.method_registry import METHODS, locates
+from patch2loc.configuration.method_registry import METHODS, from_patches
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
@@ -42,7 +42,7 @@ SHORTER = {
 
 def settings_of(name):
     """Settings of a method for a few steps."""
-    own = resolve_settings(name, {} if locates(name) else {"budget": "smoke"})
+    own = resolve_settings(name, {} if from_patches(name) else {"budget": "smoke"})
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 

@@ -15,7 +15,7 @@ from repository_paths import ROOT
 
 from patch2loc.acquire import phantom, sources
 from patch2loc.configuration.configuration_file import merged
-from patch2loc.configuration.method_registry import LOCATING, NETWORKS
+from patch2loc.configuration.method_registry import FROM_PATCHES, NETWORKS
 from patch2loc.data import splits, volumes
 
 COHORTS = {"brats21": "tumor", "mslub": "ms", "atlas": "stroke", "wmh": "wmh"}  # healthy: all others
@@ -68,7 +68,7 @@ def small(config):
 
 def few_steps(methods):
     """Settings of the methods that are trained on slices: as few steps as they go."""
-    steps = {name: FEW_STEPS for name in methods if name in NETWORKS and name not in LOCATING}
+    steps = {name: FEW_STEPS for name in methods if name in NETWORKS and name not in FROM_PATCHES}
     if "cddpm" in steps:
         steps["cddpm"] = {**FEW_STEPS, "pretraining_steps": 4}
     return steps

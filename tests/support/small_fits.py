@@ -12,6 +12,7 @@ LOCATION = (
     "patch2loc_robust_unpadded",
     "patch2loc_multiscale",
 )
+PATCH = ("patch_vae",)  # that does not locate
 SLICE = ("ae", "vae", "svae", "dae", "fae", "ra", "phanes", "ddpm", "pddpm", "cddpm")
 DIFFUSION = ("ddpm", "pddpm", "cddpm")  # that need optional packages
 SHAPE = (40, 36, 6)
@@ -45,7 +46,7 @@ def small_fit(name, steps, checkpoint=None, device="cpu", **changed):
     """State and history of a method that was trained for some steps, with a validation at the end."""
     module = method(name)
     scans, others = disc_scans(3, 0, SHAPE), disc_scans(1, 9, SHAPE)
-    if name in LOCATION:
+    if name in (*LOCATION, *PATCH):
         networks = len(getattr(module, "OWN_SETTINGS", {}).get("sizes", [1]))
         settings = (
             resolve_settings(name, TRAINING | {"patches": 32 * steps * networks, "validations": networks})

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.configuration.method_names import configured, table_rows
-from patch2loc.configuration.method_registry import locates, runs_network
+from patch2loc.configuration.method_registry import from_patches, runs_network
 from patch2loc.configuration.method_settings import check_changes
 from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.data.splits import SIMULATED_FOLDS
@@ -157,12 +157,12 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         config: That it is trained by (`variants.configuration_of`).
 
     Returns:
-        For a method that predicts locations the configuration's `training`, without the keys that change no number or
+        For a method that learns from patches the configuration's `training`, without the keys that change no number or
         are of the scans, and under "own" its `method_settings`, if any. For others `method_settings`, with the budget
         for networks and for modules that have settings for each budget.
     """
     changes = config["method_settings"].get(name, {})
-    if locates(name):
+    if from_patches(name):
         others = (*NO_INFLUENCE, *OF_THE_SCANS)
         training = {key: value for key, value in config["training"].items() if key not in others}
         return training | ({"own": changes} if changes else {})
@@ -265,7 +265,7 @@ def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> 
 
 def _settings(name: str, budget: str) -> Mapping[str, Any]:
     """The settings of a method that `method_settings` may change."""
-    if locates(name):
+    if from_patches(name):
         return cast(Mapping[str, Any], constant(module_name(name), "OWN_SETTINGS", {}))
     budgets = constant(module_name(name), "SETTINGS", None)
     if budgets is None and "." not in name:

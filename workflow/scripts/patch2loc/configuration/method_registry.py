@@ -8,6 +8,7 @@ may declare the same.
     ORDER = 210           its place in tables; those of the package that say nothing are last
     TITLE = "Distance"    what tables and figures call it; its name where nothing is said
     LOCATES = True        it predicts locations: trained by the configuration's `training`, seen by the patch analysis
+    FROM_PATCHES = True   it learns from patches: trained by the configuration's `training`, as one that locates is
     NETWORK = True        it runs a network: on a GPU where there is one, with several threads, by the budget;
                           a method from outside that says nothing may
     SCORED_ONCE = True    its score of a scan is the same whatever scans it was trained on: folds share its heatmaps
@@ -43,6 +44,7 @@ class Declaration:
     role: Role = "addition"
     order: float = math.inf
     locates: bool = False
+    from_patches: bool = False
     network: bool = False
     scored_once: bool = False
     needs_lesion: bool = False
@@ -79,12 +81,14 @@ def declaration(name: str) -> Declaration:
         raise InputError(
             f"{module_file(module)}: ROLE = {role!r} found, one of {', '.join(get_args(Role))} expected; correct it"
         )
+    locates = _declared(module, "LOCATES", False)
     return Declaration(
         name=name,
         title=_declared(module, "TITLE", name),
         role=role,
         order=_declared(module, "ORDER", math.inf),
-        locates=_declared(module, "LOCATES", False),
+        locates=locates,
+        from_patches=locates or _declared(module, "FROM_PATCHES", False),
         network=_declared(module, "NETWORK", outside),
         scored_once=_declared(module, "SCORED_ONCE", False),
         needs_lesion=_declared(module, "NEEDS_LESION", False),
@@ -125,6 +129,7 @@ VARIANTS = tuple(name for name in METHODS if declaration(name).role == "variant"
 CONTROLS = tuple(name for name in METHODS if declaration(name).role == "control")
 NETWORKS = tuple(name for name in METHODS if declaration(name).network)
 LOCATING = tuple(name for name in METHODS if declaration(name).locates)
+FROM_PATCHES = tuple(name for name in METHODS if declaration(name).from_patches)
 CALIBRATED = tuple(name for name in METHODS if declaration(name).calibrated)
 AS_PUBLISHED = tuple(name for name in METHODS if declaration(name).as_published)
 BUDGETS = ("smoke", "short", "paper")
@@ -133,6 +138,11 @@ BUDGETS = ("smoke", "short", "paper")
 def locates(name: str) -> bool:
     """True for a method that predicts locations, of the package or from outside, by its declaration."""
     return declaration(name).locates
+
+
+def from_patches(name: str) -> bool:
+    """True for a method that is trained by the configuration's `training`: those that locate, and others on patches."""
+    return declaration(name).from_patches
 
 
 def runs_network(name: str) -> bool:

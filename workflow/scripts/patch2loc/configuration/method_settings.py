@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from patch2loc.configuration.method_registry import locates
+from patch2loc.configuration.method_registry import from_patches
 from patch2loc.errors import InputError
 from patch2loc.method_interface import Method, method
 
@@ -17,14 +17,14 @@ def resolve_settings(name: str, configured: Mapping[str, Any]) -> dict[str, Any]
         name: The method's.
         configured: Result of `check.training_settings`. {"budget": "smoke" | "short" | "paper", ...single settings}
             changes the module's SETTINGS of this budget; without a budget, or for a module without SETTINGS, it is
-            returned as it is. For a method that predicts locations, settings of the training, returned as they are,
+            returned as it is. For a method that learns from patches, settings of the training, returned as they are,
             and under "own" single ones that change its OWN_SETTINGS.
 
     Raises:
         InputError: For settings that the method does not have, and for values of another kind.
     """
     module = method(name)
-    if locates(name):
+    if from_patches(name):
         training = {key: value for key, value in configured.items() if key != "own"}
         own_settings = getattr(module, "OWN_SETTINGS", {})
         return training | _changed(name, module, own_settings, configured.get("own", {}))
