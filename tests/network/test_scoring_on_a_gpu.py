@@ -13,11 +13,14 @@ from valueless_gpu import convolution_add_relu, convolution_relu, valueless_gpu
 
 from patch2loc.engine import cuda_graph
 from patch2loc.methods.patch2loc import network_score
+from patch2loc.methods.patch_vae import measure_score
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.network import inference
 from patch2loc.network.fused_convolution import with_fused_convolutions
 from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork, for_inference
+from patch2loc.network.patch_vae import PatchVAE
+from patch2loc.network.patch_vae_inference import ReadyPatchVAE
 from patch2loc.network.prediction import predict
 from patch2loc.network.unpadded import ReadyUnpadded, UnpaddedNetwork
 from patch2loc.score.postprocessing import as_published, median_filtered
@@ -52,6 +55,13 @@ def unpadded():
     return lambda: network_score(ReadyUnpadded(network, "cuda", "bfloat16"), 1)
 
 
+def vae_of_patches():
+    network = PatchVAE(PATCH, WIDTHS, 4).eval()
+    return lambda: measure_score(
+        ReadyPatchVAE.reconstruction_error, ReadyPatchVAE(network, "cuda", "bfloat16"), 1
+    )
+
+
 def slices():
     return lambda: residual_score(nn.Conv2d(1, 1, 3, padding=1).to("cuda"), "cuda", 2.0, "bfloat16", batch=4)
 
@@ -76,7 +86,7 @@ def waits_of(scorer, volume, mask, monkeypatch):
         return waits.found
 
 
-@pytest.mark.parametrize("scorer", [padded, unpadded, slices])
+@pytest.mark.parametrize("scorer", [padded, unpadded, vae_of_patches, slices])
 def test_the_host_waits_for_no_slice(scorer, recorded, monkeypatch):
     few, many = (waits_of(scorer, *brain(count), monkeypatch) for count in (3, 12))
     assert len(few) == len(many)

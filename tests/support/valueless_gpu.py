@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.nn import functional
 
-from patch2loc.network import inference, location, unpadded
+from patch2loc.network import inference, location, patch_vae_inference, unpadded
 
 
 def convolution_relu(x, weight, bias, stride, padding, dilation, groups):
@@ -50,7 +50,7 @@ def valueless_gpu(monkeypatch) -> Iterator[Synchronizations]:
 
     # Tensors without values can neither be copied nor take the place of others.
     monkeypatch.setattr(nn.Module, "to", moved)
-    for module in (inference, unpadded):
+    for module in (inference, patch_vae_inference, unpadded):
         monkeypatch.setattr(module, "for_inference", folded)
     with FakeTensorMode(allow_non_fake_inputs=True), Synchronizations() as waits:
         yield waits

@@ -76,37 +76,31 @@ def fit(
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the reconstruction error: the negative log-likelihood of the patch around a voxel, nats a voxel."""
-    return measure_score(ReadyPatchVAE.reconstruction_error, state, device, stride, precision=precision)
+    return measure_score(ReadyPatchVAE.reconstruction_error, ready_network(state, device, precision), stride)
 
 
-def measure_score(
-    measure: PatchMeasure, state: State, device: Device, stride: int, *, precision: Precision
-) -> Score:
-    """The score of a model that is a measure of its network at the patch around every voxel.
-
-    Args:
-        measure: Of `ReadyPatchVAE`.
-        state: Result of `fit`.
-        device: As of `scorer`.
-        stride: As of `scorer`.
-        precision: As of `scorer`.
-    """
+def ready_network(state: State, device: Device, precision: Precision) -> ReadyPatchVAE:
+    """The network of a model's state, ready to measure patches."""
     network = PatchVAE(state["patch"], state["widths"], state["latent"])
-    ready = ReadyPatchVAE(with_weights(network, state["weights"], "cpu"), device, precision)
+    return ReadyPatchVAE(with_weights(network, state["weights"], "cpu"), device, precision)
+
+
+def measure_score(measure: PatchMeasure, network: ReadyPatchVAE, stride: int) -> Score:
+    """The score that is a measure of the patch around every voxel.  measure: of the network; stride: as of `scorer`."""
     # A bar on terminals only: a volume takes minutes on a processor.
     progress = partial(tqdm, desc="slices", unit="slice", leave=False, disable=None)
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
         centers = centers_in(lattice_points(region, stride))
-        x, y, z = (to_device(places, device).long() for places in (centers.x, centers.y, centers.z))
+        x, y, z = (to_device(places, network.device).long() for places in (centers.x, centers.y, centers.z))
         _, height, depth = volume.shape
 
         def on_grid(sparse_map: Tensor) -> Tensor:
             if stride == 1:
                 return sparse_map
-            return to_device(interpolated(sparse_map.cpu().numpy(), region, stride), device)
+            return to_device(interpolated(sparse_map.cpu().numpy(), region, stride), network.device)
 
-        values = {"score": measure(ready, volume, centers, progress)}
+        values = {"score": measure(network, volume, centers, progress)}
         return ScoreMaps(values, (x * height + y) * depth + z, volume.shape, on_grid)
 
     return score

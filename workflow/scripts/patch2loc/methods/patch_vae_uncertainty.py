@@ -33,5 +33,5 @@ def fit(
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the mean log-variance of the latent vector of the patch around a voxel."""
-    measure = ReadyPatchVAE.latent_log_variance
-    return patch_vae.measure_score(measure, state, device, stride, precision=precision)
+    network = patch_vae.ready_network(state, device, precision)
+    return patch_vae.measure_score(ReadyPatchVAE.latent_log_variance, network, stride)

@@ -6,15 +6,12 @@ vector each for x, y and the slice, computed once a scan.  Nothing is drawn: the
 """
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.halving import halved_until_it_fits
@@ -22,6 +19,7 @@ from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.transfer import to_device
 from patch2loc.network import patches
 from patch2loc.network.centers import Centers
+from patch2loc.network.location import for_inference
 from patch2loc.network.patch_vae import (
     AXES,
     Gaussian,
@@ -59,13 +57,13 @@ Measure = Callable[[Gaussian, Places], Tensor]
 
 
 class ReadyLayer:
-    """A `PlacedLayer` in evaluation mode, for the locations of a grid."""
+    """A `PlacedLayer` whose normalization is folded in, for the locations of a grid."""
 
     def __init__(self, layer: PlacedLayer) -> None:
-        folded = fuse_linear_bn_eval(layer.linear, layer.norm)
-        of_vectors = folded.in_features - AXES * layer.size
-        self.weight, *self.of_axes = torch.split(folded.weight, [of_vectors, *[layer.size] * AXES], dim=1)
-        self.bias, self.size = folded.bias, layer.size
+        linear = layer.linear
+        of_vectors = linear.in_features - AXES * layer.size
+        self.weight, *self.of_axes = torch.split(linear.weight, [of_vectors, *[layer.size] * AXES], dim=1)
+        self.bias, self.size = linear.bias, layer.size
 
     def tables(self, shape: Sequence[int]) -> list[Tensor]:
         """What the locations along each axis of a grid add: (size of the axis, width)."""
@@ -100,14 +98,12 @@ class ReadyPatchVAE:
         *,
         memory_mb: float | None = None,
     ) -> None:
-        self.network = deepcopy(network).to(device).requires_grad_(False)
+        # It folds any network's normalizations that follow what they normalize, whatever its annotation says.
+        self.network: PatchVAE = for_inference(cast(Any, network)).to(device)
         self.device, self.dtype, self.patch = device, PRECISIONS[precision], network.patch
         self.layers = layout(network.patch)
-        self.convolutions = [
-            fuse_conv_bn_eval(layer, norm).to(self.dtype)
-            for layer, norm in pairwise(self.network.encoder)
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        ]
+        encoder = self.network.encoder.to(self.dtype)
+        self.convolutions = [part for part in encoder if isinstance(part, nn.Conv2d)]
         self.posterior_layer = ReadyLayer(self.network.posterior_layer)
         self.decoder_layer = ReadyLayer(self.network.decoder_layer)
         bytes_each = MAPS * self.patch**2 * torch.float32.itemsize
