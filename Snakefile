@@ -87,7 +87,7 @@ rule heatmaps:
 rule metrics:
     """Metrics of every method, dataset, fold and subject."""
     input:
-        every(RESULTS.metrics(), RUN.labeled_datasets, EVALUATED_METHODS),
+        every(RESULTS.metrics(), [*RUN.labeled_datasets, *JOINT], EVALUATED_METHODS),
 
 
 rule native_space:

@@ -56,6 +56,7 @@ SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
 TRAINED_METHODS, ABLATED_ROWS = RUN.trained_methods, list(RUN.ablation_rows)  # both with variants
 LOCATING_METHODS, COMBINATIONS = RUN.locating_methods, RUN.combinations
 LESION, HEALTHY, UNLABELED = (names_with_role(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
+JOINT, LESION_OR_JOINT = list(RUN.joint), [*LESION, *RUN.joint_with_role("lesion")]  # joint ones: in tables
 LABELS, FIRST_FOLD = RUN.labels(DATASETS), FOLDS[0]  # figures show the first fold
 GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))

@@ -6,24 +6,27 @@ rule evaluate:
     input:
         heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
         healthy=branch(
-            lambda wildcards: wildcards.dataset in LESION,
+            lambda wildcards: wildcards.dataset in LESION_OR_JOINT,
             then=by_wildcards(RUN.healthy_heatmaps, "method", "dataset", "fold"),
         ),
         validation=by_wildcards(RUN.healthy_validation_heatmaps, "method", "dataset", "fold"),
         calibration=branch(
-            lambda wildcards: is_calibrated(wildcards.method),
+            lambda wildcards: is_calibrated(wildcards.method) and wildcards.dataset not in JOINT,
             then=by_wildcards(RUN.calibration, "method", "dataset", "fold"),
         ),
         lesion_validation=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].has_lesion_validation,
+            lambda wildcards: RUN.has_lesion_validation(wildcards.dataset),
             then=by_wildcards(RUN.validation_heatmaps, "method", "dataset", "fold"),
         ),
         lesion_cohort=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].has_lesion_validation,
+            lambda wildcards: RUN.has_lesion_validation(wildcards.dataset),
             then=by_wildcards(RUN.cohort, "dataset", "fold", role="validation"),
         ),
         cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
-        patches=branch(lambda wildcards: wildcards.method in LOCATING_METHODS, then=RESULTS.patches()),
+        patches=branch(
+            lambda wildcards: wildcards.method in LOCATING_METHODS and wildcards.dataset not in JOINT,
+            then=RESULTS.patches(),
+        ),
     output:
         **{kind: RESULTS.metrics(kind=kind) for kind in METRICS},
         provenance=[f"{RESULTS.metrics(kind=kind)}{PROVENANCE}" for kind in METRICS],
@@ -34,7 +37,7 @@ rule evaluate:
     wildcard_constraints:
         method=any_of([*EVALUATED_METHODS, *ABLATED_ROWS]),
         # Metrics need a lesion mask, or a scan without lesions.
-        dataset=any_of(RUN.labeled_datasets),
+        dataset=any_of([*RUN.labeled_datasets, *JOINT]),
     conda:
         STATISTICS
     resources:
@@ -44,6 +47,8 @@ rule evaluate:
         patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
         spacing=config["grid"]["spacing"],
         models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
+        joint=lambda wildcards: wildcards.dataset in JOINT,
+        subfolder=by_wildcards(RUN.subfolder_of_heatmaps, "method", "dataset"),
         score=config["score"],
         truth=config["truth"],
         choices=config["metrics"],

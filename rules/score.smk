@@ -70,6 +70,7 @@ rule combine:
         of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
         by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
         spacing=config["grid"]["spacing"],
+        joint=False,
     script:
         "../workflow/scripts/combine.py"
 
@@ -89,6 +90,60 @@ use rule combine as combine_validation with:
         RESULTS.log("combine_validation/{method}_{dataset}_fold{fold}"),
     benchmark:
         RESULTS.benchmark("combine_validation/{method}_{dataset}_fold{fold}")
+
+
+# The scans of several contrasts of the same people: one row's heatmaps of each contrast, on the brain that all share.
+use rule combine as join with:
+    input:
+        heatmaps=by_wildcards(RUN.heatmaps_to_join, "method", "dataset", "fold"),
+        calibrations=by_wildcards(RUN.calibrations_to_join, "method", "dataset", "fold"),
+    output:
+        directory(RESULTS.heatmaps()),
+    log:
+        RESULTS.log("join/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("join/{method}_{dataset}_fold{fold}")
+    wildcard_constraints:
+        method=any_of(EVALUATED_METHODS),
+        dataset=any_of(JOINT),
+    params:
+        of=lambda wildcards: [wildcards.method] * len(RUN.joint[wildcards.dataset].parts),
+        by=lambda wildcards: RUN.joint[wildcards.dataset].by,
+        joint=True,
+
+
+# Of the training data's people alone, whom calibrations are made from.
+use rule join as join_validation with:
+    input:
+        heatmaps=by_wildcards(RUN.validation_heatmaps_to_join, "method", "dataset", "fold"),
+        calibrations=[],
+    output:
+        directory(RESULTS.validation_heatmaps()),
+    log:
+        RESULTS.log("join_validation/{method}_{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("join_validation/{method}_{dataset}_fold{fold}")
+
+
+rule joint_cohort:
+    input:
+        by_wildcards(RUN.cohorts_to_join, "dataset", "fold"),
+    output:
+        RESULTS.cohort(cohort="test_fold{fold}"),
+    log:
+        RESULTS.log("joint_cohorts/{dataset}_fold{fold}"),
+    benchmark:
+        RESULTS.benchmark("joint_cohorts/{dataset}_fold{fold}")
+    wildcard_constraints:
+        dataset=any_of(JOINT),
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=500, runtime=30),
+    params:
+        code=code_hash("patch2loc.data.joint_cohorts"),
+    script:
+        "../workflow/scripts/joint_cohort.py"
 
 
 rule calibrate:

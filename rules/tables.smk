@@ -11,7 +11,7 @@ ABLATED_METHODS = [name for name in ABLATED_ROWS if name in TRAINED_METHODS]  # 
 rule table1:
     """Table 1: methods by datasets, best Dice and AUPRC, beside the published numbers."""
     input:
-        metrics=every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
+        metrics=every(RESULTS.metrics(), LESION_OR_JOINT, EVALUATED_METHODS),
         published=workflow.source_path("../config/published/table1.csv"),
     output:
         **table("table1", "1"),
@@ -26,7 +26,7 @@ rule table1:
     params:
         code=code_hash("patch2loc.tables.table1", *READING_AND_WRITING),
         methods=EVALUATED_METHODS,
-        datasets=RUN.labels_and_counts(LESION),
+        datasets=RUN.labels_and_counts(LESION_OR_JOINT),
         folds=FOLDS,
         seed=config["seed"],
         protocol=PROTOCOL,
@@ -62,7 +62,7 @@ rule table2:
 rule cases:
     """Every lesion scan by itself: metrics, location error in healthy tissue, lesion volume lost."""
     input:
-        every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
+        every(RESULTS.metrics(), LESION_OR_JOINT, EVALUATED_METHODS),
     output:
         **table("cases", formats=["markdown"]),
     log:
@@ -76,7 +76,7 @@ rule cases:
     params:
         code=code_hash("patch2loc.tables.cases", "patch2loc.tables.inputs"),
         methods=EVALUATED_METHODS,
-        datasets=RUN.labels(LESION),
+        datasets=RUN.labels(LESION_OR_JOINT),
         folds=FOLDS,
     script:
         "../workflow/scripts/cases.py"
@@ -85,7 +85,7 @@ rule cases:
 rule thresholds:
     """Detection at thresholds from validation scans: voxels, lesions, false positives."""
     input:
-        every(RESULTS.metrics(kind="at_thresholds"), RUN.labeled_datasets, EVALUATED_METHODS),
+        every(RESULTS.metrics(kind="at_thresholds"), [*RUN.labeled_datasets, *JOINT], EVALUATED_METHODS),
     output:
         **table("thresholds"),
     log:
@@ -100,7 +100,7 @@ rule thresholds:
         **table_params(
             "thresholds",
             "patch2loc.tables.thresholds",
-            RUN.labels(RUN.labeled_datasets),
+            RUN.labels([*RUN.labeled_datasets, *JOINT]),
             protocol=PROTOCOL_OF_OURS,
         ),
     script:
@@ -110,7 +110,7 @@ rule thresholds:
 use rule thresholds as comparison with:
     """Every pair of methods on the same scans: differences, intervals, tests."""
     input:
-        every(RESULTS.metrics(), LESION, competing(EVALUATED_METHODS)),
+        every(RESULTS.metrics(), LESION_OR_JOINT, competing(EVALUATED_METHODS)),
     output:
         **table("comparison"),
     log:
@@ -119,14 +119,17 @@ use rule thresholds as comparison with:
         RESULTS.benchmark("comparison")
     params:
         **table_params(
-            "comparison", "patch2loc.tables.comparison", RUN.labels(LESION), competing(EVALUATED_METHODS)
+            "comparison",
+            "patch2loc.tables.comparison",
+            RUN.labels(LESION_OR_JOINT),
+            competing(EVALUATED_METHODS),
         ),
 
 
 use rule thresholds as by_volume with:
     """Results by the volume of a scan's lesions."""
     input:
-        every(RESULTS.metrics(), LESION, EVALUATED_METHODS),
+        every(RESULTS.metrics(), LESION_OR_JOINT, EVALUATED_METHODS),
     output:
         **table("by_volume"),
     log:
@@ -134,7 +137,7 @@ use rule thresholds as by_volume with:
     benchmark:
         RESULTS.benchmark("by_volume")
     params:
-        **table_params("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION)),
+        **table_params("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION_OR_JOINT)),
 
 
 use rule thresholds as by_site with:

@@ -15,6 +15,7 @@ from patch2loc.acquire.phantom import COHORTS, simulate_subject
 from patch2loc.acquire.sources import KINDS
 from patch2loc.configuration.check import SOURCE_KEYS
 from patch2loc.configuration.combinations import check_combinations
+from patch2loc.configuration.configuration_file import is_whole, merged
 from patch2loc.configuration.method_registry import BUDGETS, METHODS
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.schema import ConfigurationValidator
@@ -30,9 +31,7 @@ WITHOUT_DEFAULTS = "datasets.<name>.source."
 
 def configuration(name: str) -> dict[str, Any]:
     content = yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
-    return (
-        content if "datasets" in content else configuration("config.yaml") | content
-    )  # goes on top of the paper's
+    return content if is_whole(content) else merged(configuration("config.yaml"), content)
 
 
 def properties(schema: dict, prefix: str = "") -> Iterator[tuple[str, dict, bool]]:

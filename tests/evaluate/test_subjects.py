@@ -201,6 +201,22 @@ def test_a_heatmap_that_does_not_fit_its_scan_is_named(scored, scan):
         evaluate_scans(**scored)
 
 
+def test_a_joint_score_is_evaluated_in_the_brain_that_the_scans_share(scored, scan):
+    """Lesion in the scan's own mask that another scan's mask lacks is missed, like any outside the brain."""
+    heatmap, mask, lesion = scan
+    common = mask & (np.arange(SHAPE[0]) > 5)[:, None, None]  # of the 16 lesion voxels in the mask, half
+    joint = np.where(common, heatmap, np.nan)
+    volumes.write(scored["heatmaps"] / "sub-1.nii.gz", joint, np.eye(4))
+    with pytest.raises(InputError, match="score the scan again"):
+        evaluate_scans(**scored)
+    found = evaluate_scans(**scored, common_brain=True)
+    (row,) = found.metrics.to_dict("records")
+    expected = evaluate_subject(joint, common, lesion, voxel_ml=0.008, lost_ml=32 * 0.008, patch=4)
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert row["lesion_ml_outside"] == pytest.approx((32 - 8 + 32) * 0.008)
+    assert row["auprc"] == pytest.approx(8 / 64)
+
+
 def test_a_calibrated_score_is_that_of_calibrated_heatmaps(scored, scan, tmp_path):
     heatmap, mask, lesion = scan
     generator = np.random.default_rng(3)

@@ -189,6 +189,82 @@ def test_parts_of_other_scans_or_voxels_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def write_contrast(folder, heatmaps, seconds):
+    """Heatmaps of one contrast, {subject: (x, y, z)}, and the seconds of each."""
+    for subject, heatmap in heatmaps.items():
+        thick = np.pad(
+            heatmap, [(0, 0), (0, 1), (0, 1)], constant_values=np.nan
+        )  # a file is no line of voxels
+        volumes.write(folder / f"{subject}.nii.gz", thick, AFFINE)
+    table = pd.DataFrame(
+        {"subject": list(heatmaps), "seconds": seconds, "device": "cpu", "precision": "float32"}
+    )
+    table.to_csv(folder / "seconds.csv", index=False)
+    return folder
+
+
+def test_scans_of_a_person_are_joined_by_ranks_in_the_brain_that_both_share(tmp_path):
+    # Alone, the voxel of 9 in the T1 scan would move the ranks of the others; the T2 mask leaves it out.
+    t1 = {"p": scan(1, 2, 3, 4, 9, np.nan), "q": scan(1, 2, 3, 4, 5, 6)}
+    t2 = {"r": scan(1, 2, 3, 4, 5, 6), "p": scan(30, 10, 40, 20, np.nan, 50)}
+    folders = [write_contrast(tmp_path / "t1", t1, [1, 2]), write_contrast(tmp_path / "t2", t2, [4, 8])]
+    combine_folders(
+        [Heatmaps(folder) for folder in folders], folders, "rank_average", tmp_path / "out", joint=True
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"p.nii.gz", "seconds.csv"}
+    # Ranks in the four common voxels: 0, 1/3, 2/3, 1 in T1 and 2/3, 0, 1, 1/3 in T2.
+    found = volumes.read(tmp_path / "out/p.nii.gz")[0][:, 0, 0]
+    np.testing.assert_allclose(found, [1 / 3, 1 / 6, 5 / 6, 2 / 3, np.nan, np.nan], rtol=1e-6)
+    assert pd.read_csv(tmp_path / "out/seconds.csv")[["subject", "seconds"]].values.tolist() == [["p", 9]]
+
+
+def test_each_contrast_of_a_calibrated_row_has_its_own_calibration(tmp_path):
+    """A place where healthy T2 scans score high is no finding there; in T1, where they do not, it is."""
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(2, 9, 6, 5, 4)).astype(np.float32)
+    noise[1, :, :3] += 20  # healthy T2 scans score high in one half
+    noise, calibrations = np.pad(noise, [(0, 0)] * 3 + [(0, 1)] * 2, constant_values=np.nan), []
+    for name, healthy in zip(("T1", "T2"), noise, strict=True):
+        calibrations.append(tmp_path / f"calibration_{name}")
+        write_calibration(calibrations[-1], fit_calibration(healthy, 2.0), AFFINE)
+    scans = generator.normal(size=(2, 6, 5, 4)).astype(np.float32)
+    scans[1, :3] += 20
+    folders = [
+        write_contrast(tmp_path / name, {"p": heatmap}, [1])
+        for name, heatmap in zip(("t1", "t2"), scans, strict=True)
+    ]
+    rows = ["patch2loc_calibrated"] * 2
+    parts = parts_of(rows, folders, calibrations, 2.0)
+    combine_folders(parts, folders, "rank_fisher", tmp_path / "out", joint=True)
+    by_hand = [
+        fit_calibration(healthy, 2.0).apply(volumes.read(folder / "p.nii.gz")[0])
+        for healthy, folder in zip(noise, folders, strict=True)
+    ]
+    found = volumes.read(tmp_path / "out/p.nii.gz")[0]
+    np.testing.assert_array_equal(found, combine(by_hand, "rank_fisher"))
+    swapped = parts_of(rows, folders, calibrations[::-1], 2.0)
+    combine_folders(swapped, folders, "rank_fisher", tmp_path / "swapped", joint=True)
+    assert not np.allclose(found, volumes.read(tmp_path / "swapped/p.nii.gz")[0])
+    assert all(isinstance(part, HeldOutHeatmaps) for part in parts_of(rows, folders, [], 2.0))
+
+
+def test_people_or_brains_without_anything_in_common_are_refused(tmp_path):
+    def together(*folders):
+        parts = [Heatmaps(folder) for folder in folders]
+        combine_folders(parts, folders, "rank_average", tmp_path / "out", joint=True)
+
+    first = write_contrast(tmp_path / "t1", {"p": scan(1, 2, np.nan, np.nan)}, [1])
+    other = write_contrast(tmp_path / "t2", {"q": scan(1, 2, 3, 4)}, [1])
+    apart = write_contrast(tmp_path / "flipped", {"p": scan(np.nan, np.nan, 1, 2)}, [1])
+    with pytest.raises(InputError, match=r"/t1 and .*/t2: no scans of the same name found, one person"):
+        together(first, other)
+    with pytest.raises(
+        InputError, match=r"t1/p\.nii\.gz, .*flipped/p\.nii\.gz: no voxel in common found, brains"
+    ):
+        together(first, apart)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "parts", "message"),
     [

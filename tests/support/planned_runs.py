@@ -15,6 +15,7 @@ DEFAULTS = {
     "intensities": {"landmarks": "brain", "scale": "percentile"},
     "combinations": {},
     "variants": {},
+    "joint": {},
     "without": [],
     "missing_scans": "stop",
     "pretrained": {},

@@ -1,4 +1,4 @@
-"""Combine the heatmaps that several methods made of one dataset."""
+"""Combine the heatmaps that several methods made of one dataset, or one row of the scans of the same people."""
 
 from rule_log import rule_log
 
@@ -7,4 +7,4 @@ with rule_log(snakemake.log[0]):
 
     inputs, params = snakemake.input, snakemake.params
     parts = parts_of(params.of, inputs.heatmaps, inputs.calibrations, params.spacing)
-    combine_folders(parts, inputs.heatmaps, params.by, snakemake.output[0])
+    combine_folders(parts, inputs.heatmaps, params.by, snakemake.output[0], joint=params.joint)

@@ -5,7 +5,6 @@ from pathlib import Path
 from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
-    from patch2loc.configuration.method_names import subfolder
     from patch2loc.data.scans import read_cohort
     from patch2loc.evaluate.subjects import evaluate_scans
     from patch2loc.files import write_csv
@@ -15,7 +14,7 @@ with rule_log(snakemake.log[0]):
 
     files, params, output = snakemake.input, snakemake.params, snakemake.output
     scans = read_cohort(files.cohort)
-    folder = subfolder(snakemake.wildcards.method)
+    folder = params.subfolder
     validation_scans = read_cohort(files.lesion_cohort) if files.lesion_cohort else []
     evaluation = evaluate_scans(
         scans,
@@ -28,6 +27,7 @@ with rule_log(snakemake.log[0]):
         truth=params.truth,
         choices=params.choices,
         calibration=read_calibration(files.calibration) if files.calibration else None,
+        common_brain=params.joint,
         lesion_validation=[
             (scan, Path(files.lesion_validation, folder, f"{scan.subject}.nii.gz"))
             for scan in validation_scans

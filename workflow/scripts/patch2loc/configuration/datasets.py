@@ -266,15 +266,18 @@ class PlannedDataset:
         """Scans of a role in a fold, or all scans of a dataset without roles."""
         return self.roles(fold_of(fold))[role] if self.has_roles else list(self.scans)
 
-    def n_listed(self, fold: Fold) -> int:
-        """Number of scans that its list has to be tested in a fold, those under `leave_out` included.
+    def listed_scans(self, fold: Fold) -> list[str]:
+        """Scans that its list has to be tested in a fold, those under `leave_out` included.
 
-        Without a list, or roles in it, all scans of its source.
+        Without roles, all scans of its source.
         """
-        if self.has_roles and (self.subject_list or self.drawn_split):
-            tested = self.listed_roles(fold_of(fold))["test"]
-            return len(self._scans_of(tested, self.source_scans))
-        return len(self.source_scans)
+        if self.has_roles:
+            return self._scans_by_role(fold_of(fold), self.source_scans)["test"]
+        return list(self.source_scans)
+
+    def n_listed(self, fold: Fold) -> int:
+        """Number of `listed_scans`."""
+        return len(self.listed_scans(fold))
 
     def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
         """Name of the cohort of a role in a fold; "all" for a dataset without roles."""

@@ -17,15 +17,16 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
         run: The run. Its scans need not be there.
 
     Returns:
-        {rule: sizes}. One job of train, score, score_validation, combine, combine_validation, analyze_patches,
-        calibrate and evaluate is listed for each dataset or modality and fold, and there is one for every method; of
-        score not for each of them (`scored_by`).
+        {rule: sizes}. One job of train, score, score_validation, combine, combine_validation, join, join_validation,
+        analyze_patches, calibrate and evaluate is listed for each dataset or modality and fold, and there is one for
+        every method; of score not for each of them (`scored_by`).
     """
     deliverables = run.deliverables
     tables = [*deliverables.table_names, "quality", "subject_lists", "every_scan_used"]
     figures = [name for name in deliverables.figure_names if name not in deliverables.table_names]
     answered = names_with_role(run.datasets, "unlabeled") if run.has_detector else []
     tested, validated = scored_scans(run, run.datasets), validation_scans(run)
+    joined = _joined_scans(run, run.joint, "test")
     return {
         "simulate_phantom": [1] * _simulated_subjects(run),
         "paint_stroke": [1] * _scans_of_kind(run, "painted"),
@@ -38,9 +39,14 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
         "score_validation": validated,
         "combine": tested if run.combinations else [],
         "combine_validation": validated if run.combinations else [],
+        "joint_cohort": [1] * len(joined),
+        "join": joined,
+        "join_validation": _joined_scans(
+            run, {run.training_dataset(name) for name in run.joint}, "validation"
+        ),
         "analyze_patches": scored_scans(run, run.labeled_datasets),
         "calibrate": training_scans(run, "validation"),
-        "evaluate": scored_scans(run, run.labeled_datasets),
+        "evaluate": scored_scans(run, run.labeled_datasets) + joined,
         "detector": [1] * len({run.datasets[name].modality for name in answered}),
         "patient": [1] * sum(len(run.datasets[name].scans) for name in answered),
         "learning_curve": [1] * len(_trainings(run)),
@@ -55,6 +61,8 @@ def job_counts(run: Run) -> dict[str, int]:
         "score_validation": run.trained_methods,
         "combine": run.combinations,
         "combine_validation": run.combinations,
+        "join": run.evaluated_methods,
+        "join_validation": run.evaluated_methods,
         "analyze_patches": run.locating_methods,
         "calibrate": run.calibrated_methods,
         "evaluate": run.evaluated_methods,
@@ -98,6 +106,11 @@ def validation_scans(run: Run) -> Sizes:
         if name in healthy or dataset.has_lesion_validation
         for fold in run.trainings
     ]
+
+
+def _joined_scans(run: Run, names: Iterable[str], role: SubjectRole) -> Sizes:
+    """People of a role of each of some joint datasets in each fold."""
+    return [len(run.joint[name].subjects(fold, role)) for name in names for fold in run.folds]
 
 
 def _trainings(run: Run) -> list[tuple[Modality, Fold]]:

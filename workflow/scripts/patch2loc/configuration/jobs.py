@@ -105,6 +105,16 @@ def run_jobs(
         "Heatmaps of validation scans, combined from others.",
         combinations | every_dataset,
     )
+    joint: dict[str, Iterable[Any]] = {"dataset": run.joint, "fold": run.folds}
+    rows = {"method": run.evaluated_methods}
+    yield from jobs("joint_cohort", "List of people who have all scans of a joint dataset.", joint)
+    yield from jobs("join", "Heatmaps of test scans, joined over the scans of a person.", rows | joint)
+    healthy = {run.training_dataset(name) for name in run.joint}
+    yield from jobs(
+        "join_validation",
+        "Heatmaps of validation scans, joined over the scans of a person.",
+        rows | joint | {"dataset": sorted(healthy)},
+    )
     yield from jobs("analyze_patches", "One row a patch.", {"method": run.locating_methods} | every_dataset)
     yield from jobs("calibrate", wildcards={"method": run.calibrated_methods} | every_training)
     evaluations: dict[str, Iterable[Any]] = {
@@ -113,6 +123,7 @@ def run_jobs(
         "fold": run.trainings,
     }
     yield from jobs("evaluate", "One row a scan.", evaluations)
+    yield from jobs("evaluate", "One row a person, of joined scans.", rows | joint)
     of_variants = [name for name in run.ablation_rows if name not in run.evaluated_methods]
     lesion = names_with_role(run.datasets, "lesion")
     yield from jobs("evaluate", "One row a scan.", evaluations | {"method": of_variants, "dataset": lesion})

@@ -23,8 +23,16 @@ from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_wi
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
 from patch2loc.configuration.earlier_results import earlier_results_note
 from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
+from patch2loc.configuration.joint import (
+    JointDataset,
+    healthy_joint,
+    incomplete_notes,
+    joint_note,
+    plan_joint,
+    unavailable_note,
+)
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
-from patch2loc.configuration.method_names import base_method, is_calibrated, table_rows
+from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder, table_rows
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
@@ -41,8 +49,8 @@ from patch2loc.configuration.vocabulary import Configuration, GridSettings
 from patch2loc.data.axes import Orientation
 from patch2loc.data.image_files import image_files
 from patch2loc.data.results import Fold, Results, former_results_note
-from patch2loc.data.seeds import further_trainings
-from patch2loc.data.vocabulary import DatasetInfo, Modality, SubjectRole, Tiles
+from patch2loc.data.seeds import fold_of, further_trainings
+from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole, Tiles
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK
 from patch2loc.metrics.released_code import MetricChoices
@@ -65,6 +73,7 @@ class Run:
         scan_files_path: CSV of the public scans that are fetched one by one; None: no scan is.
         datasets: The datasets that it uses, by name.
         listed_datasets: Those of the configuration, of which a run that skips missing scans may use fewer.
+        joint: Its joint datasets, by name, that of the healthy people included.
         obstacle: Function that says why no run can do with the scans that are there; "" if one can.
     """
 
@@ -73,6 +82,7 @@ class Run:
     scan_files_path: str | None
     datasets: Mapping[str, PlannedDataset]
     listed_datasets: Mapping[str, PlannedDataset]
+    joint: Mapping[str, JointDataset]
     obstacle: Callable[[], str]
 
     @cached_property
@@ -216,8 +226,8 @@ class Run:
         return [name for name, dataset in self.datasets.items() if dataset.kind in kinds]
 
     def labels(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
-        """Descriptions of datasets for tables, figures and the report, by name."""
-        return {name: self.datasets[name].labels for name in datasets}
+        """Descriptions of datasets, joint ones too, for tables, figures and the report, by name."""
+        return {name: self._described(name).labels for name in datasets}
 
     def labels_and_sites(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
         """`labels` with the site of each scan, where a dataset's list names it."""
@@ -243,9 +253,16 @@ class Run:
     def labels_and_counts(self, datasets: Iterable[str]) -> dict[str, DatasetInfo]:
         """`labels` with the number of scans that the list of a dataset has to be tested."""
         return {
-            name: {**labels, "n_listed": self.datasets[name].n_listed(self.folds[0])}
+            name: {**labels, "n_listed": self._described(name).n_listed(self.folds[0])}
             for name, labels in self.labels(datasets).items()
         }
+
+    def joint_with_role(self, role: DatasetRole) -> list[str]:
+        """Names of the joint datasets with a role."""
+        return [name for name, joint in self.joint.items() if joint.role == role]
+
+    def _described(self, dataset: str) -> PlannedDataset | JointDataset:
+        return self.joint[dataset] if dataset in self.joint else self.datasets[dataset]
 
     @cached_property
     def deliverables(self) -> Deliverables:
@@ -271,6 +288,8 @@ class Run:
             self.without_note,
             self.skips_missing and missing_scans.planning_note(self.listed_datasets, self.datasets),
             left_out_note(self.config["combinations"], self.trained_methods),
+            unavailable_note(self.config["joint"], self.datasets),
+            *incomplete_notes(self.joint),
             overlaps,
             self.data.fallback_warning(self.methods),
             "" if self.skips_missing else self.data.fetch_note,
@@ -359,7 +378,7 @@ class Run:
         combinations = {
             name: self.combinations[name] for name in self.scored_methods if name in self.combinations
         }
-        notes = part, self.overlap_notes, without_weights
+        notes = part, self.overlap_notes, without_weights, joint_note(self.joint)
         return protocol(self.config, combinations, *notes, metrics=metrics)
 
     @property
@@ -428,6 +447,8 @@ class Run:
 
     def cohort(self, dataset: str, fold: Fold, *, role: SubjectRole) -> str:
         """List of a dataset's scans of a role in a fold, or of all scans of a dataset without roles."""
+        if dataset in self.joint:
+            return self.results.cohort(dataset, f"{role}_fold{fold_of(fold)}")
         return self.results.cohort(dataset, self.datasets[dataset].cohort_name(fold, role))
 
     def training_cohort(self, modality: Modality, fold: Fold, *, role: SubjectRole) -> str:
@@ -444,7 +465,9 @@ class Run:
         return [str(scans[subject]["scan"]) for subject in self.test_scans(dataset, fold)]
 
     def training_dataset(self, dataset: str) -> str:
-        """The healthy dataset that the models of a dataset's modality are trained on."""
+        """The healthy dataset that the models of a dataset's modality are trained on; of a joint one, a joint one."""
+        if dataset in self.joint:
+            return healthy_joint(self.joint[dataset], self.joint, self.training_data)
         return self.training_data[self.datasets[dataset].modality]
 
     def model(self, method: str, dataset: str, fold: Fold) -> str:
@@ -521,7 +544,13 @@ class Run:
         return [self.results.model(name, modality, fold) for name in self.needed_methods(method)]
 
     def models_behind(self, method: str, dataset: str, fold: Fold) -> list[str]:
-        """Models that made the heatmaps of an evaluated method: for a combination, the models of its parts."""
+        """Models that made the heatmaps of an evaluated method: for a combination, the models of its parts.
+
+        For a joint dataset, those of each of its contrasts.
+        """
+        if dataset in self.joint:
+            names = self.joint[dataset].part_names
+            return [model for name in names for model in self.models_behind(method, name, fold)]
         parts = map(base_method, self.parts(base_method(method)))
         return [self.model(part, dataset, self.scoring_fold(part, dataset, fold)) for part in parts]
 
@@ -545,7 +574,9 @@ class Run:
         return self.config["score"]["tiles"] if locates(method) else "whole"
 
     def heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
-        """Heatmaps of a dataset's test scans by an evaluated method."""
+        """Heatmaps of a dataset's test scans by an evaluated method; of a joint one, the row's own."""
+        if dataset in self.joint:
+            return self.results.heatmaps(method, dataset, fold)
         scored = base_method(method)
         return self.results.heatmaps(scored, dataset, self.scoring_fold(scored, dataset, fold))
 
@@ -580,7 +611,9 @@ class Run:
         return next((each for each in self.folds if scans(each) == wanted), fold)
 
     def validation_heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
-        """Heatmaps of a dataset's validation scans by an evaluated method."""
+        """Heatmaps of a dataset's validation scans by an evaluated method; of a joint one, the row's own."""
+        if dataset in self.joint:
+            return self.results.validation_heatmaps(method, dataset, fold)
         return self.results.validation_heatmaps(base_method(method), dataset, fold)
 
     def healthy_heatmaps(self, method: str, dataset: str, fold: Fold) -> str:
@@ -598,6 +631,32 @@ class Run:
     def validation_heatmaps_of_parts(self, method: str, dataset: str, fold: Fold) -> list[str]:
         """Heatmaps of a dataset's validation scans by the parts of a combination."""
         return [self.validation_heatmaps(part, dataset, fold) for part in self.parts(method)]
+
+    def cohorts_to_join(self, dataset: str, fold: Fold) -> list[str]:
+        """Lists of the test scans of the parts of a joint dataset."""
+        return [self.cohort(part, fold, role="test") for part in self.joint[dataset].part_names]
+
+    def heatmaps_to_join(self, method: str, dataset: str, fold: Fold) -> list[str]:
+        """Heatmaps of the test scans of the parts of a joint dataset, by an evaluated method."""
+        return [self.heatmaps(method, part, fold) for part in self.joint[dataset].part_names]
+
+    def validation_heatmaps_to_join(self, method: str, dataset: str, fold: Fold) -> list[str]:
+        """Heatmaps of the validation scans of the parts of a joint dataset, by an evaluated method."""
+        return [self.validation_heatmaps(method, part, fold) for part in self.joint[dataset].part_names]
+
+    def calibrations_to_join(self, method: str, dataset: str, fold: Fold) -> list[str]:
+        """Calibrations of a row in the parts of a joint dataset, each of its own modality; none of other rows."""
+        if not is_calibrated(method):
+            return []
+        return [self.calibration(method, part, fold) for part in self.joint[dataset].part_names]
+
+    def subfolder_of_heatmaps(self, method: str, dataset: str) -> str:
+        """Folder of an evaluated method's heatmaps within `heatmaps`; "" for the folder itself."""
+        return "" if dataset in self.joint else subfolder(method)
+
+    def has_lesion_validation(self, dataset: str) -> bool:
+        """True for a dataset with validation scans that have lesions; joint ones have none."""
+        return dataset in self.datasets and self.datasets[dataset].has_lesion_validation
 
     def calibrating_heatmaps(self, method: str, modality: Modality, fold: Fold) -> str:
         """Heatmaps of the healthy validation scans, which a calibration is made from."""
@@ -667,7 +726,10 @@ def plan_run(config: Configuration, registry_path: str, scan_files_path: str | N
         datasets = missing_scans.complete(listed) if obstacle() else used
     refuse_leakage(datasets, config["folds"])
     _check_subjects(config, datasets)
-    return Run(config, registry_path, scan_files_path, datasets, listed, obstacle)
+    joint = plan_joint(
+        config["joint"], datasets, config["datasets"], config["training_data"], config["folds"]
+    )
+    return Run(config, registry_path, scan_files_path, datasets, listed, joint, obstacle)
 
 
 def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset]) -> None:

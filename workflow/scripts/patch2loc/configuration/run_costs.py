@@ -218,6 +218,7 @@ def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterat
     calibrations = sizes["calibrate"] * len(run.calibrated_methods)
     yield _stage("calibrate", 3, calibrations, [_part("calibrate", grid)])
     combined = (sizes["combine"] + sizes["combine_validation"]) * len(run.combinations)
+    combined += (sizes["join"] + sizes["join_validation"]) * len(run.evaluated_methods)
     yield _stage("combine", 3, combined, [_part("combine", grid)])
     evaluated = sizes["evaluate"] * len(run.evaluated_methods)
     yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)], once=[_comparison(run, grid)])

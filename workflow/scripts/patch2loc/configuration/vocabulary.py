@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
-from patch2loc.configuration.combinations import Combination
+from patch2loc.configuration.combinations import Combination, Rule
 from patch2loc.configuration.variants import Variant
 from patch2loc.data.axes import Orientation
 from patch2loc.data.conditions import Conditions
@@ -36,6 +36,13 @@ class DatasetSettings(TypedDict):
     skull_strip: str
     registration: Literal["affine", "rigid", "translation", "none"] | None
     bias_correction: bool | None
+
+
+class Joint(TypedDict):
+    """An entry of `joint`."""
+
+    of: list[str]  # datasets, one for each contrast
+    by: Rule
 
 
 class GridSettings(TypedDict):
@@ -107,6 +114,7 @@ class Configuration(TypedDict):
     budget: str
     combinations: Mapping[str, Combination]
     variants: Mapping[str, Variant]
+    joint: Mapping[str, Joint]
     pretrained: Mapping[str, str | None]
     checksums: Mapping[str, str]
     training_data: Mapping[Modality, str]

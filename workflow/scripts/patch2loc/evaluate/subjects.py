@@ -208,6 +208,7 @@ def evaluate_scans(
     calibration: Calibration | None = None,
     lesion_validation: Sequence[tuple[Scan, Path]] = (),
     choices: MetricChoices = OURS,
+    common_brain: bool = False,
 ) -> Evaluation:
     """Evaluate a dataset against its lesion truth.
 
@@ -224,6 +225,8 @@ def evaluate_scans(
         lesion_validation: scans with lesions that are not tested, each with its heatmap; they choose one more
             threshold.
         choices: behind all that is in `metrics` and rests on a ranking.
+        common_brain: heatmaps are joint ones of several scans of a person, whose brain is where all their masks hold:
+            where the heatmap has scores. Lesion in the rest of the scan's mask is missed like any outside the brain.
 
     Raises:
         InputError: when a heatmap, which is named, does not fit its scan, or no scan of `lesion_validation` has a
@@ -251,6 +254,8 @@ def evaluate_scans(
         lost = round(lost_ml / voxel_ml)
         try:
             heatmap = reference.evaluated_score(read(path)[0])
+            if common_brain:
+                mask &= ~np.isnan(heatmap)
             ranking = rank_scan(heatmap, mask, lesion, lost)
         except ValueError as problem:
             raise InputError(f"{path}: {problem}; score the scan again") from problem

@@ -1,11 +1,12 @@
-"""Combinations of methods: one score from the ranks that several assign to the voxels of a scan.
+"""Combinations: one score from the ranks that several methods, or scans of a person, give to voxels.
 
 Ranks bring scores of different scales together without a weight that would have to be chosen on lesions.  A
-combination is made of finished heatmaps, so it has no model and no training of its own.
+combination is made of finished heatmaps, so it has no model and no training of its own.  Of the T1 and the T2 scan of a
+person, the heatmaps that one row of the tables has of both are combined alike, in the brain that both share.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -61,7 +62,7 @@ def ranks(heatmap: np.ndarray) -> np.ndarray:
 
 
 def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
-    """Combine the heatmaps of several methods of the same scan.
+    """Combine the heatmaps of several methods of the same scan, or of the brain that scans of a person share.
 
     Args:
         heatmaps: (x, y, z) scores, NaN outside the same mask.
@@ -83,6 +84,24 @@ def combine(heatmaps: Sequence[np.ndarray], by: str) -> np.ndarray:
     return combined
 
 
+def of_common_brain(heatmaps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Leave the voxels that all heatmaps score, of scans of a person whose brain masks differ at the edge.
+
+    Args:
+        heatmaps: (x, y, z) scores on one grid, NaN outside the mask of each.
+
+    Returns:
+        The same scores, NaN outside the common mask.
+
+    Raises:
+        ValueError: No voxel is scored by all.
+    """
+    common = np.logical_and.reduce([~np.isnan(heatmap) for heatmap in heatmaps])
+    if not common.any():
+        raise ValueError("no voxel in common found, brains of one person on one grid expected")
+    return [np.where(common, heatmap, np.float32(np.nan)) for heatmap in heatmaps]
+
+
 def parts_of(
     rows: Sequence[str],
     folders: Sequence[str | Path],
@@ -92,7 +111,7 @@ def parts_of(
     """The heatmaps of the evaluated methods that a combination is made of.
 
     Args:
-        rows: Names of evaluated methods.
+        rows: Names of evaluated methods; the same one for each scan of a person.
         folders: Folders of heatmaps, as `job.score_scans` writes them, one for each row.
         calibrations: Folders, one for each calibrated row, in turn; none where the scans are those that calibrations
             are made of, each of which is then calibrated by the others.
@@ -101,13 +120,13 @@ def parts_of(
     Raises:
         ValueError: There are too few or too many folders.
     """
-    calibrated_rows = list(filter(is_calibrated, rows))
-    calibration_of = dict(zip(calibrated_rows, map(Path, calibrations), strict=True)) if calibrations else {}
+    calibrated = [place for place, row in enumerate(rows) if is_calibrated(row)]
+    calibration_at = dict(zip(calibrated, map(Path, calibrations), strict=True)) if calibrations else {}
     return [
         HeldOutHeatmaps(Path(folder), spacing)
-        if row in calibrated_rows and not calibration_of
-        else Heatmaps(Path(folder, subfolder(row)), calibration_of.get(row))
-        for row, folder in zip(rows, folders, strict=True)
+        if place in calibrated and not calibration_at
+        else Heatmaps(Path(folder, subfolder(row)), calibration_at.get(place))
+        for place, (row, folder) in enumerate(zip(rows, folders, strict=True))
     ]
 
 
@@ -116,6 +135,8 @@ def combine_folders(
     scored_folders: Sequence[str | Path],
     by: str,
     folder: str | Path,
+    *,
+    joint: bool = False,
 ) -> None:
     """Write the combination of every scan to `folder`/{subject}.nii.gz, and seconds.csv; the folder appears whole.
 
@@ -127,11 +148,16 @@ def combine_folders(
         scored_folders: The folder that `job.score_scans` wrote, of each part.
         by: Name of a rule, of RULES.
         folder: Folder to write to; an older one is replaced.
+        joint: Parts are of different scans of the same people: of the people who have all, and of the brain that
+            their scans share.
 
     Raises:
-        InputError: Parts do not have the same scans or voxels; the message names the heatmap.
+        InputError: Parts do not have the same scans or voxels, or, where they are joint, none in common; the message
+            names the heatmap.
     """
     times = {scored_folder: read_times(scored_folder) for scored_folder in scored_folders}
+    if joint:
+        times = _of_common_subjects(times)
     first_folder = scored_folders[0]
     subjects = times[first_folder]["subject"].tolist()
     for scored_folder, table in times.items():
@@ -143,13 +169,31 @@ def combine_folders(
     with replacing_folder(folder) as partial:
         for subject in subjects:
             try:
-                combined = combine([part.read(subject) for part in parts], by)
+                heatmaps = [part.read(subject) for part in parts]
+                combined = combine(of_common_brain(heatmaps) if joint else heatmaps, by)
             except ValueError as problem:
                 names = ", ".join(str(part.path(subject)) for part in parts)
                 raise InputError(f"{names}: {problem}; score the scan again") from problem
             affine = nib.load(parts[0].path(subject)).affine  # type: ignore[attr-defined]  # NIfTI has it
             volumes.write(partial / f"{subject}.nii.gz", combined, affine)
         write_times(partial, _together([*times.values()]))
+
+
+def _of_common_subjects(times: Mapping[str | Path, pd.DataFrame]) -> dict[str | Path, pd.DataFrame]:
+    """The rows of the subjects that all tables have, in the order of the first.
+
+    Raises:
+        InputError: They have no subject in common.
+    """
+    by_subject = {folder: table.set_index("subject") for folder, table in times.items()}
+    first, *others = (list(table.index) for table in by_subject.values())
+    common = [subject for subject in first if all(subject in other for other in others)]
+    if not common:
+        raise InputError(
+            f"{' and '.join(map(str, times))}: no scans of the same name found, one person with a scan in each "
+            "expected; see why preprocessing left scans out (tables/quality.csv)"
+        )
+    return {folder: table.loc[common].reset_index() for folder, table in by_subject.items()}
 
 
 def _together(times: Sequence[pd.DataFrame]) -> pd.DataFrame:
