@@ -17,6 +17,15 @@ LESIONS = {
 }
 AUPRC = {"a1": 0.1, "a2": 0.5, "b1": 0.3, "b2": 0.7, "c1": 0.2}
 DATASETS = {
+    "nothing": {
+        "title": "Nothing changed",
+        "modality": "T1",
+        "role": "lesion",
+        "simulated": True,
+        "published_name": None,
+        "change": "dark",
+        "lesions": {name: (scan, diameter, 0.0) for name, (scan, diameter, _) in LESIONS.items()},
+    },
     "texture": {
         "title": "Texture lost",
         "modality": "T1",
@@ -25,7 +34,7 @@ DATASETS = {
         "published_name": None,
         "change": "texture",
         "lesions": LESIONS,
-    }
+    },
 }
 
 
@@ -53,6 +62,7 @@ def folds(gain=0.0, count=2):
 def table():
     gains = {"patch2loc": 0.05, "zscore": 0.0, "thresh": 0.04}
     made = {(method, "texture"): folds(gain) for method, gain in gains.items()}
+    made[("patch2loc", "nothing")] = folds(-0.02)
     metrics, detected = ({key: value[part] for key, value in made.items()} for part in (0, 1))
     return controlled_table(metrics, detected, DATASETS)
 
@@ -66,7 +76,7 @@ def mean_of(table, **keys):
 
 
 def test_a_cell_is_the_mean_over_its_lesions_and_folds(table):
-    level = {"method": "zscore", "against": ""}
+    level = {"method": "zscore", "dataset": "texture", "against": ""}
     assert mean_of(table, **level, diameter_mm=10, amount=0.5, metric="auprc") == pytest.approx(0.2 + 0.01)
     ratio = mean_of(table, **level, diameter_mm=20, amount=1, metric="auprc_over_prevalence")
     assert ratio == pytest.approx(51)
@@ -77,7 +87,7 @@ def test_a_cell_is_the_mean_over_its_lesions_and_folds(table):
 
 
 def test_location_is_held_against_every_control_and_no_control_against_another(table):
-    differences = table[table["against"] != ""]
+    differences = table[~table["against"].isin(["", "unchanged"])]
     assert set(differences["method"]) == {"patch2loc"}
     assert set(differences["against"]) == {"zscore", "thresh"}
     for control, gain in (("zscore", 0.05), ("thresh", 0.01)):
@@ -88,14 +98,23 @@ def test_location_is_held_against_every_control_and_no_control_against_another(t
         assert part.loc[part["diameter_mm"].isna(), "n_subjects"].tolist() == [3]
 
 
+def test_a_row_is_held_against_itself_in_the_same_places_unchanged(table):
+    differences = table[table["against"] == "unchanged"]
+    assert set(zip(differences["method"], differences["dataset"], strict=True)) == {("patch2loc", "texture")}
+    np.testing.assert_allclose(differences[["mean", "ci_low", "ci_high"]].to_numpy(), 0.07)
+    assert differences["diameter_mm"].isna().sum() == 1
+    assert set(differences["diameter_mm"].dropna()) == {10, 20}
+
+
 def test_the_layout_shows_the_least_difference(table):
     layout = controlled_layout(table, DATASETS, "Protocol.")
-    rows = {label.strip(): [cell.text for cell in cells] for label, cells in layout.rows}
+    rows = {label.strip(): [cell.text for cell in cells] for label, cells in layout.rows[:4]}
     assert rows["patch2loc"][-1] == "+1.0 (+1.0 to +1.0)"
     assert [
         cell for name, cells in rows.items() if name not in ("patch2loc",) and cells for cell in cells[-1:]
     ] == ["–"] * 2
-    assert rows["patch2loc"][0] == "26.0"
+    assert rows["patch2loc"][-2] == "+7.0 (+7.0 to +7.0)"
+    assert rows["patch2loc"][1] == "26.0"  # after the amount 0, which has none here
     assert len(rows["patch2loc"]) == len(layout.columns) == sum(width for _, width in layout.groups)
     assert "(simulated): 5 lesions" in layout.rows[0][0]
 
@@ -103,8 +122,8 @@ def test_the_layout_shows_the_least_difference(table):
 def test_the_figure_has_a_map_for_each_method_and_measure(table):
     figure = controlled_figure(table, DATASETS)
     maps = [axes for part in figure.subfigs for axes in part.axes if axes.texts]
-    assert len(maps) == 2 * 3
-    first = maps[0]
+    assert len(maps) == 2 * (3 + 1)
+    first = next(axes for axes in maps if axes.get_title() == "texture\nlost")
     assert [label.get_text() for label in first.get_yticklabels()] == ["10", "20"]
     assert [text.get_text() for text in first.texts] == ["26", "76", "26", "56"]
-    assert "simulated" in first.get_title()
+    assert all("simulated" in part.get_supxlabel() for part in figure.subfigs)

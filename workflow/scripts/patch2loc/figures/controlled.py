@@ -58,8 +58,14 @@ def controlled_figure(table: pd.DataFrame, datasets: Datasets) -> Figure:
                 if column:
                     panels[row, column].set_yticklabels([])
             panels[0, column].set_title(_heading(name, datasets), fontsize=6)
-        part.supxlabel("amount of the change; upward: diameter, mm", fontsize=6.5)
-        part.colorbar(image, ax=panels, shrink=0.7, pad=0.01, label=label, format="{x:g}")
+        modalities = " and ".join(sorted({datasets[name]["modality"] for name in names}))
+        part.supxlabel(
+            f"simulated lesions in real {modalities} scans: amount of the change; upward: diameter, mm",
+            fontsize=6.5,
+        )
+        scale = part.colorbar(image, ax=panels, shrink=0.7, pad=0.01, label=label)
+        if metric != "sensitivity":
+            scale.ax.yaxis.set_major_formatter(lambda power, _: f"{2**power:g}")
     return figure
 
 
@@ -97,4 +103,4 @@ def _heading(name: str, datasets: Datasets) -> str:
     info = datasets[name]
     if all(amount == 0 for _, _, amount in info["lesions"].values()):
         return "nothing\nchanged"
-    return f"{CHANGE_NAMES[info['change']].replace(' ', chr(10))}\n({info['modality']}, simulated)"
+    return CHANGE_NAMES[info["change"]].replace(" ", "\n")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row
+from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
 from patch2loc.metrics.detection import HEALTHY
 from patch2loc.metrics.resampling import bootstrap_interval, mean_over_folds
@@ -27,6 +28,9 @@ from patch2loc.tables.layout import (
 
 # Rows that see intensity at a place and nothing of its surroundings.
 CONTROLS = ("thresh", "thresh_dark", "zscore", "zscore_bright", "zscore_dark", "asymmetry")
+UNCHANGED = (
+    "unchanged"  # in `against`: the same places of the same scans by the same row, with nothing changed
+)
 QUANTILE = 0.99  # of the scores of healthy validation scans: the threshold of the sensitivity
 METRICS = ("auprc", "auprc_over_prevalence", "sensitivity")
 CHANGE_NAMES = {
@@ -53,12 +57,13 @@ COLUMNS = [
 ]
 NOTE = (
     "Simulated lesions: balls of healthy tissue changed in one way. Columns: AUPRC over the prevalence, 1 by chance, "
-    "by diameter and amount of the change; over all sizes and amounts AUPRC, sensitivity at the score that 1 % of the "
-    "voxels of the healthy validation scans exceed, and, of rows that see more than intensity at a place, AUPRC less "
-    f"that of the best of the rows {', '.join(CONTROLS[:-1])} and {CONTROLS[-1]} that the run has, in points: the "
-    "least of the differences and its 95 % bootstrap interval over the healthy scans and folds. Lesions of one scan "
-    "are averaged first. Each size, and the other differences, are in controlled.csv. Amount 0: nothing is changed, "
-    "and what is found there is the place's."
+    "by diameter and amount of the change; over all sizes and amounts AUPRC, and sensitivity at the score that 1 % of "
+    "the voxels of the healthy validation scans exceed; AUPRC less that in the same places with nothing changed "
+    "(amount 0), in points: what is found in a place whatever is changed there is no detection; and, of rows that see "
+    "more than intensity at a place, AUPRC less that of the best of the rows "
+    f"{', '.join(CONTROLS[:-1])} and {CONTROLS[-1]}: "
+    "the least of the differences. 95 % bootstrap intervals over the healthy scans and folds; lesions of "
+    "one scan are averaged first. Each size, and the other differences, are in controlled.csv."
 )
 
 
@@ -75,21 +80,25 @@ def controlled_table(
 
     Returns:
         Table of fractions and ratios with the columns COLUMNS. diameter_mm and amount are NaN over all of them. Rows
-        with a name in `against` hold the mean difference of AUPRC from this row, over all amounts.
+        with a name in `against` hold the mean difference of AUPRC over all amounts: from this row, or, of UNCHANGED,
+        from the same row in the same places of a dataset of amount 0, if there is one of the modality.
     """
     values = {key: _values(metrics[key], at_thresholds[key], datasets[key[1]]) for key in metrics}
+    unchanged = {datasets[name]["modality"]: name for _, name in values if _changes_nothing(datasets[name])}
     rows: list[dict[str, Any]] = []
     for (method, dataset), folds in values.items():
         keys = {"method": method, "against": "", "change": datasets[dataset]["change"]}
         for cell, part in _cells(folds):
             about = {**keys, **about_row(dataset, datasets), **cell}
             rows += [{**about, **row} for row in summary.metric_summaries(part, METRICS, seed)]
-            if np.isnan(cell["amount"]) and method not in CONTROLS:
-                for control in CONTROLS:
-                    if (control, dataset) in values:
-                        other = dict(_cells_by_key(values[control, dataset]))[_key(cell)]
+            if np.isnan(cell["amount"]):
+                others = {name: (name, dataset) for name in CONTROLS if method not in CONTROLS}
+                if (same := unchanged.get(datasets[dataset]["modality"])) not in (None, dataset):
+                    others[UNCHANGED] = (method, str(same))
+                for name, key in others.items():
+                    if key in values and (other := dict(_cells_by_key(values[key])).get(_key(cell))):
                         difference = _difference(part, other, seed)
-                        rows.append({**about, "against": control, "metric": "auprc", **difference})
+                        rows.append({**about, "against": name, "metric": "auprc", **difference})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -118,16 +127,18 @@ def controlled_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
             cells += [
                 Cell(percent(by_key.get((metric, None, None), np.nan))) for metric in ("auprc", "sensitivity")
             ]
-            rows.append((f"  {display_name(method)}", [*cells, Cell(over_best_control(records))]))
+            cells += [Cell(over_unchanged(records)), Cell(over_best_control(records))]
+            rows.append((f"  {display_name(method)}", cells))
     return Layout(
         number="Controlled lesions",
         title="Controlled lesions by change, size and amount",
         stub="Method",
-        groups=[*((f"{size:g} mm", len(amounts)) for size in sizes), ("all", 3)],
+        groups=[*((f"{size:g} mm", len(amounts)) for size in sizes), ("all", 4)],
         columns=[
             *[f"{amount:g}" for _ in sizes for amount in amounts],
             "AUPRC [%]",
             "sensitivity [%]",
+            "over the same places unchanged",
             "over the best control",
         ],
         rows=rows,
@@ -137,12 +148,27 @@ def controlled_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
 
 def over_best_control(records: pd.DataFrame) -> str:
     """Least difference of a method from a control over all sizes, with its interval; a dash without any."""
-    differences = records[(records["against"] != "") & records["diameter_mm"].isna()]
-    if differences.empty:
+    return _least(records[records["against"].isin(CONTROLS)])
+
+
+def over_unchanged(records: pd.DataFrame) -> str:
+    """Difference of a method from itself in the same places unchanged, with its interval; a dash without any."""
+    return _least(records[records["against"] == UNCHANGED])
+
+
+def _least(differences: pd.DataFrame) -> str:
+    """Least of the differences over all sizes, in points, with its interval; a dash without any."""
+    of_all = differences[differences["diameter_mm"].isna()]
+    if of_all.empty:
         return NO_VALUE
-    least = row_records(differences.nsmallest(1, "mean"))[0]
+    least = row_records(of_all.nsmallest(1, "mean"))[0]
     ends = [signed_percent(least[end]) for end in ("ci_low", "ci_high")]
     return f"{signed_percent(least['mean'])} ({ends[0]} to {ends[1]})"
+
+
+def _changes_nothing(info: DatasetInfo) -> bool:
+    """True for a dataset of lesions of amount 0."""
+    return all(amount == 0 for _, _, amount in info["lesions"].values())
 
 
 def _values(
