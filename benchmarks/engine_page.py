@@ -11,6 +11,7 @@ FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
 TABLES = {
     "engine": "The paper's network at 1 mm",
+    "engine_avx2": "The paper's network at 1 mm, without AVX-512",
     "engine_narrow": "The narrow network at 2 mm",
     "peers": "Programs of others",
 }
