@@ -158,9 +158,9 @@ def test_the_shipped_ablations_are_planned_on_top_of_real_scans_and_of_the_paper
     )
     assert len(real.variants) == 13
     assert len(real.trainings) == 3
-    assert {dataset.painted_size["strength"] for dataset in real.datasets.values() if dataset.is_painted} == {
-        0.8
-    }
+    assert {
+        dataset.painted_size["strength"] for dataset in real.datasets.values() if dataset.kind == "painted"
+    } == {0.8}
     sizes = {name: info.get("lesion_diameter_mm") for name, info in real.labels(real.datasets).items()}
     assert sizes == {"ixi": None, **{f"strokes{size}mm": size for size in (12, 20, 32, 48)}}
     widths = {about["patch_mm"] for about in real.ablation_rows.values()} - {None}
