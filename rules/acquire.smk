@@ -123,7 +123,7 @@ rule simulate_phantom:
 rule paint_stroke:
     input:
         lambda wildcards: [
-            str(DATASETS[wildcards.dataset].painted_pairs[wildcards.subject][part])
+            str(DATASETS[wildcards.dataset].made_of[wildcards.subject][part])
             for part in ("scan", "brain", "mask")
         ],
     output:
@@ -143,8 +143,7 @@ rule paint_stroke:
     params:
         code=code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
         pair=lambda wildcards: {
-            key: DATASETS[wildcards.dataset].painted_pairs[wildcards.subject][key]
-            for key in ("seed", "mirrored")
+            key: DATASETS[wildcards.dataset].made_of[wildcards.subject][key] for key in ("seed", "mirrored")
         }
         | DATASETS[wildcards.dataset].painted_size,
     script:
@@ -154,8 +153,7 @@ rule paint_stroke:
 rule paint_lesion:
     input:
         lambda wildcards: [
-            str(DATASETS[wildcards.dataset].controlled_lesions[wildcards.subject][part])
-            for part in ("scan", "brain")
+            str(DATASETS[wildcards.dataset].made_of[wildcards.subject][part]) for part in ("scan", "brain")
         ],
     output:
         scan=f"{RESULTS.raw()}/{{modality}}.nii.gz",
@@ -174,7 +172,7 @@ rule paint_lesion:
     params:
         code=code_hash("patch2loc.acquire.controlled"),
         lesion=lambda wildcards: {
-            key: DATASETS[wildcards.dataset].controlled_lesions[wildcards.subject][key]
+            key: DATASETS[wildcards.dataset].made_of[wildcards.subject][key]
             for key in ("seed", "diameter_mm", "amount")
         }
         | {"change": DATASETS[wildcards.dataset].source["change"]},

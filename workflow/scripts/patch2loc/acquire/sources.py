@@ -27,7 +27,7 @@ To add a kind, add a function to `KINDS`.
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -197,14 +197,9 @@ def pairs(dataset: Dataset) -> dict[str, PaintedPair]:
     Raises:
         InputError: The table lacks a column, or a row lacks a value.
     """
-    path = Path(_key(dataset, "table"))
-    table = _read_table(path, ("subject", "scan", "brain", "mask", "mirrored", "seed"), _name(dataset))
-    data = Path(_key(dataset, "data"))
+    path, data = Path(_key(dataset, "table")), Path(_key(dataset, "data"))
     result = {}
-    for row in table.to_dict("records"):
-        empty = [name for name in ("scan", "brain", "mask", "mirrored", "seed") if not row[name]]
-        if empty:
-            raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+    for row in _full_rows(path, ("scan", "brain", "mask", "mirrored", "seed"), _name(dataset)):
         if not (row["seed"].isdecimal() and row["mirrored"] in ("0", "1")):
             raise InputError(
                 f"{path}: subject {row['subject']}: seed {row['seed']!r} and mirrored {row['mirrored']!r} found, a "
@@ -226,15 +221,9 @@ def controlled_lesions(dataset: Dataset) -> dict[str, ControlledLesion]:
     Raises:
         InputError: The table lacks a column, or a row lacks a value or has one that is none.
     """
-    path = Path(_key(dataset, "table"))
-    columns = ("scan", "brain", "seed", "diameter_mm", "amount")
-    table = _read_table(path, ("subject", *columns), _name(dataset))
-    data = Path(_key(dataset, "data"))
+    path, data = Path(_key(dataset, "table")), Path(_key(dataset, "data"))
     result = {}
-    for row in table.to_dict("records"):
-        empty = [name for name in columns if not row[name]]
-        if empty:
-            raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+    for row in _full_rows(path, ("scan", "brain", "seed", "diameter_mm", "amount"), _name(dataset)):
         try:
             diameter_mm, amount = float(row["diameter_mm"]), float(row["amount"])
         except ValueError:
@@ -260,6 +249,7 @@ CHANGED: dict[str, Callable[[Dataset], Mapping[str, PaintedPair | ControlledLesi
     "painted": pairs,
     "controlled": controlled_lesions,
 }
+SIMULATED = ("phantom", *CHANGED)  # kinds whose scans a rule makes
 
 
 def _from_table(dataset: Dataset) -> Sources:
@@ -386,3 +376,12 @@ def _read_table(
     if len(repeated):
         raise InputError(f"{path}: {repeated['subject'].iloc[0]} is listed more than once; keep one row")
     return table
+
+
+def _full_rows(path: Path, columns: Collection[str], name: str) -> Iterator[dict[str, str]]:
+    """Rows of a table of subjects, each with a value in all of some columns."""
+    for row in _read_table(path, ("subject", *columns), name).to_dict("records"):
+        empty = [column for column in columns if not row[column]]
+        if empty:
+            raise InputError(f"{path}: subject {row['subject']} has no {empty[0]}; fill the cell")
+        yield {str(column): value for column, value in row.items()}

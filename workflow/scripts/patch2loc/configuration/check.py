@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from patch2loc.acquire.sources import SIMULATED
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.configuration.method_names import configured, table_rows
 from patch2loc.configuration.method_registry import from_patches, runs_network
@@ -242,7 +243,7 @@ def _check_split(name: str, dataset: Mapping[str, Any]) -> None:
                 f"datasets.{name}.split: numbers of people found for the role {dataset['role']}, the role healthy "
                 "expected, where some train; leave it out, and all scans are tested"
             )
-        if kind in ("phantom", "painted", "controlled"):
+        if kind in SIMULATED:
             raise InputError(
                 f"datasets.{name}.split: numbers of people found for kind {kind}, which is divided otherwise "
                 "(source.validation and source.test of a phantom, a CSV); leave it out"

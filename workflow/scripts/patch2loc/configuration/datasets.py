@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from patch2loc.acquire import sources
-from patch2loc.acquire.sources import ControlledLesion, PaintedPair, ScanPaths, Sources
+from patch2loc.acquire.sources import ScanPaths, Sources
 from patch2loc.configuration.results_folder import REPOSITORY
 from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
@@ -148,14 +148,9 @@ class PlannedDataset:
         }
 
     @cached_property
-    def painted_pairs(self) -> dict[str, PaintedPair]:
-        """For strokes simulated in real scans: each subject's stroke mask and the scan it is painted into."""
-        return sources.pairs(self.source)
-
-    @cached_property
-    def controlled_lesions(self) -> dict[str, ControlledLesion]:
-        """For controlled lesions: each subject's healthy scan, and what is changed in it."""
-        return sources.controlled_lesions(self.source)
+    def made_of(self) -> Mapping[str, Mapping[str, Any]]:
+        """For lesions simulated in real scans: each subject's healthy scan, and what is painted or changed in it."""
+        return sources.CHANGED[self.kind](self.source)
 
     @property
     def painted_size(self) -> dict[str, float]:
@@ -168,8 +163,7 @@ class PlannedDataset:
     def acquired_scans(self) -> dict[str, Path]:
         """Each subject's scan as it was acquired: the healthy one, where a lesion is simulated in it."""
         if self.is_changed:
-            made_of = sources.CHANGED[self.kind](self.source)
-            return {subject: parts["scan"] for subject, parts in made_of.items()}
+            return {subject: parts["scan"] for subject, parts in self.made_of.items()}
         return {subject: paths["scan"] for subject, paths in self.source_scans.items()}
 
     @cached_property

@@ -244,7 +244,7 @@ class Run:
                 "change": self.datasets[name].source["change"],
                 "lesions": {
                     subject: (str(lesion["scan"]), lesion["diameter_mm"], lesion["amount"])
-                    for subject, lesion in self.datasets[name].controlled_lesions.items()
+                    for subject, lesion in self.datasets[name].made_of.items()
                 },
             }
             for name, labels in self.labels(datasets).items()

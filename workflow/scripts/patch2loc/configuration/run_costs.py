@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import Any, NamedTuple, cast
 
+from patch2loc.acquire.sources import SIMULATED
 from patch2loc.configuration.check import settings_of_budget
 from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.estimated_hours import PAPER, seconds_of_scoring, seconds_of_training
@@ -121,7 +122,7 @@ def scan_counts(run: Run) -> str:
     absent = sum(
         not paths["scan"].exists()
         for dataset in run.datasets.values()
-        if dataset.kind != "phantom" and not dataset.is_changed
+        if dataset.kind not in SIMULATED
         for paths in dataset.source_scans.values()
     )
     told = f"; {absent:,} of them, counted by the lists of subjects, are not below {run.config['data']}"

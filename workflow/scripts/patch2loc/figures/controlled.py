@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets
 from patch2loc.figures.style import PAGE_WIDTH, RC
-from patch2loc.tables.controlled import CHANGE_NAMES
+from patch2loc.tables.controlled import CHANGE_NAMES, changes_nothing
 from patch2loc.tables.layout import parts_by
 
 LABELS = 1.1  # inches of the names of methods
@@ -101,6 +101,6 @@ def _draw(panel: Any, records: pd.DataFrame, metric: str) -> Any:
 def _heading(name: str, datasets: Datasets) -> str:
     """Name of a change, in lines, over its maps; a dataset's own title where nothing is changed."""
     info = datasets[name]
-    if all(amount == 0 for _, _, amount in info["lesions"].values()):
+    if changes_nothing(info):
         return "nothing\nchanged"
     return CHANGE_NAMES[info["change"]].replace(" ", "\n")

@@ -13,7 +13,7 @@ from patch2loc.engine.training_loop import train_in_steps
 from patch2loc.engine.training_state import History, MovingAverage
 from patch2loc.network.patch_vae import Gaussian, PatchVAE, divergence, negative_log_likelihood
 from patch2loc.network.sampling import PatchPool
-from patch2loc.network.training import Settings
+from patch2loc.network.training import Settings, draw_batch, schedule_of
 
 Drawn = tuple[Tensor, Tensor, Tensor]  # patches (n, 1, p, p), locations (n, 3) and noise (n, latent)
 
@@ -63,7 +63,7 @@ def train(
     history = train_in_steps(
         network,
         [optimizer],
-        _schedule(optimizer, settings),
+        schedule_of(optimizer, settings),
         lambda step: draw(training, settings, latent, step),
         losses_of,
         validate=lambda rate: _validate(measured, fixed, settings) | {"learning_rate": rate},
@@ -81,15 +81,8 @@ def train(
 
 def draw(pool: PatchPool, settings: Settings, latent: int, step: int) -> Drawn:
     """Draw the batch of a step: the patches that the location network has in the same step, and noise."""
-    generator = pool.generator(settings.seed, 1, step)
-    if settings.slices == "in-turn":
-        slices = pool.slices_in_turn(settings.seed, step)
-    else:
-        slices = pool.one_slice_each(generator)
-    n = settings.batch
-    if settings.candidates is not None:
-        n = pool.accepted_candidates(generator, settings.candidates * n, slices)
-    return _with_noise(pool.draw(generator, n, slices), generator, latent)
+    drawn, generator = draw_batch(pool, settings, step)
+    return _with_noise(drawn, generator, latent)
 
 
 def _with_noise(drawn: tuple[Tensor, Tensor, Tensor], generator: torch.Generator, latent: int) -> Drawn:
@@ -130,11 +123,3 @@ def _validate(network: PatchVAE, fixed: Drawn, settings: Settings) -> dict[str, 
         "validation_divergence": kl,
         "validation_residual": squared_residual**0.5,
     }
-
-
-def _schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
-    if settings.schedule == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.learning_rate, total_steps=settings.steps + 1, cycle_momentum=False
-        )
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

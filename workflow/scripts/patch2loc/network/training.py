@@ -152,22 +152,10 @@ def train(
     torch.manual_seed(settings.seed)
     network = build(settings).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    schedule = _schedule(optimizer, settings)
     average = MovingAverage(network, settings.averaging) if settings.averaging else None
     measured = network if average is None else average.network
     fixed = validation.draw(validation.generator(settings.seed, 2), settings.validation_patches)
     offset, scale = (values.to(device) for values in settings.offset_and_scale)
-
-    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
-        generator = training.generator(settings.seed, 1, step)
-        if settings.slices == "in-turn":
-            slices = training.slices_in_turn(settings.seed, step)
-        else:
-            slices = training.one_slice_each(generator)
-        n = settings.batch
-        if settings.candidates is not None:
-            n = training.accepted_candidates(generator, settings.candidates * n, slices)
-        return training.draw(generator, n, slices)
 
     def losses_of(patch: Tensor, place: Tensor, slice_location: Tensor) -> list[Tensor]:
         mean, log_variance = _predict(network, patch, slice_location, settings.precision)
@@ -179,8 +167,8 @@ def train(
     history = train_in_steps(
         network,
         [optimizer],
-        schedule,
-        draw,
+        schedule_of(optimizer, settings),
+        lambda step: draw_batch(training, settings, step)[0],
         losses_of,
         validate=validate,
         steps=settings.steps,
@@ -195,6 +183,21 @@ def train(
     )
     network.rescale_output_(offset, scale)
     return network, history
+
+
+def draw_batch(
+    pool: PatchPool, settings: Settings, step: int
+) -> tuple[tuple[Tensor, Tensor, Tensor], torch.Generator]:
+    """Draw the patches of a step, as `PatchPool.draw` returns them; and the generator, for more that is drawn."""
+    generator = pool.generator(settings.seed, 1, step)
+    if settings.slices == "in-turn":
+        slices = pool.slices_in_turn(settings.seed, step)
+    else:
+        slices = pool.one_slice_each(generator)
+    n = settings.batch
+    if settings.candidates is not None:
+        n = pool.accepted_candidates(generator, settings.candidates * n, slices)
+    return pool.draw(generator, n, slices), generator
 
 
 def _predict(
@@ -238,7 +241,8 @@ def _validate(
     }
 
 
-def _schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
+def schedule_of(optimizer: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule of the learning rate that the settings name."""
     if settings.schedule == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.learning_rate, total_steps=settings.steps + 1, cycle_momentum=False

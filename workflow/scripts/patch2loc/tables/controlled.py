@@ -1,18 +1,17 @@
 """Controlled lesions: detection by the kind of change, its size and its amount, and location against intensity."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
-from patch2loc.data.labels import Datasets, about_row
+from patch2loc.data.labels import Datasets, about_row, label_of
 from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
 from patch2loc.metrics.detection import HEALTHY
-from patch2loc.metrics.resampling import bootstrap_interval, mean_over_folds
-from patch2loc.tables.comparison import paired_differences
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import (
     NO_VALUE,
@@ -43,6 +42,7 @@ CHANGE_NAMES = {
     "missing_sulci": "missing sulci",
     "atrophy": "atrophy",
 }
+SizeAndAmount = tuple[float | None, float | None]  # diameter in mm and amount, None: all
 COLUMNS = [
     "method",
     "against",
@@ -83,22 +83,25 @@ def controlled_table(
         with a name in `against` hold the mean difference of AUPRC over all amounts: from this row, or, of UNCHANGED,
         from the same row in the same places of a dataset of amount 0, if there is one of the modality.
     """
-    values = {key: _values(metrics[key], at_thresholds[key], datasets[key[1]]) for key in metrics}
-    unchanged = {datasets[name]["modality"]: name for _, name in values if _changes_nothing(datasets[name])}
+    cells = {
+        key: dict(_cells(_values(metrics[key], at_thresholds[key], datasets[key[1]]))) for key in metrics
+    }
+    unchanged = {datasets[name]["modality"]: name for _, name in cells if changes_nothing(datasets[name])}
     rows: list[dict[str, Any]] = []
-    for (method, dataset), folds in values.items():
+    for (method, dataset), parts in cells.items():
         keys = {"method": method, "against": "", "change": datasets[dataset]["change"]}
-        for cell, part in _cells(folds):
-            about = {**keys, **about_row(dataset, datasets), **cell}
+        others = {name: (name, dataset) for name in CONTROLS if method not in CONTROLS}
+        if (same := unchanged.get(datasets[dataset]["modality"])) not in (None, dataset):
+            others[UNCHANGED] = (method, str(same))
+        for (diameter_mm, amount), part in parts.items():
+            about = {**keys, **about_row(dataset, datasets), "diameter_mm": diameter_mm, "amount": amount}
             rows += [{**about, **row} for row in summary.metric_summaries(part, METRICS, seed)]
-            if np.isnan(cell["amount"]):
-                others = {name: (name, dataset) for name in CONTROLS if method not in CONTROLS}
-                if (same := unchanged.get(datasets[dataset]["modality"])) not in (None, dataset):
-                    others[UNCHANGED] = (method, str(same))
-                for name, key in others.items():
-                    if key in values and (other := dict(_cells_by_key(values[key])).get(_key(cell))):
-                        difference = _difference(part, other, seed)
-                        rows.append({**about, "against": name, "metric": "auprc", **difference})
+            if amount is None:
+                rows += [
+                    {**about, "against": name, "metric": "auprc", **_difference(part, other, seed)}
+                    for name, key in others.items()
+                    if (other := cells.get(key, {}).get((diameter_mm, amount)))
+                ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -110,10 +113,7 @@ def controlled_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
     rows: list[Row] = []
     for dataset, part in parts_by(table, "dataset"):
         lesions = len(datasets[dataset]["lesions"])
-        title = (
-            f"{datasets[dataset]['title']}, {datasets[dataset]['modality']} (simulated): {lesions} lesions"
-        )
-        rows.append((title, []))
+        rows.append((f"{label_of(datasets[dataset])}: {lesions} lesions", []))
         for method, records in parts_by(part, "method"):
             by_key = {
                 (record["metric"], *_key(record)): record["mean"]
@@ -166,7 +166,7 @@ def _least(differences: pd.DataFrame) -> str:
     return f"{signed_percent(least['mean'])} ({ends[0]} to {ends[1]})"
 
 
-def _changes_nothing(info: DatasetInfo) -> bool:
+def changes_nothing(info: DatasetInfo) -> bool:
     """True for a dataset of lesions of amount 0."""
     return all(amount == 0 for _, _, amount in info["lesions"].values())
 
@@ -189,54 +189,38 @@ def _values(
     return folds
 
 
-def _cells(folds: Sequence[pd.DataFrame]) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+def _cells(folds: Sequence[pd.DataFrame]) -> Iterator[tuple[SizeAndAmount, list[pd.DataFrame]]]:
     """Each size and amount, each size, and all, with the means over its lesions of every scan, for each fold."""
     everything = pd.concat(folds)
-    sizes, amounts = (sorted(everything[name].unique()) for name in ("diameter_mm", "amount"))
-    kinds = [(size, amount) for size in sizes for amount in amounts]
-    for size, amount in [*kinds, *((size, np.nan) for size in sizes), (np.nan, np.nan)]:
-        part = [
-            fold[
-                (np.isnan(size) | (fold["diameter_mm"] == size))
-                & (np.isnan(amount) | (fold["amount"] == amount))
-            ]
-            for fold in folds
-        ]
+    sizes, amounts = (sorted(everything[name].unique().tolist()) for name in ("diameter_mm", "amount"))
+    for cell in [*product(sizes, amounts), *((size, None) for size in sizes), (None, None)]:
+        part = [_means(fold, cell) for fold in folds]
         if any(map(len, part)):
-            means = [
-                each.groupby("scan", as_index=False)[list(METRICS)].mean().rename(columns={"scan": "subject"})
-                for each in part
-            ]
-            yield {"diameter_mm": size, "amount": amount}, means
+            yield cell, part
 
 
-def _cells_by_key(
-    folds: Sequence[pd.DataFrame],
-) -> Iterator[tuple[tuple[float | None, float | None], list[pd.DataFrame]]]:
-    for cell, part in _cells(folds):
-        yield _key(cell), part
+def _means(fold: pd.DataFrame, cell: SizeAndAmount) -> pd.DataFrame:
+    """Means over the lesions of a cell that each scan has."""
+    for name, value in zip(("diameter_mm", "amount"), cell, strict=True):
+        if value is not None:
+            fold = fold[fold[name] == value]
+    return fold.groupby("scan", as_index=False)[list(METRICS)].mean().rename(columns={"scan": "subject"})
 
 
-def _key(cell: Any) -> tuple[float | None, float | None]:
-    """Diameter and amount of a cell, None for all: NaN equals nothing."""
+def _key(record: Mapping[str, Any]) -> SizeAndAmount:
+    """The cell of a row."""
     diameter_mm, amount = (
-        None if np.isnan(cell[name]) else float(cell[name]) for name in ("diameter_mm", "amount")
+        None if np.isnan(record[name]) else float(record[name]) for name in ("diameter_mm", "amount")
     )
     return diameter_mm, amount
 
 
-def _difference(part: list[pd.DataFrame], other: list[pd.DataFrame], seed: int) -> dict[str, float]:
-    """Mean difference of AUPRC on the same scans, as a summary."""
-    differences = paired_differences(
-        summary.subjects_by_folds(part, "auprc"), summary.subjects_by_folds(other, "auprc")
-    )
-    low, high = bootstrap_interval(differences, seed)
-    fold_means = np.nanmean(differences, axis=0)
-    return {
-        "mean": mean_over_folds(differences),
-        "sd": float(np.std(fold_means, ddof=1)) if len(fold_means) > 1 else np.nan,
-        "ci_low": low,
-        "ci_high": high,
-        "n_subjects": len(differences),
-        "n_folds": len(part),
-    }
+def _difference(part: Sequence[pd.DataFrame], other: Sequence[pd.DataFrame], seed: int) -> summary.Summary:
+    """AUPRC less that of another part on the same scans."""
+    folds = [
+        one.merge(two, on="subject", suffixes=("", "_other")).assign(
+            auprc=lambda table: table["auprc"] - table["auprc_other"]
+        )
+        for one, two in zip(part, other, strict=True)
+    ]
+    return summary.summary_of(folds, "auprc", seed)
