@@ -1,9 +1,10 @@
 """Real healthy T1 scans rendered in another contrast, as another scanner might have made it of the same brain.
 
-Fluid, gray and white matter are told apart in the T1 scan by a mixture of three Gaussians. Each gets a brightness that
-is drawn at random, from what spin echoes of long echo time show of tissues of published relaxation times. A part of the
-texture of the real scan, an uneven coil, thick slices and noise are added. Anatomy and positions are those of the real
-scan, the contrast is simulated: scans that result have to be called simulated wherever they are shown.
+What fluid, gray and white matter look like in the T1 scan is told by a mixture of three Gaussians, and what is between
+two of them is a voxel with a share of both. Each tissue gets a brightness that is drawn at random, from what spin echoes
+of long echo time show of tissues of published relaxation times; the texture of the real scan stays in part, and an
+uneven coil, thick slices and noise are added. Anatomy and positions are those of the real scan, the contrast is
+simulated: scans that result have to be called simulated wherever they are shown.
 """
 
 from pathlib import Path
@@ -29,9 +30,9 @@ PROTONS: dict[str, Range] = {"fluid": (1.0, 1.0), "gray": (0.78, 0.88), "white":
 T1_MS: dict[str, Range] = {"fluid": (3000.0, 4500.0), "gray": (920.0, 1820.0), "white": (600.0, 1100.0)}
 T2_MS: dict[str, Range] = {"fluid": (400.0, 2000.0), "gray": (85.0, 115.0), "white": (65.0, 90.0)}
 LEAST_RATIO = 1.1  # fluid over gray and gray over white matter: with less it is no T2 contrast, and drawn again
-# Standard deviation inside a tissue, over its mean, and the share of it that is the texture of the real scan.
-SPREAD: dict[str, Range] = {"fluid": (0.05, 0.25), "gray": (0.03, 0.10), "white": (0.03, 0.10)}
-KEPT: Range = (0.3, 0.9)
+# Standard deviation of new texture over the mean of a tissue, and the share of the texture of the real scan that stays.
+SPREAD: dict[str, Range] = {"fluid": (0.02, 0.10), "gray": (0.0, 0.06), "white": (0.0, 0.06)}
+KEPT: Range = (0.3, 1.0)
 BIAS: Range = (0.0, 0.2)  # standard deviation of the logarithm of the coil's sensitivity
 BLUR_MM: Range = (0.0, 2.0)  # full width at half maximum in the plane of the slices
 THICK = 0.5  # chance of thick slices
@@ -57,15 +58,32 @@ class Mixture(NamedTuple):
     spreads: np.ndarray
     weights: np.ndarray
 
-    def shares(self, intensities: np.ndarray) -> np.ndarray:
+    def probabilities(self, intensities: np.ndarray) -> np.ndarray:
         """Probability of each tissue, (3, n) float32, at intensities, (n,)."""
         standardized = (intensities - self.means[:, None]) / self.spreads[:, None]
         log_density = np.log(self.weights / self.spreads)[:, None] - standardized**2 / 2
         density = np.exp(log_density - log_density.max(axis=0))
-        shares: np.ndarray = (density / density.sum(axis=0)).astype(np.float32)
-        # Beyond the darkest and the brightest mean the widest Gaussian would win.
-        shares[:, intensities <= self.means[0]] = [[1], [0], [0]]
-        shares[:, intensities >= self.means[2]] = [[0], [0], [1]]
+        probabilities: np.ndarray = (density / density.sum(axis=0)).astype(np.float32)
+        return probabilities
+
+    def shares(self, intensities: np.ndarray, kept: float) -> np.ndarray:
+        """Share of each tissue in voxels of some intensities, (3, n) float32.
+
+        Between two means a voxel has shares of both tissues, in proportion. A part of these differences is texture:
+        where less of it is kept, shares are nearer to 0 and 1, with a half where it was.
+
+        Args:
+            intensities: (n,).
+            kept: Share of the texture that is kept, 0 to 1.
+        """
+        position = np.interp(intensities, self.means, np.arange(3))
+        lower = np.minimum(position.astype(int), 1)
+        share = position - lower
+        share = kept * share + (1 - kept) * share**2 * (3 - 2 * share)
+        shares = np.zeros((3, len(intensities)), np.float32)
+        voxels = np.arange(len(intensities))
+        shares[lower, voxels] = 1 - share
+        shares[lower + 1, voxels] = share
         return shares
 
 
@@ -76,8 +94,8 @@ class Contrast(TypedDict):
         echo_ms: Echo time.
         repetition_ms: Repetition time.
         means: Brightness of fluid, gray and white matter, descending.
-        spreads: Standard deviations inside them.
-        kept: Share of the texture that is the real scan's.
+        spreads: Standard deviations of their new texture.
+        kept: Share of the texture of the real scan that stays.
         bias: Standard deviation of the logarithm of the coil's sensitivity.
         blur_mm: Full width at half maximum in the plane.
         axis: Of the voxels, along which slices are stacked.
@@ -189,11 +207,11 @@ def fit_tissues(
     evened = np.maximum(volume, 0)
     mixture = _mixture(evened[brain], scan_path)
     for _ in range(2):
-        shares = mixture.shares(evened[brain])
+        probabilities = mixture.probabilities(evened[brain])
         # Fluid is dark, and its logarithm mostly noise.
-        ratio = np.log(np.maximum(evened[brain], 1e-3 * mixture.means[1]) / (mixture.means @ shares))
+        ratio = np.log(np.maximum(evened[brain], 1e-3 * mixture.means[1]) / (mixture.means @ probabilities))
         weight, weighted = np.zeros_like(evened), np.zeros_like(evened)
-        weight[brain] = 1 - shares[0]
+        weight[brain] = 1 - probabilities[0]
         weighted[brain] = weight[brain] * ratio
         shading = _smoothed(weighted, BIAS_MM / voxel) / np.maximum(
             _smoothed(weight, BIAS_MM / voxel), 1e-3
@@ -225,13 +243,10 @@ def render(
     Returns:
         (x, y, z) float32, 1 is the brightness of fluid; 0 outside the brain.
     """
-    intensities = volume[brain]
-    shares = mixture.shares(intensities)
+    shares = mixture.shares(volume[brain], contrast["kept"])
     means, spreads = np.array(contrast["means"]), np.array(contrast["spreads"])
-    # What is bright for its tissue in T1 has a short T1, and mostly a short T2, too: it is dark here.
-    own = np.clip((mixture.means[:, None] - intensities) / mixture.spreads[:, None], -3, 3)
-    other = _smoothed(random.standard_normal(volume.shape).astype(np.float32), TEXTURE_MM / voxel)
-    texture = contrast["kept"] * own + np.sqrt(1 - contrast["kept"] ** 2) * other[brain] / other.std()
+    texture = _smoothed(random.standard_normal(volume.shape).astype(np.float32), TEXTURE_MM / voxel)
+    texture = texture[brain] / texture.std()
     rendered = np.zeros_like(volume)
     rendered[brain] = np.maximum(((means[:, None] + spreads[:, None] * texture) * shares).sum(axis=0), 0)
     return rendered
