@@ -67,7 +67,9 @@ def pure(iterations=0):
     """Voxels of one tissue alone, (3, x, y, z) bool, in the order of TISSUES."""
     fractions, brain, _ = tissue()
     alone = (fractions > 0.9) & brain
-    return np.stack([ndimage.binary_erosion(each, iterations=iterations) if iterations else each for each in alone])
+    return np.stack(
+        [ndimage.binary_erosion(each, iterations=iterations) if iterations else each for each in alone]
+    )
 
 
 def test_a_seed_gives_one_scan_and_another_seed_another_contrast(folder, scans):
@@ -122,9 +124,7 @@ def test_brightness_is_as_drawn_and_between_two_tissues_a_voxel_has_shares_of_bo
     result = recontrasted.render(
         volume, brain, mixture, contrast=PLAIN, voxel=VOXEL, random=np.random.default_rng(0)
     )
-    np.testing.assert_allclose(
-        result.ravel(), [1, 1, 0.75, 0.625, 0.5, 0.425, 0.35, 0.35], atol=1e-6
-    )
+    np.testing.assert_allclose(result.ravel(), [1, 1, 0.75, 0.625, 0.5, 0.425, 0.35, 0.35], atol=1e-6)
     # Less texture: nearer to the means, and halfway as before.
     less = mixture.shares(volume.ravel(), 0.0)
     np.testing.assert_allclose(less.sum(axis=0), 1, atol=1e-6)
@@ -253,7 +253,9 @@ def test_scans_without_three_tissues_and_masks_of_other_scans_are_refused(folder
         with pytest.raises(InputError, match=rf"{name}.nii.gz: no three tissues found .* look at the scan"):
             attempt(f"{name}.nii.gz")
     volumes.write(tmp_path / "other.nii.gz", np.ones((4, 4, 4), bool), affine)
-    with pytest.raises(InputError, match=r"other.nii.gz: shape \(4, 4, 4\) found, .* expected; give the brain"):
+    with pytest.raises(
+        InputError, match=r"other.nii.gz: shape \(4, 4, 4\) found, .* expected; give the brain"
+    ):
         recontrasted.recontrast_scan(
             folder / "scan.nii.gz", tmp_path / "other.nii.gz", seed=1, outputs={"scan": "x", "brain": "y"}
         )
@@ -273,7 +275,13 @@ def test_scans_without_three_tissues_and_masks_of_other_scans_are_refused(folder
 )
 def test_a_row_that_is_none_and_another_modality_are_refused(tmp_path, row, modality, found):
     table = tmp_path / "scans.csv"
-    dataset = {"kind": "recontrasted", "name": "own", "table": table, "data": tmp_path, "root": tmp_path / "raw"}
+    dataset = {
+        "kind": "recontrasted",
+        "name": "own",
+        "table": table,
+        "data": tmp_path,
+        "root": tmp_path / "raw",
+    }
     table.write_text("subject,scan,brain,seed\ns1,a.nii,b.nii,3\n")
     dataset["modality"] = "T2"
     assert sources.sources(dataset)["s1"] == {
@@ -298,7 +306,15 @@ def test_the_shipped_configuration_trains_on_every_scan_of_the_split_and_tests_o
     assert {each.modality for each in run.datasets.values()} == {"T2"}
     assert [name for name, each in run.datasets.items() if each.settings["simulated"]] == ["recontrasted"]
     tested = {name: len(each.scans) for name, each in run.datasets.items() if name != "recontrasted"}
-    assert tested == {"ds000011": 10, "kirby21": 1, "mni152": 1, "sri24": 1, "brats21": 1, "mslub": 2, "tcga": 1}
+    assert tested == {
+        "ds000011": 10,
+        "kirby21": 1,
+        "mni152": 1,
+        "sri24": 1,
+        "brats21": 1,
+        "mslub": 2,
+        "tcga": 1,
+    }
     assert run.deliverables.tables[0] == "table1"
 
 
@@ -311,7 +327,9 @@ def test_a_real_t1_scan_becomes_a_t2_scan(tmp_path):
         path / f"{subject}_t1.nii.gz", path / f"{subject}_brain.nii.gz", seed=1, outputs=outputs
     )
     atlas, grid = atlas_and_grid("T2", 2.0)
-    qc = preprocess_scan(outputs["scan"], "T2", atlas, grid, brain_path=outputs["brain"], settings=DEFAULTS).qc
+    qc = preprocess_scan(
+        outputs["scan"], "T2", atlas, grid, brain_path=outputs["brain"], settings=DEFAULTS
+    ).qc
     assert qc["looks_like"] == "T2"
     assert qc["atlas_dice"] > 0.9
     assert len(TISSUES) == 3

@@ -1,9 +1,9 @@
 """Real healthy T1 scans rendered in another contrast, as another scanner might have made it of the same brain.
 
 What fluid, gray and white matter look like in the T1 scan is told by a mixture of three Gaussians, and what is between
-two of them is a voxel with a share of both. Each tissue gets a brightness that is drawn at random, from what spin echoes
-of long echo time show of tissues of published relaxation times; the texture of the real scan stays in part, and an
-uneven coil, thick slices and noise are added. Anatomy and positions are those of the real scan, the contrast is
+two of them is a voxel with a share of both. Each tissue gets a brightness that is drawn at random, from what spin
+echoes of long echo time show of tissues of published relaxation times; the texture of the real scan stays in part, and
+an uneven coil, thick slices and noise are added. Anatomy and positions are those of the real scan, the contrast is
 simulated: scans that result have to be called simulated wherever they are shown.
 """
 
@@ -29,7 +29,9 @@ REPETITION_MS: Range = (2500.0, 8000.0)
 PROTONS: dict[str, Range] = {"fluid": (1.0, 1.0), "gray": (0.78, 0.88), "white": (0.65, 0.75)}
 T1_MS: dict[str, Range] = {"fluid": (3000.0, 4500.0), "gray": (920.0, 1820.0), "white": (600.0, 1100.0)}
 T2_MS: dict[str, Range] = {"fluid": (400.0, 2000.0), "gray": (85.0, 115.0), "white": (65.0, 90.0)}
-LEAST_RATIO = 1.1  # fluid over gray and gray over white matter: with less it is no T2 contrast, and drawn again
+LEAST_RATIO = (
+    1.1  # fluid over gray and gray over white matter: with less it is no T2 contrast, and drawn again
+)
 # Standard deviation of new texture over the mean of a tissue, and the share of the texture of the real scan that stays.
 SPREAD: dict[str, Range] = {"fluid": (0.02, 0.10), "gray": (0.0, 0.06), "white": (0.0, 0.06)}
 KEPT: Range = (0.3, 1.0)
@@ -175,8 +177,7 @@ def draw_contrast(random: np.random.Generator) -> Contrast:
         repetition_ms=float(repetition),
         means=means.tolist(),
         spreads=[
-            float(mean * random.uniform(*SPREAD[tissue]))
-            for tissue, mean in zip(TISSUES, means, strict=True)
+            float(mean * random.uniform(*SPREAD[tissue])) for tissue, mean in zip(TISSUES, means, strict=True)
         ],
         kept=float(random.uniform(*KEPT)),
         bias=float(random.uniform(*BIAS)),
@@ -213,9 +214,7 @@ def fit_tissues(
         weight, weighted = np.zeros_like(evened), np.zeros_like(evened)
         weight[brain] = 1 - probabilities[0]
         weighted[brain] = weight[brain] * ratio
-        shading = _smoothed(weighted, BIAS_MM / voxel) / np.maximum(
-            _smoothed(weight, BIAS_MM / voxel), 1e-3
-        )
+        shading = _smoothed(weighted, BIAS_MM / voxel) / np.maximum(_smoothed(weight, BIAS_MM / voxel), 1e-3)
         evened = np.where(brain, evened * np.exp(-shading), evened)
         mixture = _mixture(evened[brain], scan_path)
     return evened, mixture
@@ -320,9 +319,7 @@ def _mixture(intensities: np.ndarray, scan_path: str | Path) -> Mixture:
                 total = np.maximum(shares.sum(axis=1), 1e-9)
                 means = (shares * sample).sum(axis=1) / total
                 variances = (shares * (sample - means[:, None]) ** 2).sum(axis=1) / total
-                mixture = Mixture(
-                    means, np.maximum(np.sqrt(variances), narrowest), total / total.sum()
-                )
+                mixture = Mixture(means, np.maximum(np.sqrt(variances), narrowest), total / total.sum())
             if (np.diff(mixture.means) > 2 * narrowest).all() and mixture.weights.min() >= LEAST_WEIGHT:
                 return mixture
     low, high = np.percentile(intensities, [1, 99]) if len(intensities) else (0.0, 0.0)
@@ -351,7 +348,5 @@ def _along(volume: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
     padded = np.pad(volume, [(1, 1) if each == axis else (0, 0) for each in range(3)])
     last = padded.shape[axis] - 1
     share = (positions - lower).reshape([-1 if each == axis else 1 for each in range(3)])
-    below, above = (
-        np.take(padded, np.clip(lower + offset, 0, last), axis=axis) for offset in (1, 2)
-    )
+    below, above = (np.take(padded, np.clip(lower + offset, 0, last), axis=axis) for offset in (1, 2))
     return (1 - share) * below + share * above
