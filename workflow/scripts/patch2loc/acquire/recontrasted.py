@@ -349,4 +349,5 @@ def _along(volume: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
     last = padded.shape[axis] - 1
     share = (positions - lower).reshape([-1 if each == axis else 1 for each in range(3)])
     below, above = (np.take(padded, np.clip(lower + offset, 0, last), axis=axis) for offset in (1, 2))
-    return (1 - share) * below + share * above
+    interpolated: np.ndarray = (1 - share) * below + share * above
+    return interpolated
