@@ -97,7 +97,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 factor * of_method[column], height, "o", color=f"C{number}", markersize=3, label=method
             )
         panel.set_yticks(range(len(datasets)), names if panel is places else [])
-        panel.invert_yaxis()
+        panel.set_ylim(len(datasets) - 0.5, -0.5)
         panel.set_xlim(left=0)
         panel.grid(axis="x", color="0.9")
     places.set_xlabel("location error outside lesions [% of the grid]")
