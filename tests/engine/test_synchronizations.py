@@ -9,6 +9,8 @@ from synchronizations import Synchronizations
 
 # The tables that kornia's equalization makes on the host at each call, in training of phanes alone.
 EQUALIZATION = "lift_fresh at methods/reconstruction/saliency.py"
+# Trained by heatmaps, which copy scans to the device in a way that a stand-in for one cannot.
+BY_HEATMAPS = ("patch2loc_inpainted",)
 
 
 @pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
@@ -28,7 +30,7 @@ def test_a_training_step_waits_for_nothing(name):
     assert not [place for place in added if EQUALIZATION not in place]
 
 
-@pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
+@pytest.mark.parametrize("name", [*LOCATION, *PATCH, *(name for name in SLICE if name not in BY_HEATMAPS)])
 def test_a_training_step_is_computed_on_the_device_alone(name):
     if name in DIFFUSION:
         for package in ("diffusers", "opensimplex"):
