@@ -313,7 +313,7 @@ def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tabl
     module.write_text(text.replace("NETWORK = True\n", "NETWORK = False\n"))
     after = hashes()
     changed = [name for name in hashed if after[name] != before[name]]
-    assert changed == [*LOCATING, "fae_patch2loc"]
+    assert changed == [*LOCATING, "dae_patch2loc", "fae_patch2loc", "patch2loc_inpainted"]
 
 
 @pytest.mark.parametrize(

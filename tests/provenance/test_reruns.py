@@ -19,7 +19,9 @@ LOCATION_NETWORK = PATCH_VAE | frozenset(
         "patch2loc_multiscale",
         "patch2loc_unpadded",
         "patch2loc_robust_unpadded",
+        "dae_patch2loc",
         "fae_patch2loc",
+        "patch2loc_inpainted",
     }
 )
 UNPADDED_NETWORK = PATCH_VAE | frozenset({"patch2loc_unpadded", "patch2loc_robust_unpadded"})
@@ -53,6 +55,16 @@ EDITS = {
     "network.unpadded": (UNPADDED_NETWORK, UNPADDED_NETWORK, False),
     "network.patch_vae": (PATCH_VAE, PATCH_VAE, False),
     "network.patch_vae_training": (PATCH_VAE, PATCH_VAE, False),
+    "methods.dae": (
+        frozenset({"dae", "dae_patch2loc"}),
+        frozenset({"dae", "dae_patch2loc"}),
+        False,
+    ),
+    "methods.reconstruction.inpainting": (
+        frozenset({"phanes", "patch2loc_inpainted"}),
+        frozenset({"phanes", "patch2loc_inpainted"}),
+        False,
+    ),
     "methods.zscore": (
         frozenset({"zscore", "zscore_bright", "zscore_dark"}),
         frozenset({"zscore", "zscore_bright", "zscore_dark"}),

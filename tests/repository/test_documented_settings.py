@@ -15,6 +15,8 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 PAGES = {
     "vae": ["ae", "vae"],
     "fae_patch2loc": ["fae"],
+    "dae_patch2loc": ["dae"],
+    "patch2loc_inpainted": ["pixelwise"],
     "phanes": ["ra", "phanes"],
     "pddpm": ["ddpm", "pddpm"],
     "cddpm": ["ddpm", "cddpm"],

@@ -14,6 +14,7 @@ LOCATION = (
 )
 PATCH = ("patch_vae",)  # that does not locate
 SLICE = ("ae", "vae", "svae", "dae", "fae", "ra", "phanes", "ddpm", "pddpm", "cddpm")
+SLICE += ("dae_patch2loc", "patch2loc_inpainted")  # with a location network
 DIFFUSION = ("ddpm", "pddpm", "cddpm")  # that need optional packages
 SHAPE = (40, 36, 6)
 RUN = {"seed": 1, "spacing": 2.0, "precision": "float32"}
@@ -32,9 +33,11 @@ TINY = {
     "vae": {"widths": [8, 8], "latent": 4},
     "svae": {"widths": [8, 8], "latent": 4, "heads": 2, "feedforward": 8, "batch": 1},
     "dae": {"widths": [8, 16, 16, 32]},
+    "dae_patch2loc": {"widths": [8, 16, 16, 32]},
     "fae": {"widths": [4, 4, 4, 4]},
     "ra": {"widths": [4, 4, 4], "latent": 4},
     "phanes": {"widths": [4, 4, 4], "latent": 4, "painter_widths": [4, 4, 4], "painter_blocks": 1},
+    "patch2loc_inpainted": {"widths": [4, 4, 4], "blocks": 1},
     "ddpm": {"widths": [8, 8, 8], "blocks": 1, "noise_fields": 1},
     "pddpm": {"widths": [8, 8, 8], "blocks": 1, "noise_fields": 1},
     "cddpm": {"widths": [8, 8, 8], "blocks": 1, "noise_fields": 1, "encoder_widths": [4, 4, 4, 4]}
@@ -56,5 +59,6 @@ def small_fit(name, steps, checkpoint=None, device="cpu", **changed):
         few = {"steps": steps, "validations": 1, "validation_slices": 4}
         configured = {"budget": "smoke", "batch": 4} | TINY[name] | few
         pretrained = dict.fromkeys(getattr(module, "PRETRAINED", ()))
-        settings = resolve_settings(name, configured) | RUN | {"pretrained": pretrained}
+        models = {needed: small_fit(needed, 1, device=device)[0] for needed in getattr(module, "NEEDS", ())}
+        settings = resolve_settings(name, configured) | RUN | {"pretrained": pretrained, "models": models}
     return module.fit(scans, others, settings | changed, checkpoint, device=device)

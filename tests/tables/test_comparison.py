@@ -68,6 +68,8 @@ def test_the_family_is_patch2loc_with_the_rows_of_table_1_under_the_common_proto
         "zscore",
         "patch2loc_robust",
         "fae_patch2loc",
+        "dae_patch2loc",
+        "patch2loc_inpainted",
         "ae_as_published",
         "patch2loc_calibrated",
         "a_mean",

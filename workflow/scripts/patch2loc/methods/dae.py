@@ -89,13 +89,23 @@ class UNet(nn.Module):
 
     def forward(self, slices: Tensor) -> Tensor:
         """Slices without their noise."""
+        return self.restored(self.levels(slices))
+
+    def levels(self, slices: Tensor) -> list[Tensor]:
+        """Maps (n, channels, x, y) of the four levels, each half as large as the one before; the bottleneck is last."""
         levels: list[Tensor] = []
         for block in self.down:
             slices = block(functional.avg_pool2d(slices, 2) if levels else slices)
             levels.append(slices)
-        maps = levels.pop()
-        for widen, block in zip(reversed(self.widen), reversed(self.up), strict=True):
-            maps = block(torch.cat([levels.pop(), widen(maps)], dim=1))
+        return levels
+
+    def restored(self, levels: Sequence[Tensor]) -> Tensor:
+        """Slices (n, 1, x, y) from the maps of `levels`."""
+        *skipped, maps = levels
+        for widen, block, beside in zip(
+            reversed(self.widen), reversed(self.up), reversed(skipped), strict=True
+        ):
+            maps = block(torch.cat([beside, widen(maps)], dim=1))
         clean: Tensor = self.last(maps)
         return clean
 
@@ -129,6 +139,34 @@ def fit(
     device: Device,
 ) -> tuple[State, pd.DataFrame]:
     """Train a U-Net to take noise off healthy slices."""
+    torch.manual_seed(settings["seed"])
+    network = UNet(settings["widths"]).to(device)
+    history = fit_network(
+        network, training, validation, settings=settings, checkpoint=checkpoint, device=device
+    )
+    state = {"weights": weights_of(network), "widths": list(settings["widths"])}
+    return state | {"spacing": settings["spacing"]}, history
+
+
+def fit_network(
+    network: UNet,
+    training: Volumes,
+    validation: Volumes,
+    *,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    device: Device,
+) -> pd.DataFrame:
+    """Train a network in place to take noise off healthy slices; return its history.
+
+    Args:
+        network: On the device, initialized after torch.manual_seed(settings["seed"]).
+        training: As of `fit`.
+        validation: As of `fit`.
+        settings: As of `fit`.
+        checkpoint: As of `fit`.
+        device: As of `fit`.
+    """
     pools = [SlicePool(scans, device, settings["spacing"]) for scans in (training, validation)]
     cell = CELL / slice_spacing(settings["spacing"])
 
@@ -140,15 +178,13 @@ def fit(
         squared: Tensor = (slices > FOREGROUND) * (restored - slices).square()
         return squared.mean()
 
-    torch.manual_seed(settings["seed"])
-    network = UNet(settings["widths"]).to(device)
     optimizer = torch.optim.Adam(
         network.parameters(), settings["learning_rate"], weight_decay=WEIGHT_DECAY, amsgrad=True, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_share(step, settings["half_period"])
     )
-    history = train(
+    return train(
         network,
         loss,
         *pools,
@@ -159,16 +195,19 @@ def fit(
         schedule=schedule,
         clip=CLIP,
     )
-    state = {"weights": weights_of(network), "widths": list(settings["widths"])}
-    return state | {"spacing": settings["spacing"]}, history
 
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute difference of a slice, without noise, and its foreground as the network restores it."""
     network = with_weights(UNet(state["widths"]), state["weights"], device)
+    return network_score(network, state["spacing"], device, precision)
+
+
+def network_score(network: UNet, spacing: float, device: Device, precision: Precision) -> Score:
+    """The score of a network in evaluation mode, on a grid of a voxel size, mm."""
 
     def reconstruct(slices: Tensor) -> Tensor:
         # The loss says nothing of the background, where the network's output is arbitrary.
         return torch.where(slices > FOREGROUND, network(slices).float(), slices)
 
-    return residual_score(reconstruct, device, state["spacing"], precision)
+    return residual_score(reconstruct, device, spacing, precision)
