@@ -1,13 +1,13 @@
 """Scans of sites that a network has not seen: location error and false positives, by the sites that it was trained on.
 
     python benchmarks/left_out_sites.py config/ixi2mm.yaml config/ixi2mm/sites.yaml [--trained-on ixi ixi_ds002748 ...]
-        [--rows patch2loc_unpadded ...] [--patches 1228800] [--seeds 1] [--averaging 0.99]
+        [--rows patch2loc_unpadded ...] [--patches 1228800] [--seeds 1 2 3 [--together]] [--averaging 0.99]
 
 Takes the preprocessed scans of a run of config/ixi2mm/sites.yaml, and trains each row on each set of sites: the lists
 splits/sites_{set}.csv.  Predictions for every voxel are kept in the results folder, and what is there is not made
-again.  Nothing here looks at lesions.
-Writes benchmarks/left_out_sites.csv, one row for each training and scan, after each training; benchmarks/ensemble.py
---sites reads the same predictions.
+again.  With --together, the trainings of all seeds are also measured as one: by the mean of their heatmaps, and by the
+mixture of what they predict.  Nothing here looks at lesions.
+Writes benchmarks/left_out_sites.csv, one row for each training and scan, after each training.
 """
 
 import argparse
@@ -50,6 +50,9 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 SHARE = 0.01  # of the healthy validation voxels of the training sites, which are above the threshold
 TABLE = ROOT / "benchmarks/left_out_sites.csv"
+KEYS = ["trained_on", "row", "patches", "averaging", "seed", "together"]
+MEAN_HEATMAP, MIXTURE = "mean of heatmaps", "mixture of predictions"
+TOGETHER = (MEAN_HEATMAP, MIXTURE)  # ways to take several trainings as one
 NUMBERS = ("mean_x", "mean_y", "log_variance_x", "log_variance_y")
 
 
@@ -72,25 +75,24 @@ def main() -> None:
     parser.add_argument("--patches", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--averaging", type=float)
+    parser.add_argument("--together", action="store_true", help="the seeds of each row as one, too")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     configuration = read_configurations(chosen.configuration)
-    training = configuration["training"]
-    for seed in chosen.seeds:
-        for row in chosen.rows:
-            for trained_on in chosen.trained_on:
-                each = Training(
-                    trained_on,
-                    row,
-                    chosen.patches or training["patches"],
-                    seed,
-                    training["averaging"] if chosen.averaging is None else chosen.averaging,
-                )
-                if row == "zscore":
-                    each = each._replace(patches=0, seed=0, averaging=0.0)
-                store(configuration, each)
-                add_rows(measured(configuration, each))
-    print(by_site(pd.read_csv(TABLE)).to_string())
+    patches = chosen.patches or configuration["training"]["patches"]
+    averaging = configuration["training"]["averaging"] if chosen.averaging is None else chosen.averaging
+    for row in chosen.rows:
+        for trained_on in chosen.trained_on:
+            trainings = [Training(trained_on, row, patches, seed, averaging) for seed in chosen.seeds]
+            if row == "zscore":  # no network, nothing drawn
+                trainings = [Training(trained_on, row, 0, 0, 0.0)]
+            for training in trainings:
+                store(configuration, training)
+                add_rows(measured(configuration, [training]))
+            if chosen.together and len(trainings) > 1:
+                for way in TOGETHER:
+                    add_rows(measured(configuration, trainings, way))
+    print(by_site(read_table()).to_string())
 
 
 def read_configurations(paths: Sequence[Path]) -> dict[str, Any]:
@@ -208,29 +210,59 @@ def location_error(patches: np.ndarray, shape: tuple[int, ...]) -> float:
     return float(np.linalg.norm(patches[:, :2] - true, axis=1).mean())
 
 
-def read_scan(
-    folder: Path, scan: Scan, configuration: Mapping[str, Any]
+def mixture(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean and variance of a location by several networks: those of the mixture of their normal distributions.
+
+    Args:
+        predictions: (n, 4) or more columns each, NUMBERS first, at the same voxels.
+
+    Returns:
+        Like each of them; columns after NUMBERS are those of the first.
+    """
+    stacked = np.stack([each[:, :4] for each in predictions]).astype(np.float64)
+    mean = stacked[..., :2].mean(axis=0)
+    variance = np.exp(stacked[..., 2:]).mean(axis=0) + stacked[..., :2].var(axis=0)
+    return np.concatenate([mean, np.log(variance), predictions[0][:, 4:]], axis=1).astype(np.float32)
+
+
+def read_answer(
+    folders: Sequence[Path], scan: Scan, width: int, together: str = ""
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Heatmap and patches, if any, of a scan by one training."""
-    stored = np.load(folder / f"{scan.subject}.npz")
-    if "heatmap" in stored:
-        return stored["heatmap"], None
+    """Heatmap and patches, if any, of a scan by trainings, of which several are taken together in one of TOGETHER.
+
+    width: of the median filter, voxels.
+    """
+    stored = [np.load(folder / f"{scan.subject}.npz") for folder in folders]
+    if "heatmap" in stored[0]:
+        return stored[0]["heatmap"], None
     _, mask = scan.read()
-    return heatmap(stored["voxels"], mask, configuration["score"]["median_filter"]), stored["patches"]
+    patches = mixture([each["patches"] for each in stored])
+    if together == MEAN_HEATMAP:
+        return np.mean([heatmap(each["voxels"], mask, width) for each in stored], axis=0), patches
+    return heatmap(mixture([each["voxels"] for each in stored]), mask, width), patches
 
 
-def measured(configuration: Mapping[str, Any], training: Training) -> pd.DataFrame:
-    """Location error and false positives of the test scans: one row a scan."""
-    folder = folder_of(configuration, training)
-    seconds = read_json(folder / "seconds.json")
+def measured(
+    configuration: Mapping[str, Any], trainings: Sequence[Training], together: str = ""
+) -> pd.DataFrame:
+    """Location error and false positives of the test scans, one row a scan.
+
+    trainings: one, or those of several seeds, together in one of TOGETHER.
+    """
+    folders = [folder_of(configuration, training) for training in trainings]
+    seconds = pd.DataFrame([read_json(folder / "seconds.json") for folder in folders]).sum()
+    trained_on, width = trainings[0].trained_on, configuration["score"]["median_filter"]
     answers = {
-        scan.subject: read_scan(folder, scan, configuration)
-        for role, of_role in scans_of(configuration, training.trained_on).items()
+        scan.subject: read_answer(folders, scan, width, together)
+        for role, of_role in scans_of(configuration, trained_on).items()
         if role != "train"
         for scan in of_role
     }
-    rows = rows_of(configuration, training.trained_on, answers)
-    about = training._asdict() | {"together": "", "members": 1}
+    rows = rows_of(configuration, trained_on, answers)
+    about = trainings[0]._asdict() | {
+        "seed": "+".join(str(training.seed) for training in trainings),
+        "together": together,
+    }
     costs = {
         "training_cpu_seconds": round(seconds["training"], 1),
         "scan_cpu_seconds": round(seconds["scan"], 2),
@@ -273,30 +305,36 @@ def rows_of(
         }
 
 
+def read_table() -> pd.DataFrame:
+    """The table that is there; without rows if there is none."""
+    if not TABLE.exists():
+        return pd.DataFrame(columns=[*KEYS])
+    return pd.read_csv(TABLE, dtype={"seed": str, "together": str}).fillna({"together": ""})
+
+
 def add_rows(rows: pd.DataFrame) -> None:
-    """Put rows in the table in place of earlier ones of the same trainings; it is in order of them."""
-    keys = [*Training._fields, "together", "members"]
-    text = {"dtype": {"together": str, "seed": str}, "keep_default_na": False, "na_values": {"location_error": [""]}}
-    rows = rows.assign(seed=rows["seed"].astype(str))
-    if TABLE.exists():
-        table = pd.read_csv(TABLE, **text)
-        known = set(rows[keys].itertuples(index=False, name=None))
-        kept = [key not in known for key in table[keys].itertuples(index=False, name=None)]
-        rows = pd.concat([table[kept], rows], ignore_index=True)
-    order = {name: place for place, name in enumerate([*SETS, *ROWS])}
-    rows = rows.sort_values(
-        keys, key=lambda column: column.map(order) if column.name in ("trained_on", "row") else column, kind="stable"
-    )
-    rows.to_csv(TABLE, index=False)
+    """Put rows in the table, in place of earlier ones of the same trainings, and in order."""
+    table, order = read_table(), {name: place for place, name in enumerate([*SETS, *ROWS])}
+    known = set(rows[KEYS].itertuples(index=False, name=None))
+    kept = [key not in known for key in table[KEYS].itertuples(index=False, name=None)]
+    together = pd.concat([table[kept], rows], ignore_index=True) if any(kept) else rows
+    together.sort_values(
+        KEYS,
+        key=lambda values: values.map(order) if values.name in ("trained_on", "row") else values,
+        kind="stable",
+    ).to_csv(TABLE, index=False)
 
 
 def by_site(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the scans of each site, and false positives as multiples of those of IXI's test scans or of home."""
-    keys = [*Training._fields, "members", "together"]
+    """Means over the scans of each site; false positives also as multiples of those at home, the training sites'."""
     values = ["location_error", "false_positive_ml", "false_positive_ml_highest"]
-    means = table.fillna({"together": ""}).groupby([*keys, "left_out", "site"], sort=False)[values].mean()
-    home = means.xs(0, level="left_out").groupby(keys, sort=False)["false_positive_ml"].mean()
-    return means.assign(times_home=means["false_positive_ml"] / home).round(2)
+    means = table.groupby([*KEYS, "left_out", "site"], sort=False)[values].mean()
+    home = table[table["left_out"] == 0].groupby(KEYS, sort=False)[values[1:]].mean()
+    for name in home:
+        means[name.replace("_ml", "_times_home")] = (
+            means[name] / home[name].reindex(means.droplevel([-2, -1]).index).values
+        )
+    return means.round(2)
 
 
 if __name__ == "__main__":

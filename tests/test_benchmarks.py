@@ -177,3 +177,38 @@ def test_the_tables_on_the_page_are_those_that_are_stored(benchmarks):
     assert engine_page.with_tables(page) == page, "run python benchmarks/engine_page.py"
     ratio = next(line for line in page.splitlines() if line.startswith("| volume, background skipped"))
     assert engine_page.with_tables(page.replace(ratio, ratio.replace("|", "| 99", 1))) == page
+
+
+def test_kept_predictions_give_the_heatmap_and_the_location_error_of_a_scan(benchmarks):
+    import torch
+    from brains import brain
+    from left_out_sites import heatmap, location_error
+
+    from patch2loc.heatmap import score_volume
+    from patch2loc.network.inference import DenseNetwork
+    from patch2loc.network.location import LocationNetwork
+    from patch2loc.network.prediction import predict
+    from patch2loc.score.postprocessing import median_filtered, widened
+
+    torch.manual_seed(0)
+    volume, mask = brain((32, 40, 6))
+    network = LocationNetwork((4, 4, 4, 8)).eval()
+    ready = DenseNetwork(network, 12)
+    kept = np.concatenate(predict(volume, np.argwhere(widened(mask, 1)), ready), axis=1)
+    expected = median_filtered(lambda region: score_volume(volume, region, network, 12)["score"], mask, 3)
+    np.testing.assert_allclose(heatmap(kept, mask, 3), expected, rtol=1e-4, atol=1e-4)
+
+    patches = np.array([[53, 54, 0, 0, 16, 20, 3], [25, 50, 0, 0, 8, 20, 3]], np.float32)
+    assert location_error(patches, (32, 40, 6)) == pytest.approx((5 + 0) / 2)  # of 3 and 4, and of none
+
+
+def test_several_networks_predict_the_mean_and_the_variance_of_their_mixture(benchmarks):
+    from left_out_sites import mixture
+
+    one, other = np.array([[10, 20, 0, np.log(4), 7]]), np.array([[14, 20, np.log(3), np.log(2), 7]])
+    # Of x: variances 1 and 3, 2 on average, and means 2 from the middle: 4.  Of y: 4 and 2.
+    np.testing.assert_allclose(mixture([one, other]), [[12, 20, np.log(6), np.log(3), 7]], rtol=1e-6)
+    np.testing.assert_allclose(mixture([one]), one, rtol=1e-6)
+    rng = np.random.default_rng(0)
+    draws = np.concatenate([rng.normal(10, 1, 100_000), rng.normal(14, 3**0.5, 100_000)])
+    assert np.exp(mixture([one, other])[0, 2]) == pytest.approx(draws.var(), rel=0.02)
