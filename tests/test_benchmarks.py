@@ -182,7 +182,7 @@ def test_the_tables_on_the_page_are_those_that_are_stored(benchmarks):
 def test_kept_predictions_give_the_heatmap_and_the_location_error_of_a_scan(benchmarks):
     import torch
     from brains import brain
-    from left_out_sites import heatmap, location_error
+    from site_predictions import heatmap, location_error
 
     from patch2loc.heatmap import score_volume
     from patch2loc.network.inference import DenseNetwork
@@ -203,7 +203,7 @@ def test_kept_predictions_give_the_heatmap_and_the_location_error_of_a_scan(benc
 
 
 def test_several_networks_predict_the_mean_and_the_variance_of_their_mixture(benchmarks):
-    from left_out_sites import mixture
+    from site_predictions import mixture
 
     one, other = np.array([[10, 20, 0, np.log(4), 7]]), np.array([[14, 20, np.log(3), np.log(2), 7]])
     # Of x: variances 1 and 3, 2 on average, and means 2 from the middle: 4.  Of y: 4 and 2.
