@@ -4,9 +4,9 @@
         [--rows patch2loc_unpadded ...] [--patches 1228800] [--seeds 1 2 3 [--together]] [--averaging 0.99]
 
 Takes the preprocessed scans of a run of config/ixi2mm/sites.yaml, and trains each row on each set of sites: the lists
-splits/sites_{set}.csv.  Predictions for every voxel are kept in the results folder, and what is there is not made
-again.  With --together, the trainings of all seeds are also measured as one: by the mean of their heatmaps, and by the
-mixture of what they predict.  Nothing here looks at lesions.
+splits/sites_{set}.csv.  Predictions are kept in the results folder, and what is there is not made again.  With
+--together, all rows and seeds are also measured as one: by the mean of their heatmaps, and by the mixture of what they
+predict.  Nothing here looks at lesions.
 Writes benchmarks/left_out_sites.csv, one row for each training and scan, after each training.
 """
 
@@ -58,23 +58,26 @@ def main() -> None:
     parser.add_argument("--patches", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--averaging", type=float)
-    parser.add_argument("--together", action="store_true", help="the seeds of each row as one, too")
+    parser.add_argument("--together", action="store_true", help="all rows and seeds as one, too")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     configuration = read_configurations(chosen.configuration)
     patches = chosen.patches or configuration["training"]["patches"]
     averaging = configuration["training"]["averaging"] if chosen.averaging is None else chosen.averaging
-    for row in chosen.rows:
-        for trained_on in chosen.trained_on:
-            trainings = [Training(trained_on, row, patches, seed, averaging) for seed in chosen.seeds]
-            if row == "zscore":  # no network, nothing drawn
-                trainings = [Training(trained_on, row, 0, 0, 0.0)]
-            for training in trainings:
-                store(configuration, training)
-                add_rows(measured(configuration, [training]))
-            if chosen.together and len(trainings) > 1:
-                for way in TOGETHER:
-                    add_rows(measured(configuration, trainings, way))
+    for trained_on in chosen.trained_on:
+        trainings = [
+            # A row without a network draws nothing.
+            Training(trained_on, row, *((0, 0, 0.0) if row == "zscore" else (patches, seed, averaging)))
+            for row in chosen.rows
+            for seed in (chosen.seeds[:1] if row == "zscore" else chosen.seeds)
+        ]
+        for training in trainings:
+            store(configuration, training)
+            add_rows(measured(configuration, [training]))
+        networks = [training for training in trainings if training.row != "zscore"]
+        if chosen.together and len(networks) > 1:
+            for way in TOGETHER:
+                add_rows(measured(configuration, networks, way))
     table = by_site(read_table())
     print(table.to_string())
     draw(table.reset_index()).savefig(TABLE.with_suffix(".png"), dpi=150)
@@ -93,7 +96,7 @@ def measured(
 ) -> pd.DataFrame:
     """Location error and false positives of the test scans, one row a scan.
 
-    trainings: one, or those of several seeds, together in one of TOGETHER.
+    trainings: one, or several on the same sites, together in one of TOGETHER.
     """
     folders = [folder_of(configuration, training) for training in trainings]
     seconds = pd.DataFrame([read_json(folder / "seconds.json") for folder in folders]).sum()
@@ -106,14 +109,12 @@ def measured(
     }
     rows = rows_of(configuration, trained_on, answers)
     about = trainings[0]._asdict() | {
-        "seed": "+".join(str(training.seed) for training in trainings),
+        "row": " + ".join(dict.fromkeys(training.row for training in trainings)),
+        "seed": "+".join(dict.fromkeys(str(training.seed) for training in trainings)),
         "together": together,
     }
-    costs = {
-        "training_cpu_seconds": round(seconds["training"], 1),
-        "scan_cpu_seconds": round(seconds["scan"], 2),
-    }
-    return pd.DataFrame([about | row | costs for row in rows])
+    cost = {"training_cpu_seconds": round(seconds["training"], 1)}
+    return pd.DataFrame([about | row | cost for row in rows])
 
 
 def rows_of(
@@ -137,10 +138,9 @@ def rows_of(
     voxel_ml = configuration["grid"]["spacing"] ** 3 / 1000
     for scan in scans["test"]:
         scores, patches = answers[scan.subject]
-        site = sites[scan.subject]
         yield {
-            "site": site,
-            "left_out": int(site not in validation),
+            "site": sites[scan.subject],
+            "left_out": int(sites[scan.subject] not in validation),
             "subject": scan.subject,
             "location_error": np.nan if patches is None else round(location_error(patches, scores.shape), 3),
             # At the threshold of all sites together, and at the highest one of them.
@@ -166,7 +166,9 @@ def add_rows(rows: pd.DataFrame) -> None:
     together = pd.concat([table[kept], rows], ignore_index=True) if any(kept) else rows
     together.sort_values(
         KEYS,
-        key=lambda values: values.map(order) if values.name in ("trained_on", "row") else values,
+        key=lambda values: (
+            values.map(order) if values.name in ("trained_on", "row") else values
+        ),  # several: last
         kind="stable",
     ).to_csv(TABLE, index=False)
 

@@ -91,17 +91,14 @@ def store(configuration: Mapping[str, Any], training: Training) -> None:
     if history is not None:
         history.to_csv(folder / "history.csv", index=False)
     model = model_of(configuration, name, "T1", state=state, landmarks=landmarks)
-    begin = time.process_time()
     predict = predicting(model, configuration) if settings else heatmaps_alone(model, configuration)
-    tested = scans["validation"] + scans["test"]
-    for scan in tqdm(tested, desc=f"{training.trained_on} {training.row}", unit="scan"):
+    for scan in tqdm(scans["validation"] + scans["test"], desc=str(folder.name), unit="scan"):
         np.savez(folder / f"{scan.subject}.npz", **predict(scan))
-    seconds["scan"] = (time.process_time() - begin) / len(tested)
     write_json(folder / "seconds.json", seconds)
 
 
 def predicting(model: Model, configuration: Mapping[str, Any]) -> Callable[[Scan], Kept]:
-    """A function of a scan: `voxels`, (n, 4), at all that the median filter reaches; and `patches`, (m, 4 + 3).
+    """A function of a scan: `voxels`, (n, 4), that the median filter reaches; and `patches`, (m, 4 + 3).
 
     The four numbers are NUMBERS; the last three of patches are the voxels of their centers.
     """
@@ -171,7 +168,7 @@ def mixture(predictions: Sequence[np.ndarray]) -> np.ndarray:
 def read_answer(
     folders: Sequence[Path], scan: Scan, width: int, together: str = ""
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Heatmap and patches, if any, of a scan by trainings, of which several are taken together in one of TOGETHER.
+    """Heatmap and patches, if any, of a scan by trainings; several are taken together in one of TOGETHER.
 
     width: of the median filter, voxels.
     """
