@@ -24,6 +24,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 from site_predictions import (
+    ROBUST,
     ROOT,
     ROWS,
     TOGETHER,
@@ -39,13 +40,13 @@ from snakemake.utils import update_config
 
 from patch2loc.files import read_json
 from patch2loc.metrics.detection import healthy_quantiles
+from patch2loc.metrics.resampling import bootstrap_interval
 
 SETS = ("ixi", "ixi_ds002748", "ixi_ds000011", "ds002748_ds000011")
 SHARE = 0.01  # of the healthy validation voxels of the training sites, which are above the threshold
 TABLE = ROOT / "benchmarks/left_out_sites.csv"
-COLORS = dict(zip(ROWS, ["tab:gray", "tab:blue", "tab:orange", "tab:green"], strict=False))
-MARKERS = dict(zip(SETS, "osDx", strict=True))
-LINES = {"IXI Hammersmith": "-", "ds002748": "--", "ds000011": ":"}
+COLORS = {"IXI Hammersmith": "0.6", "ds002748": "tab:blue", "ds000011": "tab:orange"}
+AIMS = {"location_error": 5, "false_positive_times_home": 1.5}
 KEYS = ["trained_on", "row", "patches", "averaging", "seed", "together"]
 
 
@@ -80,7 +81,9 @@ def main() -> None:
                 add_rows(measured(configuration, networks, way))
     table = by_site(read_table())
     print(table.to_string())
-    draw(table.reset_index()).savefig(TABLE.with_suffix(".png"), dpi=150)
+    for key in ("trained_on", "row", "patches"):
+        print(f"\nBy {key}:", differences(read_table(), key).to_string(), sep="\n")
+    draw(table).savefig(TABLE.with_suffix(".png"), dpi=150)
 
 
 def read_configurations(paths: Sequence[Path]) -> dict[str, Any]:
@@ -166,9 +169,7 @@ def add_rows(rows: pd.DataFrame) -> None:
     together = pd.concat([table[kept], rows], ignore_index=True) if any(kept) else rows
     together.sort_values(
         KEYS,
-        key=lambda values: (
-            values.map(order) if values.name in ("trained_on", "row") else values
-        ),  # several: last
+        key=lambda values: values.map(order) if values.name in ("trained_on", "row") else values,
         kind="stable",
     ).to_csv(TABLE, index=False)
 
@@ -179,31 +180,70 @@ def by_site(table: pd.DataFrame) -> pd.DataFrame:
     means = table.groupby([*KEYS, "left_out", "site"], sort=False)[values].mean()
     home = table[table["left_out"] == 0].groupby(KEYS, sort=False)[values[1:]].mean()
     for name in home:
-        means[name.replace("_ml", "_times_home")] = (
-            means[name] / home[name].reindex(means.droplevel([-2, -1]).index).values
+        of_group = home[name].reindex(means.droplevel(["left_out", "site"]).index)
+        means[name.replace("_ml", "_times_home")] = means[name] / of_group.to_numpy()
+    return means.round(2).reset_index()
+
+
+def differences(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """How far each training is from the first one that differs from it in one key alone, at sites both leave out.
+
+    Args:
+        table: As `read_table` gives it.
+        by: The key, of KEYS.
+
+    Returns:
+        A row for each training and site. location_error: mean over the scans of the difference, percent of the grid.
+        false_positives: the ratio, by the mean of its logarithm. Both with 95 % intervals over scans, _low and _high.
+    """
+    same = [key for key in [*KEYS, "site"] if key != by]
+    rows = []
+    for keys, part in table[table["left_out"] == 1].groupby(same, sort=False):
+        (first, before), *others = (
+            (each, of.set_index("subject")) for each, of in part.groupby(by, sort=False)
         )
-    return means.round(2)
+        for each, now in others:
+            now = now.loc[before.index]
+            error = (now["location_error"] - before["location_error"]).to_numpy()
+            ratio = np.log(now["false_positive_ml"] / before["false_positive_ml"]).to_numpy()
+            rows.append(
+                dict(zip(same, keys, strict=True))
+                | {"before": first, "now": each, "location_error": error.mean()}
+                | dict(zip(("error_low", "error_high"), bootstrap_interval(error), strict=True))
+                | {"false_positives": np.exp(ratio.mean())}
+                | dict(zip(("false_low", "false_high"), np.exp(bootstrap_interval(ratio)), strict=True))
+            )
+    return pd.DataFrame(rows).round(2)
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Location error and false positives at left-out sites over the training, for each set of sites and row."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    error, false = figure.subplots(1, 2)
-    networks = table[(table["row"] != "zscore") & (table["together"] == "") & (table["seed"] == "1")]
-    left_out = networks[networks["left_out"] == 1]
-    for (row, trained_on, site), part in left_out.groupby(["row", "trained_on", "site"], sort=False):
-        line = {"color": COLORS[row], "marker": MARKERS[trained_on], "linestyle": LINES[site], "alpha": 0.8}
-        for axes, name in ((error, "location_error"), (false, "false_positive_times_home")):
-            ordered = part.sort_values("patches")
-            axes.plot(ordered["patches"], ordered[name], **line)
-    error.axhline(5, color="0.6", linewidth=0.8)
-    false.axhline(1.5, color="0.6", linewidth=0.8)
-    error.set_ylabel("location error at sites left out\n[% of the grid]")
-    false.set_ylabel("false positives at sites left out,\ntimes those at home")
-    for axes in (error, false):
-        axes.set_xscale("log")
-        axes.set_xlabel("training patches")
+    """Location error and false positives of every training, by site: a line each, filled where the site is left out."""
+    trainings = [*table.groupby(KEYS, sort=False)]
+    figure = Figure(figsize=(9, 0.6 + 0.32 * len(trainings)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (name, aim) in zip(panels, AIMS.items(), strict=True):
+        for place, (_, part) in enumerate(trainings):
+            for site, left_out, value in part[["site", "left_out", name]].itertuples(index=False):
+                color = COLORS[site]
+                axes.plot(value, place, "o", color=color, markerfacecolor=color if left_out else "white")
+        axes.axvline(aim, color="0.7", linewidth=0.8, zorder=0)
+        axes.set_xlim(left=0)
+    panels[0].set_yticks(range(len(trainings)), [label(key) for key, _ in trainings], fontsize=8)
+    panels[0].invert_yaxis()
+    panels[0].set_xlabel("location error [% of the grid]")
+    panels[1].set_xlabel("false positives, times those at home")
+    for site, color in COLORS.items():
+        panels[1].plot([], [], "o", color=color, label=site)
+    panels[1].legend(fontsize=7, title="open: a training site", title_fontsize=7)
     return figure
+
+
+def label(key: tuple[Any, ...]) -> str:
+    """A training in words: its sites, row, length, and how many are taken together."""
+    about = dict(zip(KEYS, key, strict=True))
+    row = about["row"].replace(ROBUST, "robust_unpadded").replace("patch2loc_", "")
+    length = f", {about['patches'] / 1e6:.2g} M" if about["patches"] else ""
+    return f"{about['trained_on'].replace('_', ' + ')}: {row}{length}, {about['together'] or 'seed ' + about['seed']}"
 
 
 if __name__ == "__main__":

@@ -212,3 +212,33 @@ def test_several_networks_predict_the_mean_and_the_variance_of_their_mixture(ben
     rng = np.random.default_rng(0)
     draws = np.concatenate([rng.normal(10, 1, 100_000), rng.normal(14, 3**0.5, 100_000)])
     assert np.exp(mixture([one, other])[0, 2]) == pytest.approx(draws.var(), rel=0.02)
+
+
+def test_false_positives_at_left_out_sites_are_told_as_multiples_of_those_at_home(benchmarks):
+    import pandas as pd
+    from left_out_sites import KEYS, by_site, differences
+
+    def rows(trained_on, site, left_out, errors, false_ml):
+        about = dict(zip(KEYS, (trained_on, "patch2loc", 512, 0.99, "1", ""), strict=True))
+        return [
+            about
+            | {"site": site, "left_out": left_out, "subject": f"{site}{number}", "location_error": error}
+            | {"false_positive_ml": ml, "false_positive_ml_highest": ml / 2}
+            for number, (error, ml) in enumerate(zip(errors, false_ml, strict=True))
+        ]
+
+    table = pd.DataFrame(
+        rows("ixi", "a", 0, [4, 6], [10, 30])
+        + rows("ixi", "b", 1, [8, 10, 9], [40, 40, 70])
+        + rows("ixi_c", "a", 0, [4, 6], [5, 5])
+        + rows("ixi_c", "b", 1, [7, 9, 8], [20, 20, 35])[::-1]
+    )
+    told = by_site(table).set_index(["trained_on", "site"])
+    assert told.loc[("ixi", "b"), "location_error"] == 9
+    assert told.loc[("ixi", "b"), "false_positive_times_home"] == 2.5  # 50 ml, of 20 at home
+    assert told.loc[("ixi_c", "b"), "false_positive_times_home"] == 5
+    (changed,) = differences(table, "trained_on").to_dict("records")
+    assert (changed["before"], changed["now"], changed["site"]) == ("ixi", "ixi_c", "b")
+    assert changed["location_error"] == changed["error_low"] == changed["error_high"] == -1
+    assert changed["false_positives"] == changed["false_low"] == changed["false_high"] == 0.5
+    assert differences(table, "row").empty

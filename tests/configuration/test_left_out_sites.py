@@ -42,7 +42,8 @@ def test_sets_of_sites_share_their_scans_of_a_role():
     lists = {name: splits.roles(ROOT / f"splits/sites_{name}.csv", 0) for name in SETS}
     model = splits.roles(ROOT / "splits/model_t1.csv", 0)
     ixi = {
-        role: {subject for subject in lists["ixi"][role] if subject.startswith("IXI")} for role in splits.ROLES
+        role: {subject for subject in lists["ixi"][role] if subject.startswith("IXI")}
+        for role in splits.ROLES
     }
     for name, roles in lists.items():
         for role in splits.ROLES:
