@@ -1,6 +1,7 @@
 """Trainings on sets of sites, and what they predict for every voxel of the scans that are not trained on."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "patch2loc_unpadded": ("patch2loc_unpadded", {}),
     f"{ROBUST}, leveled only": (ROBUST, {"leveled": True, "changes": []}),
     ROBUST: (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
+    f"{ROBUST}, sites balanced": (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
     "zscore": ("zscore", {}),
 }
 MEAN_HEATMAP, MIXTURE = "mean of heatmaps", "mixture of predictions"
@@ -84,8 +86,11 @@ def store(configuration: Mapping[str, Any], training: Training) -> None:
         settings = network_settings(configuration) | own
         settings |= {"patches": training.patches, "averaging": training.averaging}
         settings |= {"precision": "float32", "seed": training.seed}
+    trained = scans["train"]
+    if training.row.endswith("sites balanced"):
+        trained = balanced(trained, site_of(training.trained_on))
     begin = time.process_time()
-    pools = [StandardizedScans(scans[role], landmarks) for role in ("train", "validation")]
+    pools = [StandardizedScans(of_role, landmarks) for of_role in (trained, scans["validation"])]
     state, history = method(name).fit(*pools, settings, None, device="cpu")
     seconds = {"training": time.process_time() - begin}
     if history is not None:
@@ -95,6 +100,16 @@ def store(configuration: Mapping[str, Any], training: Training) -> None:
     for scan in tqdm(scans["validation"] + scans["test"], desc=str(folder.name), unit="scan"):
         np.savez(folder / f"{scan.subject}.npz", **predict(scan))
     write_json(folder / "seconds.json", seconds)
+
+
+def balanced(scans: Sequence[Scan], sites: Mapping[str, str]) -> list[Scan]:
+    """Scans of which those of smaller sites come several times, so that sites have about the same share of patches.
+
+    sites: by subject.
+    """
+    counts = Counter(sites[scan.subject] for scan in scans)
+    largest = max(counts.values())
+    return [scan for scan in scans for _ in range(round(largest / counts[sites[scan.subject]]))]
 
 
 def predicting(model: Model, configuration: Mapping[str, Any]) -> Callable[[Scan], Kept]:
