@@ -234,7 +234,7 @@ def draw(table: pd.DataFrame) -> Figure:
     panels[1].set_xlabel("false positives, times those at home")
     for site, color in COLORS.items():
         panels[1].plot([], [], "o", color=color, label=site)
-    panels[1].legend(fontsize=7, title="open: a training site", title_fontsize=7)
+    figure.legend(loc="outside right upper", fontsize=7, title="open: a training site", title_fontsize=7)
     return figure
 
 
@@ -242,8 +242,10 @@ def label(key: tuple[Any, ...]) -> str:
     """A training in words: its sites, row, length, and how many are taken together."""
     about = dict(zip(KEYS, key, strict=True))
     row = about["row"].replace(ROBUST, "robust_unpadded").replace("patch2loc_", "")
-    length = f", {about['patches'] / 1e6:.2g} M" if about["patches"] else ""
-    return f"{about['trained_on'].replace('_', ' + ')}: {row}{length}, {about['together'] or 'seed ' + about['seed']}"
+    name = f"{about['trained_on'].replace('_', ' + ')}: {row}"
+    if not about["patches"]:  # no network
+        return name
+    return f"{name}, {about['patches'] / 1e6:.2g} M, {about['together'] or 'seed ' + about['seed']}"
 
 
 if __name__ == "__main__":
