@@ -219,7 +219,7 @@ def differences(table: pd.DataFrame, by: str) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Location error and false positives of every training, by site: a line each, filled where the site is left out."""
     trainings = [*table.groupby(KEYS, sort=False)]
-    figure = Figure(figsize=(9, 0.6 + 0.32 * len(trainings)), layout="constrained")
+    figure = Figure(figsize=(11, 1 + 0.28 * len(trainings)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (name, aim) in zip(panels, AIMS.items(), strict=True):
         for place, (_, part) in enumerate(trainings):
@@ -230,11 +230,13 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlim(left=0)
     panels[0].set_yticks(range(len(trainings)), [label(key) for key, _ in trainings], fontsize=8)
     panels[0].invert_yaxis()
-    panels[0].set_xlabel("location error [% of the grid]")
-    panels[1].set_xlabel("false positives, times those at home")
+    panels[0].set_xlabel("location error\n[% of the grid]")
+    panels[1].set_xlabel("false positives,\ntimes those at home")
     for site, color in COLORS.items():
         panels[1].plot([], [], "o", color=color, label=site)
-    figure.legend(loc="outside right upper", fontsize=7, title="open: a training site", title_fontsize=7)
+    figure.legend(
+        loc="outside upper right", ncols=3, fontsize=7, title="open: a training site", title_fontsize=7
+    )
     return figure
 
 
