@@ -180,6 +180,31 @@ rule paint_lesion:
         "../workflow/scripts/paint_lesion.py"
 
 
+rule recontrast_scan:
+    input:
+        lambda wildcards: [
+            str(DATASETS[wildcards.dataset].made_of[wildcards.subject][part]) for part in ("scan", "brain")
+        ],
+    output:
+        scan=f"{RESULTS.raw()}/{{modality}}.nii.gz",
+        brain=f"{RESULTS.raw()}/{{modality}}_brain.nii.gz",
+    log:
+        RESULTS.log("recontrast_scan/{dataset}/{subject}_{modality}"),
+    benchmark:
+        RESULTS.benchmark("recontrast_scan/{dataset}/{subject}_{modality}")
+    wildcard_constraints:
+        dataset=any_of(RUN.datasets_of_kind("recontrasted")),
+    conda:
+        IMAGING
+    resources:
+        **growing(mem_mb=2000, runtime=10),
+    params:
+        code=code_hash("patch2loc.acquire.recontrasted"),
+        seed=lambda wildcards: DATASETS[wildcards.dataset].made_of[wildcards.subject]["seed"],
+    script:
+        "../workflow/scripts/recontrast_scan.py"
+
+
 rule convert_dicom:
     input:
         series=lambda wildcards: str(DATASETS[wildcards.dataset].source_scans[wildcards.subject]["scan"]),

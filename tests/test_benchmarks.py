@@ -20,6 +20,7 @@ def benchmarks(monkeypatch):
             del sys.modules[name]
 
 
+@pytest.mark.thorough
 def test_what_to_measure_first_on_a_gpu_runs_on_a_processor_and_leaves_out_what_only_a_gpu_has(
     benchmarks, tmp_path, capsys, monkeypatch
 ):

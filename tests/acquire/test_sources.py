@@ -171,7 +171,9 @@ def test_painted_strokes_need_what_they_are_made_from(tmp_path):
 
 
 def test_unknown_kinds_and_absent_keys_are_refused():
-    with pytest.raises(InputError, match="table, folder, bids, phantom, painted, controlled expected"):
+    with pytest.raises(
+        InputError, match="table, folder, bids, phantom, painted, controlled, recontrasted expected"
+    ):
         sources.sources({"kind": "nifti"})
     with pytest.raises(InputError, match="dataset wmh: no `root` found"):
         sources.sources({"kind": "folder", "name": "wmh"})

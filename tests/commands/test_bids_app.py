@@ -257,6 +257,7 @@ def twelve(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.thorough
 def test_twelve_people_are_ranked_and_the_lesion_is_found(twelve):
     table = rows(twelve)
     assert len(table) == 13
@@ -268,6 +269,7 @@ def test_twelve_people_are_ranked_and_the_lesion_is_found(twelve):
     assert "simulated" in table[0]["warnings"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     VALIDATOR is None, reason="bids-validator-deno is not installed (pip install bids-validator-deno)"
 )

@@ -275,7 +275,7 @@ def test_the_lists_that_configurations_name_are_shipped(name):
 def test_simulated_sources_are_declared_simulated(name):
     for key, dataset in configuration(name)["datasets"].items():
         assert dataset.get("simulated", False) == (
-            dataset["source"]["kind"] in ("phantom", "painted", "controlled")
+            dataset["source"]["kind"] in ("phantom", "painted", "controlled", "recontrasted")
         ), key
 
 
@@ -291,5 +291,5 @@ def test_the_examples_of_own_data_are_valid_and_name_every_kind_of_source():
         config = {**whole, "training_data": {"T1": "any"}, **example}
         assert problems(config) == []
         kinds |= {dataset["source"]["kind"] for dataset in example["datasets"].values()}
-    assert kinds == set(KINDS) - {"phantom", "painted", "controlled"}
+    assert kinds == set(KINDS) - {"phantom", "painted", "controlled", "recontrasted"}
     assert problems(first) == []

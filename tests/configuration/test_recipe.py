@@ -120,6 +120,7 @@ def params(tmp_path_factory):
     return params_of_rules(folder, ROOT / "Snakefile", {"released": released, **configurations})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", BY_KEY)
 def test_an_element_changes_the_rules_that_it_names_and_no_other(params, key):
     changed = {rule for rule, values in params[key].items() if values != params["released"][rule]}

@@ -23,7 +23,7 @@ def halving(optimizer, settings):
 @pytest.fixture
 def graphs(monkeypatch):
     """Let a processor have graphs, too, and the learning rate change at every second step."""
-    monkeypatch.setattr(training, "_schedule", halving)
+    monkeypatch.setattr(training, "schedule_of", halving)
     monkeypatch.setattr(step_graph, "DEVICES", {"cpu"})
     monkeypatch.setattr(step_graph, "CudaGraph", StandInGraph)
     monkeypatch.setattr(StandInGraph, "captures", 0)

@@ -1,4 +1,4 @@
-"""Between two validations the processor never waits for the device."""
+"""Between two validations a training is computed on the device alone, and the processor never waits for it."""
 
 from collections import Counter
 
@@ -12,34 +12,18 @@ EQUALIZATION = "lift_fresh at methods/reconstruction/saliency.py"
 
 
 @pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
-def test_a_training_step_waits_for_nothing(name):
+def test_a_training_step_is_computed_on_the_device_alone_and_waits_for_nothing(name):
     if name in DIFFUSION:
         for package in ("diffusers", "opensimplex"):
             pytest.importorskip(package)
 
     def synchronizations(steps):
-        with Synchronizations() as mode:
-            small_fit(name, steps)
-        return mode.found
-
-    # What comes before the first step and after the last is the same, whatever their number.
-    few, more = synchronizations(2), synchronizations(4)
-    added = Counter(more) - Counter(few)
-    assert not [place for place in added if EQUALIZATION not in place]
-
-
-@pytest.mark.parametrize("name", [*LOCATION, *PATCH, *SLICE])
-def test_a_training_step_is_computed_on_the_device_alone(name):
-    if name in DIFFUSION:
-        for package in ("diffusers", "opensimplex"):
-            pytest.importorskip(package)
-
-    def fit(steps):
         # Tensors of both devices together are an error.
         with stand_in_gpu() as device, Synchronizations() as mode:
             small_fit(name, steps, device=device)
         return Counter(mode.found)
 
-    few, more = fit(2), fit(4)  # modules are loaded in the first
+    # What comes before the first step and after the last is the same, whatever their number.
+    few, more = synchronizations(2), synchronizations(3)
     added = more - few
     assert not [place for place in added if EQUALIZATION not in place]

@@ -46,6 +46,7 @@ from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
 from patch2loc.preprocess.register import register
 
+pytestmark = pytest.mark.thorough
 IN_PLACE = {"registration": "none", "bias_correction": False}
 CORRECTED = {"registration": "none", "bias_correction": True}
 REGISTERED = {"registration": "affine", "bias_correction": False}

@@ -178,6 +178,7 @@ def reference(finished):
     return jobs
 
 
+@pytest.mark.thorough
 def test_kills_late_in_a_run_change_no_table(finished, reference, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True, symlinks=True)
     results = tmp_path / RESULTS

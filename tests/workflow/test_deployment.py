@@ -172,6 +172,7 @@ def test_a_page_of_the_web_is_refused(server, environment, tmp_path):
     assert "a folder or a version in git expected" in result.stdout + result.stderr
 
 
+@pytest.mark.thorough
 def test_table_1_is_made(deployed):
     table = pd.read_csv(deployed / "results/small/tables/table1.csv")
     assert {"patch2loc", "thresh"} <= set(table["method"])
@@ -179,6 +180,7 @@ def test_table_1_is_made(deployed):
     assert table["mean"].between(0, 1).all()
 
 
+@pytest.mark.thorough
 def test_without_a_target_everything_is_made(deployed, environment):
     result = plan(deployed, environment)
     assert result.returncode == 0, result.stderr[-4000:]
@@ -187,6 +189,7 @@ def test_without_a_target_everything_is_made(deployed, environment):
     assert not planned & {"simulate_phantom", "preprocess", "train"}  # as they have been made
 
 
+@pytest.mark.thorough
 def test_a_job_needs_no_repository(deployed, environment, tmp_path):
     """As on a node without network: Snakemake's cache has the entry of the workflow, git is not there."""
     folder = shutil.copytree(deployed, tmp_path / "deployed")
@@ -208,6 +211,7 @@ def test_a_job_needs_no_repository(deployed, environment, tmp_path):
     assert table.read_bytes() == (deployed / "results/small/tables/table1.csv").read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_new_version_runs_again_what_it_has_changed(deployed, environment):
     for tag, planned in (("v2", set()), ("v3", {"table1"})):
         (deployed / "workflow/Snakefile").write_text(SNAKEFILE.format(source=FROM_GITHUB.format(tag=tag)))

@@ -56,6 +56,7 @@ def test_the_whole_workflow_is_planned_from_elsewhere(other):
         assert f"patch2loc_{rule}" in plan
 
 
+@pytest.mark.thorough
 def test_a_rule_of_another_workflow_takes_what_this_one_makes(other):
     snakemake(other, "mean_brain")
     volumes = pd.read_csv(other / "brains.csv")["milliliters"]

@@ -81,6 +81,7 @@ def check_jobs(folder, result):
     return done
 
 
+@pytest.mark.thorough
 def test_a_run_makes_the_environments_that_it_needs_and_works_in_them(conda, tmp_path):
     subject = "results/small/raw/phantom_healthy/phantom_healthy_000/T1.nii.gz"
     result = snakemake(conda, tmp_path, "subject_lists", subject)
@@ -89,6 +90,7 @@ def test_a_run_makes_the_environments_that_it_needs_and_works_in_them(conda, tmp
     assert "strict channel priorities" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_package_that_an_environment_does_not_name_is_not_found_elsewhere(conda, tmp_path):
     """pandas is in the environment of Snakemake, whose path Snakemake gives to every script."""
     for name in ("rules", "envs"):

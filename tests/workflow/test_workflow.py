@@ -181,6 +181,7 @@ def test_quality_control_covers_every_scan(results):
     assert all(report["brain_grid_ml"] > 500 for report in reports)
 
 
+@pytest.mark.thorough
 def test_a_fold_is_trained_with_another_seed_on_the_same_subjects(finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     result = snakemake(tmp_path, "seeds", "--config", "seeds_of_first_fold=2")

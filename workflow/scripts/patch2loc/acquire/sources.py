@@ -17,6 +17,8 @@ A dataset is an entry of the configuration, one modality each. The keys that eac
               paths start from: strokes simulated in real scans, by a rule
     controlled  table: CSV of subject, scan, brain, seed, diameter_mm, amount; change; data: as for painted:
               one kind of change of the tissue of real scans, in places and of sizes that are set, by a rule
+    recontrasted  table: CSV of subject, scan, brain, seed; data: as for painted: real T1 scans that a rule renders in
+              the dataset's modality, T2
 
 Of a table of subjects only the rows that meet the conditions under `where` are taken (`data.conditions`).
 A brain mask may be the scan itself, if that is skull-stripped: a mask is where an image is above 0.
@@ -81,6 +83,14 @@ class ControlledLesion(TypedDict):
     seed: int
     diameter_mm: float
     amount: float
+
+
+class RecontrastedScan(TypedDict):
+    """A healthy T1 scan, and the seed of the contrast that it is rendered in."""
+
+    scan: Path
+    brain: Path
+    seed: int
 
 
 Sources = dict[str, ScanPaths]
@@ -159,7 +169,7 @@ def missing(dataset: Dataset) -> list[Path]:
 
 
 def missing_files(dataset: Dataset) -> dict[str, list[Path]]:
-    """Files that are needed and not there, by subject; for simulated strokes, those that they are made from.
+    """Files that are needed and not there, by subject; for changed scans, those that they are made from.
 
     Nothing is needed of the subjects under the key `leave_out` of the dataset. Each file is looked for once.
     """
@@ -244,11 +254,39 @@ def controlled_lesions(dataset: Dataset) -> dict[str, ControlledLesion]:
     return result
 
 
-# Kinds whose scans are real ones that lesions are simulated in, and what each is made of.
-CHANGED: dict[str, Callable[[Dataset], Mapping[str, PaintedPair | ControlledLesion]]] = {
+def recontrasted_scans(dataset: Dataset) -> dict[str, RecontrastedScan]:
+    """Healthy T1 scans and the seed of the contrast of each, by the subject that this makes.
+
+    Raises:
+        InputError: The modality is not T2, the table lacks a column, or a row lacks a value or has one that is none.
+    """
+    modality = _key(dataset, "modality")
+    if modality != "T2":
+        raise InputError(
+            f"{_name(dataset)}: modality {modality} found, T2 expected of T1 scans that are rendered in another "
+            "contrast; correct it, or take kind table for the T1 scans themselves"
+        )
+    path, data = Path(_key(dataset, "table")), Path(_key(dataset, "data"))
+    result = {}
+    for row in _full_rows(path, ("scan", "brain", "seed"), _name(dataset)):
+        if not row["seed"].isdecimal():
+            raise InputError(
+                f"{path}: subject {row['subject']}: seed {row['seed']!r} found, a whole number expected; correct the "
+                "row"
+            )
+        result[row["subject"]] = RecontrastedScan(
+            scan=data / row["scan"], brain=data / row["brain"], seed=int(row["seed"])
+        )
+    return result
+
+
+# Kinds whose scans are real ones in which lesions or contrasts are simulated, and what each is made of.
+CHANGED: dict[str, Callable[[Dataset], Mapping[str, PaintedPair | ControlledLesion | RecontrastedScan]]] = {
     "painted": pairs,
     "controlled": controlled_lesions,
+    "recontrasted": recontrasted_scans,
 }
+WITHOUT_LESION = ("recontrasted",)  # of these, those whose scans are healthy
 SIMULATED = ("phantom", *CHANGED)  # kinds whose scans a rule makes
 
 
@@ -328,7 +366,10 @@ def _from_phantom(dataset: Dataset) -> Sources:
 
 def _from_changed(dataset: Dataset) -> Sources:
     subjects = list(CHANGED[dataset["kind"]](dataset))
-    return _simulated(Path(_key(dataset, "root")), subjects, _key(dataset, "modality"))
+    made = _simulated(Path(_key(dataset, "root")), subjects, _key(dataset, "modality"))
+    if dataset["kind"] in WITHOUT_LESION:
+        return {subject: {**paths, "lesion": None} for subject, paths in made.items()}
+    return made
 
 
 def _simulated(folder: Path, subjects: list[str], modality: str) -> Sources:

@@ -33,6 +33,7 @@ SOURCE_KEYS = {
     "phantom": ("cohort", "count", "validation", "test"),
     "painted": ("table", "registry", "diameter_mm", "strength"),
     "controlled": ("table", "registry", "change"),
+    "recontrasted": ("table", "registry"),
 }
 MOST_LETTERS = 4096  # of a text, as of a path
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines

@@ -79,7 +79,7 @@ class PlannedDataset:
 
     @property
     def is_changed(self) -> bool:
-        """True if its scans are real ones that lesions are simulated in."""
+        """True if its scans are real ones in which lesions or contrasts are simulated."""
         return self.kind in sources.CHANGED
 
     @property
@@ -149,7 +149,7 @@ class PlannedDataset:
 
     @cached_property
     def made_of(self) -> Mapping[str, Mapping[str, Any]]:
-        """For lesions simulated in real scans: each subject's healthy scan, and what is painted or changed in it."""
+        """For what is simulated in real scans: each subject's healthy scan, and what is changed in it."""
         return sources.CHANGED[self.kind](self.source)
 
     @property
@@ -161,7 +161,7 @@ class PlannedDataset:
 
     @cached_property
     def acquired_scans(self) -> dict[str, Path]:
-        """Each subject's scan as it was acquired: the healthy one, where a lesion is simulated in it."""
+        """Each subject's scan as it was acquired: the real one, where something is simulated in it."""
         if self.is_changed:
             return {subject: parts["scan"] for subject, parts in self.made_of.items()}
         return {subject: paths["scan"] for subject, paths in self.source_scans.items()}

@@ -31,6 +31,7 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
         "simulate_phantom": [1] * _simulated_subjects(run),
         "paint_stroke": [1] * _scans_of_kind(run, "painted"),
         "paint_lesion": [1] * _scans_of_kind(run, "controlled"),
+        "recontrast_scan": [1] * _scans_of_kind(run, "recontrasted"),
         "preprocess": [1] * sum(len(each.scans) for each in run.datasets.values()),
         "cohort_list": [1] * len(_cohorts(run)),
         "landmarks": training_scans(run, "train"),

@@ -155,6 +155,9 @@ def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Jo
         elif dataset.kind == "controlled":
             raw = [run.results.raw_dataset(name)]
             yield _scan_job(outline_of("paint_lesion"), "Scans with simulated lesions.", [], raw)
+        elif dataset.kind == "recontrasted":
+            raw = [run.results.raw_dataset(name)]
+            yield _scan_job(outline_of("recontrast_scan"), "Scans in a simulated contrast.", [], raw)
         scans = [run.results.preprocessed_dataset(name)]
         about = "Scans on the grid, with brain and lesion masks and quality control."
         yield _scan_job(outline_of("preprocess"), about, raw, scans)

@@ -136,6 +136,7 @@ def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
         ("simulate_phantom", "simulate head"),
         ("paint_stroke", "paint stroke"),
         ("paint_lesion", "paint lesion"),
+        ("recontrast_scan", "recontrast scan"),
     ):
         yield _stage(work, 1, sizes[rule], [_part(work)], together=GROUPED)
     for name, count in _preprocessing_kinds(run).items():
