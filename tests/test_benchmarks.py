@@ -178,3 +178,83 @@ def test_the_tables_on_the_page_are_those_that_are_stored(benchmarks):
     assert engine_page.with_tables(page) == page, "run python benchmarks/engine_page.py"
     ratio = next(line for line in page.splitlines() if line.startswith("| volume, background skipped"))
     assert engine_page.with_tables(page.replace(ratio, ratio.replace("|", "| 99", 1))) == page
+
+
+def test_kept_predictions_give_the_heatmap_and_the_location_error_of_a_scan(benchmarks):
+    import torch
+    from brains import brain
+    from site_predictions import heatmap, location_error
+
+    from patch2loc.heatmap import score_volume
+    from patch2loc.network.inference import DenseNetwork
+    from patch2loc.network.location import LocationNetwork
+    from patch2loc.network.prediction import predict
+    from patch2loc.score.postprocessing import median_filtered, widened
+
+    torch.manual_seed(0)
+    volume, mask = brain((32, 40, 6))
+    network = LocationNetwork((4, 4, 4, 8)).eval()
+    ready = DenseNetwork(network, 12)
+    kept = np.concatenate(predict(volume, np.argwhere(widened(mask, 1)), ready), axis=1)
+    expected = median_filtered(lambda region: score_volume(volume, region, network, 12)["score"], mask, 3)
+    np.testing.assert_allclose(heatmap(kept, mask, 3), expected, rtol=1e-4, atol=1e-4)
+
+    patches = np.array([[53, 54, 0, 0, 16, 20, 3], [25, 50, 0, 0, 8, 20, 3]], np.float32)
+    assert location_error(patches, (32, 40, 6)) == pytest.approx((5 + 0) / 2)  # of 3 and 4, and of none
+
+
+def test_several_networks_predict_the_mean_and_the_variance_of_their_mixture(benchmarks):
+    from site_predictions import mixture
+
+    one, other = np.array([[10, 20, 0, np.log(4), 7]]), np.array([[14, 20, np.log(3), np.log(2), 7]])
+    # Of x: variances 1 and 3, 2 on average, and means 2 from the middle: 4.  Of y: 4 and 2.
+    np.testing.assert_allclose(mixture([one, other]), [[12, 20, np.log(6), np.log(3), 7]], rtol=1e-6)
+    np.testing.assert_allclose(mixture([one]), one, rtol=1e-6)
+    rng = np.random.default_rng(0)
+    draws = np.concatenate([rng.normal(10, 1, 100_000), rng.normal(14, 3**0.5, 100_000)])
+    assert np.exp(mixture([one, other])[0, 2]) == pytest.approx(draws.var(), rel=0.02)
+
+
+def test_false_positives_at_left_out_sites_are_told_as_multiples_of_those_at_home(benchmarks):
+    import pandas as pd
+    from left_out_sites import KEYS, by_site, differences
+
+    def rows(trained_on, site, left_out, errors, false_ml):
+        about = dict(zip(KEYS, (trained_on, "patch2loc", 512, 0.99, "1", ""), strict=True))
+        return [
+            about
+            | {"site": site, "left_out": left_out, "subject": f"{site}{number}", "location_error": error}
+            | {"false_positive_ml": ml, "false_positive_ml_highest": ml / 2}
+            for number, (error, ml) in enumerate(zip(errors, false_ml, strict=True))
+        ]
+
+    table = pd.DataFrame(
+        rows("ixi", "a", 0, [4, 6], [10, 30])
+        + rows("ixi", "b", 1, [8, 10, 9], [40, 40, 70])
+        + rows("ixi_c", "a", 0, [4, 6], [5, 5])
+        + rows("ixi_c", "b", 1, [7, 9, 8], [20, 20, 35])[::-1]
+    )
+    told = by_site(table).set_index(["trained_on", "site"])
+    assert told.loc[("ixi", "b"), "location_error"] == 9
+    assert told.loc[("ixi", "b"), "false_positive_times_home"] == 2.5  # 50 ml, of 20 at home
+    assert told.loc[("ixi_c", "b"), "false_positive_times_home"] == 5
+    (changed,) = differences(table, "trained_on").to_dict("records")
+    assert (changed["before"], changed["now"], changed["site"]) == ("ixi", "ixi_c", "b")
+    assert changed["location_error"] == changed["error_low"] == changed["error_high"] == -1
+    assert changed["false_positives"] == changed["false_low"] == changed["false_high"] == 0.5
+    assert differences(table, "row").empty
+
+
+def test_balanced_sites_have_the_same_share_of_training_scans(benchmarks):
+    from collections import Counter
+
+    from site_predictions import balanced
+
+    from patch2loc.data.scans import Scan
+
+    sites = {
+        f"{site}{number}": site for site, count in (("a", 60), ("b", 6), ("c", 25)) for number in range(count)
+    }
+    scans = balanced([Scan(subject, ROOT, "T1") for subject in sites], sites)
+    assert Counter(sites[scan.subject] for scan in scans) == {"a": 60, "b": 60, "c": 50}  # 25 cannot make 60
+    assert len({scan.subject for scan in scans}) == 91

@@ -342,7 +342,8 @@ CONFIGURATION = {
     ),
     "source of no kind": (
         configured(f"{WMH}.source", {}),
-        f"^{WMH}.source.kind: no such key found, one of table, folder, bids, phantom, painted, controlled, recontrasted expected ",
+        f"^{WMH}.source.kind: no such key found, one of table, folder, bids, phantom, painted, controlled, "
+        "recontrasted expected ",
     ),
     "folder without a pattern": (
         configured(f"{WMH}.source", {"kind": "folder", "lesion": "x"}),
