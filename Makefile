@@ -30,7 +30,7 @@ LONG := $(addprefix --deselect tests/network/,test_inference.py::test_half_preci
 	test_unpadded.py::test_training_learns_where_patches_come_from)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: venv help demo real model waterfall replica rehearsal check test test-thorough test-slow coverage chaos slurm-test bench lint format \
+.PHONY: venv help demo real model waterfall replica rehearsal check test test-all test-slow coverage chaos slurm-test bench lint format \
 	lock docs clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
@@ -82,9 +82,9 @@ test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.complete  ## Before a pull request: all tests but the thorough and slow ones; what folders of them, and the dearest, took.
 	$(BIN)/python -m pytest -m "not slow and not slurm and not thorough" $(TOGETHER)
 
-test-thorough: export OMP_NUM_THREADS := 1
-test-thorough: $(VENV)/.complete  ## Whole runs and campaigns of damaged input, of which `make test` sees the parts; CI runs both.
-	$(BIN)/python -m pytest -m "thorough and not slow and not slurm" $(TOGETHER)
+test-all: export OMP_NUM_THREADS := 1
+test-all: $(VENV)/.complete  ## The same and the thorough ones, whole runs and campaigns of which the others see the parts: as CI does.
+	$(BIN)/python -m pytest -m "not slow and not slurm" $(TOGETHER)
 
 test-slow: $(VENV)/.complete  ## The slow tests.
 	$(BIN)/python -m pytest -m slow
