@@ -10,7 +10,8 @@ from scipy import ndimage
 from whole_runs import planned_run
 
 from patch2loc.acquire import recontrasted, sources
-from patch2loc.acquire.recontrasted import TISSUES, Contrast, Mixture
+from patch2loc.acquire.recontrasted import Contrast
+from patch2loc.acquire.tissues import TISSUES, Mixture, fit_tissues
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.preprocess.modality import DOUBTFUL
@@ -110,7 +111,7 @@ def test_tissues_are_told_apart_and_the_shading_of_the_scan_is_taken_off():
     _, brain, _ = tissue()
     shading = np.exp(0.4 * (np.indices(brain.shape)[1] / brain.shape[1] - 0.5))
     volume = (array * shading).astype(np.float32)
-    evened, mixture = recontrasted.fit_tissues(volume, brain, VOXEL, "scan")
+    evened, mixture = fit_tissues(volume, brain, VOXEL, "scan")
     white = pure()[2]
     assert evened[white].std() < 0.7 * volume[white].std()
     assert mixture.means / mixture.means[2] == pytest.approx([0.4, 0.74, 1.0], abs=0.12)

@@ -8,17 +8,15 @@ simulated: scans that result have to be called simulated wherever they are shown
 """
 
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import numpy as np
-from scipy import ndimage
-from scipy.cluster.vq import kmeans2
 
 from patch2loc.acquire.painted import read_stored, write_like
+from patch2loc.acquire.tissues import TISSUES, Mixture, fit_tissues, gaussian_mean
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 
-TISSUES = ("fluid", "gray", "white")  # ascending in T1, descending in T2
 Range = tuple[float, float]
 # The prior. All is drawn evenly from ranges that were set from physics, before any T2 scan was scored. Relaxation times
 # at 1.5 and 3 T, ms: Stanisz et al. 2005 (doi:10.1002/mrm.20605), Wansapura et al. 1999
@@ -29,9 +27,8 @@ REPETITION_MS: Range = (2500.0, 8000.0)
 PROTONS: dict[str, Range] = {"fluid": (1.0, 1.0), "gray": (0.78, 0.88), "white": (0.65, 0.75)}
 T1_MS: dict[str, Range] = {"fluid": (3000.0, 4500.0), "gray": (920.0, 1820.0), "white": (600.0, 1100.0)}
 T2_MS: dict[str, Range] = {"fluid": (400.0, 2000.0), "gray": (85.0, 115.0), "white": (65.0, 90.0)}
-LEAST_RATIO = (
-    1.1  # fluid over gray and gray over white matter: with less it is no T2 contrast, and drawn again
-)
+# Fluid over gray and gray over white matter: with less it is no T2 contrast, and drawn again.
+LEAST_RATIO = 1.1
 # Standard deviation of new texture over the mean of a tissue, and the share of the texture of the real scan that stays.
 SPREAD: dict[str, Range] = {"fluid": (0.02, 0.10), "gray": (0.0, 0.06), "white": (0.0, 0.06)}
 KEPT: Range = (0.3, 1.0)
@@ -42,51 +39,7 @@ THICKEST_MM = 6.0
 NOISE: Range = (0.01, 0.06)  # standard deviation over gray matter, of a slice, in each of two channels
 BIAS_MM = 30.0  # standard deviation of the Gaussian that makes an uneven coil
 TEXTURE_MM = 1.0  # of that which makes the other part of the texture
-LEAST_WEIGHT = 0.01  # of a tissue in the brain
-MOST_VOXELS = 100_000  # of which the mixture is fitted
 FWHM = 2.3548  # full width at half maximum of a Gaussian over its standard deviation
-
-
-class Mixture(NamedTuple):
-    """Gaussians of a T1 scan's intensities, in the order of TISSUES.
-
-    Attributes:
-        means: (3,), ascending.
-        spreads: Standard deviations, (3,).
-        weights: Shares of the brain, (3,), 1 in all.
-    """
-
-    means: np.ndarray
-    spreads: np.ndarray
-    weights: np.ndarray
-
-    def probabilities(self, intensities: np.ndarray) -> np.ndarray:
-        """Probability of each tissue, (3, n) float32, at intensities, (n,)."""
-        standardized = (intensities - self.means[:, None]) / self.spreads[:, None]
-        log_density = np.log(self.weights / self.spreads)[:, None] - standardized**2 / 2
-        density = np.exp(log_density - log_density.max(axis=0))
-        probabilities: np.ndarray = (density / density.sum(axis=0)).astype(np.float32)
-        return probabilities
-
-    def shares(self, intensities: np.ndarray, kept: float) -> np.ndarray:
-        """Share of each tissue in voxels of some intensities, (3, n) float32.
-
-        Between two means a voxel has shares of both tissues, in proportion. A part of these differences is texture:
-        where less of it is kept, shares are nearer to 0 and 1, with a half where it was.
-
-        Args:
-            intensities: (n,).
-            kept: Share of the texture that is kept, 0 to 1.
-        """
-        position = np.interp(intensities, self.means, np.arange(3))
-        lower = np.minimum(position.astype(int), 1)
-        share = position - lower
-        share = kept * share + (1 - kept) * share**2 * (3 - 2 * share)
-        shares = np.zeros((3, len(intensities)), np.float32)
-        voxels = np.arange(len(intensities))
-        shares[lower, voxels] = 1 - share
-        shares[lower + 1, voxels] = share
-        return shares
 
 
 class Contrast(TypedDict):
@@ -188,38 +141,6 @@ def draw_contrast(random: np.random.Generator) -> Contrast:
     )
 
 
-def fit_tissues(
-    volume: np.ndarray, brain: np.ndarray, voxel: np.ndarray, scan_path: str | Path
-) -> tuple[np.ndarray, Mixture]:
-    """Fit the tissues of a T1 scan, and take its own shading off.
-
-    Args:
-        volume: (x, y, z) float32.
-        brain: (x, y, z) bool.
-        voxel: Edges of a voxel, mm, (3,).
-        scan_path: Named in the error.
-
-    Returns:
-        The scan without shading, (x, y, z) float32, and the mixture of its intensities.
-
-    Raises:
-        InputError: There are no three tissues.
-    """
-    evened = np.maximum(volume, 0)
-    mixture = _mixture(evened[brain], scan_path)
-    for _ in range(2):
-        probabilities = mixture.probabilities(evened[brain])
-        # Fluid is dark, and its logarithm mostly noise.
-        ratio = np.log(np.maximum(evened[brain], 1e-3 * mixture.means[1]) / (mixture.means @ probabilities))
-        weight, weighted = np.zeros_like(evened), np.zeros_like(evened)
-        weight[brain] = 1 - probabilities[0]
-        weighted[brain] = weight[brain] * ratio
-        shading = _smoothed(weighted, BIAS_MM / voxel) / np.maximum(_smoothed(weight, BIAS_MM / voxel), 1e-3)
-        evened = np.where(brain, evened * np.exp(-shading), evened)
-        mixture = _mixture(evened[brain], scan_path)
-    return evened, mixture
-
-
 def render(
     volume: np.ndarray,
     brain: np.ndarray,
@@ -244,7 +165,7 @@ def render(
     """
     shares = mixture.shares(volume[brain], contrast["kept"])
     means, spreads = np.array(contrast["means"]), np.array(contrast["spreads"])
-    texture = _smoothed(random.standard_normal(volume.shape).astype(np.float32), TEXTURE_MM / voxel)
+    texture = gaussian_mean(random.standard_normal(volume.shape).astype(np.float32), TEXTURE_MM / voxel)
     texture = texture[brain] / texture.std()
     rendered = np.zeros_like(volume)
     rendered[brain] = np.maximum(((means[:, None] + spreads[:, None] * texture) * shares).sum(axis=0), 0)
@@ -271,15 +192,15 @@ def acquire(
     Returns:
         (x, y, z) float32, at least 0; 0 outside the brain.
     """
-    field = _smoothed(random.standard_normal(brain.shape).astype(np.float32), BIAS_MM / voxel)
+    field = gaussian_mean(random.standard_normal(brain.shape).astype(np.float32), BIAS_MM / voxel)
     uneven = rendered * np.exp(contrast["bias"] * field / field[brain].std())
     axis, thickness = contrast["axis"], contrast["slice_mm"]
     thick = thickness > voxel[axis]
     blur_mm = np.full(3, contrast["blur_mm"] / FWHM)
     blur_mm[axis] = thickness / np.sqrt(12) if thick else 0.0
     # Brain alone: what is beside it is not dark in a scan.
-    inside = _smoothed(brain.astype(np.float32), blur_mm / voxel)
-    blurred = np.where(brain, _smoothed(uneven, blur_mm / voxel) / np.maximum(inside, 1e-3), 0)
+    inside = gaussian_mean(brain.astype(np.float32), blur_mm / voxel)
+    blurred = np.where(brain, gaussian_mean(uneven, blur_mm / voxel) / np.maximum(inside, 1e-3), 0)
     if not thick:
         return np.where(brain, _rician(blurred, contrast["noise"], random), 0).astype(np.float32)
     # Each slice is a mean over its thickness, has noise of its own, and is interpolated to the voxels.
@@ -296,50 +217,11 @@ def acquire(
     return np.where(brain, np.where(share > 0, stacked, blurred), 0).astype(np.float32)
 
 
-def _mixture(intensities: np.ndarray, scan_path: str | Path) -> Mixture:
-    """Mixture of three Gaussians by expectation maximization, from the three classes of k-means.
-
-    Raises:
-        InputError: There are not three tissues.
-    """
-    sample = intensities[:: max(1, len(intensities) // MOST_VOXELS)].astype(float)
-    if len(sample) >= len(TISSUES) and sample.std() > 0:
-        start = np.percentile(sample, [5, 40, 80])
-        levels, nearest = kmeans2(sample, start, minit="matrix", missing="warn")
-        counts = np.bincount(nearest, minlength=3)
-        if counts.min() > 0 and (np.diff(levels) > 0).all():
-            spreads = np.array([sample[nearest == tissue].std() for tissue in range(3)])
-            # Not narrower than steps of the stored numbers, which would be a tissue each.
-            narrowest = 0.02 * (levels[2] - levels[0])
-            mixture = Mixture(levels, np.maximum(spreads, narrowest), counts / len(sample))
-            for _ in range(50):
-                standardized = (sample - mixture.means[:, None]) / mixture.spreads[:, None]
-                density = (mixture.weights / mixture.spreads)[:, None] * np.exp(-(standardized**2) / 2)
-                shares = density / np.maximum(density.sum(axis=0), 1e-300)
-                total = np.maximum(shares.sum(axis=1), 1e-9)
-                means = (shares * sample).sum(axis=1) / total
-                variances = (shares * (sample - means[:, None]) ** 2).sum(axis=1) / total
-                mixture = Mixture(means, np.maximum(np.sqrt(variances), narrowest), total / total.sum())
-            if (np.diff(mixture.means) > 2 * narrowest).all() and mixture.weights.min() >= LEAST_WEIGHT:
-                return mixture
-    low, high = np.percentile(intensities, [1, 99]) if len(intensities) else (0.0, 0.0)
-    raise InputError(
-        f"{scan_path}: no three tissues found in the intensities of its brain, {low:g} to {high:g}, fluid, gray and "
-        "white matter of a T1 scan expected, each brighter than the one before; look at the scan and its brain mask"
-    )
-
-
 def _rician(signal: np.ndarray, noise: float, random: np.random.Generator) -> np.ndarray:
     """Magnitude of a signal with Gaussian noise in two channels."""
     real, imaginary = random.standard_normal((2, *signal.shape)) * noise
     magnitude: np.ndarray = np.hypot(signal + real, imaginary)
     return magnitude
-
-
-def _smoothed(volume: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Gaussian mean, sigma in voxels along each axis."""
-    smoothed: np.ndarray = ndimage.gaussian_filter(volume, sigma, truncate=3.0)
-    return smoothed
 
 
 def _along(volume: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
