@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 import numpy as np
 import pandas as pd
-import yaml
-from snakemake.utils import update_config
+from finished_run import read_configurations
 from tqdm import tqdm
 
 from patch2loc.configuration.method_names import configured, table_rows
@@ -33,9 +32,7 @@ def main() -> None:
     """Evaluate every lesion scan by each fold's heatmap and by their mean."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("configuration", type=Path, nargs="+", help="later ones change keys of earlier ones")
-    configuration: dict = {}
-    for path in parser.parse_args().configuration:
-        update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
+    configuration = read_configurations(parser.parse_args().configuration)
     results, folds = Path(configuration["results"]), configuration["folds"]
     voxel_ml = isotropic_voxel_ml(configuration["grid"]["spacing"])
     rows = []

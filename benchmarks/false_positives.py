@@ -16,8 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 import numpy as np
 import pandas as pd
-import yaml
-from snakemake.utils import update_config
+from finished_run import read_configurations
 from tqdm import tqdm
 
 from patch2loc.configuration.method_registry import CALIBRATED
@@ -41,9 +40,7 @@ def main() -> None:
     parser.add_argument("configuration", type=Path, nargs="+", help="later ones change keys of earlier ones")
     parser.add_argument("--share", type=float, default=0.01)
     chosen = parser.parse_args()
-    configuration: dict = {}
-    for path in chosen.configuration:
-        update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
+    configuration = read_configurations(chosen.configuration)
     runs = [
         (method, fold, modality)
         for method in configuration["methods"]

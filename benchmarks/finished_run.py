@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import yaml
+from snakemake.utils import update_config
 from tqdm import tqdm
 
 from patch2loc.data.scans import Scan, read_cohort
@@ -21,6 +23,14 @@ from patch2loc.standardize import StandardizedScans, read_standardized
 OTHER_KEYS = ("network", "threads", "memory_mb")  # of `training`: they change no number
 ROLES = ("train", "validation")
 RUN = ("seed", "patches")  # columns of a table of networks, besides the one that names what is compared
+
+
+def read_configurations(paths: Sequence[Path]) -> dict[str, Any]:
+    """A configuration from files, of which later ones change keys of earlier ones."""
+    configuration: dict[str, Any] = {}
+    for path in paths:
+        update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
+    return configuration
 
 
 def training_scans(

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import torch
-import yaml
+from finished_run import read_configurations
 from matplotlib.figure import Figure
 from site_predictions import (
     ROBUST,
@@ -36,7 +36,6 @@ from site_predictions import (
     site_of,
     store,
 )
-from snakemake.utils import update_config
 
 from patch2loc.files import read_json
 from patch2loc.metrics.detection import healthy_quantiles
@@ -84,14 +83,6 @@ def main() -> None:
     for key in ("trained_on", "row", "patches"):
         print(f"\nBy {key}:", differences(read_table(), key).to_string(), sep="\n")
     draw(table).savefig(TABLE.with_suffix(".png"), dpi=150)
-
-
-def read_configurations(paths: Sequence[Path]) -> dict[str, Any]:
-    """A configuration from files, of which later ones change keys of earlier ones."""
-    configuration: dict[str, Any] = {}
-    for path in paths:
-        update_config(configuration, yaml.safe_load(path.read_text(encoding="utf-8")))
-    return configuration
 
 
 def measured(

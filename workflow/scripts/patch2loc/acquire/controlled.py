@@ -14,8 +14,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
-from patch2loc.acquire.painted import EDGE_MM, ball_volume_ml, read_stored, write_like
-from patch2loc.data import volumes
+from patch2loc.acquire.painted import EDGE_MM, ball_volume_ml, read_brain, read_stored, write_like
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 
@@ -102,9 +101,7 @@ def paint_lesion(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     original = (stored * slope + intercept).astype(np.float32)
-    brain = volumes.read(brain_path)[0] > 0
-    if brain.shape != original.shape:
-        raise InputError(f"{brain_path}: shape {brain.shape} found, {original.shape} of {scan_path} expected")
+    brain = read_brain(brain_path, scan_path, original.shape)
     brightness = 1 if modality == "T1" else -1
     volume = brightness * original
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)

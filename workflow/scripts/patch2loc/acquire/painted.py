@@ -69,10 +69,7 @@ def paint_stroke(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     volume = (stored * slope + intercept).astype(np.float32)
-    brain, _ = volumes.read(brain_path)
-    if brain.shape != volume.shape:
-        raise InputError(f"{brain_path}: shape {brain.shape} found, {volume.shape} of {scan_path} expected")
-    brain = brain > 0
+    brain = read_brain(brain_path, scan_path, volume.shape)
     outline, outline_affine = volumes.read(mask_path)
     mask_ml = volumes.mask_ml(outline > 0, outline_affine)
     smallest_ml = SMALLEST_ML
@@ -257,6 +254,21 @@ def choose_pairs(
     table = pd.DataFrame(rows).sort_values("subject", ignore_index=True)
     table["seed"] = np.arange(count) + seed
     return table
+
+
+def read_brain(brain_path: str | Path, scan_path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Brain mask of a scan of a shape, (x, y, z) bool.
+
+    Raises:
+        InputError: It cannot be read, or has another shape.
+    """
+    brain: np.ndarray = volumes.read(brain_path)[0] > 0
+    if brain.shape != shape:
+        raise InputError(
+            f"{brain_path}: shape {brain.shape} found, {shape} of {scan_path} expected; give the brain mask of "
+            "this scan"
+        )
+    return brain
 
 
 def read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, float]:

@@ -12,10 +12,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from patch2loc.acquire.painted import read_stored, write_like
+from patch2loc.acquire.painted import read_brain, read_stored, write_like
 from patch2loc.acquire.tissues import TISSUES, Mixture, fit_tissues, gaussian_mean
-from patch2loc.data import volumes
-from patch2loc.errors import InputError
 
 Range = tuple[float, float]
 # The prior. All is drawn evenly from ranges that were set from physics, before any T2 scan was scored. Relaxation times
@@ -92,12 +90,7 @@ def recontrast_scan(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     volume = (stored * slope + intercept).astype(np.float32)
-    brain = volumes.read(brain_path)[0] > 0
-    if brain.shape != volume.shape:
-        raise InputError(
-            f"{brain_path}: shape {brain.shape} found, {volume.shape} of {scan_path} expected; give the brain mask of "
-            "this scan"
-        )
+    brain = read_brain(brain_path, scan_path, volume.shape)
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
     random = np.random.default_rng([seed, 5])
     contrast = draw_contrast(random)

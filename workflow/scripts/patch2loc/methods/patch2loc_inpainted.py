@@ -35,9 +35,8 @@ ORDER = 155
 NETWORK = True
 NEEDS = ("patch2loc",)
 PERCENTILE = 95  # of Patch2Loc's scores of healthy brains, where the threshold is, as in phanes
-LATTICE = (
-    4  # voxels along x and y between patches that the training measures: all of them would take as long as it
-)
+# Voxels along x and y between patches that the training measures: all of them would take as long as it.
+LATTICE = 4
 MULTIPLE = 4  # sides of slices, as the inpainter needs them
 BATCH = 32  # slices that are painted at a time
 PAPER = {
