@@ -30,6 +30,7 @@ from site_predictions import (
     TOGETHER,
     Training,
     folder_of,
+    has_network,
     location_error,
     read_answer,
     scans_of,
@@ -67,14 +68,14 @@ def main() -> None:
     for trained_on in chosen.trained_on:
         trainings = [
             # A row without a network draws nothing.
-            Training(trained_on, row, *((0, 0, 0.0) if row == "zscore" else (patches, seed, averaging)))
+            Training(trained_on, row, *((patches, seed, averaging) if has_network(row) else (0, 0, 0.0)))
             for row in chosen.rows
-            for seed in (chosen.seeds[:1] if row == "zscore" else chosen.seeds)
+            for seed in (chosen.seeds if has_network(row) else chosen.seeds[:1])
         ]
         for training in trainings:
             store(configuration, training)
             add_rows(measured(configuration, [training]))
-        networks = [training for training in trainings if training.row != "zscore"]
+        networks = [training for training in trainings if has_network(training.row)]
         if chosen.together and len(networks) > 1:
             for way in TOGETHER:
                 add_rows(measured(configuration, networks, way))

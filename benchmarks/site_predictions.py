@@ -1,7 +1,6 @@
 """Trainings on sets of sites, and what they predict for every voxel of the scans that are not trained on."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from patch2loc.score.patch_predictions import patch_predictions_with
 from patch2loc.score.postprocessing import median_filtered, widened
 from patch2loc.score.scoring import heatmap_of
 from patch2loc.standardize import StandardizedScans, fit_landmarks, read_standardized
+from patch2loc.train import balanced
 
 ROOT = Path(__file__).resolve().parents[1]
 ROBUST = "patch2loc_robust_unpadded"
@@ -31,7 +31,9 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     ROBUST: (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
     f"{ROBUST}, sites balanced": (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
     "zscore": ("zscore", {}),
+    "zscore, sites balanced": ("zscore", {}),
 }
+BALANCED = "sites balanced"  # end of the name of a row
 MEAN_HEATMAP, MIXTURE = "mean of heatmaps", "mixture of predictions"
 TOGETHER = (MEAN_HEATMAP, MIXTURE)  # ways to take several trainings as one
 NUMBERS = ("mean_x", "mean_y", "log_variance_x", "log_variance_y")
@@ -46,6 +48,11 @@ class Training(NamedTuple):
     patches: int
     seed: int
     averaging: float
+
+
+def has_network(row: str) -> bool:
+    """True for a row that is trained in steps, from a seed."""
+    return ROWS[row][0] != "zscore"
 
 
 def scans_of(configuration: Mapping[str, Any], trained_on: str) -> dict[str, list[Scan]]:
@@ -82,12 +89,12 @@ def store(configuration: Mapping[str, Any], training: Training) -> None:
     landmarks = fit_landmarks(scans["train"])
     name, own = ROWS[training.row]
     settings: dict[str, Any] = {}
-    if name != "zscore":
+    if has_network(training.row):
         settings = network_settings(configuration) | own
         settings |= {"patches": training.patches, "averaging": training.averaging}
         settings |= {"precision": "float32", "seed": training.seed}
     trained = scans["train"]
-    if training.row.endswith("sites balanced"):
+    if training.row.endswith(BALANCED):
         trained = balanced(trained, site_of(training.trained_on))
     begin = time.process_time()
     pools = [StandardizedScans(of_role, landmarks) for of_role in (trained, scans["validation"])]
@@ -100,16 +107,6 @@ def store(configuration: Mapping[str, Any], training: Training) -> None:
     for scan in tqdm(scans["validation"] + scans["test"], desc=str(folder.name), unit="scan"):
         np.savez(folder / f"{scan.subject}.npz", **predict(scan))
     write_json(folder / "seconds.json", seconds)
-
-
-def balanced(scans: Sequence[Scan], sites: Mapping[str, str]) -> list[Scan]:
-    """Scans of which those of smaller sites come several times, so that sites have about the same share of patches.
-
-    sites: by subject.
-    """
-    counts = Counter(sites[scan.subject] for scan in scans)
-    largest = max(counts.values())
-    return [scan for scan in scans for _ in range(round(largest / counts[sites[scan.subject]]))]
 
 
 def predicting(model: Model, configuration: Mapping[str, Any]) -> Callable[[Scan], Kept]:

@@ -37,6 +37,7 @@ rule train:
         ),
         orientation=lambda wildcards: RUN.orientation(wildcards.method),
         subset=lambda wildcards: {"count": RUN.training_subjects(wildcards.method), "seed": config["seed"]},
+        sites=by_wildcards(RUN.balanced_sites, "method", "modality"),
         published=by_wildcards(RUN.data.published_weights, "method"),
         needed=by_wildcards(RUN.needed_methods, "method"),
         device=config["device"],

@@ -1,15 +1,19 @@
 """Keys of the training that variants change: what they do to networks, losses, trainings and heatmaps."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from networks import SETTINGS, cohort, patch_by_patch, randomized, relative
+from repository_paths import ROOT
 from scans import noise_scan, save_scan
 from small_training import CPU
 from small_training import SETTINGS as FIT_SETTINGS
 
 from patch2loc import trained
 from patch2loc.data.axes import AXES, AXES_OF_SLICES
+from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import reoriented
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
@@ -21,7 +25,7 @@ from patch2loc.network.prediction import predict
 from patch2loc.network.training import beta_nll, negative_log_likelihood, train
 from patch2loc.score.scoring import heatmap_of, standardized_for
 from patch2loc.standardize import fit_landmarks
-from patch2loc.train import FitJob, drawn_subset, fit_model, write_model
+from patch2loc.train import FitJob, balanced, drawn_subset, fit_model, write_model
 
 WIDTHS = (8, 8, 16, 16)
 OTHER_SLICES = ["coronal", "sagittal"]
@@ -116,7 +120,7 @@ def written(folder, count, shape=(24, 20, 16)):
     return scans
 
 
-def fitted(folder, **changes):
+def fitted(folder, repeated=(), sites=None, **changes):
     scans = written(folder, 4)
     write_json(folder / "landmarks.json", fit_landmarks(scans[:3]))
     orientation = changes.pop("orientation", "axial")
@@ -126,10 +130,11 @@ def fitted(folder, **changes):
     )
     result = fit_model(
         job,
-        training=scans[:3],
+        training=[*scans[:3], *(scans[number] for number in repeated)],
         validation=scans[3:],
         landmarks_path=folder / "landmarks.json",
         checkpoint_folder=folder / "model",
+        sites=sites,
     )
     write_model(result, folder / "model.safetensors", folder / "history.csv")
     return load_model(folder / "model.safetensors"), scans
@@ -187,6 +192,30 @@ def test_smaller_subsets_are_part_of_larger_ones_and_keep_their_order(tmp_path):
     assert set(three[1:]) < set(drawn_subset(without_one, 3, 3141))
     with pytest.raises(InputError, match=r"training.subjects: 9 found, at most 8 expected"):
         drawn_subset(scans, 9, 3141)
+
+
+def test_balanced_sites_have_the_same_share_of_training_scans():
+    sites = {
+        f"{site}{number}": site for site, count in (("a", 60), ("b", 6), ("c", 25)) for number in range(count)
+    }
+    scans = balanced([Scan(subject, ROOT, "T1") for subject in sites], sites)
+    assert Counter(sites[scan.subject] for scan in scans) == {"a": 60, "b": 60, "c": 50}  # 25 cannot make 60
+    assert len({scan.subject for scan in scans}) == 91
+
+
+def test_a_balanced_training_is_one_on_repeated_scans_which_the_model_names_once(tmp_path):
+    sites = {"s0": "a", "s1": "a", "s2": "b", "s3": "b"}
+    model, _ = fitted(tmp_path / "balanced", sites=sites)
+    repeated, _ = fitted(tmp_path / "repeated", repeated=[2])
+    plain, _ = fitted(tmp_path / "plain")
+
+    def weights(model):
+        return {name: value.tolist() for name, value in model["state"]["weights"].items()}
+
+    assert weights(model) == weights(repeated) != weights(plain)
+    assert model["training_subjects"] == ["s0", "s1", "s2"]
+    assert model["provenance"]["configuration"]["balance_sites"] is True
+    assert "balance_sites" not in plain["provenance"]["configuration"]
 
 
 def test_volumes_know_axes_alone():

@@ -243,18 +243,3 @@ def test_false_positives_at_left_out_sites_are_told_as_multiples_of_those_at_hom
     assert changed["location_error"] == changed["error_low"] == changed["error_high"] == -1
     assert changed["false_positives"] == changed["false_low"] == changed["false_high"] == 0.5
     assert differences(table, "row").empty
-
-
-def test_balanced_sites_have_the_same_share_of_training_scans(benchmarks):
-    from collections import Counter
-
-    from site_predictions import balanced
-
-    from patch2loc.data.scans import Scan
-
-    sites = {
-        f"{site}{number}": site for site, count in (("a", 60), ("b", 6), ("c", 25)) for number in range(count)
-    }
-    scans = balanced([Scan(subject, ROOT, "T1") for subject in sites], sites)
-    assert Counter(sites[scan.subject] for scan in scans) == {"a": 60, "b": 60, "c": 50}  # 25 cannot make 60
-    assert len({scan.subject for scan in scans}) == 91

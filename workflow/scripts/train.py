@@ -36,6 +36,7 @@ with rule_log(snakemake.log[0]):
         validation=read_cohort(inputs.validation),
         landmarks_path=inputs.landmarks,
         checkpoint_folder=Path(outputs.model).parent,
+        sites=params.sites,
         weights={
             name: PretrainedWeights(path, params.published[name])
             for name, path in zip(params.published, inputs.pretrained, strict=True)

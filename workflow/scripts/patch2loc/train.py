@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def fit_model(
     validation: Sequence[Scan],
     landmarks_path: str | Path,
     checkpoint_folder: str | Path,
+    sites: Mapping[str, str] | None = None,
     weights: Mapping[str, PretrainedWeights] | None = None,
     needed_models: Mapping[str, str | Path] | None = None,
     threads: int = 1,
@@ -102,6 +104,8 @@ def fit_model(
         validation: Scans of other people, to choose by.
         landmarks_path: File of the landmarks that scans are standardized by.
         checkpoint_folder: Folder of the checkpoint; checkpoints of other jobs there are removed.
+        sites: Site of each training scan, to learn about as much from each site (`balanced`); None to learn about as
+            much from each scan.
         weights: Pretrained weights at hand, by name; the method finds the paths of all that it can use in
             settings["pretrained"], None where there are none.
         needed_models: Files of the models of other methods that it needs, by method; it finds their states in
@@ -137,13 +141,20 @@ def fit_model(
     provenance = describe(
         job.code,
         inputs,
-        {**recorded_settings, "orientation": job.orientation, "method": job.method, **described},
+        {
+            **recorded_settings,
+            **({} if sites is None else {"balance_sites": True}),
+            "orientation": job.orientation,
+            "method": job.method,
+            **described,
+        },
         [scan.subject for scan in scans],
     )
     axes = AXES_OF_SLICES[job.orientation]
+    learned = training if sites is None else balanced(training, sites)
     with repeatable(job.device):
         state, history = module.fit(
-            ReorientedScans(StandardizedScans(training, landmarks, threads), axes),
+            ReorientedScans(StandardizedScans(learned, landmarks, threads), axes),
             ReorientedScans(StandardizedScans(validation, landmarks, threads), axes),
             method_inputs,
             _checkpoint(Path(checkpoint_folder), provenance, job.device),
@@ -213,6 +224,18 @@ def drawn_subset(scans: Sequence[Scan], count: int | None, seed: int) -> list[Sc
     order = {scan.subject: hashlib.sha256(f"{seed} {scan.subject}".encode()).digest() for scan in scans}
     drawn = set(sorted(order, key=order.__getitem__)[:count])
     return [scan for scan in scans if scan.subject in drawn]
+
+
+def balanced(scans: Sequence[Scan], sites: Mapping[str, str]) -> list[Scan]:
+    """Scans of which those of smaller sites come several times, so that sites have about the same number of them.
+
+    Args:
+        scans: Each once.
+        sites: Site of each scan, by subject.
+    """
+    counts = Counter(sites[scan.subject] for scan in scans)
+    largest = max(counts.values())
+    return [scan for scan in scans for _ in range(round(largest / counts[sites[scan.subject]]))]
 
 
 def _state_of(model_path: str | Path, method: str, job: FitJob) -> State:

@@ -40,7 +40,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of li
 MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
 GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
 NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
-OF_THE_SCANS = ("orientation", "subjects")  # keys of `training` that say what the method is given
+OF_THE_SCANS = ("orientation", "subjects", "balance_sites")  # keys of `training`: what a method is given
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:

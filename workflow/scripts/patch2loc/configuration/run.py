@@ -33,11 +33,12 @@ from patch2loc.configuration.joint import (
 )
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder, table_rows
-from patch2loc.configuration.method_registry import declaration, locates, runs_network
+from patch2loc.configuration.method_registry import declaration, from_patches, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.presets import whole_brain_shape
 from patch2loc.configuration.selection_notes import selection_notes
+from patch2loc.configuration.training_scans import check_training_scans
 from patch2loc.configuration.variants import (
     ablation_row,
     base_row,
@@ -530,6 +531,11 @@ class Run:
         """Site of each scan of the training data of a modality, where the list names it."""
         return self.datasets[self.training_data[modality]].sites
 
+    def balanced_sites(self, method: str, modality: Modality) -> dict[str, str] | None:
+        """`sites_of_training` for a method or variant whose training balances sites; None for any other."""
+        balances = from_patches(method) and self._training_of(method)["balance_sites"]
+        return self.sites_of_training(modality) if balances else None
+
     @property
     def preprocessing_minutes(self) -> int:
         """Time that the preprocessing of a scan asks for."""
@@ -725,21 +731,8 @@ def plan_run(config: Configuration, registry_path: str, scan_files_path: str | N
         used = missing_scans.usable(listed, config["training_data"])
         datasets = missing_scans.complete(listed) if obstacle() else used
     refuse_leakage(datasets, config["folds"])
-    _check_subjects(config, datasets)
+    check_training_scans(config, datasets)
     joint = plan_joint(
         config["joint"], datasets, config["datasets"], config["training_data"], config["folds"]
     )
     return Run(config, registry_path, scan_files_path, datasets, listed, joint, obstacle)
-
-
-def _check_subjects(config: Configuration, datasets: Mapping[str, PlannedDataset]) -> None:
-    """Raise InputError where more training scans are asked for than a fold has."""
-    training_data = [datasets[name] for name in config["training_data"].values() if name in datasets]
-    most = min(len(dataset.subjects(fold, "train")) for dataset in training_data for fold in config["folds"])
-    for name, variant in config["variants"].items():
-        count = variant["training"].get("subjects")
-        if count is not None and count > most:
-            raise InputError(
-                f"variants.{name}.training.subjects: {count} found, at most {most} expected, the training scans of a "
-                "fold; lower it, or leave it out for all"
-            )
