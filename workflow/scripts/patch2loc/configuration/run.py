@@ -33,7 +33,7 @@ from patch2loc.configuration.joint import (
 )
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder, table_rows
-from patch2loc.configuration.method_registry import declaration, from_patches, locates, runs_network
+from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
 from patch2loc.configuration.presets import whole_brain_shape
@@ -532,9 +532,8 @@ class Run:
         return self.datasets[self.training_data[modality]].sites
 
     def balanced_sites(self, method: str, modality: Modality) -> dict[str, str] | None:
-        """`sites_of_training` for a method or variant whose training balances sites; None for any other."""
-        balances = from_patches(method) and self._training_of(method)["balance_sites"]
-        return self.sites_of_training(modality) if balances else None
+        """`sites_of_training` for a method or variant that learns as much from each of them; None for any other."""
+        return self.sites_of_training(modality) if self._training_of(method)["balance_sites"] else None
 
     @property
     def preprocessing_minutes(self) -> int:
