@@ -69,6 +69,8 @@ def test_what_is_read_is_what_the_module_has(name):
         ("patch2loc_robust", {"chnges": []}, r"robust: chnges found, of changes, leveled expected"),
         ("patch2loc_robust", {"changes": ["edgee"]}, r"changes: edgee found, of pose, contrast, edge expected"),
         ("patch2loc_robust_unpadded", {"changes": ["edge", "x"]}, r"unpadded.changes: x found, of pose"),
+        ("patch2loc_robust_multiscale", {"changes": ["x"]}, r"multiscale.changes: x found, of pose"),
+        ("patch2loc_covered", {"sizes": [1]}, r"covered: sizes found, of changes, leveled expected"),
         ("patch2loc_robust", {"changes": "edge"}, r"changes: 'edge' found, a list"),
         ("patch2loc_robust", {"leveled": 1}, r"leveled: 1 found, true or false expected"),
         ("patch2loc_unpadded", {"leveled": True}, r"unpadded: leveled found, nothing expected"),
@@ -90,6 +92,8 @@ def test_settings_that_a_method_cannot_take_are_refused(toy, name, changes, mess
         ("patch2loc_robust", {"changes": ["pose"], "leveled": False}),
         ("patch2loc_robust_unpadded", {"changes": []}),
         ("patch2loc_multiscale", {"sizes": [1, 1.5]}),
+        ("patch2loc_robust_multiscale", {"sizes": [1, 1.5], "changes": ["edge"], "leveled": False}),
+        ("patch2loc_covered", {"changes": ["pose"], "leveled": False}),
         ("toysettings.method", {"power": 1.5, "norm": "l2", "weights": "any", "exact": False}),
     ],
 )

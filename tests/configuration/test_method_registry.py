@@ -214,10 +214,10 @@ def test_what_follows_from_the_declarations_is_as_it_was():
     assert METHODS[-6:] == ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
     assert set(METHODS) - set(NETWORKS) == {"thresh", "thresh_dark", *METHODS[-6:]}
     assert all(name.startswith("patch2loc") for name in LOCATING)
-    assert len(LOCATING) == 5
+    assert len(LOCATING) == 7
     assert set(FROM_PATCHES) - set(LOCATING) == {"patch_vae", "patch_vae_uncertainty"}
     assert set(FROM_PATCHES) == set(CALIBRATED) == {"patch2loc", *VARIANTS}
-    assert len(configured("all")) == len(METHODS) - 6
+    assert len(configured("all")) == len(METHODS) - 8
     assert len(table_rows(METHODS)) == len(METHODS) + len(CALIBRATED) + len(AS_PUBLISHED)
     assert needs_truth("oracle")
 

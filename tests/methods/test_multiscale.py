@@ -15,10 +15,14 @@ from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
 from patch2loc.figures.cost import training_seconds
 from patch2loc.method_interface import as_array, method
-from patch2loc.methods import patch2loc, patch2loc_multiscale
+from patch2loc.methods import (
+    patch2loc,
+    patch2loc_multiscale,
+    patch2loc_robust_multiscale,
+    patch2loc_robust_unpadded,
+)
 from patch2loc.models import load_model, save_model
-from patch2loc.network.inference import DenseNetwork
-from patch2loc.network.prediction import predict
+from patch2loc.network.leveling import leveled, mean_low_pass
 from patch2loc.network.sampling import PatchPool
 from patch2loc.score.patch_predictions import predicted_patches
 
@@ -34,6 +38,13 @@ TRAINING = {
 }
 REST = {"patch": 12, "seed": 5, "precision": "float32", "spacing": 2.0}
 SETTINGS = TRAINING | REST | {"sizes": [2 / 3, 1, 4 / 3]}
+ROBUST = {"leveled": True, "changes": ["contrast", "edge"]}
+# The method of one patch size that each is made of.
+OF_ONE_SIZE = {
+    patch2loc_multiscale: patch2loc,
+    patch2loc_robust_multiscale: patch2loc_robust_unpadded,
+}
+EACH = pytest.mark.parametrize("multiscale", OF_ONE_SIZE, ids=["plain", "robust"])
 WIDTHS = [8, 12, 16]
 SHAPE = (32, 28, 5)
 
@@ -43,14 +54,25 @@ def scans(subjects=3, seed=0):
     return located_scans(subjects, seed, SHAPE, np.s_[4:28, 4:24, 1:4], darkest=0.3)
 
 
-def fitted(checkpoint=None, **changed):
-    return patch2loc_multiscale.fit(scans(), scans(2, 9), SETTINGS | changed, checkpoint, device=CPU)
+def settings_for(multiscale):
+    return SETTINGS if multiscale is patch2loc_multiscale else SETTINGS | ROBUST
+
+
+def fitted(multiscale, checkpoint=None, **changed):
+    return multiscale.fit(scans(), scans(2, 9), settings_for(multiscale) | changed, checkpoint, device=CPU)
 
 
 @cache
-def unbroken():
+def unbroken(multiscale):
     """State and history of a training that nothing broke."""
-    return fitted()
+    return fitted(multiscale)
+
+
+def single_states(multiscale):
+    """States of the networks, as of the method of one size."""
+    state, _ = unbroken(multiscale)
+    leveling = {name: state[name] for name in ("reference", "spacing") if name in state}
+    return {name: network | leveling for name, network in state["networks"].items()}
 
 
 def assert_same(first, second):
@@ -90,10 +112,11 @@ def test_sizes_are_shares_of_the_patch_to_the_nearest_even_number(patch, sizes, 
     ],
 )
 def test_sizes_that_make_no_networks_are_refused(sizes, told):
-    with pytest.raises(
-        InputError, match=rf"patch2loc_multiscale\.sizes: .*{told.removeprefix('sizes: ')}.*8 voxels"
-    ):
-        patch2loc_multiscale.patch_sizes(12, sizes)
+    for multiscale in OF_ONE_SIZE:
+        name = multiscale.__name__.rpartition(".")[2]
+        message = rf"method_settings\.{name}\.sizes: .*{told.removeprefix('sizes: ')}.*8 voxels"
+        with pytest.raises(InputError, match=message):
+            fitted(multiscale, sizes=sizes)
 
 
 def test_the_budget_is_shared_out_equally_and_seeds_differ():
@@ -113,8 +136,9 @@ def test_the_budget_is_shared_out_equally_and_seeds_differ():
     assert all(set(own) == set(given) - {"sizes"} for own in networks)  # each is trained as Patch2Loc is
 
 
-def test_the_history_counts_all_networks_patches():
-    _, history = unbroken()
+@EACH
+def test_the_history_counts_all_networks_patches(multiscale):
+    _, history = unbroken(multiscale)
     assert history["patch"].tolist() == [8, 8, 12, 12, 16, 16]
     assert history["step"].tolist() == [2, 4, 6, 8, 10, 12]
     assert history["patches"].tolist() == [128, 256, 384, 512, 640, 768]
@@ -124,24 +148,79 @@ def test_the_history_counts_all_networks_patches():
     assert training_seconds(record, timed) == pytest.approx(3 * (128 / 64 + 128 / 128))
 
 
-def test_each_network_is_the_one_that_patch2loc_trains_with_its_settings():
-    state, history = unbroken()
-    for own in patch2loc_multiscale.network_settings(SETTINGS):
-        alone, its_history = patch2loc.fit(scans(), scans(2, 9), own, None, device=CPU)
-        fused = state["networks"][f"patch{own['patch']}"]
+@EACH
+def test_each_network_is_the_one_that_the_method_of_one_size_trains_with_its_settings(multiscale):
+    _, history = unbroken(multiscale)
+    states = single_states(multiscale)
+    for own in patch2loc_multiscale.network_settings(settings_for(multiscale)):
+        alone, its_history = OF_ONE_SIZE[multiscale].fit(scans(), scans(2, 9), own, None, device=CPU)
+        fused = states[f"patch{own['patch']}"]
         assert_same({"networks": {"one": fused}}, {"networks": {"one": alone}})
+        assert fused.keys() == alone.keys()
+        if "reference" in alone:
+            np.testing.assert_array_equal(fused["reference"], alone["reference"])
         losses = history.loc[history["patch"] == own["patch"], "validation_loss"]
         assert losses.tolist() == its_history["validation_loss"].tolist()
 
 
+def test_the_reference_of_leveling_is_made_once_and_kept_once(monkeypatch):
+    levels = []
+
+    def counted(training, spacing):
+        levels.append(mean_low_pass(training, spacing))
+        return levels[-1]
+
+    monkeypatch.setattr("patch2loc.methods.patch2loc_robust.mean_low_pass", counted)
+    brief = {"patches": 3 * 64, "validations": 1}
+    state, _ = fitted(patch2loc_robust_multiscale, **brief)
+    assert len(levels) == 1
+    assert state["reference"] is levels[0]
+    assert state["spacing"] == 2.0
+    assert not any("reference" in network for network in state["networks"].values())
+    np.testing.assert_array_equal(state["reference"], mean_low_pass(scans(), 2.0))
+    plain, _ = fitted(patch2loc_robust_multiscale, leveled=False, **brief)
+    assert plain.keys() == {"networks", "patch"}
+    assert len(levels) == 1
+
+
+def test_networks_see_leveled_scans():
+    state, _ = unbroken(patch2loc_robust_multiscale)
+    ((volume, mask),) = scans(1, 4)
+    shaded = np.where(mask, volume + np.linspace(0, 1, SHAPE[0])[:, None, None], 0).astype(np.float32)
+    expected = leveled(shaded, mask, state["reference"], 2.0)
+    np.testing.assert_array_equal(patch2loc_robust_multiscale.network_input(state, shaded, mask), expected)
+    assert np.abs(expected - shaded)[mask].max() > 0.1
+    without = {name: state[name] for name in ("networks", "patch")}
+    np.testing.assert_array_equal(patch2loc_robust_multiscale.network_input(without, shaded, mask), shaded)
+    found, of_leveled = (
+        patch2loc_robust_multiscale.scorer(its_state, CPU)(seen, mask, mask)["score"]
+        for its_state, seen in ((state, shaded), (without, expected))
+    )
+    np.testing.assert_array_equal(found, of_leveled)
+
+
+def test_changes_and_leveling_are_those_of_the_settings():
+    brief = {"patches": 3 * 64, "validations": 1, "changes": []}
+    state, _ = fitted(patch2loc_robust_multiscale, **brief)
+    changed, _ = fitted(patch2loc_robust_multiscale, **brief | {"changes": ["contrast"]})
+    weights = [each["networks"]["patch12"]["weights"] for each in (state, changed)]
+    assert not all(np.array_equal(values, weights[1][name]) for name, values in weights[0].items())
+    with pytest.raises(
+        InputError, match=r"method_settings\.patch2loc_robust_multiscale\.changes: \['color'\]"
+    ):
+        fitted(patch2loc_robust_multiscale, changes=["color"])
+
+
+@EACH
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_maps_are_the_mean_of_the_single_networks_maps(tmp_path, stride):
-    state, _ = unbroken()
+def test_the_maps_are_the_mean_of_the_single_networks_maps(tmp_path, multiscale, stride):
+    state, _ = unbroken(multiscale)
     ((volume, mask),) = scans(1, 4)
     wanted = mask & (np.arange(SHAPE[2]) > 1)
-    found = patch2loc_multiscale.scorer(state, CPU, stride)(volume, mask, wanted)
+    found = multiscale.scorer(state, CPU, stride)(volume, mask, wanted)
     single = [
-        patch2loc.scorer(network, CPU, stride)(volume, mask, wanted) for network in state["networks"].values()
+        OF_ONE_SIZE[multiscale].scorer(network, CPU, stride)(volume, mask, wanted)
+        for network in single_states(multiscale).values()
     ]
     assert set(found) == {"score", "log_error", "log_variance"}
     for name, values in found.items():
@@ -153,7 +232,7 @@ def test_the_maps_are_the_mean_of_the_single_networks_maps(tmp_path, stride):
     # A model's file has the networks in another order.
     save_model(tmp_path / "model.safetensors", complete_model(state=state))
     loaded = load_model(tmp_path / "model.safetensors")["state"]
-    again = patch2loc_multiscale.scorer(loaded, CPU, stride)(volume, mask, wanted)
+    again = multiscale.scorer(loaded, CPU, stride)(volume, mask, wanted)
     np.testing.assert_array_equal(again["score"], found["score"])
 
 
@@ -161,10 +240,11 @@ class Killed(Exception):
     pass
 
 
+@EACH
 @pytest.mark.parametrize("network", [1, 2, 3])
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, multiscale, network, monkeypatch):
     monkeypatch.setattr("patch2loc.engine.training_loop.CHECKPOINT_SECONDS", -1)  # at every step
-    whole, history = unbroken()
+    whole, history = unbroken(multiscale)
     checkpoint, drawn = tmp_path / "checkpoint-key.pt", []
     one_slice_each = PatchPool.one_slice_each
 
@@ -177,7 +257,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkey
     with monkeypatch.context() as patched:
         patched.setattr(PatchPool, "one_slice_each", killed)
         with pytest.raises(Killed):
-            fitted(checkpoint)
+            fitted(multiscale, checkpoint)
     assert drawn[-1] == WIDTHS[network - 1]
     assert {path.name for path in tmp_path.glob("*checkpoint*")} == {
         f"patch{width}-checkpoint-key.pt" for width in WIDTHS[:network]
@@ -189,7 +269,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, network, monkey
         return one_slice_each(self, generator)
 
     monkeypatch.setattr(PatchPool, "one_slice_each", counted)
-    state, again = fitted(checkpoint)
+    state, again = fitted(multiscale, checkpoint)
     # Two steps of the one that was killed, four of each that had not begun, none of those that were done.
     assert drawn == [WIDTHS[network - 1]] * 2 + [width for width in WIDTHS[network:] for _ in range(4)]
     assert_same(state, whole)
@@ -205,7 +285,7 @@ def test_checkpoints_of_other_settings_are_removed_and_those_of_this_one_kept(tm
     )
     for name in (*others, "checkpoint-key.pt", "model.safetensors"):
         (tmp_path / name).touch()
-    fitted(tmp_path / "checkpoint-key.pt", sizes=[2 / 3], patches=64, validations=1)
+    fitted(patch2loc_multiscale, tmp_path / "checkpoint-key.pt", sizes=[2 / 3], patches=64, validations=1)
     progress = {"patch8-progress.csv", "patch8-progress.png"}
     assert {path.name for path in tmp_path.iterdir()} == {
         kept.name,
@@ -215,38 +295,39 @@ def test_checkpoints_of_other_settings_are_removed_and_those_of_this_one_kept(tm
     }
 
 
-def test_patches_of_one_size_alone_are_in_memory(monkeypatch):
+@EACH
+def test_patches_of_one_size_alone_are_in_memory(multiscale, monkeypatch):
     created, alive = PatchPool.__init__, []
 
-    def counted(self, volumes, patch, *rest):
+    def counted(self, volumes, patch, *rest, **more):
         assert {width for width in alive if width != patch} == set()
-        created(self, volumes, patch, *rest)
+        created(self, volumes, patch, *rest, **more)
         alive.append(patch)
 
     monkeypatch.setattr(PatchPool, "__init__", counted)
     monkeypatch.setattr(PatchPool, "__del__", lambda self: alive.remove(self.patch), raising=False)
-    fitted(patches=3 * 64, validations=1)
+    fitted(multiscale, patches=3 * 64, validations=1)
     assert alive == []
 
 
-def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches():
-    state, _ = unbroken()
+@EACH
+def test_the_patch_analysis_takes_the_mean_prediction_at_patch2locs_patches(multiscale):
+    state, _ = unbroken(multiscale)
     ((volume, mask),) = scans(1, 4)
-    predicted = patch2loc_multiscale.predictor(state, CPU)
+    predicted = multiscale.predictor(state, CPU)
     table = predicted_patches(volume, mask, state["patch"], predicted)
-    middle = state["networks"]["patch12"]
-    of_one = predicted_patches(volume, mask, 12, patch2loc.predictor(middle, CPU))
+    single = [
+        OF_ONE_SIZE[multiscale].predictor(network, CPU) for network in single_states(multiscale).values()
+    ]
+    of_one = predicted_patches(volume, mask, 12, single[0])
     places = ["x", "y", "z", "brain_fraction"]
     pd.testing.assert_frame_equal(table[places], of_one[places])
     voxels = table[["x", "y", "z"]].to_numpy()
-    means = np.mean(
-        [
-            predict(volume, voxels, DenseNetwork(patch2loc.location_network(one), one["patch"]))[0]
-            for one in state["networks"].values()
-        ],
-        axis=0,
+    means, log_variances = (
+        np.mean(values, axis=0) for values in zip(*(one(volume, voxels) for one in single), strict=True)
     )
     np.testing.assert_allclose(table[["mean_x", "mean_y"]], means, rtol=1e-5)
+    np.testing.assert_allclose(table[["log_variance_x", "log_variance_y"]], log_variances, rtol=1e-5)
     expected = np.linalg.norm(means - 100 * voxels[:, :2] / np.array(SHAPE[:2]), axis=1)
     np.testing.assert_allclose(table["location_error"], expected, rtol=1e-4)
 
@@ -262,7 +343,15 @@ def configuration(**changed):
         "without": [],
         "datasets": {},
         "budget": "smoke",
-        "methods": ["patch2loc", "patch2loc_robust", "patch2loc_multiscale", "ae", "zscore"],
+        "methods": [
+            "patch2loc",
+            "patch2loc_robust",
+            "patch2loc_multiscale",
+            "patch2loc_robust_multiscale",
+            "patch2loc_covered",
+            "ae",
+            "zscore",
+        ],
         "method_settings": {},
     } | changed
 
@@ -277,7 +366,10 @@ def test_a_line_of_configuration_is_an_ablation():
     robust = {"leveled": True, "changes": ["contrast", "edge"]}
     assert settings_of("patch2loc") == TRAINING  # nothing else: its models' provenance stays as it was
     assert settings_of("patch2loc_robust") == TRAINING | robust
-    assert settings_of("patch2loc_multiscale") == TRAINING | {"sizes": [2 / 3, 1, 4 / 3]}
+    assert settings_of("patch2loc_covered") == TRAINING | robust
+    sizes = {"sizes": [2 / 3, 1, 4 / 3]}
+    assert settings_of("patch2loc_multiscale") == TRAINING | sizes
+    assert settings_of("patch2loc_robust_multiscale") == TRAINING | robust | sizes
     ablations = {"patch2loc_robust": {"changes": []}, "patch2loc_multiscale": {"sizes": [1, 2]}}
     changed = {"method_settings": ablations | {"ae": {"steps": 7}}}
     assert settings_of("patch2loc", **changed) == TRAINING
@@ -311,6 +403,6 @@ def test_every_location_method_takes_epsilon_from_its_state(name):
     log_errors = [as_array(maps["log_error"])[mask] for maps in (ours, other)]
     assert log_errors[1].min() >= np.log(100) - 1e-5
     np.testing.assert_allclose(as_array(ours["log_variance"])[mask], as_array(other["log_variance"])[mask])
-    if name != "patch2loc_multiscale":  # whose log-error is a mean
+    if not name.endswith("multiscale"):  # whose log-error is a mean
         squared = [np.exp(each) - epsilon for each, epsilon in zip(log_errors, (0.5, 100.0), strict=True)]
         np.testing.assert_allclose(squared[0], squared[1], rtol=1e-3, atol=1e-3)

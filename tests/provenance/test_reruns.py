@@ -19,12 +19,21 @@ LOCATION_NETWORK = PATCH_VAE | frozenset(
         "patch2loc_multiscale",
         "patch2loc_unpadded",
         "patch2loc_robust_unpadded",
+        "patch2loc_robust_multiscale",
+        "patch2loc_covered",
         "dae_patch2loc",
         "fae_patch2loc",
         "patch2loc_inpainted",
     }
 )
-UNPADDED_NETWORK = PATCH_VAE | frozenset({"patch2loc_unpadded", "patch2loc_robust_unpadded"})
+UNPADDED_NETWORK = PATCH_VAE | frozenset(
+    {
+        "patch2loc_unpadded",
+        "patch2loc_robust_unpadded",
+        "patch2loc_robust_multiscale",
+        "patch2loc_covered",
+    }
+)
 # Module: methods that are trained again, methods that score again, whether every scan is evaluated again.
 EDITS = {
     "configuration.check": (NONE, NONE, False),

@@ -11,6 +11,8 @@ LOCATION = (
     "patch2loc_unpadded",
     "patch2loc_robust_unpadded",
     "patch2loc_multiscale",
+    "patch2loc_robust_multiscale",
+    "patch2loc_covered",
 )
 PATCH = ("patch_vae",)  # that does not locate
 SLICE = ("ae", "vae", "svae", "dae", "fae", "ra", "phanes", "ddpm", "pddpm", "cddpm")

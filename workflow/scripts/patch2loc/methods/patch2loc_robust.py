@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
@@ -27,6 +29,9 @@ CHOICES = {"changes": CHANGES}
 STATE = patch2loc.STATE
 # Of leveling.
 OPTIONAL_STATE: StateKinds = {**patch2loc.OPTIONAL_STATE, "reference": "map", "spacing": "spacing"}
+
+# Of patches, (n, 1, p, p), by random numbers of a generator.
+Change = Callable[[Tensor, torch.Generator], Tensor]
 
 predictor = patch2loc.predictor
 
@@ -66,28 +71,98 @@ def fit_robust(
     checkpoint: Path | None,
     device: Device,
     build: Callable[[Settings], PatchNetwork] = paper_network,
+    cover: Change | None = None,
 ) -> tuple[State, pd.DataFrame]:
-    """Like `fit`, for any location network.  name: of the method, for errors.  build: makes the network."""
-    changes, patch = settings["changes"], settings["patch"]
+    """Like `fit`, for any location network.
+
+    Args:
+        name: Of the method, for errors.
+        training: As of `fit`.
+        validation: As of `fit`.
+        settings: As of `fit`.
+        checkpoint: As of `fit`.
+        device: As of `fit`.
+        build: Makes the network.
+        cover: As of `fit_changed`.
+
+    Raises:
+        InputError: For changes that there are not.
+    """
+    check_changes(name, settings)
+    leveling = leveling_of(training, settings)
+    state, history = fit_changed(
+        leveled_scans(training, leveling),
+        leveled_scans(validation, leveling),
+        settings,
+        checkpoint,
+        device=device,
+        build=build,
+        cover=cover,
+    )
+    return state | leveling, history
+
+
+def check_changes(name: str, settings: MethodSettings) -> None:
+    """Raise InputError for changes, among the settings of a method of this name, that there are not."""
+    changes = settings["changes"]
     if not isinstance(changes, (list, tuple)) or not all(change in CHANGES for change in changes):
         raise InputError(
             f"method_settings.{name}.changes: {changes} found, a list of some of {', '.join(CHANGES)} expected, [] for "
             "none; correct it"
         )
-    spacing, leveling = settings["spacing"], {}
-    if settings["leveled"]:
-        # The training scans are read twice, for the mean and for the patches: kept, they would fill the memory.
-        leveling = {"reference": mean_low_pass(training, spacing), "spacing": spacing}
-        training, validation = (LeveledScans(scans, **leveling) for scans in (training, validation))
+
+
+def leveling_of(training: Volumes, settings: MethodSettings) -> State:
+    """Values of a state that scans are leveled by: reference and spacing; none where the settings level no scans."""
+    if not settings["leveled"]:
+        return {}
+    spacing = settings["spacing"]
+    return {"reference": mean_low_pass(training, spacing), "spacing": spacing}
+
+
+def leveled_scans(scans: Volumes, leveling: State) -> Volumes:
+    """Scans as the network sees them.  leveling: from `leveling_of`."""
+    # Leveled anew whenever they are read: kept, they would fill the memory.
+    return LeveledScans(scans, **leveling) if leveling else scans
+
+
+def fit_changed(
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: Device,
+    build: Callable[[Settings], PatchNetwork] = paper_network,
+    cover: Change | None = None,
+) -> tuple[State, pd.DataFrame]:
+    """Train a location network on changed patches of scans as it sees them.
+
+    Args:
+        training: Scans from `leveled_scans`.
+        validation: Scans from `leveled_scans`.
+        settings: As of `fit`.
+        checkpoint: As of `fit`.
+        device: As of `fit`.
+        build: Makes the network.
+        cover: A last change, which validation patches go through, too.
+    """
+    changes, patch = settings["changes"], settings["patch"]
     change = partial(change_patches, changes=changes, patch=patch) if changes else None
-    state, history = patch2loc.fit_network(
-        PatchPool(training, patch, device, change=change, margin=margin(changes, patch)),
-        PatchPool(validation, patch, device),
+    return patch2loc.fit_network(
+        PatchPool(training, patch, device, change=_in_turn(change, cover), margin=margin(changes, patch)),
+        PatchPool(validation, patch, device, change=cover),
         settings={key: value for key, value in settings.items() if key not in OWN_SETTINGS},
         checkpoint=checkpoint,
         build=build,
     )
-    return state | leveling, history
+
+
+def _in_turn(first: Change | None, second: Change | None) -> Change | None:
+    """Two changes of patches as one; None leaves them as they are."""
+    if first is None or second is None:
+        return first or second
+    return lambda patches, generator: second(first(patches, generator), generator)
 
 
 def network_input(state: State, volume: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -101,6 +101,25 @@ def change_edge(patches: Tensor, brain: Tensor, generator: torch.Generator) -> T
     return torch.where(happens & (outside > 0), 0.0, patches)
 
 
+def cover_some(patches: Tensor, generator: torch.Generator) -> Tensor:
+    """Cover the middle of half of the patches, (n, 1, p, p).
+
+    After every other change: a covered voxel would be taken for one outside the brain.
+    """
+    happens = _uniform(patches, generator, 0, 1) < CHANCE
+    return torch.where(happens, cover_middle(patches), patches)
+
+
+def cover_middle(patches: Tensor) -> Tensor:
+    """Set the middle of patches, (n, 1, p, p), to 0: p // 2 voxels along each axis around the voxel at their center."""
+    side = patches.shape[2]
+    begin = side // 2 - side // 4
+    middle = slice(begin, begin + side // 2)
+    covered = patches.clone()
+    covered[:, :, middle, middle] = 0
+    return covered
+
+
 def change_contrast(patches: Tensor, brain: Tensor, generator: torch.Generator) -> Tensor:
     """Change the contrast of patches.
 
