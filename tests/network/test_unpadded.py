@@ -181,6 +181,31 @@ def test_single_patches_equal_the_dense_pass():
     torch.testing.assert_close(single, dense, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("patch", "widths", "share"),
+    # Multiplications of the convolutions on docs/reference/methods/patch2loc_unpadded.md.
+    [(12, (16, 32, 128, 128), 107_152 / 522_304), (24, (64, 128, 256, 512), 930_368 / 21_446_912)],
+)
+def test_few_patches_are_computed_by_themselves_where_sharing_them_is_more_work(patch, widths, share):
+    ready = ReadyUnpadded(UnpaddedNetwork(patch, widths).eval())
+    assert ready.sparse == pytest.approx(share / 2, rel=1e-12)
+
+
+def test_what_is_quicker_depends_on_the_share_of_voxels(monkeypatch):
+    ready, volume, ways = ReadyUnpadded(network_of(12)), scan(12), []
+    for way in ("predict_few", "predict_slices"):
+        compute = getattr(ready, way)
+        monkeypatch.setattr(
+            ready, way, lambda *slices, way=way, compute=compute: ways.append(way) or compute(*slices)
+        )
+    for factor in (0.9, 1.1):
+        padded = np.prod([size + 11 for size in volume.shape[:2]])
+        count = int(factor * ready.sparse * padded)
+        voxels = np.argwhere(np.ones(volume.shape, bool))[:: volume.shape[2]][:count]  # of one slice
+        predict(volume, voxels, ready)
+    assert ways == ["predict_few", "predict_slices"]
+
+
 def test_folding_the_normalizations_changes_no_output():
     network = network_of(24)
     cut, slice_location = torch.rand(9, 1, 24, 24), torch.linspace(0, 99, 9)

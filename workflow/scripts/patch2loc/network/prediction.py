@@ -9,8 +9,6 @@ from patch2loc.network import patches
 from patch2loc.network.centers import Centers, sorted_centers
 from patch2loc.network.ready import DeviceCenters, PaddedSlices, Progress, ReadyNetwork
 
-SPARSE = 0.1  # share of the slices' voxels below which single patches are quicker than whole slices
-
 
 def predict(
     volume: np.ndarray, voxels: np.ndarray, network: ReadyNetwork, progress: Progress = iter
@@ -65,6 +63,6 @@ def predict_centers(
     location = patches.location(torch.arange(first, last + 1, device=network.device), volume.shape[2])
     asked_for = PaddedSlices(window, centers.ends[first : last + 1, left : right + 1], places, location)
     with_patches = np.count_nonzero(np.diff(centers.ends[:, -1], prepend=0))
-    if len(centers.x) < SPARSE * with_patches * padded[0].numel():
+    if len(centers.x) < network.sparse * with_patches * padded[0].numel():
         return network.predict_few(asked_for)
     return network.predict_slices(asked_for, progress)

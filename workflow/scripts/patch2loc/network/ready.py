@@ -75,6 +75,8 @@ class ReadyNetwork(ABC):
         ]
         self.memory = memory_mb * 1e6
         self.batch = 1  # patches at once
+        # Share of the slices' voxels below which single patches are quicker than whole slices.
+        self.sparse = 0.1
         # Kernels are planned and recorded once for inputs of one shape, where they are launched on another device.
         self.one_shape = device != "cpu"
 
