@@ -20,7 +20,7 @@ from patch2loc.network.sampling import PatchPool
 from patch2loc.score.patch_predictions import patch_predictions_with
 from patch2loc.standardize import StandardizedScans, read_standardized
 
-OTHER_KEYS = ("network", "threads", "memory_mb")  # of `training`: they change no number
+OTHER_KEYS = ("network", "threads", "memory_mb", "balance_sites")  # of `training`: a network does not read them
 ROLES = ("train", "validation")
 RUN = ("seed", "patches")  # columns of a table of networks, besides the one that names what is compared
 

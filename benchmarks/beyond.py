@@ -1,0 +1,174 @@
+"""What rows beyond the paper detect, where they place healthy tissue, what they cost: one table from those of a run.
+
+    python benchmarks/beyond.py config/ixi2mm.yaml config/ixi2mm/beyond.yaml
+
+Takes the tables of a finished run (targets table1, comparison, controlled, domain_shift, thresholds, cases) and the
+benchmark files of its trainings, and nothing else.  False positives are at the score that 1 % of the voxels of the
+healthy validation scans exceed.
+Writes benchmarks/beyond_ixi2mm.csv and .png: one row a method, measure and dataset, with 95 % intervals where the run's
+tables have them.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+import pandas as pd
+from finished_run import read_configurations
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "benchmarks/beyond_ixi2mm.csv"
+REFERENCES = ("patch2loc", "zscore")  # rows that AUPRCs are compared with
+QUANTILE = 0.99  # of the scores of healthy validation voxels
+CONTROLLED = "auprc of controlled lesions"  # against each control, and against the same places unchanged
+KEYS = ["method", "measure", "dataset", "against"]
+INTERVAL = ["ci_low", "ci_high"]
+
+
+def main() -> None:
+    """Gather the tables of a run, and draw them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configuration", type=Path, nargs="+", help="later ones change keys of earlier ones")
+    configuration = read_configurations(parser.parse_args().configuration)
+    table = gathered(configuration)
+    table.round(4).to_csv(TABLE, index=False)
+    print(summary(table).to_string())
+    draw(table).savefig(TABLE.with_suffix(".png"), dpi=150)
+
+
+def gathered(configuration: Mapping[str, Any]) -> pd.DataFrame:
+    """All measures of a run in long form: KEYS, mean, INTERVAL, simulated."""
+    folder = Path(configuration["results"]) / "tables"
+    names = ("table1", "comparison", "controlled", "domain_shift", "thresholds", "cases")
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in names}
+    home = next(iter(configuration["training_data"].values()))
+    parts = [
+        detection(tables["table1"], tables["comparison"], set(tables["controlled"]["dataset"])),
+        patients(tables["cases"]),
+        controlled(tables["controlled"]),
+        places(tables["domain_shift"]),
+        false_positives(tables["thresholds"], tables["domain_shift"], home),
+        costs(configuration),
+    ]
+    return pd.concat(parts, ignore_index=True)[[*KEYS, "mean", *INTERVAL, "simulated"]]
+
+
+def detection(table1: pd.DataFrame, comparison: pd.DataFrame, controlled_names: set[str]) -> pd.DataFrame:
+    """AUPRC by dataset, and how far it is from those of REFERENCES on the same scans."""
+    alone = table1[table1["metric"] == "auprc"].dropna(subset="mean").assign(against="")
+    turned = comparison.assign(
+        method=comparison["other"],
+        other=comparison["method"],
+        difference=-comparison["difference"],
+        ci_low=-comparison["ci_high"],
+        ci_high=-comparison["ci_low"],
+    )
+    pairs = pd.concat([comparison, turned]).rename(columns={"difference": "mean", "other": "against"})
+    pairs = pairs[(pairs["metric"] == "auprc") & pairs["against"].isin(REFERENCES)]
+    both = pd.concat([alone, pairs]).assign(measure="auprc")
+    return both[~both["dataset"].isin(controlled_names)]
+
+
+def patients(cases: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUPRC of the real patients together."""
+    real = cases[cases["simulated"] == 0].dropna(subset="auprc")
+    means = real.groupby("method", sort=False)["auprc"].mean().rename("mean").reset_index()
+    return means.assign(measure="auprc", dataset="all patients", against="", simulated=0)
+
+
+def controlled(table: pd.DataFrame) -> pd.DataFrame:
+    """AUPRC of controlled lesions over all sizes and amounts, alone and against controls and unchanged places."""
+    over_all = table[(table["metric"] == "auprc") & table["diameter_mm"].isna()]
+    return over_all.fillna({"against": ""}).assign(measure=CONTROLLED)
+
+
+def places(shift: pd.DataFrame) -> pd.DataFrame:
+    """Location error in healthy scans, percent of the grid."""
+    healthy = shift[shift["role"] == "healthy"]
+    means = healthy.groupby(["method", "dataset", "simulated"], sort=False)["location_error"].mean()
+    return means.rename("mean").reset_index().assign(measure="location error", against="")
+
+
+def false_positives(thresholds: pd.DataFrame, shift: pd.DataFrame, home: str) -> pd.DataFrame:
+    """Volume above the threshold in healthy scans, ml; and over that in the test scans of the training data."""
+    healthy = shift.loc[shift["role"] == "healthy", "dataset"].unique()
+    chosen = thresholds[
+        (thresholds["kind"] == "healthy quantile")
+        & (thresholds["quantile"].round(4) == QUANTILE)
+        & (thresholds["metric"] == "false_positive_ml")
+        & thresholds["dataset"].isin(healthy)
+    ].assign(measure="false positives, ml", against="")
+    at_home = chosen[chosen["dataset"] == home].set_index("method")["mean"]
+    times = chosen.assign(
+        mean=chosen["mean"] / chosen["method"].map(at_home), measure="false positives, times home"
+    ).drop(columns=INTERVAL)
+    return pd.concat([chosen, times[times["dataset"] != home]])
+
+
+def costs(configuration: Mapping[str, Any]) -> pd.DataFrame:
+    """Processor seconds of a training, and of scoring a scan, means over folds and scans."""
+    results, rows = Path(configuration["results"]), []
+    for method in configuration["methods"]:
+        trainings = [
+            pd.read_csv(path, sep="\t")["cpu_time"].iloc[0]
+            for path in sorted((results / "benchmarks/train").glob(f"{method}_T?_fold?.tsv"))
+        ]
+        scans = pd.concat([pd.read_csv(path) for path in results.glob(f"metrics/{method}/*/fold?.csv")])
+        rows += [
+            (method, "processor seconds of a training", sum(trainings) / len(trainings)),
+            (method, "seconds of a scan", scans["seconds"].mean()),
+        ]
+    return pd.DataFrame(rows, columns=["method", "measure", "mean"]).assign(
+        dataset="", against="", simulated=0
+    )
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means and intervals by method: columns are measures, datasets and what they are compared with."""
+    text = [
+        f"{mean:.3g}" + ("" if pd.isna(low) else f" ({low:.3g} to {high:.3g})")
+        for mean, low, high in table[["mean", *INTERVAL]].itertuples(index=False)
+    ]
+    return table.assign(text=text).pivot(
+        index=["measure", "dataset", "against"], columns="method", values="text"
+    )
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """AUPRC, its distance from the best control in controlled lesions, and healthy tissue, by row."""
+    methods = list(dict.fromkeys(table.loc[table["measure"] == "auprc", "method"]))
+    at = {name: place for place, name in enumerate(methods)}
+    controlled_lesions = table[table["measure"] == CONTROLLED]
+    of_controls = controlled_lesions[~controlled_lesions["against"].isin(["", "unchanged"])]
+    nearest = of_controls.loc[of_controls.groupby(["method", "dataset"], sort=False)["mean"].idxmin()]
+    panels = {
+        "AUPRC": table[(table["measure"] == "auprc") & (table["against"] == "")],
+        "AUPRC of controlled lesions (simulated)\nabove the best control of intensity": nearest,
+        "location error, healthy [% of the grid]": table[table["measure"] == "location error"],
+        "false positives, times home": table[table["measure"] == "false positives, times home"],
+    }
+    figure = Figure(figsize=(15, 1.6 + 0.3 * len(methods)), layout="constrained")
+    for axes, (title, part) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        for number, (dataset, of_dataset) in enumerate(part.groupby("dataset", sort=False)):
+            known = of_dataset[of_dataset["method"].isin(at)]
+            name = str(dataset) + (" (simulated)" if known["simulated"].any() else "")
+            places_along = known["method"].map(at) + 0.12 * (number - 2)
+            axes.plot(known["mean"], places_along, "o", color=f"C{number}", markersize=4, label=name)
+            axes.hlines(places_along, known["ci_low"], known["ci_high"], color=f"C{number}", linewidth=1)
+        if "above" in title:
+            axes.axvline(0, color="0.5", linewidth=0.8)
+        axes.grid(axis="x", color="0.9")
+        axes.set_xlabel(title, fontsize=9)
+        axes.legend(fontsize=6)
+    axes.set_yticks(range(len(methods)), methods, fontsize=8)
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    return figure
+
+
+if __name__ == "__main__":
+    main()
