@@ -20,7 +20,8 @@ from patch2loc.network.sampling import PatchPool
 from patch2loc.score.patch_predictions import patch_predictions_with
 from patch2loc.standardize import StandardizedScans, read_standardized
 
-OTHER_KEYS = ("network", "threads", "memory_mb", "balance_sites")  # of `training`: a network does not read them
+# Of `training`: no settings of a network.
+OTHER_KEYS = ("network", "threads", "memory_mb", "balance_sites")
 ROLES = ("train", "validation")
 RUN = ("seed", "patches")  # columns of a table of networks, besides the one that names what is compared
 

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from repository_paths import ROOT
 from torch import nn
@@ -243,3 +244,52 @@ def test_false_positives_at_left_out_sites_are_told_as_multiples_of_those_at_hom
     assert changed["location_error"] == changed["error_low"] == changed["error_high"] == -1
     assert changed["false_positives"] == changed["false_low"] == changed["false_high"] == 0.5
     assert differences(table, "row").empty
+
+
+def test_a_table_of_rows_beyond_the_paper_turns_pairs_and_compares_with_home(benchmarks):
+    from beyond import detection, false_positives, patients, places
+
+    about = {"dataset": "strokes", "metric": "auprc", "simulated": 1}
+    table1 = pd.DataFrame(
+        [
+            {**about, "method": name, "mean": mean, "ci_low": mean - 0.1, "ci_high": mean + 0.1}
+            for name, mean in (("patch2loc", 0.2), ("covered", 0.5), ("zscore", np.nan))
+        ]
+    )
+    comparison = pd.DataFrame(
+        [
+            {**about, "method": "patch2loc", "other": "covered", "difference": -0.3, "ci_low": -0.4, "ci_high": -0.1},
+            {**about, "method": "covered", "other": "third", "difference": 0.3, "ci_low": 0.1, "ci_high": 0.4},
+        ]
+    )  # fmt: skip
+    found = detection(table1, comparison, set()).set_index(["method", "against"])[
+        ["mean", "ci_low", "ci_high"]
+    ]
+    assert set(found.index) == {("patch2loc", ""), ("covered", ""), ("covered", "patch2loc")}
+    assert found.loc[("covered", "patch2loc")].tolist() == [0.3, 0.1, 0.4]
+    assert detection(table1, comparison, {"strokes"}).empty
+
+    cases = pd.DataFrame({"method": "a", "simulated": [0, 0, 0, 1], "auprc": [0.2, 0.4, np.nan, 1.0]})
+    assert patients(cases)["mean"].tolist() == pytest.approx([0.3])
+
+    shift = pd.DataFrame(
+        {"method": "a", "dataset": ["home", "home", "away", "sick"], "simulated": 0}
+        | {"role": ["healthy"] * 3 + ["lesion"], "location_error": [4.0, 6.0, 9.0, 1.0]}
+    )
+    assert dict(zip(places(shift)["dataset"], places(shift)["mean"], strict=True)) == {"home": 5, "away": 9}
+    thresholds = pd.DataFrame(
+        {"method": "a", "dataset": ["home", "away", "sick"], "kind": "healthy quantile", "quantile": 0.99}
+        | {
+            "metric": "false_positive_ml",
+            "mean": [20.0, 30.0, 50.0],
+            "ci_low": 1,
+            "ci_high": 2,
+            "simulated": 0,
+        }
+    )
+    told = false_positives(thresholds, shift, "home").set_index(["measure", "dataset"])["mean"]
+    assert told.to_dict() == {
+        ("false positives, ml", "home"): 20,
+        ("false positives, ml", "away"): 30,
+        ("false positives, times home", "away"): 1.5,
+    }
