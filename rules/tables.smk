@@ -140,18 +140,25 @@ use rule thresholds as by_volume with:
         **table_params("by_volume", "patch2loc.tables.by_volume", RUN.labels(LESION_OR_JOINT)),
 
 
-use rule thresholds as by_site with:
+rule by_site:
     """Results by the site of a scan, of the datasets whose lists name it."""
     input:
-        every(RESULTS.metrics(), RUN.datasets_with_sites, EVALUATED_METHODS),
+        metrics=every(RESULTS.metrics(), RUN.datasets_with_sites, EVALUATED_METHODS),
+        at_thresholds=every(RESULTS.metrics(kind="at_thresholds"), RUN.datasets_with_sites, EVALUATED_METHODS),
     output:
         **table("by_site"),
     log:
         RESULTS.log("by_site"),
     benchmark:
         RESULTS.benchmark("by_site")
+    conda:
+        STATISTICS
+    resources:
+        **growing(mem_mb=1500, runtime=30),
     params:
         **table_params("by_site", "patch2loc.tables.by_site", RUN.labels_and_sites(RUN.datasets_with_sites)),
+    script:
+        "../workflow/scripts/by_site.py"
 
 
 use rule thresholds as released_code with:

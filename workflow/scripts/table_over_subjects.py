@@ -1,4 +1,4 @@
-"""One of the tables over subjects and folds: thresholds, comparison, released_code, by_volume, by_site or seeds."""
+"""One of the tables over subjects and folds: thresholds, comparison, released_code, by_volume or seeds."""
 
 from functools import partial
 from itertools import product
@@ -7,7 +7,7 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.provenance.record import describe, write_sidecar
-    from patch2loc.tables import by_site, by_volume, comparison, released_code, seeds, thresholds
+    from patch2loc.tables import by_volume, comparison, released_code, seeds, thresholds
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
 
@@ -17,7 +17,6 @@ with rule_log(snakemake.log[0]):
         "comparison": (comparison.comparison_table, comparison.comparison_layout),
         "released_code": (released_code.released_code_table, released_code.released_code_layout),
         "by_volume": (by_volume.volume_table, by_volume.volume_layout),
-        "by_site": (by_site.site_table, by_site.site_layout),
         "seeds": (partial(seeds.seed_table, trainings=params.folds), seeds.seed_layout),
     }[params.table]
     by_fold = read_folds(snakemake.input, product(params.methods, params.datasets), len(params.folds))

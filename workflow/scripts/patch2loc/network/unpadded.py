@@ -22,8 +22,8 @@ from patch2loc.network.ready import PaddedSlices, Progress, ReadyNetwork
 SMALLEST = 8  # voxels of a patch
 # MB of activations at once.  Strips share no voxels near their edges, and are computed by all threads of a processor.
 MEMORY_MB: dict[Device, float] = {"cpu": 32, "cuda": 4096}
-# Share of the voxels below which single patches are quicker, over that below which they have fewer multiplications: whole
-# slices keep a processor busier.  Measured at patches of 8 to 24 voxels: 0.4 to 0.9.
+# Share of the voxels below which single patches are quicker, over that below which they have fewer multiplications:
+# whole slices keep a processor busier.  Measured at patches of 8 to 24 voxels: 0.4 to 0.9.
 SPARSE = 0.5
 WIDEST_LAST = 4  # voxels of a map that is not pooled any more
 # Latent vectors in memory together: those that are asked for, the inputs of both heads and their outputs.

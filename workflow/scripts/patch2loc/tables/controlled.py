@@ -11,8 +11,7 @@ from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, about_row, label_of
 from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
-from patch2loc.metrics.detection import HEALTHY
-from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.inputs import FoldTables, with_detections
 from patch2loc.tables.layout import (
     NO_VALUE,
     Cell,
@@ -30,7 +29,6 @@ CONTROLS = ("thresh", "thresh_dark", "zscore", "zscore_bright", "zscore_dark", "
 UNCHANGED = (
     "unchanged"  # in `against`: the same places of the same scans by the same row, with nothing changed
 )
-QUANTILE = 0.99  # of the scores of healthy validation scans: the threshold of the sensitivity
 METRICS = ("auprc", "auprc_over_prevalence", "sensitivity")
 CHANGE_NAMES = {
     "bright": "brighter",
@@ -179,13 +177,9 @@ def _values(
         info["lesions"], orient="index", columns=["scan", "diameter_mm", "amount"]
     ).rename_axis("subject")
     folds = []
-    for fold, detected in zip(metrics, at_thresholds, strict=True):
-        at_quantile = detected[(detected["kind"] == HEALTHY) & np.isclose(detected["quantile"], QUANTILE)]
-        table = fold[["subject", "auprc", "prevalence"]].merge(
-            at_quantile[["subject", "sensitivity"]], on="subject", how="left", validate="one_to_one"
-        )
+    for table in with_detections(metrics, at_thresholds, ["sensitivity"]):
         table["auprc_over_prevalence"] = table["auprc"] / table["prevalence"]
-        folds.append(table.merge(lesions, on="subject", validate="one_to_one"))
+        folds.append(table[["subject", *METRICS]].merge(lesions, on="subject", validate="one_to_one"))
     return folds
 
 

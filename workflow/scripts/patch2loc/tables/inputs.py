@@ -4,10 +4,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+import numpy as np
 import pandas as pd
 
 from patch2loc.errors import InputError
 from patch2loc.files import read_csv
+from patch2loc.metrics.detection import HEALTHY
+
+QUANTILE = 0.99  # of the scores of healthy validation voxels: the threshold of what `with_detections` adds
 
 Key = TypeVar("Key", bound=Hashable)
 Content = TypeVar("Content")
@@ -39,6 +43,24 @@ def read_folds(
         key: [read(path) for path in paths[index * folds : (index + 1) * folds]]
         for index, key in enumerate(keys)
     }
+
+
+def with_detections(
+    metrics: Sequence[pd.DataFrame], at_thresholds: Sequence[pd.DataFrame], names: Sequence[str]
+) -> list[pd.DataFrame]:
+    """Metrics of scans, and besides what is detected at the score that 1 % of healthy validation voxels exceed.
+
+    Args:
+        metrics: as `evaluate.subjects.Evaluation.metrics`, one table per fold.
+        at_thresholds: the same, as `evaluate.subjects.Evaluation.at_thresholds`.
+        names: columns of at_thresholds that are added.
+    """
+    joined = []
+    for fold, detected in zip(metrics, at_thresholds, strict=True):
+        at_quantile = detected[(detected["kind"] == HEALTHY) & np.isclose(detected["quantile"], QUANTILE)]
+        of_scans = at_quantile[["subject", *names]]
+        joined.append(fold.merge(of_scans, on="subject", how="left", validate="one_to_one"))
+    return joined
 
 
 def subjects_in(tables: Mapping[Any, Sequence[pd.DataFrame]]) -> list[str]:
