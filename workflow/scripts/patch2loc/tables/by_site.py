@@ -28,8 +28,8 @@ NOTE = (
     "Scans by the site that the dataset's list names; scans without one are left out. Means over scans and folds, with "
     "95 % bootstrap intervals over both. The interval of a few scans says little, and one scan has none. Location "
     "error: of patches without lesion, percent of the grid; Patch2Loc and its variants only. False positives: volume "
-    "without lesion above the score that 1 % of the voxels of the healthy validation scans of all sites exceed. A dash: "
-    "no value."
+    "without lesion above the score that 1 % of the voxels of the healthy validation scans of all sites exceed. A "
+    "dash: no value."
 )
 
 
