@@ -57,6 +57,8 @@ class ReadyNetwork(ABC):
             once, not on the result; a GPU that has less memory gets fewer.
     """
 
+    sparse = 0.1  # share of the slices' voxels below which single patches are quicker than whole slices
+
     def __init__(
         self, folded: PatchNetwork, patch: int, device: Device, precision: Precision, *, memory_mb: float
     ) -> None:
@@ -75,8 +77,6 @@ class ReadyNetwork(ABC):
         ]
         self.memory = memory_mb * 1e6
         self.batch = 1  # patches at once
-        # Share of the slices' voxels below which single patches are quicker than whole slices.
-        self.sparse = 0.1
         # Kernels are planned and recorded once for inputs of one shape, where they are launched on another device.
         self.one_shape = device != "cpu"
 
