@@ -58,7 +58,7 @@ def test_dense_inference_equals_patch_by_patch(network, scan):
 class Placed:
     """Stands for a network: depends on the patch's content only, so that moving the input moves the output."""
 
-    patch, device, one_shape = PATCH, "cpu", False
+    patch, device, one_shape, sparse = PATCH, "cpu", False, 0.0  # 0: always by whole slices
 
     def predict_slices(self, slices, progress):
         centers = slices.centers

@@ -193,7 +193,7 @@ class ReadsItsPlace:
     The log-variance is 0 if the slice that it is told is the patch's own.
     """
 
-    patch, device, one_shape = PATCH, "cpu", False
+    patch, device, one_shape, sparse = PATCH, "cpu", False, 0.0  # 0: always by whole slices
 
     def __init__(self, shape):
         self.shape = shape
