@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 
 from patch2loc.data.vocabulary import QUALITY
 from patch2loc.files import read_json
+from patch2loc.tables.inputs import QUANTILE, with_detections
 
 ROOT = Path(__file__).resolve().parents[1]
-QUANTILE = 0.99
 
 
 def main() -> None:
@@ -45,11 +45,8 @@ def measured(configuration: dict) -> pd.DataFrame:
     for path in sorted(results.glob("metrics/*/*/fold?.csv")):
         method, dataset = path.parts[-3:-1]
         about = configuration["datasets"][dataset]
-        metrics = pd.read_csv(path)
         thresholds = pd.read_csv(path.with_name(f"{path.stem}_thresholds.csv"))
-        at_quantile = thresholds[
-            (thresholds["kind"] == "healthy quantile") & (thresholds["quantile"].round(4) == QUANTILE)
-        ].set_index("subject")
+        (metrics,) = with_detections([pd.read_csv(path)], [thresholds], ["predicted_ml"])
         for row in metrics.to_dict("records"):
             quality = read_json(results / f"preprocessed/{dataset}/{row['subject']}" / QUALITY)
             brain_ml = quality["brain_grid_ml"]
@@ -61,7 +58,7 @@ def measured(configuration: dict) -> pd.DataFrame:
                     "simulated": int(about.get("simulated", False)),
                     "subject": row["subject"],
                     "location_error": row.get("location_error"),
-                    "share_above": at_quantile.loc[row["subject"], "predicted_ml"] / brain_ml,
+                    "share_above": row["predicted_ml"] / brain_ml,
                     "auprc": row["auprc"],
                     "prevalence": row["prevalence"],
                     "lesion_ml": row["lesion_ml"],

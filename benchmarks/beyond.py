@@ -21,10 +21,13 @@ import pandas as pd
 from finished_run import read_configurations
 from matplotlib.figure import Figure
 
+from patch2loc.metrics.detection import HEALTHY
+from patch2loc.tables.controlled import CONTROLS
+from patch2loc.tables.inputs import QUANTILE
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks/beyond_ixi2mm.csv"
 REFERENCES = ("patch2loc", "zscore")  # rows that AUPRCs are compared with
-QUANTILE = 0.99  # of the scores of healthy validation voxels
 CONTROLLED = "auprc of controlled lesions"  # against each control, and against the same places unchanged
 KEYS = ["method", "measure", "dataset", "against"]
 INTERVAL = ["ci_low", "ci_high"]
@@ -98,7 +101,7 @@ def false_positives(thresholds: pd.DataFrame, shift: pd.DataFrame, home: str) ->
     """Volume above the threshold in healthy scans, ml; and over that in the test scans of the training data."""
     healthy = shift.loc[shift["role"] == "healthy", "dataset"].unique()
     chosen = thresholds[
-        (thresholds["kind"] == "healthy quantile")
+        (thresholds["kind"] == HEALTHY)
         & (thresholds["quantile"].round(4) == QUANTILE)
         & (thresholds["metric"] == "false_positive_ml")
         & thresholds["dataset"].isin(healthy)
@@ -144,7 +147,7 @@ def draw(table: pd.DataFrame) -> Figure:
     methods = list(dict.fromkeys(table.loc[table["measure"] == "auprc", "method"]))
     at = {name: place for place, name in enumerate(methods)}
     controlled_lesions = table[table["measure"] == CONTROLLED]
-    of_controls = controlled_lesions[~controlled_lesions["against"].isin(["", "unchanged"])]
+    of_controls = controlled_lesions[controlled_lesions["against"].isin(CONTROLS)]
     nearest = of_controls.loc[of_controls.groupby(["method", "dataset"], sort=False)["mean"].idxmin()]
     panels = {
         "AUPRC": table[(table["measure"] == "auprc") & (table["against"] == "")],
