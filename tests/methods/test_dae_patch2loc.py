@@ -1,16 +1,17 @@
 """The DAE that is given Patch2Loc's features: what they are, where they enter, and the whole method."""
 
-from functools import cache
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from networks import untrained_state
 from scans import noise_scan
 from torch.nn import functional
 from written_models import complete_model
 
 from patch2loc.configuration.method_settings import resolve_settings
-from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.engine.weights import with_weights
 from patch2loc.methods import dae, dae_patch2loc
 from patch2loc.methods.dae_patch2loc import LocatedUNet, patch_features
 from patch2loc.methods.reconstruction.patch_features import PatchFeatures
@@ -28,14 +29,7 @@ FEW = {
     "validations": 2,
     "validation_slices": 4,
 }
-
-
-@cache
-def located():
-    """State of a small model of Patch2Loc."""
-    torch.manual_seed(3)
-    network = LocationNetwork(LOCATION_WIDTHS)
-    return {"weights": weights_of(network), "widths": list(LOCATION_WIDTHS), "patch": PATCH}
+located = partial(untrained_state, LOCATION_WIDTHS, PATCH)  # one state, the same at every call
 
 
 def settings(name="dae_patch2loc", **changed):

@@ -1,33 +1,26 @@
 """Patch2Loc as the first stage of an inpainter: threshold, masks, training and score."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
+from networks import untrained_state
 from scans import disc_scans
 from written_models import complete_model
 
 from patch2loc.configuration.method_settings import resolve_settings
-from patch2loc.engine.weights import weights_of, with_weights
+from patch2loc.engine.weights import with_weights
 from patch2loc.methods import patch2loc, patch2loc_inpainted
 from patch2loc.methods.patch2loc_inpainted import LATTICE, healthy_threshold, marked, marked_pool
 from patch2loc.methods.reconstruction.inpainting import Inpainter, inpainted, mask_of
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.models import load_model, save_model
-from patch2loc.network.location import LocationNetwork
 
 WIDTHS, PATCH, SHAPE = (4, 4, 6, 8), 8, (40, 36, 6)
 FEW = {"steps": 4, "batch": 3, "widths": [4, 4, 4], "blocks": 1, "validations": 2, "validation_slices": 5}
 ON_CPU = {"device": "cpu", "spacing": 2.0}
-
-
-@cache
-def located():
-    """State of a small model of Patch2Loc."""
-    torch.manual_seed(3)
-    network = LocationNetwork(WIDTHS)
-    return {"weights": weights_of(network), "widths": list(WIDTHS), "patch": PATCH}
+located = partial(untrained_state, WIDTHS, PATCH)  # one state, the same at every call
 
 
 def heatmap(stride=1):

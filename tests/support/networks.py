@@ -1,11 +1,15 @@
 """Small location networks, their training data and the plain way to score, for tests that compare."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import torch
 from scans import located_scans
 
+from patch2loc.engine.weights import weights_of
 from patch2loc.network import patches
+from patch2loc.network.location import LocationNetwork
 from patch2loc.network.sampling import PatchPool
 from patch2loc.network.training import Settings
 
@@ -19,6 +23,13 @@ def randomized(network):
         elif value.is_floating_point() and value.ndim == 1:
             value.copy_(0.5 + 0.3 * torch.randn(value.shape, generator=generator))
     return network.eval()
+
+
+@cache
+def untrained_state(widths, patch):
+    """State of a model of patch2loc as it is before its training."""
+    torch.manual_seed(3)
+    return {"weights": weights_of(LocationNetwork(widths)), "widths": list(widths), "patch": patch}
 
 
 SETTINGS = Settings(
