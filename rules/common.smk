@@ -15,6 +15,7 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
+from patch2loc.configuration.planning_notes import as_told, planning_notes
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
@@ -73,9 +74,8 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    for note in RUN.planning_notes:
-        indented = note.replace("\n", "\n  ")
-        logger.warning(note if note.startswith("Estimate: ") else f"Note: {indented}")
+    for note in planning_notes(RUN):
+        logger.warning(as_told(note))
 
 
 def growing(**amounts):

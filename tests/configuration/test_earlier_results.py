@@ -4,6 +4,7 @@ import pytest
 from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
 
 from patch2loc.configuration.earlier_results import earlier_results_note
+from patch2loc.configuration.planning_notes import planning_notes
 from patch2loc.configuration.run import plan_run
 from patch2loc.files import write_json
 
@@ -49,7 +50,7 @@ def test_results_of_the_same_settings_and_subjects_are_nothing_to_tell(planned):
     assert note(planned()) == ""
     write_results(planned())
     assert note(planned()) == ""
-    assert not any("results of other" in each for each in planned().planning_notes)
+    assert not any("results of other" in each for each in planning_notes(planned()))
 
 
 def test_other_lists_and_another_preprocessing_are_told_with_the_way_to_keep_both(planned, tmp_path):
@@ -65,7 +66,7 @@ def test_other_lists_and_another_preprocessing_are_told_with_the_way_to_keep_bot
     assert "\n  own: preprocessed with median 3 before, 5 now" in told
     assert "\n  own: preprocessed with grid {'shape': [48, 48, 25], 'spacing': 4.0} before" in told
     assert "scans in" not in told
-    assert told in changed.planning_notes
+    assert told in planning_notes(changed)
 
 
 def test_a_scan_that_is_left_out_is_told_only_if_it_was_used(planned):

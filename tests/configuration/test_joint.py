@@ -10,6 +10,7 @@ from whole_runs import planned_run
 from workflow_runs import TINY, plan
 
 from patch2loc.configuration.job_sizes import job_counts
+from patch2loc.configuration.planning_notes import planning_notes
 from patch2loc.configuration.run import plan_run
 from patch2loc.errors import InputError
 
@@ -65,7 +66,7 @@ def test_the_people_are_those_with_a_scan_in_each_and_the_others_are_counted(bot
         "published_name": None,
         "n_listed": 3,
     }
-    (note,) = [note for note in both.planning_notes if note.startswith("joint")]
+    (note,) = [note for note in planning_notes(both) if note.startswith("joint")]
     assert note == (
         "joint.both: 1 of 3 people are not tested in each of phantom_tumor, phantom_tumor_t1, and are left out: "
         "phantom_tumor_002."
@@ -217,7 +218,7 @@ def test_without_one_contrast_a_joint_dataset_is_left_out_and_said(tmp_path):
     run = run_of(tmp_path, {"both": joint(*NAMES)}, without=["phantom_tumor_t1"])
     assert run.joint == {}
     assert "Joint datasets left out, whose parts this run does not use: both needs phantom_tumor_t1." in (
-        run.planning_notes
+        planning_notes(run)
     )
     assert "Joint datasets" not in run.protocol
 

@@ -10,6 +10,7 @@ from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_l
 from repository_paths import ROOT
 
 from patch2loc.configuration.configuration_file import merged
+from patch2loc.configuration.planning_notes import planning_notes
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.errors import InputError
@@ -67,7 +68,7 @@ def test_a_run_uses_the_scans_that_are_there_and_says_who_is_not(paper):
     assert run.labels_and_counts(["mslub"])["mslub"]["n_listed"] == 30
     [note] = [
         note
-        for note in run.planning_notes
+        for note in planning_notes(run)
         if note.startswith("Not all scans are there (missing_scans: skip): ")
     ]
     assert "2 of 30 of mslub" in run.missing_note

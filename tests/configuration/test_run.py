@@ -9,7 +9,8 @@ from repository_paths import ROOT
 
 from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.job_sizes import job_counts
-from patch2loc.configuration.run import plan_run, planning_time_note
+from patch2loc.configuration.planning_notes import planning_notes, planning_time_note
+from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.vocabulary import (
     Configuration,
     DatasetSettings,
@@ -206,10 +207,10 @@ def test_to_leave_out_a_simulated_scan_changes_no_others_role(tmp_path):
 
 
 def test_methods_that_lack_weights_are_named_before_anything_is_computed(tmp_path):
-    [note] = run_of(tmp_path, methods=["patch2loc", "fae"]).planning_notes
+    [note] = planning_notes(run_of(tmp_path, methods=["patch2loc", "fae"]))
     assert "fae: resnet18_imagenet" in note
     assert f"resnet18_imagenet: {tmp_path}/downloads/resnet18_imagenet/resnet18-f37072fd.pth" in note
-    assert run_of(tmp_path, methods=["patch2loc", "thresh"]).planning_notes == []
+    assert planning_notes(run_of(tmp_path, methods=["patch2loc", "thresh"])) == []
 
 
 def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
@@ -323,8 +324,8 @@ def test_public_scans_that_are_not_there_are_fetched_and_do_not_stop_the_plan(pu
     assert set(run.scan_parts("study", "x").values()) == set(run.data.places_to_fetch)
     assert [scan["datasets"] for scan in run.data.scans_to_fetch.values()] == [["study"], ["study"]]
     assert run.data.sources_of_scans["study.files"]["license"] == "CC0"
-    assert run.planning_notes[0].startswith("2 scans of study are not below")
-    assert "2 MB and more" in run.planning_notes[0]
+    assert planning_notes(run)[0].startswith("2 scans of study are not below")
+    assert "2 MB and more" in planning_notes(run)[0]
     assert run.data.obtainable() == ([], "")
 
 
@@ -333,7 +334,7 @@ def test_scans_in_their_places_are_not_fetched(public, tmp_path):
     for name in ("x", "lesion_x"):
         (tmp_path / f"{name}.nii.gz").touch()
     assert run.data.places_to_fetch == []
-    assert run.planning_notes == []
+    assert planning_notes(run) == []
 
 
 def test_scans_without_an_address_stop_the_plan_unless_others_are_fetched_or_there_is_a_mirror(
@@ -370,14 +371,14 @@ def test_a_run_can_do_without_a_dataset(public):
     assert "registered" not in run.datasets
     assert "registered" not in run.labeled_datasets
     assert len(run.data.places_to_fetch) == 2
-    assert run.planning_notes[0] == "Left out, as `without` says: registered."
+    assert planning_notes(run)[0] == "Left out, as `without` says: registered."
 
 
 def test_a_run_can_do_without_a_modality(tmp_path):
     run = run_of(tmp_path, without=["phantom_healthy_t2"])
     assert list(run.training_data) == ["T1"]
     assert {dataset.modality for dataset in run.datasets.values()} == {"T1"}
-    assert run.planning_notes[0] == (
+    assert planning_notes(run)[0] == (
         "Left out, as `without` says: phantom_healthy_t2, and with their training data phantom_tumor."
     )
 

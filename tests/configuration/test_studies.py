@@ -9,6 +9,7 @@ from studies import CONFIGURATION, write_study
 from patch2loc.configuration.check import check_configuration
 from patch2loc.configuration.datasets import plan_datasets
 from patch2loc.configuration.leakage import refuse_leakage
+from patch2loc.configuration.planning_notes import planning_notes
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.selection_notes import selection_notes
 from patch2loc.errors import InputError
@@ -230,14 +231,14 @@ def test_own_scans_on_a_grid_that_cuts_the_brain_are_noted(tmp_path):
     config = study(tmp_path, {"controls": controls(), "patients": patients()})
     run = plan_run(config, str(REGISTRY))
     assert config["grid"]["shape"] == [48, 48, 25]
-    [note] = [note for note in run.planning_notes if note.startswith("grid.shape")]
+    [note] = [note for note in planning_notes(run) if note.startswith("grid.shape")]
     assert (
         "cut off a part of the brain of controls, patients; `grid: {shape: whole-brain}` ([48, 56, 40])"
         in note
     )
     config["grid"] = {"shape": [48, 56, 40], "spacing": 4.0}
     assert not [
-        note for note in plan_run(config, str(REGISTRY)).planning_notes if note.startswith("grid.shape")
+        note for note in planning_notes(plan_run(config, str(REGISTRY))) if note.startswith("grid.shape")
     ]
 
 
@@ -260,4 +261,4 @@ def test_patients_get_answers_where_a_detector_is_made(tmp_path):
     config["methods"] = ["patch2loc"]
     run = plan_run(config, str(REGISTRY))
     assert "patients" not in run.deliverables.tables
-    assert any(note.startswith("patients: heatmaps, but no answers") for note in run.planning_notes)
+    assert any(note.startswith("patients: heatmaps, but no answers") for note in planning_notes(run))

@@ -13,31 +13,15 @@ from typing import Any, cast
 from patch2loc.configuration import missing_scans
 from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.configuration.check import check_configuration, check_paths
-from patch2loc.configuration.combinations import (
-    Combination,
-    available_combinations,
-    check_combinations,
-    left_out_note,
-)
-from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role, plan_datasets
+from patch2loc.configuration.combinations import Combination, available_combinations, check_combinations
+from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
 from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
-from patch2loc.configuration.earlier_results import earlier_results_note
-from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
-from patch2loc.configuration.joint import (
-    JointDataset,
-    healthy_joint,
-    incomplete_notes,
-    joint_note,
-    plan_joint,
-    unavailable_note,
-)
+from patch2loc.configuration.joint import JointDataset, healthy_joint, joint_note, plan_joint
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder, table_rows
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
-from patch2loc.configuration.presets import whole_brain_shape
-from patch2loc.configuration.selection_notes import selection_notes
 from patch2loc.configuration.training_scans import check_training_scans
 from patch2loc.configuration.variants import (
     ablation_row,
@@ -46,10 +30,10 @@ from patch2loc.configuration.variants import (
     configuration_of,
     variant_rows,
 )
-from patch2loc.configuration.vocabulary import Configuration, GridSettings
+from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.data.axes import Orientation
 from patch2loc.data.image_files import image_files
-from patch2loc.data.results import Fold, Results, former_results_note
+from patch2loc.data.results import Fold, Results
 from patch2loc.data.seeds import fold_of, further_trainings
 from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole, Tiles
 from patch2loc.errors import InputError
@@ -61,7 +45,6 @@ ICBM152 = "icbm152"
 ZSCORE = "zscore"  # the method that a detector joins with one that localizes
 ONE_SCAN_MB = 3000  # of a training that reads one scan after another
 PREPROCESSING_MINUTES = {"coarse": 20, "full": 120}  # by what the bias field is fitted to
-PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,70 +265,9 @@ class Run:
         return overlap_notes(self.datasets, self.folds)
 
     @property
-    def planning_notes(self) -> list[str]:
-        """What a person should know before anything is computed."""
-        overlaps = self.overlap_notes and f"Published subject lists, used as they are. {self.overlap_notes}"
-        notes = (
-            self.without_note,
-            self.skips_missing and missing_scans.planning_note(self.listed_datasets, self.datasets),
-            left_out_note(self.config["combinations"], self.trained_methods),
-            unavailable_note(self.config["joint"], self.datasets),
-            *incomplete_notes(self.joint),
-            overlaps,
-            self.data.fallback_warning(self.methods),
-            "" if self.skips_missing else self.data.fetch_note,
-            planning_time_note(sum(len(dataset.scans) for dataset in self.datasets.values())),
-            *(note for dataset in self.datasets.values() for note in selection_notes(dataset)),
-            off_grid_note(self.config["grid"], self.datasets),
-            self.no_answers_note,
-            estimate_note(self.remaining_work, self.config),
-            former_results_note(self.results.root),
-            earlier_results_note(self.results.root, self.datasets, self.folds, self.config["grid"]),
-        )
-        return [note for note in notes if note]
-
-    @property
-    def without_note(self) -> str:
-        """A sentence on the datasets that `without` leaves out, by name or by their modality; "" for none."""
-        named = self.config["without"]
-        others = [
-            name for name in self.config["datasets"] if name not in self.listed_datasets and name not in named
-        ]
-        with_them = f", and with their training data {', '.join(others)}" if others else ""
-        return f"Left out, as `without` says: {', '.join(named)}{with_them}." if named else ""
-
-    @property
     def missing_note(self) -> str:
         """A sentence on whose scans are passed over because they are not there; "" for nobody's."""
         return missing_scans.sentence(self.listed_datasets, self.datasets) if self.skips_missing else ""
-
-    @property
-    def no_answers_note(self) -> str:
-        """A sentence on scans without truth that get heatmaps and no answers; "" where there are none."""
-        unlabeled = names_with_role(self.datasets, "unlabeled")
-        if self.has_detector or not unlabeled:
-            return ""
-        return (
-            f"{', '.join(unlabeled)}: heatmaps, but no answers (tables/patients.csv), which need detector.method "
-            f"({self.config['detector']['method']}) and {ZSCORE} among `methods`."
-        )
-
-    @property
-    def remaining_work(self) -> Work:
-        """What is not there yet of the work that takes hours."""
-        return remaining_work(
-            self.results,
-            self.trained_methods,
-            self.training_data,
-            self.trainings,
-            {name: list(dataset.scans) for name, dataset in self.datasets.items()},
-            {
-                (name, fold): len(self.test_scans(name, fold))
-                for name in self.datasets
-                for fold in self.trainings
-            },
-            answered=names_with_role(self.datasets, "unlabeled") if self.has_detector else (),
-        )
 
     @property
     def subject_roles(self) -> list[dict[str, str]]:
@@ -679,31 +601,6 @@ class Run:
     def needed_methods(self) -> Callable[[str], tuple[str, ...]]:
         """Function of a method: the methods whose models of the same modality and fold its training takes."""
         return cache(partial(methods_needed, configured=self.methods))
-
-
-def off_grid_note(grid: GridSettings, datasets: Mapping[str, PlannedDataset]) -> str:
-    """A sentence on a grid that cuts off a part of the brain, of a run with own scans; "" without them.
-
-    The datasets of the paper, and others of the registry, keep the grid of what they are compared with.
-    """
-    own = [
-        name
-        for name, dataset in datasets.items()
-        if dataset.kind in DESCRIBED and "registry" not in dataset.source
-    ]
-    whole = whole_brain_shape(grid["spacing"])
-    if not own or all(size >= needed for size, needed in zip(grid["shape"], whole, strict=True)):
-        return ""
-    return (
-        f"grid.shape: {grid['shape']} voxels of {grid['spacing']:g} mm found, which cut off a part of the brain of "
-        f"{', '.join(own)}; `grid: {{shape: whole-brain}}` ({whole}) holds all of it."
-    )
-
-
-def planning_time_note(scans: int) -> str:
-    """How long Snakemake plans many scans, which it does without a word; "" for fewer."""
-    minutes = scans * PLANNING_SECONDS / 60
-    return f"{scans:,} scans: planning takes Snakemake about {minutes:.0f} minutes." if minutes >= 1 else ""
 
 
 def plan_run(config: Configuration, registry_path: str, scan_files_path: str | None = None) -> Run:

@@ -1,0 +1,105 @@
+"""What a person is told of a planned run before anything is computed: notes, each a few sentences."""
+
+from collections.abc import Mapping
+
+from patch2loc.configuration import missing_scans
+from patch2loc.configuration.combinations import left_out_note
+from patch2loc.configuration.datasets import DESCRIBED, PlannedDataset, names_with_role
+from patch2loc.configuration.earlier_results import earlier_results_note
+from patch2loc.configuration.estimated_hours import Work, estimate_note, remaining_work
+from patch2loc.configuration.joint import incomplete_notes, unavailable_note
+from patch2loc.configuration.presets import whole_brain_shape
+from patch2loc.configuration.run import ZSCORE, Run
+from patch2loc.configuration.selection_notes import selection_notes
+from patch2loc.configuration.vocabulary import GridSettings
+from patch2loc.data.results import former_results_note
+
+PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
+
+
+def planning_notes(run: Run) -> list[str]:
+    """What a person should know before anything is computed."""
+    overlaps = run.overlap_notes and f"Published subject lists, used as they are. {run.overlap_notes}"
+    notes = (
+        without_note(run),
+        run.skips_missing and missing_scans.planning_note(run.listed_datasets, run.datasets),
+        left_out_note(run.config["combinations"], run.trained_methods),
+        unavailable_note(run.config["joint"], run.datasets),
+        *incomplete_notes(run.joint),
+        overlaps,
+        run.data.fallback_warning(run.methods),
+        "" if run.skips_missing else run.data.fetch_note,
+        planning_time_note(sum(len(dataset.scans) for dataset in run.datasets.values())),
+        *(note for dataset in run.datasets.values() for note in selection_notes(dataset)),
+        off_grid_note(run.config["grid"], run.datasets),
+        no_answers_note(run),
+        estimate_note(work_to_do(run), run.config),
+        former_results_note(run.results.root),
+        earlier_results_note(run.results.root, run.datasets, run.folds, run.config["grid"]),
+    )
+    return [note for note in notes if note]
+
+
+def as_told(note: str) -> str:
+    """A note as it is printed: its lines belong together; an estimate says by itself what it is."""
+    indented = note.replace("\n", "\n  ")
+    return note if note.startswith("Estimate: ") else f"Note: {indented}"
+
+
+def without_note(run: Run) -> str:
+    """A sentence on the datasets that `without` leaves out, by name or by their modality; "" for none."""
+    named = run.config["without"]
+    others = [
+        name for name in run.config["datasets"] if name not in run.listed_datasets and name not in named
+    ]
+    with_them = f", and with their training data {', '.join(others)}" if others else ""
+    return f"Left out, as `without` says: {', '.join(named)}{with_them}." if named else ""
+
+
+def no_answers_note(run: Run) -> str:
+    """A sentence on scans without truth that get heatmaps and no answers; "" where there are none."""
+    unlabeled = names_with_role(run.datasets, "unlabeled")
+    if run.has_detector or not unlabeled:
+        return ""
+    return (
+        f"{', '.join(unlabeled)}: heatmaps, but no answers (tables/patients.csv), which need detector.method "
+        f"({run.config['detector']['method']}) and {ZSCORE} among `methods`."
+    )
+
+
+def work_to_do(run: Run) -> Work:
+    """What is not there yet of the work that takes hours."""
+    return remaining_work(
+        run.results,
+        run.trained_methods,
+        run.training_data,
+        run.trainings,
+        {name: list(dataset.scans) for name, dataset in run.datasets.items()},
+        {(name, fold): len(run.test_scans(name, fold)) for name in run.datasets for fold in run.trainings},
+        answered=names_with_role(run.datasets, "unlabeled") if run.has_detector else (),
+    )
+
+
+def off_grid_note(grid: GridSettings, datasets: Mapping[str, PlannedDataset]) -> str:
+    """A sentence on a grid that cuts off a part of the brain, of a run with own scans; "" without them.
+
+    The datasets of the paper, and others of the registry, keep the grid of what they are compared with.
+    """
+    own = [
+        name
+        for name, dataset in datasets.items()
+        if dataset.kind in DESCRIBED and "registry" not in dataset.source
+    ]
+    whole = whole_brain_shape(grid["spacing"])
+    if not own or all(size >= needed for size, needed in zip(grid["shape"], whole, strict=True)):
+        return ""
+    return (
+        f"grid.shape: {grid['shape']} voxels of {grid['spacing']:g} mm found, which cut off a part of the brain of "
+        f"{', '.join(own)}; `grid: {{shape: whole-brain}}` ({whole}) holds all of it."
+    )
+
+
+def planning_time_note(scans: int) -> str:
+    """How long Snakemake plans many scans, which it does without a word; "" for fewer."""
+    minutes = scans * PLANNING_SECONDS / 60
+    return f"{scans:,} scans: planning takes Snakemake about {minutes:.0f} minutes." if minutes >= 1 else ""
