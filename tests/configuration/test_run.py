@@ -213,6 +213,13 @@ def test_methods_that_lack_weights_are_named_before_anything_is_computed(tmp_pat
     assert planning_notes(run_of(tmp_path, methods=["patch2loc", "thresh"])) == []
 
 
+def test_settings_of_methods_that_a_run_leaves_out_stop_nothing_and_are_named(tmp_path):
+    settings = {"ae": {"steps": 5}, "vae": {"steps": 5}}
+    [note] = planning_notes(run_of(tmp_path, methods=["patch2loc", "vae"], method_settings=settings))
+    assert note == "method_settings of ae, not among `methods`: not used."
+    assert planning_notes(run_of(tmp_path, methods=["ae", "vae"], method_settings=settings)) == []
+
+
 def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
     config = configuration(tmp_path)
     config["datasets"]["phantom_wmh"]["published_name"] = "WMH"

@@ -377,6 +377,10 @@ CONFIGURATION = {
         configured(f"{WMH}.source", {"kind": "bids", "lesion": "x"}),
         f"^{WMH}.source.root: no such key found, text expected ",
     ),
+    "settings of no method": (
+        contradictory("method_settings", {"aee": {}, "patch2loc": {}, "ae": {}, "no.module": {}}),
+        "method_settings: aee, patch2loc, no.module found, methods expected, whose settings these are .*; correct",
+    ),
     "settings of a method without any": (
         contradictory("method_settings", {"thresh": {"x": 1}}),
         "method_settings.thresh: x found, nothing expected, as thresh has no settings; leave it out",

@@ -9,7 +9,7 @@ from typing import Any, cast
 from patch2loc.acquire.sources import SIMULATED
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.configuration.method_names import configured, table_rows
-from patch2loc.configuration.method_registry import from_patches, runs_network
+from patch2loc.configuration.method_registry import from_patches, is_method, runs_network
 from patch2loc.configuration.method_settings import check_changes
 from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.data.splits import SIMULATED_FOLDS
@@ -94,11 +94,11 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             "take all scans, and a detector joins methods of the same scans; set it in `variants`"
         )
     _check_rows(configured(config["methods"]))
-    unused = sorted(set(config["method_settings"]) - (set(config["methods"]) - {"patch2loc"}))
-    if unused:
+    unknown = [name for name in config["method_settings"] if name == "patch2loc" or not is_method(name)]
+    if unknown:
         raise InputError(
-            f"method_settings: {', '.join(unused)} found, methods of `methods` expected, whose settings these are "
-            "(those of patch2loc are `training`); correct the name, or leave it out"
+            f"method_settings: {', '.join(unknown)} found, methods expected, whose settings these are (those of "
+            "patch2loc are `training`); correct the name, or leave it out"
         )
     check_method_settings(config)
     for name in config["without"]:

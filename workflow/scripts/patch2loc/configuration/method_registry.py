@@ -25,7 +25,7 @@ from typing import Literal, TypeVar, cast, get_args
 
 from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.errors import InputError
-from patch2loc.method_interface import MARK, methods_of_the_package, module_name
+from patch2loc.method_interface import MARK, is_outside, methods_of_the_package, module_name
 from patch2loc.provenance.code import module_file
 
 # Row of the paper's Table 1; compared beside these, not in the paper; Patch2Loc done otherwise, not in the paper;
@@ -133,6 +133,11 @@ FROM_PATCHES = tuple(name for name in METHODS if declaration(name).from_patches)
 CALIBRATED = tuple(name for name in METHODS if declaration(name).calibrated)
 AS_PUBLISHED = tuple(name for name in METHODS if declaration(name).as_published)
 BUDGETS = ("smoke", "short", "paper")
+
+
+def is_method(name: str) -> bool:
+    """True for a method of the package, and for a module from outside that Python finds."""
+    return module_file(name) is not None if is_outside(name) else name in METHODS
 
 
 def locates(name: str) -> bool:

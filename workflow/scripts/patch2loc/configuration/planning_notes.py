@@ -23,6 +23,7 @@ def planning_notes(run: Run) -> list[str]:
     notes = (
         without_note(run),
         run.skips_missing and missing_scans.planning_note(run.listed_datasets, run.datasets),
+        unused_settings_note(run),
         left_out_note(run.config["combinations"], run.trained_methods),
         unavailable_note(run.config["joint"], run.datasets),
         *incomplete_notes(run.joint),
@@ -54,6 +55,12 @@ def without_note(run: Run) -> str:
     ]
     with_them = f", and with their training data {', '.join(others)}" if others else ""
     return f"Left out, as `without` says: {', '.join(named)}{with_them}." if named else ""
+
+
+def unused_settings_note(run: Run) -> str:
+    """A sentence on settings of methods that the run does not have, of a configuration below it; "" without any."""
+    unused = sorted(set(run.config["method_settings"]) - set(run.methods))
+    return f"method_settings of {', '.join(unused)}, not among `methods`: not used." if unused else ""
 
 
 def no_answers_note(run: Run) -> str:

@@ -112,6 +112,7 @@ class Configuration(TypedDict):
     split: ListVersion
     methods: list[str]
     budget: str
+    method_settings: Mapping[str, Mapping[str, Any]]
     combinations: Mapping[str, Combination]
     variants: Mapping[str, Variant]
     joint: Mapping[str, Joint]
