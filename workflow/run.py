@@ -58,7 +58,7 @@ from patch2loc.watching.tensorboard import TensorBoardEvents
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
-YAML = (".yaml", ".yml", ".json")  # ends of configurations
+YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
 # Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and

@@ -14,7 +14,7 @@ from heads import COARSE
 from repository_paths import ROOT
 
 from patch2loc.acquire import phantom, sources
-from patch2loc.configuration.configuration_file import merged
+from patch2loc.configuration.configuration_file import is_whole, merged
 from patch2loc.configuration.method_registry import FROM_PATCHES, NETWORKS
 from patch2loc.data import splits, volumes
 
@@ -48,10 +48,14 @@ FEW_STEPS = {"steps": 8, "validations": 2, "validation_slices": 8}
 
 
 def paper_configuration(folder, *overlays, healthy_scans=HEALTHY_SCANS, lesion_scans=LESION_SCANS):
-    """config/config.yaml with others of the repository on top; data and results in a folder, most subjects left out."""
+    """A configuration of the repository as run.py reads it; data and results in a folder, most subjects left out.
+
+    It is config/config.yaml with others on top; a whole one takes its place.
+    """
     config = {}
     for path in ("config/config.yaml", *overlays):
-        config = merged(config, yaml.safe_load((ROOT / path).read_text(encoding="utf-8")))
+        given = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+        config = given if is_whole(given) else merged(config, given)
     config |= {"data": str(folder / "data"), "results": str(folder / "results")}
     for dataset in config["datasets"].values():
         dataset["split"] = str(_subject_list(dataset))

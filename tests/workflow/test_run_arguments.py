@@ -153,6 +153,12 @@ def test_targets_go_before_or_after_the_keys(arguments, runner, monkeypatch):
     assert found.configfiles == [Path("own.yaml")]
 
 
+def test_a_result_in_json_is_a_target(runner, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py", "base.yaml", "x/fold0.json", "table1"])
+    found = runner._arguments()
+    assert (found.configfiles, found.targets) == ([Path("base.yaml")], ["x/fold0.json", "table1"])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
