@@ -6,7 +6,7 @@ Takes the tables of a finished run (targets table1, comparison, controlled, doma
 benchmark files of its trainings, and nothing else.  False positives are at the score that 1 % of the voxels of the
 healthy validation scans exceed.
 Writes benchmarks/beyond_ixi2mm.csv and .png: one row a method, measure and dataset, with 95 % intervals where the run's
-tables have them.
+tables have them; and three tables of them into docs/explanation/beyond.md.
 """
 
 import argparse
@@ -21,14 +21,18 @@ import pandas as pd
 from finished_run import read_configurations
 from matplotlib.figure import Figure
 
+from patch2loc.configuration.cost_table import markdown
 from patch2loc.metrics.detection import HEALTHY
 from patch2loc.tables.controlled import CONTROLS
 from patch2loc.tables.inputs import QUANTILE
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks/beyond_ixi2mm.csv"
+PAGE = ROOT / "docs/explanation/beyond.md"
 REFERENCES = ("patch2loc", "zscore")  # rows that AUPRCs are compared with
 CONTROLLED = "auprc of controlled lesions"  # against each control, and against the same places unchanged
+LOCATION, HOME, TIMES = "location error", "false positives, ml", "false positives, times home"
+TRAINING, SCAN = "processor seconds of a training", "seconds of a scan"
 KEYS = ["method", "measure", "dataset", "against"]
 INTERVAL = ["ci_low", "ci_high"]
 
@@ -40,6 +44,8 @@ def main() -> None:
     configuration = read_configurations(parser.parse_args().configuration)
     table = gathered(configuration)
     table.round(4).to_csv(TABLE, index=False)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(with_tables(page, table), encoding="utf-8")
     print(summary(table).to_string())
     draw(table).savefig(TABLE.with_suffix(".png"), dpi=150)
 
@@ -94,7 +100,7 @@ def places(shift: pd.DataFrame) -> pd.DataFrame:
     """Location error in healthy scans, percent of the grid."""
     healthy = shift[shift["role"] == "healthy"]
     means = healthy.groupby(["method", "dataset", "simulated"], sort=False)["location_error"].mean()
-    return means.rename("mean").reset_index().assign(measure="location error", against="")
+    return means.rename("mean").reset_index().assign(measure=LOCATION, against="")
 
 
 def false_positives(thresholds: pd.DataFrame, shift: pd.DataFrame, home: str) -> pd.DataFrame:
@@ -105,11 +111,11 @@ def false_positives(thresholds: pd.DataFrame, shift: pd.DataFrame, home: str) ->
         & (thresholds["quantile"].round(4) == QUANTILE)
         & (thresholds["metric"] == "false_positive_ml")
         & thresholds["dataset"].isin(healthy)
-    ].assign(measure="false positives, ml", against="")
+    ].assign(measure=HOME, against="")
     at_home = chosen[chosen["dataset"] == home].set_index("method")["mean"]
-    times = chosen.assign(
-        mean=chosen["mean"] / chosen["method"].map(at_home), measure="false positives, times home"
-    ).drop(columns=INTERVAL)
+    times = chosen.assign(mean=chosen["mean"] / chosen["method"].map(at_home), measure=TIMES).drop(
+        columns=INTERVAL
+    )
     return pd.concat([chosen, times[times["dataset"] != home]])
 
 
@@ -123,8 +129,8 @@ def costs(configuration: Mapping[str, Any]) -> pd.DataFrame:
         ]
         scans = pd.concat([pd.read_csv(path) for path in results.glob(f"metrics/{method}/*/fold?.csv")])
         rows += [
-            (method, "processor seconds of a training", sum(trainings) / len(trainings)),
-            (method, "seconds of a scan", scans["seconds"].mean()),
+            (method, TRAINING, sum(trainings) / len(trainings)),
+            (method, SCAN, scans["seconds"].mean()),
         ]
     return pd.DataFrame(rows, columns=["method", "measure", "mean"]).assign(
         dataset="", against="", simulated=0
@@ -142,32 +148,117 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def with_tables(page: str, table: pd.DataFrame) -> str:
+    """A page with the tables of a run between its marks."""
+    tables = {"lesions": lesion_table, "controlled": controlled_table, "healthy": healthy_table}
+    for name, text in ((name, make(table)) for name, make in tables.items()):
+        mark, end = f"<!-- beyond: {name} -->\n\n", "\n\n<!-- end -->"
+        before, _, rest = page.partition(mark)
+        page = f"{before}{mark}{text}{end}{rest.partition(end)[2]}"
+    return page
+
+
+def lesion_table(table: pd.DataFrame) -> str:
+    """AUPRC of lesions, percent, in each dataset and in all patients."""
+    alone = table[(table["measure"] == "auprc") & (table["against"] == "")]
+    lesions = list(dict.fromkeys(alone["dataset"]))
+    rows = [
+        [name, *(percent(of(alone, name, dataset)) for dataset in lesions)]
+        for name in dict.fromkeys(alone["method"])
+    ]
+    return markdown(["row", *lesions], rows)
+
+
+def controlled_table(table: pd.DataFrame) -> str:
+    """AUPRC of controlled lesions, points of percent above the control of intensity that is nearest or ahead."""
+    nearest = above_the_best_control(table)
+    changes = list(dict.fromkeys(nearest["dataset"]))
+    rows = [
+        [name, *(points(of(nearest, name, change)) for change in changes)]
+        for name in dict.fromkeys(nearest["method"])
+    ]
+    return markdown(["row", *changes], rows)
+
+
+def healthy_table(table: pd.DataFrame) -> str:
+    """Where rows place the tissue of healthy scans, what they mark there, and what they cost."""
+    at_home, error, times = (table[table["measure"] == name] for name in (HOME, LOCATION, TIMES))
+    home, *others = dict.fromkeys(at_home["dataset"])
+    cost = {name: table[table["measure"] == name] for name in (TRAINING, SCAN)}
+    rows = [
+        [
+            name,
+            *(number(of(error, name, dataset), 1) for dataset in (home, *others)),
+            number(of(at_home, name, home), 1),
+            *(number(of(times, name, dataset), 2) for dataset in others),
+            number(of(cost[TRAINING], name, ""), 0),
+            number(of(cost[SCAN], name, ""), 1),
+        ]
+        for name in dict.fromkeys(at_home["method"])
+    ]
+    errors = (f"error, {dataset}" for dataset in (home, *others))
+    ratios = (f"times that, {dataset}" for dataset in others)
+    return markdown(["row", *errors, f"marked, {home}, ml", *ratios, "training, s", "scan, s"], rows)
+
+
+def of(part: pd.DataFrame, method: str, dataset: str) -> pd.Series | None:
+    """The row of a method and dataset, None where there is none."""
+    found = part[(part["method"] == method) & (part["dataset"] == dataset)]
+    return None if found.empty else found.iloc[0]
+
+
+def percent(row: pd.Series | None) -> str:
+    """A mean in percent; "" where there is none."""
+    return "" if row is None or pd.isna(row["mean"]) else f"{100 * row['mean']:.1f}"
+
+
+def points(row: pd.Series | None) -> str:
+    """A difference in points of percent with its interval, bold if all of that is above 0."""
+    if row is None or pd.isna(row["mean"]):
+        return ""
+    mean, low, high = (100 * row[name] for name in ("mean", *INTERVAL))
+    text = f"{mean:+.1f} ({low:.1f} to {high:.1f})"
+    return f"**{text}**" if low > 0 else text
+
+
+def number(row: pd.Series | None, digits: int) -> str:
+    """A mean with so many digits; "" where there is none."""
+    return "" if row is None or pd.isna(row["mean"]) else f"{row['mean']:,.{digits}f}"
+
+
+def above_the_best_control(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each row and controlled change the difference from the control of intensity that is nearest or ahead."""
+    of_controls = table[(table["measure"] == CONTROLLED) & table["against"].isin(CONTROLS)]
+    return of_controls.loc[of_controls.groupby(["method", "dataset"], sort=False)["mean"].idxmin()]
+
+
 def draw(table: pd.DataFrame) -> Figure:
     """AUPRC, its distance from the best control in controlled lesions, and healthy tissue, by row."""
     methods = list(dict.fromkeys(table.loc[table["measure"] == "auprc", "method"]))
     at = {name: place for place, name in enumerate(methods)}
-    controlled_lesions = table[table["measure"] == CONTROLLED]
-    of_controls = controlled_lesions[controlled_lesions["against"].isin(CONTROLS)]
-    nearest = of_controls.loc[of_controls.groupby(["method", "dataset"], sort=False)["mean"].idxmin()]
     panels = {
         "AUPRC": table[(table["measure"] == "auprc") & (table["against"] == "")],
-        "AUPRC of controlled lesions (simulated)\nabove the best control of intensity": nearest,
-        "location error, healthy [% of the grid]": table[table["measure"] == "location error"],
-        "false positives, times home": table[table["measure"] == "false positives, times home"],
+        "AUPRC of controlled lesions (simulated)\nabove the best control of intensity": above_the_best_control(
+            table
+        ),
+        "location error, healthy [% of the grid]": table[table["measure"] == LOCATION],
+        "false positives, times home": table[table["measure"] == TIMES],
     }
-    figure = Figure(figsize=(15, 1.6 + 0.3 * len(methods)), layout="constrained")
+    figure = Figure(figsize=(15, 2 + 0.3 * len(methods)), layout="constrained")
     for axes, (title, part) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
         for number, (dataset, of_dataset) in enumerate(part.groupby("dataset", sort=False)):
             known = of_dataset[of_dataset["method"].isin(at)]
-            name = str(dataset) + (" (simulated)" if known["simulated"].any() else "")
+            told = " (simulated)" if known["simulated"].any() and "simulated" not in title else ""
             places_along = known["method"].map(at) + 0.12 * (number - 2)
-            axes.plot(known["mean"], places_along, "o", color=f"C{number}", markersize=4, label=name)
+            axes.plot(
+                known["mean"], places_along, "o", color=f"C{number}", markersize=4, label=f"{dataset}{told}"
+            )
             axes.hlines(places_along, known["ci_low"], known["ci_high"], color=f"C{number}", linewidth=1)
         if "above" in title:
             axes.axvline(0, color="0.5", linewidth=0.8)
         axes.grid(axis="x", color="0.9")
         axes.set_xlabel(title, fontsize=9)
-        axes.legend(fontsize=6)
+        axes.legend(fontsize=6, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     axes.set_yticks(range(len(methods)), methods, fontsize=8)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     return figure

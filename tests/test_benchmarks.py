@@ -293,3 +293,40 @@ def test_a_table_of_rows_beyond_the_paper_turns_pairs_and_compares_with_home(ben
         ("false positives, ml", "away"): 30,
         ("false positives, times home", "away"): 1.5,
     }
+
+
+def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_is_above_it(benchmarks):
+    from beyond import CONTROLLED, HOME, LOCATION, SCAN, TIMES, TRAINING, with_tables
+
+    def row(measure, dataset, mean, against="", low=np.nan, high=np.nan):
+        values = {"mean": mean, "ci_low": low, "ci_high": high}
+        return {"method": "a", "measure": measure, "dataset": dataset, "against": against, **values}
+
+    table = pd.DataFrame(
+        [
+            row("auprc", "strokes", 0.123),
+            row("auprc", "strokes", 0.9, "zscore"),
+            row(CONTROLLED, "texture", 0.02, "zscore", 0.01, 0.03),
+            row(CONTROLLED, "texture", 0.015, "asymmetry", 0.005, 0.02),
+            row(CONTROLLED, "texture", 0.001, "unchanged", -0.01, 0.02),
+            row(CONTROLLED, "thick_cortex", 0.015, "zscore", -0.005, 0.02),
+            row(LOCATION, "home", 5.04),
+            row(HOME, "home", 20.0),
+            row(HOME, "away", 30.0),
+            row(TIMES, "away", 1.5),
+            row(TRAINING, "", 1234.4),
+            row(SCAN, "", 2.0),
+        ]
+    )
+    marks = [
+        f"<!-- beyond: {name} -->\n\nold\n\n<!-- end -->" for name in ("lesions", "controlled", "healthy")
+    ]
+    page = with_tables("\n\nbetween\n\n".join(marks), table)
+    assert page.count("between") == 2
+    lines = [line for line in page.splitlines() if line.startswith("| a")]
+    assert [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines] == [
+        ["12.3"],
+        ["**+1.5 (0.5 to 2.0)**", "+1.5 (-0.5 to 2.0)"],
+        ["5.0", "", "20.0", "1.50", "1,234", "2.0"],
+    ]
+    assert with_tables(page, table) == page
