@@ -149,12 +149,23 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_tables(page: str, table: pd.DataFrame) -> str:
-    """A page with the tables of a run between its marks."""
-    tables = {"lesions": lesion_table, "controlled": controlled_table, "healthy": healthy_table}
-    for name, text in ((name, make(table)) for name, make in tables.items()):
-        mark, end = f"<!-- beyond: {name} -->\n\n", "\n\n<!-- end -->"
-        before, _, rest = page.partition(mark)
-        page = f"{before}{mark}{text}{end}{rest.partition(end)[2]}"
+    """A page with the tables of a run between its marks, of which each has an end of its own.
+
+    Raises:
+        ValueError: Marks are missing; nothing is replaced.
+    """
+    for name, make in (
+        ("lesions", lesion_table),
+        ("controlled", controlled_table),
+        ("healthy", healthy_table),
+    ):
+        before, mark, rest = page.partition(f"<!-- beyond: {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end: {name} -->")
+        if not (mark and end):
+            raise ValueError(
+                f"{PAGE}: marks of {name} missing, both expected; write them where its table belongs"
+            )
+        page = f"{before}{mark}\n{make(table)}\n\n{end}{after}"
     return page
 
 

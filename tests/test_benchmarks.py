@@ -318,11 +318,11 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
             row(SCAN, "", 2.0),
         ]
     )
-    marks = [
-        f"<!-- beyond: {name} -->\n\nold\n\n<!-- end -->" for name in ("lesions", "controlled", "healthy")
-    ]
-    page = with_tables("\n\nbetween\n\n".join(marks), table)
-    assert page.count("between") == 2
+    names = ("lesions", "controlled", "healthy")
+    marks = [f"<!-- beyond: {name} -->\n<!-- end: {name} -->" for name in names]
+    page = with_tables("\n\nbetween\n\n".join([*marks, "the end"]), table)
+    assert page.count("between") == 3
+    assert page.endswith("the end")
     lines = [line for line in page.splitlines() if line.startswith("| a")]
     assert [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines] == [
         ["12.3"],
@@ -330,3 +330,5 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
         ["5.0", "", "20.0", "1.50", "1,234", "2.0"],
     ]
     assert with_tables(page, table) == page
+    with pytest.raises(ValueError, match=r"marks of healthy missing"):
+        with_tables("\n".join(marks[:2]), table)
