@@ -11,7 +11,7 @@ tables have them; and three tables of them into docs/explanation/beyond.md.
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 import pandas as pd
 from finished_run import read_configurations
+from marked_page import with_part
 from matplotlib.figure import Figure
 
 from patch2loc.configuration.cost_table import markdown
@@ -149,92 +150,77 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_tables(page: str, table: pd.DataFrame) -> str:
-    """A page with the tables of a run between its marks, of which each has an end of its own.
-
-    Raises:
-        ValueError: Marks are missing; nothing is replaced.
-    """
-    for name, make in (
-        ("lesions", lesion_table),
-        ("controlled", controlled_table),
-        ("healthy", healthy_table),
-    ):
-        before, mark, rest = page.partition(f"<!-- beyond: {name} -->\n")
-        _, end, after = rest.partition(f"<!-- end: {name} -->")
-        if not (mark and end):
-            raise ValueError(
-                f"{PAGE}: marks of {name} missing, both expected; write them where its table belongs"
-            )
-        page = f"{before}{mark}\n{make(table)}\n\n{end}{after}"
+    """A page with the tables of a run between its marks."""
+    tables = {"lesions": lesion_table, "controlled": controlled_table, "healthy": healthy_table}
+    for name, make in tables.items():
+        page = with_part(page, f"beyond: {name}", make(table))
     return page
 
 
 def lesion_table(table: pd.DataFrame) -> str:
     """AUPRC of lesions, percent, in each dataset and in all patients."""
-    alone = table[(table["measure"] == "auprc") & (table["against"] == "")]
-    lesions = list(dict.fromkeys(alone["dataset"]))
-    rows = [
-        [name, *(percent(of(alone, name, dataset)) for dataset in lesions)]
-        for name in dict.fromkeys(alone["method"])
-    ]
-    return markdown(["row", *lesions], rows)
+    return by_dataset(table[(table["measure"] == "auprc") & (table["against"] == "")], percent)
 
 
 def controlled_table(table: pd.DataFrame) -> str:
     """AUPRC of controlled lesions, points of percent above the control of intensity that is nearest or ahead."""
-    nearest = above_the_best_control(table)
-    changes = list(dict.fromkeys(nearest["dataset"]))
-    rows = [
-        [name, *(points(of(nearest, name, change)) for change in changes)]
-        for name in dict.fromkeys(nearest["method"])
-    ]
-    return markdown(["row", *changes], rows)
+    return by_dataset(above_the_best_control(table), points)
+
+
+def by_dataset(part: pd.DataFrame, written: Callable[[Any], str]) -> str:
+    """A table with a column for each dataset."""
+    datasets, cells = list(dict.fromkeys(part["dataset"])), texts(part, written)
+    rows = (
+        [name, *(cells.get((name, dataset), "") for dataset in datasets)]
+        for name in dict.fromkeys(part["method"])
+    )
+    return markdown(["row", *datasets], rows)
 
 
 def healthy_table(table: pd.DataFrame) -> str:
     """Where rows place the tissue of healthy scans, what they mark there, and what they cost."""
-    at_home, error, times = (table[table["measure"] == name] for name in (HOME, LOCATION, TIMES))
+    at_home = table[table["measure"] == HOME]
     home, *others = dict.fromkeys(at_home["dataset"])
-    cost = {name: table[table["measure"] == name] for name in (TRAINING, SCAN)}
-    rows = [
-        [
-            name,
-            *(number(of(error, name, dataset), 1) for dataset in (home, *others)),
-            number(of(at_home, name, home), 1),
-            *(number(of(times, name, dataset), 2) for dataset in others),
-            number(of(cost[TRAINING], name, ""), 0),
-            number(of(cost[SCAN], name, ""), 1),
-        ]
+    columns = {
+        **{f"error, {dataset}": (LOCATION, dataset, 1) for dataset in (home, *others)},
+        f"marked, {home}, ml": (HOME, home, 1),
+        **{f"times that, {dataset}": (TIMES, dataset, 2) for dataset in others},
+        "training, s": (TRAINING, "", 0),
+        "scan, s": (SCAN, "", 1),
+    }
+    cells = {
+        (column, method): text
+        for column, (measure, dataset, digits) in columns.items()
+        for (method, of), text in texts(table[table["measure"] == measure], rounded(digits)).items()
+        if of == dataset
+    }
+    rows = (
+        [name, *(cells.get((column, name), "") for column in columns)]
         for name in dict.fromkeys(at_home["method"])
-    ]
-    errors = (f"error, {dataset}" for dataset in (home, *others))
-    ratios = (f"times that, {dataset}" for dataset in others)
-    return markdown(["row", *errors, f"marked, {home}, ml", *ratios, "training, s", "scan, s"], rows)
+    )
+    return markdown(["row", *columns], rows)
 
 
-def of(part: pd.DataFrame, method: str, dataset: str) -> pd.Series | None:
-    """The row of a method and dataset, None where there is none."""
-    found = part[(part["method"] == method) & (part["dataset"] == dataset)]
-    return None if found.empty else found.iloc[0]
+def texts(part: pd.DataFrame, written: Callable[[Any], str]) -> dict[tuple[str, str], str]:
+    """The written row of each method and dataset that has a mean."""
+    known = part.dropna(subset="mean")
+    return {(row.method, row.dataset): written(row) for row in known.itertuples()}
 
 
-def percent(row: pd.Series | None) -> str:
-    """A mean in percent; "" where there is none."""
-    return "" if row is None or pd.isna(row["mean"]) else f"{100 * row['mean']:.1f}"
+def percent(row: Any) -> str:
+    """A mean in percent."""
+    return f"{100 * row.mean:.1f}"
 
 
-def points(row: pd.Series | None) -> str:
+def points(row: Any) -> str:
     """A difference in points of percent with its interval, bold if all of that is above 0."""
-    if row is None or pd.isna(row["mean"]):
-        return ""
-    mean, low, high = (100 * row[name] for name in ("mean", *INTERVAL))
-    text = f"{mean:+.1f} ({low:.1f} to {high:.1f})"
-    return f"**{text}**" if low > 0 else text
+    text = f"{100 * row.mean:+.1f} ({100 * row.ci_low:.1f} to {100 * row.ci_high:.1f})"
+    return f"**{text}**" if row.ci_low > 0 else text
 
 
-def number(row: pd.Series | None, digits: int) -> str:
-    """A mean with so many digits; "" where there is none."""
-    return "" if row is None or pd.isna(row["mean"]) else f"{row['mean']:,.{digits}f}"
+def rounded(digits: int) -> Callable[[Any], str]:
+    """Function that writes a mean with so many digits."""
+    return lambda row: f"{row.mean:,.{digits}f}"
 
 
 def above_the_best_control(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ python benchmarks/engine_page.py
 from pathlib import Path
 
 from comparison import markdown, read_rows
+from marked_page import with_part
 
 FOLDER = Path(__file__).resolve().parent
 PAGE = FOLDER / "README.md"
@@ -16,12 +17,10 @@ TABLES = {
     "peers": "Programs of others",
 }
 DEVICES = ("cpu", "cuda")
-MARK, END = "<!-- engine -->", "<!-- end -->"
 
 
 def with_tables(page: str) -> str:
     """A page with the tables as they are stored now."""
-    before, after = page.split(MARK)[0], page.split(END)[1]
     parts = [
         f"{title}, {described(path)}:\n\n{markdown(compared)}{figure(path)}"
         for device in DEVICES
@@ -29,7 +28,7 @@ def with_tables(page: str) -> str:
         if (path := FOLDER / f"{name}_{device}.csv").exists()
         and (compared := [row for row in read_rows(path) if row["ratio"] or row["task"] == "matrix product"])
     ]
-    return "\n\n".join([before + MARK, *parts, END + after])
+    return with_part(page, "engine", "\n\n".join(parts))
 
 
 def figure(path: Path) -> str:

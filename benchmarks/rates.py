@@ -18,6 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
+from marked_page import with_part
+
 from patch2loc.configuration.cost_table import (
     Machine,
     cost_summary,
@@ -60,9 +62,7 @@ def main() -> None:
 def with_tables(page: str) -> str:
     """A page with the tables of today between its marks."""
     for name, table in (("paper", cost_of_the_paper()), ("methods", cost_by_method())):
-        mark, end = f"<!-- cost: {name} -->\n\n", "\n\n<!-- end -->"
-        before, _, rest = page.partition(mark)
-        page = f"{before}{mark}{table}{end}{rest.partition(end)[2]}"
+        page = with_part(page, f"cost: {name}", table)
     return page
 
 

@@ -319,7 +319,7 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
         ]
     )
     names = ("lesions", "controlled", "healthy")
-    marks = [f"<!-- beyond: {name} -->\n<!-- end: {name} -->" for name in names]
+    marks = [f"<!-- beyond: {name} -->\n<!-- end -->" for name in names]
     page = with_tables("\n\nbetween\n\n".join([*marks, "the end"]), table)
     assert page.count("between") == 3
     assert page.endswith("the end")
@@ -330,5 +330,9 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
         ["5.0", "", "20.0", "1.50", "1,234", "2.0"],
     ]
     assert with_tables(page, table) == page
-    with pytest.raises(ValueError, match=r"marks of healthy missing"):
+    with pytest.raises(ValueError, match=r"marks of beyond: healthy missing"):
         with_tables("\n".join(marks[:2]), table)
+    with pytest.raises(
+        ValueError, match=r"marks of beyond: lesions missing"
+    ):  # its end, not that of the next part
+        with_tables("\n".join(marks).replace("<!-- end -->", "", 1), table)

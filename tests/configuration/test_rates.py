@@ -18,7 +18,7 @@ BENCHMARKS = ROOT / "benchmarks"
 @pytest.fixture
 def gathering(monkeypatch):
     """The module benchmarks/rates.py, that of the library's name beside it."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])  # as `python benchmarks/rates.py` has it
     spec = importlib.util.spec_from_file_location("gathering", BENCHMARKS / "rates.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -18,6 +18,7 @@ OPERATIONS = ROOT / "docs/how-to/operations.md"
 def gathering():
     """The module benchmarks/rates.py, which writes the tables."""
     paths = list(sys.path)
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # as `python benchmarks/rates.py` has it
     spec = importlib.util.spec_from_file_location("gathering_of_rates", ROOT / "benchmarks/rates.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
