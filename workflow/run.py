@@ -17,11 +17,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
@@ -69,6 +71,10 @@ SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S
 KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
 ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
 PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in planning went through
+PARENT_GONE = (
+    "as the shell or make that started this run is gone; finished results are kept; run the same command again to go "
+    "on, in tmux or by nohup if it has to outlive its terminal"
+)
 REASON_LINES = 60  # of the output of a run that failed
 MEMORY_SHARE = 0.9
 CLUSTER_JOBS = 50  # at once, as profiles/slurm has it
@@ -339,7 +345,9 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     )
     try:
         assert process.stdout is not None  # a pipe
-        threading.Thread(target=_end_with_parent, args=(process.pid, os.getppid()), daemon=True).start()
+        if not _outlives_its_terminal():
+            watched = (process.pid, os.getppid(), results)
+            threading.Thread(target=_end_with_parent, args=watched, daemon=True).start()
         write_json(_group_path(results), {"group": process.pid})
         began = _group_path(results).stat().st_mtime
         with open(log_path, "w", encoding="utf-8") as log, shown_trainings(results, events):
@@ -380,10 +388,17 @@ def _reason(lines: list[str]) -> list[str]:
     return lines[-REASON_LINES:]
 
 
-def _end_with_parent(group: int, parent: int) -> None:
+def _outlives_its_terminal() -> bool:
+    """True if the run was started to go on when its terminal is closed, as by nohup."""
+    return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def _end_with_parent(group: int, parent: int, results: Path) -> None:
     """End the run when the process that started this one (make, a shell) is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    with suppress(OSError):  # the terminal may be gone, too
+        print(f"{results}: ended, {PARENT_GONE}", file=sys.stderr, flush=True)
     _end_group(group)
     os._exit(1)
 

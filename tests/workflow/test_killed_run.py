@@ -4,13 +4,15 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
-from workflow_runs import ROOT, at_work_in
+from workflow_runs import ROOT, at_work_in, end_all, wait_for_the_end
 
 HOLD = """
 import sys
@@ -124,6 +126,43 @@ def test_a_run_that_is_stopped_leaves_its_results_and_nothing_half(number, statu
     left = {path.name for path in (tmp_path / "results").iterdir()}
     assert left == {".run.lock", "snakemake.log", "table2.csv"}
     assert at_work_in(tmp_path) == []
+
+
+def begun_by_a_shell(folder, hangup):
+    """A run at work, and the shell that is its parent; hangup: what both do at SIGHUP."""
+    (folder / "own.yaml").write_text("results: results\n")
+    log = folder / "results/snakemake.log"
+    with open(folder / "said", "w") as errors:
+        shell = subprocess.Popen(
+            ["sh", "-c", f"{shlex.join([sys.executable, '-c', RUN])}; exit $?"],
+            cwd=folder,
+            stderr=errors,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
+        )
+    while not (log.exists() and "rule train" in log.read_text()):
+        assert shell.poll() is None, (folder / "said").read_text()
+    return shell
+
+
+def test_a_run_ends_with_the_shell_that_started_it_and_says_so(tmp_path):
+    shell = begun_by_a_shell(tmp_path, signal.SIG_DFL)
+    shell.kill()
+    shell.wait()
+    wait_for_the_end(tmp_path)
+    assert "results: ended, as the shell or make that started this run is gone; fin" in (tmp_path / "said").read_text()
+
+
+def test_a_run_under_nohup_outlives_the_shell_that_started_it(tmp_path):
+    shell = begun_by_a_shell(tmp_path, signal.SIG_IGN)
+    shell.kill()
+    shell.wait()
+    time.sleep(3)  # six looks of a run that ends with its parent
+    try:
+        assert len(at_work_in(tmp_path)) == 2  # run.py and what it runs
+        assert "results:" not in (tmp_path / "said").read_text()
+    finally:
+        end_all(tmp_path)
 
 
 def test_a_run_that_finds_another_at_work_touches_nothing_of_it(
