@@ -150,7 +150,10 @@ def test_a_run_ends_with_the_shell_that_started_it_and_says_so(tmp_path):
     shell.kill()
     shell.wait()
     wait_for_the_end(tmp_path)
-    assert "results: ended, as the shell or make that started this run is gone; fin" in (tmp_path / "said").read_text()
+    assert (
+        "results: ended, as the shell or make that started this run is gone"
+        in (tmp_path / "said").read_text()
+    )
 
 
 def test_a_run_under_nohup_outlives_the_shell_that_started_it(tmp_path):
