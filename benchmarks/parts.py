@@ -9,7 +9,7 @@ Writes parts.csv, .md and .png to the folder of --work, which keeps the preproce
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
@@ -24,6 +24,7 @@ from patch2loc.figures.parts import parts_figure
 from patch2loc.figures.style import save_figure
 from patch2loc.files import write_csv, write_text
 from patch2loc.metrics.parts import Setting
+from patch2loc.metrics.released_code import OURS
 from patch2loc.own_scan.scorer import Scorer, load_scorer
 from patch2loc.preprocess.scan import preprocess_scan, write_preprocessed
 from patch2loc.provenance.code import code_hash
@@ -48,19 +49,36 @@ def main() -> None:
         "patients": list(from_tables(chosen.data, "lesion", PATIENT_TABLES)),
         "healthy": healthy_test_scans(chosen)[: chosen.healthy],
     }
-    parts, datasets = {}, {}
-    for name, of_dataset in cases.items():
-        table = chosen.work / f"{name}.parquet"
-        scans = [preprocessed(case, chosen.work / name, scorer) for case in tqdm(of_dataset, unit="scan")]
-        analyze(chosen.model, scans, table)
-        parts["patch2loc", name] = [pd.read_parquet(table)]
-        datasets[name] = {"title": name.capitalize(), "modality": "T1", "simulated": False}
-    own = Setting("score", 0.5, scorer.median_filter, 1)
-    result = parts_table(parts, datasets, own)
-    write_csv(chosen.work / "parts.csv", result)
+    scans = {
+        name: [preprocessed(case, chosen.work / name, scorer) for case in tqdm(of_dataset, unit="scan")]
+        for name, of_dataset in cases.items()
+    }
     protocol = f"Model {chosen.model.stem}, {scorer.model['method']}, {scorer.grid.spacing:g} mm."
-    write_text(chosen.work / "parts.md", to_markdown(parts_layout(result, datasets, own, protocol)))
-    save_figure(parts_figure(result, datasets, own), [chosen.work / "parts.png"])
+    write_parts(chosen.model, scans, scorer.median_filter, protocol, chosen.work)
+
+
+def write_parts(
+    model: Path, scans: Mapping[str, Sequence[Scan]], median_filter: int, protocol: str, work: Path
+) -> None:
+    """Table and figure of the parts of a model's score.
+
+    Args:
+        model: Its file.
+        scans: Preprocessed T1 scans of each dataset.
+        median_filter: That the model's heatmaps have.
+        protocol: Words for the caption.
+        work: Folder to write to.
+    """
+    own = dict.fromkeys(scans, Setting("score", 0.5, median_filter, 1))
+    datasets = {name: {"title": name.capitalize(), "modality": "T1", "simulated": False} for name in scans}
+    parts = {}
+    for name, of_dataset in scans.items():
+        analyze(model, of_dataset, table := work / f"{name}.parquet")
+        parts["patch2loc", name] = [pd.read_parquet(table)]
+    result = parts_table(parts, datasets, own)
+    write_csv(work / "parts.csv", result)
+    write_text(work / "parts.md", to_markdown(parts_layout(result, datasets, own, protocol)))
+    save_figure(parts_figure(result, datasets, own), [work / "parts.png"])
 
 
 def preprocessed(case: Case, folder: Path, scorer: Scorer) -> Scan:
@@ -88,6 +106,7 @@ def analyze(model: Path, scans: Sequence[Scan], table: Path) -> None:
         table,
         settings={"epsilons": EPSILONS, "median_filters": MEDIAN_FILTERS, "strides": STRIDES},
         truth="half",
+        choices=OURS,
         device="cpu",
         precision="float32",
         code=code_hash("patch2loc.evaluate.parts"),

@@ -1,8 +1,11 @@
 """Parts of the score as detectors: the maps are those of scoring, the measures those of the evaluation."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
+from repository_paths import ROOT
 from small_training import CPU, train_small, write_scan
 
 from patch2loc.data import volumes
@@ -199,3 +202,23 @@ def test_a_scan_that_was_trained_on_is_refused(trained, tmp_path):
     copy = new_scan(tmp_path, "copy", 0)
     with pytest.raises(InputError, match="copy is s0"):
         parts.analyze_parts(model, [copy], tmp_path / "table.parquet", **JOB)
+
+
+def test_the_benchmark_of_parts_writes_its_table_and_figure(trained, table, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = importlib.import_module("parts")
+    for name in ("EPSILONS", "MEDIAN_FILTERS", "STRIDES"):
+        monkeypatch.setattr(benchmark, name, SETTINGS[name.lower()])
+    model, lesion, healthy = trained
+    benchmark.write_parts(model, {"patients": [lesion], "healthy": [healthy]}, 3, "Small.", tmp_path)
+    written = pd.read_csv(tmp_path / "parts.csv")
+    of_run = ["score", 0.5, 3, 1]
+    own = written[(written[list(Setting._fields)] == of_run).all(axis=1)]
+    assert set(own["dataset"]) == {"patients", "healthy"}
+    assert (own["difference"].dropna() == 0).all()
+    measured = table[(table["subject"] == "lesion") & (table[list(Setting._fields)] == of_run).all(axis=1)]
+    for metric in ("auprc", "best_dice"):
+        found, expected = (of[of["metric"] == metric] for of in (own[own["dataset"] == "patients"], measured))
+        assert found["mean"].item() == pytest.approx(expected["value"].item())
+    assert (tmp_path / "parts.png").stat().st_size > 10_000
+    assert "Small." in (tmp_path / "parts.md").read_text()
