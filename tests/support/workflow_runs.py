@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -39,7 +40,13 @@ def start(folder, *arguments, config=TINY):
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            preexec_fn=_not_under_nohup,
         )
+
+
+def _not_under_nohup():
+    """As from a terminal, also where the tests run under nohup: such a run outlives its parent."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def log_of(folder):
