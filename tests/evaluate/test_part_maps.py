@@ -1,7 +1,5 @@
 """Parts of the score as detectors: the maps are those of scoring, the measures those of the evaluation."""
 
-import importlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,7 +204,8 @@ def test_a_scan_that_was_trained_on_is_refused(trained, tmp_path):
 
 def test_the_benchmark_of_parts_writes_its_table_and_figure(trained, table, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    benchmark = importlib.import_module("parts")
+    import parts as benchmark
+
     for name in ("EPSILONS", "MEDIAN_FILTERS", "STRIDES"):
         monkeypatch.setattr(benchmark, name, SETTINGS[name.lower()])
     model, lesion, healthy = trained

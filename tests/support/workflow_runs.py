@@ -31,22 +31,25 @@ def _command(root, config, arguments):
 
 
 def start(folder, *arguments, config=TINY):
-    """Begin a run with a parent, as make is one; both in a process group of their own. `folder`/said has its errors."""
+    """Begin a run that has a parent, as `with_a_parent`."""
     _log(folder).unlink(missing_ok=True)
+    return with_a_parent(_command(ROOT, config, arguments), folder)
+
+
+def with_a_parent(command, folder, hangup=signal.SIG_DFL):
+    """Start a command with a parent, as make is one, both in a group of their own. `folder`/said has its errors.
+
+    hangup: what both do at SIGHUP, by default as from a terminal, also where the tests run under nohup.
+    """
     with open(folder / "said", "w") as errors:
         return subprocess.Popen(
-            ["sh", "-c", f"{shlex.join(_command(ROOT, config, arguments))}; exit $?"],
+            ["sh", "-c", f"{shlex.join(command)}; exit $?"],
             cwd=folder,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            preexec_fn=_not_under_nohup,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
         )
-
-
-def _not_under_nohup():
-    """As from a terminal, also where the tests run under nohup: such a run outlives its parent."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def log_of(folder):

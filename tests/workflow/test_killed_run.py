@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from workflow_runs import ROOT, at_work_in, end_all, wait_for_the_end
+from workflow_runs import ROOT, at_work_in, end_all, wait_for_the_end, with_a_parent
 
 HOLD = """
 import sys
@@ -132,14 +131,7 @@ def begun_by_a_shell(folder, hangup):
     """A run at work, and the shell that is its parent; hangup: what both do at SIGHUP."""
     (folder / "own.yaml").write_text("results: results\n")
     log = folder / "results/snakemake.log"
-    with open(folder / "said", "w") as errors:
-        shell = subprocess.Popen(
-            ["sh", "-c", f"{shlex.join([sys.executable, '-c', RUN])}; exit $?"],
-            cwd=folder,
-            stderr=errors,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
-        )
+    shell = with_a_parent([sys.executable, "-c", RUN], folder, hangup)
     while not (log.exists() and "rule train" in log.read_text()):
         assert shell.poll() is None, (folder / "said").read_text()
     return shell
