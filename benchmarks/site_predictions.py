@@ -30,6 +30,10 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     f"{ROBUST}, leveled only": (ROBUST, {"leveled": True, "changes": []}),
     ROBUST: (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
     f"{ROBUST}, sites balanced": (ROBUST, {"leveled": True, "changes": ["contrast", "edge"]}),
+    f"{ROBUST}, half as wide again, sites balanced": (
+        ROBUST,
+        {"leveled": True, "changes": ["contrast", "edge"], "widths": [24, 48, 192, 192]},
+    ),
     "zscore": ("zscore", {}),
     "zscore, sites balanced": ("zscore", {}),
 }
