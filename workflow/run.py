@@ -54,6 +54,7 @@ from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
 from patch2loc.process import Stopped, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
+from patch2loc.watching.problems import PROBLEM, reason, restated
 from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, started_jobs
 from patch2loc.watching.tensorboard import TensorBoardEvents
 
@@ -62,20 +63,10 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
 YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
-PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")  # of workflow/scripts/rule_log.py, and of _problem
-# Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and
-# of a job's process that was killed.
-STORAGE = re.compile(r"^\s*\w*Error: \[Errno (\d+)\] ([^:]+): '(.+)'$")
-GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
-SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
-KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
-ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
-PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in planning went through
 PARENT_GONE = (
     "as the shell or make that started this run is gone; finished results are kept; run the same command again to go "
     "on, in tmux or by nohup if it has to outlive its terminal"
 )
-REASON_LINES = 60  # of the output of a run that failed
 MEMORY_SHARE = 0.9
 CLUSTER_JOBS = 50  # at once, as profiles/slurm has it
 # Options by which Snakemake tells something and computes nothing.
@@ -366,7 +357,7 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         print(f"{table}\n")
     if status:
         remove_partial(results, _is_at_work)
-        print("\n".join(problems or _reason(lines)), file=sys.stderr)
+        print("\n".join(problems or reason(lines)), file=sys.stderr)
         print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
     elif not only_planning:
         report = results / "report.html"
@@ -375,17 +366,6 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
         for note in dict.fromkeys(line for line in lines if line.startswith(BEGINNING)):
             print(note)
     return status
-
-
-def _reason(lines: list[str]) -> list[str]:
-    """Lines of Snakemake's output on a failure: the error that ended its planning, from its beginning, else the end."""
-    for number, line in enumerate(lines):
-        if RULE.match(line) or line.startswith("Traceback"):
-            break
-        if ERROR.match(line):
-            reason = lines[number : number + REASON_LINES]
-            return reason[: reason.index(PLACES)] if PLACES in reason else reason
-    return lines[-REASON_LINES:]
 
 
 def _outlives_its_terminal() -> bool:
@@ -422,7 +402,7 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
             elif in_note:
                 bar.write(line.rstrip(), file=sys.stderr)
             nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
-            line = _problem(line) or line
+            line = restated(line) or line
             in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))
             if in_problem and line.rstrip() not in problems:
                 problems.append(line.rstrip())
@@ -432,30 +412,6 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
                 bar.total = int(match[2])
                 bar.update(int(match[1]) - bar.n)
     return nothing_to_do, problems
-
-
-def _problem(line: str) -> str | None:
-    """A problem in the words of rule_log.py, from a line in Snakemake's own words; None for any other line."""
-    if match := STORAGE.match(line):
-        message = storage_message(OSError(int(match[1]), match[2], match[3]), match[3])
-        return message and f"StorageError: {message}"
-    if match := GONE.match(line):
-        return (
-            f"InputError: {match[1]}: no such file, though it was there when the run began; put it back, or wait for "
-            "its file system, and run the same command again"
-        )
-    if match := SKEW.match(line):
-        path, date = match.groups()
-        return (
-            f"StorageError: {path}: dated {date} found, later than this machine's clock; set the clock right, or give "
-            f"the files the time of now (find {path} -exec touch {{}} +), and run the same command again"
-        )
-    if match := KILLED.match(line):
-        return (
-            f"Killed: {match[1]}.py was ended by {match[2]}, by a person or because memory ran out; close what else "
-            "needs memory, or take fewer --cores, and run the same command again"
-        )
-    return None
 
 
 if __name__ == "__main__":

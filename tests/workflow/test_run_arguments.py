@@ -47,7 +47,6 @@ WRONG = {
     "number of results": (b"results: 5\n", "results: 5 found, a folder .* expected; put it in quotes"),
     "URL of results": (b"results: s3://x/y\n", 'results: "s3://x/y" found, a folder without :// '),
 }
-BANNER = ["Using workflow specific profile.", "Building DAG of jobs..."]
 
 
 @pytest.fixture(scope="module")
@@ -203,32 +202,6 @@ def test_a_part_of_a_configuration_is_read_on_top_of_the_papers(runner, tmp_path
     capsys.readouterr()
     assert runner._results([TINY], []) == Path("results/tiny")
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        'WorkflowError in file "/x/rules/common.smk", line 31:',
-        "MissingRuleException:",
-        "Error: Error parsing number of cores",
-        "snakemake: error: argument --resources",
-    ],
-)
-def test_an_error_in_planning_is_shown_from_its_beginning(first, runner):
-    error = [first, "the reason", *map(str, range(1000))]
-    assert runner._reason([*BANNER, *error]) == error[: runner.REASON_LINES]
-
-
-def test_an_error_in_planning_is_shown_without_the_lines_of_the_rules(runner):
-    error = ["WorkflowError:", "    Data are missing", "Wildcards:", "  dataset=own"]
-    places = ["Traceback:", '  File "/x/rules/common.smk", line 109, in <lambda>']
-    assert runner._reason([*BANNER, *error, *places]) == error
-
-
-@pytest.mark.parametrize("first", ["Traceback (most recent call last):", "rule train:"])
-def test_of_a_job_and_of_a_traceback_the_end_is_shown(first, runner):
-    lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
-    assert runner._reason(lines) == lines[-runner.REASON_LINES :]
 
 
 @pytest.mark.workflow
