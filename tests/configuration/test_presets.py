@@ -105,9 +105,9 @@ def test_the_whole_brain_grid_is_the_box_in_even_numbers_of_voxels():
 
 
 def test_the_estimate_has_the_two_measured_networks_as_they_were_measured():
-    preset = completed(study(), SCHEMA)
+    narrow = completed(study(training={"widths": list(NARROW.widths)}), SCHEMA)
     # benchmarks/engine_narrow_cpu.csv and engine_cpu.csv, on two threads.
-    assert seconds_of_training(preset) == pytest.approx(2 * 0.05072 * 20_480_000 / 512, rel=1e-3)
+    assert seconds_of_training(narrow) == pytest.approx(2 * 0.05072 * 20_480_000 / 512, rel=1e-3)
     paper = {
         "patch": 24,
         "training": {"widths": [64, 128, 256, 512], "patches": 121_440_000, "threads": 8},
@@ -143,13 +143,13 @@ def test_the_hours_are_said_unless_they_are_minutes_or_the_work_is_done(tmp_path
     work = Work(trainings=2, scorings=80, preprocessings=120, answers=20, others=["ae"])
     note = estimate_note(work, config, cores=2)
     assert note.startswith(
-        "Estimate: about 1.4 hours on the 2 cores of this machine: training of 2 location networks"
+        "Estimate: about 2.0 hours on the 2 cores of this machine: training of 2 location networks"
     )
-    assert "2.3 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 0.5 hours" in note
+    assert "3.4 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 0.7 hours" in note
     assert "Not counted: ae." in note
     assert "docs/explanation/scale.md" in note
     # Sixty cores do not train a network of one thread faster.
-    assert estimate_note(work, config, cores=60).startswith("Estimate: about 1.1 hours on the 60 cores")
+    assert estimate_note(work, config, cores=60).startswith("Estimate: about 1.7 hours on the 60 cores")
     assert estimate_note(Work(0, 5, 5, 0, []), config, cores=2) == ""
 
 

@@ -14,7 +14,7 @@ WHOLE_BRAIN_MM = (192, 224, 160)
 WHOLE_BRAIN = "whole-brain"  # value of grid.shape
 PAPER_SPACING = 1.0  # mm, without grid.spacing
 
-# One fold at 2 mm, in an hour or two of a processor; of the detector that ships with the package, see config/README.md.
+# One fold at 2 mm, in hours of a processor; of the detector that ships with the package, see config/README.md.
 CPU_2MM: dict[str, Any] = {
     "atlas": "icbm152",
     "grid": {"shape": WHOLE_BRAIN, "spacing": 2.0},
@@ -24,8 +24,8 @@ CPU_2MM: dict[str, Any] = {
     "budget": "smoke",
     "detector": {"method": "patch2loc_robust_unpadded", "healthy": ["validation", "test"]},
     "training": {
-        "network": "resnet18-narrow (1.2 M parameters)",
-        "widths": [16, 32, 128, 128],
+        "network": "resnet18-narrow (2.7 M parameters)",
+        "widths": [24, 48, 192, 192],
         "patches": 20480000,
         "batch": 512,
         "learning_rate": 0.008,
