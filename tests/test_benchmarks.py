@@ -336,3 +336,74 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
         ValueError, match=r"marks of beyond: lesions missing"
     ):  # its end, not that of the next part
         with_tables("\n".join(marks).replace("<!-- end -->", "", 1), table)
+
+
+def test_one_network_for_two_contrasts_sees_each_as_its_model_does(benchmarks, tmp_path):
+    from brains import brain
+    from one_network import METHOD, Contrast, Together, leveling_of, measured
+
+    from patch2loc.data.scans import Scan, intensity_percentiles
+    from patch2loc.data.volumes import write
+    from patch2loc.files import write_json
+    from patch2loc.method_interface import method
+    from patch2loc.standardize import StandardizedScans, fit_landmarks
+
+    def contrast(modality, exponent):
+        scans = []
+        for number in range(3):
+            volume, mask = brain((32, 32, 12), number)
+            scan = Scan(f"{modality}_{number}", tmp_path / f"{modality}_{number}", modality)
+            scan.folder.mkdir()
+            volume = np.where(mask, 100 * volume**exponent + 1, 0).astype(np.float32)
+            write(scan.volume_path, volume, np.eye(4))
+            write(scan.mask_path, mask, np.eye(4))
+            lesion = mask & (np.indices(mask.shape)[0] < 12)
+            write(scan.lesion_path, lesion, np.eye(4))
+            write_json(scan.qc_path, {"intensity_percentiles": intensity_percentiles(volume[mask])})
+            scans.append(scan)
+        configuration = {
+            "grid": {"shape": [32, 32, 12], "spacing": 4.0},
+            "patch": 8,
+            "score": {"median_filter": 3},
+            "training": {
+                "widths": [8, 8, 8, 8],
+                "batch": 16,
+                "learning_rate": 0.001,
+                "schedule": "constant",
+                "validation_patches": 32,
+                "validations": 2,
+            },
+            "datasets": {"healthy": {"role": "healthy"}, "patients": {"role": "lesion"}},
+        }
+        landmarks = fit_landmarks(scans[:2])
+        leveling = leveling_of(StandardizedScans(scans[:2], landmarks), {"leveled": True, "spacing": 4.0})
+        cohorts = {"train": scans[:2], "validation": scans[2:]}
+        return Contrast(
+            configuration,
+            cohorts,
+            {"healthy": scans[2:], "patients": scans[2:]},
+            landmarks,
+            leveling,
+        )
+
+    contrasts = {"T1": contrast("T1", 1.0), "T2": contrast("T2", 3.0)}
+    trained = Together([each.inputs("train") for each in contrasts.values()])
+    assert len(trained) == len([*trained]) == 4
+    # What is trained on is what the model of a contrast, its leveling among the state, makes of a standardized scan.
+    seen = [*trained]
+    for place, each in zip((0, 2), contrasts.values(), strict=True):
+        volume, mask = next(iter(StandardizedScans(each.cohorts["train"], each.landmarks)))
+        assert np.array_equal(seen[place][0], method(METHOD).network_input(each.leveling, volume, mask))
+
+    rows = {network: measured(network, contrasts, 64) for network in ("T2 alone", "both")}
+    assert [(row["modality"], row["dataset"]) for row in rows["T2 alone"]] == [
+        ("T2", "healthy"),
+        ("T2", "patients"),
+    ]
+    assert {row["patches"] for row in rows["both"]} == {128}
+    assert [row["modality"] for row in rows["both"]] == ["T1", "T1", "T2", "T2"]
+    for row in rows["both"]:
+        assert 0 < row["location_error"] < 100
+        # The one validation scan is tested, too: the threshold is its own.
+        assert row["share_above"] == pytest.approx(0.01, abs=0.002)
+        assert ("auprc" in row) == (row["dataset"] == "patients")

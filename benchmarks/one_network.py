@@ -1,0 +1,220 @@
+"""One network for T1 and T2 instead of one for each: what they place and find in real scans of both contrasts.
+
+    python benchmarks/one_network.py config/ixi2mm.yaml config/ixi2mm/any_contrast.yaml
+
+Takes the preprocessed scans of a run of each configuration (target `quality`): real T1 scans, and the same scans
+rendered in T2 contrasts (simulated).  Scans of a contrast are standardized by landmarks of their own and leveled to a
+mean of their own; the network is not told which contrast a patch is of.  One network for both is trained as long as the
+two others together.  Tested on healthy scans and patients of other sources, and on test scans of the training cohorts.
+A threshold is the score that 1 % of the voxels of the healthy validation scans of the contrast exceed.
+Writes benchmarks/one_network.csv and .png, one row for each network and scan.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+import numpy as np
+import pandas as pd
+import torch
+from finished_run import location_errors, model_of, network_settings, read_configurations
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from patch2loc.data import volumes
+from patch2loc.data.scans import Scan, read_cohort
+from patch2loc.method_interface import Volumes, method
+from patch2loc.methods.patch2loc_robust import leveled_scans, leveling_of
+from patch2loc.metrics.detection import healthy_quantiles
+from patch2loc.metrics.ranking import evaluate_scores
+from patch2loc.score.scoring import heatmap_of
+from patch2loc.standardize import StandardizedScans, fit_landmarks
+
+ROOT = Path(__file__).resolve().parents[1]
+METHOD = "patch2loc_robust_unpadded"
+NETWORKS = {"T1 alone": ["T1"], "T2 alone": ["T2"], "both": ["T1", "T2"]}
+SHARE = 0.01  # of the healthy validation voxels, which are above the threshold
+TESTED = 10  # test scans of each training cohort
+COLORS = {"T1": "tab:blue", "T2": "tab:orange"}
+
+
+@dataclass(frozen=True)
+class Together:
+    """Scans of several contrasts as `method_interface.Volumes`, one contrast after another."""
+
+    parts: Sequence[Volumes]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return chain.from_iterable(self.parts)
+
+
+class Contrast(NamedTuple):
+    """Scans of a contrast, and what makes them a network's input."""
+
+    configuration: dict[str, Any]
+    cohorts: dict[str, list[Scan]]  # by role: train, validation
+    tested: dict[str, list[Scan]]  # by dataset
+    landmarks: Any
+    leveling: dict[str, Any]
+
+    def inputs(self, role: str) -> Volumes:
+        """Scans of a role as a network sees them."""
+        return leveled_scans(StandardizedScans(self.cohorts[role], self.landmarks), self.leveling)
+
+
+def main() -> None:
+    """Train the networks, and measure each in the contrasts that it was trained on."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("t1", type=Path)
+    parser.add_argument("t2", type=Path)
+    parser.add_argument(
+        "--patches", type=int, help="of a network of one contrast; default: the configuration's"
+    )
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    contrasts = {name: contrast(name, path) for name, path in (("T1", chosen.t1), ("T2", chosen.t2))}
+    patches = chosen.patches or contrasts["T1"].configuration["training"]["patches"]
+    path = ROOT / "benchmarks/one_network.csv"
+    rows: list[dict[str, Any]] = []
+    for network in NETWORKS:
+        rows += measured(network, contrasts, patches)
+        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.4g")
+    table = pd.DataFrame(rows)
+    print(means(table).to_string())
+    draw(table).savefig(path.with_suffix(".png"), dpi=150)
+
+
+def contrast(modality: str, path: Path) -> Contrast:
+    """Scans of a finished preprocessing, and what was fitted to those that are trained on."""
+    configuration = read_configurations([path])
+    folder, cohort = Path(configuration["results"]) / "cohorts", configuration["training_data"][modality]
+    cohorts = {role: read_cohort(folder / f"{cohort}/{role}_fold0.json") for role in ("train", "validation")}
+    tested = {cohort: read_cohort(folder / f"{cohort}/test_fold0.json")[:TESTED]} | {
+        name: read_cohort(folder / f"{name}/all.json")
+        for name, about in configuration["datasets"].items()
+        if name != cohort and not about.get("simulated")
+    }
+    landmarks = fit_landmarks(cohorts["train"])
+    settings = network_settings(configuration) | {"leveled": True}
+    leveling = leveling_of(StandardizedScans(cohorts["train"], landmarks), settings)
+    return Contrast(configuration, cohorts, tested, landmarks, leveling)
+
+
+def measured(network: str, contrasts: Mapping[str, Contrast], patches: int) -> list[dict[str, Any]]:
+    """Train a network, and measure it in its contrasts: one row a scan."""
+    trained = {name: contrasts[name] for name in NETWORKS[network]}
+    patches *= len(trained)
+    first = next(iter(trained.values()))
+    settings = network_settings(first.configuration) | {
+        **method(METHOD).OWN_SETTINGS,
+        "leveled": False,  # again: scans come leveled, those of each contrast to their own mean
+        "patches": patches,
+        "precision": "float32",
+        "seed": 1,
+    }
+    pools = (Together([each.inputs(role) for each in trained.values()]) for role in ("train", "validation"))
+    state, _ = method(METHOD).fit(*pools, settings, None, device="cpu")
+    about = {"network": network, "patches": patches}
+    return [about | row for name, each in trained.items() for row in in_contrast(state, name, each)]
+
+
+def in_contrast(state: Mapping[str, Any], modality: str, scans: Contrast) -> Iterator[dict[str, Any]]:
+    """Location error, false positives and AUPRC of the tested scans of a contrast."""
+    configuration = scans.configuration
+    model = model_of(
+        configuration, METHOD, modality, state={**state, **scans.leveling}, landmarks=scans.landmarks
+    )
+    score = heatmap_of(model, "cpu", median_filter=configuration["score"]["median_filter"])
+
+    def heatmap(scan: Scan) -> np.ndarray:
+        return score(*scan.read(), scan.subject)
+
+    (threshold,) = healthy_quantiles(map(heatmap, scans.cohorts["validation"]), [1 - SHARE])
+    for dataset, tested in scans.tested.items():
+        errors = location_errors(model, tested)
+        for scan in tqdm(tested, desc=f"{modality} {dataset}", unit="scan"):
+            scores = heatmap(scan)
+            row = {
+                "modality": modality,
+                "dataset": dataset,
+                "simulated": int(configuration["datasets"][dataset].get("simulated", False)),
+                "role": configuration["datasets"][dataset]["role"],
+                "subject": scan.subject,
+                "location_error": errors[scan.subject],
+                "share_above": np.nanmean(np.where(np.isnan(scores), np.nan, scores > threshold)),
+            }
+            yield row | (ranking(scan, scores) if row["role"] == "lesion" else {})
+
+
+def ranking(scan: Scan, scores: np.ndarray) -> dict[str, float]:
+    """AUPRC of a scan's lesion; what lies outside the brain mask is missed."""
+    mask, lesion = ~np.isnan(scores), volumes.read_mask(scan.lesion_path)
+    found = evaluate_scores(scores[mask], lesion[mask], int(np.count_nonzero(lesion & ~mask)))
+    return {"auprc": found["auprc"], "prevalence": found["prevalence"]}
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over the scans of each dataset, for each network."""
+    values = ["location_error", "share_above", "auprc"]
+    return table.groupby(["modality", "dataset", "network"], sort=False)[values].mean().round(4)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Each scan as a dot, the network of its contrast alone against the one for both: error, false positives, AUPRC."""
+    keys = ["modality", "dataset", "subject"]
+    both = table[table["network"] == "both"].set_index(keys)
+    alone = table[table["network"] != "both"].set_index(keys).loc[both.index]
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, (value, title) in zip(
+        panels,
+        {
+            "location_error": "location error in healthy tissue [% of the grid]",
+            "share_above": "healthy voxels above the score\nthat 1 % at home exceed [%]",
+            "auprc": "AUPRC, patients",
+        }.items(),
+        strict=True,
+    ):
+        factor = 100 if value == "share_above" else 1
+        shown = alone["role"] == "healthy" if value == "share_above" else alone[value].notna()
+        for modality, color in COLORS.items():
+            for home, face in ((True, "white"), (False, color)):
+                of_modality = shown & (alone.index.get_level_values("modality") == modality)
+                rows = of_modality & (
+                    alone.index.get_level_values("dataset").isin(["ixi", "recontrasted"]) == home
+                )
+                axes.plot(
+                    factor * alone.loc[rows, value],
+                    factor * both.loc[rows, value],
+                    "o",
+                    color=color,
+                    markerfacecolor=face,
+                    markersize=4,
+                    label=f"{modality}, {'test scans of the training cohort' if home else 'other sources'}",
+                )
+        most = factor * float(np.nanmax([alone.loc[shown, value], both.loc[shown, value]])) * 1.05
+        axes.plot([0, most], [0, most], color="0.8", linewidth=0.8, zorder=0)
+        axes.set_xlim(0, most)
+        axes.set_ylim(0, most)
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("network of this contrast alone")
+        axes.set_ylabel("one network for both")
+    panels[0].legend(fontsize=7)
+    figure.suptitle(
+        "T1 scans are real; the T2 training scans are T1 scans rendered in T2 contrasts (simulated)",
+        fontsize=10,
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    main()
