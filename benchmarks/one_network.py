@@ -2,7 +2,7 @@
 
     python benchmarks/one_network.py config/ixi2mm.yaml config/ixi2mm/any_contrast.yaml
 
-Takes the preprocessed scans of a run of each configuration (target `quality`): real T1 scans, and the same scans
+Takes the preprocessed scans of a finished run of each configuration: real T1 scans, and the same scans
 rendered in T2 contrasts (simulated).  Scans of a contrast are standardized by landmarks of their own and leveled to a
 mean of their own; the network is not told which contrast a patch is of.  One network for both is trained as long as the
 two others together.  Tested on healthy scans and patients of other sources, and on test scans of the training cohorts.
