@@ -18,10 +18,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import pandas as pd
 import torch
 import yaml
-from finished_run import extended_table, location_errors, model_of, network_settings, training_scans
+from finished_run import (
+    extended_table,
+    location_errors,
+    model_of,
+    network_settings,
+    tested_scans,
+    training_scans,
+)
 from matplotlib.figure import Figure
 
-from patch2loc.data.scans import read_cohort
 from patch2loc.method_interface import method
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,7 +79,6 @@ def main() -> None:
 def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.DataFrame:
     """Train a variant and place the patches without lesion: one row a scan."""
     torch.set_num_threads(1)
-    results = Path(configuration["results"])
     (modality, cohort), *_ = configuration["training_data"].items()
     scans, landmarks = training_scans(configuration, modality)
     name, own = VARIANTS[variant]
@@ -88,12 +93,9 @@ def measured(configuration: dict, variant: str, seed: int, patches: int) -> pd.D
     seconds = time.process_time() - begin
     model = model_of(configuration, name, modality, state=state, landmarks=landmarks)
     rows = []
-    for dataset, about in configuration["datasets"].items():
-        tested = "test_fold0" if dataset == cohort else "all"
-        if about.get("simulated"):
-            continue  # the same scans again
-        errors = location_errors(model, read_cohort(results / f"cohorts/{dataset}/{tested}.json"))
-        kind = PATIENTS if about["role"] == "lesion" else ELSEWHERE
+    for dataset, tested in tested_scans(configuration, cohort).items():
+        errors = location_errors(model, tested)
+        kind = PATIENTS if configuration["datasets"][dataset]["role"] == "lesion" else ELSEWHERE
         rows += [
             {
                 "variant": variant,

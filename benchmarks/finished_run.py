@@ -44,6 +44,19 @@ def training_scans(
     return [StandardizedScans(scans, landmarks, threads) for scans in cohorts], landmarks
 
 
+def tested_scans(configuration: Mapping[str, Any], cohort: str) -> dict[str, list[Scan]]:
+    """By dataset, scans that no network of the first fold sees: test scans of the training cohort, all of the others.
+
+    Simulated datasets are left out, as their scans are others' again, but for the training cohort.
+    """
+    folder = Path(configuration["results"]) / "cohorts"
+    return {
+        name: read_cohort(folder / name / ("test_fold0.json" if name == cohort else "all.json"))
+        for name, about in configuration["datasets"].items()
+        if name == cohort or not about.get("simulated")
+    }
+
+
 def patch_pools(configuration: Mapping[str, Any], modality: str, device: Device) -> list[PatchPool]:
     """Patches of training and validation in the first fold."""
     scans, _ = training_scans(configuration, modality)

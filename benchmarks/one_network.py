@@ -2,10 +2,10 @@
 
     python benchmarks/one_network.py config/ixi2mm.yaml config/ixi2mm/any_contrast.yaml
 
-Takes the preprocessed scans of a finished run of each configuration: real T1 scans, and the same scans
-rendered in T2 contrasts (simulated).  Scans of a contrast are standardized by landmarks of their own and leveled to a
-mean of their own; the network is not told which contrast a patch is of.  One network for both is trained as long as the
-two others together.  Tested on healthy scans and patients of other sources, and on test scans of the training cohorts.
+Takes the preprocessed scans of a finished run of each configuration: real T1 scans, and the same scans rendered
+in T2 contrasts (simulated).  Scans of a contrast are standardized by landmarks of their own and leveled to a mean of
+their own; the network is not told which contrast a patch is of.  One network for both is trained as long as the two
+others together.  Tested on healthy scans and patients of other sources, and on test scans of the training cohorts.
 A threshold is the score that 1 % of the voxels of the healthy validation scans of the contrast exceed.
 Writes benchmarks/one_network.csv and .png, one row for each network and scan.
 """
@@ -23,24 +23,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 import numpy as np
 import pandas as pd
 import torch
-from finished_run import location_errors, model_of, network_settings, read_configurations
+from finished_run import (
+    location_errors,
+    model_of,
+    network_settings,
+    read_configurations,
+    tested_scans,
+    training_scans,
+)
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from patch2loc.data import volumes
-from patch2loc.data.scans import Scan, read_cohort
+from patch2loc.data.scans import Scan
 from patch2loc.method_interface import Volumes, method
 from patch2loc.methods.patch2loc_robust import leveled_scans, leveling_of
 from patch2loc.metrics.detection import healthy_quantiles
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.score.scoring import heatmap_of
-from patch2loc.standardize import StandardizedScans, fit_landmarks
+from patch2loc.standardize import StandardizedScans
 
 ROOT = Path(__file__).resolve().parents[1]
 METHOD = "patch2loc_robust_unpadded"
 NETWORKS = {"T1 alone": ["T1"], "T2 alone": ["T2"], "both": ["T1", "T2"]}
 SHARE = 0.01  # of the healthy validation voxels, which are above the threshold
 TESTED = 10  # test scans of each training cohort
+PANELS = {  # numbers of a scan: what they are, and the factor that makes them it
+    "location_error": ("location error in healthy tissue [% of the grid]", 1),
+    "share_above": ("healthy voxels above the score\nthat 1 % at home exceed [%]", 100),
+    "auprc": ("AUPRC, patients", 1),
+}
 COLORS = {"T1": "tab:blue", "T2": "tab:orange"}
 
 
@@ -61,14 +73,15 @@ class Contrast(NamedTuple):
     """Scans of a contrast, and what makes them a network's input."""
 
     configuration: dict[str, Any]
-    cohorts: dict[str, list[Scan]]  # by role: train, validation
+    cohort: str  # the dataset that is trained on
+    training: StandardizedScans
+    validation: StandardizedScans
     tested: dict[str, list[Scan]]  # by dataset
-    landmarks: Any
     leveling: dict[str, Any]
 
-    def inputs(self, role: str) -> Volumes:
-        """Scans of a role as a network sees them."""
-        return leveled_scans(StandardizedScans(self.cohorts[role], self.landmarks), self.leveling)
+    def inputs(self) -> list[Volumes]:
+        """Scans of training and validation as a network sees them."""
+        return [leveled_scans(scans, self.leveling) for scans in (self.training, self.validation)]
 
 
 def main() -> None:
@@ -96,17 +109,12 @@ def main() -> None:
 def contrast(modality: str, path: Path) -> Contrast:
     """Scans of a finished preprocessing, and what was fitted to those that are trained on."""
     configuration = read_configurations([path])
-    folder, cohort = Path(configuration["results"]) / "cohorts", configuration["training_data"][modality]
-    cohorts = {role: read_cohort(folder / f"{cohort}/{role}_fold0.json") for role in ("train", "validation")}
-    tested = {cohort: read_cohort(folder / f"{cohort}/test_fold0.json")[:TESTED]} | {
-        name: read_cohort(folder / f"{name}/all.json")
-        for name, about in configuration["datasets"].items()
-        if name != cohort and not about.get("simulated")
-    }
-    landmarks = fit_landmarks(cohorts["train"])
-    settings = network_settings(configuration) | {"leveled": True}
-    leveling = leveling_of(StandardizedScans(cohorts["train"], landmarks), settings)
-    return Contrast(configuration, cohorts, tested, landmarks, leveling)
+    cohort = configuration["training_data"][modality]
+    (training, validation), _ = training_scans(configuration, modality)
+    tested = tested_scans(configuration, cohort)
+    tested[cohort] = tested[cohort][:TESTED]
+    leveling = leveling_of(training, network_settings(configuration) | {"leveled": True})
+    return Contrast(configuration, cohort, training, validation, tested, leveling)
 
 
 def measured(network: str, contrasts: Mapping[str, Contrast], patches: int) -> list[dict[str, Any]]:
@@ -121,7 +129,7 @@ def measured(network: str, contrasts: Mapping[str, Contrast], patches: int) -> l
         "precision": "float32",
         "seed": 1,
     }
-    pools = (Together([each.inputs(role) for each in trained.values()]) for role in ("train", "validation"))
+    pools = map(Together, zip(*(each.inputs() for each in trained.values()), strict=True))
     state, _ = method(METHOD).fit(*pools, settings, None, device="cpu")
     about = {"network": network, "patches": patches}
     return [about | row for name, each in trained.items() for row in in_contrast(state, name, each)]
@@ -130,27 +138,27 @@ def measured(network: str, contrasts: Mapping[str, Contrast], patches: int) -> l
 def in_contrast(state: Mapping[str, Any], modality: str, scans: Contrast) -> Iterator[dict[str, Any]]:
     """Location error, false positives and AUPRC of the tested scans of a contrast."""
     configuration = scans.configuration
-    model = model_of(
-        configuration, METHOD, modality, state={**state, **scans.leveling}, landmarks=scans.landmarks
-    )
+    landmarks = scans.training.landmarks
+    model = model_of(configuration, METHOD, modality, state={**state, **scans.leveling}, landmarks=landmarks)
     score = heatmap_of(model, "cpu", median_filter=configuration["score"]["median_filter"])
 
     def heatmap(scan: Scan) -> np.ndarray:
         return score(*scan.read(), scan.subject)
 
-    (threshold,) = healthy_quantiles(map(heatmap, scans.cohorts["validation"]), [1 - SHARE])
+    (threshold,) = healthy_quantiles(map(heatmap, scans.validation.scans), [1 - SHARE])
     for dataset, tested in scans.tested.items():
         errors = location_errors(model, tested)
         for scan in tqdm(tested, desc=f"{modality} {dataset}", unit="scan"):
-            scores = heatmap(scan)
+            scores, about = heatmap(scan), configuration["datasets"][dataset]
             row = {
                 "modality": modality,
                 "dataset": dataset,
-                "simulated": int(configuration["datasets"][dataset].get("simulated", False)),
-                "role": configuration["datasets"][dataset]["role"],
+                "trained_on": int(dataset == scans.cohort),
+                "simulated": int(about.get("simulated", False)),
+                "role": about["role"],
                 "subject": scan.subject,
                 "location_error": errors[scan.subject],
-                "share_above": np.nanmean(np.where(np.isnan(scores), np.nan, scores > threshold)),
+                "share_above": np.mean(scores[~np.isnan(scores)] > threshold),
             }
             yield row | (ranking(scan, scores) if row["role"] == "lesion" else {})
 
@@ -164,47 +172,34 @@ def ranking(scan: Scan, scores: np.ndarray) -> dict[str, float]:
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over the scans of each dataset, for each network."""
-    values = ["location_error", "share_above", "auprc"]
-    return table.groupby(["modality", "dataset", "network"], sort=False)[values].mean().round(4)
+    return table.groupby(["modality", "dataset", "network"], sort=False)[[*PANELS]].mean().round(4)
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """Each scan as a dot, the network of its contrast alone against the one for both: error, false positives, AUPRC."""
     keys = ["modality", "dataset", "subject"]
-    both = table[table["network"] == "both"].set_index(keys)
-    alone = table[table["network"] != "both"].set_index(keys).loc[both.index]
+    both, alone = (part.set_index(keys) for _, part in table.groupby(table["network"] != "both"))
+    pairs = alone.join(both[[*PANELS]], rsuffix="_both").assign(
+        # Of a patient the lesion is above the threshold, too.
+        share_above=lambda rows: rows["share_above"].where(rows["role"] == "healthy")
+    )
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 3)
-    for axes, (value, title) in zip(
-        panels,
-        {
-            "location_error": "location error in healthy tissue [% of the grid]",
-            "share_above": "healthy voxels above the score\nthat 1 % at home exceed [%]",
-            "auprc": "AUPRC, patients",
-        }.items(),
-        strict=True,
-    ):
-        factor = 100 if value == "share_above" else 1
-        shown = alone["role"] == "healthy" if value == "share_above" else alone[value].notna()
-        for modality, color in COLORS.items():
-            for home, face in ((True, "white"), (False, color)):
-                of_modality = shown & (alone.index.get_level_values("modality") == modality)
-                rows = of_modality & (
-                    alone.index.get_level_values("dataset").isin(["ixi", "recontrasted"]) == home
-                )
-                axes.plot(
-                    factor * alone.loc[rows, value],
-                    factor * both.loc[rows, value],
-                    "o",
-                    color=color,
-                    markerfacecolor=face,
-                    markersize=4,
-                    label=f"{modality}, {'test scans of the training cohort' if home else 'other sources'}",
-                )
-        most = factor * float(np.nanmax([alone.loc[shown, value], both.loc[shown, value]])) * 1.05
+    for axes, (value, (title, factor)) in zip(panels, PANELS.items(), strict=True):
+        shown = pairs[pairs[value].notna()]
+        for (modality, trained_on), rows in shown.groupby(["modality", "trained_on"]):
+            axes.plot(
+                factor * rows[value],
+                factor * rows[f"{value}_both"],
+                "o",
+                color=COLORS[modality],
+                markerfacecolor="white" if trained_on else COLORS[modality],
+                markersize=4,
+                label=f"{modality}, {'test scans of the training cohort' if trained_on else 'other sources'}",
+            )
+        most = 1.05 * factor * shown[[value, f"{value}_both"]].max(axis=None)
         axes.plot([0, most], [0, most], color="0.8", linewidth=0.8, zorder=0)
-        axes.set_xlim(0, most)
-        axes.set_ylim(0, most)
+        axes.set(xlim=(0, most), ylim=(0, most))
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("network of this contrast alone")
         axes.set_ylabel("one network for both")

@@ -376,23 +376,18 @@ def test_one_network_for_two_contrasts_sees_each_as_its_model_does(benchmarks, t
             "datasets": {"healthy": {"role": "healthy"}, "patients": {"role": "lesion"}},
         }
         landmarks = fit_landmarks(scans[:2])
-        leveling = leveling_of(StandardizedScans(scans[:2], landmarks), {"leveled": True, "spacing": 4.0})
-        cohorts = {"train": scans[:2], "validation": scans[2:]}
-        return Contrast(
-            configuration,
-            cohorts,
-            {"healthy": scans[2:], "patients": scans[2:]},
-            landmarks,
-            leveling,
-        )
+        training, validation = (StandardizedScans(part, landmarks) for part in (scans[:2], scans[2:]))
+        leveling = leveling_of(training, {"leveled": True, "spacing": 4.0})
+        tested = {"healthy": scans[2:], "patients": scans[2:]}
+        return Contrast(configuration, "healthy", training, validation, tested, leveling)
 
     contrasts = {"T1": contrast("T1", 1.0), "T2": contrast("T2", 3.0)}
-    trained = Together([each.inputs("train") for each in contrasts.values()])
+    trained = Together([each.inputs()[0] for each in contrasts.values()])
     assert len(trained) == len([*trained]) == 4
     # What is trained on is what the model of a contrast, its leveling among the state, makes of a standardized scan.
     seen = [*trained]
     for place, each in zip((0, 2), contrasts.values(), strict=True):
-        volume, mask = next(iter(StandardizedScans(each.cohorts["train"], each.landmarks)))
+        volume, mask = next(iter(each.training))
         assert np.array_equal(seen[place][0], method(METHOD).network_input(each.leveling, volume, mask))
 
     rows = {network: measured(network, contrasts, 64) for network in ("T2 alone", "both")}
