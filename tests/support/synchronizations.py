@@ -1,10 +1,12 @@
 """Counts of what makes a processor wait for a GPU, taken on a run of the same code on the processor."""
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
 from dispatched import Dispatched, name_of, tensors_in
+from repository_paths import LIBRARY
 
 # Operators that give the host a value, or a tensor whose size depends on the values of another.
 READS = {
@@ -60,8 +62,12 @@ class Synchronizations(Dispatched):
         return result
 
     def _note(self, name: str) -> None:
-        frames = [frame for frame in traceback.extract_stack() if "/patch2loc/" in frame.filename]
-        place = f"{frames[-1].filename.rpartition('/patch2loc/')[2]}:{frames[-1].lineno}" if frames else "?"
+        places = [
+            f"{Path(frame.filename).relative_to(LIBRARY)}:{frame.lineno}"
+            for frame in traceback.extract_stack()
+            if Path(frame.filename).is_relative_to(LIBRARY)
+        ]
+        place = places[-1] if places else "?"
         self.found.append(f"{name} at {place}")
 
 
