@@ -83,7 +83,7 @@ def test_dead_links_are_noticed(tmp_path):
 
 
 def test_the_front_page_is_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def test_the_command_is_called_by_its_name():
