@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 
 import pytest
@@ -9,8 +10,13 @@ from filelock import FileLock
 
 pytest_plugins = ["time_spent"]
 
-
 MAKES_THE_RUN = "test_workflow.py"
+
+
+def pytest_configure():
+    """What tests start can be interrupted, also where a shell has started them in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

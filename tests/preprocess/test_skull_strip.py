@@ -27,7 +27,10 @@ DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real scans are not there: {DATA}")
 
 # Both programs, as far as their command lines go: the mask is what is brighter than 50 in standard orientation.
-FAKE = """#!{python}
+# A script of Python whose first line names no path, which may contain a space.
+FAKE = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import os, sys
 import nibabel, numpy
 words = sys.argv[1:]
