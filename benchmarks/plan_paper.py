@@ -53,7 +53,8 @@ def main(*configfiles: str) -> None:
 
 def make_replica(configuration: dict, folder: Path) -> int:
     """Make the files that the configuration names, empty, and the lists that it reads; how many files."""
-    (folder / "splits").symlink_to(ROOT / "splits")
+    if folder != ROOT:
+        (folder / "splits").symlink_to(ROOT / "splits")
     data = folder / configuration["data"]
     made = [data / configuration["atlas"] / name for name in ("spgr.nii", "late.nii")]
     made += [folder / path for path in configuration.get("pretrained", {}).values() if path]

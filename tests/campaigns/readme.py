@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def make_study() -> None:
         people.append(f"sub-{number:03}\t{'control' if number < CONTROLS else 'patient'}")
         scan = data / f"study/sub-{number:03}/anat/sub-{number:03}_T1w.nii.gz"
         scan.parent.mkdir(parents=True)
-        scan.symlink_to(ROOT / "t1.nii.gz")
+        shutil.copyfile("t1.nii.gz", scan)
     (data / "study/participants.tsv").write_text("\n".join(people) + "\n")
     (data / "study/dataset_description.json").write_text('{"Name": "study", "BIDSVersion": "1.10.0"}\n')
 
