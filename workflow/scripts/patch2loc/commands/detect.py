@@ -83,8 +83,8 @@ def add(commands: Subcommands) -> None:
     detect.add_argument(
         "--skull-strip",
         choices=SKULL_STRIP,
-        help="how to find the brain: your mask (given), all above 0 (none, for stripped scans), the atlas (atlas), none "
-        "or atlas as the scan requires (auto), or an installed program; default: given with --mask, else auto",
+        help="how to find the brain: your mask (given), all above 0 (none, for stripped scans), the atlas (atlas), "
+        "none or atlas as the scan requires (auto), or an installed program; default: given with --mask, else auto",
     )
     detect.add_argument(
         "--age",
