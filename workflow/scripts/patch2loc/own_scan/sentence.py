@@ -20,7 +20,7 @@ def expected_ml(healthy_ml: np.ndarray) -> dict[str, float]:
     """
     return {
         "median": round(float(np.median(healthy_ml)), 3),
-        "most": round(float(np.quantile(healthy_ml, MOST, method="higher")), 3),
+        "most": round(float(np.quantile(healthy_ml, MOST, method="inverted_cdf")), 3),
     }
 
 
