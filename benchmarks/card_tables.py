@@ -171,11 +171,16 @@ def with_table(page: str, table: str) -> str:
     return f"{before}\n{table}\n" + "\n".join(lines[end:])
 
 
+def tables(path: Path) -> list[str]:
+    """The tables of a page that are measured."""
+    made = {README: [readme_table], CARD: [healthy_table, folds_table, inserted_table, patients_table]}
+    return [table() for table in made[path]]
+
+
 def with_tables(page: str, path: Path) -> str:
     """The page with all tables that are measured."""
-    tables = {README: [readme_table], CARD: [healthy_table, folds_table, inserted_table, patients_table]}
-    for table in tables[path]:
-        page = with_table(page, table())
+    for table in tables(path):
+        page = with_table(page, table)
     return page
 
 

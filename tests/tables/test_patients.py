@@ -89,7 +89,7 @@ def test_what_is_read_has_the_healthy_scans_below_and_says_who_they_are(table):
     assert texts["4. Clinic: p0"][-1] == "left out: p0.nii: no brain found"
     assert [(label, cells[1].text) for label, cells in layout.footer] == [
         ("30 healthy scans, T1: median", "0.4"),
-        ("30 healthy scans, T1: 95 % of them below", "3.2"),
+        ("30 healthy scans, T1: 95 % have at most", "3.2"),
     ]
     for text in (to_markdown(layout), to_latex(layout), to_html(layout)):
         assert "test scans of Controls in fold 0" in text

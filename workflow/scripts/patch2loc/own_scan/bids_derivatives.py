@@ -74,7 +74,7 @@ COLUMNS = {
     "location_error": "Median error of the localization of patches, percent of the grid",
     "n_healthy": "Number of healthy scans that this one is compared with",
     "healthy_ml_median": "Volume of the candidates in a healthy scan, median, ml",
-    "healthy_ml_most": "Volume of the candidates in a healthy scan, 95th percentile, ml",
+    "healthy_ml_most": "Volume of the candidates that 95 % of the healthy scans do not exceed, ml",
     "warnings": "Names of the warnings about this scan, which make its row doubtful",
     "flags": "What quality control found",
     "page": "Page of the scan",

@@ -11,9 +11,10 @@ MOST = 0.95  # share of the healthy scans whose volume of candidates an answer c
 
 
 def expected_ml(healthy_ml: np.ndarray) -> dict[str, float]:
-    """Volume of the candidates of healthy scans, ml: their median, and what 95 % of them stay below.
+    """Volume of the candidates of healthy scans, ml: their median, and what 95 % of the scans do not exceed.
 
-    Of fewer than twenty scans the latter is the greatest.
+    The latter is the volume in one of the scans: the smallest that at least 95 % of them do not exceed.  With fewer
+    than twenty scans it is the greatest.
 
     Args:
         healthy_ml: Volume in each healthy scan, (scans,).
@@ -72,5 +73,5 @@ def _rank(value: float, healthy: np.ndarray) -> str:
 
 def _expected(healthy_ml: np.ndarray) -> str:
     expected = expected_ml(healthy_ml)
-    beyond = "95 % below" if len(healthy_ml) >= FEWEST_HEALTHY else "at most"
-    return f"expected in a healthy scan {expected['median']:.1f} ml ({beyond} {expected['most']:.1f} ml)"
+    share = " in 95 %" if len(healthy_ml) >= FEWEST_HEALTHY else ""
+    return f"expected in a healthy scan {expected['median']:.1f} ml (at most {expected['most']:.1f} ml{share})"

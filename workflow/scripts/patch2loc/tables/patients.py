@@ -131,7 +131,7 @@ def patient_layout(table: pd.DataFrame, datasets: Datasets, controls: Mapping[st
         of_model = row_records(part)[0]
         for name, ml, error in (
             ("median", of_model["healthy_ml_median"], of_model["healthy_location_error"]),
-            ("95 % of them below", of_model["healthy_ml_most"], math.nan),
+            ("95 % have at most", of_model["healthy_ml_most"], math.nan),
         ):
             texts = [NO_VALUE, number(ml, 1), *[NO_VALUE] * 4, number(error, 1), NO_VALUE]
             label = f"{of_model['n_healthy']:.0f} healthy scans, {modality}: {name}"
