@@ -237,6 +237,29 @@ def test_the_server_answers_this_machine_only(server):
     assert answer(server, "/report/viewer.html", "elsewhere.org")[0] == 403
 
 
+@pytest.mark.parametrize("path", ["/", "/report/index.js", "/report/viewer.html"])
+@pytest.mark.parametrize(
+    ("site", "destination", "status"),
+    [
+        ("cross-site", "script", 403),
+        ("cross-site", "iframe", 403),
+        ("cross-site", "empty", 403),
+        ("same-site", "script", 403),  # a server on another port of this machine
+        ("cross-site", "document", 200),  # a link that somebody clicked
+        ("same-origin", "script", 200),
+        ("none", "document", 200),  # an address that somebody typed
+    ],
+)
+def test_a_page_of_another_site_loads_nothing(server, path, site, destination, status):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection.request("GET", path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Dest": destination})
+    response = connection.getresponse()
+    response.read()
+    assert response.status == status
+    assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "frame-ancestors 'self'" in response.headers["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -74,4 +74,6 @@ def _rank(value: float, healthy: np.ndarray) -> str:
 def _expected(healthy_ml: np.ndarray) -> str:
     expected = expected_ml(healthy_ml)
     share = " in 95 %" if len(healthy_ml) >= FEWEST_HEALTHY else ""
-    return f"expected in a healthy scan {expected['median']:.1f} ml (at most {expected['most']:.1f} ml{share})"
+    return (
+        f"expected in a healthy scan {expected['median']:.1f} ml (at most {expected['most']:.1f} ml{share})"
+    )

@@ -110,6 +110,16 @@ def _scan_file(results: Path, index: ViewerIndex, entry: ViewerEntry) -> str:
     return scan_file(scan, dataset, read_heatmaps(heatmaps, subject), truth)
 
 
+# What keeps pages of other sites from reading scans in browsers that name no site in their requests.
+PRIVATE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print an error, but for that of a browser that hangs up, as it does with a page that is left."""
@@ -157,9 +167,10 @@ class _Handler(SimpleHTTPRequestHandler):
             return None
 
     def end_headers(self) -> None:
-        """Send headers; nothing is cached, so that a browser shows a repeated run and not the one before."""
+        """Send headers: no caching, so that a repeated run shows at once; nothing for pages of other sites."""
         self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in PRIVATE.items():
+            self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
@@ -172,11 +183,16 @@ class _Handler(SimpleHTTPRequestHandler):
         """True for a request that may be answered; any other is answered here, with an error.
 
         The Host header has to name this machine: otherwise a web page whose name was pointed at this address
-        (DNS rebinding) could read the scans.
+        (DNS rebinding) could read the scans.  A page of another site may link to these pages, but not load them or
+        their scans into itself: browsers name the site that asks in Sec-Fetch-Site.
         """
         host = self.headers.get("Host", "")
         if host not in {f"{name}:{self.server.server_port}" for name in (ADDRESS, "localhost")}:
             self.send_error(HTTPStatus.FORBIDDEN, "only names of this machine are answered")
+            return False
+        own = self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+        if not own and self.headers.get("Sec-Fetch-Dest") != "document":
+            self.send_error(HTTPStatus.FORBIDDEN, "only pages of this server may load its files")
             return False
         path = self._path()
         if not path:
