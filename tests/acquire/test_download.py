@@ -1,5 +1,6 @@
 """Downloads against a server that drops connections, ignores ranges, sends wrong bytes and web pages."""
 
+import base64
 import hashlib
 import io
 import re
@@ -223,6 +224,44 @@ def test_everything_at_once(server, row, tmp_path):
     assert (tmp_path / "scans.tar").read_bytes() == CONTENT
     assert server.faults["/scans.tar"] == []
     assert left(tmp_path) == ["scans.tar"]
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp"])
+def test_no_server_sends_the_reader_to_a_file_of_this_machine(server, row, tmp_path, scheme):
+    secret = tmp_path / "secret"
+    secret.write_bytes(CONTENT)
+    server.faults["/scans.tar"] = [f"{scheme}://{secret}"]
+    with pytest.raises(
+        InputError, match=rf"^{server.address}/scans.tar: redirected to {scheme}://.*not safe"
+    ):
+        download.fetch(row | {"checksum": ""}, tmp_path / "data")
+    assert not (tmp_path / "data/scans.tar").exists()
+
+
+def test_an_answer_may_lead_to_another_address_of_the_web(server, row, tmp_path):
+    server.files["/moved.tar"] = CONTENT
+    server.faults["/scans.tar"] = [f"{server.address}/moved.tar"]
+    assert download.fetch(row, tmp_path)[0].read_bytes() == CONTENT
+
+
+def test_https_does_not_lead_to_http():
+    response = download.requests.Response()
+    response.status_code, response.url = 302, "https://example.org/a"
+    response.headers["Location"] = "http://example.org/b"
+    with download.open_session() as session, pytest.raises(InputError, match="redirected to http://"):
+        session.get_redirect_target(response)
+
+
+def test_the_password_of_a_mirror_is_in_no_message(server, row, tmp_path, capsys):
+    mirror = server.address.replace("://", "://jane:se%40cret@")
+    download.fetch(row, tmp_path, mirror)
+    with pytest.raises(InputError) as missing:
+        download.fetch(row | {"file": "none.tar"}, tmp_path, mirror)
+    said = "".join(capsys.readouterr()) + str(missing.value)
+    assert f"{server.address}/scans.tar" in said
+    assert "jane" not in said
+    assert "cret" not in said
+    assert server.authorizations[0] == "Basic " + base64.b64encode(b"jane:se@cret").decode()
 
 
 def test_a_missing_file_is_named(server, row, tmp_path):

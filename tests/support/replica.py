@@ -212,7 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = faults.pop(0) if faults else None
         asked = self.headers.get("Range")
         self.server.requests.append((path, asked, self.headers.get("If-Range"), fault))
+        self.server.authorizations.append(self.headers.get("Authorization"))
         content = self.server.files.get(path)
+        if fault and "://" in fault:
+            return self._answer(302, b"", {"Location": fault})
         if fault == "busy":
             return self._answer(503, b"", {"Retry-After": "0"})
         if fault == "page" or fault == "unnamed page":
@@ -248,9 +251,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(files):
-    """Serve {path: content}; faults[path] lists what goes wrong with the next requests, one by one."""
+    """Serve {path: content}; faults[path] lists what goes wrong with the next requests, one by one.
+
+    An address among the faults is where that answer leads to.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.files, server.faults, server.requests, server.etags = files, {}, [], True
+    server.authorizations = []
     server.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

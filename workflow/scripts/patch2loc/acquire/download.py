@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TextIO
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import tenacity
@@ -45,6 +46,26 @@ class _Transfer:
     progress: TextIO | None
 
 
+class _Session(requests.Session):
+    """A session in which no server sends the reader to a file of this machine, or from https to http."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where an answer leads to, or None.
+
+        Raises:
+            InputError: An address that an answer of this server may not lead to.
+        """
+        target: str | None = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        scheme = urlsplit(urljoin(resp.url, target)).scheme
+        if scheme not in (("https",) if resp.url.startswith("https:") else ("http", "https")):
+            raise InputError(
+                f"{resp.url}: redirected to {target}, which is not safe; download the file by hand"
+            )
+        return target
+
+
 def open_session() -> requests.Session:
     """HTTP, with retries and exponential back-off for servers that say they are busy, and file://."""
     retry = Retry(
@@ -57,7 +78,7 @@ def open_session() -> requests.Session:
         allowed_methods=["GET"],
         raise_on_status=False,
     )
-    session = requests.Session()
+    session = _Session()
     session.headers["Accept-Encoding"] = "identity"  # the bytes of the file, as its checksum counts them
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
@@ -81,7 +102,7 @@ def fetch(
         row: Of the registry: file, url, bytes, checksum, fetch.
         folder: Folder to download to.
         mirror: Address of a folder that has the files under their names in the registry and, of a Dataverse, its API
-            below api/.
+            below api/. It may have a user and a password.
         is_needed: Chooses files of a Dataverse dataset by their paths in it.
         is_at_hand: Tells those of them that need no download.
         roots: Folders that the files are read from, for messages.
@@ -94,6 +115,8 @@ def fetch(
         InputError: As for `download`, and for data that cannot be downloaded without a person.
     """
     with open_session() as session:
+        if mirror:
+            mirror, session.auth = _without_password(mirror)
         if row["fetch"] == "dataverse":
             listing = dataverse.list_files(session, row, mirror, timeout=TIMEOUT)
             needed = {relative: file_row for relative, file_row in listing if is_needed(relative)}
@@ -330,6 +353,15 @@ def _keep_validator(file: Path, headers: Mapping[str, str]) -> None:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _validator_file(part).unlink(missing_ok=True)
+
+
+def _without_password(address: str) -> tuple[str, tuple[str, str] | None]:
+    """An address without user and password, so that no message has them; and these, for the session."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return address, None
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host).geturl(), (unquote(parts.username), unquote(parts.password or ""))
 
 
 def _title(page: bytes) -> str:
