@@ -6,7 +6,7 @@
 
 The healthy person is in the test fold of splits/model_t1.csv, so the model has not seen the scan, and is close to the
 median of such people in benchmarks/model_card_t1_2mm.csv. Both scans are shown in the slices with most of their first
-finding.
+candidate.
 """
 
 import json
@@ -33,7 +33,7 @@ WIDTH, HEIGHT, DPI = 1660, 560, 100  # pixels; twice the size at which README.md
 EDGE, PANELS_TOP, PANELS_HEIGHT, PANEL_GAP, HALF_GAP = 24, 100, 330, 4, 40
 SPACING = 2.0  # mm, of the grid of the included model
 BACKGROUND, TEXT, SOFT = "#0e1116", "#ffffff", "#b8c0cc"  # one card on white pages and on dark ones
-UNUSUAL, USUAL, LESION, FINDING = "#ffb454", "#7fd6a8", "#35e0e8", "#ffffff"
+UNUSUAL, USUAL, LESION, CANDIDATE = "#ffb454", "#7fd6a8", "#35e0e8", "#ffffff"
 CREDIT = (
     "Scans: BraTS 2021, case 00006 (Baid et al. 2021, CC BY 4.0); IXI, person 277 (brain-development.org, "
     "CC BY-SA 3.0). Picture: CC BY-SA 3.0."
@@ -45,7 +45,7 @@ class Report(NamedTuple):
 
     scan: np.ndarray  # (x, y, z) intensities, 0 outside the brain
     rarity: np.ndarray  # (x, y, z), NaN outside the brain
-    findings: np.ndarray  # (x, y, z), 0 outside the findings, 1 in the first
+    candidates: np.ndarray  # (x, y, z), 0 outside the candidates, 1 in the first
     lesion: np.ndarray | None  # (x, y, z) boolean
     percentile: float
     n_healthy: int
@@ -80,7 +80,7 @@ def read_report(folder: Path, truth: Path | None = None) -> Report:
     return Report(
         scan=np.where(brain, read_volume(preprocessed / "T1.nii.gz"), 0),
         rarity=np.where(brain, read_volume(folder / "heatmap_atlas.nii.gz"), np.nan),
-        findings=read_volume(folder / "candidates_atlas.nii.gz"),
+        candidates=read_volume(folder / "candidates_atlas.nii.gz"),
         lesion=None if truth is None else lesion_on_atlas(truth, preprocessed),
         percentile=summary["percentile"],
         n_healthy=summary["n_healthy"],
@@ -102,7 +102,7 @@ def panel(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def draw_slice(axes: Axes, report: Report, index: tuple[slice | int, ...], *, with_map: bool) -> None:
-    """Draw a slice: the scan, its lesion, and the map with the findings; right or front is on the left."""
+    """Draw a slice: the scan, its lesion, and the map with the candidates; right or front is on the left."""
 
     def image(volume: np.ndarray) -> np.ndarray:
         return volume[index][::-1, ::-1].T
@@ -113,7 +113,7 @@ def draw_slice(axes: Axes, report: Report, index: tuple[slice | int, ...], *, wi
     axes.imshow(scan, cmap="gray", vmin=low, vmax=high, interpolation="bilinear", aspect="auto")
     if with_map:
         axes.imshow(colored(image(report.rarity)), interpolation="nearest", aspect="auto")
-        axes.contour(image(report.findings) > 0, levels=[0.5], colors=FINDING, linewidths=1.6)
+        axes.contour(image(report.candidates) > 0, levels=[0.5], colors=CANDIDATE, linewidths=1.6)
     if report.lesion is not None:
         axes.contour(image(report.lesion), levels=[0.5], colors=LESION, linewidths=2)
 
@@ -123,7 +123,7 @@ def draw_report(figure: Figure, report: Report, left: float, title: str) -> None
     unusual = report.verdict.startswith("Unusual")
     write(figure, left, 30, title, 30, weight="bold")
     write(figure, left, 74, report.verdict, 28, color=UNUSUAL if unusual else USUAL)
-    first = report.findings == 1
+    first = report.candidates == 1
     x, z = (int(np.argmax(first.sum(axis=axes))) for axes in ((1, 2), (0, 1)))
     x_box, y_box, z_box = (slice(*limits) for limits in brain_box(np.isfinite(report.rarity), SPACING))
     axial, sagittal = (x_box, y_box, z), (x, y_box, z_box)
@@ -143,15 +143,18 @@ def draw_report(figure: Figure, report: Report, left: float, title: str) -> None
 def draw_legend(figure: Figure, top: float) -> None:
     """Draw the scale of colors and what the outlines are."""
     low, high = RARITY_RANGE
-    start, length = 390, 560
+    start, length = 390, 440
     write(figure, EDGE, top + 12, "How rare in healthy brains:", 24)
     axes = panel(figure, start, top, length, 24)
     axes.imshow([[0.35]], cmap="gray", vmin=0, vmax=1, extent=(low, high, 0, 1), aspect="auto")
     axes.imshow(colored(np.linspace(low, high, 400))[None], extent=(low, high, 0, 1), aspect="auto")
     for tick in np.arange(low, high + 1):
         write(figure, start + length * (tick - low) / (high - low), top + 40, one_in(tick), 21, ha="center")
-    place = start + length + 110
-    for text, color, width in (("finding", FINDING, 190), ("lesion as experts marked it", LESION, 0)):
+    place = start + length + 100
+    for text, color, width in (
+        ("candidate lesion", CANDIDATE, 300),
+        ("lesion as experts marked it", LESION, 0),
+    ):
         line = np.array([place, place + 44]) / WIDTH
         figure.add_artist(Line2D(line, [1 - (top + 12) / HEIGHT] * 2, color=color, linewidth=3))
         write(figure, place + 58, top + 12, text, 24)

@@ -110,7 +110,7 @@ def test_every_picture_is_on_a_page_and_made_by_a_script_and_they_are_small():
     assert [path.name for path in pictures if f'"{path.name}"' not in scripts] == []
     sizes = {path.name: path.stat().st_size for path in pictures}
     assert sizes["detect.png"] < 200_000  # of README
-    assert sum(sizes.values()) < 1_400_000
+    assert sum(sizes.values()) < 1_200_000
 
 
 def test_the_script_of_the_demo_s_picture_knows_the_demo():
