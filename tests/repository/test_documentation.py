@@ -99,12 +99,25 @@ def test_the_command_is_called_by_its_name():
     assert len(files) > 250
 
 
-def test_the_picture_of_the_front_page_is_small_and_its_script_knows_the_demo():
-    script = runpy.run_path(str(ROOT / "docs" / "images" / "make_front_picture.py"))
+def test_every_picture_is_on_a_page_and_made_by_a_script_and_they_are_small():
+    pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    scripts = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/images/*.py"))
+    unshown = [
+        path.name for path in pictures if not re.search(rf"!\[[^\]]+\]\([\w./-]*images/{path.name}\)", pages)
+    ]
+    assert unshown == []
+    assert [path.name for path in pictures if f'"{path.name}"' not in scripts] == []
+    sizes = {path.name: path.stat().st_size for path in pictures}
+    assert sizes["detect.png"] < 200_000  # of README
+    assert sum(sizes.values()) < 1_200_000
+
+
+def test_the_script_of_the_demo_s_picture_knows_the_demo():
+    script = runpy.run_path(str(ROOT / "docs" / "images" / "make_demo_picture.py"))
     demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))["datasets"]
     lesions = {name: dataset["modality"] for name, dataset in demo.items() if dataset["role"] == "lesion"}
     assert {name: modality for name, (_, modality) in script["DATASETS"].items()} == lesions
-    assert (ROOT / "docs" / "images" / "front.png").stat().st_size < 200_000
 
 
 def test_the_site_is_built_with_the_versions_of_requirements_where_both_name_a_package():

@@ -1,6 +1,6 @@
-"""Make front.png, the picture of README.md, from the results of the demo.
+"""Make demo.png, the picture of First run, from the results of the demo.
 
-    .venv/bin/python docs/images/make_front_picture.py results/demo
+    .venv/bin/python docs/images/make_demo_picture.py results/demo
 
 One column for each lesion dataset of the demo: the scan, Patch2Loc's heatmap and the lesion that was simulated, of the
 subject with the median AUPRC, in the slice with the most lesion.  Everything in it is simulated, and it says so.
@@ -55,7 +55,7 @@ def draw_dataset(column: np.ndarray, results: Path, dataset: str, title: str, mo
     return image
 
 
-def front_picture(results: Path) -> Figure:
+def demo_picture(results: Path) -> Figure:
     """The picture, from the folder of a finished demo."""
     figure = Figure(figsize=(8.6, 6.2), layout="constrained", facecolor="white")
     axes = figure.subplots(3, len(DATASETS))
@@ -74,6 +74,6 @@ def front_picture(results: Path) -> Figure:
 
 if __name__ == "__main__":
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results/demo")
-    picture = HERE / "front.png"
-    front_picture(results).savefig(picture, dpi=110, metadata={"Software": None})
+    picture = HERE / "demo.png"
+    demo_picture(results).savefig(picture, dpi=110, metadata={"Software": None})
     print(f"{picture}: {picture.stat().st_size // 1000} kB")
