@@ -10,6 +10,11 @@ if not {"datasets", "training_data"} <= config.keys():
 
 
 include: "rules/common.smk"
+
+
+import quoted_python  # beside the scripts; after common.smk, which makes it known
+
+
 include: "rules/acquire.smk"
 include: "rules/preprocess.smk"
 include: "rules/standardize.smk"

@@ -3,7 +3,6 @@ import sys
 from pathlib import Path
 
 from snakemake.logging import logger
-from snakemake.script import PythonScript, ScriptBase
 from snakemake.utils import validate
 
 # First in the path, here and in the scripts of jobs, so that no other version of the package, such as an editable
@@ -26,10 +25,6 @@ from patch2loc.process import import_first_from
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 
 import_first_from(SCRIPTS)
-# Snakemake does not quote the path of Python, which may contain a space (github.com/snakemake/snakemake/issues/2645).
-PythonScript._execute_cmd = lambda script, command, **values: ScriptBase._execute_cmd(
-    script, command.replace("{py_exec}", "{py_exec:q}"), **values
-)
 SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 

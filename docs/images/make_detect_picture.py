@@ -33,7 +33,7 @@ WIDTH, HEIGHT, DPI = 1660, 560, 100  # pixels; twice the size at which README.md
 EDGE, PANELS_TOP, PANELS_HEIGHT, PANEL_GAP, HALF_GAP = 24, 100, 330, 4, 40
 SPACING = 2.0  # mm, of the grid of the included model
 BACKGROUND, TEXT, SOFT = "#0e1116", "#ffffff", "#b8c0cc"  # one card on white pages and on dark ones
-UNUSUAL, USUAL, LESION, CANDIDATE = "#ffb454", "#7fd6a8", "#35e0e8", "#ffffff"
+UNUSUAL, USUAL, LESION, CANDIDATE = "#ffb454", "#9fc3e6", "#35e0e8", "#ffffff"
 CREDIT = (
     "Scans: BraTS 2021, case 00006 (Baid et al. 2021, CC BY 4.0); IXI, person 277 (brain-development.org, "
     "CC BY-SA 3.0). Picture: CC BY-SA 3.0."

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CONTROLS, PATIENTS = 100, 20  # of the study that README's table of times names
 # What makes a file that the page takes for granted, before the first command that names it.
