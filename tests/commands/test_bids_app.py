@@ -233,6 +233,7 @@ def test_a_file_of_a_dataset_is_looked_at_with_its_age_unless_one_is_given(detec
 
 def test_a_dicom_folder_is_converted_beside_its_answer(detected, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scan_inputs, "convert", lambda series, output: write_scan(output))
+    monkeypatch.setattr(scan_inputs, "find_converter", lambda: "dcm2niix")
     study = tmp_path / "study"
     for number, description in ((1, "t1_mprage"), (2, "t2_tse")):
         write_series(study, number, description, age=f"06{number}Y")

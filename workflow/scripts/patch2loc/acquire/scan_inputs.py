@@ -2,11 +2,12 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from patch2loc.acquire import bids
-from patch2loc.acquire.dicom import convert
+from patch2loc.acquire.dicom import convert, find_converter
 from patch2loc.acquire.participants import person
 from patch2loc.data.image_files import image_sha256
 from patch2loc.data.vocabulary import Modality
@@ -71,6 +72,22 @@ def open_scan(
     return OpenedScan(path, known.age, tuple(known.notes))
 
 
+def check_converter(paths: Iterable[str]) -> None:
+    """Check that a path that `open_scan` would convert can be converted, before anything slow is loaded.
+
+    Args:
+        paths: Scans as a person named them.
+
+    Raises:
+        InputError: One is a folder that may hold DICOM files, and dcm2niix is not installed.
+    """
+    if any(
+        folder.is_dir() and not _bids_images(folder) and not _nifti_files(folder)
+        for folder in map(Path, paths)
+    ):
+        find_converter()
+
+
 class _Place(NamedTuple):
     """Where a path lies in a BIDS dataset."""
 
@@ -96,6 +113,10 @@ def _bids_images(folder: Path) -> list[bids.Image]:
     every = bids.images([place.root], [place.participant]) if place else bids.images([folder])
     inside = folder.absolute()
     return [image for image in every if inside in image.path.absolute().parents]
+
+
+def _nifti_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.endswith(bids.EXTENSIONS))
 
 
 def _only_scan(images: list[bids.Image], folder: Path, modality: Modality) -> Path:

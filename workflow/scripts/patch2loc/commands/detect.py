@@ -132,12 +132,15 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         )
     tell_little_memory()
 
-    from patch2loc.acquire.scan_inputs import open_scan
+    from patch2loc.acquire.scan_inputs import check_converter, open_scan
+
+    scans = matching(arguments.scans)
+    check_converter(scans)
+
     from patch2loc.own_scan import STAGES
     from patch2loc.own_scan.page import write_index
     from patch2loc.report.viewer.server import INDEX_OF_SCANS
 
-    scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
     masks = one_for_each(scans, "--mask", arguments.mask)
     ages = one_for_each(scans, "--age", arguments.age)
