@@ -18,6 +18,7 @@ from patch2loc.commands.options import (
 )
 from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
 from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 
 if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
@@ -38,7 +39,7 @@ say how unusual the scan is among healthy scans. Written to OUT (with several sc
   preprocessed/          scan and brain mask on the grid, transform, quality control (qc.png)
 
 What is in OUT already is kept if it would come out the same; anything else there is refused."""
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   patch2loc detect t1.nii.gz -o answer                          one scan, the model that ships
   patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
@@ -49,8 +50,7 @@ examples:
   patch2loc detect t1.nii.gz -o answer --model mine/detector.safetensors
 
 The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
-command line. Research software, not a medical device."""
-DISCLAIMER = "research software, not a medical device: a person who can read the scan has to look at it"
+command line. {DISCLAIMER}"""
 MAPS = ("joined", "patch2loc", "zscore")
 
 
@@ -119,9 +119,7 @@ def add(commands: Subcommands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
-    status = run(arguments)
-    say(DISCLAIMER)
-    return status
+    return run(arguments)
 
 
 def _run_scans(arguments: argparse.Namespace) -> int:
@@ -166,6 +164,8 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
+    if failed < len(scans):
+        say(DISCLAIMER)
     return 1 if failed else 0
 
 
