@@ -1,5 +1,6 @@
 """One scan of one's own, as people have it: a NIfTI file, a folder with a DICOM series, a place in a BIDS dataset."""
 
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -144,8 +145,14 @@ def _is_dicom(path: Path) -> bool:
 
 def _converted(source: Path, modality: Modality, folder: Path, number: str | None) -> OpenedScan:
     """Convert the DICOM series of a modality, and keep it in a folder that is new, empty or of this scan."""
-    from patch2loc.acquire.dicom_series import chosen_series  # here: few need SimpleITK for it
+    from patch2loc.acquire.dicom_series import chosen_series, series_below  # here: few need SimpleITK for it
 
+    if (images := _nifti_files(source)) and not series_below(source):
+        pattern = "*.nii.gz" if images[0].name.endswith(".gz") else "*.nii"
+        raise InputError(
+            f"{source}: this folder has {len(images)} NIfTI files and no DICOM series; give the files: "
+            f"`patch2loc detect {shlex.quote(str(source))}/{pattern} -o OUT`"
+        )
     series, count = chosen_series(source, modality, number)
     kept = folder / CONVERTED
     with tempfile.TemporaryDirectory(prefix="patch2loc-") as temporary:
