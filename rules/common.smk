@@ -15,7 +15,7 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
-from patch2loc.configuration.planning_notes import as_told, planning_notes
+from patch2loc.configuration.planning_notes import as_told, computes_here, planning_notes
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
@@ -74,7 +74,7 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    for note in planning_notes(RUN):
+    for note in planning_notes(RUN, estimated=computes_here(sys.argv[1:], workflow.resource_settings.nodes)):
         logger.warning(as_told(note))
 
 

@@ -4,65 +4,22 @@ import stat
 import nibabel as nib
 import numpy as np
 import pytest
-from dicom_series import needs_converter
+from dicom_series import SHAPE, SPACING, needs_converter, write_series
 
 from patch2loc.acquire import dicom
 from patch2loc.errors import InputError
-
-SHAPE = (6, 5, 4)  # columns, rows, slices
-SPACING = (2.0, 3.0, 4.0)
-
-
-def write_series(folder, number=1):
-    """A tiny axial MR series whose voxel (column, row, slice) has the value 1 + column + 10 row + 100 slice."""
-    pydicom = pytest.importorskip("pydicom", reason="pydicom, which makes the series, is not installed")
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    folder.mkdir(parents=True, exist_ok=True)
-    series = generate_uid(entropy_srcs=[f"series {number}"])
-    study = generate_uid(entropy_srcs=["study"])
-    columns, rows, slices = SHAPE
-    column, row = np.meshgrid(np.arange(columns), np.arange(rows))
-    for index in range(slices):
-        scan = pydicom.Dataset()
-        scan.file_meta = pydicom.dataset.FileMetaDataset()
-        scan.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        scan.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-        scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID
-        scan.SOPInstanceUID = generate_uid(entropy_srcs=[f"slice {number} {index}"])
-        scan.file_meta.MediaStorageSOPInstanceUID = scan.SOPInstanceUID
-        scan.StudyInstanceUID, scan.SeriesInstanceUID = study, series
-        scan.FrameOfReferenceUID = study
-        scan.Modality, scan.Manufacturer, scan.PatientID = "MR", "SIEMENS", "anonymous"
-        scan.PatientName, scan.ProtocolName, scan.SeriesDescription = "anonymous", "t1", "t1"
-        scan.StudyDate = scan.SeriesDate = scan.AcquisitionDate = "20200101"
-        scan.StudyTime = scan.SeriesTime = scan.AcquisitionTime = f"1200{number:02d}"
-        scan.SeriesNumber, scan.InstanceNumber, scan.AcquisitionNumber = number, index + 1, 1
-        scan.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
-        scan.Rows, scan.Columns = rows, columns
-        scan.PixelSpacing = [SPACING[1], SPACING[0]]
-        scan.SliceThickness = scan.SpacingBetweenSlices = SPACING[2]
-        scan.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        scan.ImagePositionPatient = [0, 0, SPACING[2] * index]
-        scan.EchoTime, scan.RepetitionTime = 3.0, 2000.0
-        scan.SamplesPerPixel, scan.PhotometricInterpretation = 1, "MONOCHROME2"
-        scan.BitsAllocated = scan.BitsStored = 16
-        scan.HighBit, scan.PixelRepresentation = 15, 0
-        scan.PixelData = (1 + column + 10 * row + 100 * index).astype("<u2").tobytes()
-        scan.save_as(folder / f"{number}_{index}.dcm", enforce_file_format=True)
-    return folder
 
 
 @needs_converter
 def test_a_series_becomes_one_volume_with_its_geometry(tmp_path):
     output = tmp_path / "raw" / "T1.nii.gz"
-    dicom.convert(write_series(tmp_path / "series"), output)
+    dicom.convert(write_series(tmp_path / "series", 1, "t1"), output)
     image = nib.load(output)
     assert image.shape == SHAPE
     np.testing.assert_allclose(image.header.get_zooms(), SPACING)
     # The voxel of a place is found through the affine: DICOM's points are LPS, NIfTI's are RAS.
     values = np.asarray(image.dataobj)
-    for column, row, index in ((0, 0, 0), (5, 0, 0), (0, 4, 0), (2, 3, 1), (5, 4, 3)):
+    for column, row, index in ((0, 0, 0), (5, 0, 0), (0, 4, 0), (2, 3, 1), (5, 4, 11)):
         point = [-SPACING[0] * column, -SPACING[1] * row, SPACING[2] * index, 1]
         voxel = np.rint(np.linalg.solve(image.affine, point))[:3].astype(int)
         assert values[tuple(voxel)] == 1 + column + 10 * row + 100 * index
@@ -71,7 +28,7 @@ def test_a_series_becomes_one_volume_with_its_geometry(tmp_path):
 
 @needs_converter
 def test_the_same_series_gives_the_same_file(tmp_path):
-    series = write_series(tmp_path / "series")
+    series = write_series(tmp_path / "series", 1, "t1")
     for name in ("a", "b"):
         dicom.convert(series, tmp_path / f"{name}.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
@@ -79,8 +36,8 @@ def test_the_same_series_gives_the_same_file(tmp_path):
 
 @needs_converter
 def test_two_series_in_a_folder_are_named(tmp_path):
-    write_series(tmp_path / "series", 1)
-    write_series(tmp_path / "series", 2)
+    write_series(tmp_path / "series", 1, "t1")
+    write_series(tmp_path / "series", 2, "t1")
     with pytest.raises(InputError, match=r"2 images found \(series1_t1.nii.gz, series2_t1.nii.gz\)"):
         dicom.convert(tmp_path / "series", tmp_path / "T1.nii.gz")
     assert not (tmp_path / "T1.nii.gz").exists()

@@ -70,6 +70,17 @@ def test_a_folder_that_leads_to_no_scan_or_to_several_is_refused(root, tmp_path,
         open_scan(root / folder, "T1", tmp_path / "out")
 
 
+def test_a_folder_of_nifti_files_is_refused_with_the_command_that_takes_them(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_image(tmp_path / "my scans" / name)
+    with pytest.raises(InputError) as refused:
+        open_scan(tmp_path / "my scans", "T1", tmp_path / "out")
+    assert str(refused.value) == (
+        f"{tmp_path}/my scans: this folder has 2 NIfTI files and no DICOM series; give the files: "
+        f"`patch2loc detect '{tmp_path}/my scans'/*.nii.gz -o OUT`"
+    )
+
+
 def test_a_path_to_nothing_is_refused(tmp_path):
     with pytest.raises(
         InputError, match="no such file or folder; a NIfTI file, a DICOM folder or a BIDS path"

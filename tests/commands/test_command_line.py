@@ -90,6 +90,23 @@ def test_help_and_version_come_at_once(words):
     assert imported.isdisjoint(HEAVY)
 
 
+def test_a_missing_converter_is_reported_before_torch_is_loaded(tmp_path):
+    (tmp_path / "study").mkdir()
+    code = (
+        "import sys\nfrom patch2loc.commands import main\nsys.executable = sys.argv[1]\n"
+        "print(main(sys.argv[2:]), *sys.modules)"
+    )
+    words = [str(tmp_path / "python"), "detect", str(tmp_path / "study"), "-o", str(tmp_path / "out")]
+    environment = {"PYTHONPATH": str(ROOT / "workflow/scripts"), "PATH": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True
+    )
+    status, *imported = result.stdout.split()
+    assert status == "1", result.stderr
+    assert "patch2loc: dcm2niix: not found in PATH" in result.stderr
+    assert "torch" not in imported
+
+
 def test_the_version_names_those_of_torch_and_python(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

@@ -11,11 +11,12 @@ from patch2loc import own_scan, trained
 from patch2loc.acquire import scan_inputs
 from patch2loc.commands import main
 from patch2loc.commands.detect import MAPS
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.own_scan import page
 from patch2loc.score import reference
 
-CAUTION = "patch2loc: research software, not a medical device"
+CAUTION = f"patch2loc: {DISCLAIMER}"
 
 
 @pytest.fixture
@@ -96,6 +97,13 @@ def test_a_bad_scan_harms_no_other_and_warnings_come_with_the_answer(calls, caps
 def test_strict_makes_a_warned_scan_fail(calls, capsys):
     assert detect("odd.nii") == 0
     assert detect("odd.nii", "--strict") == 1
+
+
+def test_the_disclaimer_comes_with_a_report_and_not_with_an_error(calls, capsys):
+    assert detect("bad.nii") == detect("odd.nii", "--strict") == 1
+    assert DISCLAIMER not in capsys.readouterr().err
+    assert detect("a.nii") == 0
+    assert capsys.readouterr().err.splitlines()[-1] == CAUTION
 
 
 class Terminal(io.StringIO):

@@ -12,6 +12,7 @@ from patch2loc.configuration.estimated_hours import (
     PAPER,
     Work,
     estimate_note,
+    in_hours,
     multiplications,
     remaining_work,
     seconds_of_scoring,
@@ -145,12 +146,19 @@ def test_the_hours_are_said_unless_they_are_minutes_or_the_work_is_done(tmp_path
     assert note.startswith(
         "Estimate: about 2.0 hours on the 2 cores of this machine: training of 2 location networks"
     )
-    assert "3.4 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 0.7 hours" in note
+    assert "3.4 hours of a core; preprocessing of 120 scans, 80 heatmaps and 20 answers 41 minutes" in note
     assert "Not counted: ae." in note
     assert "docs/explanation/scale.md" in note
     # Sixty cores do not train a network of one thread faster.
     assert estimate_note(work, config, cores=60).startswith("Estimate: about 1.7 hours on the 60 cores")
     assert estimate_note(Work(0, 5, 5, 0, []), config, cores=2) == ""
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [(0.1, "6 minutes"), (0.7, "42 minutes"), (1.4, "1.4 hours"), (360, "15 days")]
+)
+def test_hours_are_said_as_people_say_them(hours, words):
+    assert in_hours(hours) == words
 
 
 @pytest.mark.parametrize(("chosen", "estimated"), [("0", False), ("", True), ("-1", True)])

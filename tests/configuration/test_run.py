@@ -7,9 +7,10 @@ import yaml
 from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_list
 from repository_paths import ROOT
 
+from patch2loc.configuration import planning_notes as planning_notes_module
 from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.job_sizes import job_counts
-from patch2loc.configuration.planning_notes import planning_notes, planning_time_note
+from patch2loc.configuration.planning_notes import computes_here, planning_notes, planning_time_note
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.vocabulary import (
     Configuration,
@@ -400,3 +401,30 @@ def test_a_run_can_do_without_a_modality(tmp_path):
 def test_a_run_cannot_do_without_all_training_data_or_what_it_has_not(public, names, finding):
     with pytest.raises(InputError, match=f"without: {finding}"):
         public("study", without=names)
+
+
+@pytest.mark.parametrize(
+    ("words", "cluster_jobs", "here"),
+    [
+        ("", None, True),
+        ("--cores 2 --configfile config/demo.yaml", None, True),
+        ("--cores 2 -n", None, True),
+        ("table1 --cores 2", None, True),
+        ("--workflow-profile profiles/slurm", 50, False),
+        ("--list-target-rules", None, False),
+        ("--cores 2 --report=report.html", None, False),
+        ("data --cores 2", None, False),
+        ("--configfile config/demo.yaml data -n", None, False),
+        ("--directory data --cores 2", None, True),
+        ("--cores 2 -- data", None, False),
+    ],
+)
+def test_hours_of_this_machine_are_for_calls_that_compute_on_it(words, cluster_jobs, here):
+    assert computes_here(words.split(), cluster_jobs) == here
+
+
+def test_a_call_that_does_not_compute_here_gets_no_estimate(tmp_path, monkeypatch):
+    run = run_of(tmp_path, methods=["patch2loc", "thresh"])
+    monkeypatch.setattr(planning_notes_module, "estimate_note", lambda work, config: "Estimate: 1 hour")
+    assert planning_notes(run) == ["Estimate: 1 hour"]
+    assert planning_notes(run, estimated=False) == []

@@ -56,7 +56,9 @@ def negated(folder):
     return lambda: preprocessed(folder / "scan.nii", "T1")
 
 
-OTHER = r"a scan that looks {} found \(log odds of {} -[0-9.]+, 2 expected at least; .*, a scan of the modality {} exp"
+OTHER = (
+    r"this looks like {} \(log odds of {} -[0-9.]+, 2 expected at least; .*, a scan of the modality {} exp"
+)
 LEVELS = r" in 90% of the brighter voxels found, more than 8 expected of a scan; .*: give the scan itself"
 
 
@@ -65,16 +67,16 @@ def other(looks, modality):
 
 
 CONTRASTS = {
-    "T2 as T1": (given("T1", of("T2")), other("T2-weighted.*", "T1")),
-    "proton density as T1": (given("T1", of("PD")), other("proton-density-weighted", "T1")),
-    "FLAIR as T1": (given("T1", of("FLAIR")), other("a FLAIR", "T1")),
+    "T2 as T1": (given("T1", of("T2")), other("a T2 scan.*", "T1")),
+    "proton density as T1": (given("T1", of("PD")), other("a proton-density scan", "T1")),
+    "FLAIR as T1": (given("T1", of("FLAIR")), other("a FLAIR scan", "T1")),
     "inverted T1": (
         given("T1", of("T1", lambda array: 1200 - array)),
-        other("T2-weighted.*inverted.*", "T1"),
+        other("a T2 scan.*inverted.*", "T1"),
     ),
-    "T1 with a negative slope": (negated, other("T2-weighted.*inverted.*", "T1")),
-    "T1 as T2": (given("T2", of("T1")), other("T1-weighted", "T2")),
-    "FLAIR as T2": (given("T2", of("FLAIR")), other("a FLAIR", "T2")),
+    "T1 with a negative slope": (negated, other("a T2 scan.*inverted.*", "T1")),
+    "T1 as T2": (given("T2", of("T1")), other("a T1 scan", "T2")),
+    "FLAIR as T2": (given("T2", of("FLAIR")), other("a FLAIR scan", "T2")),
     "label map": (given("T1", label_map), "[12] distinct values?" + LEVELS),
     "lesion mask as scan": (given("T2", lesion_mask), "1 distinct value" + LEVELS),
     "two levels": (

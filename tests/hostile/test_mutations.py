@@ -258,7 +258,7 @@ def test_models(method, scans, atlas, tmp_path, capsys):
                 return attempt_to_score(scan, load_scorer(path), expected, folder / OUTPUT)()
 
             # Of another modality than it says, it is the scan that does not fit it.
-            return ["own.safetensors", f"{scan}: a scan that looks "], attempt
+            return ["own.safetensors", f"{scan} looks like a "], attempt
 
         return written
 

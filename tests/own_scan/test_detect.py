@@ -6,17 +6,19 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from contrasts import brain_of
 from scipy import ndimage
 from small_detector import IN_PLACE, N_HEALTHY, SPACING, simulated_brain, write_brain
 from written_models import write_model
 
-from patch2loc import files
+from patch2loc import files, trained
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
 from patch2loc.errors import InputError
 from patch2loc.models import load_model, save_model, sealed
 from patch2loc.own_scan import STAGES, detect, detect_scan, load_detector
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
+from patch2loc.own_scan.scorer import _included_for
 from patch2loc.preprocess.atlas import load_atlas
 
 FILES = {
@@ -47,6 +49,27 @@ def empty_pictures(monkeypatch):
 @pytest.fixture(scope="module")
 def detector(detector_path):
     return load_detector(detector_path)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "looks_like"),
+    [("FLAIR", "a FLAIR scan"), ("T2", "a T2 scan, or a T1 scan with inverted brightness")],
+)
+def test_a_scan_of_another_contrast_is_refused_and_no_model_proposed_that_is_not_there(
+    contrast, looks_like, detector, tmp_path
+):
+    scan = tmp_path / "scan.nii.gz"
+    volumes.write(scan, *brain_of(contrast))
+    with pytest.raises(InputError) as refused:
+        detect_scan(detector, scan, tmp_path / "out")
+    model = detector.scorer.model_path.stem
+    assert str(refused.value) == (
+        f"{scan} looks like {looks_like}; model {model} reads T1 only. No {contrast} model is included."
+    )
+
+
+def test_the_included_model_of_a_scans_contrast_is_proposed():
+    assert _included_for("T1") == f"Give --model {trained.DEFAULT}."
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +241,7 @@ def test_strict_refuses_an_answer_that_is_there(answered, detector, blob_scan):
 def test_the_same_is_kept_and_anything_else_refused(answered, detector, blob_scan, monkeypatch):
     folder, summary, _ = answered
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    monkeypatch.setattr(detect, "preprocess_scan", None)
+    monkeypatch.setattr(detect, "preprocessed_for", None)
     assert detect_scan(detector, blob_scan, folder) == summary
     for options in ({"map_name": "zscore"}, {"threshold": 4.0}, {"age": 30}, {"skull_strip": "atlas"}):
         with pytest.raises(InputError, match="differs in settings is there"):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from answers import GRID, HOSTILE, LONG, THRESHOLD, healthy_answer, lesion_answer, write_answer
 
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.own_scan.page import write_index, write_page
-from patch2loc.own_scan.wording import NOT_A_DEVICE, SIMULATED
+from patch2loc.own_scan.wording import SIMULATED
 
 VOID = ("meta", "link", "input", "br", "img", "line", "path", "circle")
 ADDRESSES = ("src", "href", "action", "data", "poster", "srcset", "xlink:href", "formaction", "ping")
@@ -96,7 +97,7 @@ def test_the_answer_is_on_top_with_its_warnings(page):
     assert found.within(kind="sentence") == [answer.sentence]
     assert texts.index("Few healthy scans.") < texts.index(answer.sentence) < texts.index("At the crosshair")
     assert texts.index(answer.title) < texts.index("The scan is a T2 scan.")
-    assert sum(text.count(NOT_A_DEVICE) for text in texts) == 1
+    assert sum(text.count(DISCLAIMER) for text in texts) == 1
     assert SIMULATED not in texts
 
 

@@ -5,11 +5,12 @@ import pytest
 from answers import GRID, HOSTILE, LESIONS, LONG, answer_of, brain, healthy_answer, lesion_answer, rarities
 from matplotlib.image import imread
 
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.own_scan import picture
 from patch2loc.own_scan.among_healthy import among_healthy
 from patch2loc.own_scan.picture import ALARM, ALARM_FILL, WIDTH, colored, thumbnail, wrapped, write_picture
 from patch2loc.own_scan.places import brain_box, centers, voxel_of
-from patch2loc.own_scan.wording import NOT_A_DEVICE, SIMULATED, one_in
+from patch2loc.own_scan.wording import SIMULATED, one_in
 
 
 def bytes_of(color):
@@ -161,7 +162,7 @@ def test_a_simulated_model_is_said_in_big_letters(drawn):
 
 def test_the_disclaimer_is_there_once(drawn):
     _, lines = drawn(lesion_answer(warnings=["One."], simulated=True))
-    assert " ".join(text for text, *_ in lines).count(NOT_A_DEVICE) == 1
+    assert " ".join(text for text, *_ in lines).count(DISCLAIMER) == 1
 
 
 def test_the_same_answer_gives_the_same_bytes(tmp_path):

@@ -173,7 +173,7 @@ def test_the_same_is_kept_and_not_computed_again(scored, scorer, scan, tmp_path,
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     copy = tmp_path / "other_name.nii.gz"
     copy.write_bytes(scan.read_bytes())
-    monkeypatch.setattr(score, "preprocess_scan", None)
+    monkeypatch.setattr(score, "preprocessed_for", None)
     assert score_own_scan(scorer, scan, folder, skull_strip="none") == summary
     assert score_own_scan(scorer, copy, folder, skull_strip="none") == summary
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

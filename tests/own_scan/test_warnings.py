@@ -75,8 +75,15 @@ def test_a_scan_that_is_located_worse_than_healthy_ones_is_unlike_them(error, he
 
 def test_a_doubtful_contrast_is_told_with_its_likeliest_name():
     assert doubtful_contrast(2.0, "T1", "T1") is None
-    assert "looks like FLAIR, log odds of T1 -1.5" in doubtful_contrast(-1.5, "FLAIR", "T1").message
-    assert "too little of the brain" in doubtful_contrast(None, None, "T1").message
+    found = [doubtful_contrast(*each, "T1").message for each in ((-1.5, "FLAIR"), (1.5, "T1"), (None, None))]
+    assert found == [
+        f"This may not be a T1-weighted scan ({reason}). Check the sequence."
+        for reason in (
+            "it looks like a FLAIR scan; log odds of T1 -1.5",
+            "log odds of T1 1.5, too low to be sure",
+            "too little of the brain is on the grid to tell",
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from repository_paths import LIBRARY
 
 # From the bottom: a module or package imports from those of lower layers, and from its own package.
 LAYERS = (
-    ("errors", "files", "metrics", "process"),
+    ("disclaimer", "errors", "files", "metrics", "process"),
     ("data", "engine", "output_folder", "trained"),
     ("method_interface",),
     ("acquire", "model_schema", "preprocess", "provenance", "network", "standardize"),

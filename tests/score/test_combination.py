@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from repository_paths import ROOT
 from scipy.stats import chi2, kstest
 from workflow_runs import TINY, plan
 
@@ -17,6 +18,7 @@ from patch2loc.configuration.combinations import (
     combinations_note,
     left_out_note,
 )
+from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
@@ -308,6 +310,19 @@ def test_a_combination_whose_methods_do_not_run_is_left_out_and_said():
     ]
     assert left_out_note(CALIBRATED, ["patch2loc", "thresh"]).endswith("fisher needs dae_as_published.")
     assert left_out_note(more, METHODS) == ""
+
+
+def test_a_combination_that_is_optional_is_left_out_without_a_note():
+    optional = {name: combination | {"optional": True} for name, combination in BOTH.items()}
+    assert available_combinations(optional, ["patch2loc"]) == {}
+    assert left_out_note(optional, ["patch2loc"]) == ""
+    assert "average needs dae" in left_out_note(BOTH | {"product": optional["product"]}, ["patch2loc"])
+
+
+def test_the_demo_is_planned_without_a_note_on_combinations():
+    demo = read_configuration(ROOT / "config" / "demo.yaml")
+    assert demo["combinations"]
+    assert left_out_note(demo["combinations"], demo["methods"]) == ""
 
 
 def test_tables_are_told_what_a_combination_is_made_of():

@@ -53,7 +53,7 @@ def table(tmp_path):
         ("clinic", left_out),
         write_answer(tmp_path, "p1", 50.0, []),
         write_answer(tmp_path, "p2", 100.0, [(4.0, 9.0), (0.5, 0.25)], warnings=["age"], flags=["dark"]),
-        write_answer(tmp_path, "p3", 100.0, [(2.0, 30.0)]),
+        write_answer(tmp_path, "p3", 100.0, [(2.0, 16.0), (0.3, 8.1), (0.2, 6.3)]),
     ]
     return patient_table(folders, DATASETS, tmp_path / "tables")
 
@@ -62,7 +62,7 @@ def test_the_most_abnormal_scan_is_first_and_one_without_an_answer_last(table):
     assert list(table.columns) == COLUMNS
     assert table["subject"].tolist() == ["p3", "p2", "p1", "p0"]
     assert table["rank"].tolist() == [1, 2, 3, 4]
-    assert table["excess"].tolist()[:3] == [30.0, 9.25, 0.0]
+    assert table["excess"].tolist()[:3] == [30.4, 9.25, 0.0]
 
 
 def test_a_row_has_the_answer_and_its_first_candidate(table):

@@ -1,7 +1,8 @@
 """The DICOM series in a folder: what they say they are, and the one that is of a modality."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +53,24 @@ def series_below(folder: str | Path) -> list[Series]:
     """Find the DICOM series in a folder and those below it, by their numbers; other files are passed over."""
     folder = Path(folder)
     files: dict[str, list[str]] = {}
-    for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
-            files.setdefault(uid, []).extend(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid))
+    with _without_warnings():  # ITK warns of every folder that has no series
+        for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
+            for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
+                names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid)
+                files.setdefault(uid, []).extend(names)
     found = [_series([Path(name) for name in names]) for names in files.values()]
     return sorted(found, key=lambda series: (len(series.number), series.number, series.files[0]))
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Nothing from ITK on the standard error."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.GlobalWarningDisplayOff()
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _series(files: list[Path]) -> Series:

@@ -1,12 +1,14 @@
 """One scan of one's own, as people have it: a NIfTI file, a folder with a DICOM series, a place in a BIDS dataset."""
 
+import shlex
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from patch2loc.acquire import bids
-from patch2loc.acquire.dicom import convert
+from patch2loc.acquire.dicom import convert, find_converter
 from patch2loc.acquire.participants import person
 from patch2loc.data.image_files import image_sha256
 from patch2loc.data.vocabulary import Modality
@@ -71,6 +73,22 @@ def open_scan(
     return OpenedScan(path, known.age, tuple(known.notes))
 
 
+def check_converter(paths: Iterable[str]) -> None:
+    """Check that a path that `open_scan` would convert can be converted, before anything slow is loaded.
+
+    Args:
+        paths: Scans as a person named them.
+
+    Raises:
+        InputError: One is a folder that may hold DICOM files, and dcm2niix is not installed.
+    """
+    if any(
+        folder.is_dir() and not _bids_images(folder) and not _nifti_files(folder)
+        for folder in map(Path, paths)
+    ):
+        find_converter()
+
+
 class _Place(NamedTuple):
     """Where a path lies in a BIDS dataset."""
 
@@ -98,6 +116,10 @@ def _bids_images(folder: Path) -> list[bids.Image]:
     return [image for image in every if inside in image.path.absolute().parents]
 
 
+def _nifti_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.endswith(bids.EXTENSIONS))
+
+
 def _only_scan(images: list[bids.Image], folder: Path, modality: Modality) -> Path:
     """The only image of a modality in a folder of a BIDS dataset."""
     pattern = bids.parse_pattern(f"{modality}w")
@@ -123,8 +145,14 @@ def _is_dicom(path: Path) -> bool:
 
 def _converted(source: Path, modality: Modality, folder: Path, number: str | None) -> OpenedScan:
     """Convert the DICOM series of a modality, and keep it in a folder that is new, empty or of this scan."""
-    from patch2loc.acquire.dicom_series import chosen_series  # here: few need SimpleITK for it
+    from patch2loc.acquire.dicom_series import chosen_series, series_below  # here: few need SimpleITK for it
 
+    if (images := _nifti_files(source)) and not series_below(source):
+        pattern = "*.nii.gz" if images[0].name.endswith(".gz") else "*.nii"
+        raise InputError(
+            f"{source}: this folder has {len(images)} NIfTI files and no DICOM series; give the files: "
+            f"`patch2loc detect {shlex.quote(str(source))}/{pattern} -o OUT`"
+        )
     series, count = chosen_series(source, modality, number)
     kept = folder / CONVERTED
     with tempfile.TemporaryDirectory(prefix="patch2loc-") as temporary:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from patch2loc.commands.scans import Progress, one_by_one
 from patch2loc.commands.terminal import say
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import readable, sha256
 from patch2loc.output_folder import FolderInUseError
@@ -87,6 +88,7 @@ def run(
     if level == "group":
         table = write_table(output, root)
         print(table)
+        say(DISCLAIMER)
         return 0
 
     from patch2loc.acquire import bids
@@ -147,6 +149,8 @@ def run(
             f"{len(keys)} scans: {failed} failed, {len(taken)} left to other processes, {len(warned)} with warnings"
             + (f"; {len(absent)} participants without a scan" if absent else "")
         )
+    if failed + len(taken) < len(keys):
+        say(DISCLAIMER)
     return 1 if failed or (absent and arguments.participant_label) else 0
 
 

@@ -13,6 +13,7 @@ from patch2loc.commands import detect, models, score, simulate, trace, train, vi
 from patch2loc.commands.completion import SHELLS, PrintCompletion
 from patch2loc.commands.memory import has_little_memory
 from patch2loc.commands.terminal import say
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import storage_message
 from patch2loc.output_folder import FolderInUseError
@@ -27,14 +28,14 @@ from patch2loc.process import (
 # In the order in which --help lists them.
 SUBCOMMANDS = (detect, models, view, train, watch, trace, simulate, score)
 PASSING_ON = "train"  # what follows -- on its command line is not its own
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   patch2loc detect t1.nii.gz -o result      a report about one scan: result/report.html
   patch2loc models                          the included models
   patch2loc train config/demo.yaml          the whole workflow, in a clone of the repository
   patch2loc COMMAND --help                  options of a command
 
-Research software, not a medical device."""
+{DISCLAIMER}"""
 BROKEN_PIPE = 128 + 13  # as shells give SIGPIPE, a signal that Windows does not have
 
 

@@ -18,6 +18,7 @@ from patch2loc.commands.options import (
 )
 from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
 from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 
 if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
@@ -38,7 +39,7 @@ report how unusual the scan is among healthy scans. OUT (OUT/NAME for each of se
   preprocessed/          scan and brain mask on the grid, transform, quality control (qc.png)
 
 Existing files in OUT are kept if they would not change; the command stops if it finds any others."""
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   patch2loc detect t1.nii.gz -o result                          one scan, with the included model
   patch2loc detect scans/*.nii.gz -o results                    several scans; results/NAME for each
@@ -49,8 +50,7 @@ examples:
   patch2loc detect t1.nii.gz -o result --model mine/detector.safetensors
 
 The exit status is 0 if every scan has a result, 1 if one has none (with --strict: or has a warning), 2 for a wrong
-command line. Research software, not a medical device."""
-DISCLAIMER = "research software, not a medical device: a person who can read the scan has to look at it"
+command line. {DISCLAIMER}"""
 MAPS = ("joined", "patch2loc", "zscore")
 
 
@@ -121,9 +121,7 @@ def add(commands: Subcommands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run = _run_bids_app if bids_app.is_asked_for(arguments.scans) else _run_scans
-    status = run(arguments)
-    say(DISCLAIMER)
-    return status
+    return run(arguments)
 
 
 def _run_scans(arguments: argparse.Namespace) -> int:
@@ -134,12 +132,15 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         )
     tell_little_memory()
 
-    from patch2loc.acquire.scan_inputs import open_scan
+    from patch2loc.acquire.scan_inputs import check_converter, open_scan
+
+    scans = matching(arguments.scans)
+    check_converter(scans)
+
     from patch2loc.own_scan import STAGES
     from patch2loc.own_scan.page import write_index
     from patch2loc.report.viewer.server import INDEX_OF_SCANS
 
-    scans = matching(arguments.scans)
     folders = folders_of(scans, arguments.output)
     masks = one_for_each(scans, "--mask", arguments.mask)
     ages = one_for_each(scans, "--age", arguments.age)
@@ -165,6 +166,8 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
+    if failed < len(scans):
+        say(DISCLAIMER)
     return 1 if failed else 0
 
 

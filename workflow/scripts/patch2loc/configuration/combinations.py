@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from patch2loc.configuration.method_names import (
     AS_PUBLISHED_SUFFIX,
@@ -29,6 +29,7 @@ class Combination(TypedDict):
 
     of: list[str]  # rows of methods
     by: Rule  # a name of `score.combination.RULES`
+    optional: NotRequired[bool]  # no note where its methods do not run
 
 
 def check_combinations(combinations: Mapping[str, Combination], variants: Sequence[str] = ()) -> None:
@@ -80,11 +81,11 @@ def available_combinations(
 
 
 def left_out_note(combinations: Mapping[str, Combination], methods: Sequence[str]) -> str:
-    """A warning of the combinations that are not available; "" when all are."""
+    """A warning of the combinations that are not available and not optional; "" without any."""
     absent = {
         name: [part for part in combinations[name]["of"] if base_method(part) not in methods]
-        for name in combinations
-        if name not in available_combinations(combinations, methods)
+        for name, combination in combinations.items()
+        if name not in available_combinations(combinations, methods) and not combination.get("optional")
     }
     needs = "; ".join(f"{name} needs {', '.join(parts)}" for name, parts in absent.items())
     return needs and f"Combinations left out, whose methods are not all among `methods`: {needs}."

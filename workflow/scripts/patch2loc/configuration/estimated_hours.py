@@ -172,7 +172,9 @@ def multiplications(widths: Sequence[int], patch: int) -> int:
 
 
 def in_hours(hours: float) -> str:
-    """Hours in words: "1.4 hours", "48 hours", "15 days"."""
+    """Hours in words: "6 minutes", "1.4 hours", "48 hours", "15 days"."""
+    if hours < 1:
+        return f"{hours * 60:.0f} minutes"
     if hours >= MANY_HOURS:
         return f"{hours / 24:,.0f} days"
     return f"{hours:.1f} hours" if hours < 10 else f"{hours:.0f} hours"

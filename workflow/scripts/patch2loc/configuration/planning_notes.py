@@ -1,6 +1,7 @@
 """What a person is told of a planned run before anything is computed: notes, each a few sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from patch2loc.configuration import missing_scans
 from patch2loc.configuration.combinations import left_out_note
@@ -17,8 +18,38 @@ from patch2loc.data.results import former_results_note
 PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
 
-def planning_notes(run: Run) -> list[str]:
-    """What a person should know before anything is computed."""
+# Options of Snakemake by which it computes nothing that takes hours, and a target that does not either.
+COMPUTES_NOTHING = {
+    *("--list-target-rules", "--lt", "--list-rules", "--list", "-l", "--lint", "--unlock", "--containerize"),
+    *("--summary", "-S", "--detailed-summary", "-D", "--dag", "--rulegraph", "--filegraph", "--d3dag"),
+    *("--report", "--touch", "-t", "--delete-all-output", "--delete-temp-output", "--list-changes", "--lc"),
+    *("--list-input-changes", "--list-untracked", "--lu", "--cleanup-metadata", "--cm", "--conda-list-envs"),
+    *("--conda-create-envs-only", "--conda-cleanup-envs", "--archive", "--print-compilation"),
+}
+DATA = "data"
+
+
+def computes_here(words: Sequence[str], cluster_jobs: int | None) -> bool:
+    """True if a call of Snakemake computes results, or plans to, with the processors of this machine.
+
+    Args:
+        words: Its command line, without the program.
+        cluster_jobs: Most jobs at once on a cluster; None without a cluster.
+    """
+    options = {word.partition("=")[0] for word in words}
+    gets_data = any(
+        word == DATA and before not in ("-d", "--directory") for before, word in pairwise(["", *words])
+    )
+    return cluster_jobs is None and COMPUTES_NOTHING.isdisjoint(options) and not gets_data
+
+
+def planning_notes(run: Run, *, estimated: bool = True) -> list[str]:
+    """What a person should know before anything is computed.
+
+    Args:
+        run: The run.
+        estimated: With the hours on this machine.
+    """
     overlaps = run.overlap_notes and f"Published subject lists, used as they are. {run.overlap_notes}"
     notes = (
         without_note(run),
@@ -34,7 +65,7 @@ def planning_notes(run: Run) -> list[str]:
         *(note for dataset in run.datasets.values() for note in selection_notes(dataset)),
         off_grid_note(run.config["grid"], run.datasets),
         no_answers_note(run),
-        estimate_note(work_to_do(run), run.config),
+        estimate_note(work_to_do(run), run.config) if estimated else "",
         former_results_note(run.results.root),
         earlier_results_note(run.results.root, run.datasets, run.folds, run.config["grid"]),
     )

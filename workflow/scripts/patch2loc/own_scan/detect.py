@@ -20,10 +20,10 @@ from patch2loc.own_scan.native_labels import labels_on_scan
 from patch2loc.own_scan.page import write_page
 from patch2loc.own_scan.picture import write_picture
 from patch2loc.own_scan.result_folder import STAGES, kept_or_made, provenance_of, to_stderr
-from patch2loc.own_scan.scorer import ICBM152, Scorer, load_scorer
+from patch2loc.own_scan.scorer import ICBM152, Scorer, load_scorer, preprocessed_for
 from patch2loc.own_scan.sentence import answer_sentence, expected_ml
 from patch2loc.own_scan.warnings import SIMULATED, of_model, of_scan
-from patch2loc.preprocess.scan import Preprocessed, preprocess_scan, to_native_space, write_preprocessed
+from patch2loc.preprocess.scan import Preprocessed, to_native_space, write_preprocessed
 from patch2loc.score.candidates import find_candidates
 from patch2loc.score.detector import MapsOf, maps_with, reference_of
 from patch2loc.score.reference import JOINED, MAPS, THRESHOLDS, HealthyReference
@@ -197,15 +197,7 @@ def _write_result(
         stage_done(stage)
 
     preprocess, score, carry_back, writing = STAGES
-    result = preprocess_scan(
-        scan,
-        scorer.model["modality"],
-        scorer.atlas,
-        scorer.grid,
-        brain_path=mask,
-        settings=settings["preprocess"],
-        device=scorer.device,
-    )
+    result = preprocessed_for(scorer, scan, brain_path=mask, settings=settings["preprocess"])
     done(preprocess)
     maps = detector.maps(result.volume, result.mask, str(scan))
     warnings = [

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from patch2loc import __version__
 from patch2loc.data.volumes import read
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, RARITY_COLOR_MAP, RARITY_RANGE
 from patch2loc.files import read_json, readable, write_text
@@ -22,7 +23,6 @@ from patch2loc.own_scan.places import Voxel, middle, voxel_of
 from patch2loc.own_scan.wording import (
     CANDIDATE_NOTE,
     MAPS,
-    NOT_A_DEVICE,
     SIMULATED,
     SIMULATED_NOTE,
     candidate_headings,
@@ -70,7 +70,7 @@ def write_page(path: str | Path, answer: Answer) -> None:
             plot=_plot(answer),
             threshold=one_in(answer.threshold),
             smallest=SMALLEST_ML,
-            footer=f"{NOT_A_DEVICE} patch2loc {__version__}.",
+            footer=f"{DISCLAIMER} patch2loc {__version__}.",
         )
     )
     maps = answer.maps or {answer.map_name: answer.rarity}
@@ -110,7 +110,7 @@ def write_index(folder: str | Path) -> None:
             rows=rows,
             style=Markup(style),
             style_hash=Markup(source_hash(style)),
-            footer=f"{NOT_A_DEVICE} patch2loc {__version__}.",
+            footer=f"{DISCLAIMER} patch2loc {__version__}.",
         )
     )
     write_text(Path(folder, INDEX_OF_SCANS), text)

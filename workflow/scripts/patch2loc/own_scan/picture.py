@@ -23,6 +23,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 
 from patch2loc import __version__
+from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.figures.slices import fullest_slice
 from patch2loc.figures.style import RARITY_COLOR_MAP, RARITY_RANGE, RC, gray_range
 from patch2loc.files import replacing
@@ -31,7 +32,6 @@ from patch2loc.own_scan.answer import Answer
 from patch2loc.own_scan.places import Box, Voxel, brain_box, centers, middle
 from patch2loc.own_scan.wording import (
     CANDIDATE_NOTE,
-    NOT_A_DEVICE,
     SIMULATED,
     SIMULATED_NOTE,
     candidate_headings,
@@ -160,7 +160,7 @@ def _blocks(answer: Answer) -> Iterator[Block]:
     if len(answer.candidates):
         yield _table(answer)
     yield _text(
-        f"{NOT_A_DEVICE} patch2loc {__version__}. Radiological convention: the subject's right (R) is on the left.",
+        f"{DISCLAIMER} patch2loc {__version__}. Radiological convention: the subject's right (R) is on the left.",
         SMALL,
         color=SOFT,
     )

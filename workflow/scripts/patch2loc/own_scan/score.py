@@ -13,9 +13,9 @@ from patch2loc.files import readable
 from patch2loc.method_interface import module_name
 from patch2loc.models import Model
 from patch2loc.own_scan.result_folder import kept_or_made, provenance_of, to_stderr
-from patch2loc.own_scan.scorer import Scorer
+from patch2loc.own_scan.scorer import Scorer, preprocessed_for
 from patch2loc.own_scan.warnings import of_model
-from patch2loc.preprocess.scan import preprocess_scan, to_native_space, write_preprocessed
+from patch2loc.preprocess.scan import to_native_space, write_preprocessed
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
@@ -85,15 +85,7 @@ def _write_result(
 ) -> dict[str, Any]:
     """Score a scan and write all but the summary to an empty folder; the summary."""
     method, modality = scorer.model["method"], scorer.model["modality"]
-    result = preprocess_scan(
-        scan,
-        modality,
-        scorer.atlas,
-        scorer.grid,
-        brain_path=mask,
-        settings=settings,
-        device=scorer.device,
-    )
+    result = preprocessed_for(scorer, scan, brain_path=mask, settings=settings)
     result.qc["flags"] += [warning.message for warning in of_model(scorer.model, result.qc["content"])]
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))

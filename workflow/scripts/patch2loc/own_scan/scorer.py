@@ -1,11 +1,13 @@
 """A model made ready for scans of one's own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from patch2loc import trained
 from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.engine.choices import Device, Precision
@@ -13,8 +15,9 @@ from patch2loc.errors import InputError
 from patch2loc.method_interface import needs_lesion
 from patch2loc.models import Model, load_model
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
+from patch2loc.preprocess.modality import SCANS, Contrast, OtherContrastError
 from patch2loc.preprocess.released_code import template
-from patch2loc.preprocess.scan import validated_settings
+from patch2loc.preprocess.scan import Preprocessed, preprocess_scan, validated_settings
 from patch2loc.score.scoring import HeatmapOf, heatmap_of
 
 MEDIAN_FILTER_MM = 7.0
@@ -124,3 +127,43 @@ def load_scorer(
         median_filter=width,
         heatmap=heatmap_of(model, device, median_filter=width, precision=precision, name=model_path),
     )
+
+
+def preprocessed_for(
+    scorer: Scorer, scan: Path, *, brain_path: Path | None, settings: Mapping[str, Any]
+) -> Preprocessed:
+    """Preprocess a scan for a model.
+
+    Args:
+        scorer: The model.
+        scan: Raw NIfTI.
+        brain_path: Brain mask on the scan's voxels, if there is one.
+        settings: Of `preprocess_scan`.
+
+    Raises:
+        InputError: The scan cannot be used; of another contrast, the message names the model that reads it, if any.
+    """
+    modality = scorer.model["modality"]
+    try:
+        return preprocess_scan(
+            scan,
+            modality,
+            scorer.atlas,
+            scorer.grid,
+            brain_path=brain_path,
+            settings=settings,
+            device=scorer.device,
+        )
+    except OtherContrastError as error:
+        raise InputError(
+            f"{scan} looks like {SCANS[error.looks_like]}; model {scorer.model_path.stem} reads {modality} only. "
+            f"{_included_for(error.looks_like)}"
+        ) from None
+
+
+def _included_for(contrast: Contrast) -> str:
+    """A sentence on the included model of a contrast."""
+    of_contrast = [name for name in trained.names() if name.partition("-")[0] == contrast.lower()]
+    if of_contrast:
+        return f"Give --model {of_contrast[0]}."
+    return f"No {contrast} model is included."

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from patch2loc.own_scan.answer import ScanWarning
-from patch2loc.preprocess.modality import DOUBTFUL
+from patch2loc.preprocess.modality import DOUBTFUL, SCANS, Contrast
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.reference import Cohort, HealthyReference
 
@@ -114,7 +114,9 @@ def hard_to_locate(error: float, healthy: np.ndarray) -> ScanWarning | None:
     )
 
 
-def doubtful_contrast(log_odds: float | None, looks_like: str | None, modality: str) -> ScanWarning | None:
+def doubtful_contrast(
+    log_odds: float | None, looks_like: Contrast | None, modality: str
+) -> ScanWarning | None:
     """The scan may be of another modality; one that certainly is was refused by preprocessing.
 
     Args:
@@ -125,13 +127,14 @@ def doubtful_contrast(log_odds: float | None, looks_like: str | None, modality: 
     """
     if log_odds is not None and log_odds >= DOUBTFUL:
         return None
-    found = (
-        "too little of the brain on the grid to tell"
-        if log_odds is None
-        else f"it looks like {looks_like}, log odds of {modality} {log_odds:.1f}, {DOUBTFUL:.0f} expected at least"
-    )
+    if log_odds is None or looks_like is None:
+        reason = "too little of the brain is on the grid to tell"
+    elif looks_like == modality:
+        reason = f"log odds of {modality} {log_odds:.1f}, too low to be sure"
+    else:
+        reason = f"it looks like {SCANS[looks_like]}; log odds of {modality} {log_odds:.1f}"
     return ScanWarning(
-        "contrast", f"the contrast may not be {modality} as the model's: {found}; check what scan this is"
+        "contrast", f"This may not be a {modality}-weighted scan ({reason}). Check the sequence."
     )
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 
 from patch2loc.own_scan.answer import Answer
 
-NOT_A_DEVICE = "Research software, not a medical device."
 SIMULATED = "SIMULATED MODEL"
 SIMULATED_NOTE = "Trained on simulated scans: this says nothing about a patient."
 MAPS = {"joined": "Patch2Loc and z-score joined", "patch2loc": "Patch2Loc", "zscore": "z-score"}

@@ -16,11 +16,11 @@ from patch2loc.preprocess.masks import box_around, eroded
 
 Contrast = Literal["T1", "T2", "PD", "FLAIR"]
 Tissue = Literal["csf", "gray", "white"]
-DESCRIPTIONS: dict[Contrast, str] = {
-    "T1": "T1-weighted",
-    "T2": "T2-weighted, or T1-weighted with inverted brightness",
-    "PD": "proton-density-weighted",
-    "FLAIR": "a FLAIR",
+SCANS: dict[Contrast, str] = {
+    "T1": "a T1 scan",
+    "T2": "a T2 scan, or a T1 scan with inverted brightness",
+    "PD": "a proton-density scan",
+    "FLAIR": "a FLAIR scan",
 }
 # Percentiles of an atlas's brightness deep in its brain, between which tissue is pure. Where they overlap with another
 # tissue, at borders, the brightness is steep, and the steeper half of each range is left out.
@@ -46,6 +46,16 @@ DISCRIMINANT: dict[Contrast, tuple[float, float, float, float]] = {
 # Log odds: 7 to 1 at least for the modality, or it is doubtful; 20 to 1 against it is certain.
 DOUBTFUL, CERTAIN = 2.0, 3.0
 Verdict = Literal["accepted", "flagged", "refused"]
+
+
+class OtherContrastError(InputError):
+    """A scan that certainly has another contrast than its modality's.
+
+    Attributes:
+        looks_like: Its likeliest contrast.
+    """
+
+    looks_like: Contrast
 
 
 class TissueOrder(TypedDict):
@@ -216,7 +226,7 @@ def _rival(check: ModalityCheck, modality: Modality) -> str:
     looks_like = check["looks_like"]
     if looks_like is None or looks_like == modality:
         return f"{modality} is the likeliest contrast, but not by far"
-    return f"it looks {DESCRIPTIONS[looks_like]}"
+    return f"it looks like {SCANS[looks_like]}"
 
 
 def _numbers(check: ModalityCheck, modality: Modality) -> str:
@@ -228,12 +238,13 @@ def _numbers(check: ModalityCheck, modality: Modality) -> str:
 
 
 def stop_if_other_modality(check: ModalityCheck, modality: Modality, scan_path: Path) -> None:
-    """Raise InputError, naming the scan, if it certainly has another contrast than its modality's."""
+    """Raise OtherContrastError, naming the scan, if it certainly has another contrast than its modality's."""
     odds, looks_like = check["modality_log_odds"], check["looks_like"]
     if odds is None or looks_like is None or verdict(looks_like, odds, modality) != "refused":
         return
-    raise InputError(
-        f"{scan_path}: a scan that looks {DESCRIPTIONS[looks_like]} found ({_numbers(check, modality)}), a scan of the "
-        f"modality {modality} expected; give the {modality} scan, or a model or dataset of its own modality, or leave "
-        "it out"
+    error = OtherContrastError(
+        f"{scan_path}: this looks like {SCANS[looks_like]} ({_numbers(check, modality)}), a scan of the modality "
+        f"{modality} expected; give the {modality} scan, or leave this one out"
     )
+    error.looks_like = looks_like
+    raise error

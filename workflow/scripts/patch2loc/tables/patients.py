@@ -88,7 +88,7 @@ def answer_row(folder: Path) -> dict[str, Any]:
         "percentile": summary["percentile"],
         "abnormal_ml": summary["abnormal_ml"],
         "candidates": summary["candidates"],
-        "excess": float(candidates["excess"].sum()),
+        "excess": round(float(candidates["excess"].sum()), 3),
         **{f"first_{name}": first.get(name) for name in OF_FIRST},
         "location_error": location["scan"],
         "n_healthy": summary["n_healthy"],
