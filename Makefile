@@ -1,4 +1,4 @@
-# `make` sets up .venv: this package, and the versions of the lock that TORCH names.  Every target does so first.
+# `make` sets up .venv: this package, and the versions in the lock file for TORCH.  Every target does so first.
 PYTHON ?= python3
 DATA ?= data
 CORES ?= all
@@ -9,7 +9,7 @@ SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(shell cat $(VENV)/.locked 2>/dev/null)
-# cuda, the wheels of PyPI, computes on GPUs and CPUs; cpu leaves out 4.5 GB; what .venv was built with is kept.
+# cuda, the PyPI wheels, runs on GPUs and CPUs; cpu saves 4.5 GB; .venv keeps its build until another is named.
 TORCH ?= $(or $(BUILT),cuda)
 LOCK := requirements$(if $(filter cpu,$(TORCH)),-cpu).txt
 UV ?= uv
@@ -33,8 +33,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: venv help demo real model waterfall replica rehearsal check test test-all test-slow coverage chaos slurm-test bench lint format \
 	lock docs clean FORCE
 
-venv: $(VENV)/.complete  ## Set up .venv, with the command .venv/bin/patch2loc: make, or make TORCH=cpu without GPU libraries
-	@echo "$(BIN)/patch2loc --help says what the command does, make help what else there is to make"
+venv: $(VENV)/.complete  ## Set up .venv (other targets do so first). Without GPU libraries: make TORCH=cpu
+	@echo "Next: source .venv/bin/activate, then patch2loc --help. Other targets: make help"
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,63 +51,63 @@ $(VENV)/.locked: $(LOCK) $(if $(BUILT),$(if $(filter-out $(BUILT),$(TORCH)),FORC
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
 	@echo $(TORCH) >$@
 
-demo: $(VENV)/.complete  ## The whole workflow on the embedded simulated cohort, in minutes: make demo METHODS=patch2loc,ae,dae, or METHODS=all
+demo: $(VENV)/.complete  ## Run the whole workflow on simulated scans: make demo METHODS=patch2loc,ae,dae, or METHODS=all
 	@$(RUN) config/demo.yaml --cores $(CORES) $(if $(METHODS),--config methods='$(if $(filter all,$(METHODS)),all,[$(METHODS)])')
 
-real: $(VENV)/.complete  ## One T1 model on real scans at 2 mm, which it fetches: make real DATA=folder WITHOUT=brats21
+real: $(VENV)/.complete  ## Download real scans and train one T1 model at 2 mm: make real DATA=folder WITHOUT=brats21
 	@$(RUN) config/ixi2mm.yaml --cores $(CORES) --config data=$(DATA) $(if $(WITHOUT),without='[$(WITHOUT)]')
 	@cat results/real/tables/cases.md
 
-model: $(VENV)/.complete  ## The T1 detector at 2 mm that ships, trained again on scans that it fetches: make model DATA=folder
+model: $(VENV)/.complete  ## Download scans and retrain the included T1 detector: make model DATA=folder
 	@$(RUN) config/model_t1.yaml detectors --cores $(CORES) --config data=$(DATA)
 
-waterfall: $(VENV)/.complete  ## From the authors' recipe to a configuration, a choice at a time: make waterfall CONFIG=config/demo.yaml
+waterfall: $(VENV)/.complete  ## Cumulative ablation, from the authors' recipe to a configuration: make waterfall CONFIG=config/demo.yaml
 	@$(BIN)/python workflow/waterfall.py $(CONFIG) --cores $(CORES) $(if $(WITHOUT),--without $(WITHOUT))
 
-replica: $(VENV)/.complete  ## Table 1 of the paper's configuration, all rows, on two simulated subjects of each dataset.
+replica: $(VENV)/.complete  ## Make all of Table 1 on two simulated subjects per dataset.
 	$(BIN)/python tests/support/paper_replica.py results/replica
 	@$(RUN) results/replica/replica.yaml --cores $(CORES) table1 table2
 	@cat results/replica/results/tables/table1.md
 
-rehearsal: $(VENV)/.complete  ## The paper's first day, from archives (simulated) to the report, and checks of it: make rehearsal ALSO=full-disk
+rehearsal: $(VENV)/.complete  ## Rehearse the paper, from (simulated) archives to the report: make rehearsal ALSO=full-disk
 	$(BIN)/python tests/support/rehearsal.py results/rehearsal --cores $(CORES) --also $(ALSO)
 
 check: export OMP_NUM_THREADS := 1
-check: $(VENV)/.complete  ## Before each commit, in 90 seconds: lint, and unit tests of what all numbers rest on.
+check: $(VENV)/.complete  ## Before each commit: lint, and the unit tests behind all numbers (90 seconds).
 	@began=$$(date +%s); $(MAKE) --no-print-directory lint && linted=$$(date +%s) && \
 	$(BIN)/python -m pytest -m "not slow and not workflow" --numprocesses 2 --dist loadfile $(LONG) $(ESSENTIAL) && \
 	echo "lint $$((linted - began)) s, tests $$(($$(date +%s) - linted)) s"
 
 test: export OMP_NUM_THREADS := 1
-test: $(VENV)/.complete  ## Before a pull request: all tests but the thorough and slow ones; what folders of them, and the dearest, took.
+test: $(VENV)/.complete  ## Run the tests, except the thorough and slow ones: before a pull request.
 	$(BIN)/python -m pytest -m "not slow and not slurm and not thorough" $(TOGETHER)
 
 test-all: export OMP_NUM_THREADS := 1
-test-all: $(VENV)/.complete  ## The same and the thorough ones, whole runs and campaigns of which the others see the parts: as CI does.
+test-all: $(VENV)/.complete  ## Run the thorough tests as well, as CI does.
 	$(BIN)/python -m pytest -m "not slow and not slurm" $(TOGETHER)
 
-test-slow: $(VENV)/.complete  ## The slow tests.
+test-slow: $(VENV)/.complete  ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow
 
 coverage: export OMP_NUM_THREADS := 1
-coverage: $(VENV)/.complete  ## Share of the library's code that the tests without Snakemake reach, line by line.
+coverage: $(VENV)/.complete  ## Measure the coverage of the tests without Snakemake.
 	$(BIN)/python -m pytest -m "not slow and not workflow and not slurm and not chaos" -n 2 \
 		--cov --cov-report=term-missing
 
 chaos: export OMP_NUM_THREADS := 1
-chaos: $(VENV)/.complete  ## Kills in every rule, and damaged input, at random: make chaos KILLS=100 MUTATIONS=5000 SEED=3
+chaos: $(VENV)/.complete  ## Random kills in every rule, and random damage to input: make chaos KILLS=100 MUTATIONS=5000 SEED=3
 	MUTATIONS=$(MUTATIONS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/hostile/test_mutations.py
 	KILLS=$(KILLS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m chaos
 
-slurm-test: $(VENV)/.complete  ## The workflow on a SLURM of one node, with faults: make slurm-test CONFIG=config/demo.yaml
+slurm-test: $(VENV)/.complete  ## Run the workflow on a one-node SLURM, with faults: make slurm-test CONFIG=config/demo.yaml
 	SLURM_TEST_CONFIG="$(CONFIG)" SLURM_TEST_LOCAL="$(LOCAL)" SLURM_TEST_TARGETS="$(TARGETS)" \
 		$(BIN)/python -m pytest tests/workflow/test_slurm.py -rs --durations=5
 
-bench: $(VENV)/.complete  ## Speed on this machine, in ten minutes; beside another checkout: make bench BEFORE=OTHER/workflow/scripts
+bench: $(VENV)/.complete  ## Measure the speed on this machine (10 minutes); to compare: make bench BEFORE=OTHER/workflow/scripts
 	$(BIN)/python benchmarks/engine.py $(if $(BEFORE),--before $(BEFORE))
 	$(BIN)/python benchmarks/engine_page.py
 
-lint: $(VENV)/.complete  ## Style, types and spelling of the code, the rules and the documentation.
+lint: $(VENV)/.complete  ## Check style, types and spelling.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
@@ -115,12 +115,12 @@ lint: $(VENV)/.complete  ## Style, types and spelling of the code, the rules and
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
-format: $(VENV)/.complete  ## Rewrite code and rules in the common style.
+format: $(VENV)/.complete  ## Format code and rules.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
-lock:  ## Rebuild both locks from pyproject.toml by uv; what is locked stays, if it may: make lock UPGRADE=--upgrade
+lock:  ## Rebuild both lock files with uv, keeping versions where possible: make lock UPGRADE=--upgrade
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command "make lock" \
 		--no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
 	@{ echo "# requirements.txt with the CPU builds of torch, made from it by: make lock"; \
@@ -133,7 +133,7 @@ $(VENV)/.docs: $(VENV)/.complete docs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
-docs: $(VENV)/.docs  ## The documentation as a site that opens offline: site/index.html.
+docs: $(VENV)/.docs  ## Build the documentation as an offline site: site/index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 

@@ -30,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a BIDS App."""
     options = parser.add_argument_group(
         "for a BIDS dataset",
-        "BIDS_DIR OUT participant looks at every participant, and writes BIDS derivatives and a ranked table;\n"
-        "BIDS_DIR OUT group ranks again what is done. Options stand behind these three.",
+        "BIDS_DIR OUT participant analyzes every participant, and writes BIDS derivatives and a ranked table;\n"
+        "BIDS_DIR OUT group rebuilds the ranked table. Put options after these three.",
     )
     for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         options.add_argument(
@@ -39,19 +39,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             f"--{name}_label",
             metavar="LABEL",
             nargs="+",
-            help=f"{name}s to look at, with or without {prefix}; default: all",
+            help=f"{name}s to analyze, with or without {prefix}; default: all",
         )
     options.add_argument(
         "--scan-name",
         metavar="END",
-        help="end of the names of the scans, such as acq-mprage_T1w or run-1_T1w, where a participant and session has "
+        help="end of the scans' file names, such as acq-mprage_T1w or run-1_T1w, if a participant and session has "
         "several; default: T1w or T2w, by the model",
     )
     options.add_argument(
         "--skip-bids-validation",
         "--skip_bids_validation",
         action="store_true",
-        help="take BIDS_DIR though it has no dataset_description.json",
+        help="accept a BIDS_DIR without dataset_description.json",
     )
 
 

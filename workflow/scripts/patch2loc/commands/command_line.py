@@ -29,10 +29,10 @@ SUBCOMMANDS = (detect, models, view, train, watch, trace, simulate, score)
 PASSING_ON = "train"  # what follows -- on its command line is not its own
 EXAMPLES = """\
 examples:
-  patch2loc detect t1.nii.gz -o answer      an answer about a scan; answer/report.html shows it
-  patch2loc models                          the models that ship
-  patch2loc train config/demo.yaml          the whole workflow, in the repository
-  patch2loc COMMAND --help                  all about a command
+  patch2loc detect t1.nii.gz -o result      a report about one scan: result/report.html
+  patch2loc models                          the included models
+  patch2loc train config/demo.yaml          the whole workflow, in a clone of the repository
+  patch2loc COMMAND --help                  options of a command
 
 Research software, not a medical device."""
 BROKEN_PIPE = 128 + 13  # as shells give SIGPIPE, a signal that Windows does not have
@@ -59,17 +59,15 @@ def command_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="patch2loc",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Look for lesions in brain MRI with a model of healthy brains, and train and compare such models.",
+        description="Find lesions in brain MRI with a model of healthy brains, or train and compare such models.",
         epilog=EXAMPLES,
     )
-    parser.add_argument(
-        "--version", action=PrintVersion, nargs=0, help="print the versions that matter, and exit"
-    )
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the versions, and exit")
     parser.add_argument(
         "--print-completion",
         action=PrintCompletion,
         choices=SHELLS,
-        help="print the script by which this shell completes the command line, and exit",
+        help="print the completion script for this shell, and exit",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     for subcommand in SUBCOMMANDS:

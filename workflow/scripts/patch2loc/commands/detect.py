@@ -24,31 +24,31 @@ if TYPE_CHECKING:  # imported late: a command line explains itself without the l
     from patch2loc.own_scan import Detector
 
 DESCRIPTION = """\
-Look for lesions in brain scans: find the brain, bring it to the atlas, compare every place with healthy brains, and
-say how unusual the scan is among healthy scans. Written to OUT (with several scans to OUT/NAME, by their names):
+Find lesions in brain scans: find the brain, register it to the atlas, compare every voxel with healthy brains, and
+report how unusual the scan is among healthy scans. OUT (OUT/NAME for each of several scans) will contain:
 
-  report.html            the answer on one page that opens alone, with a viewer
-  picture.png            the answer in one picture
+  report.html            the report, with a viewer, in one file
+  picture.png            the report as one picture
   heatmap.nii.gz         how rare each voxel is among healthy brains, on the scan's own voxels (-log10 of the share of
                          healthy voxels that score at least as high; NaN outside the brain)
-  candidates.nii.gz      what stands out, numbered, on the scan's own voxels
-  candidates.csv         volume, place, side, tissue of each candidate, and how unusual it is
-  summary.json           the answer and its warnings, numbers, and what they depend on
-  heatmap_atlas.nii.gz, candidates_atlas.nii.gz   the same in the space of the atlas
+  candidates.nii.gz      numbered candidates, on the scan's own voxels
+  candidates.csv         volume, position, side and tissue of each candidate, and how unusual it is
+  summary.json           the answer, its warnings, numbers and settings
+  heatmap_atlas.nii.gz, candidates_atlas.nii.gz   the same in atlas space
   preprocessed/          scan and brain mask on the grid, transform, quality control (qc.png)
 
-What is in OUT already is kept if it would come out the same; anything else there is refused."""
+Existing files in OUT are kept if they would not change; the command stops if it finds any others."""
 EXAMPLES = """\
 examples:
-  patch2loc detect t1.nii.gz -o answer                          one scan, the model that ships
-  patch2loc detect scans/*.nii.gz -o answers                    several; answers/NAME for each
-  patch2loc detect brain.nii.gz -o answer --skull-strip none    skull-stripped already
-  patch2loc detect t1.nii.gz -o answer --mask brain_mask.nii.gz --age 63
-  patch2loc detect dicom_folder -o answer                       a DICOM series
+  patch2loc detect t1.nii.gz -o result                          one scan, with the included model
+  patch2loc detect scans/*.nii.gz -o results                    several scans; results/NAME for each
+  patch2loc detect brain.nii.gz -o result --skull-strip none    a skull-stripped scan
+  patch2loc detect t1.nii.gz -o result --mask brain_mask.nii.gz --age 63
+  patch2loc detect dicom_folder -o result                       a DICOM series
   patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
-  patch2loc detect t1.nii.gz -o answer --model mine/detector.safetensors
+  patch2loc detect t1.nii.gz -o result --model mine/detector.safetensors
 
-The exit status is 0 if every scan has an answer, 1 if one has none (with --strict: or a warning), 2 for a wrong
+The exit status is 0 if every scan has a result, 1 if one has none (with --strict: or has a warning), 2 for a wrong
 command line. Research software, not a medical device."""
 DISCLAIMER = "research software, not a medical device: a person who can read the scan has to look at it"
 MAPS = ("joined", "patch2loc", "zscore")
@@ -58,7 +58,7 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     detect = commands.add_parser(
         "detect",
-        help="look for lesions in scans of your own: an answer for each",
+        help="find lesions in your own scans",
         usage="%(prog)s SCAN [SCAN ...] -o OUT [options]\n"
         "       %(prog)s BIDS_DIR OUT participant|group [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,35 +69,35 @@ def add(commands: Subcommands) -> None:
         "scans",
         metavar="SCAN",
         nargs="+",
-        help="scan as the scanner gave it, or skull-stripped: a NIfTI file, a folder with a DICOM series, or a file or "
-        "folder of a BIDS dataset that leads to one scan",
+        help="scan, with or without skull: a NIfTI file, a folder with a DICOM series, or a file or folder in a BIDS "
+        "dataset with one scan",
     )
     detect.add_argument("-o", "--output", metavar="OUT", help="folder to write to")
     detect.add_argument(
         "--model",
         metavar="MODEL",
         default=trained.DEFAULT,
-        help="name of a model that ships (`patch2loc models` lists them), or file of a detector; default: %(default)s",
+        help="name of an included model (see `patch2loc models`), or a detector file; default: %(default)s",
     )
     add_mask_option(detect)
     detect.add_argument(
         "--skull-strip",
         choices=SKULL_STRIP,
-        help="how the brain is found: a mask (given), all above 0 (none, for stripped scans), by the atlas (atlas), "
-        "none or atlas by what the scan is (auto), or by an installed program; default: given with --mask, else auto",
+        help="how to find the brain: your mask (given), all above 0 (none, for stripped scans), the atlas (atlas), "
+        "none or atlas as the scan requires (auto), or an installed program; default: given with --mask, else auto",
     )
     detect.add_argument(
         "--age",
         metavar="YEARS",
         type=finite_number,
         action="append",
-        help=f"age of the person, held against the ages that the model knows; {EACH_SCAN}",
+        help=f"age of the person, to warn if it is outside the training range; {EACH_SCAN}",
     )
     detect.add_argument(
         "--map",
         choices=MAPS,
         default=MAPS[0],
-        help="Patch2Loc's score joined with the voxelwise z-score, or one of both alone; default: %(default)s",
+        help="Patch2Loc's score joined with the voxelwise z-score, or either alone; default: %(default)s",
     )
     detect.add_argument(
         "--threshold",
@@ -106,10 +106,12 @@ def add(commands: Subcommands) -> None:
         help="rarity above which voxels are candidates: 3 is one healthy voxel in a thousand; default: the model's",
     )
     detect.add_argument(
-        "--strict", action="store_true", help="a scan with a warning has no answer, and counts as failed"
+        "--strict",
+        action="store_true",
+        help="treat any warning as a failure, and write nothing for that scan",
     )
     detect.add_argument(
-        "--series", metavar="NUMBER", help="number of the DICOM series to take, where a folder has several"
+        "--series", metavar="NUMBER", help="number of the DICOM series, if a folder has several"
     )
     add_computing_options(detect)
     add_method_option(detect)

@@ -13,8 +13,8 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     models = commands.add_parser(
         "models",
-        help="the models that ship: a list, or the card of one",
-        description="List the models that ship with the package, or print the card of one: what it was trained on, "
+        help="list the included models, or print a model card",
+        description="List the included models, or print the card of one: what it was trained on, "
         "what it is for, how well it does, and how it fails.",
     )
     models.add_argument("name", metavar="NAME", nargs="?", help="print the card of this model")

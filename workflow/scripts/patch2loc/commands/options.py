@@ -4,7 +4,7 @@ import argparse
 from typing import TypeAlias
 
 SKULL_STRIP = ("given", "none", "atlas", "auto", "hd-bet", "synthstrip")
-EACH_SCAN = "with several scans once for each, in their order"
+EACH_SCAN = "for several scans, once for each, in order"
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -15,12 +15,12 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=["auto", "float32", "bfloat16"],
         default="float32",
-        help="of the network; auto is bfloat16 where that is faster; default: float32",
+        help="of the network; auto: bfloat16 where it is faster; default: float32",
     )
     parser.add_argument(
         "--atlas",
         metavar="ATLAS",
-        help="icbm152, or the folder of SRI24, if it is not where the training had it",
+        help="icbm152, or the folder of SRI24 if it has moved since training",
     )
 
 
@@ -39,6 +39,6 @@ def add_method_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         metavar="MODULE",
-        help="method that the model has to be of; to be named for a module of your own (mypackage.method), which is "
-        "run: no module that only the model names is",
+        help="required method of the model; needed for your own module (mypackage.method), because code that only the "
+        "model file names is never run",
     )

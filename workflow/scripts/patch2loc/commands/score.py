@@ -30,7 +30,7 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     score = commands.add_parser(
         "score",
-        help="heatmaps of scans with a model of the workflow",
+        help="make heatmaps of scans with a workflow model",
         usage="%(prog)s SCAN [SCAN ...] --model MODEL --output DIR [--mask MASK] [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=DESCRIPTION,

@@ -18,7 +18,7 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     simulate = commands.add_parser(
         "simulate",
-        help="make a simulated cohort of any size",
+        help="simulate a cohort",
         description="Simulate a cohort, one folder a subject, on all cores. A killed run goes on where it was. "
         "The scans, and whatever is computed from them, are to be called simulated.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -11,8 +11,8 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     trace = commands.add_parser(
         "trace",
-        help="what made a result, back to the scans",
-        description="Print what made a result of the workflow and each of its inputs, back to the scans: code, "
+        help="show how a result was made, back to the scans",
+        description="Print how a result and each of its inputs were made, back to the scans: code, "
         "versions, configuration, subjects, and whether a file has changed since.",
     )
     trace.add_argument("file", help="a result with a .provenance.json beside it, e.g. tables/table1.csv")

@@ -10,8 +10,8 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     view = commands.add_parser(
         "view",
-        help="look at scored scans in a browser",
-        description="Serve the report and the viewer of a run to this machine alone, until Ctrl-C.",
+        help="browse scored scans",
+        description="Show the report and the viewer of a run in a browser, on this machine only, until Ctrl-C.",
     )
     view.add_argument("results", metavar="RESULTS", help="folder of a run with its report, e.g. results/demo")
     view.add_argument(

@@ -21,7 +21,7 @@ def add(commands: Subcommands) -> None:
     """Add the subcommand."""
     watch = commands.add_parser(
         "watch",
-        help="show how far the trainings of a run are",
+        help="show the training progress of a run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=DESCRIPTION,
     )
