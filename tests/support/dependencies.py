@@ -22,9 +22,10 @@ IMPORT_NAMES = {
     "PIL": "pillow",
     "mpl_toolkits": "matplotlib",
 }
-# What no import names, and how the code names it: maps of nilearn are read as files, others are called by name or by
-# pandas.
+# What no import names, and how the code names it: maps of nilearn are read as files, dcm2niix is a program, others are
+# called by name or by pandas.
 NAMED_OTHERWISE = {
+    "dcm2niix": ('TOOL = "dcm2niix"',),
     "nilearn": ('find_spec("nilearn")',),
     "diffusers": ('optional("diffusers")',),
     "opensimplex": ('optional("opensimplex")',),
