@@ -121,11 +121,12 @@ format: $(VENV)/.complete  ## Format code and rules.
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
 lock:  ## Rebuild both lock files with uv, keeping versions where possible: make lock UPGRADE=--upgrade
-	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command "make lock" \
-		--no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--custom-compile-command "make lock" --no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
 	@{ echo "# requirements.txt with the CPU builds of torch, made from it by: make lock"; \
+	echo "# Without hashes: pip checks those of all packages or of none, and those of the +cpu builds are not on PyPI."; \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu"; \
-	awk '/^[a-z]/ { gpu = /^(cuda|nvidia)-|^triton==/ } gpu || /^#/ { next } \
+	awk '/^ +--hash=/ { next } { sub(/ \\$$/, "") } /^[a-z]/ { gpu = /^(cuda|nvidia)-|^triton==/ } gpu || /^#/ { next } \
 		/^torch(vision)?==/ { print $$0 "+cpu ; sys_platform == \047linux\047"; $$0 = $$0 " ; sys_platform != \047linux\047" } 1' \
 		requirements.txt; } >requirements-cpu.txt
 
