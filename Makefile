@@ -31,13 +31,13 @@ LONG := $(addprefix --deselect tests/network/,test_inference.py::test_half_preci
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: venv help demo real model waterfall replica rehearsal check test test-all test-slow coverage chaos slurm-test bench lint format \
-	lock docs clean FORCE
+	lock docs release-check clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv (other targets do so first). Without GPU libraries: make TORCH=cpu
 	@echo "Next: source .venv/bin/activate, then patch2loc --help. Other targets: make help"
 
 help:  ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.complete: $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -121,11 +121,12 @@ format: $(VENV)/.complete  ## Format code and rules.
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
 lock:  ## Rebuild both lock files with uv, keeping versions where possible: make lock UPGRADE=--upgrade
-	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command "make lock" \
-		--no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--custom-compile-command "make lock" --no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
 	@{ echo "# requirements.txt with the CPU builds of torch, made from it by: make lock"; \
+	echo "# Without hashes: pip checks those of all packages or of none, and those of the +cpu builds are not on PyPI."; \
 	echo "--extra-index-url https://download.pytorch.org/whl/cpu"; \
-	awk '/^[a-z]/ { gpu = /^(cuda|nvidia)-|^triton==/ } gpu || /^#/ { next } \
+	awk '/^ +--hash=/ { next } { sub(/ \\$$/, "") } /^[a-z]/ { gpu = /^(cuda|nvidia)-|^triton==/ } gpu || /^#/ { next } \
 		/^torch(vision)?==/ { print $$0 "+cpu ; sys_platform == \047linux\047"; $$0 = $$0 " ; sys_platform != \047linux\047" } 1' \
 		requirements.txt; } >requirements-cpu.txt
 
@@ -136,6 +137,9 @@ $(VENV)/.docs: $(VENV)/.complete docs/requirements.txt
 docs: $(VENV)/.docs  ## Build the documentation as an offline site: site/index.html.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+release-check:  ## Before a release: build the last commit, install the wheel in a new environment, run it; what is left for a person.
+	$(PYTHON) tests/campaigns/release_check.py
 
 clean:  ## Remove the demo's results.
 	rm -rf results/demo

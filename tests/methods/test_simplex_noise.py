@@ -68,5 +68,5 @@ def test_the_optional_packages_are_pinned_where_networks_run():
     """They are imported by name, which the tests of the environments do not see."""
     for name in ("diffusers", "opensimplex"):
         pin = f"{name}=={version(name)}"
-        assert f"\n{pin}\n" in (ROOT / "requirements.txt").read_text()
+        assert f"\n{pin} \\\n" in (ROOT / "requirements.txt").read_text()
         assert f"- {pin}\n" in (ROOT / "envs" / "network.yaml").read_text()

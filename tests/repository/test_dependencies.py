@@ -148,6 +148,14 @@ def test_both_locks_hold_the_same_versions_but_for_torch_and_the_libraries_of_gp
         assert builds == {'sys_platform == "linux"': f"{version}+cpu", 'sys_platform != "linux"': version}
 
 
+def test_every_package_of_the_cuda_lock_has_hashes_and_none_of_the_cpu_lock():
+    """pip checks the hashes of all packages of a file or of none."""
+    text = LOCKS["cuda"].read_text(encoding="utf-8")
+    entries = re.findall(r"^[a-z].*(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+$", text, re.MULTILINE)
+    assert len(entries) == len(locked("cuda"))
+    assert "--hash" not in LOCKS["cpu"].read_text(encoding="utf-8")
+
+
 def test_libraries_of_gpus_are_for_linux_alone():
     for line in locked():
         if GPU_LIBRARY.fullmatch(line.name):

@@ -92,7 +92,13 @@ def test_the_wheel_says_what_pyproject_says(installed):
     (folder,) = installed.glob("*.dist-info")
     metadata = message_from_string((folder / "METADATA").read_text(encoding="utf-8"))
     assert metadata["Version"] == patch2loc.__version__
-    assert metadata["License-Expression"] == "MIT"
+    assert metadata["License-Expression"] == "MIT AND CC-BY-SA-3.0"
+    for name in ("LICENSE", "workflow/scripts/patch2loc/trained/LICENSE"):
+        assert (folder / "licenses" / name).read_bytes() == (ROOT / name).read_bytes()
+    assert sorted(metadata.get_all("License-File")) == [
+        "LICENSE",
+        "workflow/scripts/patch2loc/trained/LICENSE",
+    ]
     assert set(metadata.get_all("Provides-Extra")) == set(declared()) - {""}
     asked = [Requirement(entry) for entry in metadata.get_all("Requires-Dist")]
     everybody = {canonical(entry.name) for entry in asked if entry.marker is None}

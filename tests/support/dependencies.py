@@ -43,7 +43,7 @@ def canonical(name):
 def locked(kind="cuda"):
     """The lines of a lock: [Requirement]."""
     lines = LOCKS[kind].read_text(encoding="utf-8").splitlines()
-    return [Requirement(line) for line in lines if line[:1].isalpha()]
+    return [Requirement(line.removesuffix(" \\")) for line in lines if line[:1].isalpha()]
 
 
 def pinned_version(requirement):

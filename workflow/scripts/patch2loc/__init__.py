@@ -25,4 +25,4 @@ What the stages share:
 - `files`, `errors`: writing results whole or not at all; errors that a person can mend.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
