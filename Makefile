@@ -121,7 +121,7 @@ format: $(VENV)/.complete  ## Format code and rules.
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
 
 lock:  ## Rebuild both lock files with uv, keeping versions where possible: make lock UPGRADE=--upgrade
-	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-strip-extras \
 		--custom-compile-command "make lock" --no-emit-package httpx2-jsfetch $(UPGRADE) pyproject.toml --output-file requirements.txt
 	@{ echo "# requirements.txt with the CPU builds of torch, made from it by: make lock"; \
 	echo "# Without hashes: pip checks those of all packages or of none, and those of the +cpu builds are not on PyPI."; \
