@@ -121,12 +121,9 @@ def test_the_script_of_the_demo_s_picture_knows_the_demo():
 
 
 def test_the_site_is_built_with_the_versions_of_requirements_where_both_name_a_package():
+    pin = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)", re.MULTILINE)
     pins, of_site = (
-        dict(
-            line.split(" ")[0].lower().split("==")
-            for line in path.read_text().splitlines()
-            if line[:1].isalpha()
-        )
+        dict(pin.findall(path.read_text().lower()))
         for path in (ROOT / "requirements.txt", ROOT / "docs" / "requirements.txt")
     )
     shared = set(pins) & set(of_site)
