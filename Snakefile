@@ -10,11 +10,6 @@ if not {"datasets", "training_data"} <= config.keys():
 
 
 include: "rules/common.smk"
-
-
-import quoted_python  # beside the scripts; after common.smk, which makes it known
-
-
 include: "rules/acquire.smk"
 include: "rules/preprocess.smk"
 include: "rules/standardize.smk"
@@ -28,6 +23,11 @@ include: "rules/figures.smk"
 include: "rules/figures_beyond_paper.smk"
 include: "rules/parts.smk"
 include: "rules/report.smk"
+
+
+from snakemake_scripts import compare_by_content
+
+compare_by_content(workflow.rules)
 
 
 onsuccess:

@@ -1,5 +1,6 @@
 """What a run of the workflow does: what it plans, refuses and does again, and alone in its folder."""
 
+import os
 import re
 import resource
 import shutil
@@ -40,6 +41,8 @@ def copy_of_the_workflow(tmp_path):
 
 
 def test_a_copy_of_the_workflow_reruns_what_reads_files_of_the_repository(finished, copy_of_the_workflow):
+    for path in copy_of_the_workflow.rglob("*"):  # as in a clone that was made after the results
+        os.utime(path)
     assert jobs(finished, copy_of_the_workflow).keys() <= {
         "table1",
         "table2",
@@ -74,6 +77,14 @@ def test_an_edited_module_reruns_what_depends_on_it(
     assert not untouched & planned.keys()
     if module == "methods/thresh.py":
         assert planned["train"] == 2  # thresh on T1 and T2; the other methods' models stay
+
+
+def test_an_edited_script_reruns_its_rule(finished, copy_of_the_workflow):
+    with open(copy_of_the_workflow / "workflow/scripts/figure_kde.py", "a") as stream:
+        stream.write("\n# edited\n")
+    planned = jobs(finished, copy_of_the_workflow)
+    assert {"fig3", "fig6"} <= planned.keys()
+    assert not {"preprocess", "train", "score", "evaluate", "fig4"} & planned.keys()
 
 
 def test_another_truth_repeats_the_evaluation_and_nothing_before_it(finished):

@@ -1,0 +1,33 @@
+"""How Snakemake runs and compares the scripts of rules.
+
+Importing it lets scripts run by a Python whose path has a space, as in a clone below such a folder: Snakemake does not
+quote that path (github.com/snakemake/snakemake/issues/2645).
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from snakemake.script import PythonScript, ScriptBase
+
+HERE = Path(__file__).parent
+
+
+def compare_by_content(rules: Iterable[Any]) -> None:
+    """Make the content of its script a parameter of each rule.
+
+    Snakemake compares a script and its results by their times, so results that were copied to a newer clone would be
+    made again.  Profiles leave that out of `rerun-triggers`.
+    """
+    for rule in rules:
+        if rule.script:
+            content = Path(HERE, Path(rule.script).name).read_bytes()
+            rule.set_params(script=hashlib.sha256(content).hexdigest()[:16])
+
+
+def _execute(script: ScriptBase, command: str, **values: Any) -> Any:
+    return ScriptBase._execute_cmd(script, command.replace("{py_exec}", "{py_exec:q}"), **values)
+
+
+PythonScript._execute_cmd = _execute
