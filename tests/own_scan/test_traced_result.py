@@ -8,7 +8,7 @@ from small_detector import COHORT, N_TRAINING, N_VALIDATION, write_brain
 from patch2loc.__main__ import main
 from patch2loc.files import read_json, sha256
 from patch2loc.own_scan import detect_scan, load_detector, load_scorer, score_own_scan
-from patch2loc.provenance.trace import trace
+from patch2loc.provenance.trace import HASHES, content_hash, trace
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,20 @@ def test_the_command_prints_the_trace(made, capsys, tmp_path):
     assert COHORT["title"] in shown
     assert sha256(made / "scan.nii.gz")[:16] in shown
     assert "CHANGED" not in shown
+
+
+def test_a_scan_that_was_named_relative_to_another_folder_has_not_changed(copied, made, capsys, tmp_path):
+    summary = copied / "answer/summary.json"
+    relative = read_json(summary) | {"scan": "scan.nii.gz"}
+    relative[HASHES] |= {"summary.json": content_hash(relative)}
+    summary.write_text(json.dumps(relative))
+    for folder in (copied, tmp_path):
+        with chdir(folder):
+            assert main(["trace", str(copied / "answer")]) == 0
+        assert "CHANGED" not in capsys.readouterr().out
+    (copied / "scan.nii.gz").unlink()
+    with chdir(tmp_path):
+        assert main(["trace", str(copied / "answer")]) == 0
+    said = capsys.readouterr().out
+    assert "scan.nii.gz  NOT FOUND" in said
+    assert "CHANGED" not in said

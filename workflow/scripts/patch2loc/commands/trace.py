@@ -32,8 +32,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(json.dumps(chain, indent=1))
         return 0
     for entry in chain:
-        changed = "  CHANGED SINCE" if entry["changed"] else ""
-        print(f"{entry['file']}{changed}")
+        state = "  NOT FOUND" if entry["missing"] else "  CHANGED SINCE" if entry["changed"] else ""
+        print(f"{entry['file']}{state}")
         print(f"  sha256 {entry['sha256'][:16]}  code {entry['code']}  subjects {len(entry['subjects'])}")
         print(
             f"  environment {', '.join(f'{name} {version}' for name, version in entry['environment'].items())}"

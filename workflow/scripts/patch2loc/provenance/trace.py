@@ -25,10 +25,12 @@ class TraceEntry(Provenance):
     """Provenance of a file in a trace.
 
     Attributes:
-        changed: the file is not the one that was made: it was edited, or is no longer there.
+        changed: the file was edited, or is no longer there.
+        missing: it is not there: it was moved or deleted, or is named relative to another folder.
     """
 
     changed: bool
+    missing: bool
 
 
 def trace(path: str | Path) -> list[TraceEntry]:
@@ -92,8 +94,15 @@ def _result_of_scan(path: str) -> list[TraceEntry]:
         "subjects": [str(summary["scan"])],
         "inputs": inputs,
         "changed": changed,
+        "missing": not (folder / name).exists(),
     }
-    return [entry, *(_input_of_scan(file, digest) for file, digest in inputs.items())]
+    return [entry, *(_input_of_scan(_found(file, folder), digest) for file, digest in inputs.items())]
+
+
+def _found(path: str, folder: Path) -> str:
+    """A path as a summary names it: from the folder that `detect` ran in, which is most often that of its result."""
+    beside = folder.parent / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
 
 
 def _input_of_scan(path: str, digest: str) -> TraceEntry:
@@ -111,6 +120,7 @@ def _input_of_scan(path: str, digest: str) -> TraceEntry:
         "subjects": training.get("subjects", []),
         "inputs": {},
         "changed": _digest(path) != digest,
+        "missing": not Path(path).exists(),
     }
 
 
@@ -144,7 +154,7 @@ def _sidecar_entry(path: str) -> TraceEntry | None:
         if sidecar(file).exists():
             provenance: Provenance = read_json(sidecar(file))
             changed = not file.exists() or sha256(file) != provenance["sha256"]
-            return {**provenance, "changed": changed}
+            return {**provenance, "changed": changed, "missing": not file.exists()}
     return None
 
 
@@ -174,6 +184,7 @@ def _crate_entries(path: str) -> list[TraceEntry]:
             if not entity["@id"].startswith("#")
         },
         "changed": digest is not None and (not Path(path).is_file() or sha256(path) != digest),
+        "missing": not Path(path).exists(),
     }
     return [entry]
 
