@@ -124,6 +124,7 @@ rule crate:
 # A run fails while quality control leaves out a scan that the configuration does not: after everything else, so that the
 # names of these scans are the last that is said, and that all other results are complete is true.
 rule every_scan_used:
+    """Fail where a scan was left out, and name it."""
     input:
         quality=rules.quality.output,
         after=[rules.report_page.output, rules.crate.output.metadata],

@@ -48,6 +48,32 @@ def threshold(page):
     return page.evaluate("thresholdOf(view.method, view.level)")
 
 
+def test_the_viewer_opens_with_the_lesion_of_median_auprc(page, scored_run):
+    page.open((scored_run / "report/viewer.html").as_uri())
+    page.wait_for("document.body?.dataset.state === 'ready'")
+    scans = [scan for scan in read_index(scored_run / "report")["scans"] if scan["written"]]
+    auprcs = sorted(scan["auprc"] for scan in scans if scan["auprc"] is not None)
+    assert len(auprcs) >= 2
+    assert page.evaluate("entry.auprc") == auprcs[len(auprcs) // 2]
+    assert page.evaluate("view.at.join() === largestLesionSlice(view.scan).join()")
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(page, scored_run):
+    page.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    try:
+        shown(page, scored_run, written(scored_run))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    finally:
+        width, height = SIZE
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+
 def written(scored_run, dataset="tumors"):
     return next(
         scan["subject"]

@@ -284,6 +284,17 @@ def test_the_layers_on_pages_are_those_that_a_test_holds():
     assert {name: int(level) for level, names in lines for name in names.split(", ")} == held
 
 
+def test_the_list_of_pages_has_every_page_or_the_index_of_its_folder():
+    def linked(page):
+        targets = links(page.read_text(encoding="utf-8"))
+        return {(page.parent / target.partition("#")[0]).resolve() for target in targets if target[0] != "#"}
+
+    index = ROOT / "docs/index.md"
+    sections = [path for path in linked(index) if path.name == "index.md"]
+    listed = {index}.union(linked(index), *map(linked, sections))
+    assert {page for page in ROOT.glob("docs/**/*.md") if page not in listed} == set()
+
+
 def test_the_menu_of_the_site_has_every_page_once():
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     named = re.findall(r"([\w./-]+\.md)\s*$", menu, re.MULTILINE)

@@ -76,12 +76,19 @@ function fillLists() {
   if (index.opacity) element("opacity").value = index.opacity;
 }
 
-// Show what the address names; what it leaves out stays as it is, or starts with the first scan available.
+// The scan that the viewer opens with: of those with a lesion the one with the median AUPRC, or the first scan.
+function firstScan() {
+  const written = index.scans.filter(scan => scan.written);
+  const ranked = written.filter(scan => scan.auprc !== null).sort((a, b) => a.auprc - b.auprc);
+  return ranked[Math.floor(ranked.length / 2)] || written[0];
+}
+
+// Show what the address names; what it leaves out stays as it is, or starts with the first scan.
 async function follow() {
   const address = readAddress();
   const addressed = index.scans.find(scan => key(scan) === address.scan);
   if (address.scan && !addressed) return showProblem(`${address.scan}: not among the scans of this run.`);
-  const next = addressed || entry || index.scans.find(scan => scan.written);
+  const next = addressed || entry || firstScan();
   if (!next) return showProblem("No scan was scored.");
   document.body.dataset.state = "loading";
   if (next !== entry && !(await load(next))) return;
