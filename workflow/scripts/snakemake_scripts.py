@@ -1,15 +1,17 @@
 """How Snakemake runs and compares the scripts of rules.
 
-Importing it lets scripts run by a Python whose path has a space, as in a clone below such a folder: Snakemake does not
-quote that path (github.com/snakemake/snakemake/issues/2645).
+Importing it lets scripts and cluster jobs run by a Python whose path has a space, as in a clone below such a folder:
+Snakemake does not quote that path (github.com/snakemake/snakemake/issues/2645 and 3211).
 """
 
 import hashlib
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from snakemake.script import PythonScript, ScriptBase
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
 HERE = Path(__file__).parent
 
@@ -30,4 +32,19 @@ def _execute(script: ScriptBase, command: str, **values: Any) -> Any:
     return ScriptBase._execute_cmd(script, command.replace("{py_exec}", "{py_exec:q}"), **values)
 
 
+def _executors(kind: type) -> Iterator[type]:
+    """Classes of executors, of plugins too: Snakemake has loaded those that a run can use."""
+    for executor in kind.__subclasses__():
+        yield executor
+        yield from _executors(executor)
+
+
+def _quote_python(executor: type) -> None:
+    path_of_python = vars(executor)["get_python_executable"]
+    executor.get_python_executable = lambda self: shlex.quote(path_of_python(self))  # type: ignore[attr-defined]
+
+
 PythonScript._execute_cmd = _execute
+for executor in _executors(RealExecutor):
+    if "get_python_executable" in vars(executor):
+        _quote_python(executor)
