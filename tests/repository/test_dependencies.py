@@ -5,9 +5,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 
 import pytest
+import yaml
 from dependencies import (
     LOCKS,
     SCRIPTS,
@@ -235,3 +237,10 @@ def test_a_lock_resolves_on_the_servers_of_packages(kind):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"torch=={pins(kind)['torch']}" in result.stderr
+
+
+def test_the_pythons_that_the_package_names_are_those_of_the_matrix():
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["detect"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert matrix["strategy"]["matrix"]["python"] == named

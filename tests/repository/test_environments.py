@@ -11,6 +11,7 @@ import tomllib
 from collections import defaultdict
 from datetime import date
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,6 +28,7 @@ from dependencies import (
 from replica import serve
 from repository_paths import ROOT
 
+from patch2loc.commands.command_line import command_parser
 from patch2loc.preprocess.external_tools import TOOLS
 
 DOCKERFILE = ROOT / "workflow" / "Dockerfile"
@@ -90,11 +92,53 @@ def test_the_image_installs_a_lock_and_the_package_and_nothing_else():
     ]
     assert re.search(r"^ARG LOCK=(.+)", text, re.MULTILINE)[1] == "requirements.txt"
     assert re.findall(r"^COPY (.+) \S+", text, re.MULTILINE) == ["requirements.txt requirements-cpu.txt", "."]
-    assert (ROOT / "workflow" / "run.py").is_file()
-    entry = json.loads(re.search(r"^ENTRYPOINT (.+)", text, re.MULTILINE)[1])
-    arguments = json.loads(re.search(r"^CMD (.+)", text, re.MULTILINE)[1])
-    assert entry == ["python", "workflow/run.py"]
-    assert all((ROOT / path).is_file() for path in [entry[1], *arguments])
+    folder = re.search(r"^WORKDIR (.+)", text, re.MULTILINE)[1]
+    shell, entry = json.loads(re.search(r"^ENTRYPOINT (.+)", text, re.MULTILINE)[1])
+    assert shell == "/bin/sh"
+    assert (ROOT / Path(entry).relative_to(folder)).is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (["--help"], ["--help"]),
+        (["detect", "a bids", "-o", "out"], ["detect", "a bids", "-o", "out"]),
+        (["train", "config/demo.yaml", "--cores", "2"], ["train", "config/demo.yaml", "--cores", "2"]),
+        (
+            ["a bids", "out", "participant", "--strict"],
+            ["detect", "a bids", "out", "participant", "--strict"],
+        ),
+        (["a bids", "out", "group"], ["detect", "a bids", "out", "group"]),
+    ],
+)
+def test_the_image_runs_the_command_and_is_called_like_a_bids_app(given, passed, tmp_path):
+    (tmp_path / "a bids").mkdir()
+    command = tmp_path / "patch2loc"
+    command.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    command.chmod(0o755)
+    said = subprocess.run(
+        ["/bin/sh", str(ROOT / "workflow/entrypoint.sh"), *given],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines() == passed
+
+
+def test_the_kubernetes_job_calls_detect_on_a_folder_that_it_mounts():
+    page = (ROOT / "docs/how-to/operations.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(apiVersion: batch/v1\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    job = yaml.safe_load(text)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] in ("Never", "OnFailure")  # all that a Job may have
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    assert [volume["name"] for volume in pod["volumes"]] == [mount["name"]]
+    arguments = command_parser().parse_args(container["args"])
+    for path in (*arguments.scans, arguments.output):
+        assert Path(path).is_relative_to(mount["mountPath"])
 
 
 def sections(path):
@@ -120,9 +164,9 @@ def test_the_definition_for_apptainer_is_of_the_same_base_and_lock_as_the_image(
     (installing,) = definition["post"]
     assert installing.endswith("python -m pip install -r /opt/patch2loc/{{ LOCK }}")
     assert set(copied.values()) == {f"/opt/patch2loc/{source}" for source in copied}
-    # Both start the same program, and set the same variables for it; the image also names what a user by number lacks.
-    entry = json.loads(re.search(r"^ENTRYPOINT (.+)", image, re.MULTILINE)[1])
-    assert definition["runscript"] == [f'exec {" ".join(entry)} "$@"']
+    assert definition["runscript"] == ['exec python workflow/run.py "$@"']  # of the clone
+    assert (ROOT / "workflow/run.py").is_file()
+    # Both set the same variables; the image also names what a user by number lacks.
     variables = re.search(r"^ENV ((?:.+\\\n)*.+)", image, re.MULTILINE)[1].replace("\\\n", " ").split()
     given = {
         *definition["environment"][0].removeprefix("export ").split(),
