@@ -110,13 +110,18 @@ def write_record(path: Path, took: list[list[str]], clone: Path) -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=clone, capture_output=True, text=True
     )
-    disk = subprocess.run(["du", "-sB1", str(clone)], capture_output=True, text=True).stdout.split()[0]
+    disk, demo = (
+        int(subprocess.run(["du", "-sB1", str(folder)], capture_output=True, text=True).stdout.split()[0])
+        / 1e9
+        for folder in (clone, clone / "results/demo")
+    )
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     rows = [
         {
             "command": command,
             "minutes": f"{int(seconds) / 60:.1f}",
-            "clone_gb": f"{int(disk) / 1e9:.1f}",
+            "clone_gb": f"{disk:.1f}",
+            "results_gb": f"{demo:.1f}" if command == "make demo" else "",
             "cores": str(os.cpu_count()),
             "processor": cpu[1] if cpu else platform.machine(),
             "date": time.strftime("%Y-%m-%d"),
