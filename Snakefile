@@ -27,7 +27,8 @@ include: "rules/report.smk"
 
 from snakemake_scripts import compare_by_content
 
-compare_by_content(workflow.rules)
+# Not those of a workflow that imports this one.
+compare_by_content(rule for rule in workflow.rules if rule.module_globals is globals())
 
 
 onsuccess:

@@ -115,6 +115,13 @@ def test_a_scan_that_was_named_relative_to_another_folder_has_not_changed(copied
         with chdir(folder):
             assert main(["trace", str(copied / "answer")]) == 0
         assert "CHANGED" not in capsys.readouterr().out
+    (tmp_path / "scan.nii.gz").write_bytes(b"another scan")
+    deep = shutil.copytree(copied / "answer", copied / "answers/of today/answer")
+    for answer in (copied / "answer", deep):
+        with chdir(tmp_path):
+            assert main(["trace", str(answer)]) == 0
+        assert "CHANGED" not in capsys.readouterr().out
+    (tmp_path / "scan.nii.gz").unlink()
     (copied / "scan.nii.gz").unlink()
     with chdir(tmp_path):
         assert main(["trace", str(copied / "answer")]) == 0

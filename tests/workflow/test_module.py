@@ -56,6 +56,16 @@ def test_the_whole_workflow_is_planned_from_elsewhere(other):
         assert f"patch2loc_{rule}" in plan
 
 
+def test_another_workflow_has_scripts_of_its_own_before_this_one(other):
+    own = 'rule own:\n    output:\n        "own.txt",\n    script:\n        "scripts/own.py"\n\n\n'
+    (other / "Snakefile").write_text(own + SNAKEFILE)
+    (other / "scripts").mkdir()
+    (other / "scripts/own.py").touch()
+    plan = snakemake(other, "--dry-run", "own.txt", "patch2loc_table1")
+    assert "own" in plan
+    assert "patch2loc_table1" in plan
+
+
 @pytest.mark.thorough
 def test_a_rule_of_another_workflow_takes_what_this_one_makes(other):
     snakemake(other, "mean_brain")

@@ -82,7 +82,9 @@ def _result_of_scan(path: str) -> list[TraceEntry]:
     ):  # of another program, damaged, or the file is not of the result
         return []
     changed = content_hash(summary) != digest if name == SUMMARY else _digest(folder / name) != digest
-    inputs = {str(summary[kind]): provenance[kind] for kind in ("scan", "model")}
+    inputs = {
+        _found(str(summary[kind]), folder, provenance[kind]): provenance[kind] for kind in ("scan", "model")
+    }
     others = {kind: provenance[kind] for kind in ("mask", "landmarks") if provenance.get(kind)}
     answer = {key: summary[key] for key in ("answer", "warnings") if key in summary}
     entry: TraceEntry = {
@@ -96,13 +98,18 @@ def _result_of_scan(path: str) -> list[TraceEntry]:
         "changed": changed,
         "missing": not (folder / name).exists(),
     }
-    return [entry, *(_input_of_scan(_found(file, folder), digest) for file, digest in inputs.items())]
+    return [entry, *(_input_of_scan(file, digest) for file, digest in inputs.items())]
 
 
-def _found(path: str, folder: Path) -> str:
-    """A path as a summary names it: from the folder that `detect` ran in, which is most often that of its result."""
-    beside = folder.parent / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path
+def _found(path: str, folder: Path, digest: str) -> str:
+    """Where a file is that a summary names from the folder that `detect` ran in, which it does not name.
+
+    That is most often a folder above the result, or the current one. A file with the recorded content comes first, as
+    another scan can have the same name.
+    """
+    places = dict.fromkeys([*(above / path for above in folder.absolute().parents), Path(path)])
+    there = [place for place in places if place.exists()]
+    return str(next((place for place in there if _digest(place) == digest), there[0] if there else path))
 
 
 def _input_of_scan(path: str, digest: str) -> TraceEntry:
