@@ -55,6 +55,18 @@ def test_elsewhere_a_training_has_a_line_now_and_then(monkeypatch, tmp_path):
     assert "\r" not in text
 
 
+def test_a_file_system_may_round_the_time_of_a_table_down(monkeypatch, tmp_path):
+    monkeypatch.setattr(display, "LINE_SECONDS", 0.0)
+    text = shown(
+        tmp_path,
+        io.StringIO(),
+        monkeypatch,
+        "8.25 mm",
+        during=lambda results: write(results, written=int(time.time())),
+    )
+    assert "8.25 mm" in text
+
+
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_trainings_of_former_runs_are_not_shown(stream, monkeypatch, tmp_path):
     monkeypatch.setattr(display, "LINE_SECONDS", 0.0)

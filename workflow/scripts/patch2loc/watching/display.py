@@ -15,6 +15,7 @@ from patch2loc.watching.trainings import Training, read_trainings
 
 LOOK_SECONDS = 5.0
 LINE_SECONDS = 300.0  # between two lines of a training where they are not renewed in place, as in a log
+CLOCK_SECONDS = 2.0  # by which the time of a file may lie behind that of the computer, as file systems round it
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def shown_trainings(results: str | Path, events: TensorBoardEvents | None = None
         running = [
             training
             for training in read_trainings(results)
-            if training.written >= began and training.state(now) == "running"
+            if training.written >= began - CLOCK_SECONDS and training.state(now) == "running"
         ]
         if on_terminal:
             text = "; ".join(training.line(now) for training in running)
