@@ -131,7 +131,7 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
             row("auprc", "strokes", 0.123),
             row("auprc", "strokes", 0.9, "zscore"),
             row(CONTROLLED, "texture", 0.02, "zscore", 0.01, 0.03),
-            row(CONTROLLED, "texture", 0.015, "asymmetry", 0.005, 0.02),
+            row(CONTROLLED, "texture", 0.03, "asymmetry", 0.005, 0.05),
             row(CONTROLLED, "texture", 0.001, "unchanged", -0.01, 0.02),
             row(CONTROLLED, "thick_cortex", 0.015, "zscore", -0.005, 0.02),
             row(LOCATION, "home", 5.04),

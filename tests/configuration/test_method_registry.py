@@ -211,8 +211,10 @@ def test_rows_of_table_1_are_those_that_the_paper_prints():
 
 def test_what_follows_from_the_declarations_is_as_it_was():
     assert METHODS[:2] == ("patch2loc", "patch2loc_robust")
-    assert METHODS[-6:] == ("zscore", "zscore_bright", "zscore_dark", "asymmetry", "random", "oracle")
-    assert set(METHODS) - set(NETWORKS) == {"thresh", "thresh_dark", *METHODS[-6:]}
+    assert METHODS[-9:-6] == ("zscore", "zscore_bright", "zscore_dark")
+    assert METHODS[-6:-3] == ("texture_z", "texture_z_low", "texture_z_high")
+    assert METHODS[-3:] == ("asymmetry", "random", "oracle")
+    assert set(METHODS) - set(NETWORKS) == {"thresh", "thresh_dark", *METHODS[-9:]}
     assert all(name.startswith("patch2loc") for name in LOCATING)
     assert len(LOCATING) == 7
     assert set(FROM_PATCHES) - set(LOCATING) == {"patch_vae", "patch_vae_uncertainty"}

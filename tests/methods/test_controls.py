@@ -11,7 +11,7 @@ from patch2loc.data.midsagittal import midsagittal_plane, mirrored
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
 from patch2loc.method_interface import method, needs_lesion
-from patch2loc.methods import asymmetry, oracle, random, zscore
+from patch2loc.methods import asymmetry, oracle, random, texture_z, zscore
 from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
@@ -40,23 +40,60 @@ def textured(mask, plane, seed):
     return np.where(mask, noise + mirrored(noise, plane), 0).astype(np.float32)
 
 
-def test_the_signed_z_scores_are_the_two_sides_of_the_absolute_one():
+@pytest.mark.parametrize(
+    ("names", "minimum_spread"),
+    [
+        (("zscore", "zscore_bright", "zscore_dark"), zscore.MINIMUM_SPREAD),
+        (("texture_z", "texture_z_high", "texture_z_low"), texture_z.MINIMUM_SPREAD),
+    ],
+)
+def test_the_signed_z_scores_are_the_two_sides_of_the_absolute_one(names, minimum_spread):
     generator = np.random.default_rng(0)
     mask = np.ones((4, 3, 2), bool)
     training = [(generator.normal(1, 0.3, mask.shape).astype(np.float32), mask) for _ in range(5)]
     volume = generator.normal(1, 1, mask.shape).astype(np.float32)
     wanted = volume > 0
-    scores = {
-        name: method(name).scorer(fitted(method(name), training), CPU)(volume, mask, wanted)["score"]
-        for name in ("zscore", "zscore_bright", "zscore_dark")
-    }
-    stack = np.stack([scan for scan, _ in training])
-    expected = (volume - stack.mean(0)) / np.maximum(stack.std(0, ddof=1), zscore.MINIMUM_SPREAD)
-    np.testing.assert_allclose(scores["zscore_bright"][wanted], expected[wanted], rtol=1e-4)
-    np.testing.assert_array_equal(scores["zscore_dark"], -scores["zscore_bright"])
-    np.testing.assert_array_equal(scores["zscore"], np.abs(scores["zscore_bright"]))
-    for score in scores.values():
+
+    def values(scan):
+        window = texture_z.WINDOW_MM / SETTINGS["spacing"]
+        return scan if names[0] == "zscore" else texture_z.local_spread(scan, mask, window)
+
+    absolute, high, low = (
+        method(name).scorer(fitted(method(name), training), CPU)(volume, mask, wanted)["score"]
+        for name in names
+    )
+    stack = np.stack([values(scan) for scan, _ in training])
+    expected = (values(volume) - stack.mean(0)) / np.maximum(stack.std(0, ddof=1), minimum_spread)
+    np.testing.assert_allclose(high[wanted], expected[wanted], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(low, -high)
+    np.testing.assert_array_equal(absolute, np.abs(high))
+    for score in (absolute, high, low):
         assert np.array_equal(np.isnan(score), ~wanted)
+
+
+def test_the_texture_of_a_chessboard_is_half_its_contrast_and_that_of_a_flat_brain_is_0():
+    mask = ball((32, 28, 20), (15, 13, 9), 9)
+    board = np.indices(mask.shape).sum(0) % 2
+    chessboard = np.where(mask, 0.6 + 0.4 * board, 0).astype(np.float32)
+    np.testing.assert_allclose(texture_z.local_spread(chessboard, mask, 2.0)[mask], 0.2, atol=0.005)
+    # The border of the brain is no texture.
+    assert texture_z.local_spread(np.where(mask, 0.8, 0), mask, 2.0).max() < 1e-3
+
+
+def test_lost_texture_is_found_by_texture_z_low_and_by_no_other_sign():
+    mask = ball((32, 28, 20), (15, 13, 9), 12)
+    scans = [(textured(mask, 15.5, seed), mask) for seed in range(8)]
+    state = fitted(texture_z, scans[:7])
+    lesion = ball(mask.shape, (15, 13, 9), 5)
+    flat = np.where(lesion, scans[7][0][lesion].mean(), scans[7][0]).astype(np.float32)
+
+    def gain(name):
+        score = method(name).scorer(state, CPU)
+        return (score(flat, mask, mask)["score"] - score(scans[7][0], mask, mask)["score"])[15, 13, 9]
+
+    assert gain("texture_z_low") > 5
+    assert gain("texture_z") > 5
+    assert gain("texture_z_high") < -5
 
 
 @pytest.mark.parametrize("plane", [15.5, 16.0, 13.5])

@@ -12,6 +12,8 @@ from patch2loc.provenance.code import PREPROCESSING, module_file, modules_behind
 
 NONE, ALL = frozenset(), frozenset(METHODS)
 PATCH_VAE = frozenset({"patch_vae", "patch_vae_uncertainty"})
+TEXTURE_Z = frozenset({"texture_z", "texture_z_low", "texture_z_high"})
+Z_SCORES = TEXTURE_Z | frozenset({"zscore", "zscore_bright", "zscore_dark"})
 LOCATION_NETWORK = PATCH_VAE | frozenset(
     {
         "patch2loc",
@@ -74,11 +76,8 @@ EDITS = {
         frozenset({"phanes", "patch2loc_inpainted"}),
         False,
     ),
-    "methods.zscore": (
-        frozenset({"zscore", "zscore_bright", "zscore_dark"}),
-        frozenset({"zscore", "zscore_bright", "zscore_dark"}),
-        False,
-    ),
+    "methods.zscore": (Z_SCORES, Z_SCORES, False),
+    "methods.texture_z": (TEXTURE_Z, TEXTURE_Z, False),
     "methods.reconstruction.diffusion": (
         frozenset({"ddpm", "pddpm", "cddpm"}),
         frozenset({"ddpm", "pddpm", "cddpm"}),

@@ -6,7 +6,7 @@ import pytest
 
 from patch2loc.figures.controlled import controlled_figure
 from patch2loc.metrics.detection import HEALTHY
-from patch2loc.tables.controlled import controlled_layout, controlled_table
+from patch2loc.tables.controlled import controlled_layout, controlled_table, over_best_control
 
 LESIONS = {
     "a1": ("a.nii", 10.0, 0.5),
@@ -117,6 +117,17 @@ def test_the_layout_shows_the_least_difference(table):
     assert rows["patch2loc"][1] == "26.0"  # after the amount 0, which has none here
     assert len(rows["patch2loc"]) == len(layout.columns) == sum(width for _, width in layout.groups)
     assert "(simulated): 5 lesions" in layout.rows[0][0]
+
+
+def test_better_than_every_control_is_judged_by_the_least_lower_bound():
+    """The control of the least mean difference is another one, and its interval is above 0."""
+    columns = ["against", "diameter_mm", "mean", "ci_low", "ci_high"]
+    records = pd.DataFrame(
+        [["zscore", np.nan, 0.02, 0.01, 0.03], ["texture_z", np.nan, 0.03, -0.01, 0.08]], columns=columns
+    )
+    assert over_best_control(records) == "+3.0 (\u22121.0 to +8.0)"
+    alone = records.assign(ci_low=np.nan, ci_high=np.nan)  # of one scan
+    assert over_best_control(alone).startswith("+2.0")
 
 
 def test_the_figure_has_a_map_for_each_method_and_measure(table):

@@ -3,6 +3,7 @@
 It sees intensity at a place and nothing of its surroundings: what it finds needs no network.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,32 @@ def fit(
     *,
     device: Device,
 ) -> tuple[State, None]:
-    """Mean and standard deviation of the training scans at every voxel, in one pass (Welford)."""
+    """Mean and standard deviation of the training scans at every voxel."""
+    return mean_and_spread((volume for volume, _ in training), MINIMUM_SPREAD), None
+
+
+def mean_and_spread(maps: Iterable[np.ndarray], minimum_spread: float) -> State:
+    """Mean and standard deviation at every voxel, in one pass (Welford).
+
+    Args:
+        maps: Maps on one grid, (x, y, z) float32, at least one.
+        minimum_spread: Standard deviation at least.
+
+    Returns:
+        mean and spread, (x, y, z) float32.
+    """
     mean: np.ndarray = np.zeros((), np.float32)
     squares: np.ndarray = np.zeros((), np.float32)
-    for count, (volume, _) in enumerate(training, start=1):
-        difference = volume - mean
+    count = 0
+    for count, values in enumerate(maps, start=1):
+        difference = values - mean
         mean = mean + difference / count
-        squares = squares + difference * (volume - mean)
-    spread = np.sqrt(squares / max(len(training) - 1, 1))
+        squares = squares + difference * (values - mean)
+    spread = np.sqrt(squares / max(count - 1, 1))
     return {
         "mean": mean.astype(np.float32),
-        "spread": np.maximum(spread, MINIMUM_SPREAD).astype(np.float32),
-    }, None
+        "spread": np.maximum(spread, minimum_spread).astype(np.float32),
+    }
 
 
 def signed_scorer(state: State, sign: int) -> Score:

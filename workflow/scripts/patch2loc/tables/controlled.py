@@ -1,4 +1,4 @@
-"""Controlled lesions: detection by the kind of change, its size and its amount, and location against intensity."""
+"""Controlled lesions: detection by the kind of change, its size and its amount, and location against controls."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -24,8 +24,18 @@ from patch2loc.tables.layout import (
     signed_percent,
 )
 
-# Rows that see intensity at a place and nothing of its surroundings.
-CONTROLS = ("thresh", "thresh_dark", "zscore", "zscore_bright", "zscore_dark", "asymmetry")
+# Rows without a network: they see the intensity at a place, or how much it varies around it.
+CONTROLS = (
+    "thresh",
+    "thresh_dark",
+    "zscore",
+    "zscore_bright",
+    "zscore_dark",
+    "texture_z",
+    "texture_z_low",
+    "texture_z_high",
+    "asymmetry",
+)
 UNCHANGED = (
     "unchanged"  # in `against`: the same places of the same scans by the same row, with nothing changed
 )
@@ -57,11 +67,11 @@ NOTE = (
     "Simulated lesions: balls of healthy tissue changed in one way. Columns: AUPRC over the prevalence, 1 by chance, "
     "by diameter and amount of the change; over all sizes and amounts AUPRC, and sensitivity at the score that 1 % of "
     "the voxels of the healthy validation scans exceed; AUPRC less that in the same places with nothing changed "
-    "(amount 0), in points: what is found in a place whatever is changed there is no detection; and, of rows that see "
-    "more than intensity at a place, AUPRC less that of the best of the rows "
-    f"{', '.join(CONTROLS[:-1])} and {CONTROLS[-1]}: "
-    "the least of the differences. 95 % bootstrap intervals over the healthy scans and folds; lesions of "
-    "one scan are averaged first. Each size, and the other differences, are in controlled.csv."
+    "(amount 0), in points: what is found in a place whatever is changed there is no detection; and, of rows that are "
+    f"none of the controls {', '.join(CONTROLS[:-1])} and {CONTROLS[-1]}, AUPRC less that of the control whose "
+    "difference has the least lower bound: if that is above 0, the row is better than every control. 95 % bootstrap "
+    "intervals over the healthy scans and folds; lesions of one scan are averaged first. Each size, and the other "
+    "differences, are in controlled.csv."
 )
 
 
@@ -145,7 +155,7 @@ def controlled_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) ->
 
 
 def over_best_control(records: pd.DataFrame) -> str:
-    """Least difference of a method from a control over all sizes, with its interval; a dash without any."""
+    """Difference of a method from the control nearest to it or ahead, over all sizes; a dash without any."""
     return _least(records[records["against"].isin(CONTROLS)])
 
 
@@ -155,11 +165,11 @@ def over_unchanged(records: pd.DataFrame) -> str:
 
 
 def _least(differences: pd.DataFrame) -> str:
-    """Least of the differences over all sizes, in points, with its interval; a dash without any."""
+    """Of the differences over all sizes that with the least lower bound, in points; a dash without any."""
     of_all = differences[differences["diameter_mm"].isna()]
     if of_all.empty:
         return NO_VALUE
-    least = row_records(of_all.nsmallest(1, "mean"))[0]
+    least = row_records(of_all.sort_values(["ci_low", "mean"]).head(1))[0]
     ends = [signed_percent(least[end]) for end in ("ci_low", "ci_high")]
     return f"{signed_percent(least['mean'])} ({ends[0]} to {ends[1]})"
 

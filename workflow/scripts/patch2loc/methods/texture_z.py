@@ -1,0 +1,76 @@
+"""A control: the absolute z-score of the local texture against the training scans in atlas space.
+
+The texture at a voxel is the standard deviation of the intensities around it. The score sees no location but that of
+the atlas: what it finds needs no network.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from patch2loc.engine.choices import Device, Precision
+from patch2loc.method_interface import Maps, MethodSettings, Score, State, StateKinds, Volumes
+from patch2loc.methods import zscore
+
+ROLE = "control"
+ORDER = 212
+WINDOW_MM = 4.0  # standard deviation of the Gaussian window
+MINIMUM_SPREAD = (
+    0.01  # of the 98th percentile: a fifth of that of intensities, as the texture is of the intensities
+)
+STATE: StateKinds = {**zscore.STATE, "window": "positive"}
+
+
+def fit(
+    training: Volumes,
+    validation: Volumes,
+    settings: MethodSettings,
+    checkpoint: Path | None,
+    *,
+    device: Device,
+) -> tuple[State, None]:
+    """Mean and standard deviation of the texture of the training scans at every voxel."""
+    window = WINDOW_MM / settings["spacing"]
+    textures = (local_spread(volume, mask, window) for volume, mask in training)
+    return {**zscore.mean_and_spread(textures, MINIMUM_SPREAD), "window": window}, None
+
+
+def local_spread(volume: np.ndarray, mask: np.ndarray, window: float) -> np.ndarray:
+    """Standard deviation of the intensities in a Gaussian window around each voxel, those of the brain alone.
+
+    Args:
+        volume: (x, y, z) float32.
+        mask: The brain, (x, y, z) boolean.
+        window: Standard deviation of the window, voxels.
+
+    Returns:
+        (x, y, z) float32, 0 far from the brain.
+    """
+    share = gaussian_filter(mask.astype(np.float32), window, mode="constant")
+    inside = np.where(mask, volume, 0).astype(np.float32)
+    mean, mean_square = (
+        gaussian_filter(values, window, mode="constant") / np.maximum(share, 1e-3)
+        for values in (inside, inside**2)
+    )
+    return np.where(share > 1e-3, np.sqrt(np.maximum(mean_square - mean**2, 0)), 0).astype(np.float32)
+
+
+def signed_scorer(state: State, sign: int) -> Score:
+    """Score by the z-score of the texture, times a sign: 1 more texture, -1 less texture is abnormal."""
+    of_map = zscore.signed_scorer(state, sign)
+
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return of_map(local_spread(volume, mask, state["window"]), mask, region)
+
+    return score
+
+
+def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
+    """Score by the absolute z-score of the texture."""
+    of_map = zscore.scorer(state, device)
+
+    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
+        return of_map(local_spread(volume, mask, state["window"]), mask, region)
+
+    return score
