@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from patch2loc.data.volumes import Grid
+from patch2loc.own_scan.answer import CONSEQUENCES
 from patch2loc.own_scan.warnings import (
     FEWEST_HEALTHY,
     OUTSIDE_GRID,
@@ -28,9 +29,10 @@ CONTENT = 64 * "a"
 
 def test_a_model_of_simulated_scans_is_told_of():
     assert trained_on_simulated(False) is None
-    name, message = trained_on_simulated(True)
-    assert name == "simulated"
-    assert "means nothing" in message
+    warning = trained_on_simulated(True)
+    assert warning.name == "simulated"
+    assert "means nothing" in warning.message
+    assert warning.message.endswith(f". {CONSEQUENCES[warning.likely_error]}")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_doubtful_contrast_is_told_with_its_likeliest_name():
     assert doubtful_contrast(2.0, "T1", "T1") is None
     found = [doubtful_contrast(*each, "T1").message for each in ((-1.5, "FLAIR"), (1.5, "T1"), (None, None))]
     assert found == [
-        f"This may not be a T1-weighted scan ({reason}). Check the sequence."
+        f"this may not be a T1-weighted scan ({reason}); check the sequence. {CONSEQUENCES['both']}"
         for reason in (
             "it looks like a FLAIR scan; log odds of T1 -1.5",
             "log odds of T1 1.5, too low to be sure",
@@ -127,6 +129,5 @@ def test_flags_of_quality_control_are_warnings_but_for_those_of_the_contrast():
     _, other_flags = check_modality(noise, ~everywhere, atlas_on_grid=noise, **flat)
     contrast = [*flags, *other_flags]
     assert len(contrast) == 2
-    assert [
-        warning.message for warning in poor_quality(["brain of 700 ml, 900 to 2000 expected", *contrast])
-    ] == ["brain of 700 ml, 900 to 2000 expected; look at preprocessed/qc.png"]
+    (warning,) = poor_quality(["brain of 700 ml, 900 to 2000 expected", *contrast])
+    assert warning.message.startswith("brain of 700 ml, 900 to 2000 expected; look at preprocessed/qc.png. ")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,16 +23,37 @@ CANDIDATE_COLUMNS = (
 )
 
 
+LikelyError = Literal["false candidates", "missed lesions", "both"]
+CONSEQUENCES: dict[LikelyError, str] = {
+    "false candidates": "Candidates may be false.",
+    "missed lesions": "Lesions may be missed.",
+    "both": "Candidates may be false, and lesions may be missed.",
+}
+
+
 class ScanWarning(NamedTuple):
-    """Something that makes an answer doubtful.
+    """Something that makes a report doubtful.
 
     Attributes:
-        name: Of its kind, a word for programs.
-        message: What was found, what was expected, and what to do: a sentence for people.
+        name: Kind of the warning, a word for programs.
+        message: What was found, what was expected, what to do, and which error is likely: sentences for people.
+        likely_error: The error that the report probably makes.
     """
 
     name: str
     message: str
+    likely_error: LikelyError = "both"
+
+
+def scan_warning(name: str, finding: str, likely_error: LikelyError) -> ScanWarning:
+    """A warning whose message ends with the error that it makes likely.
+
+    Args:
+        name: Kind of the warning.
+        finding: What was found, what was expected and what to do, without a full stop.
+        likely_error: The error that the report probably makes.
+    """
+    return ScanWarning(name, f"{finding}. {CONSEQUENCES[likely_error]}", likely_error)
 
 
 @dataclass(frozen=True)

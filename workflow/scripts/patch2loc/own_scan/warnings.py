@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from patch2loc.own_scan.answer import ScanWarning
+from patch2loc.own_scan.answer import ScanWarning, scan_warning
 from patch2loc.preprocess.modality import DOUBTFUL, SCANS, Contrast
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.reference import Cohort, HealthyReference
@@ -67,10 +67,11 @@ def trained_on_simulated(simulated: bool) -> ScanWarning | None:
     """The model has never seen a real brain."""
     if not simulated:
         return None
-    return ScanWarning(
+    return scan_warning(
         SIMULATED,
         "the model was trained on simulated scans: what it says of a real scan means nothing; use a model that was "
         "trained on real ones",
+        "both",
     )
 
 
@@ -79,9 +80,10 @@ def trained_on_scan(contents: Mapping[str, str], content: str) -> ScanWarning | 
     subject = next((name for name, known in contents.items() if known == content), None)
     if subject is None:
         return None
-    return ScanWarning(
+    return scan_warning(
         "known_scan",
         f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a new scan",
+        "missed lesions",
     )
 
 
@@ -89,10 +91,11 @@ def other_preprocessing(version: int | None) -> ScanWarning | None:
     """The model was trained on scans whose numbers would be others today; None: it does not tell."""
     if version in (None, PREPROCESSING_VERSION):
         return None
-    return ScanWarning(
+    return scan_warning(
         "preprocessing",
         f"the model was trained on scans that another version preprocessed ({version}, {PREPROCESSING_VERSION} here): "
         "train it again, or use the version of patch2loc that it was trained with",
+        "both",
     )
 
 
@@ -106,11 +109,12 @@ def hard_to_locate(error: float, healthy: np.ndarray) -> ScanWarning | None:
     median, greatest = float(np.median(healthy)), float(healthy.max())
     if error <= min(OF_GREATEST * greatest, OF_MEDIAN * median):
         return None
-    return ScanWarning(
+    return scan_warning(
         "location_error",
         f"unlike the training scans: location error {error:.2f} % of the grid, that of {len(healthy)} healthy scans is "
-        f"{median:.2f} (median) to {greatest:.2f} % (greatest): candidates may be of the scanner, the protocol or the "
-        "registration",
+        f"{median:.2f} (median) to {greatest:.2f} % (greatest). The scanner, the protocol, the registration or a large "
+        "lesion can cause this; the location map is normalized by the scan's own scores and then marks too little",
+        "both",
     )
 
 
@@ -133,8 +137,8 @@ def doubtful_contrast(
         reason = f"log odds of {modality} {log_odds:.1f}, too low to be sure"
     else:
         reason = f"it looks like {SCANS[looks_like]}; log odds of {modality} {log_odds:.1f}"
-    return ScanWarning(
-        "contrast", f"This may not be a {modality}-weighted scan ({reason}). Check the sequence."
+    return scan_warning(
+        "contrast", f"this may not be a {modality}-weighted scan ({reason}); check the sequence", "both"
     )
 
 
@@ -148,10 +152,11 @@ def coarse(voxel_mm: Sequence[float], largest_mm: float | None) -> ScanWarning |
     edge = max(voxel_mm)
     if largest_mm is None or edge <= RESOLUTION_FACTOR * largest_mm:
         return None
-    return ScanWarning(
+    return scan_warning(
         "resolution",
         f"voxels of {' x '.join(f'{each:.2g}' for each in voxel_mm)} mm found, edges up to {largest_mm:.2g} mm in the "
-        "training: blurred borders look abnormal, and small lesions are missed; use a finer scan if there is one",
+        "training: use a finer scan if there is one",
+        "both",
     )
 
 
@@ -159,10 +164,11 @@ def other_age(age: float | None, cohort: Cohort) -> ScanWarning | None:
     """The person is younger or older than the people that the model was trained on, where both are known."""
     if age is None or cohort.ages is None or cohort.ages[0] <= age <= cohort.ages[1]:
         return None
-    return ScanWarning(
+    return scan_warning(
         "age",
         f"an age of {age:g} years found, {cohort.ages[0]:g} to {cohort.ages[1]:g} in the training: growth or atrophy "
         "may look abnormal",
+        "false candidates",
     )
 
 
@@ -170,10 +176,10 @@ def off_the_grid(share: float) -> ScanWarning | None:
     """A share of the brain was not looked at, as it lies outside the model's grid."""
     if share <= OUTSIDE_GRID:
         return None
-    return ScanWarning(
+    return scan_warning(
         "outside_grid",
-        f"{100 * share:.1f} % of the brain lies outside the model's grid and was not looked at: a lesion there is not "
-        "found",
+        f"{100 * share:.1f} % of the brain lies outside the model's grid and was not looked at",
+        "missed lesions",
     )
 
 
@@ -181,17 +187,18 @@ def few_healthy(count: int) -> ScanWarning | None:
     """Fewer healthy scans than the percentiles of an answer need."""
     if count >= FEWEST_HEALTHY:
         return None
-    return ScanWarning(
+    return scan_warning(
         "few_healthy",
         f"{count} healthy scan{'s' * (count != 1)} to compare with, {FEWEST_HEALTHY} expected at least: how unusual "
         "the scan is cannot be told finely",
+        "both",
     )
 
 
 def poor_quality(flags: Sequence[str]) -> list[ScanWarning]:
     """What quality control found doubtful of the image, its brain mask and its registration; not of its contrast."""
     return [
-        ScanWarning("quality", f"{flag}; look at preprocessed/qc.png")
+        scan_warning("quality", f"{flag}; look at preprocessed/qc.png", "both")
         for flag in flags
         if not flag.startswith(("the contrast may not be", "too little of the brain on the grid to check"))
     ]
