@@ -28,6 +28,7 @@ from patch2loc.data import volumes
 from patch2loc.metrics.detection import Threshold, detections
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.own_scan import load_detector
+from patch2loc.own_scan.sentence import expected_ml
 from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.preprocess.brain_mask import brain_mask
 from patch2loc.preprocess.images import one_thread, read_scan
@@ -217,7 +218,7 @@ def summarize(table: pd.DataFrame) -> None:
             healthy.agg(
                 scans=("subject", "count"),
                 median_ml=("abnormal_ml", "median"),
-                p95_ml=("abnormal_ml", lambda values: np.quantile(values, 0.95)),
+                p95_ml=("abnormal_ml", lambda values: expected_ml(np.asarray(values))["most"]),
                 most_ml=("abnormal_ml", "max"),
                 candidates=("candidates", "median"),
                 percentile=("percentile", "median"),

@@ -49,6 +49,10 @@ def names():
     def in_role(role, site=""):
         return int(((people["fold0"] == role) & people["site"].str.startswith(site)).sum())
 
+    def tested_in(path, site):
+        rows = pd.read_csv(ROOT / path)
+        return int(((rows["fold0"] == "test") & rows["site"].str.startswith(site)).sum())
+
     def strokes(low, high, column):
         all_strokes = card.inserted()
         scans = all_strokes[
@@ -71,8 +75,13 @@ def names():
             getattr(stage, column) for stage in stages if stage.name.startswith(start)
         ),
         "trained_on": lambda site="": in_role("train", site),
-        "healthy": lambda: measured[measured["kind"] == "healthy"],
+        "healthy": lambda group="": measured[
+            (measured["kind"] == "healthy") & measured["group"].str.startswith(group)
+        ],
+        "folds": lambda group: card.FOLDS[(card.FOLDS["map"] == "joined") & (card.FOLDS["group"] == group)],
+        "tested_in": tested_in,
         "joined": lambda subject: card.patient(subject).loc["joined"],
+        "patients": lambda: [card.patient(subject) for subject in card.PATIENTS],
         "reference": lambda: expected_ml(false_ml[:, list(THRESHOLDS).index(THRESHOLD)]),
         "study_hours": lambda: float(
             re.search(r"about ([\d.]+) hours", estimate_note(work, study, cores=2))[1]
