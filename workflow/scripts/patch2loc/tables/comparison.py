@@ -53,7 +53,8 @@ COMPARISON_COLUMNS = [
 COMPARISON_NOTE = (
     "Mean over scans and folds of the first method less the second, in percentage points; 95 % BCa bootstrap interval "
     "over scans and folds, of scans alone where there is one fold. p: two-sided paired permutation test of this mean, "
-    "which exchanges the two methods scan by scan and takes the trained models as they are; no p of n scans is below "
+    "which exchanges the two methods scan by scan and takes the trained models as they are, which the interval does "
+    "not: with a small p and an interval that contains 0, other trainings might not differ; no p of n scans is below "
     "2/2^n up to 13 scans, and none is below 0.0001. Primary comparisons, fixed beforehand: Patch2Loc with each other "
     "row of the paper's Table 1, both under the common protocol, on both measures; p corrected by Holm over those of "
     f"a dataset, bold where it is below {SIGNIFICANCE_LEVEL:g}. All others are exploratory: their p is not corrected, "
