@@ -34,7 +34,7 @@ def calls(monkeypatch, tmp_path):
         if "bad" in name or (strict and "odd" in name):
             raise InputError(f"{name}: not a scan")
         warnings = [{"name": "coarse", "message": "voxels of 9 mm found"}] if "odd" in name else []
-        return {"answer": "No candidate.", "warnings": warnings}
+        return {"answer": "No candidate.", "warnings": warnings, "judged": "strange" not in name}
 
     monkeypatch.setattr(own_scan, "load_detector", loaded)
     monkeypatch.setattr(own_scan, "detect_scan", detected)
@@ -70,6 +70,11 @@ def test_options_reach_the_model_and_the_scan(calls, capsys):
     assert calls[2:] == [("m.safetensors", "cpu", model_options), ("a.nii", "out", options)]
     assert detect("a.nii", "--skull-strip", "none") == 0
     assert calls[-1][2]["skull_strip"] == "none"
+
+
+def test_the_exit_status_says_that_a_scan_cannot_be_judged(calls):
+    assert detect("a.nii", "strange.nii") == 3
+    assert detect("strange.nii", "bad.nii") == 1
 
 
 def test_a_bad_scan_harms_no_other_and_warnings_come_with_the_answer(calls, capsys):

@@ -16,10 +16,11 @@ from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
 from patch2loc.errors import InputError
 from patch2loc.models import load_model, save_model, sealed
-from patch2loc.own_scan import STAGES, detect, detect_scan, load_detector
+from patch2loc.own_scan import STAGES, detect, detect_scan, load_detector, warnings
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
 from patch2loc.own_scan.scorer import _included_for
 from patch2loc.preprocess.atlas import load_atlas
+from patch2loc.tables.patients import answer_row
 
 FILES = {
     "heatmap.nii.gz",
@@ -155,6 +156,32 @@ def test_map_and_labels_lie_on_the_scans_own_voxels(answered, blob_scan):
     places = np.argwhere(labels == 1) @ affine[:3, :3].T + affine[:3, 3]
     np.testing.assert_allclose(places.mean(axis=0), CENTER, atol=SPACING)  # fluid in it stays as it was
     assert np.nanmedian(rarity[labels == 1]) > 3
+
+
+def test_a_scan_that_cannot_be_judged_has_maps_but_no_candidate_and_no_number(
+    detector, blob_scan, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(warnings, "FAR_OFF", 0.0)
+    folder = tmp_path / "out"
+    summary = detect_scan(detector, blob_scan, folder)
+    assert summary["answer"].startswith(
+        "This scan cannot be judged: no part of the brain looks as in the training"
+    )
+    assert summary["warnings"][1]["name"] == "cannot_be_judged"
+    assert [summary[name] for name in ("judged", "percentile", "candidates", "abnormal_ml")] == [
+        False,
+        None,
+        None,
+        None,
+    ]
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert not volumes.read(folder / "candidates.nii.gz")[0].any()
+    assert np.isfinite(volumes.read(folder / "heatmap.nii.gz")[0]).any()
+    assert "No candidates are listed" in (folder / "report.html").read_text()
+    (row,) = [answer_row(folder)]
+    assert (row["percentile"], row["candidates"]) == (None, None)
+    with pytest.raises(InputError, match="cannot be judged"):
+        detect_scan(detector, blob_scan, tmp_path / "strict", strict=True)
 
 
 @pytest.mark.usefixtures("empty_pictures")

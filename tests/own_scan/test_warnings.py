@@ -10,6 +10,7 @@ from patch2loc.own_scan.warnings import (
     doubtful_contrast,
     few_healthy,
     hard_to_locate,
+    not_recognized,
     of_model,
     off_the_grid,
     other_age,
@@ -52,6 +53,18 @@ def test_only_another_version_of_preprocessing_is_told_of():
     assert other_preprocessing(None) is None  # a model from before there were versions
     assert other_preprocessing(PREPROCESSING_VERSION) is None
     assert f"({PREPROCESSING_VERSION + 1}, " in other_preprocessing(PREPROCESSING_VERSION + 1).message
+
+
+@pytest.mark.parametrize(
+    ("best_eighth", "contrast_in_doubt", "recognized"),
+    [(2.99, False, True), (3.01, False, False), (1.0, True, False)],
+)
+def test_a_scan_is_not_judged_where_no_part_is_recognized_or_its_contrast_is_doubtful(
+    best_eighth, contrast_in_doubt, recognized
+):
+    """The limit is 1.5 times the median of 2.0."""
+    warning = not_recognized(best_eighth, HEALTHY, contrast_in_doubt=contrast_in_doubt)
+    assert (warning is None) == recognized
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def scan_maps(seed, smooth=0.0, shift=0.0, factor=1.0):
         np.where(MASK, factor * (location + noise(rng, smooth)) + shift, np.nan).astype(np.float32)
         for location in (place, 2.0)
     )
-    return ScanMaps(patch2loc, zscore, 10 + rng.normal())
+    return ScanMaps(patch2loc, zscore, 10 + rng.normal(), 8.0)
 
 
 def cohort_maps(count, first=0, **others):
@@ -234,7 +234,9 @@ def test_a_scan_that_scores_higher_or_wider_everywhere_is_no_rarer(reference, sh
     values = np.where(MASK, rng.normal(size=SHAPE), np.nan).astype(np.float32)
     location, scale = reference.calibrations["patch2loc"]
     plain, other = (
-        reference.rarity_maps(ScanMaps(location + scale * each, location + scale * each, 0.0))["patch2loc"]
+        reference.rarity_maps(ScanMaps(location + scale * each, location + scale * each, 0.0, 0.0))[
+            "patch2loc"
+        ]
         for each in (values, shift + factor * values)
     )
     assert other[MASK] == pytest.approx(plain[MASK], abs=5e-3)
@@ -244,7 +246,7 @@ def test_a_lesion_makes_its_own_place_rarer_and_no_other(reference):
     maps = scan_maps(70)
     lesion = np.zeros(SHAPE, bool)
     lesion[14:17, 5:8, 5:8] = True
-    changed = ScanMaps(*(np.where(lesion, part + 6, part) for part in maps[:2]), maps.location_error)
+    changed = ScanMaps(*(np.where(lesion, part + 6, part) for part in maps[:2]), *maps[2:])
     before, after = (reference.rarity_maps(each) for each in (maps, changed))
     for name in MAPS:
         assert (after[name][lesion] > before[name][lesion] + 1).all()

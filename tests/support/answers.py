@@ -97,6 +97,7 @@ def write_answer(folder, answer, **others):
     summary = {
         "answer": answer.sentence,
         "warnings": [warning._asdict() for warning in answer.warnings],
+        "judged": True,
         "percentile": 100 * np.mean(answer.abnormal_ml > HEALTHY_ML),
         "n_healthy": len(HEALTHY_ML),
         "candidates": len(answer.candidates),

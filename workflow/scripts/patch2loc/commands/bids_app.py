@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patch2loc.commands.scans import Progress, one_by_one
+from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, one_by_one
 from patch2loc.commands.terminal import say
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
@@ -69,7 +69,7 @@ def run(
     *,
     stages: Sequence[str],
 ) -> int:
-    """Do the work of a level; the exit status is 1 if a scan failed.
+    """Do the work of a level; the exit status is 1 if a scan failed, NOT_JUDGED_STATUS if one cannot be judged.
 
     Args:
         arguments: Of the command line, with the options of `add_options`.
@@ -113,6 +113,7 @@ def run(
     first = [group[0] for group in scans.values()]
     taken: list[str] = []  # by other processes
     warned: list[str] = []
+    not_judged: list[str] = []
 
     def work(place: int, progress: Progress) -> None:
         key = keys[place]
@@ -133,6 +134,8 @@ def run(
         tell(str(scan.path), summary, str(page), progress)
         if summary["warnings"]:
             warned.append(key)
+        if not summary["judged"]:
+            not_judged.append(key)
 
     failed = one_by_one(
         [str(scan.path) for scan in first],
@@ -151,7 +154,9 @@ def run(
         )
     if failed + len(taken) < len(keys):
         say(DISCLAIMER)
-    return 1 if failed or (absent and arguments.participant_label) else 0
+    if failed or (absent and arguments.participant_label):
+        return 1
+    return NOT_JUDGED_STATUS if not_judged else 0
 
 
 def _reported(work: Callable[[int, Progress], None], place: int, progress: Progress, key: str) -> None:

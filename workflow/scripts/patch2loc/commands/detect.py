@@ -16,7 +16,14 @@ from patch2loc.commands.options import (
     add_mask_option,
     add_method_option,
 )
-from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
+from patch2loc.commands.scans import (
+    NOT_JUDGED_STATUS,
+    Progress,
+    folders_of,
+    matching,
+    one_by_one,
+    one_for_each,
+)
 from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
@@ -49,8 +56,8 @@ examples:
   patch2loc detect BIDS_DIR OUT participant                     every participant of a BIDS dataset
   patch2loc detect t1.nii.gz -o result --model mine/detector.safetensors
 
-The exit status is 0 if every scan has a result, 1 if one has none (with --strict: or has a warning), 2 for a wrong
-command line. {DISCLAIMER}"""
+The exit status is 0 if every scan has a result, 1 if one has none (with --strict: or has a warning), 3 if one cannot be
+judged, 2 for a wrong command line. {DISCLAIMER}"""
 MAPS = ("joined", "patch2loc", "zscore")
 
 
@@ -145,7 +152,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
     masks = one_for_each(scans, "--mask", arguments.mask)
     ages = one_for_each(scans, "--age", arguments.age)
     detector = _load(arguments)
-    warned = []
+    warned, not_judged = [], []
 
     def detect(place: int, progress: Progress) -> None:
         scan, folder = scans[place], folders[place]
@@ -158,6 +165,8 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         )
         if summary["warnings"]:
             warned.append(scan)
+        if not summary["judged"]:
+            not_judged.append(scan)
         tell_answer(scan, summary, str(folder / "report.html"), progress)
 
     failed = one_by_one(scans, folders, STAGES, detect)
@@ -168,7 +177,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     if failed < len(scans):
         say(DISCLAIMER)
-    return 1 if failed else 0
+    return 1 if failed else NOT_JUDGED_STATUS if not_judged else 0
 
 
 def _run_bids_app(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ DEVICES = {
     "nul",
     *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
 }
+# Exit status of `detect`: every scan has a result, and one at least cannot be judged.
+NOT_JUDGED_STATUS = 3
 LONGEST_PATH, LONGEST_NAME = 259, 90  # characters; of a file that a command writes to the folder of a scan
 
 

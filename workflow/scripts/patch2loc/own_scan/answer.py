@@ -73,10 +73,12 @@ class Answer:
         affine: 4 x 4, voxel indices to mm of the atlas (RAS).
         threshold: Rarity above which voxels belong to candidates.
         simulated: True if the model was trained on simulated scans.
+        judged: False if the scan is too unlike the healthy ones to say how unusual it is: there are no candidates then,
+            and no volume.
         map_name: joined, patch2loc or zscore.
         model_name: Name of the model.
         atlas: Whose coordinates those of the candidates are: icbm152 (MNI) or sri24.
-        abnormal_ml: Volume of the candidates, ml.
+        abnormal_ml: Volume of the candidates, ml; NaN if the scan is not judged.
         healthy_ml: The same of each healthy scan of the reference, ml, (scans,).
         maps: Rarity by each map, `map_name` first, for the page's viewer; empty if there is none but `rarity`.
     """
@@ -98,4 +100,5 @@ class Answer:
     atlas: str
     abnormal_ml: float
     healthy_ml: np.ndarray
+    judged: bool = True
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)

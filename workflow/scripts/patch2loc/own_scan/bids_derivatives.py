@@ -377,7 +377,8 @@ def write_table(output: Path, root: Path) -> Path:
     written: list[Path] | None = None
     while (summaries := sorted(output.glob(SUMMARIES))) != written:
         rows = [_row(root, summary_path) for summary_path in summaries]
-        rows.sort(key=lambda row: (-row["percentile"], -row["excess"], row["page"]))
+        rows.sort(key=lambda row: (-(row["percentile"] or 0), -row["excess"], row["page"]))
+        rows.sort(key=lambda row: row["percentile"] is None)  # scans that cannot be judged last
         write_text(path, _tsv(COLUMNS, rows))
         written = summaries
     write_json(path.with_suffix(".json"), {name: {"Description": text} for name, text in COLUMNS.items()})

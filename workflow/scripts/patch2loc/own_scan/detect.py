@@ -21,8 +21,8 @@ from patch2loc.own_scan.page import write_page
 from patch2loc.own_scan.picture import write_picture
 from patch2loc.own_scan.result_folder import STAGES, kept_or_made, provenance_of, to_stderr
 from patch2loc.own_scan.scorer import ICBM152, Scorer, load_scorer, preprocessed_for
-from patch2loc.own_scan.sentence import answer_sentence, expected_ml
-from patch2loc.own_scan.warnings import SIMULATED, of_model, of_scan
+from patch2loc.own_scan.sentence import answer_sentence, expected_ml, not_judged_sentence
+from patch2loc.own_scan.warnings import NOT_JUDGED, SIMULATED, of_model, of_scan
 from patch2loc.preprocess.scan import Preprocessed, to_native_space, write_preprocessed
 from patch2loc.score.candidates import find_candidates
 from patch2loc.score.detector import MapsOf, maps_with, reference_of
@@ -169,7 +169,7 @@ class _Findings(NamedTuple):
     Attributes:
         answer: For people.
         native_labels: Candidates on the scan's own voxels, int16.
-        percentile: Percent of the healthy scans that are less abnormal.
+        percentile: Percent of the healthy scans that are less abnormal; NaN if the scan is not judged.
     """
 
     answer: Answer
@@ -202,7 +202,7 @@ def _write_result(
     maps = detector.maps(result.volume, result.mask, str(scan))
     warnings = [
         *of_model(scorer.model, result.qc["content"]),
-        *of_scan(reference, result.qc, maps.location_error, settings["age"]),
+        *of_scan(reference, result.qc, maps, settings["age"]),
     ]
     if strict:
         _refuse(warnings, scan)
@@ -239,15 +239,17 @@ def _write_result(
         "modality": scorer.model["modality"],
         "answer": answer.sentence,
         "warnings": [warning._asdict() for warning in warnings],
-        "percentile": round(percentile, 1),
+        "judged": answer.judged,
+        "percentile": round(percentile, 1) if answer.judged else None,
         "n_healthy": len(reference.scans),
-        "candidates": len(answer.candidates),
-        "abnormal_ml": round(answer.abnormal_ml, 3),
+        "candidates": len(answer.candidates) if answer.judged else None,
+        "abnormal_ml": round(answer.abnormal_ml, 3) if answer.judged else None,
         "expected_healthy_ml": expected_ml(answer.healthy_ml),
         "threshold": answer.threshold,
         "map": answer.map_name,
         "location_error": {
             "scan": round(maps.location_error, 3),
+            "best_eighth": round(maps.best_eighth_error, 3),
             "healthy_median": round(float(np.median(reference.values("location_error"))), 3),
         },
         "flags": result.qc["flags"],
@@ -269,11 +271,14 @@ def _find(
     """Find candidates in the rarity maps of a scan, and say how unusual they are.
 
     The percentiles hold for candidates at the reference's own threshold: that of the scan is of these, and candidates
-    at another threshold have none.
+    at another threshold have none.  A scan that cannot be judged has no candidates.
     """
     scorer, reference, name = detector.scorer, detector.reference, settings["map"]
     threshold, grid = settings["threshold"], result.grid
+    not_judged = next((warning for warning in warnings if warning.name == NOT_JUDGED), None)
     labels, candidates = find_candidates(rarity[name], threshold, grid.voxel_ml)
+    if not_judged:
+        labels, candidates = np.zeros_like(labels), []
     own_threshold = threshold == reference.threshold
     compared = (
         candidates if own_threshold else find_candidates(rarity[name], reference.threshold, grid.voxel_ml)[1]
@@ -293,16 +298,19 @@ def _find(
         ],
         native_labels=native_labels,
     )
-    abnormal_ml = float(sum(candidate.volume_ml for candidate in candidates))
+    abnormal_ml = np.nan if not_judged else float(sum(candidate.volume_ml for candidate in candidates))
     healthy_ml = _healthy_ml(reference, name, threshold)
-    sentence = answer_sentence(
-        excess,
-        reference.values("excess", name),
-        count=len(candidates),
-        abnormal_ml=abnormal_ml,
-        healthy_ml=healthy_ml,
-        warnings=warnings,
-    )
+    if not_judged:
+        sentence = not_judged_sentence(not_judged, warnings)
+    else:
+        sentence = answer_sentence(
+            excess,
+            reference.values("excess", name),
+            count=len(candidates),
+            abnormal_ml=abnormal_ml,
+            healthy_ml=healthy_ml,
+            warnings=warnings,
+        )
     model_name = readable(scorer.model_path.stem)
     answer = Answer(
         title=f"{readable(Path(*scan.parts[-2:]))}: {result.modality}, {model_name}, {name}",
@@ -322,9 +330,11 @@ def _find(
         atlas=scorer.atlas.name,
         abnormal_ml=abnormal_ml,
         healthy_ml=healthy_ml,
+        judged=not_judged is None,
         maps={name: rarity[name], **rarity},
     )
-    return _Findings(answer, native_labels, reference.percentile(excess, "excess", name))
+    percentile = np.nan if not_judged else reference.percentile(excess, "excess", name)
+    return _Findings(answer, native_labels, percentile)
 
 
 def _healthy_ml(reference: HealthyReference, map_name: str, threshold: float) -> np.ndarray:

@@ -67,7 +67,8 @@ def write_page(path: str | Path, answer: Answer) -> None:
             headings=candidate_headings(answer),
             candidates=list(zip(places, candidate_texts(answer), strict=True)),
             candidate_note=CANDIDATE_NOTE,
-            plot=_plot(answer),
+            judged=answer.judged,
+            plot=_plot(answer) if answer.judged else None,
             threshold=one_in(answer.threshold),
             smallest=SMALLEST_ML,
             footer=f"{DISCLAIMER} patch2loc {__version__}.",
@@ -101,7 +102,8 @@ def write_index(folder: str | Path) -> None:
             rows.append(_index_row(path.parent, summary))
     if not rows:
         raise InputError(f"{folder}: no {SUMMARY} of `detect` found in a folder there, at least one expected")
-    rows.sort(key=lambda row: (-row["percentile"], -row["abnormal_ml"], row["name"]))
+    rows.sort(key=lambda row: (-(row["percentile"] or 0), -(row["abnormal_ml"] or 0), row["name"]))
+    rows.sort(key=lambda row: not row["judged"])
     style = f"{viewer_style()}{_own_style()}"
     text = (
         _environment()
@@ -130,6 +132,7 @@ def _index_row(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "picture": base64.b64encode(picture).decode(),
         "answer": printable(summary["answer"]),
         "warnings": [printable(warning["message"]) for warning in summary["warnings"]],
+        "judged": summary["judged"],
         "percentile": summary["percentile"],
         "abnormal_ml": summary["abnormal_ml"],
         "candidates": summary["candidates"],

@@ -151,12 +151,14 @@ def _blocks(answer: Answer) -> Iterator[Block]:
         for text in candidate_texts(answer)[: len(places)]
     ]
     if not places:
-        places, headings = [middle(answer.mask)], ["No candidate: middle of the brain"]
+        heading = "No candidate: middle of the brain" if answer.judged else "Middle of the brain"
+        places, headings = [middle(answer.mask)], [heading]
     for place, heading in zip(places, headings, strict=True):
         yield _text(heading, TEXT, weight="bold")
         yield _slices(answer, place)
     yield _color_bar(answer.threshold)
-    yield _among_healthy(answer)
+    if answer.judged:
+        yield _among_healthy(answer)
     if len(answer.candidates):
         yield _table(answer)
     yield _text(

@@ -50,9 +50,23 @@ def answer_sentence(
         _expected(healthy_ml),
     ]
     sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}.{_names(warnings)}"
+
+
+def not_judged_sentence(reason: ScanWarning, warnings: Sequence[ScanWarning]) -> str:
+    """What is said about a scan that cannot be judged: the first sentence of the reason, and what else is doubtful.
+
+    Args:
+        reason: The warning that it cannot be judged.
+        warnings: All warnings about the scan.
+    """
+    others = [warning for warning in warnings if warning is not reason]
+    return f"{reason.message.split('. ')[0]}.{_names(others)}"
+
+
+def _names(warnings: Sequence[ScanWarning]) -> str:
     names = ", ".join(dict.fromkeys(warning.name.replace("_", " ") for warning in warnings))
-    caution = f" Warnings: {names}." if names else ""
-    return f"{sentence[0].upper()}{sentence[1:]}.{caution}"
+    return f" Warnings: {names}." if names else ""
 
 
 def _rank(value: float, healthy: np.ndarray) -> str:

@@ -8,13 +8,17 @@ import numpy as np
 from patch2loc.own_scan.answer import ScanWarning, scan_warning
 from patch2loc.preprocess.modality import DOUBTFUL, SCANS, Contrast
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
-from patch2loc.score.reference import Cohort, HealthyReference
+from patch2loc.score.reference import Cohort, HealthyReference, ScanMaps
 
 SIMULATED = "simulated"  # name of that warning
 # Times the median of the healthy scans: one of them beyond it is an outlier, and no measure of others.
 OF_MEDIAN = 1.5
 # Times the greatest of them: of n healthy scans one more in n + 1 lies beyond it, and hardly ever by a tenth.
 OF_GREATEST = 1.1
+# Times the median location error of the healthy scans, in the best located eighth of the brain: at most 1.0 in healthy
+# scans, 1.6 at least in FLAIR, with contrast agent, strong motion and wrong poses (docs/explanation/detector.md).
+FAR_OFF = 1.5
+NOT_JUDGED = "cannot_be_judged"  # name of that warning
 # The largest edges of usual volume scans are up to a third apart: 1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011. A
 # voxel half as long again as any of the training is a blur that the model has not seen.
 RESOLUTION_FACTOR = 1.5
@@ -42,19 +46,23 @@ def of_model(model: Mapping[str, Any], content: str) -> list[ScanWarning]:
 
 
 def of_scan(
-    reference: HealthyReference, qc: Mapping[str, Any], location_error: float, age: float | None
+    reference: HealthyReference, qc: Mapping[str, Any], maps: ScanMaps, age: float | None
 ) -> list[ScanWarning]:
     """Warnings that follow from a scan and the healthy scans that it is compared with.
 
     Args:
-        reference: Of the model.
+        reference: Healthy reference of the model.
         qc: Quality control of the preprocessed scan.
-        location_error: Of the scan, as of `ScanMaps`.
-        age: Of the person, years; None if unknown.
+        maps: What the detector makes of the scan.
+        age: Age of the person, years; None if unknown.
     """
+    healthy = reference.values("location_error")
+    strange = hard_to_locate(maps.location_error, healthy)
+    contrast = doubtful_contrast(qc["modality_log_odds"], qc["looks_like"], qc["modality"])
     found = (
-        hard_to_locate(location_error, reference.values("location_error")),
-        doubtful_contrast(qc["modality_log_odds"], qc["looks_like"], qc["modality"]),
+        not_recognized(maps.best_eighth_error, healthy, contrast_in_doubt=bool(strange and contrast)),
+        strange,
+        contrast,
         coarse(qc["voxel_mm"], reference.cohort.largest_voxel_mm),
         other_age(age, reference.cohort),
         off_the_grid(qc["brain_outside_grid"]),
@@ -95,6 +103,34 @@ def other_preprocessing(version: int | None) -> ScanWarning | None:
         "preprocessing",
         f"the model was trained on scans that another version preprocessed ({version}, {PREPROCESSING_VERSION} here): "
         "train it again, or use the version of patch2loc that it was trained with",
+        "both",
+    )
+
+
+def not_recognized(
+    best_eighth_error: float, healthy: np.ndarray, *, contrast_in_doubt: bool
+) -> ScanWarning | None:
+    """The network recognizes no part of the brain, so that nothing that is said of the scan would mean anything.
+
+    Args:
+        best_eighth_error: Location error in the best located eighth of the brain, percent of the grid.
+        healthy: Location errors of the healthy scans, whole brains, (scans,).
+        contrast_in_doubt: True if the scan is hard to locate and its contrast is doubtful, too.
+    """
+    limit = FAR_OFF * float(np.median(healthy))
+    if best_eighth_error > limit:
+        reason = (
+            "no part of the brain looks as in the training scans (location error of the best eighth "
+            f"{best_eighth_error:.1f} % of the grid, at most {limit:.1f} % expected)"
+        )
+    elif contrast_in_doubt:
+        reason = "its contrast is in doubt and its patches are harder to locate than those of healthy scans"
+    else:
+        return None
+    return ScanWarning(
+        NOT_JUDGED,
+        f"This scan cannot be judged: {reason}. No percentile, volume or candidate is given. Check the sequence (no "
+        "contrast agent), the orientation in the header, and the mask and registration in preprocessed/qc.png",
         "both",
     )
 

@@ -95,9 +95,21 @@ def maps_with(
             lambda region: score_z(standardized, mask, region)["score"], mask, median_filter
         )
         squared = np.maximum(np.exp(as_array(log_errors[-1])[mask]) - epsilon, 0)
-        return ScanMaps(as_array(patch2loc), as_array(zscore_map), float(np.median(np.sqrt(squared))))
+        return ScanMaps(as_array(patch2loc), as_array(zscore_map), *_location_errors(np.sqrt(squared), mask))
 
     return maps
+
+
+def _location_errors(errors: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Median location error of a brain, and the least median of its eight parts.
+
+    Args:
+        errors: Of the voxels of the mask, in their order, (n,).
+        mask: (x, y, z) bool.
+    """
+    places = np.argwhere(mask)
+    part = (places > np.median(places, axis=0)) @ (1, 2, 4)
+    return float(np.median(errors)), min(float(np.median(errors[part == each])) for each in np.unique(part))
 
 
 def build_detector(

@@ -35,11 +35,14 @@ class ScanMaps(NamedTuple):
         patch2loc: Score of the localization after the median filter, (x, y, z), NaN outside the mask.
         zscore: Absolute voxelwise z-score after the same filter, likewise.
         location_error: Median over the brain's voxels of the location error, percent of the grid.
+        best_eighth_error: The same in the best located of the eight parts that the brain's middle divides it into. A
+            lesion spares some of them; a wrong pose, another contrast or a scan of no brain spares none.
     """
 
     patch2loc: np.ndarray
     zscore: np.ndarray
     location_error: float
+    best_eighth_error: float
 
 
 @dataclass(frozen=True)

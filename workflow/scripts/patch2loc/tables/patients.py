@@ -160,7 +160,7 @@ def patient_layout(table: pd.DataFrame, datasets: Datasets, controls: Mapping[st
 
 def _first_candidate(record: Mapping[str, Any]) -> list[str]:
     """Volume, place and tissue of a scan's first candidate."""
-    if not record["candidates"]:
+    if pd.isna(record["candidates"]) or not record["candidates"]:
         return [NO_VALUE] * 3
     place = ", ".join(number(record[f"first_{axis}_mm"], 0) for axis in "xyz")
     return [
