@@ -108,6 +108,18 @@ MODELS = {
         described("{}"),
         "own.*: a model whose description .* does not fit .*'state'",
     ),
+    "array in the place of a group": (
+        model(
+            lambda _: save(
+                {"state": np.zeros(2), "state/mean": np.zeros(2)}, metadata={models.FORMAT: '{"state": {}}'}
+            )
+        ),
+        "own.*: a model whose description .* does not fit its arrays",
+    ),
+    "array in the place of a text": (
+        model(modality=np.zeros(2, np.float32)),
+        "own.*: modality: an array .* found, T1 or T2 expected",
+    ),
     "description too deep": (
         described(100_000 * "["),
         "own.*: a model whose description is damaged .*recursion",

@@ -1,5 +1,7 @@
 """Detectors made of two small trainings: what they score, what they carry, and what is refused."""
 
+import copy
+
 import numpy as np
 import pytest
 from scans import box
@@ -9,7 +11,8 @@ from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_json
 from patch2loc.heatmap import EPSILON
-from patch2loc.models import load_model, save_model, sealed
+from patch2loc.model_schema import check_content
+from patch2loc.models import load_model, save_model
 from patch2loc.score import detector
 from patch2loc.score.detector import build_detector, maps_with, reference_of
 from patch2loc.score.reference import MAPS, PARTS
@@ -178,32 +181,133 @@ def test_the_second_model_has_to_be_of_zscore_and_the_first_one_has_to_localize(
         build(trained, patch2loc=trained["zscore"])
 
 
+def put(*keys_and_value):
+    """A change of a stored reference: a value at the end of keys, or what a function makes of the present one."""
+    *groups, key, value = keys_and_value
+
+    def change(stored):
+        for group in groups:
+            stored = stored[group]
+        stored[key] = value(stored[key]) if callable(value) else value
+
+    return change
+
+
+def without(*keys):
+    *groups, key = keys
+    return put(*groups, lambda holder: {name: value for name, value in holder.items() if name != key})
+
+
+NAN, SCORES = float("nan"), ("tails", "zscore", "scores")
 WRONG = {
-    "no tail": lambda stored: stored["tails"].pop("joined"),
-    "tail that falls": lambda stored: stored["tails"]["zscore"].update(
-        scores=stored["tails"]["zscore"]["scores"][::-1]
+    "threshold text": (put("threshold", "3"), "threshold: '3' found, a number from 1.5 to 6 expected"),
+    "threshold NaN": (put("threshold", NAN), "threshold: nan found, a number from 1.5 to 6"),
+    "threshold huge": (put("threshold", 1e9), r"threshold: 1e\+09 found, a number from 1.5 to 6"),
+    "no cohort": (lambda stored: stored.pop("cohort"), "no reference.cohort found, a dictionary expected"),
+    "ages of texts": (
+        put("cohort", "ages", ["a", "b"]),
+        "cohort.ages: .* found, the least and the greatest age",
     ),
-    "tail of one point": lambda stored: stored["tails"]["zscore"].update(
-        scores=np.ones(1, np.float32), rarities=np.ones(1, np.float32)
+    "ages that fall": (put("cohort", "ages", [60, 20]), "cohort.ages: .60, 20. found, the least and"),
+    "ages of one": (put("cohort", "ages", [20]), "cohort.ages: .20. found, the least and"),
+    "voxel text": (
+        put("cohort", "largest_voxel_mm", "1"),
+        "largest_voxel_mm: '1' found, a positive finite number",
     ),
-    "spread of 0": lambda stored: stored["maps"].update(spread=0 * stored["maps"]["spread"]),
-    "map that is not finite": lambda stored: stored["maps"].update(mean=np.inf * stored["maps"]["spread"]),
-    "map of another size": lambda stored: stored["maps"].update(mean=stored["maps"]["mean"][:-3]),
-    "no scans": lambda stored: stored.update(scans=[]),
-    "scan of other keys": lambda stored: stored["scans"][0].pop("excess"),
-    "volumes of other scans": lambda stored: stored["false_positive_ml"].update(
-        joined=stored["false_positive_ml"]["joined"][:-1]
+    "no scans": (put("scans", []), r"scans: \[\] found, a list of at least one dictionary expected"),
+    "scan of none": (put("scans", 1, None), "scans: .* found, a list of at least one dictionary expected"),
+    "one scan twice": (
+        put("scans", lambda scans: scans[:-1] + scans[:1]),
+        r"scans: \['s4'\] found, each subject once expected",
     ),
-    "no cohort": lambda stored: stored.pop("cohort"),
+    "scan without excess": (
+        without("scans", 2, "excess"),
+        r"no reference\.scans\[2\]\.excess found, finite numbers",
+    ),
+    "scan without a map": (
+        without("scans", 2, "excess", "joined"),
+        r"scans\[2\]\.excess: .* from 0 of joined, ",
+    ),
+    "excess NaN": (
+        put("scans", 0, "excess", "joined", NAN),
+        r"scans\[0\]\.excess: .* found, finite numbers from 0",
+    ),
+    "location error NaN": (
+        put("scans", 0, "location_error", NAN),
+        r"scans\[0\]\.location_error: nan found, a finite",
+    ),
+    "volume below 0": (
+        put("scans", 0, "abnormal_ml", "joined", -1.0),
+        r"scans\[0\]\.abnormal_ml: .* numbers from 0",
+    ),
+    "false positives NaN": (
+        put("false_positive_ml", "joined", lambda volumes: volumes * np.float32(NAN)),
+        r"false_positive_ml\.joined: .* found, an array \(6, 46\) of finite numbers from 0",
+    ),
+    "false positives below 0": (
+        put("false_positive_ml", "joined", lambda volumes: volumes - 1),
+        r"false_positive_ml\.joined: .* finite numbers from 0",
+    ),
+    "false positives that rise": (
+        put(
+            "false_positive_ml", "joined", lambda volumes: np.sort(volumes + np.arange(46, dtype=np.float32))
+        ),
+        r"false_positive_ml\.joined: .* that do not rise with the threshold expected",
+    ),
+    "volumes of other scans": (
+        put("false_positive_ml", "joined", lambda volumes: volumes[:-1]),
+        r"false_positive_ml\.joined: an array \(5, 46\) of float32 found, an array \(6, 46\)",
+    ),
+    "no volumes of a map": (
+        without("false_positive_ml", "joined"),
+        r"no reference\.false_positive_ml\.joined found",
+    ),
+    "support of zeros": (
+        lambda stored: stored.update(
+            support=0 * stored["support"], maps=dict.fromkeys(stored["maps"], np.ones(0))
+        ),
+        "support: .* found, a bit for each voxel, set for at least 1% of them, expected",
+    ),
+    "support of another grid": (
+        put("support", lambda support: support[:-1]),
+        "support: .* found, a bit for each",
+    ),
+    "no tail": (without("tails", "joined"), r"no reference\.tails\.joined found, scores and rarities"),
+    "tail that falls": (
+        put(*SCORES, lambda scores: scores[::-1]),
+        r"tails\.zscore: .* finite and increasing",
+    ),
+    "tail without end": (
+        put(*SCORES, lambda scores: np.append(scores[:-1], np.float32(np.inf))),
+        r"tails\.zscore: .* finite and increasing",
+    ),
+    "tail of one point": (
+        put("tails", "zscore", {name: np.ones(1, np.float32) for name in ("scores", "rarities")}),
+        r"tails\.zscore: .* at least two of each expected",
+    ),
+    "spread of 0": (
+        put("maps", "spread", lambda spread: 0 * spread),
+        r"maps\.spread: .* positive finite numbers",
+    ),
+    "map that is not finite": (
+        put("maps", "mean", lambda mean: np.inf * mean),
+        r"maps\.mean: .* finite numbers",
+    ),
+    "map of another size": (
+        put("maps", "mean", lambda mean: mean[:-3]),
+        r"maps\.mean: .* found, an array of \d+ fin",
+    ),
+    "no map": (without("maps", "zscore_scale"), r"no reference\.maps\.zscore_scale found, an array of"),
+    "fill of 0": (put("fill", "zscore_scale", 0), r"fill\.zscore_scale: 0 found, a positive finite number"),
+    "maps in a list": (put("maps", []), r"maps: \[\] found, a dictionary expected"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_reference_that_is_none_is_refused_by_the_name_of_the_file(wrong, trained, tmp_path):
-    model = build(trained)
-    WRONG[wrong](model["reference"])
-    save_model(tmp_path / "d.safetensors", sealed(model))
-    with pytest.raises(
-        InputError, match=r"^own\.safetensors: reference: .* found, healthy scans as the target"
-    ):
-        reference_of(load_model(tmp_path / "d.safetensors"), "own.safetensors")
+def test_a_reference_that_is_none_is_refused_by_the_name_of_the_file(wrong, built):
+    change, message = WRONG[wrong]
+    model = {**built, "reference": copy.deepcopy(built["reference"])}
+    change(model["reference"])
+    with pytest.raises(InputError, match=rf"^own\.safetensors: .*{message}"):
+        check_content(model, "own.safetensors")
+        reference_of(model, "own.safetensors")

@@ -6,9 +6,9 @@ neither torch nor SimpleITK.
 
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, NoReturn, get_args
 
 import numpy as np
 
@@ -65,16 +65,23 @@ def is_whole(value: object, least: float = -math.inf, most: float = math.inf) ->
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """True for a text that is not empty."""
     return isinstance(value, str) and bool(value)
+
+
+def is_dictionary(value: object) -> bool:
+    """True for a dictionary."""
+    return isinstance(value, dict)
 
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _is_dictionary(value: object) -> bool:
-    return isinstance(value, dict)
+def _one_of(texts: Sequence[str], *, required: bool = True) -> Expectation:
+    # An array, which a damaged file may have here, has no truth value when it is compared with a text.
+    return Expectation(" or ".join(texts), lambda value: isinstance(value, str) and value in texts, required)
 
 
 def _is_hash(value: object) -> bool:
@@ -106,22 +113,22 @@ def _is_affine(value: object) -> bool:
 
 # By the path of the key, groups before what they hold.
 EXPECTATIONS = {
-    "method": Expectation("the name of a method", _is_text),
-    "modality": Expectation(" or ".join(get_args(Modality)), lambda value: value in get_args(Modality)),
+    "method": Expectation("the name of a method", is_text),
+    "modality": _one_of(get_args(Modality)),
     "fold": Expectation("a whole number from 0, or null", lambda value: value is None or is_whole(value, 0)),
     "atlas": Expectation(
-        "the name or the folder of an atlas, or null", lambda value: value is None or _is_text(value)
+        "the name or the folder of an atlas, or null", lambda value: value is None or is_text(value)
     ),
     "preprocess": Expectation(
         "settings of preprocessing, texts and truth values",
-        lambda value: _is_dictionary(value) and all(isinstance(each, (str, bool)) for each in value.values()),
+        lambda value: is_dictionary(value) and all(isinstance(each, (str, bool)) for each in value.values()),
     ),
     "preprocess_version": Expectation(
         "a whole number from 1", lambda value: is_whole(value, 1), required=False
     ),
     "simulated": Expectation("true or false", lambda value: isinstance(value, bool), required=False),
-    "state": Expectation("the method's state, a dictionary", _is_dictionary),
-    "landmarks": Expectation("a dictionary", _is_dictionary),
+    "state": Expectation("the method's state, a dictionary", is_dictionary),
+    "landmarks": Expectation("a dictionary", is_dictionary),
     "landmarks.percentiles": Expectation(
         "at least two increasing numbers from 0 to 100", lambda value: _increase(value, 0, 100)
     ),
@@ -130,16 +137,12 @@ EXPECTATIONS = {
         lambda value: _increase(value, -MAX_LANDMARK, MAX_LANDMARK, strictly=False),
     ),
     "landmarks.subjects": Expectation("a list of names", _are_texts, required=False),
-    "landmarks.scale": Expectation(
-        " or ".join(get_args(Scale)), lambda value: value in get_args(Scale), required=False
-    ),
+    "landmarks.scale": _one_of(get_args(Scale), required=False),
     "landmarks.background": Expectation(
         "true or false", lambda value: isinstance(value, bool), required=False
     ),
-    "landmarks.protocol": Expectation(
-        " or ".join(FORMER_PROTOCOLS), lambda value: value in FORMER_PROTOCOLS, required=False
-    ),
-    "grid": Expectation("a dictionary", _is_dictionary),
+    "landmarks.protocol": _one_of(FORMER_PROTOCOLS, required=False),
+    "grid": Expectation("a dictionary", is_dictionary),
     "grid.shape": Expectation(f"three whole numbers from 1 to {MAX_SIDE}", _is_shape),
     "grid.spacing": Expectation(
         f"millimeters from {SPACINGS[0]} to {SPACINGS[1]:g}",
@@ -153,11 +156,32 @@ EXPECTATIONS = {
     ),
     "training_subjects": Expectation("a list of names", _are_texts),
     "validation_subjects": Expectation("a list of names", _are_texts),
-    "provenance": Expectation("a dictionary", _is_dictionary),
+    "provenance": Expectation("a dictionary", is_dictionary),
     "healthy_threshold": Expectation("a finite number", is_number, required=False),
+    # The rest of the reference is checked where a detector reads it (`score.reference.from_model`).
+    "reference": Expectation("a dictionary", is_dictionary, required=False),
+    "reference.scans": Expectation(
+        "a list of at least one dictionary",
+        lambda value: isinstance(value, list) and bool(value) and all(map(is_dictionary, value)),
+    ),
+    "reference.cohort": Expectation("a dictionary", is_dictionary),
+    "reference.cohort.title": Expectation("a text", is_text),
+    "reference.cohort.simulated": Expectation("true or false", lambda value: isinstance(value, bool)),
+    "reference.cohort.n_training": Expectation("a whole number from 1", lambda value: is_whole(value, 1)),
+    "reference.cohort.sites": Expectation("a list of names", _are_texts),
+    "reference.cohort.ages": Expectation(
+        "the least and the greatest age, or null",
+        lambda value: value is None or (_increase(value, 0, strictly=False) and len(value) == 2),
+        required=False,
+    ),
+    "reference.cohort.largest_voxel_mm": Expectation(
+        "a positive finite number, or null",
+        lambda value: value is None or (is_number(value) and value > 0),
+        required=False,
+    ),
     "contents": Expectation(
         "hashes, of 64 hexadecimal digits, by subject",
-        lambda value: _is_dictionary(value) and all(map(_is_hash, value.values())),
+        lambda value: is_dictionary(value) and all(map(_is_hash, value.values())),
         required=False,
     ),
 }
@@ -173,41 +197,62 @@ def check_content(model: Mapping[str, Any], name: str | Path) -> None:
     Raises:
         InputError: Naming the model, the key, what was found and what was expected.
     """
-    for path, expectation in EXPECTATIONS.items():
-        *groups, key = path.split(".")
-        holder = model
-        for group in groups:
-            holder = holder[group]
-        if key not in holder:
-            if expectation.required:
-                raise InputError(f"{name}: no {path} found, {expectation.words} expected; {REMEDY}")
-        elif not expectation.holds(holder[key]):
-            _refuse(name, path, holder[key], expectation.words)
+    check_keys(model, EXPECTATIONS, name)
     _check_relations(model, name)
     if "." not in model["method"]:  # one's own method may keep what it likes
         for path, array in _arrays(model["state"]):
             _check_array(array, name, path)
 
 
+def check_keys(
+    content: Mapping[str, Any], expectations: Mapping[str, Expectation], name: str | Path, within: str = ""
+) -> None:
+    """Check the keys of nested dictionaries.
+
+    Args:
+        content: The outermost dictionary.
+        expectations: By the path of the key, groups before what they hold; what an absent group would hold is passed
+            over.
+        name: Of the model, for messages: its file.
+        within: Path of `content` in the model, for messages, with its last point.
+
+    Raises:
+        InputError: Naming the model, the key, what was found and what was expected.
+    """
+    for path, expectation in expectations.items():
+        *groups, key = path.split(".")
+        holder: Any = content
+        for group in groups:
+            holder = None if holder is None else holder.get(group)
+        if holder is None:
+            continue
+        if key not in holder:
+            if expectation.required:
+                raise InputError(f"{name}: no {within}{path} found, {expectation.words} expected; {REMEDY}")
+        elif not expectation.holds(holder[key]):
+            refuse(name, f"{within}{path}", holder[key], expectation.words)
+
+
 def _check_relations(model: Mapping[str, Any], name: str | Path) -> None:
     landmarks, grid = model["landmarks"], model["grid"]
     percentiles, scale = landmarks["percentiles"], landmarks["standard_scale"]
     if len(percentiles) != len(scale):
-        _refuse(
+        refuse(
             name, "landmarks.standard_scale", scale, f"one number for each of {len(percentiles)} percentiles"
         )
     if not landmarks.get("background") and not np.all(np.diff(scale) > 0):
-        _refuse(
+        refuse(
             name, "landmarks.standard_scale", scale, "increasing numbers, as landmarks.background is not set,"
         )
     if "affine" in grid:
         axes = np.array(grid["affine"], float)[:3, :3]
         if not np.allclose(axes.T @ axes, grid["spacing"] ** 2 * np.eye(3), rtol=0, atol=1e-3):
             words = f"cubic voxels of {grid['spacing']} mm, as grid.spacing says,"
-            _refuse(name, "grid.affine", grid["affine"], words)
+            refuse(name, "grid.affine", grid["affine"], words)
 
 
-def _refuse(name: str | Path, path: str, value: object, words: str, remedy: str = REMEDY) -> None:
+def refuse(name: str | Path, path: str, value: object, words: str, remedy: str = REMEDY) -> NoReturn:
+    """Raise InputError that names the model, the path of a key, its value and what was expected in words."""
     raise InputError(f"{name}: {path}: {_shortened.repr(value)} found, {words} expected; {remedy}")
 
 
@@ -231,9 +276,9 @@ def _check_array(array: np.ndarray, name: str | Path, path: str) -> None:
         )
     if max(-low, high) > MAX_WEIGHT:
         words = f"numbers up to {MAX_WEIGHT:g}, far above those of trained models,"
-        _refuse(name, path, max(-low, high), words, DIVERGED)
+        refuse(name, path, max(-low, high), words, DIVERGED)
     if path.endswith("running_var") and low < 0:
-        _refuse(name, path, low, "variances from 0")
+        refuse(name, path, low, "variances from 0")
 
 
 def _is_floating(value: object) -> bool:
@@ -317,4 +362,4 @@ def check_state(
             continue
         words, holds = KINDS[kinds[key] if key in kinds else optional[key]]
         if not holds(value, grid):
-            _refuse(name, f"state.{key}", value, f"{words} for the method {method}")
+            refuse(name, f"state.{key}", value, f"{words} for the method {method}")

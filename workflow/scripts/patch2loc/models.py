@@ -150,7 +150,7 @@ def _read(path: str | Path) -> dict[str, Any]:
     try:
         model = _join(json.loads(header[FORMAT]), arrays)
         checksum = _checksum(model)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise InputError(
             f"{path}: a model whose description is damaged or does not fit its arrays found ({error}), one from the "
             "workflow expected; train it again or get it again"
@@ -251,7 +251,7 @@ def _split(
 
 
 def _join(plain: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The inverse of `_split`; TypeError and KeyError where the two do not fit."""
+    """The inverse of `_split`; TypeError, KeyError and IndexError where the two do not fit."""
     if not isinstance(plain, dict):
         raise TypeError(f"{type(plain).__name__} instead of dict")
     for name, array in arrays.items():

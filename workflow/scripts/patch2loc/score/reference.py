@@ -6,13 +6,16 @@ rarities each by itself and are joined by Fisher's statistic, which becomes a ra
 healthy scans that nothing was trained on; nothing here has seen a lesion.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from patch2loc.data.volumes import isotropic_voxel_ml
+from patch2loc.model_schema import Expectation, check_keys, is_dictionary, is_number, is_text, refuse
 from patch2loc.score.calibration import Calibration, calibrated_validation, fit_calibration
 from patch2loc.score.candidates import find_candidates
 
@@ -23,6 +26,10 @@ MAPS = (JOINED, *PARTS)
 THRESHOLD = 3.0
 THRESHOLDS = np.round(np.arange(1.5, 6.01, 0.1), 1)  # of the false-positive volumes that a model states
 RARITY_STEP = 0.02
+# As stored, by name: of the training scans, and of the calibration of each part.
+STORED_MAPS = ("mean", "spread", *(f"{part}_{field}" for part in PARTS for field in Calibration._fields))
+LEAST_SUPPORT = 0.01  # of the grid, in some training brain; a brain has a quarter of the grid that holds it
+ROUNDING_ML = 1e-3  # of volumes that are stored in single precision
 LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
 LEAST_VOXELS = 100  # that a tail is fitted to
 EXTENDED_FROM = 1.0  # a tail goes on with the slope of its last part, of this much rarity
@@ -299,40 +306,134 @@ def to_model(reference: HealthyReference) -> dict[str, Any]:
     }
 
 
-def from_model(stored: Mapping[str, Any], shape: Sequence[int]) -> HealthyReference:
+def from_model(
+    stored: Mapping[str, Any], shape: Sequence[int], name: str | Path = "model"
+) -> HealthyReference:
     """The reference that a model of a grid's shape holds, as `to_model` made it.
 
+    Args:
+        stored: From the model, whose keys `model_schema.check_content` has looked at.
+        shape: Of the grid.
+        name: Of the model, for messages: its file.
+
     Raises:
-        ValueError: A value is not what `to_model` writes.
-        KeyError: A key is missing; TypeError: it holds something else.
+        InputError: Naming the model and the key: a value is not what `to_model` writes.
     """
-    support = np.unpackbits(stored["support"], count=int(np.prod(shape))).astype(bool).reshape(shape)
-
-    def whole(name: str) -> np.ndarray:
-        array = _whole(stored["maps"][name], stored["fill"][name], support)
-        if not np.isfinite(array).all():
-            raise ValueError(f"maps.{name} with numbers that are not finite")
-        if name.endswith(("spread", "scale")) and array.min() <= 0:
-            raise ValueError(f"maps.{name} with numbers of 0 or less")
-        return array
-
-    for name in MAPS:
-        scores, rarities = (np.asarray(stored["tails"][name][key]) for key in ("scores", "rarities"))
-        if len(scores) < 2 or scores.shape != rarities.shape:
-            raise ValueError(f"tails.{name} of shapes {scores.shape} and {rarities.shape}")
-        if not ((np.diff(scores) > 0).all() and (np.diff(rarities) > 0).all()):
-            raise ValueError(f"tails.{name} that does not increase")
-        if stored["false_positive_ml"][name].shape != (len(stored["scans"]), len(THRESHOLDS)):
-            raise ValueError(f"false_positive_ml.{name} of shape {stored['false_positive_ml'][name].shape}")
-    if not stored["scans"]:
-        raise ValueError("no healthy scans")
+    _check(stored, shape, name)
+    support = np.unpackbits(stored["support"], count=math.prod(shape)).astype(bool).reshape(shape)
+    maps = {key: _whole(stored["maps"][key], stored["fill"][key], support) for key in STORED_MAPS}
     return HealthyReference(
-        cohort=Cohort(**stored["cohort"]),
-        mean=whole("mean"),
-        spread=whole("spread"),
-        calibrations={part: Calibration(whole(f"{part}_location"), whole(f"{part}_scale")) for part in PARTS},
-        tails={name: Tail(**tail) for name, tail in stored["tails"].items()},
+        cohort=Cohort(**{key: stored["cohort"].get(key) for key in Cohort.__annotations__}),
+        mean=maps["mean"],
+        spread=maps["spread"],
+        calibrations={part: Calibration(maps[f"{part}_location"], maps[f"{part}_scale"]) for part in PARTS},
+        tails={key: Tail(stored["tails"][key]["scores"], stored["tails"][key]["rarities"]) for key in MAPS},
         threshold=stored["threshold"],
-        scans=[HealthyScan(**scan) for scan in stored["scans"]],
+        scans=[HealthyScan(**{key: scan[key] for key in _OF_SCAN}) for scan in stored["scans"]],
         false_positive_ml=stored["false_positive_ml"],
     )
+
+
+def _is_amount(value: object) -> bool:
+    return is_number(value) and cast(float, value) >= 0
+
+
+def _are_numbers(value: object, *shape: int) -> bool:
+    """True for an array of a shape, of finite floating-point numbers."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.shape != shape:
+        return False
+    return bool(np.isfinite(value).all())
+
+
+def _is_tail(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("scores"), np.ndarray):
+        return False
+    points = value["scores"].size
+    arrays = [value["scores"], value.get("rarities")]
+    return points >= 2 and all(_are_numbers(each, points) and _increases(each) for each in arrays)
+
+
+def _increases(array: Any) -> bool:
+    return bool((np.diff(array) > 0).all())
+
+
+_AMOUNTS = Expectation(
+    f"finite numbers from 0 of {', '.join(MAPS)}",
+    lambda value: isinstance(value, dict) and all(_is_amount(value.get(name)) for name in MAPS),
+)
+_EXPECTATIONS = {
+    "threshold": Expectation(
+        f"a number from {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}",
+        lambda value: is_number(value) and THRESHOLDS[0] <= value <= THRESHOLDS[-1],
+    ),
+    **{
+        group: Expectation("a dictionary", is_dictionary)
+        for group in ("maps", "fill", "tails", "false_positive_ml")
+    },
+}
+_OF_SCAN = {
+    "subject": Expectation("a name", is_text),
+    "site": Expectation("a name, empty if unknown", lambda value: isinstance(value, str)),
+    "location_error": Expectation("a finite number from 0", _is_amount),
+    "abnormal_ml": _AMOUNTS,
+    "excess": _AMOUNTS,
+    "largest_excess": _AMOUNTS,
+    "candidates": _AMOUNTS,
+}
+
+
+def _check(stored: Mapping[str, Any], shape: Sequence[int], name: str | Path) -> None:
+    """Raise InputError, naming the model and the key, unless a reference is as `to_model` writes it."""
+    check_keys(stored, {"support": _support_expected(math.prod(shape)), **_EXPECTATIONS}, name, "reference.")
+    voxels = int(np.unpackbits(stored["support"], count=math.prod(shape)).sum())
+    for key in STORED_MAPS:
+        check_keys(stored, _map_expected(key, voxels), name, "reference.")
+    scans = stored["scans"]
+    for key in MAPS:
+        check_keys(stored, _of_map_expected(key, len(scans)), name, "reference.")
+    for number, scan in enumerate(scans):
+        check_keys(scan, _OF_SCAN, name, f"reference.scans[{number}].")
+    subjects = [scan["subject"] for scan in scans]
+    repeated = sorted({subject for subject in subjects if subjects.count(subject) > 1})
+    if repeated:
+        refuse(name, "reference.scans", repeated, "each subject once")
+
+
+def _support_expected(grid: int) -> Expectation:
+    def holds(value: object) -> bool:
+        if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.shape != (-(-grid // 8),):
+            return False
+        return bool(np.unpackbits(value, count=grid).mean() >= LEAST_SUPPORT)
+
+    return Expectation(f"a bit for each voxel, set for at least {LEAST_SUPPORT:.0%} of them,", holds)
+
+
+def _map_expected(key: str, voxels: int) -> dict[str, Expectation]:
+    """Expectations of a stored map of the voxels of the support, and of what it has elsewhere."""
+    if key.endswith(("spread", "scale")):
+        words, least = "positive finite", float(np.finfo(np.float16).smallest_subnormal)
+    else:
+        words, least = "finite", -math.inf
+    return {
+        f"maps.{key}": Expectation(
+            f"an array of {voxels} {words} numbers",
+            lambda value: _are_numbers(value, voxels) and bool((value >= least).all()),
+        ),
+        f"fill.{key}": Expectation(f"a {words} number", lambda value: is_number(value) and value >= least),
+    }
+
+
+def _of_map_expected(key: str, scans: int) -> dict[str, Expectation]:
+    """Expectations of what the reference states of a map of MAPS."""
+    return {
+        f"tails.{key}": Expectation(
+            "scores and rarities, finite and increasing, at least two of each", _is_tail
+        ),
+        f"false_positive_ml.{key}": Expectation(
+            f"an array {(scans, len(THRESHOLDS))} of finite numbers from 0 that do not rise with the threshold",
+            lambda value: (
+                _are_numbers(value, scans, len(THRESHOLDS))
+                and bool((value >= 0).all() and (np.diff(value) <= ROUNDING_ML).all())
+            ),
+        ),
+    }
