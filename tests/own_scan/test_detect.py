@@ -217,7 +217,11 @@ def real_model(detector_path, tmp_path):
         model = load_model(detector_path)
         reference = model["reference"]
         cohort = {**reference["cohort"], "simulated": False, **others.pop("cohort", {})}
-        scans = 3 * reference["scans"]
+        scans = [
+            {**scan, "subject": f"{scan['subject']}-{number}"}
+            for number in range(3)
+            for scan in reference["scans"]
+        ]
         volumes_ml = {name: np.tile(each, (3, 1)) for name, each in reference["false_positive_ml"].items()}
         reference = {**reference, "cohort": cohort, "scans": scans, "false_positive_ml": volumes_ml}
         path = tmp_path / "real.safetensors"

@@ -18,6 +18,15 @@ def test_the_median_filter_is_about_7_mm(spacing, width):
     assert median_filter_width(spacing) == width
 
 
+@pytest.mark.parametrize(("stored", "width"), [({"median_filter": 5}, 5), ({}, 1)])
+def test_a_scan_is_filtered_as_the_healthy_scans_of_the_detector(stored, width, atlas, tmp_path):
+    cohort = {"title": "boxes", "simulated": True, "n_training": 1, "sites": []}
+    path = write_model(
+        tmp_path / "m.safetensors", atlas, reference={"cohort": cohort, "scans": [{}], **stored}
+    )
+    assert load_scorer(path).median_filter == width
+
+
 def test_models_that_do_not_fit_are_refused(atlas, tmp_path):
     shifted = common_grid(atlas, SHAPE, SPACING).affine
     shifted[:3, 3] += 1

@@ -112,6 +112,7 @@ def test_a_detector_is_the_location_model_with_its_healthy_scans(trained, built)
     assert [scan.subject for scan in reference.scans] == [scan.subject for scan in trained["healthy"]]
     assert [scan.site for scan in reference.scans][:2] == ["", "east"]
     assert built["reference"]["provenance"] == {"code": "abc"}
+    assert built["reference"]["median_filter"] == 3
     for scan, stated in zip(trained["healthy"], reference.scans, strict=True):
         assert stated.location_error == pytest.approx(maps_of(trained, scan).location_error)
     assert reference_of(trained["patch2loc"]) is None
@@ -203,6 +204,10 @@ WRONG = {
     "threshold text": (put("threshold", "3"), "threshold: '3' found, a number from 1.5 to 6 expected"),
     "threshold NaN": (put("threshold", NAN), "threshold: nan found, a number from 1.5 to 6"),
     "threshold huge": (put("threshold", 1e9), r"threshold: 1e\+09 found, a number from 1.5 to 6"),
+    "median filter of an even width": (
+        put("median_filter", 4),
+        "median_filter: 4 found, an odd number of 1 to 15",
+    ),
     "no cohort": (lambda stored: stored.pop("cohort"), "no reference.cohort found, a dictionary expected"),
     "ages of texts": (
         put("cohort", "ages", ["a", "b"]),

@@ -24,6 +24,7 @@ MAX_COORDINATE = 1e5  # mm
 MAX_WIDTH = 4096  # channels of a layer; the paper's widest has 512
 # Weights of trained networks are below 1e2, their running variances below 1e3; a flipped bit makes 1e38.
 MAX_WEIGHT = 1e8
+MAX_FILTER = 15  # voxels, as of a configuration
 MAX_LANDMARK = 1000  # standard scales end at 100
 FORMER_PROTOCOLS = ("paper", "released-code")  # scales of the landmarks in models of former versions
 REMEDY = "train it again or get it again"
@@ -158,6 +159,11 @@ EXPECTATIONS = {
     "validation_subjects": Expectation("a list of names", _are_texts),
     "provenance": Expectation("a dictionary", is_dictionary),
     "healthy_threshold": Expectation("a finite number", is_number, required=False),
+    "reference.median_filter": Expectation(
+        f"an odd number of 1 to {MAX_FILTER}",
+        lambda value: is_whole(value, 1, MAX_FILTER) and value % 2 == 1,
+        required=False,
+    ),
     # The rest of the reference is checked where a detector reads it (`score.reference.from_model`).
     "reference": Expectation("a dictionary", is_dictionary, required=False),
     "reference.scans": Expectation(

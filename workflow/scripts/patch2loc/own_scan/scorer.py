@@ -36,7 +36,7 @@ class Scorer:
         grid: Grid that it was trained on; for a .ckpt before it is moved to the brain of each scan.
         device: Device that the method computes on.
         precision: Precision of its network.
-        median_filter: Width, voxels.
+        median_filter: Width, voxels: for a detector that of its healthy scans, else about 7 mm.
         heatmap: Makes heatmaps of preprocessed scans.
     """
 
@@ -115,7 +115,9 @@ def load_scorer(
         raise InputError(
             f"{model_path}: its grid is not that of the atlas {loaded.name}; give the atlas it was trained on (--atlas)"
         )
-    width = median_filter_width(grid.spacing)
+    # What healthy scans score holds for the width that they were filtered with. Detectors that do not store it were
+    # built with that of their grid.
+    width = model.get("reference", {}).get("median_filter", median_filter_width(grid.spacing))
     return Scorer(
         model_path=Path(model_path),
         landmarks_path=Path(landmarks_path) if landmarks_path else None,

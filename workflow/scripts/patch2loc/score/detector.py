@@ -174,5 +174,5 @@ def build_detector(
         spacing=model["grid"]["spacing"],
         sites=sites,
     )
-    stored = {**to_model(reference), "provenance": dict(provenance or {})}
+    stored = {**to_model(reference), "median_filter": median_filter, "provenance": dict(provenance or {})}
     return sealed(cast(Model, {**model, "reference": stored}))
