@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from patch2loc.data.midsagittal import midline_location, midsagittal_plane, mirrored
+from patch2loc.data.midsagittal import midline_location, midline_mm, midsagittal_plane, mirrored
 from patch2loc.data.volumes import Grid
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 
@@ -53,6 +53,7 @@ def test_the_midline_of_an_atlas_with_its_origin_at_a_corner_is_found_in_its_cro
     grid = common_grid(atlas, (40, 40, 20), 1.0)
     # Voxel 28.5 from the right is voxel 30.5 from the left, and the crop starts at voxel 10.
     assert midline_location(atlas.image, atlas.affine, grid) == pytest.approx(100 * 20.5 / 40)
+    assert midline_mm(atlas.image, atlas.affine) == pytest.approx(-28.5)
 
 
 @pytest.mark.parametrize(("size", "spacing"), [(40, 1.0), (41, 2.0), (9, 1.0)])

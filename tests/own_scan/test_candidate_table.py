@@ -15,11 +15,12 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize("plane", [0.0, -119.0])
 @pytest.mark.parametrize(
     ("x", "name"), [(-3.1, "left"), (-3, "midline"), (0, "midline"), (3, "midline"), (3.1, "right")]
 )
-def test_sides_are_those_of_the_person(x, name):
-    assert side(x) == name
+def test_sides_are_those_of_the_person(x, name, plane):
+    assert side(x + plane, plane) == name
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,7 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
         candidates,
         labels,
         GRID,
+        midline_mm=0.0,
         tissues=tissues,
         percentiles=[100.0, 64.28571, np.nan],
         native_labels=native_labels,
@@ -71,12 +73,27 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
 
 def test_without_candidates_the_table_has_its_columns():
     empty = np.zeros(GRID.shape, np.int16)
-    table = candidate_table([], empty, GRID, tissues=None, percentiles=[], native_labels=empty)
+    table = candidate_table(
+        [], empty, GRID, midline_mm=0.0, tissues=None, percentiles=[], native_labels=empty
+    )
     assert (len(table), tuple(table)) == (0, CANDIDATE_COLUMNS)
 
 
-def test_on_another_atlas_the_tissue_stays_open():
-    rarity = np.where(ball((0, 0, 0), 6), 4.0, 1.0)
-    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
-    table = candidate_table(candidates, labels, GRID, tissues=None, percentiles=[50.0], native_labels=labels)
+def test_an_atlas_with_its_origin_at_a_corner_has_a_left_and_a_right_and_no_tissue():
+    """SRI24: its brain lies about x = -119 mm."""
+    grid = Grid((96, 96, 50), 2.0, (-119.5, 119.5, 76.5))
+    rarity = np.ones(grid.shape, np.float32)
+    rarity[20:24, 40:44, 20:24], rarity[68:72, 40:44, 20:24] = 5.0, 4.0
+    labels, candidates = find_candidates(rarity, 3.0, grid.voxel_ml)
+    table = candidate_table(
+        candidates,
+        labels,
+        grid,
+        midline_mm=-119.0,
+        tissues=None,
+        percentiles=[100.0, 50.0],
+        native_labels=labels,
+    )
+    assert list(table["side"]) == ["left", "right"]
+    assert (table["x_mm"] < -70).all()
     assert table["tissue"].isna().all()

@@ -46,15 +46,24 @@ def mirrored(volume: np.ndarray, plane: float) -> np.ndarray:
     return mirror_image
 
 
-def midline_location(image: np.ndarray, affine: np.ndarray, grid: Grid) -> float:
-    """Location along x of the midsagittal plane of an atlas, in percent of the grid (as `heatmap.true_location`).
+def midline_mm(image: np.ndarray, affine: np.ndarray) -> float:
+    """Coordinate along x, mm, of the midsagittal plane of an atlas.
 
     Args:
         image: The atlas, (x, y, z), x from left to right, 0 outside the brain.
         affine: 4 x 4, voxel indices of the atlas to mm, axis-aligned.
-        grid: The grid in the same space.
     """
     spacing, origin = float(affine[0, 0]), float(affine[0, 3])
-    millimeters = origin + spacing * midsagittal_plane(image, spacing)
-    voxel = (millimeters - float(grid.affine[0, 3])) / grid.spacing
+    return origin + spacing * midsagittal_plane(image, spacing)
+
+
+def midline_location(image: np.ndarray, affine: np.ndarray, grid: Grid) -> float:
+    """Location along x of the midsagittal plane of an atlas, in percent of the grid (as `heatmap.true_location`).
+
+    Args:
+        image: The atlas, as of `midline_mm`.
+        affine: Its affine.
+        grid: The grid in the same space.
+    """
+    voxel = (midline_mm(image, affine) - float(grid.affine[0, 3])) / grid.spacing
     return 100 * voxel / grid.shape[0]

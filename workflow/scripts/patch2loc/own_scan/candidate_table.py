@@ -16,11 +16,16 @@ MIDLINE_MM = 3.0  # a peak this near to the plane between the hemispheres belong
 TISSUES = ("gray matter", "white matter", "fluid")
 
 
-def side(x_mm: float) -> str:
-    """Side of the person's body of a place: left, right or midline; x_mm: to the right of the midsagittal plane."""
-    if abs(x_mm) <= MIDLINE_MM:
+def side(x_mm: float, midline_mm: float) -> str:
+    """Side of the person's body of a place: left, right or midline.
+
+    Args:
+        x_mm: Coordinate of the place in the atlas, from left to right.
+        midline_mm: That of the atlas's midsagittal plane.
+    """
+    if abs(x_mm - midline_mm) <= MIDLINE_MM:
         return "midline"
-    return "right" if x_mm > 0 else "left"
+    return "right" if x_mm > midline_mm else "left"
 
 
 def tissue_maps(grid: Grid) -> np.ndarray:
@@ -36,6 +41,7 @@ def candidate_table(
     labels: np.ndarray,
     grid: Grid,
     *,
+    midline_mm: float,
     tissues: np.ndarray | None,
     percentiles: Sequence[float],
     native_labels: np.ndarray,
@@ -46,6 +52,7 @@ def candidate_table(
         candidates: From `find_candidates`.
         labels: From there, (x, y, z) int16 on the grid.
         grid: Of the labels.
+        midline_mm: Coordinate along x of the atlas's midsagittal plane (`data.midsagittal`).
         tissues: From `tissue_maps`; None on an atlas that has no such maps.
         percentiles: Percent of the healthy scans whose largest candidate is smaller, of each candidate; NaN if unknown.
         native_labels: On the scan's own voxels, (x, y, z) int16.
@@ -65,7 +72,7 @@ def candidate_table(
                 "x_mm": round(x, 1),
                 "y_mm": round(y, 1),
                 "z_mm": round(z, 1),
-                "side": side(x),
+                "side": side(x, midline_mm),
                 "tissue": tissue,
                 "percentile": round(percentile, 1),
                 "native_voxels": int(counts[label]),

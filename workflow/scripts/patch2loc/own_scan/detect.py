@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from patch2loc.data.midsagittal import midline_mm
 from patch2loc.data.volumes import read
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
@@ -37,11 +38,13 @@ class Detector:
         scorer: Its model, with atlas and grid.
         reference: What healthy scans score by it.
         maps: Makes the maps of preprocessed scans.
+        midline_mm: Coordinate along x of the atlas's midsagittal plane.
     """
 
     scorer: Scorer
     reference: HealthyReference
     maps: MapsOf
+    midline_mm: float
 
 
 def load_detector(
@@ -80,7 +83,9 @@ def load_detector(
         precision=precision,
         name=model_path,
     )
-    return Detector(scorer, reference, maps)
+    # Half of the rows and slices tell as much, in a quarter of the time.
+    midline = midline_mm(scorer.atlas.image[:, ::2, ::2], scorer.atlas.affine)
+    return Detector(scorer, reference, maps, midline)
 
 
 def detect_scan(
@@ -291,6 +296,7 @@ def _find(
         candidates,
         labels,
         grid,
+        midline_mm=detector.midline_mm,
         tissues=tissue_maps(grid) if on_icbm152 else None,
         percentiles=[
             reference.percentile(candidate.excess, "largest_excess", name) if own_threshold else np.nan

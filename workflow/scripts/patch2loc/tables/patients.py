@@ -40,7 +40,7 @@ COLUMNS = [
 NOTE = (
     "Ranked by the percentile: the share of the healthy scans that are less abnormal than the scan; equal ones by the "
     "excess of their candidates. A candidate is a connected part of the map above the threshold; its place is that of "
-    "its peak, mm from the center of the atlas to the right, the front and the top. Expected in a healthy scan: the "
+    "its peak, mm from the origin of the atlas to the right, the front and the top. Expected in a healthy scan: the "
     "last rows. A candidate is no diagnosis: look at patients/DATASET/SUBJECT/report.html."
 )
 
