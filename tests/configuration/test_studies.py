@@ -1,5 +1,7 @@
 """A study in one BIDS root: who is chosen, drawn and passed over, and what is said of it before a run."""
 
+from types import SimpleNamespace
+
 import pytest
 import yaml
 from planned_runs import REGISTRY, configuration, dataset
@@ -136,6 +138,19 @@ def test_people_without_a_row_are_named(tmp_path):
     [note] = selection_notes(plan_datasets(config)["patients"])
     assert "2 of 122 folders sub-* have no row in" in note
     assert "(sub-new, sub-other)" in note
+
+
+def test_rows_of_another_modality_are_counted_before_the_run(tmp_path):
+    rows = "".join(
+        f"s{number},{name},{number}.nii,,\n" for number, name in enumerate(["T1", "FLAIR", "PD", "FLAIR"])
+    )
+    (tmp_path / "scans.csv").write_text(f"subject,modality,scan,brain,lesion\n{rows}")
+    source = {"kind": "table", "table": str(tmp_path / "scans.csv")}
+    own = SimpleNamespace(name="own", kind="table", source=source, subject_table=None, drawn_split=None)
+    assert selection_notes(own) == [
+        f"own: 2 rows of {tmp_path}/scans.csv not read, whose modality is FLAIR.",
+        f"own: 1 row of {tmp_path}/scans.csv not read, whose modality is PD.",
+    ]
 
 
 def test_participants_tsv_may_be_a_list_and_a_list_must_have_its_scans(tmp_path):

@@ -218,6 +218,51 @@ TABLES = {
         folder_of("{subject:>99999999999}"),
         "asks for 'subject:>99999999999', but .*add the",
     ),
+    "modality of another case": (
+        table(HEAD + ROW + "b,t1,b.nii,,\nc,T1w,c.nii,,\n"),
+        "own.csv: 2 rows found whose modality is empty or misspelled .b: 't1', c: 'T1w'.; write T1 or T2",
+    ),
+    "no modality": (
+        table(HEAD + ROW + "b,,b.nii,,\n"),
+        "own.csv: 1 rows found whose modality is empty or misspelled .b: ''.; write T1 or T2",
+    ),
+    "lesion of another subject": (
+        table(HEAD + "a,T1,a.nii,,l.nii\nb,T1,b.nii,,l.nii\n"),
+        "dataset own: lesion of b: .*/l.nii found, which is that of a, a file of its own expected; give the file of",
+    ),
+    "subjects that differ by case": (
+        table(HEAD + ROW + "A,T1,b.nii,,\n"),
+        "own.csv: 1 pairs of subjects found that differ only by upper and lower case .a, A.; give them other names",
+    ),
+    "subjects of a list that differ by case": (
+        listed(SPLIT + "A,train\n"),
+        "own.csv: 1 pairs of subjects found that differ only by .* .a, A.; give",
+    ),
+    "rows with semicolons under commas": (
+        table(HEAD + ROW.replace(",", ";")),
+        "own.csv: ',' between the cells of the header and ';' between those of rows found, one of the two expected",
+    ),
+    **{
+        f"has_t2 {value!r}": (
+            listed(f"subject,has_t2,fold0\na,1,train\nb,{value},validation\n"),
+            "own.csv: 1 subjects with a has_t2 that is neither 0 nor 1 .b.; write 1 for those who have a T2 scan",
+        )
+        for value in ("1.0", "yes", "")
+    },
+    **{
+        f"column {column}": (
+            listed(f"subject,{column}\na,test\nb,validation\n"),
+            f"own.csv: a column {column!r} found, {known!r} expected; rename it",
+        )
+        for column, known in (
+            ("Role", "role"),
+            ("HAS_T2", "has_t2"),
+            ("has t2", "has_t2"),
+            ("Fold0", "fold0"),
+            ("fold_0", "fold0"),
+            ("Site", "site"),
+        )
+    },
     "unknown role": (
         listed(SPLIT + "d,val\n"),
         "own.csv: 1 subjects with an unknown role .d.; use train, valid",

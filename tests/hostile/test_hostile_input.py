@@ -5,6 +5,7 @@ import tracemalloc
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 import yaml
@@ -18,7 +19,7 @@ from poses import rigid
 from workflow_runs import plan
 
 from patch2loc import files
-from patch2loc.data import volumes
+from patch2loc.data import splits, volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import coarser, read_scan, resample
@@ -125,6 +126,8 @@ WRITTEN = {
     "line ends of old Macs": (HEAD + ROW).replace("\n", "\r"),
     "no line end": (HEAD + ROW).rstrip(),
     "empty lines": HEAD + "\n" + ROW + "\n\n",
+    "blanks around cells": HEAD.replace(",", " , ") + '"a ", T1 , a.nii.gz, , \n',
+    "rows without a cell": HEAD + ROW + ",,,,\n" + " , ,,,\n",
     "quotes": (HEAD + ROW).replace("a.nii.gz", '"a.nii.gz"'),
     "further columns": HEAD.replace("\n", ",größe\n") + ROW.replace("\n", ",ü\n"),
 }
@@ -134,6 +137,11 @@ WRITTEN = {
 def test_a_table_may_be_written_by_any_program(name, tmp_path):
     found = table(WRITTEN[name])(tmp_path)()
     assert found == {"a": {"scan": tmp_path / "a.nii.gz", "brain": None, "lesion": None}}
+
+
+def test_a_table_of_participants_may_have_columns_of_its_own():
+    table = pd.DataFrame({"participant_id": ["sub-1"], "subject": ["sub-1"], "Site": ["a"], "Age": ["3"]})
+    splits.check(table)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -32,7 +32,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
 import pandas as pd
 
@@ -47,13 +47,17 @@ from patch2loc.data.subject_tables import (
     participant,
     participant_label,
     read_table,
+    refuse,
 )
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; of a file on the file systems of Linux and macOS
 MOST_MM = 100.0  # of a controlled lesion
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
+# Spellings of T1 and T2 other than these two.
+MISSPELLED_MODALITY = re.compile(r"(?!(?-i:T[12])$)t[ _-]?[12][ _-]?(w|weighted)?", re.IGNORECASE)
 Dataset = Mapping[str, Any]
 
 
@@ -103,8 +107,8 @@ def sources(dataset: Dataset) -> Sources:
 
     Raises:
         InputError: The dataset's kind, keys or subject lists cannot be used, there are too many subjects, a subject's
-            name cannot be that of a folder, a path is a URL or longer than any file's, or a lesion mask is the scan or
-            the brain mask.
+            name cannot be that of a folder, a path is a URL or longer than any file's, or a lesion mask is the scan,
+            the brain mask or that of another person.
     """
     kind = _key(dataset, "kind")
     if kind not in KINDS:
@@ -112,6 +116,7 @@ def sources(dataset: Dataset) -> Sources:
     paths_by_subject = KINDS[kind](dataset)
     check_count(len(paths_by_subject), _name(dataset))
     check_names(paths_by_subject, _name(dataset))
+    of_lesion: dict[Path, str] = {}
     for subject, paths in paths_by_subject.items():
         for part, path in paths.items():
             if path and URL.search(str(path)):
@@ -130,6 +135,13 @@ def sources(dataset: Dataset) -> Sources:
                     f"{_name(dataset)}: lesion of {subject}: {path} found, which is its {part}, a file of its "
                     "own expected; give the file of the lesions, or none"
                 )
+        other = of_lesion.setdefault(paths["lesion"], subject) if paths["lesion"] else subject
+        # One scan under two names is refused with its roles (`configuration.leakage`).
+        if participant(other) != participant(subject) and paths["scan"] != paths_by_subject[other]["scan"]:
+            raise InputError(
+                f"{_name(dataset)}: lesion of {subject}: {paths['lesion']} found, which is that of {other}, a file of "
+                "its own expected; give the file of the lesions, or none"
+            )
     return paths_by_subject
 
 
@@ -153,6 +165,15 @@ def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) 
     for scan_id in scans:
         sessions.setdefault(participant(scan_id), []).append(scan_id)
     return [scan_id for subject in subjects for scan_id in sessions.get(participant_label(subject), [])]
+
+
+def unread_modalities(dataset: Dataset) -> dict[str, int]:
+    """Rows of a dataset's table that no dataset can read, by their modality, which is neither T1 nor T2."""
+    if dataset["kind"] != "table":
+        return {}
+    modalities = read_table(dataset["table"], f"table of {_name(dataset)}")["modality"]
+    counts = modalities[~modalities.isin(get_args(Modality))].value_counts()
+    return {str(modality): int(count) for modality, count in counts.items()}
 
 
 def is_series(path: Path) -> bool:
@@ -293,6 +314,16 @@ SIMULATED = ("phantom", *CHANGED)  # kinds whose scans a rule makes
 def _from_table(dataset: Dataset) -> Sources:
     path = Path(_key(dataset, "table"))
     table = _read_table(path, ("subject", "modality", *PARTS), _name(dataset), unique=("subject", "modality"))
+    refuse(
+        [
+            f"{row['subject']}: {row['modality']!r}"
+            for row in table.to_dict("records")
+            if not row["modality"] or MISSPELLED_MODALITY.fullmatch(row["modality"])
+        ],
+        str(path),
+        "rows found whose modality is empty or misspelled",
+        "write T1 or T2",
+    )
     table = table[table["modality"] == _key(dataset, "modality")]
     if table.empty:
         raise InputError(

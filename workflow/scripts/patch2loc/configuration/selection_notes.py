@@ -1,8 +1,9 @@
-"""Notes on whom a dataset takes from a table of all participants of a study, for a person to read before a run."""
+"""Notes on whom a dataset takes from its table, for a person to read before a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from patch2loc.acquire.sources import unread_modalities
 from patch2loc.configuration.datasets import PlannedDataset
 from patch2loc.data.splits import ROLE_NAMES, ROLES
 from patch2loc.data.subject_tables import PARTICIPANT_ID, participant, participant_label, read_table
@@ -12,8 +13,9 @@ MOST_NAMED = 5
 
 
 def selection_notes(dataset: PlannedDataset) -> list[str]:
-    """Sentences on the people who are passed over, and on how many a drawn split gives each role."""
-    return [f"{dataset.name}: {note}" for note in (*_passed_over(dataset), *_drawn(dataset)) if note]
+    """Sentences on people and rows that are passed over, and on how many a drawn split gives each role."""
+    notes = (*_passed_over(dataset), *_drawn(dataset), *_unread(dataset))
+    return [f"{dataset.name}: {note}" for note in notes if note]
 
 
 def _passed_over(dataset: PlannedDataset) -> list[str]:
@@ -48,6 +50,13 @@ def _drawn(dataset: PlannedDataset) -> list[str]:
     return [
         f"split drawn by seed {dataset.drawn_split['seed']}, in fold {dataset.folds[0]} {counts}; "
         "tables/subject_roles.csv will say who"
+    ]
+
+
+def _unread(dataset: PlannedDataset) -> list[str]:
+    return [
+        f"{count} row{'s' * (count > 1)} of {dataset.source['table']} not read, whose modality is {modality}."
+        for modality, count in unread_modalities(dataset.source).items()
     ]
 
 

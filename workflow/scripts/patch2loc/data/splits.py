@@ -15,12 +15,18 @@ import pandas as pd
 
 from patch2loc.data.conditions import Conditions, matching_rows
 from patch2loc.data.published_splits import published_roles
-from patch2loc.data.subject_tables import check_names, participant_label, read_table, refuse
+from patch2loc.data.subject_tables import PARTICIPANT_ID, check_names, participant_label, read_table, refuse
 from patch2loc.data.vocabulary import SubjectRole
 from patch2loc.errors import InputError
 
 ROLES: tuple[SubjectRole, ...] = get_args(SubjectRole)
 LESION_ROLES: tuple[SubjectRole, ...] = ("validation", "test")  # in the column `role`, the same in every fold
+FOLD = re.compile(r"fold\d+")
+KNOWN_COLUMNS = {
+    "role": "role",
+    "site": "site",
+    "hast2": "has_t2",
+}  # besides folds; by their letters and digits
 SIMULATED_FOLDS = 5  # as the paper's
 
 
@@ -41,7 +47,7 @@ def read(path: str | Path, where: Conditions | None = None) -> pd.DataFrame:
 
 def folds(table: pd.DataFrame) -> list[str]:
     """Names of the fold columns, in the table's order."""
-    return [column for column in table.columns if re.fullmatch(r"fold\d+", column)]
+    return [column for column in table.columns if FOLD.fullmatch(column)]
 
 
 def check(table: pd.DataFrame, name: str = "split") -> None:
@@ -55,8 +61,9 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
 
     Raises:
         InputError: A subject is listed twice, has an unknown role, or is a test subject in one fold and not in
-            another; the validation lists of two folds overlap; or a column `role` has anything but LESION_ROLES,
-            lacks one of them, or stands beside fold columns.
+            another; the validation lists of two folds overlap; a column's name is that of a known one in another
+            spelling; `has_t2` has anything but 0 and 1; or a column `role` has anything but LESION_ROLES, lacks one of
+            them, or stands beside fold columns.
     """
     if "subject" not in table.columns:
         raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
@@ -66,6 +73,7 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     check_names(subject, name)
     repeated = subject.map(participant_label).duplicated()  # in a BIDS dataset 01 is sub-01
     refuse(subject[repeated], name, "subjects listed more than once", "keep one row of each")
+    _check_columns(table, name)
     roles = table[folds(table)]
     if "role" in table.columns:
         _check_lesion_roles(table, name)
@@ -91,6 +99,22 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
         "subjects in the validation lists of several folds",
         "keep each in one fold's validation list",
     )
+
+
+def _check_columns(table: pd.DataFrame, name: str) -> None:
+    for column in table.columns:
+        plain = re.sub("[^a-z0-9]", "", column.lower())
+        known = plain if FOLD.fullmatch(plain) else KNOWN_COLUMNS.get(plain, column)
+        # A participants.tsv is read as it is, and sites are what many have under names of their own.
+        if column != known and not (known == "site" and PARTICIPANT_ID in table.columns):
+            raise InputError(f"{name}: a column {column!r} found, {known!r} expected; rename it")
+    if "has_t2" in table.columns:
+        refuse(
+            table.loc[~table["has_t2"].astype(str).isin(["0", "1"]), "subject"].astype(str),
+            name,
+            "subjects with a has_t2 that is neither 0 nor 1",
+            "write 1 for those who have a T2 scan, else 0",
+        )
 
 
 def _check_lesion_roles(table: pd.DataFrame, name: str) -> None:

@@ -22,15 +22,15 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
     """Read a table as text, with empty cells as empty strings.
 
     CSV, also with a byte-order mark or Excel's semicolons, or tab-separated as BIDS has it: there a cell "n/a" is
-    empty, and `participant_id` is also the column `subject`.
+    empty, and `participant_id` is also the column `subject`. Blanks around cells and rows without any cell are dropped.
 
     Args:
         path: File to read.
         content: What the file should hold, such as "list of subjects", for messages.
 
     Raises:
-        InputError: The file is missing, is no table of text, is larger than a table of subjects can be, or has two
-            columns of one name.
+        InputError: The file is missing, is no table of text, is larger than a table of subjects can be, separates its
+            rows otherwise than its header, or has two columns of one name.
     """
     try:
         with open(path, "rb") as stream:
@@ -44,7 +44,14 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
         header = text.partition("\n")[0]
         separator = "\t" if "\t" in header else ";" if ";" in header and "," not in header else ","
         # The header is read as data: otherwise pandas takes the first cells of longer rows for an index.
-        cells = pd.read_csv(io.StringIO(text), header=None, dtype=str, keep_default_na=False, sep=separator)
+        cells = pd.read_csv(
+            io.StringIO(text),
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            sep=separator,
+            skipinitialspace=True,
+        )
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; the {content} was expected there") from error
     except (ValueError, OSError) as error:
@@ -61,19 +68,33 @@ def read_table(path: str | Path, content: str) -> pd.DataFrame:
             f"{path}: a cell of {letters:,} letters found, at most {MOST_LETTERS:,} expected, as of a path; look for a "
             "quotation mark that does not end"
         )
+    cells = cells.apply(lambda column: column.str.strip())
+    cells = cells[(cells != "").any(axis=1)]
     names = list(cells.iloc[0])
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise InputError(
             f"{path}: two columns {', '.join(repeated)} found, one of a name expected; remove one"
         )
-    table = cells.iloc[1:].reset_index(drop=True)
+    _refuse_other_separators(cells, separator, path)
+    table: pd.DataFrame = cells.iloc[1:].reset_index(drop=True)
     table.columns = pd.Index(names)
     if separator == "\t":
         table = table.replace(MISSING, "")
     if PARTICIPANT_ID in names and "subject" not in names:
         table.insert(0, "subject", table[PARTICIPANT_ID])
     return table
+
+
+def _refuse_other_separators(cells: pd.DataFrame, separator: str, path: str | Path) -> None:
+    """Refuse rows that are a single cell for the header's separator, and several for another one."""
+    alone = cells[(cells.iloc[:, 1:] == "").all(axis=1)][0]
+    for other in {",", ";", "\t"} - {separator} if cells.shape[1] > 1 else ():
+        if alone.str.contains(other, regex=False).any():
+            raise InputError(
+                f"{path}: {separator!r} between the cells of the header and {other!r} between those of rows found, one "
+                "of the two expected; save the table again"
+            )
 
 
 def participant(scan_id: str) -> str:
@@ -96,14 +117,14 @@ def check_count(count: int, name: str | Path) -> None:
 
 
 def check_names(subjects: Iterable[str], name: str) -> None:
-    """Check that every subject of a list has a name, and one that a folder can have.
+    """Check that every subject of a list has a name, and one that a folder of its own can have.
 
     Args:
         subjects: Names of subjects.
         name: Of the list, for messages.
 
     Raises:
-        InputError: A name is empty, or is none for a folder.
+        InputError: A name is empty, is none for a folder, or differs from another one by upper and lower case alone.
     """
     subjects = list(subjects)
     refuse(
@@ -117,6 +138,17 @@ def check_names(subjects: Iterable[str], name: str) -> None:
         name,
         "subjects found whose names cannot be those of folders",
         "use letters a to z, digits and . _ + -, first a letter or digit",
+    )
+    spellings: dict[str, str] = {}
+    refuse(
+        [
+            f"{first}, {subject}"
+            for subject in subjects
+            if (first := spellings.setdefault(subject.lower(), subject)) != subject
+        ],
+        name,
+        "pairs of subjects found that differ only by upper and lower case",
+        "give them other names: they are one folder on macOS and Windows",
     )
 
 
