@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from patch2loc.data.volumes import Grid
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
@@ -17,15 +18,29 @@ PLACES = {
 
 @pytest.mark.parametrize("plane", [0.0, -119.0])
 @pytest.mark.parametrize(
-    ("x", "name"), [(-3.1, "left"), (-3, "midline"), (0, "midline"), (3, "midline"), (3.1, "right")]
+    ("x", "name"),
+    [
+        ([-3.1], "left"),
+        ([-3, 0, 3], "midline"),
+        ([3.1, -3], "right"),
+        ([-20, -10, -5, 5], "both sides"),
+        ([-20, -15, -10, -7, -5, 5], "left"),
+    ],
 )
 def test_sides_are_those_of_the_person(x, name, plane):
-    assert side(x + plane, plane) == name
+    assert side(np.array(x) + plane, plane) == name
 
 
 @pytest.fixture(scope="module")
 def tissues():
     return tissue_maps(GRID)
+
+
+def scan_of(tissues, contrast="T1"):
+    """A noiseless scan of the atlas's brain: volume and mask."""
+    signals = {"T1": (60, 100, 20), "T2": (70, 50, 150)}[contrast]
+    mask = ndimage.binary_fill_holes(ndimage.binary_closing(tissues[:2].sum(axis=0) > 0.5, iterations=3))
+    return {"volume": np.where(mask, np.tensordot(signals, tissues, 1), 0).astype(np.float32), "mask": mask}
 
 
 def ball(place, radius):
@@ -52,6 +67,7 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
         GRID,
         midline_mm=0.0,
         tissues=tissues,
+        **scan_of(tissues),
         percentiles=[100.0, 64.28571, np.nan],
         native_labels=native_labels,
     )
@@ -74,7 +90,15 @@ def test_a_row_says_where_how_large_and_how_unusual(tissues):
 def test_without_candidates_the_table_has_its_columns():
     empty = np.zeros(GRID.shape, np.int16)
     table = candidate_table(
-        [], empty, GRID, midline_mm=0.0, tissues=None, percentiles=[], native_labels=empty
+        [],
+        empty,
+        GRID,
+        midline_mm=0.0,
+        tissues=None,
+        volume=empty,
+        mask=empty > 0,
+        percentiles=[],
+        native_labels=empty,
     )
     assert (len(table), tuple(table)) == (0, CANDIDATE_COLUMNS)
 
@@ -91,9 +115,55 @@ def test_an_atlas_with_its_origin_at_a_corner_has_a_left_and_a_right_and_no_tiss
         grid,
         midline_mm=-119.0,
         tissues=None,
+        volume=rarity,
+        mask=rarity > 0,
         percentiles=[100.0, 50.0],
         native_labels=labels,
     )
     assert list(table["side"]) == ["left", "right"]
     assert (table["x_mm"] < -70).all()
     assert table["tissue"].isna().all()
+
+
+@pytest.mark.parametrize(("contrast", "fluid"), [("T1", 20), ("T2", 150)])
+def test_a_widened_ventricle_is_fluid_and_a_lesion_in_white_matter_is_not(tissues, contrast, fluid):
+    scan = scan_of(tissues, contrast)
+    gray = np.median(scan["volume"][tissues[0] > 0.95])
+    place = PLACES["white matter"]
+    found = {}
+    for name, brightness in (("ventricle", fluid), ("lesion", gray)):
+        volume = np.where(ball(place, 8), brightness, scan["volume"])
+        rarity = np.where(ball(place, 6), 4.0, 1.0)
+        labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
+        table = candidate_table(
+            candidates,
+            labels,
+            GRID,
+            midline_mm=0.0,
+            tissues=tissues,
+            volume=volume,
+            mask=scan["mask"],
+            percentiles=[50.0],
+            native_labels=labels,
+        )
+        found[name] = table["tissue"][0]
+    assert found == {"ventricle": "fluid", "lesion": "white matter"}
+
+
+def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
+    rarity = np.ones(GRID.shape)
+    for height, place in ((6, (-30, 0, 20)), (5, (31, 2, 20)), (4, (30, -50, 20))):
+        rarity[ball(place, 6)] = height
+    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
+    table = candidate_table(
+        candidates,
+        labels,
+        GRID,
+        midline_mm=0.0,
+        tissues=None,
+        volume=rarity,
+        mask=rarity > 0,
+        percentiles=3 * [50.0],
+        native_labels=labels,
+    )
+    assert list(table["mirror_of"].fillna(0)) == [2, 1, 0]

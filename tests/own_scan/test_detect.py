@@ -112,7 +112,7 @@ def test_a_painted_blob_is_the_first_candidate(answered, detector):
     assert list(table) == [*CANDIDATE_COLUMNS, "warnings"]
     first = table.iloc[0]
     assert np.linalg.norm(np.array([first.x_mm, first.y_mm, first.z_mm]) - CENTER) <= RADIUS
-    assert (first.side, first.tissue, first.percentile) == ("left", "white matter", 100.0)
+    assert (first.side, first.tissue, first.percentile) == ("left", "fluid", 100.0)  # as dark
     truth_ml = 4 / 3 * np.pi * RADIUS**3 / 1000
     assert truth_ml / 2 < first.volume_ml < 2 * truth_ml
     assert summary["candidates"] == len(table)

@@ -18,6 +18,7 @@ CANDIDATE_COLUMNS = (
     "z_mm",
     "side",
     "tissue",
+    "mirror_of",
     "percentile",
     "native_voxels",
 )

@@ -7,25 +7,35 @@ import pandas as pd
 import SimpleITK as sitk
 
 from patch2loc.data import icbm152
+from patch2loc.data.midsagittal import mirrored
 from patch2loc.data.volumes import Grid, read
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
 from patch2loc.preprocess.images import resample
+from patch2loc.preprocess.masks import within
 from patch2loc.score.candidates import Candidate
 
-MIDLINE_MM = 3.0  # a peak this near to the plane between the hemispheres belongs to neither
+MIDLINE_MM = 3.0  # voxels this near to the plane between the hemispheres belong to neither
+ON_BOTH_SIDES = 0.2  # of a candidate's volume on its lesser side, from which on it lies on both
+MIRROR_MM = 4.0  # how far apart a candidate and the mirror image of another may lie
+MIRRORED = 0.3  # share of the smaller candidate that they have in common, from which on they are a pair
 TISSUES = ("gray matter", "white matter", "fluid")
+PURE = 0.95  # fraction of a tissue in the atlas, from which on a scan shows how bright it is there
 
 
-def side(x_mm: float, midline_mm: float) -> str:
-    """Side of the person's body of a place: left, right or midline.
+def side(x_mm: np.ndarray, midline_mm: float) -> str:
+    """Side of the person's body that voxels lie on: left, right, both sides or midline.
 
     Args:
-        x_mm: Coordinate of the place in the atlas, from left to right.
-        midline_mm: That of the atlas's midsagittal plane.
+        x_mm: Coordinates of the voxels in the atlas, from left to right, (n,).
+        midline_mm: Coordinate of the atlas's midsagittal plane.
     """
-    if abs(x_mm - midline_mm) <= MIDLINE_MM:
+    left = np.count_nonzero(x_mm < midline_mm - MIDLINE_MM)
+    right = np.count_nonzero(x_mm > midline_mm + MIDLINE_MM)
+    if left + right == 0:
         return "midline"
-    return "right" if x_mm > midline_mm else "left"
+    if min(left, right) >= ON_BOTH_SIDES * (left + right):
+        return "both sides"
+    return "right" if right > left else "left"
 
 
 def tissue_maps(grid: Grid) -> np.ndarray:
@@ -36,6 +46,52 @@ def tissue_maps(grid: Grid) -> np.ndarray:
     return np.stack([gray, white, np.clip(1 - gray - white, 0, 1)])
 
 
+def is_fluid(volume: np.ndarray, mask: np.ndarray, tissues: np.ndarray) -> np.ndarray:
+    """Voxels that are as dark (T1) or as bright (T2) as fluid in a scan, (x, y, z) bool.
+
+    They are twice as near to fluid as to gray matter, which the scan shows where the atlas has nothing else.  So a
+    widened ventricle is fluid, whatever the atlas has there, and a lesion somewhat darker than gray matter is not.
+
+    Args:
+        volume: Preprocessed scan, (x, y, z) float32.
+        mask: Its brain mask, (x, y, z) bool.
+        tissues: From `tissue_maps`.
+    """
+    gray, fluid = (volume[mask & (tissues[place] >= PURE)] for place in (0, 2))
+    if not (gray.size and fluid.size):
+        return np.zeros(mask.shape, bool)
+    like_fluid: np.ndarray = mask & (2 * np.abs(volume - np.median(fluid)) < np.abs(volume - np.median(gray)))
+    return like_fluid
+
+
+def _tissue(inside: np.ndarray, tissues: np.ndarray, fluid: np.ndarray) -> str:
+    """What most of a candidate is: fluid by the scan, else gray or white matter by the atlas."""
+    if 2 * np.count_nonzero(fluid & inside) > np.count_nonzero(inside):
+        return TISSUES[2]
+    return TISSUES[int(np.argmax(tissues[:2, inside].sum(axis=1)))]
+
+
+def _mirror_images(labels: np.ndarray, count: int, plane: float, spacing: float) -> list[int | None]:
+    """For each candidate the number of the one that lies where its mirror image is; None without one.
+
+    Args:
+        labels: Candidates, (x, y, z) int16.
+        count: Number of candidates.
+        plane: Index along x of the midsagittal plane.
+        spacing: Edge of a voxel, mm.
+    """
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    reflected = mirrored(labels, plane)
+    partners: list[int | None] = []
+    for label in range(1, count + 1):
+        near = within(reflected == label, MIRROR_MM, np.full(3, spacing))
+        shared = np.bincount(labels[near], minlength=count + 1) / np.minimum(sizes, sizes[label]).clip(1)
+        shared[[0, label]] = 0
+        best = int(np.argmax(shared))
+        partners.append(best if shared[best] >= MIRRORED else None)
+    return partners
+
+
 def candidate_table(
     candidates: Sequence[Candidate],
     labels: np.ndarray,
@@ -43,6 +99,8 @@ def candidate_table(
     *,
     midline_mm: float,
     tissues: np.ndarray | None,
+    volume: np.ndarray,
+    mask: np.ndarray,
     percentiles: Sequence[float],
     native_labels: np.ndarray,
 ) -> pd.DataFrame:
@@ -54,15 +112,20 @@ def candidate_table(
         grid: Of the labels.
         midline_mm: Coordinate along x of the atlas's midsagittal plane (`data.midsagittal`).
         tissues: From `tissue_maps`; None on an atlas that has no such maps.
+        volume: Preprocessed scan, (x, y, z) float32.
+        mask: Its brain mask, (x, y, z) bool.
         percentiles: Percent of the healthy scans whose largest candidate is smaller, of each candidate; NaN if unknown.
         native_labels: On the scan's own voxels, (x, y, z) int16.
     """
     counts = np.bincount(native_labels.ravel(), minlength=len(candidates) + 1)
+    plane = float((midline_mm - grid.affine[0, 3]) / grid.spacing)
+    mirror_images = _mirror_images(labels, len(candidates), plane, grid.spacing)
+    fluid = is_fluid(volume, mask, tissues) if tissues is not None else np.zeros(mask.shape, bool)
     rows = []
-    for label, (candidate, percentile) in enumerate(zip(candidates, percentiles, strict=True), start=1):
+    described = zip(candidates, percentiles, mirror_images, strict=True)
+    for label, (candidate, percentile, mirror_of) in enumerate(described, start=1):
         x, y, z = (float(value) for value in (grid.affine @ [*candidate.peak_voxel, 1])[:3])
         inside = labels == label
-        tissue = None if tissues is None else TISSUES[int(np.argmax(tissues[:, inside].sum(axis=1)))]
         rows.append(
             {
                 "label": label,
@@ -72,10 +135,12 @@ def candidate_table(
                 "x_mm": round(x, 1),
                 "y_mm": round(y, 1),
                 "z_mm": round(z, 1),
-                "side": side(x, midline_mm),
-                "tissue": tissue,
+                "side": side(grid.affine[0, 0] * np.nonzero(inside)[0] + grid.affine[0, 3], midline_mm),
+                "tissue": None if tissues is None else _tissue(inside, tissues, fluid),
+                "mirror_of": mirror_of,
                 "percentile": round(percentile, 1),
                 "native_voxels": int(counts[label]),
             }
         )
-    return pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
+    table = pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
+    return table.astype({"mirror_of": "Int64"})

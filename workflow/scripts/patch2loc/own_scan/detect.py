@@ -298,6 +298,8 @@ def _find(
         grid,
         midline_mm=detector.midline_mm,
         tissues=tissue_maps(grid) if on_icbm152 else None,
+        volume=result.volume,
+        mask=result.mask,
         percentiles=[
             reference.percentile(candidate.excess, "largest_excess", name) if own_threshold else np.nan
             for candidate in candidates
