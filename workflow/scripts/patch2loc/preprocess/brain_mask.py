@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import Atlas
+from patch2loc.preprocess.background import without_empty
 from patch2loc.preprocess.external_tools import TOOLS, extract_brain
 from patch2loc.preprocess.images import read_mask_of
 from patch2loc.preprocess.masks import largest_part
@@ -67,6 +68,7 @@ def brain_mask(
             f"{scan_path}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
             "to none (already stripped) or atlas"
         )
+    mask = without_empty(mask, volume, affine)
     brain_ml = volumes.mask_ml(mask, affine)
     if brain_ml < SMALLEST_BRAIN_ML:
         raise InputError(
