@@ -94,7 +94,7 @@ def regions(whole: np.ndarray, plane: float) -> dict[str, np.ndarray]:
         whole: The brain, (x, y, z) bool, axes to the right, the front and the top.
         plane: Index along x of its midsagittal plane.
     """
-    x, y, z = np.indices(whole.shape, sparse=True)
+    x, y, z = np.ogrid[tuple(slice(size) for size in whole.shape)]
     box = box_around(whole)
     rows, slices = box[1], box[2]
     brain = np.argwhere(whole)
@@ -117,7 +117,7 @@ def regions(whole: np.ndarray, plane: float) -> dict[str, np.ndarray]:
 
 def beyond(to_target: np.ndarray, shape: tuple[int, ...], target_shape: tuple[int, ...]) -> np.ndarray:
     """The voxels of an array, bool, whose centers a map to another array's indices, 4 x 4, takes off that array."""
-    x, y, z = np.indices(shape, sparse=True)
+    x, y, z = np.ogrid[tuple(slice(size) for size in shape)]
     outside = np.zeros(shape, bool)
     for row, size in zip(to_target[:3], target_shape, strict=True):
         place = row[0] * x + row[1] * y + row[2] * z + row[3]
