@@ -50,8 +50,7 @@ def zero_flags(shift: float, stored: np.ndarray, brain: np.ndarray) -> list[str]
         return []
     return [
         f"{np.mean(stored[brain] < 0):.0%} of the brain lies below 0, none expected: {shift:.4g} was added to all of "
-        "the scan, as it may have been changed to z-scores or stored with an intercept; lesions may be missed, and "
-        "false candidates are likely"
+        "the scan, as it may have been changed to z-scores or stored with an intercept"
     ]
 
 

@@ -70,19 +70,17 @@ def coverage_flags(found: Coverage) -> list[str]:
     outside, deep = found["outside_scan"], found["deep_outside_mask"]
     if outside["brain"] > OUTSIDE_SCAN:
         return [
-            f"{_named(outside)} lies outside the scan: lesions there are missed, and false candidates are likely along "
-            "the cut"
+            f"{_named(outside)} lies outside the scan: a lesion there is not found, and the cut may be taken for one"
         ]
     if deep["brain"] > DEEP_OUTSIDE_MASK:
         return [
-            f"{_named(deep)}, looked at {DEEP_MM:.0f} mm below the surface, is empty or not in the brain mask: lesions "
-            "there are missed, and false candidates are likely along its border"
+            f"{_named(deep)}, looked at {DEEP_MM:.0f} mm below the surface, is empty or not in the brain mask: a lesion "
+            "there is not found, and the border may be taken for one"
         ]
     if found["atlas_volume_ratio"] < SMALLEST_RATIO:
         return [
             f"brain mask with {found['atlas_volume_ratio']:.1%} of the volume of the atlas's brain, laid on it, at "
-            f"least {SMALLEST_RATIO:.0%} expected: the mask is too tight; lesions at the surface are missed, and false "
-            "candidates are likely"
+            f"least {SMALLEST_RATIO:.0%} expected: the mask is too tight"
         ]
     return []
 
@@ -145,4 +143,4 @@ def _named(shares: Mapping[str, float]) -> str:
     parts = sorted((name for name in shares if name != "brain"), key=lambda name: -shares[name])
     named = [name for name in parts if shares[name] > NAMED] or parts[:1]
     listed = ", ".join(f"{shares[name]:.0%} of its {name}" for name in named[:2])
-    return f"{shares['brain']:.0%} of the brain ({listed})"
+    return f"{shares['brain']:.1%} of the brain ({listed})"

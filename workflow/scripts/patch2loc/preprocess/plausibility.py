@@ -125,77 +125,73 @@ def check_image(
     checks = (
         (
             check["gray_levels"] <= FEW_LEVELS,
-            f"{check['gray_levels']} gray levels in {LEVELS_SHARE:.0%} of the brain, more than {FEW_LEVELS} expected: "
-            "lesions may be missed",
+            f"{check['gray_levels']} gray levels in {LEVELS_SHARE:.0%} of the brain, more than {FEW_LEVELS} expected",
         ),
         (
             check["equal_neighbors"] > EQUAL_NEIGHBORS,
             f"{check['equal_neighbors']:.0%} of the brain's voxels equal to all neighbors, at most "
-            f"{EQUAL_NEIGHBORS:.0%} expected: part of the scan is constant; lesions there are missed, and false "
-            "candidates are likely",
+            f"{EQUAL_NEIGHBORS:.0%} expected: part of the scan is constant",
         ),
         (
             empty > 0,
             f"{empty} slice{'s' * (empty > 1)} through the brain with one single value, none expected: part of the "
-            "scan is missing; lesions there are missed, and false candidates are likely",
+            "scan is missing",
         ),
         (
             repeated > 0,
             f"{repeated} slice{'s' * (repeated > 1)} through the brain equal to another one, none expected: slices "
-            "were copied, or are thinner than they were measured; lesions may be missed, and false candidates are "
-            "likely",
+            "were copied, or are thinner than they were measured",
         ),
         (
             abs(check["background"]) > BACKGROUND,
             f"background of {check['background']:.2f} of the brain's brightness, within {BACKGROUND} of 0 expected: "
-            "something was added to the brightness, or taken from it; lesions may be missed, and false candidates are "
-            "likely",
+            "something was added to the brightness, or taken from it",
         ),
         (
             check["saturated"] > SATURATED,
             f"{check['saturated']:.1%} of the brain at the highest brightness, at most {SATURATED:.0%} expected: the "
-            "scan is saturated; bright lesions may be missed",
+            "scan is saturated",
         ),
         (
             check["brightest_voxel"] > BRIGHTEST_VOXEL,
             f"brightest voxel {check['brightest_voxel']:.3g} times the 99.9th percentile, at most "
-            f"{BRIGHTEST_VOXEL:.0f} expected: false candidates are likely there",
+            f"{BRIGHTEST_VOXEL:.0f} expected",
         ),
         (
             check["ghost"] > GHOST,
             f"ghost of {check['ghost']:.0%} of the head's brightness, shifted by half the field of view, at most "
-            f"{GHOST:.0%} expected: false candidates are likely",
+            f"{GHOST:.0%} expected",
         ),
         (
             check["stripes"] > STRIPES,
             f"stripes: a frequency {check['stripes']:.1f} times as strong as those around it, at most {STRIPES:.0f} "
-            "expected: false candidates are likely",
+            "expected",
         ),
         (
             check["fine_detail"] < FINE_DETAIL[0],
             f"fine detail of {check['fine_detail']:.3f} of the variance, at least {FINE_DETAIL[0]} expected: the scan "
-            "is blurred, or coarser than its header says; small lesions are missed, and false candidates are likely",
+            "is blurred, or coarser than its header says",
         ),
         (
             check["fine_detail"] > FINE_DETAIL[1],
             f"fine detail of {check['fine_detail']:.2f} of the variance, at most {FINE_DETAIL[1]} expected: most of "
-            "the brain's contrast is noise; lesions may be missed, and false candidates are likely",
+            "the brain's contrast is noise",
         ),
         (
             min(along) < EVEN_DETAIL * max(along) and voxel_size(affine).max() < THICK_MM,
             f"fine detail along {'xyz'[int(np.argmin(along))]} {min(along) / max(along):.2f} of that along "
             f"{'xyz'[int(np.argmax(along))]}, at least {EVEN_DETAIL} expected: thick slices were interpolated to thin "
-            "ones; small lesions are missed, and false candidates are likely",
+            "ones",
         ),
         (
             check["mask_pores"] > MASK_PORES,
             f"pores of a voxel or two in {check['mask_pores']:.0%} of the brain mask, at most {MASK_PORES:.0%} "
-            "expected: voxels are missing; false candidates are likely",
+            "expected: voxels are missing",
         ),
         (
             check["shading"] > SHADING,
             f"brightness changes by a factor of {check['shading']:.1f} from one side of the brain to the other, at "
-            f"most {SHADING:.0f} expected: shading is left; lesions may be missed, and false candidates are likely",
+            f"most {SHADING:.0f} expected: shading is left",
         ),
     )
     return check, [flag for doubtful, flag in checks if doubtful]

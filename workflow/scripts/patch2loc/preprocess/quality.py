@@ -89,13 +89,11 @@ def measure(
     checks = (
         (
             not BRAIN_ML[0] <= source_ml <= BRAIN_ML[1],
-            f"brain of {source_ml:.0f} ml, {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} expected: lesions may be missed, and "
-            "false candidates are likely",
+            f"brain of {source_ml:.0f} ml, {BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} expected",
         ),
         (
             abs(scale - 1).max() > SCALE_OFF,
-            f"scale {scale.round(2).tolist()}, within {SCALE_OFF:.0%} of 1 expected: false candidates are "
-            "likely where the brain is small, or was laid on the atlas badly",
+            f"scale {scale.round(2).tolist()}, within {SCALE_OFF:.0%} of 1 expected",
         ),
         (
             abs(rotation).max() > ROTATION_DEGREES,
@@ -105,17 +103,16 @@ def measure(
         (
             overlap < ATLAS_DICE,
             f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected: part of the brain is "
-            "missing, or it was laid on the atlas badly; lesions may be missed, and false candidates are likely",
+            "missing, or it was laid on the atlas badly",
         ),
         (
             likeness < LIKENESS,
             f"the atlas explains {likeness:.2f} of the brightness, at least {LIKENESS} expected: it was laid "
-            "on the atlas badly, or looks unlike a healthy one; lesions may be missed, and false candidates are likely",
+            "on the atlas badly, or looks unlike a healthy one",
         ),
         (
             bias_ratio > BIAS_RATIO,
-            f"bias field varies by a factor of {bias_ratio:.1f}, at most {BIAS_RATIO} expected: false candidates "
-            "are likely",
+            f"bias field varies by a factor of {bias_ratio:.1f}, at most {BIAS_RATIO} expected",
         ),
     )
     return {
@@ -171,8 +168,7 @@ def flag_offset(measurements: Measurements, offset_mm: float) -> None:
     measurements["offset_mm"] = _rounded(offset_mm)
     if offset_mm > OFFSET_MM:
         measurements["flags"].append(
-            f"lies {offset_mm:.0f} mm off the atlas, at most {OFFSET_MM:.0f} expected with `registration: none`: "
-            "lesions may be missed, and false candidates are likely"
+            f"lies {offset_mm:.0f} mm off the atlas, at most {OFFSET_MM:.0f} expected with `registration: none`"
         )
 
 
