@@ -74,8 +74,8 @@ def coverage_flags(found: Coverage) -> list[str]:
         ]
     if deep["brain"] > DEEP_OUTSIDE_MASK:
         return [
-            f"{_named(deep)}, looked at {DEEP_MM:.0f} mm below the surface, is empty or not in the brain mask: a lesion "
-            "there is not found, and the border may be taken for one"
+            f"{_named(deep)}, looked at {DEEP_MM:.0f} mm below the surface, is empty or not in the brain mask: a "
+            "lesion there is not found, and the border may be taken for one"
         ]
     if found["atlas_volume_ratio"] < SMALLEST_RATIO:
         return [
