@@ -193,7 +193,7 @@ def preprocess_scan(
             )
     stored_affine = affine
     with one_thread(), itk_errors(Path(scan_path)):
-        brain, start = brain_mask(
+        brain, start, brain_found = brain_mask(
             scan_path,
             array,
             affine,
@@ -271,6 +271,7 @@ def preprocess_scan(
         **({"acquired_content": content_hash(*volumes.read(acquired_path))} if acquired_path else {}),
         "atlas": atlas.name,
         **validated,
+        "brain_found": brain_found,
         **measurements,
         **modality_check,
         **image_check,
