@@ -75,7 +75,6 @@ def brain_mask(
             f"{scan_path}: no brain mask found, one expected (skull_strip: given); give one, or set skull_strip "
             "to none (already stripped) or atlas"
         )
-    mask = without_empty(mask, volume, affine)
     brain_ml = volumes.mask_ml(mask, affine)
     if brain_ml < SMALLEST_BRAIN_ML:
         raise InputError(
@@ -88,7 +87,7 @@ def brain_mask(
             f"{scan_path}: one brightness ({brightness[0]:g}) in the whole brain mask found (skull_strip: {method}), "
             "a brain expected; check the mask, or leave the scan out"
         )
-    return mask, start, FOUND_BY.get(method, f"found by {method}")
+    return without_empty(mask, volume, affine), start, FOUND_BY.get(method, f"found by {method}")
 
 
 def is_stripped(volume: np.ndarray, affine: np.ndarray) -> bool:
