@@ -115,7 +115,9 @@ def painted(data: Path, folder: Path) -> Iterator[Case]:
         scan_path = data / pair.scan
         array, affine = read_scan(scan_path)
         with one_thread():
-            brain, start = brain_mask(scan_path, array, affine, method="auto", given_mask=None, atlas=atlas)
+            brain, start, _ = brain_mask(
+                scan_path, array, affine, method="auto", given_mask=None, atlas=atlas
+            )
             transform, _ = register(array, brain, affine, atlas, start=start)
         brain_path = folder / f"{pair.subject}_brain.nii.gz"
         volumes.write(brain_path, brain, affine)

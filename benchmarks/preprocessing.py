@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from patch2loc.files import write_csv
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
+from patch2loc.preprocess.coverage import dice
 from patch2loc.preprocess.images import one_thread, read_mask_of, read_scan
-from patch2loc.preprocess.quality import dice
 from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.preprocess.skull_strip import find_brain
 

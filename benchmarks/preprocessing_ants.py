@@ -25,8 +25,8 @@ from patch2loc.data import volumes
 from patch2loc.files import write_csv
 from patch2loc.preprocess.atlas import Atlas, load_atlas
 from patch2loc.preprocess.bias import correct_bias
+from patch2loc.preprocess.coverage import dice
 from patch2loc.preprocess.images import one_thread, read_scan, resample_like
-from patch2loc.preprocess.quality import dice
 from patch2loc.preprocess.register import register
 
 HERE = Path(__file__).resolve().parent

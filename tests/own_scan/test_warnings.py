@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from patch2loc.data.volumes import Grid
 from patch2loc.own_scan.answer import CONSEQUENCES
 from patch2loc.own_scan.warnings import (
     FEWEST_HEALTHY,
+    LIKELY_ERRORS,
     OUTSIDE_GRID,
     coarse,
     doubtful_contrast,
@@ -19,6 +22,7 @@ from patch2loc.own_scan.warnings import (
     trained_on_scan,
     trained_on_simulated,
 )
+from patch2loc.preprocess import plausibility, quality
 from patch2loc.preprocess.modality import check_modality
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.reference import Cohort
@@ -144,3 +148,11 @@ def test_flags_of_quality_control_are_warnings_but_for_those_of_the_contrast():
     assert len(contrast) == 2
     (warning,) = poor_quality(["brain of 700 ml, 900 to 2000 expected", *contrast])
     assert warning.message.startswith("brain of 700 ml, 900 to 2000 expected; look at preprocessed/qc.png. ")
+
+
+@pytest.mark.parametrize("words", LIKELY_ERRORS)
+def test_a_flag_of_one_likely_error_names_that_error_alone(words):
+    assert any(words in inspect.getsource(module) for module in (plausibility, quality))
+    (warning,) = poor_quality([f"{words} 8 of something, at most 5 expected"])
+    assert warning.likely_error == LIKELY_ERRORS[words] != "both"
+    assert poor_quality(["brain of 700 ml, 900 to 2000 expected"])[0].likely_error == "both"

@@ -16,17 +16,20 @@ from patch2loc.errors import InputError
 from patch2loc.preprocess import plausibility
 from patch2loc.preprocess.images import read_mask_of, read_scan
 from patch2loc.preprocess.plausibility import (
+    BACKGROUND,
+    EVEN_DETAIL,
     FINE_DETAIL,
     GHOST,
     MASK_PORES,
     SHADING,
     STRIPES,
+    background_level,
+    empty_and_repeated_slices,
     equal_neighbors,
     fine_detail,
     ghost_strength,
     gray_levels,
     mask_pores,
-    repeated_slices,
     shading,
     stop_if_label_map,
     stripe_strength,
@@ -153,14 +156,42 @@ def test_equal_neighbors_are_counted_within_the_brain():
     assert equal_neighbors(array, brain) == pytest.approx(4**3 / 14**3)
 
 
-def test_repeated_slices_are_counted_along_the_axis_that_has_most():
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_slice_without_content_or_equal_to_a_distant_one_is_counted(axis):
     array = np.random.default_rng(0).random((20, 18, 16)).astype(np.float32)
     brain = np.zeros(array.shape, bool)
     brain[2:18, 2:16, 3:13] = True
-    assert repeated_slices(array, brain) == 0
-    array[:, :, 5:9] = array[:, :, 4:5]  # four of the ten slices of the brain
-    array[:, :, 14:] = 0  # outside of it
-    assert repeated_slices(array, brain) == pytest.approx(0.4)
+    slices = np.moveaxis(array, axis, 0)
+    slices[-2:] = 0  # outside of the brain
+    assert empty_and_repeated_slices(array, brain) == (0, 0)
+    slices[5] = 0.5
+    assert empty_and_repeated_slices(array, brain) == (1, 0)
+    slices[9:12] = slices[4]
+    assert empty_and_repeated_slices(array, brain) == (1, 3)
+
+
+def test_the_level_of_the_background_is_what_was_added(head):
+    array, _, brain = head
+    median = np.median(array[brain])
+    levels = [background_level(array + share * median, brain) for share in (0, 0.5, -0.4)]
+    assert abs(levels[0]) < 0.05 < BACKGROUND
+    assert levels[1:] == pytest.approx([0.5 / 1.5, -0.4 / 0.6], abs=0.07)
+    assert background_level(array[brain][:, None, None], np.ones((brain.sum(), 1, 1), bool)) == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_thick_slices_that_were_interpolated_lack_detail_along_one_axis(axis, tmp_path):
+    array, affine = brain_of("T1")
+    slices = np.moveaxis(array.astype(np.float32), axis, 0)[: array.shape[axis] // 4 * 4]
+    thick = slices.reshape(-1, 4, *slices.shape[1:]).mean(axis=1)
+    places = np.linspace(0, len(thick) - 1, len(slices)).astype(int)
+    weight = (np.linspace(0, len(thick) - 1, len(slices)) - places)[:, None, None]
+    thin = (1 - weight) * thick[places] + weight * thick[np.minimum(places + 1, len(thick) - 1)]
+    volumes.write(tmp_path / "thin.nii.gz", np.moveaxis(np.where(slices > 0, thin, 0), 0, axis), affine)
+    qc = preprocessed(tmp_path / "thin.nii.gz", "T1", 2.0).qc
+    assert np.argmin(qc["fine_detail_axes"]) == axis
+    assert min(qc["fine_detail_axes"]) < EVEN_DETAIL * max(qc["fine_detail_axes"])
+    assert any(flag.startswith(f"fine detail along {'xyz'[axis]}") for flag in qc["flags"])
 
 
 def clipped(array):
@@ -209,7 +240,7 @@ def test_a_damaged_scan_is_flagged(damage, tmp_path):
     volumes.write(tmp_path / "whole.nii.gz", array, affine)
     volumes.write(tmp_path / "damaged.nii.gz", damage(array.astype(np.float32)), affine)
     assert preprocessed(tmp_path / "whole.nii.gz", "T1", 2.0).qc["flags"] == []
-    (flag,) = preprocessed(tmp_path / "damaged.nii.gz", "T1", 2.0).qc["flags"]
+    flag, *_ = preprocessed(tmp_path / "damaged.nii.gz", "T1", 2.0).qc["flags"]
     assert re.match(DAMAGE[damage], flag)
 
 

@@ -10,7 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from filelock import FileLock
+from heads import SETTINGS
 from repository_paths import SHARED
+from scipy import ndimage
 from stand_in_driver import install_driver, several
 
 from patch2loc.acquire.phantom import simulate_subject
@@ -18,9 +20,10 @@ from patch2loc.data import volumes
 from patch2loc.engine import gpus
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
-from patch2loc.preprocess.brain_mask import brain_mask, is_stripped
+from patch2loc.preprocess.brain_mask import LARGEST_STRIPPED_ML, brain_mask, is_stripped
 from patch2loc.preprocess.external_tools import find_command
-from patch2loc.preprocess.images import one_thread
+from patch2loc.preprocess.images import one_thread, voxel_size
+from patch2loc.preprocess.masks import largest_part_filled
 from patch2loc.preprocess.scan import preprocess_scan
 
 DATA = SHARED / "data"
@@ -76,10 +79,11 @@ def test_the_mask_of_another_program_is_taken(method, command, head, tmp_path, m
     install(tmp_path / "bin", command, FAKE, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     array, affine, brain = head
-    found, start = brain_mask(
+    found, start, words = brain_mask(
         tmp_path / "scan.nii.gz", array, affine, method=method, given_mask=None, atlas=None
     )
     assert start is None
+    assert words == f"found by {method}"
     np.testing.assert_array_equal(found, brain)
     assert "given -i" in capfd.readouterr().out
 
@@ -102,7 +106,7 @@ def test_another_program_gets_a_gpu_that_no_job_has_claimed(
     gpus._driver.cache_clear()
     array, affine, brain = head
     with FileLock(tmp_path / f"patch2loc-{os.getuid()}-gpu-0.lock"):  # as the job of a network has it
-        found, _ = brain_mask(
+        found, *_ = brain_mask(
             tmp_path / "scan.nii.gz",
             array,
             affine,
@@ -205,9 +209,30 @@ def test_auto_takes_the_mask_of_a_stripped_scan_and_finds_the_brain_of_a_head():
 
     def mask_by(method, volume):
         with one_thread():
-            return brain_mask(Path("T1"), volume, head.affine, method=method, given_mask=None, atlas=atlas)[0]
+            mask, _, words = brain_mask(
+                Path("T1"), volume, head.affine, method=method, given_mask=None, atlas=atlas
+            )
+        return mask, words
 
-    brain = mask_by("atlas", head.array)
-    np.testing.assert_array_equal(mask_by("auto", head.array), brain)
+    brain, words = mask_by("atlas", head.array)
+    assert words == "found by the atlas"
+    np.testing.assert_array_equal(mask_by("auto", head.array)[0], brain)
     stripped = np.where(brain, np.maximum(head.array, 1), 0)
-    np.testing.assert_array_equal(mask_by("auto", stripped), mask_by("none", stripped))
+    mask, words = mask_by("auto", stripped)
+    np.testing.assert_array_equal(mask, mask_by("none", stripped)[0])
+    assert words == "taken as skull-stripped"
+
+
+@pytest.mark.parametrize("lowest_mm", [0, 60])
+def test_a_small_head_whose_air_was_set_to_zero_is_not_stripped(lowest_mm):
+    """Of a child, or of a field of view that ends below the brain: no larger than a brain, but bone is in it."""
+    scan = simulate_subject("healthy", 1, 7, SETTINGS)["T1"]
+    brain = scan.brain > 0
+    bright = np.pad(scan.array > 0.2 * np.median(scan.array[brain]), 5)
+    inside = largest_part_filled(ndimage.binary_closing(bright, iterations=4))[5:-5, 5:-5, 5:-5]
+    first = round(lowest_mm / voxel_size(scan.affine)[2])
+    cleared = np.where(inside, np.maximum(scan.array, 1), 0)[:, :, first:]
+    small = scan.affine @ np.diag([0.8, 0.8, 0.8, 1])
+    assert volumes.mask_ml(cleared > 0, small) < LARGEST_STRIPPED_ML
+    assert not is_stripped(cleared, small)
+    assert is_stripped(np.where(brain, np.maximum(scan.array, 1), 0), scan.affine)

@@ -258,6 +258,7 @@ def _write_result(
             "healthy_median": round(float(np.median(reference.values("location_error"))), 3),
         },
         "flags": result.qc["flags"],
+        "brain_found": result.qc["brain_found"],
         "brain_outside_grid": result.qc["brain_outside_grid"],
         "seconds": seconds,
     }

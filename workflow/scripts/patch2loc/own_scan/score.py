@@ -106,6 +106,7 @@ def _write_result(
         "method": method,
         "modality": modality,
         "flags": result.qc["flags"],
+        "brain_found": result.qc["brain_found"],
         "brain_outside_grid": result.qc["brain_outside_grid"],
         "heatmap_atlas": _statistics(on_grid, result.grid.affine, scorer.model),
         "heatmap": _statistics(in_native_space, affine, scorer.model),

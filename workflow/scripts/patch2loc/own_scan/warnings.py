@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from patch2loc.own_scan.answer import ScanWarning, scan_warning
+from patch2loc.own_scan.answer import LikelyError, ScanWarning, scan_warning
 from patch2loc.preprocess.modality import DOUBTFUL, SCANS, Contrast
 from patch2loc.preprocess.version import PREPROCESSING_VERSION
 from patch2loc.score.reference import Cohort, HealthyReference, ScanMaps
@@ -26,6 +26,16 @@ RESOLUTION_FACTOR = 1.5
 OUTSIDE_GRID = 0.01
 # 95 % is the least percentile that an answer speaks of, and one in twenty is the finest that twenty scans can tell.
 FEWEST_HEALTHY = 20
+# Errors that flags of quality control make likely, by words in them; the others both.
+LIKELY_ERRORS: dict[str, LikelyError] = {
+    "bias field varies": "false candidates",
+    "brightest voxel": "false candidates",
+    "ghost of": "false candidates",
+    "stripes: ": "false candidates",
+    "pores of a voxel": "false candidates",
+    "gray levels in": "missed lesions",
+    "at the highest brightness": "missed lesions",
+}
 
 
 def of_model(model: Mapping[str, Any], content: str) -> list[ScanWarning]:
@@ -234,7 +244,11 @@ def few_healthy(count: int) -> ScanWarning | None:
 def poor_quality(flags: Sequence[str]) -> list[ScanWarning]:
     """What quality control found doubtful of the image, its brain mask and its registration; not of its contrast."""
     return [
-        scan_warning("quality", f"{flag}; look at preprocessed/qc.png", "both")
+        scan_warning(
+            "quality",
+            f"{flag}; look at preprocessed/qc.png",
+            next((error for words, error in LIKELY_ERRORS.items() if words in flag), "both"),
+        )
         for flag in flags
         if not flag.startswith(("the contrast may not be", "too little of the brain on the grid to check"))
     ]

@@ -10,10 +10,11 @@ import SimpleITK as sitk
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import Atlas
+from patch2loc.preprocess.background import without_empty
 from patch2loc.preprocess.external_tools import TOOLS, extract_brain
-from patch2loc.preprocess.images import read_mask_of
-from patch2loc.preprocess.masks import largest_part
-from patch2loc.preprocess.skull_strip import find_brain, stripped_mask
+from patch2loc.preprocess.images import coarser, read_mask_of, voxel_size
+from patch2loc.preprocess.masks import largest_part, largest_part_filled
+from patch2loc.preprocess.skull_strip import deeper, find_brain, stripped_mask
 
 AUTOMATIC = "auto"
 SKULL_STRIP = ("given", "none", "atlas", AUTOMATIC, *TOOLS)
@@ -22,6 +23,12 @@ SMALLEST_BRAIN_ML = 50.0
 LARGEST_STRIPPED_ML = 2300.0
 # Of a stripped scan, hardly anything above 0 lies apart from the brain.
 STRIPPED_SHARE = 0.99
+# Bone lies 6 to 15 mm below the surface of a head, and brain below that of a brain. Share of dark voxels there: up to
+# 0.11 in 239 brains, 0.22 and more in 102 heads whose air was set to 0.
+BONE_MM = (6.0, 15.0)
+DARK, BONE_SHARE = 0.4, 0.16
+# How a brain was found, by the method that was taken.
+FOUND_BY = {"given": "given mask", "none": "taken as skull-stripped", "atlas": "found by the atlas"}
 
 
 def brain_mask(
@@ -33,7 +40,7 @@ def brain_mask(
     given_mask: np.ndarray | None,
     atlas: Atlas,
     device: str = "cpu",
-) -> tuple[np.ndarray, sitk.AffineTransform | None]:
+) -> tuple[np.ndarray, sitk.AffineTransform | None, str]:
     """Find the brain in a scan.
 
     Args:
@@ -46,7 +53,8 @@ def brain_mask(
         device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
 
     Returns:
-        The mask, (x, y, z) bool on the scan's voxels, and a start for the registration if the method has one.
+        The mask, (x, y, z) bool on the scan's voxels; a start for the registration if the method has one; and how the
+        brain was found, in words.
 
     Raises:
         InputError: There is no mask, or no brain in it, or a program is not installed or fails.
@@ -79,14 +87,27 @@ def brain_mask(
             f"{scan_path}: one brightness ({brightness[0]:g}) in the whole brain mask found (skull_strip: {method}), "
             "a brain expected; check the mask, or leave the scan out"
         )
-    return mask, start
+    return without_empty(mask, volume, affine), start, FOUND_BY.get(method, f"found by {method}")
 
 
 def is_stripped(volume: np.ndarray, affine: np.ndarray) -> bool:
-    """True for a scan (x, y, z) with nothing but a brain: what is above 0 is one part, too small for a head."""
+    """True for a scan (x, y, z) with nothing but a brain: one part above 0, too small for a head, and no bone in it."""
     brain = largest_part(volume > 0)
     is_alone = np.count_nonzero(brain) > STRIPPED_SHARE * np.count_nonzero(volume > 0)
-    return bool(is_alone and volumes.mask_ml(brain, affine) < LARGEST_STRIPPED_ML)
+    is_small = volumes.mask_ml(brain, affine) < LARGEST_STRIPPED_ML
+    return bool(is_alone and is_small and not has_bone(volume, brain, affine))
+
+
+def has_bone(volume: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> bool:
+    """True if a dark layer lies below the surface of a brain or head (`inside`), both (x, y, z): a small head."""
+    image, coarse = coarser(np.where(inside, volume, 0), affine, 2.0)
+    image = np.pad(image, 1)
+    solid, spacing = largest_part_filled(image > 0), voxel_size(coarse)
+    core = deeper(solid, BONE_MM[1], spacing)
+    layer = deeper(solid, BONE_MM[0], spacing) & ~core
+    if not core.any():
+        return False
+    return bool(np.mean(image[layer] < DARK * np.median(image[core])) > BONE_SHARE)
 
 
 def mask_by_tool(

@@ -1,6 +1,7 @@
 """Signs that a file is no scan, or a damaged one: label maps, coarse steps, saturation, ghosts, stripes, blur."""
 
-from itertools import pairwise
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TypedDict
 
@@ -8,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from patch2loc.errors import InputError
-from patch2loc.preprocess.images import coarser
+from patch2loc.preprocess.images import coarser, voxel_size
 from patch2loc.preprocess.masks import box_around, closed_by_a_voxel, eroded
 
 # Real scans: see docs/explanation/plausibility.md, which has what was measured and what each bound finds.
@@ -19,12 +20,14 @@ FEW_LEVELS = 32  # gray levels of the brain, and fewer: coarse steps
 LEVELS_SHARE = 0.9  # of the voxels, which the gray levels are counted for
 SAMPLED_VOXELS = 200_000
 EQUAL_NEIGHBORS = 0.12
-REPEATED_SLICES = 0.02
 SATURATED = 0.01
 BRIGHTEST_VOXEL = 10.0
 GHOST = 0.06
 STRIPES = 8.0
 FINE_DETAIL = (0.05, 0.6)
+EVEN_DETAIL = 0.5  # least detail along an axis over that along the axis with most
+THICK_MM = 2.5  # edge of a voxel by the header: of thicker slices, less detail is expected
+BACKGROUND = 0.15
 MASK_PORES = 0.03
 SHADING = 2.0
 
@@ -42,12 +45,15 @@ class ImageCheck(TypedDict):
 
     gray_levels: int  # fewest values that 90 % of the brain's voxels have
     equal_neighbors: float  # share of the brain's voxels that are equal to all six neighbors
-    repeated_slices: float  # see `repeated_slices`
+    empty_slices: int  # see `empty_and_repeated_slices`
+    repeated_slices: int
+    background: float  # see `background_level`
     saturated: float  # share of the brain's voxels at its highest brightness
     brightest_voxel: float  # over the 99.9th percentile of the voxels above 0
     ghost: float  # see `ghost_strength`
     stripes: float  # see `stripe_strength`
     fine_detail: float  # see `fine_detail`
+    fine_detail_axes: list[float]  # the same along x, y, z of the grid alone
     mask_pores: float  # see `mask_pores`
     shading: float  # see `shading`
 
@@ -99,15 +105,20 @@ def check_image(
     top = values.max() - 1e-3 * (values.max() - values.min())
     positive = array[array > 0]
     sample = positive[:: max(1, positive.size // SAMPLED_VOXELS)]
+    empty, repeated = empty_and_repeated_slices(array, brain)
+    along = [round(fine_detail(volume, mask, spacing, axes=(axis,)), 4) for axis in range(3)]
     check: ImageCheck = {
         "gray_levels": gray_levels(values),
         "equal_neighbors": round(equal_neighbors(array, brain), 4),
-        "repeated_slices": round(repeated_slices(array, brain), 4),
+        "empty_slices": empty,
+        "repeated_slices": repeated,
+        "background": round(background_level(array, brain), 4),
         "saturated": round(float(np.mean(values >= top)), 4),
         "brightest_voxel": round(float(array.max() / np.percentile(sample, 99.9)), 4),
         "ghost": round(ghost_strength(array, affine), 4),
         "stripes": round(stripe_strength(array, brain), 4),
         "fine_detail": round(fine_detail(volume, mask, spacing), 4),
+        "fine_detail_axes": along,
         "mask_pores": round(mask_pores(brain), 4),
         "shading": round(shading(volume, mask), 4),
     }
@@ -122,9 +133,19 @@ def check_image(
             f"{EQUAL_NEIGHBORS:.0%} expected: part of the scan is constant",
         ),
         (
-            check["repeated_slices"] > REPEATED_SLICES,
-            f"{check['repeated_slices']:.0%} of the brain's slices equal to the one before, at most "
-            f"{REPEATED_SLICES:.0%} expected: slices were copied, or are thinner than they were measured",
+            empty > 0,
+            f"{empty} slice{'s' * (empty > 1)} through the brain with one single value, none expected: part of the "
+            "scan is missing",
+        ),
+        (
+            repeated > 0,
+            f"{repeated} slice{'s' * (repeated > 1)} through the brain equal to another one, none expected: slices "
+            "were copied, or are thinner than they were measured",
+        ),
+        (
+            abs(check["background"]) > BACKGROUND,
+            f"background of {check['background']:.2f} of the brain's brightness, within {BACKGROUND} of 0 expected: "
+            "something was added to the brightness, or taken from it",
         ),
         (
             check["saturated"] > SATURATED,
@@ -157,6 +178,12 @@ def check_image(
             "the brain's contrast is noise",
         ),
         (
+            min(along) < EVEN_DETAIL * max(along) and voxel_size(affine).max() < THICK_MM,
+            f"fine detail along {'xyz'[int(np.argmin(along))]} {min(along) / max(along):.2f} of that along "
+            f"{'xyz'[int(np.argmax(along))]}, at least {EVEN_DETAIL} expected: thick slices were interpolated to thin "
+            "ones",
+        ),
+        (
             check["mask_pores"] > MASK_PORES,
             f"pores of a voxel or two in {check['mask_pores']:.0%} of the brain mask, at most {MASK_PORES:.0%} "
             "expected: voxels are missing",
@@ -183,14 +210,27 @@ def equal_neighbors(array: np.ndarray, brain: np.ndarray) -> float:
     return float(equal.sum() / max(inner.sum(), 1))
 
 
-def repeated_slices(array: np.ndarray, brain: np.ndarray) -> float:
-    """Share of the slices through a brain mask, both (x, y, z), that equal the one before; of the axis with most."""
-    part, share = array[box_around(brain)], 0.0
+def empty_and_repeated_slices(array: np.ndarray, brain: np.ndarray) -> tuple[int, int]:
+    """Slices through a brain mask, both (x, y, z), with one single value, and those equal to an earlier one.
+
+    Each of the axis with most. Slices are compared at any distance, within the box around the brain.
+    """
+    part, empty, repeated = array[box_around(brain)], 0, 0
     for axis in range(3):
         slices = np.moveaxis(part, axis, 0)
-        equal = sum(bool((one == other).all()) for one, other in pairwise(slices))
-        share = max(share, equal / len(slices))
-    return share
+        hashes = [sha256(each.tobytes()).digest() for each in slices if each.min() < each.max()]
+        empty = max(empty, len(slices) - len(hashes))
+        repeated = max(repeated, len(hashes) - len(set(hashes)))
+    return empty, repeated
+
+
+def background_level(array: np.ndarray, brain: np.ndarray) -> float:
+    """5th percentile of a scan outside of its brain mask, both (x, y, z), over the median in it; 0 if all is brain."""
+    around = array[~brain]
+    if not around.size:
+        return 0.0
+    dark = np.percentile(around[:: max(1, around.size // SAMPLED_VOXELS)], 5)
+    return float(dark / max(np.median(array[brain]), np.finfo(np.float32).tiny))
 
 
 def ghost_strength(array: np.ndarray, affine: np.ndarray) -> float:
@@ -247,7 +287,9 @@ def stripe_strength(array: np.ndarray, brain: np.ndarray) -> float:
     return strength
 
 
-def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
+def fine_detail(
+    volume: np.ndarray, mask: np.ndarray, spacing: float, *, axes: Sequence[int] = (0, 1, 2)
+) -> float:
     """Share of the brain's variance that smoothing inside the brain takes away.
 
     The smoothing has a standard deviation of 2 mm, or of a voxel where that is more.
@@ -256,6 +298,7 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
         volume: The scan on the grid, (x, y, z) float32.
         mask: Its brain mask, (x, y, z) bool.
         spacing: Edge of a voxel, mm.
+        axes: Axes that are smoothed.
     """
     inner = eroded(mask, max(1, round(2 * DETAIL_MM / spacing)))
     if not inner.any():
@@ -265,8 +308,10 @@ def fine_detail(volume: np.ndarray, mask: np.ndarray, spacing: float) -> float:
     reach = int(3 * sigma + 0.5)
     box = tuple(slice(max(edge.start - reach, 0), edge.stop + reach) for edge in box_around(mask))
     volume, mask, inner = volume[box], mask[box], inner[box]
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, truncate=3)
-    smooth = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma, truncate=3)
+    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma, truncate=3, axes=axes)
+    smooth = ndimage.gaussian_filter(
+        np.where(mask, volume, 0).astype(np.float32), sigma, truncate=3, axes=axes
+    )
     bounds = np.percentile(volume[inner], (1, 99))  # single bright voxels are not detail
     values, smoothed = (
         np.clip(part, *bounds) for part in (volume[inner], smooth[inner] / np.maximum(weight[inner], 1e-3))

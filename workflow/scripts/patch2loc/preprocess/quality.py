@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from patch2loc.data.volumes import Grid, mask_ml
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import Atlas
-from patch2loc.preprocess.images import coarser, resample_like, voxel_size
+from patch2loc.preprocess.coverage import Coverage, coverage
+from patch2loc.preprocess.images import coarser, voxel_size
 from patch2loc.preprocess.lesions import indices_to_grid
 from patch2loc.preprocess.masks import box_around
 from patch2loc.preprocess.register import Registration, matrix, register
@@ -18,7 +19,7 @@ from patch2loc.preprocess.skull_strip import BRAIN_ML
 
 SCALE_OFF = 0.3  # the ICBM152 brain, fluid included, is a quarter larger than a small one stripped tightly
 ROTATION_DEGREES = 35.0
-ATLAS_DICE = 0.85
+ATLAS_DICE = 0.91
 LIKENESS = 0.05  # a glioma with much edema in T2: 0.06; brains registered in a wrong pose: 0.01 to 0.045
 BIAS_RATIO = 3.0
 OFFSET_MM = 6.0  # of a scan that is left where it is: brains registered by others lay 0.7 to 2.4 mm off
@@ -32,13 +33,7 @@ REMEDIES: dict[Registration, str] = {
 FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
 
 
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice overlap of two masks of the same shape; 1 if both are empty."""
-    total = first.sum() + second.sum()
-    return float(2 * (first & second).sum() / total) if total else 1.0
-
-
-class Measurements(TypedDict):
+class Measurements(Coverage):
     """Numbers of quality control, rounded to 4 digits, and what is doubtful about them."""
 
     voxel_mm: list[float]  # edges of a voxel of the scan
@@ -49,7 +44,6 @@ class Measurements(TypedDict):
     scale: list[float]  # size of the brain on the grid over that in the scan, along x, y, z
     shear: list[float]  # xy, xz, yz
     rotation_degrees: list[float]  # about x, y, z
-    atlas_dice: float  # overlap of the brain with the atlas's
     correlation_ratio: float  # see `correlation_ratio`
     bias_field_ratio: float  # 99th over 1st percentile of the bias field in the mask
     offset_mm: NotRequired[float]  # of a scan that is not registered: see `offset_from_atlas`
@@ -87,9 +81,8 @@ def measure(
     source_ml = mask_ml(brain, affine)
     rotation, scale, shear = rotation_scale_shear(matrix(transform))
     outside = share_outside(brain, indices_to_grid(affine, grid, transform), grid.shape)
-    share, coarse = coarser(atlas.mask, atlas.affine, 4.0)
-    carried = resample_like(brain, affine, transform, shape=share.shape, target_affine=coarse) > 0.5
-    overlap = dice(carried, share > 0.5)
+    held, missing = coverage(brain, affine, atlas, transform)
+    overlap = held["atlas_dice"]
     likeness = correlation_ratio(volume, mask, atlas_on_grid, grid)
     low, high = np.exp(np.percentile(log_field[mask], (1, 99))) if mask.any() else (1.0, 1.0)
     bias_ratio = high / low
@@ -104,15 +97,18 @@ def measure(
         ),
         (
             abs(rotation).max() > ROTATION_DEGREES,
-            f"rotation {rotation.round(0).tolist()} degrees, at most {ROTATION_DEGREES:.0f} expected",
+            f"rotation {rotation.round(0).tolist()} degrees, at most {ROTATION_DEGREES:.0f} expected: where it was "
+            "laid on the atlas badly, lesions may be missed, and false candidates are likely",
         ),
         (
             overlap < ATLAS_DICE,
-            f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected",
+            f"overlap with the atlas {overlap:.2f} (Dice), at least {ATLAS_DICE} expected: part of the brain is "
+            "missing, or it was laid on the atlas badly",
         ),
         (
             likeness < LIKENESS,
-            f"the atlas explains {likeness:.2f} of the brightness, at least {LIKENESS} expected",
+            f"the atlas explains {likeness:.2f} of the brightness, at least {LIKENESS} expected: it was laid "
+            "on the atlas badly, or looks unlike a healthy one",
         ),
         (
             bias_ratio > BIAS_RATIO,
@@ -128,10 +124,13 @@ def measure(
         "scale": _rounded(scale),
         "shear": _rounded(shear),
         "rotation_degrees": _rounded(rotation),
-        "atlas_dice": _rounded(overlap),
+        "outside_scan": held["outside_scan"],
+        "deep_outside_mask": held["deep_outside_mask"],
+        "atlas_volume_ratio": held["atlas_volume_ratio"],
+        "atlas_dice": overlap,
         "correlation_ratio": _rounded(likeness),
         "bias_field_ratio": _rounded(bias_ratio),
-        "flags": [flag for doubtful, flag in checks if doubtful],
+        "flags": [*missing, *(flag for doubtful, flag in checks if doubtful)],
     }
 
 

@@ -20,8 +20,10 @@ from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
 from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import Atlas
+from patch2loc.preprocess.background import from_zero, zero_flags
 from patch2loc.preprocess.bias import BIAS_FIELDS, BiasField, correct_bias
 from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
+from patch2loc.preprocess.coverage import dice
 from patch2loc.preprocess.images import (
     itk_errors,
     one_thread,
@@ -170,7 +172,8 @@ def preprocess_scan(
     """
     validated = validated_settings(settings or {})
     with memory_errors(scan_path):
-        array, affine = read_scan(Path(scan_path))
+        stored, affine = read_scan(Path(scan_path))
+        array, shift = from_zero(stored)
         stop_if_label_map(array, Path(scan_path))
         given_mask = None
         if brain_path:
@@ -190,7 +193,7 @@ def preprocess_scan(
             )
     stored_affine = affine
     with one_thread(), itk_errors(Path(scan_path)):
-        brain, start = brain_mask(
+        brain, start, brain_found = brain_mask(
             scan_path,
             array,
             affine,
@@ -256,19 +259,23 @@ def preprocess_scan(
     image_check, image_flags = check_image(
         array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing
     )
-    measurements["flags"] += modality_flags + image_flags + lesion_flags(lesion_report)
+    measurements["flags"] += (
+        zero_flags(shift, stored, brain) + modality_flags + image_flags + lesion_flags(lesion_report)
+    )
     measurements["flags"] += drawn_flags(drawn.labels, lesion_labels, lesion_share)
     if given_mask is not None and validated["skull_strip"] != "given":
-        measurements["brain_dice_with_truth"] = round(quality.dice(brain, given_mask), 4)
+        measurements["brain_dice_with_truth"] = round(dice(brain, given_mask), 4)
     qc = {
         "modality": modality,
-        "content": content_hash(array, stored_affine),
+        "content": content_hash(stored, stored_affine),
         **({"acquired_content": content_hash(*volumes.read(acquired_path))} if acquired_path else {}),
         "atlas": atlas.name,
         **validated,
+        "brain_found": brain_found,
         **measurements,
         **modality_check,
         **image_check,
+        "brightness_shift": shift,
         "lesion": {**lesion_report, "brain_share": round(lesion_share, 4), "labels": drawn.labels},
     }
     volume = np.where(mask, unmasked, 0).astype(np.float32)
