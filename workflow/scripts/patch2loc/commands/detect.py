@@ -118,7 +118,7 @@ def add(commands: Subcommands) -> None:
         help="treat any warning as a failure, and write nothing for that scan",
     )
     detect.add_argument(
-        "--series", metavar="NUMBER", help="number of the DICOM series, if a folder has several"
+        "--series", metavar="NUMBER", help="number or UID of the DICOM series, if a folder has several"
     )
     add_computing_options(detect)
     add_method_option(detect)
@@ -139,7 +139,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         )
     tell_little_memory()
 
-    from patch2loc.acquire.scan_inputs import check_converter, open_scan
+    from patch2loc.acquire.scan_inputs import check_converter, open_scan, removed_if_refused
 
     scans = matching(arguments.scans)
     check_converter(scans)
@@ -160,9 +160,10 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         for note in opened.notes:
             progress.notify(note)
         age = opened.age if ages[place] is None else ages[place]
-        summary = _detect(
-            arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
-        )
+        with removed_if_refused(opened):
+            summary = _detect(
+                arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
+            )
         if summary["warnings"]:
             warned.append(scan)
         if not summary["judged"]:
