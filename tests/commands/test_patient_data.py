@@ -7,6 +7,7 @@ from marked_data import mark_dataset, marked_files, write_marked_series
 from small_detector import simulated_brain, write_brain
 
 from patch2loc.commands import main
+from patch2loc.files import read_json
 
 EVERY = (2, 2, 4)  # voxels: a coarser scan is read faster
 
@@ -25,6 +26,8 @@ def test_no_tag_of_a_dicom_series_is_in_a_result(tmp_path, detector_path, capfd)
     assert detect(detector_path, series, "-o", tmp_path / "out") == 0
     assert (tmp_path / "out/converted.nii.gz").is_file()
     assert marked_files(tmp_path / "out") == []
+    warnings = [warning["name"] for warning in read_json(tmp_path / "out/summary.json")["warnings"]]
+    assert "contrast_agent" in warnings  # its tag has a mark, too
     said = capfd.readouterr()
     assert "PHIX" not in said.out + said.err
 

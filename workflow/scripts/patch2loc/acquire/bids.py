@@ -5,6 +5,7 @@ Entities that it does not name may have any value; `run-` without a value asks f
 Only the `anat` folders are read, so that the rest of a dataset costs no time.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from patch2loc.errors import InputError
 ANATOMY = ("anat", "ses-*/anat")  # in the folder of a participant
 SPACES = ("space", "res", "den")  # entities that say on which voxels an image is
 EXTENSIONS = (".nii", ".nii.gz")
+CONTRAST_AGENT = re.compile(r"_ce-[A-Za-z0-9+]+_")
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,11 @@ def images(folders: Iterable[Path], participants: Sequence[str] = ("sub-*",)) ->
             if name and name["extension"] in EXTENSIONS and "sub" in name["entities"]:
                 result.append(Image(path, name["entities"], name["suffix"]))
     return result
+
+
+def names_contrast_agent(path: Path) -> bool:
+    """True if the BIDS name of a scan says that it was taken with a contrast agent."""
+    return CONTRAST_AGENT.search(path.name) is not None
 
 
 def by_session(scans: Iterable[Image]) -> dict[str, list[Image]]:

@@ -30,12 +30,14 @@ class OpenedScan(NamedTuple):
         age: Of the person, years; None if unknown.
         notes: What was chosen, or could not be used: sentences for whoever asked.
         made: What was made for it: a converted scan, and the folders that it needed, innermost first.
+        contrast_agent: True if its DICOM header names one.
     """
 
     path: Path
     age: float | None = None
     notes: tuple[str, ...] = ()
     made: tuple[Path, ...] = ()
+    contrast_agent: bool = False
 
 
 @contextmanager
@@ -190,7 +192,7 @@ def _converted(source: Path, modality: Modality, folder: Path, number: str | Non
                 f"{kept}: another scan than the DICOM series of {source} found; give another --output, or remove it"
             )
     chosen = (f"{source}: the series {series} was taken, of {count}",) if count > 1 else ()
-    return OpenedScan(kept, series.age, chosen, made)
+    return OpenedScan(kept, series.age, chosen, made, series.contrast_agent)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -162,7 +162,14 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         age = opened.age if ages[place] is None else ages[place]
         with removed_if_refused(opened):
             summary = _detect(
-                arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
+                arguments,
+                detector,
+                opened.path,
+                folder,
+                mask=masks[place],
+                age=age,
+                contrast_agent=opened.contrast_agent,
+                progress=progress,
             )
         if summary["warnings"]:
             warned.append(scan)
@@ -231,6 +238,7 @@ def _detect(
     *,
     mask: str | None,
     age: float | None,
+    contrast_agent: bool = False,
     progress: Progress,
 ) -> dict[str, Any]:
     """Look at one scan, as the options of the command line say; the summary."""
@@ -245,6 +253,7 @@ def _detect(
         map_name=arguments.map,
         threshold=arguments.threshold,
         age=age,
+        contrast_agent=contrast_agent,
         strict=arguments.strict,
         stage_done=progress.stage_done,
         notify=progress.notify,
