@@ -178,13 +178,15 @@ def only(matches: Sequence[Image], pattern: NamePattern, choice: str) -> Image:
     first, second = matches[:2]
     keys = first.entities.keys() | second.entities.keys()
     differs = sorted(key for key in keys if first.entities.get(key) != second.entities.get(key))
-    hint = "`derivatives`, the folder to look in"
+    hint = "remove one of them"
     if differs:
         value = first.entities.get(differs[0], "")
-        hint = f"`{choice}{differs[0]}-{value}_{pattern.text}`"
+        hint = f"choose by `{choice}{differs[0]}-{value}_{pattern.text}`"
+    elif first.path.parent != second.path.parent and "derivatives" in second.path.parts:
+        hint = "choose by `derivatives`, the folder to look in"
     raise InputError(
         f"{first.path}: {len(matches)} images fit {pattern.text}, this one and {second.path}, exactly one for a "
-        f"subject and session expected; choose by {hint}"
+        f"subject and session expected; {hint}"
     )
 
 
