@@ -87,7 +87,6 @@ def mark_dataset(root):
     description = json.loads((root / "dataset_description.json").read_text())
     others = (
         "Authors",
-        "Acknowledgements",
         "Funding",
         "EthicsApprovals",
         "HowToAcknowledge",
