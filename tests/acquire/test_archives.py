@@ -261,6 +261,17 @@ def test_two_files_for_one_place_are_refused(tmp_path):
         archives.extract(tmp_path / "archive", tmp_path / "out", lambda path: PurePosixPath(path.name))
 
 
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize("names", [[f"a/{LONG}"], [f"{LONG}/a"], ["a/b", "a/b/c"], ["a/b/c", "a/b"]])
+@pytest.mark.parametrize("made", [replica.tar, replica.zipped])
+def test_a_file_that_has_no_place_is_refused(tmp_path, made, names):
+    (tmp_path / "archive").write_bytes(made(dict.fromkeys(names, b"x")))
+    with pytest.raises(InputError, match=r"refused, nothing was unpacked: it holds a file .* has no place"):
+        archives.extract(tmp_path / "archive", tmp_path / "out", lambda path: path)
+
+
 def decrypted(path, passphrase=replica.PASSPHRASE):
     with decrypt.open_decrypted(path, passphrase) as stream:
         return stream.read()

@@ -87,6 +87,14 @@ def test_a_mask_of_another_run_is_not_taken_and_one_without_a_run_is(root):
     assert found["brain"].name == "sub-03_desc-brain_mask.nii.gz"
 
 
+def test_of_one_scan_stored_twice_one_is_to_be_removed(root):
+    (root / "sub-02/anat/sub-02_T1w.nii").touch()
+    with pytest.raises(
+        InputError, match=r"2 images fit T1w, .*sub-02_T1w\.nii.* expected; remove one of them"
+    ):
+        bids.find_scans(root, "T1w", {})
+
+
 def test_two_folders_of_derivatives_are_refused_until_one_is_named(root):
     scan = "sub-02/anat/sub-02"
     touch(root / "derivatives/other", f"{scan}_desc-brain_mask.nii.gz")

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from dicom_series import write_series
 
@@ -37,7 +39,7 @@ def test_every_series_is_found_with_what_it_says_of_itself(study, capfd):
         ("4", 12, 45.0),
         ("10", 12, None),
     ]
-    assert [file.name for file in found[1].files] == [f"2_{index:03d}.dcm" for index in range(12)]
+    assert [one.path.name for one in found[1].slices] == [f"2_{index:03d}.dcm" for index in range(12)]
     assert str(found[1]) == "2: t1_mprage_sag, 12 images"
 
 
@@ -72,3 +74,26 @@ def test_a_folder_without_a_series_of_mr_is_refused(tmp_path):
     write_series(tmp_path, 1, "head", kind="CT")
     with pytest.raises(InputError, match="1 series of CT found"):
         chosen_series(tmp_path, "T1")
+
+
+def test_two_reconstructions_under_one_number_are_chosen_by_their_uid(tmp_path):
+    for name in ("plain", "normalized"):
+        write_series(tmp_path / name, 4, "t1", tags={"0020|000e": f"1.2.{len(name)}"})
+    with pytest.raises(InputError) as error:
+        chosen_series(tmp_path, "T1", "4")
+    for name in ("plain", "normalized"):
+        assert f"4: t1, 12 images (UID 1.2.{len(name)}, in {tmp_path}/{name})" in str(error.value)
+        assert chosen_series(tmp_path, "T1", f"1.2.{len(name)}")[0].folder.name == name
+
+
+def test_a_name_that_is_not_utf_8_is_read(tmp_path):
+    folder = tmp_path / os.fsdecode(b"study-\xe9")
+    assert [
+        series.images for series in series_below(write_series(tmp_path / "a", 1, "t1").rename(folder))
+    ] == [12]
+
+
+@pytest.mark.parametrize(("text", "named"), [("Gadovist", True), ("NONE", False), ("", False)])
+def test_a_contrast_agent_is_one_that_the_header_names(tmp_path, text, named):
+    write_series(tmp_path, 1, "t1", slices=1, tags={"0018|0010": text})
+    assert series_below(tmp_path)[0].contrast_agent is named

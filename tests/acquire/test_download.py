@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import re
 from pathlib import PurePosixPath
 
@@ -264,6 +265,13 @@ def test_the_password_of_a_mirror_is_in_no_message(server, row, tmp_path, capsys
     assert server.authorizations[0] == "Basic " + base64.b64encode(b"jane:se@cret").decode()
 
 
+def test_far_more_than_is_expected_is_not_read_to_its_end(server, row, tmp_path):
+    server.files["/scans.tar"] = 5 * CONTENT
+    assert "5,000,000 bytes found, at most 1,048,596 expected" in refused({**row, "bytes": "10"}, tmp_path)
+    assert len(server.requests) == 1
+    assert left(tmp_path) == []
+
+
 def test_a_missing_file_is_named(server, row, tmp_path):
     with pytest.raises(InputError, match=r"404 .*put it at .*scans.tar"):
         download.fetch({**row, "url": f"{server.address}/none.tar"}, tmp_path)
@@ -388,9 +396,26 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path, listing):
     assert not (tmp_path / "training").exists()
 
 
+def listed(*files):
+    return {"/api/datasets/:persistentId": json.dumps({"data": {"latestVersion": {"files": files}}}).encode()}
+
+
+ENTRY = {"label": "a.zip", "dataFile": {"id": 1, "md5": 32 * "0", "filesize": 3}}
+
+
 @pytest.mark.parametrize(
     ("served", "said"),
     [
+        (listed({"label": "a.zip"}), r"no list of the files of doi.*KeyError"),
+        (listed("a text"), r"no list of the files of doi.*TypeError"),
+        (listed(*"files"), "no list of the files of doi"),
+        (listed({**ENTRY, "dataFile": "a text"}), "no list of the files of doi"),
+        (
+            listed({"label": "a", "dataFile": {"id": 1, "checksum": {"type": "CRC", "value": "1"}}}),
+            "ValueError",
+        ),
+        (listed({**ENTRY, "dataFile": {"id": 1, "filesize": "large"}}), "ValueError"),
+        (listed(ENTRY, ENTRY), "a.zip is listed twice, one file of a name expected"),
         ({"/api/datasets/:persistentId": replica.PAGE}, "no list of the files of doi"),
         ({"/api/datasets/:persistentId": b'{"status": "ERROR"}'}, "no list of the files of doi"),
         ({}, "no list of the files of doi"),

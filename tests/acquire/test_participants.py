@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from patch2loc.acquire.participants import person
+from patch2loc.acquire.participants import Person, person
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def root(tmp_path):
         ("sub-03", None, "M", None),
         ("sub-04", None, "F", "age 'forty' found, a number of years expected"),
         ("sub-05", None, None, "2 rows of sub-05 found, one expected"),
-        ("sub-09", None, None, None),
+        ("sub-09", None, None, "0 rows of sub-09 found, one expected"),
     ],
 )
 def test_age_and_sex_are_those_of_the_table(root, participant, age, sex, note):
@@ -40,8 +40,9 @@ def test_the_age_at_a_session_comes_first(root):
     assert person(root, "sub-01", "ses-2").age == 34.0
 
 
-def test_ages_in_another_unit_are_not_taken_for_years(root):
-    (root / "participants.json").write_text(json.dumps({"age": {"Units": "months"}}))
+@pytest.mark.parametrize(("key", "unit"), [("age", "Units"), ("Age", "units")])
+def test_ages_in_another_unit_are_not_taken_for_years(root, key, unit):
+    (root / "participants.json").write_text(json.dumps({key: {unit: "months"}}))
     found = person(root, "sub-01")
     assert found.age is None
     assert "age in months found, years expected" in found.notes[0]
@@ -54,4 +55,31 @@ def test_a_table_that_cannot_be_read_is_a_note(tmp_path):
     (tmp_path / "participants.tsv").write_bytes(b"participant_id\tage\nsub-01\t\xff\n")
     found = person(tmp_path, "sub-01")
     assert found.age is None
-    assert "not a readable table" in found.notes[0]
+    assert "not a readable CSV" in found.notes[0]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_commas_and_semicolons_are_read_as_the_workflow_reads_them(tmp_path, separator):
+    rows = ["participant_id,age,sex", "sub-01,91,F"]
+    (tmp_path / "participants.tsv").write_text("\n".join(rows).replace(",", separator))
+    assert person(tmp_path, "sub-01") == Person(91.0, "F", [])
+
+
+@pytest.mark.parametrize(
+    ("header", "note"),
+    [
+        ("participant\tage\tsex", "no column participant_id found, one expected: the age is not known"),
+        ("participant_id\tage\tAge", "several columns age found, one expected: the age is not known"),
+    ],
+)
+def test_a_table_that_leaves_the_age_open_is_a_note(tmp_path, header, note):
+    (tmp_path / "participants.tsv").write_text(f"{header}\nsub-01\t91\t30\n")
+    assert person(tmp_path, "sub-01") == Person(notes=[f"{tmp_path / 'participants.tsv'}: {note}"])
+
+
+@pytest.mark.parametrize("sex", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)"])
+def test_a_formula_is_no_sex(tmp_path, sex):
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tsex\nsub-01\t{sex}\n")
+    found = person(tmp_path, "sub-01")
+    assert found.sex is None
+    assert "a word expected: it is not used" in found.notes[0]

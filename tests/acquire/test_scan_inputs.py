@@ -1,10 +1,13 @@
+import errno
+import tempfile
+
 import nibabel as nib
 import numpy as np
 import pytest
 from dicom_series import SHAPE, SPACING, needs_converter, write_series
 
 from patch2loc.acquire import scan_inputs
-from patch2loc.acquire.scan_inputs import CONVERTED, open_scan
+from patch2loc.acquire.scan_inputs import CONVERTED, OpenedScan, open_scan, removed_if_refused
 from patch2loc.errors import InputError
 
 
@@ -28,13 +31,13 @@ def root(tmp_path):
 
 def test_a_file_is_taken_as_it_is(tmp_path):
     scan = write_image(tmp_path / "a.nii.gz")
-    assert open_scan(scan, "T1", tmp_path / "out") == (scan, None, ())
+    assert open_scan(scan, "T1", tmp_path / "out") == OpenedScan(scan)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_file_of_a_bids_dataset_comes_with_the_age(root, tmp_path):
     scan = root / "sub-01/anat/sub-01_T1w.nii.gz"
-    assert open_scan(scan, "T1", tmp_path / "out") == (scan, 34.0, ())
+    assert open_scan(scan, "T1", tmp_path / "out") == OpenedScan(scan, 34.0)
     opened = open_scan(root / "sub-02/ses-a/anat/sub-02_ses-a_T1w.nii.gz", "T1", tmp_path / "out")
     assert opened.age is None
     assert "age 'forty' found" in opened.notes[0]
@@ -125,6 +128,38 @@ def test_a_series_that_was_converted_already_is_kept_and_another_one_is_refused(
     ):
         open_scan(tmp_path / "b", "T1", tmp_path / "out")
     assert kept.stat().st_mtime_ns == written
+
+
+def test_of_a_refused_series_nothing_is_left_and_another_one_can_be_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        scan_inputs, "convert", lambda series, output: write_image(output, float(series.number))
+    )
+    for number in (1, 2):
+        write_series(tmp_path / "study", number, "t1")
+    output = tmp_path / "results" / "out"
+    with (
+        pytest.raises(InputError, match="no T1"),
+        removed_if_refused(open_scan(tmp_path / "study", "T1", output, series="1")),
+    ):
+        raise InputError("no T1")
+    assert not output.parent.exists()
+    opened = open_scan(tmp_path / "study", "T1", output, series="2")
+    with removed_if_refused(opened):
+        pass
+    again = open_scan(tmp_path / "study", "T1", output, series="2")
+    with pytest.raises(InputError), removed_if_refused(again):
+        raise InputError
+    assert opened.path.exists()  # it was there before
+
+
+def test_a_full_folder_of_temporary_files_is_named(tmp_path, monkeypatch):
+    def convert(series, output):
+        raise OSError(errno.ENOSPC, "No space left on device", "series/1.dcm")
+
+    monkeypatch.setattr(scan_inputs, "convert", convert)
+    with pytest.raises(OSError, match="No space left") as failed:
+        open_scan(write_series(tmp_path / "series", 1, "t1"), "T1", tmp_path / "out")
+    assert failed.value.filename == tempfile.gettempdir()
 
 
 @pytest.mark.parametrize("name", ["holiday.jpg", "heatmap.nii.gz"])

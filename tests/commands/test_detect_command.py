@@ -53,6 +53,7 @@ def test_options_reach_the_model_and_the_scan(calls, capsys):
     assert detect("a.nii") == 0
     model_options = {"precision": "float32", "atlas": None, "method": None}
     options = {"mask_path": None, "skull_strip": "auto", "map_name": "joined", "threshold": None, "age": None}
+    options["contrast_agent"] = False
     assert calls == [("m.safetensors", "cpu", model_options), ("a.nii", "out", options)]
     assert capsys.readouterr().out == "a.nii: No candidate.\nout/report.html\n"
     words = (
@@ -66,6 +67,7 @@ def test_options_reach_the_model_and_the_scan(calls, capsys):
         "map_name": "zscore",
         "threshold": 4.0,
         "age": 63.0,
+        "contrast_agent": False,
     }
     assert calls[2:] == [("m.safetensors", "cpu", model_options), ("a.nii", "out", options)]
     assert detect("a.nii", "--skull-strip", "none") == 0

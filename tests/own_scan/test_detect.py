@@ -238,12 +238,14 @@ def test_no_warning_without_reason_and_each_with_its_own(real_model, healthy_sca
     assert not nib.load(tmp_path / "fit" / "heatmap.nii.gz").header["descrip"].item()
     contents = {"sub-07": content_hash(*volumes.read(healthy_scan))}
     unlike = real_model(contents=contents, preprocess_version=99, cohort={"largest_voxel_mm": 1.0})
-    summary = detect_scan(unlike, healthy_scan, tmp_path / "unlike", age=80)
+    scan = shutil.copy(healthy_scan, tmp_path / "sub-01_ce-gadolinium_T1w.nii.gz")
+    summary = detect_scan(unlike, scan, tmp_path / "unlike", age=80)
     assert [warning["name"] for warning in summary["warnings"]] == [
         "known_scan",
         "preprocessing",
         "resolution",
         "age",
+        "contrast_agent",
     ]
 
 

@@ -21,23 +21,37 @@ def converter_is_there():
 needs_converter = pytest.mark.skipif(not converter_is_there(), reason="dcm2niix is not installed")
 
 
-def write_series(folder, number, description, *, slices=SHAPE[2], age="045Y", kind="MR"):
-    """An axial series whose voxel (column, row, slice) has the value 1 + column + 10 row + 100 slice."""
+def write_series(
+    folder, number, description, *, slices=SHAPE[2], age="045Y", kind="MR", tags=None, name=None, at=None
+):
+    """An axial series whose voxel (column, row, slice) has the value 1 + column + 10 row + 100 slice.
+
+    Args:
+        folder: Folder to write to.
+        number: Of the series, and the end of its UID.
+        description: Of the series and its protocol.
+        slices: Their number.
+        age: Of the patient.
+        kind: DICOM's Modality.
+        tags: Other values of tags, {"0018|0081": "3"}.
+        name: Start of the files' names; the number, if there is none.
+        at: Positions of the slices, in distances of slices, in place of `slices`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     columns, rows, _ = SHAPE
     column, row = np.meshgrid(np.arange(columns), np.arange(rows))
     uid = f"1.2.826.0.1.3680043.2.1125.{number}"
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    for index in range(slices):
-        values = (1 + column + 10 * row + 100 * index)[None].astype(np.int16)
+    for index in range(slices) if at is None else at:
+        values = (1 + column + 10 * row + 100 * round(index))[None].astype(np.int16)
         image = sitk.GetImageFromArray(values)
         image.SetSpacing(SPACING)
         image.SetOrigin((0.0, 0.0, SPACING[2] * index))
-        tags = {
+        every = {
             "0008|0008": "ORIGINAL\\PRIMARY\\M\\ND",
             "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-            "0008|0018": f"{uid}.{index + 1}",
+            "0008|0018": f"{uid}.{round(index) + 1}",
             **{
                 f"0008|002{place}": "20200101" for place in range(4)
             },  # dates and times: else those of writing
@@ -56,10 +70,11 @@ def write_series(folder, number, description, *, slices=SHAPE[2], age="045Y", ki
             "0020|000e": uid,
             "0020|0011": str(number),
             "0020|0012": "1",
-            "0020|0013": str(index + 1),
+            "0020|0013": str(round(index) + 1),
+            **(tags or {}),
         }
-        for tag, value in tags.items():
+        for tag, value in every.items():
             image.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{number}_{index:03d}.dcm"))
+        writer.SetFileName(str(folder / f"{name or number}_{round(index):03d}.dcm"))
         writer.Execute(image)
     return folder

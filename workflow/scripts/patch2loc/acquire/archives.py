@@ -5,6 +5,7 @@ inside it, a path that leaves the target, links, devices, pipes, sparse files, o
 of scans can have.
 """
 
+import errno
 import gzip
 import io
 import shutil
@@ -33,6 +34,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 NAMED = 3  # members that `Contents` names
+# Names too long, and a file where another one has a folder.
+NO_PLACES = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+NAME_SHOWN = 80  # letters
 
 Kind = Literal["tar", "gzip", "zip", "encrypted", "web page", "other"]
 Place = Callable[[PurePosixPath], PurePosixPath | None]
@@ -152,15 +156,22 @@ def members(archive: str | Path, folder: str | Path, passphrase: str | None = No
 
 def _write(target: Path, chunks: Chunks, archive: Path) -> bool:
     """Write a file, or compare it with the one that is there; returns True if it was written."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(target, "xb") as output:
-            for chunk in chunks:
-                output.write(chunk)
-        return True
-    except FileExistsError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            with open(target, "xb") as output:
+                for chunk in chunks:
+                    output.write(chunk)
+            return True
         with open(target, "rb") as present:
             same = all(present.read(len(chunk)) == chunk for chunk in chunks) and not present.read(1)
+    except OSError as error:
+        if error.errno not in NO_PLACES:
+            raise
+        raise _refused(
+            archive,
+            f"a file {target.name[:NAME_SHOWN]}, which has no place beside the others ({error.strerror})",
+        ) from error
     if not same:
         raise InputError(
             f"{archive}: two files found for {target.name} of {target.parent.name}, which differ, one expected; "

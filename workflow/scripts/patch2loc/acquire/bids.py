@@ -5,6 +5,7 @@ Entities that it does not name may have any value; `run-` without a value asks f
 Only the `anat` folders are read, so that the rest of a dataset costs no time.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from patch2loc.errors import InputError
 ANATOMY = ("anat", "ses-*/anat")  # in the folder of a participant
 SPACES = ("space", "res", "den")  # entities that say on which voxels an image is
 EXTENSIONS = (".nii", ".nii.gz")
+CONTRAST_AGENT = re.compile(r"_ce-[A-Za-z0-9+]+_")
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,11 @@ def images(folders: Iterable[Path], participants: Sequence[str] = ("sub-*",)) ->
     return result
 
 
+def names_contrast_agent(path: Path) -> bool:
+    """True if the BIDS name of a scan says that it was taken with a contrast agent."""
+    return CONTRAST_AGENT.search(path.name) is not None
+
+
 def by_session(scans: Iterable[Image]) -> dict[str, list[Image]]:
     """Images by their participant and session ("sub-01_ses-2"), sorted."""
     groups = defaultdict(list)
@@ -171,13 +178,15 @@ def only(matches: Sequence[Image], pattern: NamePattern, choice: str) -> Image:
     first, second = matches[:2]
     keys = first.entities.keys() | second.entities.keys()
     differs = sorted(key for key in keys if first.entities.get(key) != second.entities.get(key))
-    hint = "`derivatives`, the folder to look in"
+    hint = "remove one of them"
     if differs:
         value = first.entities.get(differs[0], "")
-        hint = f"`{choice}{differs[0]}-{value}_{pattern.text}`"
+        hint = f"choose by `{choice}{differs[0]}-{value}_{pattern.text}`"
+    elif first.path.parent != second.path.parent and "derivatives" in second.path.parts:
+        hint = "choose by `derivatives`, the folder to look in"
     raise InputError(
         f"{first.path}: {len(matches)} images fit {pattern.text}, this one and {second.path}, exactly one for a "
-        f"subject and session expected; choose by {hint}"
+        f"subject and session expected; {hint}"
     )
 
 

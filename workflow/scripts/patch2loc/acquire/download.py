@@ -30,18 +30,21 @@ PAUSE = 1.0  # seconds before the second attempt; doubled each time
 LONGEST_PAUSE = 60.0
 TIMEOUT = (30, 60)  # seconds: to connect, between two pieces
 CHUNK = 1 << 16  # bytes; lost when a connection breaks off
+# Of what is expected: another release of a file has more or fewer scans, and not twice as many.
+MOST_TIMES, ALWAYS_ALLOWED = 2, 1 << 20
 BUSY = (408, 429, 500, 502, 503, 504)
 BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass(frozen=True)
 class _Transfer:
-    """A download: from where, by way of which part, to where, and whether a checksum will verify it."""
+    """A download: from where, by way of which part, to where, how large, and whether a checksum will verify it."""
 
     session: requests.Session
     url: str
     path: Path
     part: Path
+    most_bytes: int | None
     has_checksum: bool
     progress: TextIO | None
 
@@ -182,7 +185,10 @@ def download(
             return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    transfer = _Transfer(session or open_session(), url, path, part, bool(row["checksum"]), progress)
+    most_bytes = MOST_TIMES * int(row["bytes"]) + ALWAYS_ALLOWED if row["bytes"] else None
+    transfer = _Transfer(
+        session or open_session(), url, path, part, most_bytes, bool(row["checksum"]), progress
+    )
     if difference := _transfer_twice_at_most(transfer, row):
         if not keep_other_release:
             _forget(part)
@@ -318,6 +324,7 @@ def _receive(transfer: _Transfer) -> None:
         if start == 0:
             _keep_validator(validator_file, response.headers)
         length = int(response.headers.get("Content-Length") or 0)
+        _check_size(transfer, start + length)
         # A bar needs a terminal; in a log it would be noise.
         with (
             open(part, "ab" if start else "wb") as output,
@@ -333,8 +340,19 @@ def _receive(transfer: _Transfer) -> None:
         ):
             while chunk:
                 output.write(chunk)
+                _check_size(transfer, output.tell())
                 bar.update(len(chunk))
                 chunk = next(chunks, b"")
+
+
+def _check_size(transfer: _Transfer, size: int) -> None:
+    """Stop where a server sends far more than the file can have."""
+    if transfer.most_bytes is not None and size > transfer.most_bytes:
+        _forget(transfer.part)
+        raise InputError(
+            f"{transfer.url}: {size:,} bytes found, at most {transfer.most_bytes:,} expected; nothing is kept: look "
+            f"for the file there and put it at {transfer.path}"
+        )
 
 
 def _validator_file(part: Path) -> Path:

@@ -1,13 +1,18 @@
 """Age and sex of the participants of a BIDS dataset (participants.tsv, sessions.tsv)."""
 
-import csv
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from patch2loc.data.subject_tables import read_table
+from patch2loc.errors import InputError
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\+?")  # BIDS: 89 or older may be written 89+
 YEARS = ("", "year", "years", "yr", "yrs", "y", "a")  # units that ages may be in
+SEX = re.compile(r"\w[\w /-]*")  # no formula of a spreadsheet
 UNKNOWN = ("", "n/a", "na", "nan")
 
 
@@ -29,7 +34,8 @@ class Person:
 def person(root: str | Path, participant: str, session: str | None = None) -> Person:
     """Look a participant up in participants.tsv, and a session's age in sub-*_sessions.tsv, where that has one.
 
-    Tables that are missing, damaged or say nothing of the participant are no error: an age is welcome, not needed.
+    Tables that are missing, damaged or say nothing of the participant are no error: an age is welcome, not needed. Of
+    all but a missing one there is a note.
 
     Args:
         root: Folder of the dataset.
@@ -45,6 +51,9 @@ def person(root: str | Path, participant: str, session: str | None = None) -> Pe
         at_session = _age(sessions, _row(sessions, "session_id", session, notes), notes)
         age = age if at_session is None else at_session
     sex = _cell(row, "sex") or _cell(row, "gender")
+    if sex and not SEX.fullmatch(sex):
+        notes.append(f"{root / 'participants.tsv'}: sex {sex!r} found, a word expected: it is not used")
+        sex = None
     return Person(age, sex, notes)
 
 
@@ -53,20 +62,23 @@ def _row(path: Path, column: str, name: str, notes: list[str]) -> dict[str, str]
     if not path.is_file():
         return {}
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            rows = [
-                {str(key).strip().lower(): value for key, value in row.items() if isinstance(value, str)}
-                for row in csv.DictReader(stream, delimiter="\t")
-            ]
-    except (OSError, ValueError, csv.Error) as error:
-        notes.append(f"{path}: not a readable table ({error}): the age is not known")
+        table = read_table(path, "table of participants")
+    except InputError as error:
+        notes.append(f"{error}: the age is not known")
         return {}
+    columns = [label.strip().lower() for label in table.columns]
+    repeated = [label for label in (column, "age", "sex") if columns.count(label) > 1]
+    if repeated or column not in columns:
+        found = f"several columns {repeated[0]}" if repeated else f"no column {column}"
+        notes.append(f"{path}: {found} found, one expected: the age is not known")
+        return {}
+    rows = [dict(zip(columns, cells, strict=True)) for cells in table.itertuples(index=False, name=None)]
     prefix = name.split("-")[0] + "-"
-    matching = [row for row in rows if prefix + _bare(row.get(column, ""), prefix) == name]
-    if len(matching) > 1:
+    matching = [row for row in rows if prefix + _bare(row[column], prefix) == name]
+    if len(matching) != 1:
         notes.append(f"{path}: {len(matching)} rows of {name} found, one expected: the age is not known")
         return {}
-    return matching[0] if matching else {}
+    return matching[0]
 
 
 def _bare(name: str, prefix: str) -> str:
@@ -96,6 +108,11 @@ def _age(path: Path, row: dict[str, str], notes: list[str]) -> float | None:
 def _unit(path: Path) -> str:
     """Unit of ages by the JSON beside a table, "" if that does not say."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["age"]["Units"]).strip()
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return str(_without_case(_without_case(content, "age"), "units")).strip()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
+
+
+def _without_case(content: Mapping[str, Any], name: str) -> Any:
+    return {key.strip().lower(): value for key, value in content.items()}[name]

@@ -1,9 +1,11 @@
 """One scan of one's own, as people have it: a NIfTI file, a folder with a DICOM series, a place in a BIDS dataset."""
 
+import errno
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +29,27 @@ class OpenedScan(NamedTuple):
         path: NIfTI file.
         age: Of the person, years; None if unknown.
         notes: What was chosen, or could not be used: sentences for whoever asked.
+        made: What was made for it: a converted scan, and the folders that it needed, innermost first.
+        contrast_agent: True if its DICOM header names one.
     """
 
     path: Path
     age: float | None = None
     notes: tuple[str, ...] = ()
+    made: tuple[Path, ...] = ()
+    contrast_agent: bool = False
+
+
+@contextmanager
+def removed_if_refused(opened: OpenedScan) -> Iterator[None]:
+    """After an exception, such as that of a scan that is refused, nothing is left of what was made for a scan."""
+    try:
+        yield
+    except BaseException:
+        for path in opened.made:
+            with suppress(OSError):  # a folder in which there is anything else stays
+                path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 def open_scan(
@@ -155,18 +173,18 @@ def _converted(source: Path, modality: Modality, folder: Path, number: str | Non
         )
     series, count = chosen_series(source, modality, number)
     kept = folder / CONVERTED
+    made: tuple[Path, ...] = ()
     with tempfile.TemporaryDirectory(prefix="patch2loc-") as temporary:
-        alone = Path(temporary, "series")  # the others in the folder would be converted, too
-        alone.mkdir()
-        for place, file in enumerate(series.files):
-            shutil.copyfile(file, alone / f"{place:06d}.dcm")
         converted = Path(temporary, CONVERTED)
         try:
-            convert(alone, converted)
-        except InputError as error:
-            raise InputError(str(error).replace(str(alone), str(source))) from None
+            convert(series, converted)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                error.filename = tempfile.gettempdir()
+            raise
         if not kept.exists():
             _refuse_foreign(folder)
+            made = (kept, *(above for above in (folder, *folder.parents) if not above.exists()))
             with replacing(kept) as partial:
                 shutil.copyfile(converted, partial)
         elif image_sha256(kept) != image_sha256(converted):
@@ -174,7 +192,7 @@ def _converted(source: Path, modality: Modality, folder: Path, number: str | Non
                 f"{kept}: another scan than the DICOM series of {source} found; give another --output, or remove it"
             )
     chosen = (f"{source}: the series {series} was taken, of {count}",) if count > 1 else ()
-    return OpenedScan(kept, series.age, chosen)
+    return OpenedScan(kept, series.age, chosen, made, series.contrast_agent)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -118,7 +118,7 @@ def add(commands: Subcommands) -> None:
         help="treat any warning as a failure, and write nothing for that scan",
     )
     detect.add_argument(
-        "--series", metavar="NUMBER", help="number of the DICOM series, if a folder has several"
+        "--series", metavar="NUMBER", help="number or UID of the DICOM series, if a folder has several"
     )
     add_computing_options(detect)
     add_method_option(detect)
@@ -139,7 +139,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         )
     tell_little_memory()
 
-    from patch2loc.acquire.scan_inputs import check_converter, open_scan
+    from patch2loc.acquire.scan_inputs import check_converter, open_scan, removed_if_refused
 
     scans = matching(arguments.scans)
     check_converter(scans)
@@ -160,9 +160,17 @@ def _run_scans(arguments: argparse.Namespace) -> int:
         for note in opened.notes:
             progress.notify(note)
         age = opened.age if ages[place] is None else ages[place]
-        summary = _detect(
-            arguments, detector, opened.path, folder, mask=masks[place], age=age, progress=progress
-        )
+        with removed_if_refused(opened):
+            summary = _detect(
+                arguments,
+                detector,
+                opened.path,
+                folder,
+                mask=masks[place],
+                age=age,
+                contrast_agent=opened.contrast_agent,
+                progress=progress,
+            )
         if summary["warnings"]:
             warned.append(scan)
         if not summary["judged"]:
@@ -230,6 +238,7 @@ def _detect(
     *,
     mask: str | None,
     age: float | None,
+    contrast_agent: bool = False,
     progress: Progress,
 ) -> dict[str, Any]:
     """Look at one scan, as the options of the command line say; the summary."""
@@ -244,6 +253,7 @@ def _detect(
         map_name=arguments.map,
         threshold=arguments.threshold,
         age=age,
+        contrast_agent=contrast_agent,
         strict=arguments.strict,
         stage_done=progress.stage_done,
         notify=progress.notify,

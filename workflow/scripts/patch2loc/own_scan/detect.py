@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from patch2loc.acquire.bids import names_contrast_agent
 from patch2loc.data.midsagittal import midline_mm
 from patch2loc.data.volumes import read
 from patch2loc.engine.choices import Device, Precision
@@ -98,6 +99,7 @@ def detect_scan(
     map_name: str = JOINED,
     threshold: float | None = None,
     age: float | None = None,
+    contrast_agent: bool = False,
     strict: bool = False,
     stage_done: Callable[[str], object] = lambda stage: None,
     notify: Callable[[str], object] = to_stderr,
@@ -118,6 +120,7 @@ def detect_scan(
         map_name: Map that candidates are looked for in: joined, patch2loc or zscore.
         threshold: Rarity above which voxels belong to candidates, 1.5 to 6; None for the detector's own.
         age: Of the person, years, where known; for the warning that the training had none of it.
+        contrast_agent: True if the scan is known to have been taken with one; a BIDS name with `ce-` says so itself.
         strict: Raise InputError instead of giving an answer with warnings.
         stage_done: Called with each of STAGES when it is done.
         notify: Called with a sentence on a damaged result that is made again.
@@ -150,6 +153,7 @@ def detect_scan(
         "map": map_name,
         "threshold": detector.reference.threshold if threshold is None else float(threshold),
         "age": age,
+        "contrast_agent": contrast_agent or names_contrast_agent(scan),
     }
     provenance = provenance_of(
         {"scan": scan, "mask": mask, "model": scorer.model_path},
@@ -207,7 +211,13 @@ def _write_result(
     maps = detector.maps(result.volume, result.mask, str(scan))
     warnings = [
         *of_model(scorer.model, result.qc["content"]),
-        *of_scan(reference, result.qc, maps, settings["age"]),
+        *of_scan(
+            reference,
+            result.qc,
+            maps,
+            settings["age"],
+            contrast_agent=settings["contrast_agent"],
+        ),
     ]
     if strict:
         _refuse(warnings, scan)

@@ -56,7 +56,12 @@ def of_model(model: Mapping[str, Any], content: str) -> list[ScanWarning]:
 
 
 def of_scan(
-    reference: HealthyReference, qc: Mapping[str, Any], maps: ScanMaps, age: float | None
+    reference: HealthyReference,
+    qc: Mapping[str, Any],
+    maps: ScanMaps,
+    age: float | None,
+    *,
+    contrast_agent: bool = False,
 ) -> list[ScanWarning]:
     """Warnings that follow from a scan and the healthy scans that it is compared with.
 
@@ -65,6 +70,7 @@ def of_scan(
         qc: Quality control of the preprocessed scan.
         maps: What the detector makes of the scan.
         age: Age of the person, years; None if unknown.
+        contrast_agent: True if the scan's name or header names one.
     """
     healthy = reference.values("location_error")
     strange = hard_to_locate(maps.location_error, healthy)
@@ -75,6 +81,7 @@ def of_scan(
         contrast,
         coarse(qc["voxel_mm"], reference.cohort.largest_voxel_mm),
         other_age(age, reference.cohort),
+        with_contrast_agent(contrast_agent),
         off_the_grid(qc["brain_outside_grid"]),
         few_healthy(len(reference.scans)),
     )
@@ -215,6 +222,18 @@ def other_age(age: float | None, cohort: Cohort) -> ScanWarning | None:
         f"an age of {age:g} years found, {cohort.ages[0]:g} to {cohort.ages[1]:g} in the training: growth or atrophy "
         "may look abnormal",
         "false candidates",
+    )
+
+
+def with_contrast_agent(named: bool) -> ScanWarning | None:
+    """The scan was taken with a contrast agent, which no scan of the training was."""
+    if not named:
+        return None
+    return scan_warning(
+        "contrast_agent",
+        "the file name or the DICOM header names a contrast agent, and detectors are trained on scans without: do not "
+        "use this result; take the scan from before the injection",
+        "both",
     )
 
 
