@@ -11,7 +11,9 @@ from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError, ResourceError
 from patch2loc.files import (
+    NUMBER,
     read_csv,
+    read_json,
     readable,
     remove_partial,
     replacing,
@@ -55,6 +57,28 @@ def test_json_refuses_what_json_has_not(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "damaged JSON found"),
+        ('{"a": 1', "damaged JSON found"),
+        ("[" * 200_000, "damaged JSON found"),
+        ("[]", "the content is a list, a dictionary expected"),
+        ('{"name": "x"}', "the content has no key 'items', one expected"),
+        ('{"name": null, "items": []}', "the value of 'name' is null, a text expected"),
+        ('{"name": "x", "items": [{}]}', "an item of the value of 'items' has no key 'ml', one expected"),
+        ('{"name": "x", "items": [{"ml": "1"}]}', "the value of 'ml' is a text, a number expected"),
+    ],
+)
+def test_json_that_is_damaged_or_of_something_else_is_named(tmp_path, text, found):
+    path = tmp_path / "some.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_json(path, {"name": str, "items": [{"ml": NUMBER}]})
+    assert str(refused.value).startswith(f"{path}: {found}")
+    assert str(refused.value).endswith("make it again, by the command that made it")
 
 
 def test_the_same_volume_gives_the_same_bytes(tmp_path):

@@ -267,10 +267,10 @@ def _clean_up(results: Path) -> None:
     group_path = _group_path(results)
     if group_path.exists():
         try:
-            group = int(read_json(group_path)["group"])
-        except (ValueError, TypeError, KeyError) as error:
+            group: int = read_json(group_path, {"group": int})["group"]
+        except InputError as error:
             raise InputError(
-                f"{group_path}: damaged ({error}), the process group of a killed run expected; see that none of its "
+                f"{group_path}: damaged, the process group of a killed run expected; see that none of its "
                 "jobs is at work (ps -ef | grep snakemake), remove the file, and run again"
             ) from error
         _end_group(group)

@@ -216,6 +216,9 @@ def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path,
     monkeypatch.setattr(own_scan, "load_detector", None)
     assert detect(root, output, "group") == 0
     assert [row["participant_id"] for row in rows(output)] == ["sub-02", "sub-01"]
+    (output / "sourcedata/patch2loc/sub-02_T1w/summary.json").write_text("{")
+    assert detect(root, output, "group") == 1  # not the table of all
+    assert [row["participant_id"] for row in rows(output)] == ["sub-01"]
 
 
 def test_a_scan_needs_an_output(capsys):

@@ -23,6 +23,12 @@ def test_names_that_macos_or_windows_take_for_one_are_refused(names):
         folders_of(names, "out")
 
 
+def test_the_name_of_the_list_of_scans_is_reserved():
+    with pytest.raises(InputError, match=r"x/Index\.html\.nii\.gz: a name found that out needs"):
+        folders_of(["a.nii", "x/Index.html.nii.gz"], "out")
+    assert folders_of(["index.html.nii.gz"], "out") == [Path("out")]
+
+
 @pytest.mark.parametrize("name", ["NUL.nii.gz", "con.nii", "com1.t1.nii", "a .nii", "b..nii"])
 def test_on_windows_a_scan_whose_name_no_folder_can_have_is_given_alone(name, monkeypatch):
     assert len(folders_of([name, "other.nii"], "out")) == 2

@@ -78,6 +78,16 @@ def test_an_edited_table_is_noticed(results, capsys):
     assert json.loads(capsys.readouterr().out)[1]["code"] == "aa"
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda text: "", lambda text: text[:99], lambda text: "[]", lambda text: "{}"]
+)
+def test_a_damaged_provenance_is_named(results, damage, capsys):
+    record = results.with_name("table.csv.provenance.json")
+    record.write_text(damage(record.read_text()))
+    assert main(["trace", str(results)]) == 1
+    assert f"patch2loc: {record}: " in capsys.readouterr().err
+
+
 def test_a_file_without_provenance_is_refused(tmp_path, capsys):
     assert main(["trace", str(tmp_path / "x.csv")]) == 1
     assert "no" in capsys.readouterr().err

@@ -5,6 +5,8 @@ import json
 import nibabel as nib
 import numpy as np
 
+from patch2loc.files import file_hashes
+
 SHAPE = (10, 12, 8)
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 GRID_AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -82,6 +84,7 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
         "map": "joined",
         "location_error": {"scan": 4.2, "healthy_median": 4.0},
         "flags": [],
+        "files": file_hashes(folder),
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return summary

@@ -84,7 +84,7 @@ def test_a_damaged_record_of_a_killed_run_is_named_and_nothing_removed(
     with pytest.raises(SystemExit) as end:
         runner.main()
     assert re.match(
-        r"results/\.run\.json: damaged \(.+\), the process group of a killed run expected", end.value.code
+        r"results/\.run\.json: damaged, the process group of a killed run expected", end.value.code
     )
     assert sorted(set(killed_run.iterdir()) - {killed_run / ".run.lock"}) == before
 

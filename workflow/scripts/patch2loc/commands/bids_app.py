@@ -86,10 +86,13 @@ def run(
     root, output, level = Path(arguments.scans[0]), Path(arguments.scans[1]), arguments.scans[2]
     participants = _participants(root, arguments.participant_label, arguments.skip_bids_validation)
     if level == "group":
-        table = write_table(output, root)
+        damaged: list[str] = []
+        table = write_table(output, root, notify=damaged.append)
+        for message in damaged:
+            say(message)
         print(table)
         say(DISCLAIMER)
-        return 0
+        return 1 if damaged else 0
 
     from patch2loc.acquire import bids
     from patch2loc.acquire.participants import person
@@ -144,7 +147,7 @@ def run(
         lambda place, progress: _reported(work, place, progress, keys[place]),
     )
     if failed + len(taken) < len(keys):
-        print(write_table(output, root))
+        print(write_table(output, root, notify=say))
     for name in absent:
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
     if len(keys) > 1 or absent:

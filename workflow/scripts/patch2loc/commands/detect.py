@@ -146,7 +146,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     from patch2loc.own_scan import STAGES
     from patch2loc.own_scan.page import write_index
-    from patch2loc.report.viewer.server import INDEX_OF_SCANS
+    from patch2loc.report.viewer import INDEX_OF_SCANS
 
     folders = folders_of(scans, arguments.output)
     masks = one_for_each(scans, "--mask", arguments.mask)
@@ -171,7 +171,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and failed < len(scans):
-        write_index(arguments.output)
+        write_index(arguments.output, notify=say)
         print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")

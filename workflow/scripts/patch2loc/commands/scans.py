@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from patch2loc.errors import InputError
 from patch2loc.files import ON_WINDOWS, readable, storage_message
 from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
+from patch2loc.report.viewer import INDEX_OF_SCANS
 
 T = TypeVar("T")
 # What names and paths cannot be on Windows, whatever their suffix.
@@ -73,6 +74,11 @@ def _names(scans: Sequence[str], output: str) -> list[str]:
     if nameless:
         raise InputError(
             f"{nameless[0]}: no name found that a folder in {output} can have; give it in a call of its own"
+        )
+    reserved = [scan for scan, name in zip(scans, names, strict=True) if name.casefold() == INDEX_OF_SCANS]
+    if reserved:
+        raise InputError(
+            f"{reserved[0]}: a name found that {output} needs for its list of scans; give it in a call of its own"
         )
     keys = [unicodedata.normalize("NFC", name).casefold() for name in names]  # as macOS and Windows compare
     repeated = {name for name, key in zip(names, keys, strict=True) if keys.count(key) > 1}

@@ -295,8 +295,10 @@ class PlannedDataset:
     def _unusable_scans(self) -> list[str]:
         def reason(scan: str) -> Any:
             try:
-                return read_json(Path(self.results.preprocessed(self.name, scan), QUALITY))["left_out"]
-            except (OSError, ValueError, LookupError, TypeError):
+                return read_json(Path(self.results.preprocessed(self.name, scan), QUALITY), dict).get(
+                    "left_out"
+                )
+            except (OSError, InputError):
                 return None
 
         return [scan for scan in self.settings["leave_out"] if reason(scan)]

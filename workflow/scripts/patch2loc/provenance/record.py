@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 from patch2loc import __version__
 from patch2loc.errors import InputError
-from patch2loc.files import sha256, write_json
+from patch2loc.files import read_json, sha256, write_json
 
 SUFFIX = ".provenance.json"
 STARTED = datetime.now(UTC)  # time at which this process, which is one job, started
@@ -67,6 +67,18 @@ class Provenance(Description):
     processor_seconds: NotRequired[float]
 
 
+# What every Provenance in a file has, as a form of `files.misfit`.
+FORM = {
+    "file": str,
+    "sha256": str,
+    "code": str,
+    "environment": dict,
+    "configuration": dict,
+    "subjects": list,
+    "inputs": dict,
+}
+
+
 def environment() -> dict[str, str]:
     """Versions of Python, this package and the libraries that numbers depend on; absent ones are left out."""
     versions = {"patch2loc": __version__, "python": platform.python_version(), "machine": platform.machine()}
@@ -113,6 +125,20 @@ def device_name() -> str:
 def sidecar(path: str | Path) -> Path:
     """Path of the provenance of a file, or of a folder."""
     return Path(f"{path}{SUFFIX}")
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """Read a file *.provenance.json.
+
+    Args:
+        path: Of that file, see `sidecar`.
+
+    Raises:
+        InputError: It is damaged.
+        OSError: It cannot be read.
+    """
+    provenance: Provenance = read_json(path, FORM)
+    return provenance
 
 
 def write_sidecar(path: str | Path, description: Description) -> None:
