@@ -124,6 +124,7 @@ def test_a_session_is_chosen_by_its_label(detected, tmp_path):
         (["--scan-name", "run-1"], "the end of a BIDS name expected"),
         (["--output", "x"], "--output found with a BIDS dataset"),
         (["--age", "30"], "--age found with a BIDS dataset"),
+        (["--series", "5"], "--series found with a BIDS dataset"),
     ],
 )
 def test_options_that_cannot_be_followed_stop_before_anything_is_written(
@@ -224,6 +225,37 @@ def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path,
 def test_a_scan_needs_an_output(capsys):
     assert main(["detect", "a.nii.gz"]) == 1
     assert "--output: nothing found, the folder to write to expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--participant-label", "99"],
+        ["--session_label", "a"],
+        ["--scan-name", "run-1_T1w"],
+        ["--skip-bids-validation"],
+    ],
+)
+def test_options_for_a_dataset_are_refused_without_its_words(detected, tmp_path, capsys, words):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    assert main(["detect", str(root), "-o", str(tmp_path / "out"), *words]) == 1
+    option = words[0].replace("session_", "session-")
+    assert f"patch2loc: {option} found without the words of a BIDS App" in capsys.readouterr().err
+    assert not detected
+
+
+def test_a_series_is_chosen_of_dicom_alone(detected, tmp_path, capsys):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    for scan in (root, root / "sub-01/anat/sub-01_T1w.nii.gz"):
+        assert main(["detect", str(scan), "-o", str(tmp_path / "out"), "--series", "5"]) == 1
+        assert "_T1w.nii.gz: --series found with a scan that is no DICOM folder" in capsys.readouterr().err
+    assert not detected
+
+
+def test_the_group_level_refuses_options_of_participants(tmp_path, capsys):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    assert detect(root, tmp_path / "out", "group", "--participant-label", "01", "--strict") == 1
+    assert "--participant-label, --strict found with the level group" in capsys.readouterr().err
 
 
 def test_a_file_of_a_dataset_is_looked_at_with_its_age_unless_one_is_given(detected, tmp_path):

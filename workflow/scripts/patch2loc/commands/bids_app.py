@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patch2loc.commands.options import refuse_unused
 from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, one_by_one
 from patch2loc.commands.terminal import say
 from patch2loc.disclaimer import DISCLAIMER
@@ -24,6 +25,15 @@ if TYPE_CHECKING:  # imported late: a command line explains itself without the l
 
 LEVELS = ("participant", "group")
 LABEL = re.compile(r"[A-Za-z0-9+]+")
+OPTIONS = ("participant_label", "session_label", "scan_name", "skip_bids_validation")  # of `add_options`
+OF_PARTICIPANTS = (
+    *OPTIONS[:3],
+    "skull_strip",
+    "threshold",
+    "strict",
+    "atlas",
+    "method",
+)  # for their level alone
 Detect = Callable[["Detector", Path, Path, float | None, Progress], dict[str, Any]]
 
 
@@ -84,6 +94,10 @@ def run(
     from patch2loc.own_scan.bids_derivatives import write_table
 
     root, output, level = Path(arguments.scans[0]), Path(arguments.scans[1]), arguments.scans[2]
+    if level == "group":
+        refuse_unused(
+            arguments, OF_PARTICIPANTS, "with the level group, which ranks all that is there; leave it out"
+        )
     participants = _participants(root, arguments.participant_label, arguments.skip_bids_validation)
     if level == "group":
         damaged: list[str] = []

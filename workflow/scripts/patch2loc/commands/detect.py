@@ -15,6 +15,7 @@ from patch2loc.commands.options import (
     add_computing_options,
     add_mask_option,
     add_method_option,
+    refuse_unused,
 )
 from patch2loc.commands.scans import (
     NOT_JUDGED_STATUS,
@@ -137,6 +138,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
             "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
             "`patch2loc detect BIDS_DIR OUT participant`"
         )
+    refuse_unused(
+        arguments,
+        bids_app.OPTIONS,
+        "without the words of a BIDS App, BIDS_DIR OUT participant, which they are for; leave them out",
+    )
     tell_little_memory()
 
     from patch2loc.acquire.scan_inputs import check_converter, open_scan
@@ -181,20 +187,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
 
 def _run_bids_app(arguments: argparse.Namespace) -> int:
-    given = [
-        name
-        for name, value in (
-            ("--output", arguments.output),
-            ("--mask", arguments.mask),
-            ("--age", arguments.age),
-        )
-        if value
-    ]
-    if given:
-        raise InputError(
-            f"{', '.join(given)} found with a BIDS dataset, which has the output behind it and the ages in "
-            "participants.tsv; leave it out"
-        )
+    refuse_unused(
+        arguments,
+        ("output", "mask", "age", "series"),
+        "with a BIDS dataset, which has the output behind it and the ages in participants.tsv; leave it out",
+    )
     tell_little_memory()
 
     from patch2loc.own_scan import STAGES

@@ -57,10 +57,6 @@ def folders_of(scans: Sequence[str], output: str) -> list[Path]:
     Raises:
         InputError: A scan has no name that a folder can have, or several scans would share one.
     """
-    if not output:
-        raise InputError(
-            "--output: an empty name found, a folder expected; name one, or . for the current one"
-        )
     folders = [Path(output)] if len(scans) == 1 else [Path(output, name) for name in _names(scans, output)]
     if ON_WINDOWS:
         _check_on_windows(folders, named=len(scans) > 1)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from patch2loc.commands.numbers import finite_number, whole_number
 from patch2loc.commands.options import Subcommands
-from patch2loc.errors import InputError
 from patch2loc.output_folder import claimed
 
 if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
@@ -57,8 +56,6 @@ def _run(arguments: argparse.Namespace) -> int:
         "voxel_size": [arguments.spacing] * 3,
         "noise": arguments.noise,
     }
-    if not arguments.folder:
-        raise InputError("FOLDER: an empty name found, a folder expected; name one, or . for the current one")
     with claimed(arguments.folder):
         write_cohort(
             Path(arguments.folder),

@@ -138,7 +138,7 @@ def detect_scan(
             f"threshold: {threshold:g} found, {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} expected, for which the healthy "
             "scans tell what to expect; correct the option"
         )
-    mask = Path(mask_path) if mask_path else None
+    mask = None if mask_path is None else Path(mask_path)
     if mask and skull_strip == "auto":
         skull_strip = "given"
     settings = {
