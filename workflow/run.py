@@ -52,7 +52,7 @@ from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
-from patch2loc.process import Stopped, stopped_by_signals
+from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
 from patch2loc.watching.problems import PROBLEM, reason, restated
 from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, started_jobs
@@ -100,6 +100,7 @@ except SystemExit as end:
 
 def main() -> int:
     """Run; the exit status is Snakemake's."""
+    prepare_output()
     arguments = _arguments()
     if arguments.estimate:
         return _print_estimate(arguments)
@@ -393,7 +394,7 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
     problems: list[str] = []
     mininterval = 1 if sys.stderr.isatty() else 15
     with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
-        for line in lines:
+        for line in map(for_terminal, lines):
             log.write(line)
             log.flush()
             in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from patch2loc.commands.options import refuse_unused
 from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, one_by_one
-from patch2loc.commands.terminal import say
+from patch2loc.commands.terminal import say, tell
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import readable, sha256
@@ -75,7 +75,7 @@ def run(
     arguments: argparse.Namespace,
     open_detector: Callable[[], "Detector"],
     detect: Detect,
-    tell: Callable[[str, dict[str, Any], str, Progress], None],
+    tell_answer: Callable[[str, dict[str, Any], str, Progress], None],
     *,
     stages: Sequence[str],
 ) -> int:
@@ -85,7 +85,7 @@ def run(
         arguments: Of the command line, with the options of `add_options`.
         open_detector: Loads the model, once for all scans.
         detect: Called with detector, scan, folder of the result, age or None, and progress; returns the summary.
-        tell: Tells the answer: called with scan, summary, path of the page, and progress.
+        tell_answer: Tells the answer: called with scan, summary, path of the page, and progress.
         stages: Of the work on one scan.
 
     Raises:
@@ -104,7 +104,7 @@ def run(
         table = write_table(output, root, notify=damaged.append)
         for message in damaged:
             say(message)
-        print(table)
+        tell(str(table))
         say(DISCLAIMER)
         return 1 if damaged else 0
 
@@ -148,7 +148,7 @@ def run(
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
             return
         page = write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
-        tell(str(scan.path), summary, str(page), progress)
+        tell_answer(str(scan.path), summary, str(page), progress)
         if summary["warnings"]:
             warned.append(key)
         if not summary["judged"]:
@@ -161,7 +161,7 @@ def run(
         lambda place, progress: _reported(work, place, progress, keys[place]),
     )
     if failed + len(taken) < len(keys):
-        print(write_table(output, root, notify=say))
+        tell(str(write_table(output, root, notify=say)))
     for name in absent:
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
     if len(keys) > 1 or absent:

@@ -20,9 +20,9 @@ from patch2loc.files import storage_message
 from patch2loc.output_folder import FolderInUseError
 from patch2loc.process import (
     Stopped,
-    accept_any_name_in_output,
     is_for_lack_of_memory,
     memory_message,
+    prepare_output,
     stopped_by_signals,
 )
 
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: Arguments; those of this process when None, which is then about to end.
     """
-    accept_any_name_in_output()
+    prepare_output()
     own, passed_on = _split(sys.argv[1:] if words is None else words)
     if problem := _empty_value(own):
         say(problem)

@@ -25,7 +25,7 @@ from patch2loc.commands.scans import (
     one_by_one,
     one_for_each,
 )
-from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.commands.terminal import say, tell
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 
@@ -178,7 +178,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
     failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and failed < len(scans):
         write_index(arguments.output, notify=say)
-        print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
+        tell(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     if failed < len(scans):
@@ -259,5 +259,5 @@ def tell_answer(scan: str, summary: dict[str, Any], page: str, progress: Progres
     """
     progress.tell(f"{scan}: {summary['answer']}")
     for warning in summary["warnings"]:  # with the answer, wherever that goes
-        progress.tell(f"{styled('WARNING', BOLD, RED)} {styled(warning['message'], YELLOW)}")
+        progress.warn(warning["message"])
     progress.tell(page)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from patch2loc.commands import terminal
 from patch2loc.errors import InputError
 from patch2loc.files import ON_WINDOWS, readable, storage_message
-from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
+from patch2loc.process import Stopped, for_terminal, is_for_lack_of_memory, memory_message, printable
 from patch2loc.report.viewer import INDEX_OF_SCANS
 
 T = TypeVar("T")
@@ -34,11 +35,13 @@ class Progress(NamedTuple):
         stage_done: To be called with each stage that is done.
         notify: To be called with a message for people, shown at once.
         tell: To be called with a line of the result, for the standard output.
+        warn: To be called with a warning about the result, for the same.
     """
 
     stage_done: Callable[[str], object]
     notify: Callable[[str], object]
     tell: Callable[[str], object]
+    warn: Callable[[str], object]
 
 
 def matching(scans: Sequence[str]) -> list[str]:
@@ -147,11 +150,19 @@ def one_by_one(
     with tqdm(total=len(stages) * len(scans), unit="stage", disable=None) as bar:
 
         def notify(message: str) -> None:
-            bar.write(message, file=sys.stderr)
+            bar.write(for_terminal(message), file=sys.stderr)
 
-        progress = Progress(lambda stage: bar.update(), notify, bar.write)
+        def tell(line: str) -> None:
+            with tqdm.external_write_mode(file=sys.stdout):
+                terminal.tell(line)
+
+        def warn(message: str) -> None:
+            with tqdm.external_write_mode(file=sys.stdout):
+                terminal.warn(message)
+
+        progress = Progress(lambda stage: bar.update(), notify, tell, warn)
         for place, (scan, folder) in enumerate(zip(scans, folders, strict=True)):
-            bar.set_description(readable(Path(scan).name))
+            bar.set_description(printable(readable(Path(scan).name)))
             try:
                 work(place, progress)
             except InputError as error:
@@ -162,6 +173,8 @@ def one_by_one(
                     raise
                 failed += 1
                 notify(f"patch2loc: {scan}: {memory_message(error)}")
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 raise OSError(
                     storage_message(error, folder) or f"{error.filename or folder}: {error}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from patch2loc.commands.numbers import finite_number, whole_number
 from patch2loc.commands.options import Subcommands
+from patch2loc.commands.terminal import tell
 from patch2loc.output_folder import claimed
 
 if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
@@ -65,5 +66,5 @@ def _run(arguments: argparse.Namespace) -> int:
             settings=settings,
             workers=arguments.workers,
         )
-    print(arguments.folder)
+    tell(arguments.folder)
     return 0

@@ -31,9 +31,9 @@ from patch2loc.own_scan.wording import (
     candidate_headings,
     candidate_texts,
     one_in,
-    printable,
     warnings_heading,
 )
+from patch2loc.process import printable
 from patch2loc.provenance.trace import HASHES, SUMMARY
 from patch2loc.report.viewer import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.report.viewer.alone import page_alone, source_hash, viewer_style

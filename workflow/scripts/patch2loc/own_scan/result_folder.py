@@ -10,6 +10,7 @@ from patch2loc.data.image_files import check_file, image_sha256
 from patch2loc.errors import InputError
 from patch2loc.files import LOCK, MAKE_AGAIN, PARTIAL, file_hashes, read_json, sha256, write_json
 from patch2loc.output_folder import FolderInUseError, claimed, filling
+from patch2loc.process import for_terminal
 from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.provenance.trace import HASHES, SUMMARY, content_hash
@@ -31,7 +32,7 @@ class _Existing(NamedTuple):
 
 def to_stderr(notice: str) -> None:
     """Tell a person of something, beside the output."""
-    print(notice, file=sys.stderr)
+    print(for_terminal(notice), file=sys.stderr)
 
 
 def provenance_of(

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
+from patch2loc.process import for_terminal
 from patch2loc.provenance.trace import SUMMARY
 from patch2loc.report.viewer import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.report.viewer.folder import INDEX, ViewerEntry, ViewerIndex, file_of, read_index
@@ -206,7 +207,7 @@ class _Handler(SimpleHTTPRequestHandler):
         try:
             content = self.site.make_file(path)
         except InputError as error:
-            print(f"patch2loc: {error}", flush=True)
+            print(f"patch2loc: {for_terminal(str(error))}", flush=True)
             content = None
         if content is None:
             self.send_error(HTTPStatus.NOT_FOUND)
