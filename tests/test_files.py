@@ -166,10 +166,20 @@ def test_an_error_names_the_result_and_what_to_do(tmp_path):
     assert storage_message(OSError(errno.EIO, "Input/output error"), tmp_path) is None
 
 
+def test_processes_of_one_number_have_temporary_files_of_their_own(tmp_path):
+    """As in containers, whose processes often have the number 1."""
+    path = tmp_path / "table.csv"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("a")
+        second.write_text("a")
+    assert path.read_text() == "a"
+    assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     theirs = (
-        "metrics/.partial-12-fold0.csv",
-        "preprocessed/.partial-13-subject/inner/.partial-13-T1.nii.gz",
+        "metrics/.partial-12-0123abcd-fold0.csv",
+        "preprocessed/.partial-13-0123abcd-subject/inner/.partial-13-0123abcd-T1.nii.gz",
     )
     kept = (
         "heatmaps/fold0.partial/x.nii.gz",  # scored heatmaps to go on from
@@ -177,12 +187,14 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         ".partial-precious/photo.jpg",
         ".partial-notes.txt",
         ".partial-14",
-        "metrics/.partial-77-fold1.csv",  # its process is at work
+        ".partial-19-notes.txt",
+        "metrics/.partial-19-my notes/a.txt",
+        "metrics/.partial-77-0123abcd-fold1.csv",  # its process is at work
         "inner/.run.lock",
-        "inner/models/.partial-15-model.safetensors",  # of another run
+        "inner/models/.partial-15-0123abcd-model.safetensors",  # of another run
         "mine/.patch2loc.lock",
-        "mine/.partial-16-result/heatmap.nii.gz",  # of a scan that is scored
-        "outside/.partial-17-x",
+        "mine/.partial-16-0123abcd-result/heatmap.nii.gz",  # of a scan that is scored
+        "outside/.partial-17-0123abcd-x",
     )
     results = tmp_path / "results"
     for name in (*theirs, *kept):
@@ -190,12 +202,12 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         (results / name).write_text("content")
     (results / ".run.lock").touch()
     (results / "outside").rename(tmp_path / "outside")
-    (results / ".partial-18-link").symlink_to(tmp_path / "outside")
+    (results / ".partial-18-0123abcd-link").symlink_to(tmp_path / "outside")
     remove_partial(results, lambda number, path: number == 77)
     left = {path.relative_to(results).as_posix() for path in results.rglob("*") if not path.is_dir()}
     assert left == {*kept[:-1], ".run.lock"}
-    assert not (results / "preprocessed/.partial-13-subject").exists()
-    assert (tmp_path / "outside/.partial-17-x").exists()
+    assert not (results / "preprocessed/.partial-13-0123abcd-subject").exists()
+    assert (tmp_path / "outside/.partial-17-0123abcd-x").exists()
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_named():

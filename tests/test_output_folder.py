@@ -1,6 +1,7 @@
 """Folders that a person named: claimed by one process at a time, and filled without harm to what is there."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -75,11 +76,14 @@ def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(holder, tmp
     process = holder(tmp_path / "out")
     process.kill()
     process.wait()
-    left = content(tmp_path / "out")
-    assert left == {LOCK, f".partial-{process.pid}-result", f".partial-{process.pid}-result/a"}
-    (tmp_path / "out/.partial-notes.txt").write_text("mine")
+    left = sorted(content(tmp_path / "out"))
+    assert re.fullmatch(rf"\.partial-{process.pid}-[0-9a-f]{{8}}-result", left[0])
+    assert left[1:] == [f"{left[0]}/a", LOCK]
+    own = {".partial-notes.txt", f".partial-{process.pid}-notes.txt"}
+    for name in own:
+        (tmp_path / "out" / name).write_text("mine")
     write(tmp_path / "out", record="whole")
-    assert content(tmp_path / "out") == {"record", ".partial-notes.txt"}
+    assert content(tmp_path / "out") == {"record", *own}
 
 
 def test_nothing_is_left_of_a_failure_nor_of_the_folders_made_for_it(tmp_path):

@@ -23,9 +23,8 @@ if TYPE_CHECKING:  # imported late: thousands of short jobs use this module with
     import pandas as pd
 
 TEXT_COLUMNS = ("dataset", "subject", "method", "left_out", "flags", "outlier")  # never read as numbers
-PARTIAL = re.compile(
-    r"\.partial-(\d{1,10})-.", re.DOTALL
-)  # temporary names, with the number of their process
+# Temporary names, with the number of their process, which others in containers have, too, and a random part.
+PARTIAL = re.compile(r"\.partial-(\d{1,10})-[0-9a-f]{8}-.", re.DOTALL)
 LOCK = ".patch2loc.lock"  # in a folder that is claimed: locked as long as its process works, and names it
 ON_WINDOWS = os.name == "nt"
 # In the results of a run by workflow/run.py: locked as long as it works; the process group of its jobs meanwhile.
@@ -86,7 +85,6 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     partial = partial_path(path)
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process of the same id
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -110,8 +108,8 @@ def file_names(folder: Path) -> list[str]:
 
 
 def partial_path(path: Path) -> Path:
-    """Temporary path of this process beside a path."""
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+    """A new temporary path of this process beside a path."""
+    return path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
 
 
 def name_result(error: OSError, partial: Path, path: Path) -> None:

@@ -95,7 +95,6 @@ def filling(folder: str | Path, *, first: str, replaced: Collection[str] = ()) -
     """
     folder = Path(folder)
     partial = partial_path(folder / "result")
-    shutil.rmtree(partial, ignore_errors=True)
     moved: list[Path] = []
     try:
         partial.mkdir()

@@ -25,7 +25,7 @@ DEVICES = {
 }
 # Exit status of `detect`: every scan has a result, and one at least cannot be judged.
 NOT_JUDGED_STATUS = 3
-LONGEST_PATH, LONGEST_NAME = 259, 90  # characters; of a file that a command writes to the folder of a scan
+LONGEST_PATH, LONGEST_NAME = 259, 100  # characters; of a file that a command writes to the folder of a scan
 
 
 class Progress(NamedTuple):
