@@ -1,5 +1,6 @@
 """Folders that a person named: claimed by one process at a time, and filled without harm to what is there."""
 
+import errno
 import os
 import re
 import subprocess
@@ -70,6 +71,31 @@ def test_a_folder_is_claimed_by_one_process_at_a_time(holder, tmp_path):
     with claimed(tmp_path / "out"):
         pass
     assert content(tmp_path) == {"out", "out/a"}
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.skipif(sys.platform == "win32", reason="of systems with flock")
+def test_without_locks_of_the_system_the_file_of_a_killed_process_is_named(tmp_path, monkeypatch):
+    import fcntl
+
+    def flock(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = tmp_path / LOCK
+    lock.write_text("4242\nanother-node\n")
+    with (
+        pytest.raises(
+            FolderInUseError, match=rf"4242 another-node is at .*; if that .* gone, remove {lock}"
+        ) as refused,
+        claimed(tmp_path),
+    ):
+        pytest.fail("claimed twice")
+    assert not refused.value.is_certain
+    lock.unlink()
+    with claimed(tmp_path):
+        assert lock.exists()
+    assert not lock.exists()
 
 
 def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(holder, tmp_path):

@@ -52,6 +52,7 @@ from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
 from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
+from patch2loc.output_folder import remedy_if_left
 from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
 from patch2loc.watching.problems import PROBLEM, reason, restated
@@ -105,14 +106,17 @@ def main() -> int:
     if arguments.estimate:
         return _print_estimate(arguments)
     results = _results(arguments.configfiles, arguments.config)
+    lock = FileLock(results / RUN_LOCK, timeout=0)
     try:
         with stopped_by_signals():
             results.mkdir(parents=True, exist_ok=True)
-            with FileLock(results / RUN_LOCK, timeout=0):  # ends with this process, however it ends
+            with lock:  # ends with this process, however it ends
                 _clean_up(results)
                 return _run(arguments, results)
     except Timeout:
-        sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
+        sys.exit(
+            f"{results}: another run is at work there; wait for it, or stop it, and run again{remedy_if_left(lock)}"
+        )
     except InputError as error:
         sys.exit(str(error))
     except OSError as error:

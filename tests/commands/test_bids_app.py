@@ -17,7 +17,8 @@ from patch2loc.acquire import scan_inputs
 from patch2loc.commands import main
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
-from patch2loc.output_folder import claimed
+from patch2loc.output_folder import FolderInUseError, claimed
+from patch2loc.own_scan import result_folder
 
 VALIDATOR = shutil.which("bids-validator-deno")
 TWELVE = [f"sub-{number:02d}" for number in range(1, 13)]
@@ -203,6 +204,13 @@ def test_a_scan_that_another_process_works_on_is_left_to_it(detected, tmp_path, 
     assert "sub-01: another process is at work on it" in said
     assert "failed" not in said or "0 failed" in said
     assert not detected
+
+    def left_by_a_killed_process(folder):
+        raise FolderInUseError("left; remove it", is_certain=False)
+
+    monkeypatch.setattr(result_folder, "claimed", left_by_a_killed_process)
+    assert detect(root, output, "participant", "--participant-label", "01") == 1
+    assert "patch2loc: left; remove it" in capsys.readouterr().err
 
 
 def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path, monkeypatch, capsys):

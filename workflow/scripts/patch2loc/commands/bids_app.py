@@ -142,7 +142,8 @@ def run(
         try:
             summary = detect(detector, scan.path, result_folder(output, scan), known.age, progress)
         except InputError as error:
-            if not isinstance(error.__context__, FolderInUseError):
+            in_use = error.__context__
+            if not isinstance(in_use, FolderInUseError) or not in_use.is_certain:
                 raise
             taken.append(key)
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
