@@ -129,6 +129,15 @@ def test_rows_of_another_process_that_ends_meanwhile_are_not_lost(tmp_path, monk
     assert [row["participant_id"] for row in read_tsv(output / "patients.tsv")] == ["sub-02", "sub-01"]
 
 
+def test_a_warning_without_a_candidate_is_in_the_tables(tmp_path):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    write_all(tmp_path / "out", root, labels=0, warnings=["age"])
+    (row,) = read_tsv(tmp_path / "out/sub-01/anat/sub-01_desc-candidates_dseg.tsv")
+    assert (row["index"], row["name"]) == ("0", "no candidate")
+    (row,) = read_tsv(tmp_path / "out/patients.tsv")
+    assert (row["candidates"], row["first_volume_ml"], row["warnings"]) == ("0", "n/a", "age")
+
+
 @pytest.mark.parametrize(
     ("folder", "file", "content"),
     [

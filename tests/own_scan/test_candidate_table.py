@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from patch2loc.data.volumes import Grid
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
-from patch2loc.own_scan.candidate_table import candidate_table, side, tissue_maps
+from patch2loc.own_scan.candidate_table import candidate_table, side, tissue_maps, with_warnings
 from patch2loc.score.candidates import find_candidates
 
 GRID = Grid((96, 112, 80), 2.0, (1.0, -18.0, 5.0))
@@ -97,3 +98,11 @@ def test_an_atlas_with_its_origin_at_a_corner_has_a_left_and_a_right_and_no_tiss
     assert list(table["side"]) == ["left", "right"]
     assert (table["x_mm"] < -70).all()
     assert table["tissue"].isna().all()
+
+
+def test_warnings_are_in_every_table_also_without_a_candidate():
+    table = pd.DataFrame([[1, 2.5] + [0] * 9], columns=CANDIDATE_COLUMNS)
+    assert with_warnings(table, "age dark").warnings.tolist() == ["age dark"]
+    (row,) = with_warnings(table[:0], "age dark").itertuples()
+    assert (row.label, row.volume_ml, row.excess, row.native_voxels, row.warnings) == (0, 0, 0, 0, "age dark")
+    assert with_warnings(table[:0], "").empty

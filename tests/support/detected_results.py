@@ -67,7 +67,8 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
         f"{label},0.064,{0.1 / label},{5 - label},-10,2,4,left,gray matter,99"
         for label in range(1, labels + 1)
     ]
-    (folder / "candidates.csv").write_text("\n".join([",".join(columns), *rows]) + "\n")
+    warned = ["0,0,0,,,,,,,"] if warnings else []
+    (folder / "candidates.csv").write_text("\n".join([",".join(columns), *(rows or warned)]) + "\n")
     (folder / "picture.png").write_bytes(b"picture")
     (folder / "report.html").write_text("<html></html>")
     summary = {

@@ -340,7 +340,10 @@ def _write(output: Path, result: Path, derivative: _Derivative) -> None:
         with open(result / derivative.table, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         lookup = [
-            {"index": row["label"], "name": f"candidate {row['label']}"}
+            {
+                "index": row["label"],
+                "name": "no candidate" if row["label"] == "0" else f"candidate {row['label']}",
+            }
             | {column: row[column] for column in CANDIDATE_COLUMNS if column in row}
             for row in rows
         ]

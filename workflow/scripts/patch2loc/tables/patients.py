@@ -104,6 +104,7 @@ def answer_row(folder: Path) -> dict[str, Any]:
     if problem:
         raise InputError(f"{path}: {problem}; {MAKE_AGAIN}")
     candidates = read_csv(folder / CANDIDATES)
+    candidates = candidates[candidates["label"] > 0]  # without the row that has nothing but warnings
     first = row_records(candidates.head(1))[0] if len(candidates) else {}
     expected, location = summary["expected_healthy_ml"], summary["location_error"]
     return {
