@@ -20,6 +20,7 @@ from patch2loc.files import (
     replacing_folder,
     sha256,
     storage_message,
+    without_home,
     write_csv,
     write_json,
 )
@@ -164,6 +165,22 @@ def test_an_error_names_the_result_and_what_to_do(tmp_path):
         raise OSError(errno.EROFS, "Read-only file system", str(partial / "T1.nii.gz"))
     assert storage_message(caught.value, tmp_path).startswith(f"{tmp_path}/scan/T1.nii.gz: Read-only")
     assert storage_message(OSError(errno.EIO, "Input/output error"), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("/home/jane", "~"),
+        ("  directory: /home/jane/study", "  directory: ~/study"),
+        ("PosixPath('/home/jane/a.yaml')", "PosixPath('~/a.yaml')"),
+        ("/home/janet/a", "/home/janet/a"),
+        ("/mnt/home/jane/a", "/mnt/home/jane/a"),
+        ("results/a", "results/a"),
+    ],
+)
+def test_the_home_folder_is_not_named(text, without, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/jane")
+    assert without_home(text) == without
 
 
 def test_processes_of_one_number_have_temporary_files_of_their_own(tmp_path):

@@ -51,7 +51,15 @@ from patch2loc.configuration.schema import check_schema
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
-from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
+from patch2loc.files import (
+    RUN_GROUP,
+    RUN_LOCK,
+    read_json,
+    remove_partial,
+    storage_message,
+    without_home,
+    write_json,
+)
 from patch2loc.output_folder import remedy_if_left
 from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
@@ -63,6 +71,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
 YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
+PERSONAL = (
+    "  Host:",
+    "  User:",
+)  # lines that Snakemake begins with, not for those whom results are shared with
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PARENT_GONE = (
     "as the shell or make that started this run is gone; finished results are kept; run the same command again to go "
@@ -398,7 +410,9 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
     problems: list[str] = []
     mininterval = 1 if sys.stderr.isatty() else 15
     with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
-        for line in map(for_terminal, lines):
+        for line in map(without_home, map(for_terminal, lines)):
+            if line.startswith(PERSONAL):
+                continue
             log.write(line)
             log.flush()
             in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))

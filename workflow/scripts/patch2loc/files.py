@@ -254,6 +254,12 @@ def sha256(path: str | Path) -> str:
         raise
 
 
+def without_home(text: str) -> str:
+    """A text with the home folder of whoever runs this as ~, which tells nobody's name and still leads there."""
+    home = os.path.expanduser("~")
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
+
+
 def readable(path: str | Path) -> str:
     """A path for people and for files of text: bytes of its name that are not UTF-8 are written as \\xe9."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

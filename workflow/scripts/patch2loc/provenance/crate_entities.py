@@ -117,7 +117,7 @@ class Entities:
 
     def relative(self, path: str | Path) -> str | None:
         """Path of a result relative to the folder of the run; None for a path outside of it."""
-        path = Path(path)
+        path = Path(path).expanduser()
         return path.relative_to(self.results).as_posix() if path.is_relative_to(self.results) else None
 
     def file(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,7 @@ def trace(path: str | Path) -> list[TraceEntry]:
     """
     waiting, chain, visited = [str(path)], [], set()
     while waiting:
-        current = waiting.pop(0)
+        current = os.path.expanduser(waiting.pop(0))
         entry = _sidecar_entry(current)
         entries = [entry] if entry else _result_of_scan(current) or _crate_entries(current)
         for entry in entries:
