@@ -39,6 +39,9 @@ onsuccess:
     # Once more, since the jobs have moved it off the screen.
     if RUN.missing_note:
         logger.warning(RUN.missing_note)
+    # A whole run has failed then (every_scan_used); a run of one target, such as quality, has not.
+    if note := unused_scans_note(RUN):
+        logger.warning(as_told(note))
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.

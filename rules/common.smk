@@ -15,7 +15,14 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
-from patch2loc.configuration.planning_notes import as_told, computes_here, planning_notes
+from patch2loc.configuration.planning_notes import (
+    QUALITY,
+    as_told,
+    asks_for,
+    computes_here,
+    planning_notes,
+    unused_scans_note,
+)
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
@@ -74,7 +81,11 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    for note in planning_notes(RUN, estimated=computes_here(sys.argv[1:], workflow.resource_settings.nodes)):
+    for note in planning_notes(
+        RUN,
+        estimated=computes_here(sys.argv[1:], workflow.resource_settings.nodes),
+        only_preprocessed=asks_for(QUALITY, sys.argv[1:]),
+    ):
         logger.warning(as_told(note))
 
 

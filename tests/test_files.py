@@ -11,13 +11,16 @@ from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError, ResourceError
 from patch2loc.files import (
+    NUMBER,
     read_csv,
+    read_json,
     readable,
     remove_partial,
     replacing,
     replacing_folder,
     sha256,
     storage_message,
+    without_home,
     write_csv,
     write_json,
 )
@@ -55,6 +58,28 @@ def test_json_refuses_what_json_has_not(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "damaged JSON found"),
+        ('{"a": 1', "damaged JSON found"),
+        ("[" * 200_000, "damaged JSON found"),
+        ("[]", "the content is a list, a dictionary expected"),
+        ('{"name": "x"}', "the content has no key 'items', one expected"),
+        ('{"name": null, "items": []}', "the value of 'name' is null, a text expected"),
+        ('{"name": "x", "items": [{}]}', "an item of the value of 'items' has no key 'ml', one expected"),
+        ('{"name": "x", "items": [{"ml": "1"}]}', "the value of 'ml' is a text, a number expected"),
+    ],
+)
+def test_json_that_is_damaged_or_of_something_else_is_named(tmp_path, text, found):
+    path = tmp_path / "some.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_json(path, {"name": str, "items": [{"ml": NUMBER}]})
+    assert str(refused.value).startswith(f"{path}: {found}")
+    assert str(refused.value).endswith("make it again, by the command that made it")
 
 
 def test_the_same_volume_gives_the_same_bytes(tmp_path):
@@ -142,10 +167,36 @@ def test_an_error_names_the_result_and_what_to_do(tmp_path):
     assert storage_message(OSError(errno.EIO, "Input/output error"), tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("/home/jane", "~"),
+        ("  directory: /home/jane/study", "  directory: ~/study"),
+        ("PosixPath('/home/jane/a.yaml')", "PosixPath('~/a.yaml')"),
+        ("/home/janet/a", "/home/janet/a"),
+        ("/mnt/home/jane/a", "/mnt/home/jane/a"),
+        ("results/a", "results/a"),
+    ],
+)
+def test_the_home_folder_is_not_named(text, without, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/jane")
+    assert without_home(text) == without
+
+
+def test_processes_of_one_number_have_temporary_files_of_their_own(tmp_path):
+    """As in containers, whose processes often have the number 1."""
+    path = tmp_path / "table.csv"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("a")
+        second.write_text("a")
+    assert path.read_text() == "a"
+    assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     theirs = (
-        "metrics/.partial-12-fold0.csv",
-        "preprocessed/.partial-13-subject/inner/.partial-13-T1.nii.gz",
+        "metrics/.partial-12-0123abcd-fold0.csv",
+        "preprocessed/.partial-13-0123abcd-subject/inner/.partial-13-0123abcd-T1.nii.gz",
     )
     kept = (
         "heatmaps/fold0.partial/x.nii.gz",  # scored heatmaps to go on from
@@ -153,12 +204,14 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         ".partial-precious/photo.jpg",
         ".partial-notes.txt",
         ".partial-14",
-        "metrics/.partial-77-fold1.csv",  # its process is at work
+        ".partial-19-notes.txt",
+        "metrics/.partial-19-my notes/a.txt",
+        "metrics/.partial-77-0123abcd-fold1.csv",  # its process is at work
         "inner/.run.lock",
-        "inner/models/.partial-15-model.safetensors",  # of another run
+        "inner/models/.partial-15-0123abcd-model.safetensors",  # of another run
         "mine/.patch2loc.lock",
-        "mine/.partial-16-result/heatmap.nii.gz",  # of a scan that is scored
-        "outside/.partial-17-x",
+        "mine/.partial-16-0123abcd-result/heatmap.nii.gz",  # of a scan that is scored
+        "outside/.partial-17-0123abcd-x",
     )
     results = tmp_path / "results"
     for name in (*theirs, *kept):
@@ -166,12 +219,12 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         (results / name).write_text("content")
     (results / ".run.lock").touch()
     (results / "outside").rename(tmp_path / "outside")
-    (results / ".partial-18-link").symlink_to(tmp_path / "outside")
+    (results / ".partial-18-0123abcd-link").symlink_to(tmp_path / "outside")
     remove_partial(results, lambda number, path: number == 77)
     left = {path.relative_to(results).as_posix() for path in results.rglob("*") if not path.is_dir()}
     assert left == {*kept[:-1], ".run.lock"}
-    assert not (results / "preprocessed/.partial-13-subject").exists()
-    assert (tmp_path / "outside/.partial-17-x").exists()
+    assert not (results / "preprocessed/.partial-13-0123abcd-subject").exists()
+    assert (tmp_path / "outside/.partial-17-0123abcd-x").exists()
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_named():

@@ -1,6 +1,8 @@
 """Folders that a person named: claimed by one process at a time, and filled without harm to what is there."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -71,15 +73,43 @@ def test_a_folder_is_claimed_by_one_process_at_a_time(holder, tmp_path):
     assert content(tmp_path) == {"out", "out/a"}
 
 
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.skipif(sys.platform == "win32", reason="of systems with flock")
+def test_without_locks_of_the_system_the_file_of_a_killed_process_is_named(tmp_path, monkeypatch):
+    import fcntl
+
+    def flock(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = tmp_path / LOCK
+    lock.write_text("4242\nanother-node\n")
+    with (
+        pytest.raises(
+            FolderInUseError, match=rf"4242 another-node is at .*; if that .* gone, remove {lock}"
+        ) as refused,
+        claimed(tmp_path),
+    ):
+        pytest.fail("claimed twice")
+    assert not refused.value.is_certain
+    lock.unlink()
+    with claimed(tmp_path):
+        assert lock.exists()
+    assert not lock.exists()
+
+
 def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(holder, tmp_path):
     process = holder(tmp_path / "out")
     process.kill()
     process.wait()
-    left = content(tmp_path / "out")
-    assert left == {LOCK, f".partial-{process.pid}-result", f".partial-{process.pid}-result/a"}
-    (tmp_path / "out/.partial-notes.txt").write_text("mine")
+    left = sorted(content(tmp_path / "out"))
+    assert re.fullmatch(rf"\.partial-{process.pid}-[0-9a-f]{{8}}-result", left[0])
+    assert left[1:] == [f"{left[0]}/a", LOCK]
+    own = {".partial-notes.txt", f".partial-{process.pid}-notes.txt"}
+    for name in own:
+        (tmp_path / "out" / name).write_text("mine")
     write(tmp_path / "out", record="whole")
-    assert content(tmp_path / "out") == {"record", ".partial-notes.txt"}
+    assert content(tmp_path / "out") == {"record", *own}
 
 
 def test_nothing_is_left_of_a_failure_nor_of_the_folders_made_for_it(tmp_path):

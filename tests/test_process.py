@@ -9,9 +9,11 @@ import pytest
 
 from patch2loc.process import (
     Stopped,
-    accept_any_name_in_output,
+    for_terminal,
     is_for_lack_of_memory,
     memory_message,
+    prepare_output,
+    printable,
     stopped_by_signals,
 )
 
@@ -54,9 +56,31 @@ def test_a_signal_that_is_ignored_stays_so():
 def test_any_name_can_be_printed(encoding, name, printed, monkeypatch):
     buffer = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding))
-    accept_any_name_in_output()
+    prepare_output()
     print(name.decode("utf-8", "surrogateescape"), end="", flush=True)
     assert buffer.getvalue() == printed
+
+
+@pytest.mark.parametrize(
+    ("name", "in_terminal", "on_page"),
+    [
+        ("a b.nii", "a b.nii", "a b.nii"),
+        ("\x1b]0;title\x07\x9b2J", "�]0;title��2J", "�]0;title��2J"),
+        ("scan\u202egnp.nii\u2066", "scan�gnp.nii�", "scan�gnp.nii�"),
+        ("two\nlines\r", "two\nlines�", "two�lines�"),
+        ("f\udce9e", "f\udce9e", "f�e"),
+    ],
+)
+def test_names_give_no_command_to_a_terminal_or_a_page(name, in_terminal, on_page):
+    assert for_terminal(name) == in_terminal
+    assert printable(name) == on_page
+
+
+def test_a_closed_stream_takes_what_is_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    prepare_output()
+    assert sys.stderr.write("gone") == 4
+    assert not sys.stderr.isatty()
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,17 @@ from patch2loc.configuration.schema import check_schema
 from patch2loc.configuration.vocabulary import Configuration
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
-from patch2loc.files import RUN_GROUP, RUN_LOCK, read_json, remove_partial, storage_message, write_json
-from patch2loc.process import Stopped, stopped_by_signals
+from patch2loc.files import (
+    RUN_GROUP,
+    RUN_LOCK,
+    read_json,
+    remove_partial,
+    storage_message,
+    without_home,
+    write_json,
+)
+from patch2loc.output_folder import remedy_if_left
+from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
 from patch2loc.watching.problems import PROBLEM, reason, restated
 from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, started_jobs
@@ -62,6 +71,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
 YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
+PERSONAL = (
+    "  Host:",
+    "  User:",
+)  # lines that Snakemake begins with, not for those whom results are shared with
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PARENT_GONE = (
     "as the shell or make that started this run is gone; finished results are kept; run the same command again to go "
@@ -100,18 +113,22 @@ except SystemExit as end:
 
 def main() -> int:
     """Run; the exit status is Snakemake's."""
+    prepare_output()
     arguments = _arguments()
     if arguments.estimate:
         return _print_estimate(arguments)
     results = _results(arguments.configfiles, arguments.config)
+    lock = FileLock(results / RUN_LOCK, timeout=0)
     try:
         with stopped_by_signals():
             results.mkdir(parents=True, exist_ok=True)
-            with FileLock(results / RUN_LOCK, timeout=0):  # ends with this process, however it ends
+            with lock:  # ends with this process, however it ends
                 _clean_up(results)
                 return _run(arguments, results)
     except Timeout:
-        sys.exit(f"{results}: another run is at work there; wait for it, or stop it, and run again")
+        sys.exit(
+            f"{results}: another run is at work there; wait for it, or stop it, and run again{remedy_if_left(lock)}"
+        )
     except InputError as error:
         sys.exit(str(error))
     except OSError as error:
@@ -267,10 +284,10 @@ def _clean_up(results: Path) -> None:
     group_path = _group_path(results)
     if group_path.exists():
         try:
-            group = int(read_json(group_path)["group"])
-        except (ValueError, TypeError, KeyError) as error:
+            group: int = read_json(group_path, {"group": int})["group"]
+        except InputError as error:
             raise InputError(
-                f"{group_path}: damaged ({error}), the process group of a killed run expected; see that none of its "
+                f"{group_path}: damaged, the process group of a killed run expected; see that none of its "
                 "jobs is at work (ps -ef | grep snakemake), remove the file, and run again"
             ) from error
         _end_group(group)
@@ -393,7 +410,9 @@ def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[
     problems: list[str] = []
     mininterval = 1 if sys.stderr.isatty() else 15
     with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
-        for line in lines:
+        for line in map(without_home, map(for_terminal, lines)):
+            if line.startswith(PERSONAL):
+                continue
             log.write(line)
             log.flush()
             in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))

@@ -104,10 +104,10 @@ def _as_yaml(value: Any) -> str:
 
 def _is_done(of_step: Path, config: Mapping[str, Any], code: str) -> bool:
     """True for a step that was done with this configuration by this code."""
-    path = of_step / WORK
-    if not path.exists():
+    try:
+        work = read_json(of_step / WORK, {"config": dict, "code": str})
+    except (OSError, InputError):
         return False
-    work = read_json(path)
     return bool(work["config"] == config and work["code"] == code)
 
 

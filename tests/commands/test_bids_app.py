@@ -17,7 +17,8 @@ from patch2loc.acquire import scan_inputs
 from patch2loc.commands import main
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
-from patch2loc.output_folder import claimed
+from patch2loc.output_folder import FolderInUseError, claimed
+from patch2loc.own_scan import result_folder
 
 VALIDATOR = shutil.which("bids-validator-deno")
 TWELVE = [f"sub-{number:02d}" for number in range(1, 13)]
@@ -124,6 +125,7 @@ def test_a_session_is_chosen_by_its_label(detected, tmp_path):
         (["--scan-name", "run-1"], "the end of a BIDS name expected"),
         (["--output", "x"], "--output found with a BIDS dataset"),
         (["--age", "30"], "--age found with a BIDS dataset"),
+        (["--series", "5"], "--series found with a BIDS dataset"),
     ],
 )
 def test_options_that_cannot_be_followed_stop_before_anything_is_written(
@@ -203,6 +205,13 @@ def test_a_scan_that_another_process_works_on_is_left_to_it(detected, tmp_path, 
     assert "failed" not in said or "0 failed" in said
     assert not detected
 
+    def left_by_a_killed_process(folder):
+        raise FolderInUseError("left; remove it", is_certain=False)
+
+    monkeypatch.setattr(result_folder, "claimed", left_by_a_killed_process)
+    assert detect(root, output, "participant", "--participant-label", "01") == 1
+    assert "patch2loc: left; remove it" in capsys.readouterr().err
+
 
 def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path, monkeypatch, capsys):
     root = write_dataset(tmp_path / "raw", ["sub-01", "sub-02"])
@@ -216,11 +225,45 @@ def test_the_group_level_ranks_what_is_there_without_a_model(detected, tmp_path,
     monkeypatch.setattr(own_scan, "load_detector", None)
     assert detect(root, output, "group") == 0
     assert [row["participant_id"] for row in rows(output)] == ["sub-02", "sub-01"]
+    (output / "sourcedata/patch2loc/sub-02_T1w/summary.json").write_text("{")
+    assert detect(root, output, "group") == 1  # not the table of all
+    assert [row["participant_id"] for row in rows(output)] == ["sub-01"]
 
 
 def test_a_scan_needs_an_output(capsys):
     assert main(["detect", "a.nii.gz"]) == 1
     assert "--output: nothing found, the folder to write to expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--participant-label", "99"],
+        ["--session_label", "a"],
+        ["--scan-name", "run-1_T1w"],
+        ["--skip-bids-validation"],
+    ],
+)
+def test_options_for_a_dataset_are_refused_without_its_words(detected, tmp_path, capsys, words):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    assert main(["detect", str(root), "-o", str(tmp_path / "out"), *words]) == 1
+    option = words[0].replace("session_", "session-")
+    assert f"patch2loc: {option} found without the words of a BIDS App" in capsys.readouterr().err
+    assert not detected
+
+
+def test_a_series_is_chosen_of_dicom_alone(detected, tmp_path, capsys):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    for scan in (root, root / "sub-01/anat/sub-01_T1w.nii.gz"):
+        assert main(["detect", str(scan), "-o", str(tmp_path / "out"), "--series", "5"]) == 1
+        assert "_T1w.nii.gz: --series found with a scan that is no DICOM folder" in capsys.readouterr().err
+    assert not detected
+
+
+def test_the_group_level_refuses_options_of_participants(tmp_path, capsys):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    assert detect(root, tmp_path / "out", "group", "--participant-label", "01", "--strict") == 1
+    assert "--participant-label, --strict found with the level group" in capsys.readouterr().err
 
 
 def test_a_file_of_a_dataset_is_looked_at_with_its_age_unless_one_is_given(detected, tmp_path):

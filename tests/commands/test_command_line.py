@@ -47,6 +47,23 @@ def test_numbers_out_of_bounds_are_refused(command, option, value, expected, cap
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["detect", "a.nii", "-o", "out", "--mask", ""], "--mask"),
+        (["detect", "a.nii", "-o", ""], "-o"),
+        (["detect", "raw", "out", "participant", "--participant-label="], "--participant-label"),
+        (["detect", "", "-o", "out"], "command line"),
+        (["score", "a.nii", "--model", "m", "--output", "out", "--landmarks", ""], "--landmarks"),
+        (["simulate", ""], "command line"),
+        (["train", "demo.yaml", "--gpus="], "--gpus"),
+    ],
+)
+def test_an_empty_value_is_refused(words, option, capsys):
+    assert main(words) == 1
+    assert f"patch2loc: {option}: an empty value found; give one, or leave it out" in capsys.readouterr().err
+
+
 def test_every_command_explains_itself(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

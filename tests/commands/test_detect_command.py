@@ -39,7 +39,7 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(own_scan, "load_detector", loaded)
     monkeypatch.setattr(own_scan, "detect_scan", detected)
     monkeypatch.setattr(scan_inputs, "open_scan", lambda path, *_, **__: scan_inputs.OpenedScan(Path(path)))
-    monkeypatch.setattr(page, "write_index", lambda folder: seen.append(("index", folder)))
+    monkeypatch.setattr(page, "write_index", lambda folder, notify: seen.append(("index", folder)))
     (tmp_path / "m.safetensors").touch()
     monkeypatch.chdir(tmp_path)
     return seen

@@ -23,6 +23,12 @@ def test_names_that_macos_or_windows_take_for_one_are_refused(names):
         folders_of(names, "out")
 
 
+def test_the_name_of_the_list_of_scans_is_reserved():
+    with pytest.raises(InputError, match=r"x/Index\.html\.nii\.gz: a name found that out needs"):
+        folders_of(["a.nii", "x/Index.html.nii.gz"], "out")
+    assert folders_of(["index.html.nii.gz"], "out") == [Path("out")]
+
+
 @pytest.mark.parametrize("name", ["NUL.nii.gz", "con.nii", "com1.t1.nii", "a .nii", "b..nii"])
 def test_on_windows_a_scan_whose_name_no_folder_can_have_is_given_alone(name, monkeypatch):
     assert len(folders_of([name, "other.nii"], "out")) == 2
@@ -36,12 +42,13 @@ def test_on_windows_a_scan_whose_name_no_folder_can_have_is_given_alone(name, mo
 def test_on_windows_the_longest_file_has_room_in_its_path(monkeypatch):
     monkeypatch.setattr(scans, "ON_WINDOWS", True)
     longest = max(len(name) for name in ("preprocessed/lesion_any.nii.gz", "heatmap_atlas.nii.gz"))
-    partial = len(f"/.partial-{2**32}-result/preprocessed/.partial-{2**32}-lesion_any.nii.gz")
+    longest_start = f".partial-{2**32}-0123abcd-"
+    partial = len(f"/{longest_start}result/preprocessed/{longest_start}lesion_any.nii.gz")
     assert longest < partial <= scans.LONGEST_NAME
     room = scans.LONGEST_PATH - scans.LONGEST_NAME - len(os.getcwd()) - 1
     assert folders_of(["a.nii"], room * "x") == [Path(room * "x")]
     with pytest.raises(
-        InputError, match=r"characters found, at most 169 expected on Windows.* shorter --output"
+        InputError, match=r"characters found, at most 159 expected on Windows.* shorter --output"
     ):
         folders_of(["a.nii"], (room + 1) * "x")
 

@@ -105,7 +105,7 @@ def test_an_output_without_a_name_is_refused_and_the_current_folder_is_taken(out
         assert calls[1][1] == "."
     else:
         assert not calls
-        assert "--output: an empty name found, a folder expected" in said.err
+        assert "--output: an empty value found" in said.err
 
 
 def test_a_library_that_finds_no_memory_is_told_in_a_line(monkeypatch, capsys, calls):

@@ -10,7 +10,14 @@ from repository_paths import ROOT
 from patch2loc.configuration import planning_notes as planning_notes_module
 from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.job_sizes import job_counts
-from patch2loc.configuration.planning_notes import computes_here, planning_notes, planning_time_note
+from patch2loc.configuration.planning_notes import (
+    QUALITY,
+    asks_for,
+    computes_here,
+    planning_notes,
+    planning_time_note,
+    unused_scans_note,
+)
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.vocabulary import (
     Configuration,
@@ -428,3 +435,28 @@ def test_a_call_that_does_not_compute_here_gets_no_estimate(tmp_path, monkeypatc
     monkeypatch.setattr(planning_notes_module, "estimate_note", lambda work, config: "Estimate: 1 hour")
     assert planning_notes(run) == ["Estimate: 1 hour"]
     assert planning_notes(run, estimated=False) == []
+
+
+def test_the_estimate_of_the_target_quality_is_that_of_preprocessing(tmp_path, monkeypatch):
+    run = run_of(tmp_path, methods=["patch2loc", "thresh"])
+    work = []
+    monkeypatch.setattr(
+        planning_notes_module, "estimate_note", lambda to_do, config: work.append(to_do) or "Estimate"
+    )
+    for words in ("quality --cores 2", "--cores 2"):
+        planning_notes(run, only_preprocessed=asks_for(QUALITY, words.split()))
+    quality, whole = work
+    assert quality == (0, 0, whole.preprocessings, 0, ())
+    assert whole.preprocessings > 0
+    assert whole.trainings > 0
+
+
+def test_scans_that_preprocessing_left_out_are_named(tmp_path):
+    run = run_of(tmp_path, methods=["patch2loc", "thresh"])
+    assert unused_scans_note(run) == ""
+    name, dataset = next(iter(run.datasets.items()))
+    scan = next(iter(dataset.scans))
+    write_json(f"{run.results.preprocessed(name, scan)}/qc.json", {"left_out": "no brain found"})
+    note = unused_scans_note(run)
+    assert note.startswith("1 of ")
+    assert note.endswith(f"before the whole run.\n{name}, {scan}: no brain found")

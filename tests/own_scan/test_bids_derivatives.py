@@ -129,6 +129,39 @@ def test_rows_of_another_process_that_ends_meanwhile_are_not_lost(tmp_path, monk
     assert [row["participant_id"] for row in read_tsv(output / "patients.tsv")] == ["sub-02", "sub-01"]
 
 
+def test_a_warning_without_a_candidate_is_in_the_tables(tmp_path):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    write_all(tmp_path / "out", root, labels=0, warnings=["age"])
+    (row,) = read_tsv(tmp_path / "out/sub-01/anat/sub-01_desc-candidates_dseg.tsv")
+    assert (row["index"], row["name"]) == ("0", "no candidate")
+    (row,) = read_tsv(tmp_path / "out/patients.tsv")
+    assert (row["candidates"], row["first_volume_ml"], row["warnings"]) == ("0", "n/a", "age")
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "content"),
+    [
+        ("sub-02_T1w", "summary.json", "{"),
+        ("sub-02_T1w", "summary.json", "{}"),
+        ("sub-02_T1w", "candidates.csv", "cut"),
+        ("foo_bar", None, None),
+    ],
+)
+def test_the_table_passes_over_damaged_results_and_names_them(tmp_path, folder, file, content):
+    root = write_dataset(tmp_path / "raw", ["sub-01"])
+    output = tmp_path / "out"
+    write_all(output, root)
+    write_result(output / "sourcedata/patch2loc" / folder)
+    if file:
+        (output / "sourcedata/patch2loc" / folder / file).write_text(content)
+    notices = []
+    derivatives.write_table(output, root, notify=notices.append)
+    assert [row["participant_id"] for row in read_tsv(output / "patients.tsv")] == ["sub-01"]
+    (notice,) = notices
+    assert folder in notice
+    assert notice.endswith("it is left out of patients.tsv")
+
+
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 

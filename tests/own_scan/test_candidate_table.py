@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
 from patch2loc.data.volumes import Grid
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
-from patch2loc.own_scan.candidate_table import candidate_table, side, tissue_maps
+from patch2loc.own_scan.candidate_table import candidate_table, side, tissue_maps, with_warnings
 from patch2loc.score.candidates import find_candidates
 
 GRID = Grid((96, 112, 80), 2.0, (1.0, -18.0, 5.0))
@@ -167,3 +168,11 @@ def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
         native_labels=labels,
     )
     assert list(table["mirror_of"].fillna(0)) == [2, 1, 0]
+
+
+def test_warnings_are_in_every_table_also_without_a_candidate():
+    table = pd.DataFrame([[1, 2.5] + [0] * 10], columns=CANDIDATE_COLUMNS)
+    assert with_warnings(table, "age dark").warnings.tolist() == ["age dark"]
+    (row,) = with_warnings(table[:0], "age dark").itertuples()
+    assert (row.label, row.volume_ml, row.excess, row.native_voxels, row.warnings) == (0, 0, 0, 0, "age dark")
+    assert with_warnings(table[:0], "").empty

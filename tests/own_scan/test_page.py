@@ -1,7 +1,9 @@
 import base64
 import gzip
 import json
+import os
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -189,6 +191,48 @@ def test_the_index_ranks_the_scans(tmp_path):
     assert set(found.addresses) == {*links, *pictures}
     assert "unsafe" not in found.policy
     assert found.scripts == []
+
+
+def damaged(folder, damage):
+    """Damage a result of detect in a folder."""
+    write_answer(folder, healthy_answer())
+    path, content = damage
+    if content is None:
+        (folder / path).unlink()
+    else:
+        (folder / path).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("summary.json", b""),
+        ("summary.json", b'{"answer": "x"'),
+        ("summary.json", b"[]"),
+        ("summary.json", b'{"answer": "of another program"}'),
+        ("summary.json", b"[" * 200_000),
+        ("preprocessed/T1.nii.gz", None),
+        ("heatmap_atlas.nii.gz", b"cut"),
+    ],
+)
+def test_the_index_passes_over_damaged_results_and_names_them(tmp_path, damage):
+    write_answer(tmp_path / "a", healthy_answer())
+    damaged(tmp_path / "b", damage)
+    notices = []
+    write_index(tmp_path, notify=notices.append)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "a/report.html" in text
+    assert "b/report.html" not in text
+    (notice,) = notices
+    assert notice.startswith(str(tmp_path / "b"))
+    assert notice.endswith("it is left out of index.html")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_the_index_links_to_names_that_are_not_utf8(tmp_path):
+    write_answer(tmp_path / os.fsdecode(b"caf\xe9"), healthy_answer())
+    write_index(tmp_path)
+    assert 'href="caf%E9/report.html"' in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_an_index_of_nothing_is_refused(tmp_path):

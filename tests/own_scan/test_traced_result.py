@@ -6,6 +6,7 @@ import pytest
 from small_detector import COHORT, N_TRAINING, N_VALIDATION, write_brain
 
 from patch2loc.__main__ import main
+from patch2loc.errors import InputError
 from patch2loc.files import read_json, sha256
 from patch2loc.own_scan import detect_scan, load_detector, load_scorer, score_own_scan
 from patch2loc.provenance.trace import HASHES, content_hash, trace
@@ -93,8 +94,11 @@ def test_another_scan_or_model_in_the_same_place_is_said(copied, made):
 def test_a_file_that_is_none_of_the_result_has_no_trace(copied):
     (copied / "answer/notes.txt").write_text("mine")
     assert trace(copied / "answer/notes.txt") == []
-    (copied / "answer/summary.json").write_text("{}")
+    (copied / "answer/summary.json").write_text("{}")  # of another program
     assert trace(copied / "answer") == trace(copied / "answer/heatmap.nii.gz") == []
+    (copied / "answer/summary.json").write_text("{")
+    with pytest.raises(InputError, match=r"answer/summary\.json: damaged JSON found"):
+        trace(copied / "answer/heatmap.nii.gz")
 
 
 def test_the_command_prints_the_trace(made, capsys, tmp_path):

@@ -197,6 +197,26 @@ def test_a_figure_is_traced_by_the_crate(crated, capsys):
     assert "fig4.pdf  CHANGED SINCE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:1000],
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: "[" * 200_000,
+        lambda text: text.replace('"instrument"', '"unknown"'),
+        lambda text: text.replace('"File"', '"@id": "another", "@type": "File"'),
+        lambda text: text.replace('"CreateAction"', '["CreateAction"]'),
+    ],
+)
+def test_a_damaged_crate_is_named(crated, damage, capsys):
+    crate = crated / CRATE
+    crate.write_text(damage(crate.read_text()))
+    assert main(["trace", str(crated / "figures/fig4.png")]) == 1
+    assert f"patch2loc: {crated}" in capsys.readouterr().err
+
+
 def test_a_folder_without_provenance_is_no_run(run, tmp_path):
     _, _, sources = run
     (tmp_path / "empty").mkdir()
@@ -229,7 +249,8 @@ def test_a_run_of_the_papers_size_stays_small(tmp_path, run):
                     for part in ("mask", "lesion")
                 }
                 described = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-02T00:00:00+00:00"}
-                write_json(f"{path}.provenance.json", {"inputs": inputs, **described})
+                described |= {"file": str(path), "sha256": "0" * 64, **describe("code", [], {}, [])}
+                write_json(f"{path}.provenance.json", {**described, "inputs": inputs})
                 jobs.append(job(results, "evaluate", [], [path.relative_to(results)]))
     write_crate(results, jobs, datasets=datasets, configuration={}, sources=sources, citation=CITATION)
     assert (results / CRATE).stat().st_size < 1.5e6  # of 1,811 scans, which the paper has twice as many of

@@ -65,6 +65,25 @@ def test_a_table_is_traced_to_its_model_and_scans(results):
     assert not table["changed"]
 
 
+def test_no_provenance_names_the_home_folder_and_its_inputs_are_found(tmp_path, monkeypatch):
+    home = tmp_path / "home/jane"
+    monkeypatch.setenv("HOME", str(home))
+    source = tmp_path / "home/jane/.cache/copies/published.csv"
+    model, table = home / "results/model.safetensors", home / "results/table.csv"
+    for path in (source, model, table):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    write_sidecar(model, describe("aa", [], {"atlas": str(home / "atlas")}, []))
+    write_sidecar(table, describe("bb", [model], {}, [], sources={"config/published.csv": source}))
+    for path in (model, table):
+        assert "jane" not in path.with_name(f"{path.name}.provenance.json").read_text()
+    first, second = trace(table)
+    assert first["inputs"].keys() == {"~/results/model.safetensors", "config/published.csv"}
+    assert second["configuration"] == {"atlas": "~/atlas"}
+    assert not first["changed"]
+    assert not second["changed"]
+
+
 def test_rules_and_library_agree_on_the_name_of_a_provenance():
     assert SUFFIX == PROVENANCE  # two constants, so that a new path of a result trains nothing again
 
@@ -76,6 +95,16 @@ def test_an_edited_table_is_noticed(results, capsys):
     assert "CHANGED SINCE" in capsys.readouterr().out
     assert main(["trace", str(results), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[1]["code"] == "aa"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: "", lambda text: text[:99], lambda text: "[]", lambda text: "{}"]
+)
+def test_a_damaged_provenance_is_named(results, damage, capsys):
+    record = results.with_name("table.csv.provenance.json")
+    record.write_text(damage(record.read_text()))
+    assert main(["trace", str(results)]) == 1
+    assert f"patch2loc: {record}: " in capsys.readouterr().err
 
 
 def test_a_file_without_provenance_is_refused(tmp_path, capsys):

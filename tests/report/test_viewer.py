@@ -30,7 +30,7 @@ from patch2loc.report.viewer.scan_file import (
     thumbnail,
     viewer_range,
 )
-from patch2loc.report.viewer.server import serve
+from patch2loc.report.viewer.server import serve, server_of
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 SUBJECT = "sub 3"
@@ -188,6 +188,16 @@ def test_the_same_run_gives_the_same_bytes(scored_run, tmp_path):
     write_viewer(tmp_path / "report", scored_results(tmp_path), count=2, fold=0, color_map="jet")
     for path in (scored_run / "report").rglob("*.*"):
         assert (tmp_path / path.relative_to(scored_run)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "patch2loc.index(", "{}", "patch2loc.index([]);", 'patch2loc.index({"scans": [5]});']
+)
+def test_a_damaged_index_is_named(tmp_path, text):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/index.js").write_text(text)
+    with pytest.raises(InputError, match=r"report/index\.js: .* make it again"):
+        server_of(tmp_path, 0)
 
 
 def test_no_viewer_is_said(tmp_path):

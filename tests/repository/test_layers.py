@@ -8,7 +8,8 @@ from repository_paths import LIBRARY
 
 # From the bottom: a module or package imports from those of lower layers, and from its own package.
 LAYERS = (
-    ("disclaimer", "errors", "files", "metrics", "process"),
+    ("errors",),
+    ("disclaimer", "files", "metrics", "process"),
     ("data", "engine", "output_folder", "trained"),
     ("method_interface",),
     ("acquire", "model_schema", "preprocess", "provenance", "network", "standardize"),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.data.volumes import Grid, write
-from patch2loc.files import write_json
+from patch2loc.files import file_hashes, write_json
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS, Answer, ScanWarning
 from patch2loc.own_scan.page import write_page
 from patch2loc.score.candidates import find_candidates
@@ -102,5 +102,7 @@ def write_answer(folder, answer, **others):
         "n_healthy": len(HEALTHY_ML),
         "candidates": len(answer.candidates),
         "abnormal_ml": answer.abnormal_ml,
+        "modality": "T1",
+        "files": file_hashes(folder),
     }
     write_json(folder / "summary.json", summary | others)

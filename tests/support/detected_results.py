@@ -5,6 +5,8 @@ import json
 import nibabel as nib
 import numpy as np
 
+from patch2loc.files import file_hashes
+
 SHAPE = (10, 12, 8)
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 GRID_AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -65,7 +67,8 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
         f"{label},0.064,{0.1 / label},{5 - label},-10,2,4,left,gray matter,99"
         for label in range(1, labels + 1)
     ]
-    (folder / "candidates.csv").write_text("\n".join([",".join(columns), *rows]) + "\n")
+    warned = ["0,0,0,,,,,,,"] if warnings else []
+    (folder / "candidates.csv").write_text("\n".join([",".join(columns), *(rows or warned)]) + "\n")
     (folder / "picture.png").write_bytes(b"picture")
     (folder / "report.html").write_text("<html></html>")
     summary = {
@@ -82,6 +85,7 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
         "map": "joined",
         "location_error": {"scan": 4.2, "healthy_median": 4.0},
         "flags": [],
+        "files": file_hashes(folder),
     }
     (folder / "summary.json").write_text(json.dumps(summary))
     return summary

@@ -5,6 +5,7 @@ import pytest
 
 from patch2loc.files import write_csv, write_json
 from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
+from patch2loc.own_scan.candidate_table import with_warnings
 from patch2loc.tables.formats import to_html, to_latex, to_markdown
 from patch2loc.tables.patients import COLUMNS, patient_layout, patient_table
 
@@ -28,7 +29,8 @@ def write_answer(root, subject, percentile, candidates, *, warnings=(), flags=()
         | {"side": "left", "tissue": "white matter", "percentile": 97.5}
         for label, (ml, excess) in enumerate(candidates, start=1)
     ]
-    write_csv(folder / "candidates.csv", pd.DataFrame(rows, columns=CANDIDATE_COLUMNS))
+    table = with_warnings(pd.DataFrame(rows, columns=CANDIDATE_COLUMNS), " ".join(warnings))
+    write_csv(folder / "candidates.csv", table)
     summary = {
         "percentile": percentile,
         "n_healthy": 30,
@@ -51,7 +53,7 @@ def table(tmp_path):
     write_json(left_out / "summary.json", {"scan": "p0.nii", "left_out": "p0.nii: no brain found"})
     folders = [
         ("clinic", left_out),
-        write_answer(tmp_path, "p1", 50.0, []),
+        write_answer(tmp_path, "p1", 50.0, [], warnings=["thick"]),
         write_answer(tmp_path, "p2", 100.0, [(4.0, 9.0), (0.5, 0.25)], warnings=["age"], flags=["dark"]),
         write_answer(tmp_path, "p3", 100.0, [(2.0, 16.0), (0.3, 8.1), (0.2, 6.3)]),
     ]
@@ -75,6 +77,7 @@ def test_a_row_has_the_answer_and_its_first_candidate(table):
     assert row["page"] == "patients/clinic/p2/report.html"
     without, left_out = table.iloc[2], table.iloc[3]
     assert pd.isna(without["first_volume_ml"])
+    assert (without["candidates"], without["warnings"]) == (0, "thick")
     assert (left_out["left_out"], left_out["page"]) == ("p0.nii: no brain found", "")
     assert pd.isna(left_out["percentile"])
 

@@ -46,7 +46,7 @@ def killed_run(runner, tmp_path, job):
     results = tmp_path / "results"
     results.mkdir()
     (results / ".run.json").write_text(json.dumps({"group": job.pid}))
-    (results / f".partial-{job.pid}-table1.csv").write_text("half")
+    (results / f".partial-{job.pid}-0123abcd-table1.csv").write_text("half")
     (results / "table2.csv").write_text("whole")
     return results
 
@@ -60,7 +60,7 @@ def test_the_next_run_ends_the_jobs_of_a_killed_one_and_removes_what_they_had_be
 
 def test_temporary_files_of_a_process_at_work_stay(runner, job, tmp_path):
     """Those of a number that another process has been given since are removed."""
-    path = tmp_path / f".partial-{job.pid}-heatmap.nii.gz"
+    path = tmp_path / f".partial-{job.pid}-0123abcd-heatmap.nii.gz"
     path.touch()
     assert runner._is_at_work(job.pid, path)
     os.utime(path, (0, 0))  # older than the process
@@ -84,7 +84,7 @@ def test_a_damaged_record_of_a_killed_run_is_named_and_nothing_removed(
     with pytest.raises(SystemExit) as end:
         runner.main()
     assert re.match(
-        r"results/\.run\.json: damaged \(.+\), the process group of a killed run expected", end.value.code
+        r"results/\.run\.json: damaged, the process group of a killed run expected", end.value.code
     )
     assert sorted(set(killed_run.iterdir()) - {killed_run / ".run.lock"}) == before
 
@@ -92,7 +92,7 @@ def test_a_damaged_record_of_a_killed_run_is_named_and_nothing_removed(
 SNAKEMAKE = """
 import os, time
 from pathlib import Path
-Path("results", f".partial-{os.getpid()}-model").write_text("half")
+Path("results", f".partial-{os.getpid()}-0123abcd-model").write_text("half")
 Path("results/table2.csv").write_text("whole")
 print("rule train:", flush=True)
 time.sleep(60)
@@ -180,7 +180,7 @@ def test_a_run_that_finds_another_at_work_touches_nothing_of_it(
         runner.main()
     assert end.value.code == "results: another run is at work there; wait for it, or stop it, and run again"
     assert job.poll() is None
-    assert (killed_run / f".partial-{job.pid}-table1.csv").exists()
+    assert (killed_run / f".partial-{job.pid}-0123abcd-table1.csv").exists()
     holder.kill()
     holder.wait()
     monkeypatch.setattr(runner, "_run", lambda arguments, results: 0)

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import unquote
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from crates import check_files, training_scans
+from crates import check_files, entities_of, training_scans
 from repository_paths import ROOT
 from workflow_runs import TINY, plan, run, snakemake
 
@@ -138,6 +140,14 @@ def test_the_results_are_an_ro_crate_that_explains_every_table(finished, results
         scans = training_scans(results, table.removesuffix(".provenance.json"))
         assert "preprocessed/phantom_healthy_t2/phantom_healthy_000/" in scans
     assert str(finished) not in (results / "ro-crate-metadata.json").read_text()
+    home = f"{Path.home()}/".encode()
+    listed = [
+        results / unquote(name) for name, entity in entities_of(results).items() if "File" in entity["@type"]
+    ]
+    assert [path for path in (*listed, finished / "run.log") if home in path.read_bytes()] == []
+    assert not re.findall(
+        r"^ *(?:host|user):", (finished / "run.log").read_text(), re.MULTILINE | re.IGNORECASE
+    )
     monkeypatch.chdir(finished)
     figure, *behind = trace("results/tiny/figures/fig4.png")
     assert not figure["changed"]

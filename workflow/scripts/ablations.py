@@ -7,8 +7,7 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     from patch2loc.figures.ablations import ablation_figure
     from patch2loc.figures.style import save_figure
-    from patch2loc.files import read_json
-    from patch2loc.provenance.record import describe, sidecar, write_sidecar
+    from patch2loc.provenance.record import describe, read_provenance, sidecar, write_sidecar
     from patch2loc.tables.ablations import ablation_layout, ablation_table, joined, training_of
     from patch2loc.tables.formats import write_table
     from patch2loc.tables.inputs import read_folds, subjects_in
@@ -18,7 +17,7 @@ with rule_log(snakemake.log[0]):
     metrics = read_folds(inputs.metrics, product(params.rows, params.datasets), count)
     models = list(product(params.trained, params.modalities))
     histories = read_folds(inputs.histories, models, count)
-    records = read_folds(inputs.models, models, count, lambda path: read_json(sidecar(path)))
+    records = read_folds(inputs.models, models, count, lambda path: read_provenance(sidecar(path)))
     trainings = {
         model: [training_of(*each) for each in zip(histories[model], records[model], strict=True)]
         for model in models

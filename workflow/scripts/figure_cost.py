@@ -9,8 +9,7 @@ with rule_log(snakemake.log[0]):
     from patch2loc.data.labels import label_of
     from patch2loc.figures.cost import cost_figure, cost_table, devices_line, training_seconds
     from patch2loc.figures.style import save_figure
-    from patch2loc.files import read_json
-    from patch2loc.provenance.record import sidecar
+    from patch2loc.provenance.record import read_provenance, sidecar
     from patch2loc.tables.inputs import read_folds
 
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -18,7 +17,7 @@ with rule_log(snakemake.log[0]):
     metrics = read_folds(inputs.metrics, product(params.methods, params.datasets), folds)
     trained_methods = list(dict.fromkeys(map(base_method, params.methods)))
     models = list(product(trained_methods, params.modalities))
-    records = read_folds(inputs.models, models, folds, lambda path: read_json(sidecar(path)))
+    records = read_folds(inputs.models, models, folds, lambda path: read_provenance(sidecar(path)))
     histories = read_folds(inputs.histories, models, folds)
     seconds = {
         model: [training_seconds(*fold) for fold in zip(records[model], histories[model], strict=True)]

@@ -8,8 +8,8 @@ from rule_log import rule_log
 with rule_log(snakemake.log[0]):
     import pandas as pd
 
-    from patch2loc.files import read_csv, read_json
-    from patch2loc.provenance.record import environment
+    from patch2loc.files import read_csv
+    from patch2loc.provenance.record import environment, read_provenance
     from patch2loc.report.page import ReportFigure, ScanQuality, write_report
     from patch2loc.tables.domain_shift import domain_shift_warnings
 
@@ -65,7 +65,7 @@ with rule_log(snakemake.log[0]):
         provenance={
             "environment": environment(),
             "configuration": params.configuration,
-            **{Path(path).name: read_json(path)["code"] for path in inputs.provenance},
+            **{Path(path).name: read_provenance(path)["code"] for path in inputs.provenance},
         },
         viewer=inputs.viewer[0],
         more_figures=more_figures,

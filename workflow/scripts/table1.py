@@ -26,5 +26,12 @@ with rule_log(snakemake.log[0]):
     )
     configuration = {"seed": params.seed, "folds": params.folds, "protocol": params.protocol}
     write_sidecar(
-        output.csv, describe(params.code, snakemake.input, configuration, inputs.subjects_in(by_fold))
+        output.csv,
+        describe(
+            params.code,
+            snakemake.input.metrics,
+            configuration,
+            inputs.subjects_in(by_fold),
+            sources={"config/published/table1.csv": snakemake.input.published},
+        ),
     )

@@ -32,8 +32,9 @@ with rule_log(snakemake.log[0]):
         output.csv,
         describe(
             params.code,
-            snakemake.input,
+            snakemake.input.patches,
             {"seed": params.seed, "correlation": params.correlation},
             subjects_in(patches),
+            sources={"config/published/table2.csv": snakemake.input.published},
         ),
     )

@@ -12,22 +12,34 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from patch2loc.errors import InputError
 
 if TYPE_CHECKING:  # imported late: thousands of short jobs use this module without reading a table
     import pandas as pd
 
 TEXT_COLUMNS = ("dataset", "subject", "method", "left_out", "flags", "outlier")  # never read as numbers
-PARTIAL = re.compile(
-    r"\.partial-(\d{1,10})-.", re.DOTALL
-)  # temporary names, with the number of their process
+# Temporary names, with the number of their process, which others in containers have, too, and a random part.
+PARTIAL = re.compile(r"\.partial-(\d{1,10})-[0-9a-f]{8}-.", re.DOTALL)
 LOCK = ".patch2loc.lock"  # in a folder that is claimed: locked as long as its process works, and names it
 ON_WINDOWS = os.name == "nt"
 # In the results of a run by workflow/run.py: locked as long as it works; the process group of its jobs meanwhile.
 RUN_LOCK, RUN_GROUP = ".run.lock", ".run.json"
+MAKE_AGAIN = "make it again, by the command that made it"
+NUMBER, NUMBER_OR_NULL = (int, float), (int, float, type(None))  # of JSON, as forms of `misfit`
+KINDS = {  # of values of JSON, in words
+    dict: "a dictionary",
+    list: "a list",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 # Errors of the place that files go to, and the remedy for each.
 REMEDIES = {
     errno.ENOSPC: "make room there",
@@ -73,7 +85,6 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     partial = partial_path(path)
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process of the same id
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -97,8 +108,8 @@ def file_names(folder: Path) -> list[str]:
 
 
 def partial_path(path: Path) -> Path:
-    """Temporary path of this process beside a path."""
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+    """A new temporary path of this process beside a path."""
+    return path.with_name(f".partial-{os.getpid()}-{os.urandom(4).hex()}-{path.name}")
 
 
 def name_result(error: OSError, partial: Path, path: Path) -> None:
@@ -161,9 +172,58 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: str | Path, form: Any = object) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: Of the file.
+        form: What the file has to hold, see `misfit`; anything by default.
+
+    Raises:
+        InputError: The file is damaged, or holds something else.
+        OSError: It cannot be read.
+    """
+    return json_content(Path(path).read_bytes(), path, form)
+
+
+def json_content(text: str | bytes, path: str | Path, form: Any = object) -> Any:
+    """Content of a text of JSON; path: of its file, for messages. Arguments and errors as `read_json`."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: damaged JSON found ({error}), a whole file expected; {MAKE_AGAIN}"
+        ) from None
+    problem = misfit(content, form)
+    if problem:
+        raise InputError(f"{path}: {problem}; {MAKE_AGAIN}")
+    return content
+
+
+def misfit(content: Any, form: Any, name: str = "the content") -> str | None:
+    """Describe how a value of JSON differs from a form; None if it fits.
+
+    Args:
+        content: The value.
+        form: A type, or several of which it has to be one; a list of one form, which each item has to fit; or
+            {key: form} of the keys that have to be there.
+        name: Of the value, for the message.
+    """
+    expected = dict if isinstance(form, Mapping) else list if isinstance(form, list) else form
+    if not isinstance(content, expected):
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        words = " or ".join(dict.fromkeys(KINDS[kind] for kind in kinds))
+        return f"{name} is {KINDS[type(content)]}, {words} expected"
+    if isinstance(form, Mapping):
+        absent = [key for key in form if key not in content]
+        if absent:
+            return f"{name} has no key {absent[0]!r}, one expected"
+        parts = [(content[key], form[key], f"the value of {key!r}") for key in form]
+    elif isinstance(form, list):
+        parts = [(item, form[0], f"an item of {name}") for item in content]
+    else:
+        return None
+    return next((problem for part in parts if (problem := misfit(*part))), None)
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
@@ -192,6 +252,12 @@ def sha256(path: str | Path) -> str:
     except OSError as error:
         error.filename = error.filename or str(path)  # a read, other than an open, names none
         raise
+
+
+def without_home(text: str) -> str:
+    """A text with the home folder of whoever runs this as ~, which tells nobody's name and still leads there."""
+    home = os.path.expanduser("~")
+    return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
 
 
 def readable(path: str | Path) -> str:

@@ -1,8 +1,9 @@
 """A folder that a person named for output: claimed while it is written, and filled without harm to what is there.
 
 The lock is a file in the folder, where whoever may write results may make it. It is locked by the system and so ends
-with the process; one that is left behind does no harm. On a file system that cannot lock, two processes may both
-compute, and the second is refused when its files would take the places of the first one's.
+with the process; one that is left behind does no harm. Where the system has no locks, its being there is the lock, and
+after a kill the message says to remove it. On a file system that cannot lock, two processes may both compute, and the
+second is refused when its files would take the places of the first one's.
 """
 
 import errno
@@ -21,7 +22,15 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems tha
 
 
 class FolderInUseError(Exception):
-    """A folder to be written that another process writes to, or has written to meanwhile; a message for people."""
+    """A folder to be written that another process writes to, or has written to meanwhile; a message for people.
+
+    Attributes:
+        is_certain: False for a claim that may have outlived its process.
+    """
+
+    def __init__(self, message: str, *, is_certain: bool = True) -> None:
+        super().__init__(message)
+        self.is_certain = is_certain
 
 
 @contextmanager
@@ -63,20 +72,32 @@ def _acquire(lock: FileLock, folder: Path) -> None:
     except Timeout:
         holder = ""
         with suppress(OSError, ValueError):
-            holder = (folder / LOCK).read_text(encoding="utf-8").strip()
+            holder = " ".join((folder / LOCK).read_text(encoding="utf-8").split())
         raise FolderInUseError(
             f"{folder}: {holder or 'another process'} is at work there; wait for it, or name another folder"
+            f"{remedy_if_left(lock)}",
+            is_certain=isinstance(lock, FileLock),
         ) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         return
-    if isinstance(lock, FileLock):  # filelock makes it another kind where the system has no locks
+    if isinstance(lock, FileLock):  # filelock makes it another kind where there are no locks of the system
         with suppress(PermissionError):  # Windows lets nobody write to a file that is locked: no name there
             (folder / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     for path in folder.iterdir():
         if PARTIAL.match(path.name):
             remove(path)
+
+
+def remedy_if_left(lock: FileLock) -> str:
+    """What to do about a lock that may have outlived its process, for the end of a message.
+
+    Args:
+        lock: That another process has. Where the system has no locks filelock makes one of another kind, a file that
+            stays there when its process is killed, and that no other machine can judge.
+    """
+    return "" if isinstance(lock, FileLock) else f"; if that process is gone, remove {lock.lock_file}"
 
 
 @contextmanager
@@ -95,7 +116,6 @@ def filling(folder: str | Path, *, first: str, replaced: Collection[str] = ()) -
     """
     folder = Path(folder)
     partial = partial_path(folder / "result")
-    shutil.rmtree(partial, ignore_errors=True)
     moved: list[Path] = []
     try:
         partial.mkdir()

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,9 @@ MEMORY_WORDS = (
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # Windows lacks one
+DIRECTIONS = (
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # marks that turn text around
+)
 NAMES = "patch2loc-names"  # how to write names that an encoding does not have
 
 
@@ -84,8 +88,26 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def accept_any_name_in_output() -> None:
-    """Let names of files be printed in any locale: by their bytes, or with escapes."""
+def printable(text: str) -> str:
+    """Text without control characters and marks that turn it around, which the name of a file may have."""
+    return "".join(
+        "�" if unicodedata.category(letter) in ("Cc", "Cs") or letter in DIRECTIONS else letter
+        for letter in text
+    )
+
+
+def for_terminal(text: str) -> str:
+    """Text that no terminal takes for a command; lines, tabs and names that are not UTF-8 stay as they are."""
+    return "".join(
+        letter if letter in "\n\t" or "\udc80" <= letter <= "\udcff" else printable(letter) for letter in text
+    )
+
+
+def prepare_output() -> None:
+    """Let names of files be printed in any locale: by their bytes, or with escapes; and a closed stream take all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this process, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
     def written(error: UnicodeError) -> tuple[str | bytes, int]:
         try:

@@ -24,6 +24,7 @@ from patch2loc.acquire import dataverse, registry
 from patch2loc.acquire.archives import is_web_page
 from patch2loc.acquire.unpack import OTHER_RELEASE
 from patch2loc.errors import InputError
+from patch2loc.process import printable
 
 ATTEMPTS = 6  # at a connection, and at a file whose transfer breaks off
 PAUSE = 1.0  # seconds before the second attempt; doubled each time
@@ -384,4 +385,4 @@ def _without_password(address: str) -> tuple[str, tuple[str, str] | None]:
 
 def _title(page: bytes) -> str:
     match = re.search(rb"<title[^>]*>([^<]{1,120})", page, re.IGNORECASE)
-    return f" (its title: {match[1].decode(errors='replace').strip()})" if match else ""
+    return f" (its title: {printable(match[1].decode(errors='replace').strip())})" if match else ""

@@ -194,8 +194,8 @@ def _unpacked(data: str | Path, name: str) -> dict[str, Any] | None:
     """The summary of what was unpacked of a name in the registry, with `time`; None before, and if it is damaged."""
     path = summary(data, name)
     try:
-        return {"archives": {}, "missing": {}, **read_json(path), "time": path.stat().st_mtime}
-    except (OSError, ValueError, TypeError):
+        return {"archives": {}, "missing": {}, **read_json(path, dict), "time": path.stat().st_mtime}
+    except (OSError, InputError):
         return None
 
 

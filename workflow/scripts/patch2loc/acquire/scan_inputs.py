@@ -84,6 +84,8 @@ def open_scan(
         raise InputError(
             f"{path}: one DICOM file found, the folder of its series expected; give {path.parent}"
         )
+    if series is not None:
+        raise InputError(f"{path}: --series found with a scan that is no DICOM folder; leave it out")
     place = _place(path)
     if place is None:
         return OpenedScan(path)

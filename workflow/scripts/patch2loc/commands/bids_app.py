@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patch2loc.commands.options import refuse_unused
 from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, one_by_one
-from patch2loc.commands.terminal import say
+from patch2loc.commands.terminal import say, tell
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import readable, sha256
@@ -24,6 +25,15 @@ if TYPE_CHECKING:  # imported late: a command line explains itself without the l
 
 LEVELS = ("participant", "group")
 LABEL = re.compile(r"[A-Za-z0-9+]+")
+OPTIONS = ("participant_label", "session_label", "scan_name", "skip_bids_validation")  # of `add_options`
+OF_PARTICIPANTS = (
+    *OPTIONS[:3],
+    "skull_strip",
+    "threshold",
+    "strict",
+    "atlas",
+    "method",
+)  # for their level alone
 Detect = Callable[["Detector", Path, Path, float | None, Progress], dict[str, Any]]
 
 
@@ -65,7 +75,7 @@ def run(
     arguments: argparse.Namespace,
     open_detector: Callable[[], "Detector"],
     detect: Detect,
-    tell: Callable[[str, dict[str, Any], str, Progress], None],
+    tell_answer: Callable[[str, dict[str, Any], str, Progress], None],
     *,
     stages: Sequence[str],
 ) -> int:
@@ -75,7 +85,7 @@ def run(
         arguments: Of the command line, with the options of `add_options`.
         open_detector: Loads the model, once for all scans.
         detect: Called with detector, scan, folder of the result, age or None, and progress; returns the summary.
-        tell: Tells the answer: called with scan, summary, path of the page, and progress.
+        tell_answer: Tells the answer: called with scan, summary, path of the page, and progress.
         stages: Of the work on one scan.
 
     Raises:
@@ -84,12 +94,19 @@ def run(
     from patch2loc.own_scan.bids_derivatives import write_table
 
     root, output, level = Path(arguments.scans[0]), Path(arguments.scans[1]), arguments.scans[2]
+    if level == "group":
+        refuse_unused(
+            arguments, OF_PARTICIPANTS, "with the level group, which ranks all that is there; leave it out"
+        )
     participants = _participants(root, arguments.participant_label, arguments.skip_bids_validation)
     if level == "group":
-        table = write_table(output, root)
-        print(table)
+        damaged: list[str] = []
+        table = write_table(output, root, notify=damaged.append)
+        for message in damaged:
+            say(message)
+        tell(str(table))
         say(DISCLAIMER)
-        return 0
+        return 1 if damaged else 0
 
     from patch2loc.acquire import bids
     from patch2loc.acquire.participants import person
@@ -125,13 +142,14 @@ def run(
         try:
             summary = detect(detector, scan.path, result_folder(output, scan), known.age, progress)
         except InputError as error:
-            if not isinstance(error.__context__, FolderInUseError):
+            in_use = error.__context__
+            if not isinstance(in_use, FolderInUseError) or not in_use.is_certain:
                 raise
             taken.append(key)
             progress.notify(f"{key}: another process is at work on it, and it is left to that")
             return
         page = write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
-        tell(str(scan.path), summary, str(page), progress)
+        tell_answer(str(scan.path), summary, str(page), progress)
         if summary["warnings"]:
             warned.append(key)
         if not summary["judged"]:
@@ -144,7 +162,7 @@ def run(
         lambda place, progress: _reported(work, place, progress, keys[place]),
     )
     if failed + len(taken) < len(keys):
-        print(write_table(output, root))
+        tell(str(write_table(output, root, notify=say)))
     for name in absent:
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
     if len(keys) > 1 or absent:

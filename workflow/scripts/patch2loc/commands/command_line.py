@@ -6,6 +6,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from patch2loc import __version__
@@ -19,9 +20,9 @@ from patch2loc.files import storage_message
 from patch2loc.output_folder import FolderInUseError
 from patch2loc.process import (
     Stopped,
-    accept_any_name_in_output,
     is_for_lack_of_memory,
     memory_message,
+    prepare_output,
     stopped_by_signals,
 )
 
@@ -45,8 +46,11 @@ def main(words: Sequence[str] | None = None) -> int:
     Args:
         words: Arguments; those of this process when None, which is then about to end.
     """
-    accept_any_name_in_output()
+    prepare_output()
     own, passed_on = _split(sys.argv[1:] if words is None else words)
+    if problem := _empty_value(own):
+        say(problem)
+        return 1
     arguments = command_parser().parse_args(own)
     arguments.passed_on = passed_on
     status = _run(arguments)
@@ -103,6 +107,15 @@ def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         return words, ()
     place = list(words).index("--")
     return words[:place], words[place + 1 :]
+
+
+def _empty_value(words: Sequence[str]) -> str | None:
+    """Name the option whose value is empty, as that of a variable that is not set; None without any."""
+    for before, word in pairwise(["", *words]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            option = (word or (before if before.startswith("-") else "command line")).rstrip("=")
+            return f"{option}: an empty value found; give one, or leave it out"
+    return None
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from patch2loc.commands.options import (
     add_computing_options,
     add_mask_option,
     add_method_option,
+    refuse_unused,
 )
 from patch2loc.commands.scans import (
     NOT_JUDGED_STATUS,
@@ -24,7 +25,7 @@ from patch2loc.commands.scans import (
     one_by_one,
     one_for_each,
 )
-from patch2loc.commands.terminal import BOLD, RED, YELLOW, say, styled
+from patch2loc.commands.terminal import say, tell
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 
@@ -137,6 +138,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
             "--output: nothing found, the folder to write to expected; name one (-o OUT), or, for a BIDS dataset, "
             "`patch2loc detect BIDS_DIR OUT participant`"
         )
+    refuse_unused(
+        arguments,
+        bids_app.OPTIONS,
+        "without the words of a BIDS App, BIDS_DIR OUT participant, which they are for; leave them out",
+    )
     tell_little_memory()
 
     from patch2loc.acquire.scan_inputs import check_converter, open_scan, removed_if_refused
@@ -146,7 +152,7 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     from patch2loc.own_scan import STAGES
     from patch2loc.own_scan.page import write_index
-    from patch2loc.report.viewer.server import INDEX_OF_SCANS
+    from patch2loc.report.viewer import INDEX_OF_SCANS
 
     folders = folders_of(scans, arguments.output)
     masks = one_for_each(scans, "--mask", arguments.mask)
@@ -179,8 +185,8 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
     failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and failed < len(scans):
-        write_index(arguments.output)
-        print(Path(arguments.output, INDEX_OF_SCANS).as_posix())
+        write_index(arguments.output, notify=say)
+        tell(Path(arguments.output, INDEX_OF_SCANS).as_posix())
     if len(scans) > 1 and (failed or warned):
         say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
     if failed < len(scans):
@@ -189,20 +195,11 @@ def _run_scans(arguments: argparse.Namespace) -> int:
 
 
 def _run_bids_app(arguments: argparse.Namespace) -> int:
-    given = [
-        name
-        for name, value in (
-            ("--output", arguments.output),
-            ("--mask", arguments.mask),
-            ("--age", arguments.age),
-        )
-        if value
-    ]
-    if given:
-        raise InputError(
-            f"{', '.join(given)} found with a BIDS dataset, which has the output behind it and the ages in "
-            "participants.tsv; leave it out"
-        )
+    refuse_unused(
+        arguments,
+        ("output", "mask", "age", "series"),
+        "with a BIDS dataset, which has the output behind it and the ages in participants.tsv; leave it out",
+    )
     tell_little_memory()
 
     from patch2loc.own_scan import STAGES
@@ -272,5 +269,5 @@ def tell_answer(scan: str, summary: dict[str, Any], page: str, progress: Progres
     """
     progress.tell(f"{scan}: {summary['answer']}")
     for warning in summary["warnings"]:  # with the answer, wherever that goes
-        progress.tell(f"{styled('WARNING', BOLD, RED)} {styled(warning['message'], YELLOW)}")
+        progress.warn(warning["message"])
     progress.tell(page)

@@ -1,7 +1,10 @@
 """Options that several subcommands have."""
 
 import argparse
+from collections.abc import Iterable
 from typing import TypeAlias
+
+from patch2loc.errors import InputError
 
 SKULL_STRIP = ("given", "none", "atlas", "auto", "hd-bet", "synthstrip")
 EACH_SCAN = "for several scans, once for each, in order"
@@ -22,6 +25,22 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         metavar="ATLAS",
         help="icbm152, or the folder of SRI24 if it has moved since training",
     )
+
+
+def refuse_unused(arguments: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Refuse options that a call does not use.
+
+    Args:
+        arguments: Of the command line.
+        names: Of these options, whose default is None or False.
+        why: Where they were found, and what to do: the rest of the message.
+
+    Raises:
+        InputError: One of them is given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+    if given:
+        raise InputError(f"{', '.join(given)} found {why}")
 
 
 def add_mask_option(parser: argparse.ArgumentParser) -> None:

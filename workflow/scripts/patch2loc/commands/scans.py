@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from patch2loc.commands import terminal
 from patch2loc.errors import InputError
 from patch2loc.files import ON_WINDOWS, readable, storage_message
-from patch2loc.process import Stopped, is_for_lack_of_memory, memory_message
+from patch2loc.process import Stopped, for_terminal, is_for_lack_of_memory, memory_message, printable
+from patch2loc.report.viewer import INDEX_OF_SCANS
 
 T = TypeVar("T")
 # What names and paths cannot be on Windows, whatever their suffix.
@@ -23,7 +25,7 @@ DEVICES = {
 }
 # Exit status of `detect`: every scan has a result, and one at least cannot be judged.
 NOT_JUDGED_STATUS = 3
-LONGEST_PATH, LONGEST_NAME = 259, 90  # characters; of a file that a command writes to the folder of a scan
+LONGEST_PATH, LONGEST_NAME = 259, 100  # characters; of a file that a command writes to the folder of a scan
 
 
 class Progress(NamedTuple):
@@ -33,11 +35,13 @@ class Progress(NamedTuple):
         stage_done: To be called with each stage that is done.
         notify: To be called with a message for people, shown at once.
         tell: To be called with a line of the result, for the standard output.
+        warn: To be called with a warning about the result, for the same.
     """
 
     stage_done: Callable[[str], object]
     notify: Callable[[str], object]
     tell: Callable[[str], object]
+    warn: Callable[[str], object]
 
 
 def matching(scans: Sequence[str]) -> list[str]:
@@ -56,10 +60,6 @@ def folders_of(scans: Sequence[str], output: str) -> list[Path]:
     Raises:
         InputError: A scan has no name that a folder can have, or several scans would share one.
     """
-    if not output:
-        raise InputError(
-            "--output: an empty name found, a folder expected; name one, or . for the current one"
-        )
     folders = [Path(output)] if len(scans) == 1 else [Path(output, name) for name in _names(scans, output)]
     if ON_WINDOWS:
         _check_on_windows(folders, named=len(scans) > 1)
@@ -73,6 +73,11 @@ def _names(scans: Sequence[str], output: str) -> list[str]:
     if nameless:
         raise InputError(
             f"{nameless[0]}: no name found that a folder in {output} can have; give it in a call of its own"
+        )
+    reserved = [scan for scan, name in zip(scans, names, strict=True) if name.casefold() == INDEX_OF_SCANS]
+    if reserved:
+        raise InputError(
+            f"{reserved[0]}: a name found that {output} needs for its list of scans; give it in a call of its own"
         )
     keys = [unicodedata.normalize("NFC", name).casefold() for name in names]  # as macOS and Windows compare
     repeated = {name for name, key in zip(names, keys, strict=True) if keys.count(key) > 1}
@@ -145,11 +150,19 @@ def one_by_one(
     with tqdm(total=len(stages) * len(scans), unit="stage", disable=None) as bar:
 
         def notify(message: str) -> None:
-            bar.write(message, file=sys.stderr)
+            bar.write(for_terminal(message), file=sys.stderr)
 
-        progress = Progress(lambda stage: bar.update(), notify, bar.write)
+        def tell(line: str) -> None:
+            with tqdm.external_write_mode(file=sys.stdout):
+                terminal.tell(line)
+
+        def warn(message: str) -> None:
+            with tqdm.external_write_mode(file=sys.stdout):
+                terminal.warn(message)
+
+        progress = Progress(lambda stage: bar.update(), notify, tell, warn)
         for place, (scan, folder) in enumerate(zip(scans, folders, strict=True)):
-            bar.set_description(readable(Path(scan).name))
+            bar.set_description(printable(readable(Path(scan).name)))
             try:
                 work(place, progress)
             except InputError as error:
@@ -160,6 +173,8 @@ def one_by_one(
                     raise
                 failed += 1
                 notify(f"patch2loc: {scan}: {memory_message(error)}")
+            except BrokenPipeError:
+                raise
             except OSError as error:
                 raise OSError(
                     storage_message(error, folder) or f"{error.filename or folder}: {error}"

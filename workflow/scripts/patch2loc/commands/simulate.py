@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from patch2loc.commands.numbers import finite_number, whole_number
 from patch2loc.commands.options import Subcommands
-from patch2loc.errors import InputError
+from patch2loc.commands.terminal import tell
 from patch2loc.output_folder import claimed
 
 if TYPE_CHECKING:  # imported late: a command line explains itself without the libraries that compute
@@ -57,8 +57,6 @@ def _run(arguments: argparse.Namespace) -> int:
         "voxel_size": [arguments.spacing] * 3,
         "noise": arguments.noise,
     }
-    if not arguments.folder:
-        raise InputError("FOLDER: an empty name found, a folder expected; name one, or . for the current one")
     with claimed(arguments.folder):
         write_cohort(
             Path(arguments.folder),
@@ -68,5 +66,5 @@ def _run(arguments: argparse.Namespace) -> int:
             settings=settings,
             workers=arguments.workers,
         )
-    print(arguments.folder)
+    tell(arguments.folder)
     return 0

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from patch2loc.commands.options import Subcommands
+from patch2loc.commands.terminal import tell
 from patch2loc.errors import InputError
 
 
@@ -26,18 +27,19 @@ def _run(arguments: argparse.Namespace) -> int:
     chain = trace(arguments.file)
     if not chain:
         raise InputError(
-            f"{arguments.file}: no {arguments.file}.provenance.json beside it; give a result of the workflow"
+            f"{arguments.file}: no {arguments.file}.provenance.json, summary of `detect` or crate that says how it was "
+            "made; give a result of the workflow or of `detect`"
         )
     if arguments.json:
-        print(json.dumps(chain, indent=1))
+        tell(json.dumps(chain, indent=1))
         return 0
     for entry in chain:
         state = "  NOT FOUND" if entry["missing"] else "  CHANGED SINCE" if entry["changed"] else ""
-        print(f"{entry['file']}{state}")
-        print(f"  sha256 {entry['sha256'][:16]}  code {entry['code']}  subjects {len(entry['subjects'])}")
-        print(
+        tell(f"{entry['file']}{state}")
+        tell(f"  sha256 {entry['sha256'][:16]}  code {entry['code']}  subjects {len(entry['subjects'])}")
+        tell(
             f"  environment {', '.join(f'{name} {version}' for name, version in entry['environment'].items())}"
         )
-        print(f"  configuration {json.dumps(entry['configuration'])}")
-        print(f"  inputs {len(entry['inputs'])}")
+        tell(f"  configuration {json.dumps(entry['configuration'])}")
+        tell(f"  inputs {len(entry['inputs'])}")
     return 0

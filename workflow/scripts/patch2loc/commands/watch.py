@@ -8,6 +8,7 @@ from pathlib import Path
 
 from patch2loc.commands.options import Subcommands
 from patch2loc.errors import InputError
+from patch2loc.process import for_terminal
 
 DESCRIPTION = """\
 Show the trainings of a run: share that is done, location error, speed and time left. On a terminal the lines are
@@ -49,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         while True:
             now = time.time()
-            lines = [training.line(now) for training in read_trainings(results)]
+            lines = [for_terminal(training.line(now)) for training in read_trainings(results)]
             lines = lines or [f"{results}: no training has written a row yet; the first comes within minutes"]
             if goes_on:  # a longer line would take two
                 lines = [line[: shutil.get_terminal_size().columns - 1] for line in lines]

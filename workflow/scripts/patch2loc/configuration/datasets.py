@@ -293,13 +293,16 @@ class PlannedDataset:
 
     @cached_property
     def _unusable_scans(self) -> list[str]:
-        def reason(scan: str) -> Any:
-            try:
-                return read_json(Path(self.results.preprocessed(self.name, scan), QUALITY))["left_out"]
-            except (OSError, ValueError, LookupError, TypeError):
-                return None
+        return [scan for scan in self.settings["leave_out"] if self.left_out(scan)]
 
-        return [scan for scan in self.settings["leave_out"] if reason(scan)]
+    def left_out(self, scan: str) -> str | None:
+        """Why preprocessing left out a scan; None if it did not, or has not been done."""
+        try:
+            report = read_json(Path(self.results.preprocessed(self.name, scan), QUALITY), dict)
+        except (OSError, InputError):
+            return None
+        reason: str | None = report.get("left_out")
+        return reason
 
     def _column(self, name: str) -> dict[str, str]:
         """Value of each scan in a column of the subject list, without empty cells; {} without such a column.

@@ -9,6 +9,7 @@ from patch2loc.configuration.vocabulary import GridSettings
 from patch2loc.data.results import PROVENANCE
 from patch2loc.data.splits import ROLES
 from patch2loc.data.vocabulary import QUALITY
+from patch2loc.errors import InputError
 from patch2loc.files import read_json
 
 
@@ -64,7 +65,7 @@ def _other_subjects(dataset: PlannedDataset, folds: Sequence[int]) -> Iterator[s
 def _read(path: Path | None) -> Mapping[str, Any]:
     """What a file of JSON holds; nothing if there is none that can be read."""
     try:
-        content = read_json(path) if path else {}
-    except (OSError, ValueError):
+        content: Mapping[str, Any] = read_json(path, dict) if path else {}
+    except (OSError, InputError):
         return {}
-    return content if isinstance(content, Mapping) else {}
+    return content

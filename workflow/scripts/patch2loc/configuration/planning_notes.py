@@ -26,7 +26,7 @@ COMPUTES_NOTHING = {
     *("--list-input-changes", "--list-untracked", "--lu", "--cleanup-metadata", "--cm", "--conda-list-envs"),
     *("--conda-create-envs-only", "--conda-cleanup-envs", "--archive", "--print-compilation"),
 }
-DATA = "data"
+DATA, QUALITY = "data", "quality"  # targets
 
 
 def computes_here(words: Sequence[str], cluster_jobs: int | None) -> bool:
@@ -37,18 +37,23 @@ def computes_here(words: Sequence[str], cluster_jobs: int | None) -> bool:
         cluster_jobs: Most jobs at once on a cluster; None without a cluster.
     """
     options = {word.partition("=")[0] for word in words}
-    gets_data = any(
-        word == DATA and before not in ("-d", "--directory") for before, word in pairwise(["", *words])
+    return cluster_jobs is None and COMPUTES_NOTHING.isdisjoint(options) and not asks_for(DATA, words)
+
+
+def asks_for(target: str, words: Sequence[str]) -> bool:
+    """True if a call of Snakemake names a target; words: of its command line, without the program."""
+    return any(
+        word == target and before not in ("-d", "--directory") for before, word in pairwise(["", *words])
     )
-    return cluster_jobs is None and COMPUTES_NOTHING.isdisjoint(options) and not gets_data
 
 
-def planning_notes(run: Run, *, estimated: bool = True) -> list[str]:
+def planning_notes(run: Run, *, estimated: bool = True, only_preprocessed: bool = False) -> list[str]:
     """What a person should know before anything is computed.
 
     Args:
         run: The run.
         estimated: With the hours on this machine.
+        only_preprocessed: Nothing but the preprocessing is asked for.
     """
     overlaps = run.overlap_notes and f"Published subject lists, used as they are. {run.overlap_notes}"
     notes = (
@@ -65,7 +70,7 @@ def planning_notes(run: Run, *, estimated: bool = True) -> list[str]:
         *(note for dataset in run.datasets.values() for note in selection_notes(dataset)),
         off_grid_note(run.config["grid"], run.datasets),
         no_answers_note(run),
-        estimate_note(work_to_do(run), run.config) if estimated else "",
+        estimate_note(work_to_do(run, only_preprocessed), run.config) if estimated else "",
         former_results_note(run.results.root),
         earlier_results_note(run.results.root, run.datasets, run.folds, run.config["grid"]),
     )
@@ -105,9 +110,26 @@ def no_answers_note(run: Run) -> str:
     )
 
 
-def work_to_do(run: Run) -> Work:
-    """What is not there yet of the work that takes hours."""
-    return remaining_work(
+def unused_scans_note(run: Run) -> str:
+    """Which scans preprocessing has left out, and why; "" without any."""
+    reasons = [
+        f"\n{name}, {scan}: {reason}"
+        for name, dataset in run.datasets.items()
+        for scan in dataset.scans
+        if (reason := dataset.left_out(scan))
+    ]
+    if not reasons:
+        return ""
+    count = sum(len(dataset.scans) for dataset in run.datasets.values())
+    return (
+        f"{len(reasons)} of {count} scans were left out. Mend them, or list them under `leave_out` of their dataset, "
+        f"before the whole run.{''.join(reasons)}"
+    )
+
+
+def work_to_do(run: Run, only_preprocessed: bool = False) -> Work:
+    """What is not there yet of the work that takes hours, of the whole run or of its preprocessing."""
+    work = remaining_work(
         run.results,
         run.trained_methods,
         run.training_data,
@@ -116,6 +138,7 @@ def work_to_do(run: Run) -> Work:
         {(name, fold): len(run.test_scans(name, fold)) for name in run.datasets for fold in run.trainings},
         answered=names_with_role(run.datasets, "unlabeled") if run.has_detector else (),
     )
+    return Work(0, 0, work.preprocessings, 0, ()) if only_preprocessed else work
 
 
 def off_grid_note(grid: GridSettings, datasets: Mapping[str, PlannedDataset]) -> str:

@@ -5,10 +5,9 @@ What BIDS has no name for yet, such as a map of a statistic, is listed in .bidsi
 """
 
 import csv
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,9 @@ from patch2loc.data.subject_tables import participant
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, replacing, write_json, write_text
-from patch2loc.tables.patients import answer_row
+from patch2loc.own_scan.result_folder import check_files, to_stderr
+from patch2loc.provenance.trace import HASHES
+from patch2loc.tables.patients import CANDIDATES, answer_row
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORED, README, TABLE = "dataset_description.json", ".bidsignore", "README.md", "patients.tsv"
@@ -146,8 +147,8 @@ def write_description(output: Path, root: Path, model: str, model_sha256: str) -
 
 def _description(output: Path, root: Path, model: str, model_sha256: str) -> dict[str, Any]:
     try:
-        raw: Mapping[str, Any] = read_json(root / DESCRIPTION)
-    except (OSError, ValueError):
+        raw: Mapping[str, Any] = read_json(root / DESCRIPTION, dict)
+    except (OSError, InputError):
         raw = {}
     link = _link(output, root)
     doi = raw.get("DatasetDOI")
@@ -179,18 +180,19 @@ def _link(output: Path, root: Path) -> str:
 def _refuse_other(path: Path, expected: Mapping[str, Any]) -> None:
     """Refuse an output that something else describes."""
     try:
-        found = read_json(path)
-        generator = found["GeneratedBy"][0]
-        name, sha256 = generator["Name"], generator["ModelSHA256"]
-        links = found["DatasetLinks"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        found = read_json(path, {"GeneratedBy": [{"Name": str, "ModelSHA256": str}], "DatasetLinks": dict})
+        generator, links = found["GeneratedBy"][0], found["DatasetLinks"]
+    except (OSError, InputError, IndexError):
         raise InputError(
             f"{path}: not of this command; give another folder for the output, which nothing else has written"
         ) from None
     ours = expected["GeneratedBy"][0]
-    if (name, sha256) != (ours["Name"], ours["ModelSHA256"]) or links != expected["DatasetLinks"]:
+    if (
+        any(generator[key] != ours[key] for key in ("Name", "ModelSHA256"))
+        or links != expected["DatasetLinks"]
+    ):
         raise InputError(
-            f"{path}: {generator.get('Description', name)} of the dataset {links.get(RAW)} found, "
+            f"{path}: {generator.get('Description', generator['Name'])} of the dataset {links.get(RAW)} found, "
             f"{ours['Description']} of {expected['DatasetLinks'][RAW]} expected; give another folder for the output"
         )
 
@@ -262,7 +264,7 @@ def _derivatives(
             }
             | common
             | _column_descriptions(),
-            table="candidates.csv",
+            table=CANDIDATES,
         )
         yield _Derivative(
             name("mask", label="lesion", desc="candidates"),
@@ -319,8 +321,8 @@ def _is_there(output: Path, derivative: _Derivative) -> bool:
     """True if a derivative is there, and the JSON beside it, which is written last, is of this result."""
     path = output / derivative.name
     try:
-        written = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        written = read_json(path.with_name(f"{path.name}.json"))
+    except (OSError, InputError):
         return False
     extensions = [".nii.gz", *([".tsv"] if derivative.table else [])]
     files_are_there = all(path.with_name(path.name + extension).is_file() for extension in extensions)
@@ -339,7 +341,10 @@ def _write(output: Path, result: Path, derivative: _Derivative) -> None:
         with open(result / derivative.table, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         lookup = [
-            {"index": row["label"], "name": f"candidate {row['label']}"}
+            {
+                "index": row["label"],
+                "name": "no candidate" if row["label"] == "0" else f"candidate {row['label']}",
+            }
             | {column: row[column] for column in CANDIDATE_COLUMNS if column in row}
             for row in rows
         ]
@@ -357,7 +362,7 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, partial)
 
 
-def write_table(output: Path, root: Path) -> Path:
+def write_table(output: Path, root: Path, *, notify: Callable[[str], object] = to_stderr) -> Path:
     """Write the ranked table of the scans whose results are in an output, most abnormal first; its path.
 
     Of several processes that work there, the last one writes the rows of all.
@@ -365,30 +370,48 @@ def write_table(output: Path, root: Path) -> Path:
     Args:
         output: Folder of the derivatives.
         root: The source dataset.
+        notify: Called with a sentence on each result that is left out, as its files are damaged or missing.
 
     Raises:
         InputError: There is no result.
     """
     path = output / TABLE
-    if not any(output.glob(SUMMARIES)):
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    written: list[Path] | None = None
+    while (summaries := sorted(output.glob(SUMMARIES))) != written:
+        rows, problems = [], []
+        for summary_path in summaries:
+            try:
+                rows.append(_row(root, summary_path))
+            except (InputError, OSError) as error:
+                problems.append(f"{error}; it is left out of {TABLE}")
+        rows.sort(key=lambda row: (-(row["percentile"] or 0), -row["excess"], row["page"]))
+        rows.sort(key=lambda row: row["percentile"] is None)  # scans that cannot be judged last
+        if rows:
+            write_text(path, _tsv(COLUMNS, rows))
+        written = summaries
+    for problem in problems:
+        notify(problem)
+    if not rows:
         raise InputError(
             f"{output / RESULTS}: no result found, those of `patch2loc detect BIDS_DIR OUT participant` expected; run "
             "it first"
         )
-    written: list[Path] | None = None
-    while (summaries := sorted(output.glob(SUMMARIES))) != written:
-        rows = [_row(root, summary_path) for summary_path in summaries]
-        rows.sort(key=lambda row: (-(row["percentile"] or 0), -row["excess"], row["page"]))
-        rows.sort(key=lambda row: row["percentile"] is None)  # scans that cannot be judged last
-        write_text(path, _tsv(COLUMNS, rows))
-        written = summaries
     write_json(path.with_suffix(".json"), {name: {"Description": text} for name, text in COLUMNS.items()})
     return path
 
 
 def _row(root: Path, summary_path: Path) -> dict[str, Any]:
-    """A row of the ranked table."""
-    entities = dict(part.split("-", 1) for part in summary_path.parent.name.split("_")[:-1])
+    """A row of the ranked table; an InputError names what is damaged of the result."""
+    folder = summary_path.parent
+    hashes = read_json(summary_path, {HASHES: dict})[HASHES]
+    check_files(folder, hashes, [CANDIDATES])
+    entities = {key: label for key, _, label in (part.partition("-") for part in folder.name.split("_")[:-1])}
+    if not entities.get("sub"):
+        raise InputError(
+            f"{folder}: a result that is not of a participant found, one in sub-* expected; move it away"
+        )
     scan_id = "_".join(f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities)
     session = f"ses-{entities['ses']}" if "ses" in entities else None
     known = person(root, participant(scan_id), session)
@@ -397,7 +420,7 @@ def _row(root: Path, summary_path: Path) -> dict[str, Any]:
         "session_id": session,
         "age": known.age,
         "sex": known.sex,
-        **answer_row(summary_path.parent),
+        **answer_row(folder),
         "page": f"{scan_id}.html",
     }
 

@@ -144,3 +144,16 @@ def candidate_table(
         )
     table = pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
     return table.astype({"mirror_of": "Int64"})
+
+
+def with_warnings(table: pd.DataFrame, names: str) -> pd.DataFrame:
+    """A table of candidates with a column of warnings; one without a candidate has a row 0 for them.
+
+    Args:
+        table: From `candidate_table`.
+        names: Of the warnings, "" without any.
+    """
+    if names and table.empty:
+        none = {"label": 0, "volume_ml": 0.0, "excess": 0.0, "native_voxels": 0}
+        table = pd.DataFrame([none], columns=table.columns)
+    return table.assign(warnings=names)

@@ -17,7 +17,7 @@ from patch2loc.errors import InputError
 from patch2loc.files import readable, replacing, write_csv
 from patch2loc.method_interface import module_name
 from patch2loc.own_scan.answer import Answer, ScanWarning
-from patch2loc.own_scan.candidate_table import candidate_table, tissue_maps
+from patch2loc.own_scan.candidate_table import candidate_table, tissue_maps, with_warnings
 from patch2loc.own_scan.native_labels import labels_on_scan
 from patch2loc.own_scan.page import write_page
 from patch2loc.own_scan.picture import write_picture
@@ -141,7 +141,7 @@ def detect_scan(
             f"threshold: {threshold:g} found, {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g} expected, for which the healthy "
             "scans tell what to expect; correct the option"
         )
-    mask = Path(mask_path) if mask_path else None
+    mask = None if mask_path is None else Path(mask_path)
     if mask and skull_strip == "auto":
         skull_strip = "given"
     settings = {
@@ -244,7 +244,7 @@ def _write_result(
         ("candidates", native_labels, native_affine),
     ):
         _write_image(folder / f"{name}.nii.gz", array, affine, f"warnings: {names}" if names else "")
-    write_csv(folder / "candidates.csv", answer.candidates.assign(warnings=names))
+    write_csv(folder / "candidates.csv", with_warnings(answer.candidates, names))
     _draw(folder, answer)
     done(writing)
     return {

@@ -1,7 +1,8 @@
 """Pages of answers: one of a scan, which opens alone, with the viewer in it; and the index of several scans."""
 
 import base64
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,15 +12,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from patch2loc import __version__
+from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import read
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, RARITY_COLOR_MAP, RARITY_RANGE
-from patch2loc.files import read_json, readable, write_text
+from patch2loc.files import MAKE_AGAIN, NUMBER_OR_NULL, misfit, read_json, readable, write_text
 from patch2loc.own_scan.among_healthy import among_healthy
 from patch2loc.own_scan.answer import Answer
 from patch2loc.own_scan.picture import thumbnail
 from patch2loc.own_scan.places import Voxel, middle, voxel_of
+from patch2loc.own_scan.result_folder import check_files, to_stderr
 from patch2loc.own_scan.wording import (
     CANDIDATE_NOTE,
     MAPS,
@@ -28,17 +31,27 @@ from patch2loc.own_scan.wording import (
     candidate_headings,
     candidate_texts,
     one_in,
-    printable,
     warnings_heading,
 )
-from patch2loc.provenance.trace import SUMMARY
+from patch2loc.process import printable
+from patch2loc.provenance.trace import HASHES, SUMMARY
+from patch2loc.report.viewer import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.report.viewer.alone import page_alone, source_hash, viewer_style
 from patch2loc.report.viewer.folder import color_table
 from patch2loc.report.viewer.scan_file import RARITY_UNIT, packed_labels, packed_scores, packed_volumes
-from patch2loc.report.viewer.server import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.score.candidates import SMALLEST_ML
 
 OPACITY = 0.6  # of colors over the scan
+# What the index reads of a summary, as a form of `files.misfit`.
+INDEXED = {
+    "answer": str,
+    "warnings": [{"message": str}],
+    "modality": str,
+    "percentile": NUMBER_OR_NULL,
+    "abnormal_ml": NUMBER_OR_NULL,
+    "candidates": NUMBER_OR_NULL,
+    HASHES: dict,
+}
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_AXIS = 760, 96, 74  # of the plot of healthy scans, with its axis below the top
 
 
@@ -85,21 +98,25 @@ def write_page(path: str | Path, answer: Answer) -> None:
     write_text(path, text)
 
 
-def write_index(folder: str | Path) -> None:
+def write_index(folder: str | Path, *, notify: Callable[[str], object] = to_stderr) -> None:
     """Write index.html: the scans that have an answer in the folders of a folder, the most abnormal first.
 
     Args:
         folder: With a result of `detect_scan` in each of some of its folders.
+        notify: Called with a sentence on each result that is left out, as its files are damaged or missing.
 
     Raises:
         InputError: There is no such result.
-        OSError: A file of a result cannot be read.
+        OSError: The index cannot be written.
     """
     rows = []
     for path in sorted(Path(folder).glob(f"*/{SUMMARY}")):
-        summary = read_json(path)
-        if "answer" in summary:
-            rows.append(_index_row(path.parent, summary))
+        try:
+            summary = read_json(path, dict)
+            if "answer" in summary:  # otherwise it is of `score`
+                rows.append(_index_row(path.parent, summary))
+        except (InputError, OSError) as error:
+            notify(f"{error}; it is left out of {INDEX_OF_SCANS}")
     if not rows:
         raise InputError(f"{folder}: no {SUMMARY} of `detect` found in a folder there, at least one expected")
     rows.sort(key=lambda row: (-(row["percentile"] or 0), -(row["abnormal_ml"] or 0), row["name"]))
@@ -119,16 +136,23 @@ def write_index(folder: str | Path) -> None:
 
 
 def _index_row(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A scan of the index."""
+    """A scan of the index.
+
+    Raises:
+        InputError: The summary is not of `detect_scan`, or a file of the result is not as it was written.
+    """
+    problem = misfit(summary, INDEXED)
+    if problem:
+        raise InputError(f"{folder / SUMMARY}: {problem}; {MAKE_AGAIN}")
+    scan = Scan("", Path("preprocessed"), summary["modality"]).volume_path.as_posix()
+    files = (scan, "heatmap_atlas.nii.gz", "candidates_atlas.nii.gz")
+    check_files(folder, summary[HASHES], files)
+    volume, heatmap, labels = (read(folder / name)[0] for name in files)
+    picture = thumbnail(volume, heatmap, labels.astype(np.int16))
     name = readable(folder.name)
-    picture = thumbnail(
-        next(read(path)[0] for path in sorted((folder / "preprocessed").glob("T[12]*.nii.gz"))),
-        read(folder / "heatmap_atlas.nii.gz")[0],
-        read(folder / "candidates_atlas.nii.gz")[0].astype(np.int16),
-    )
     return {
         "name": printable(name),
-        "link": quote(f"{folder.name}/{PAGE_OF_SCAN}"),
+        "link": quote(os.fsencode(f"{folder.name}/{PAGE_OF_SCAN}")),
         "picture": base64.b64encode(picture).decode(),
         "answer": printable(summary["answer"]),
         "warnings": [printable(warning["message"]) for warning in summary["warnings"]],

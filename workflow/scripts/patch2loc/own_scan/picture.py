@@ -37,9 +37,9 @@ from patch2loc.own_scan.wording import (
     candidate_headings,
     candidate_texts,
     one_in,
-    printable,
     warnings_heading,
 )
+from patch2loc.process import printable
 
 WIDTH, EDGE, GAP = 1200, 30, 18  # pixels, as all lengths here: of the picture, its margin, between blocks
 DPI = 100

@@ -1,15 +1,16 @@
 """The folder of a result about one scan: what it depends on, what is kept, and what is made again."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from patch2loc.acquire.scan_inputs import CONVERTED
 from patch2loc.data.image_files import check_file, image_sha256
 from patch2loc.errors import InputError
-from patch2loc.files import LOCK, PARTIAL, file_hashes, read_json, sha256, write_json
+from patch2loc.files import LOCK, MAKE_AGAIN, PARTIAL, file_hashes, read_json, sha256, write_json
 from patch2loc.output_folder import FolderInUseError, claimed, filling
+from patch2loc.process import for_terminal
 from patch2loc.provenance.code import code_hash
 from patch2loc.provenance.record import environment
 from patch2loc.provenance.trace import HASHES, SUMMARY, content_hash
@@ -31,7 +32,7 @@ class _Existing(NamedTuple):
 
 def to_stderr(notice: str) -> None:
     """Tell a person of something, beside the output."""
-    print(notice, file=sys.stderr)
+    print(for_terminal(notice), file=sys.stderr)
 
 
 def provenance_of(
@@ -114,19 +115,19 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
     if all(_is_beside(name) for name in names):
         return None
     try:
-        summary: dict[str, Any] = read_json(folder / SUMMARY)
-        differing = [name for name, value in provenance.items() if summary["provenance"][name] != value]
-        hashes: dict[str, str] = dict(summary[HASHES])
-    except (OSError, ValueError, KeyError, TypeError):
+        summary: dict[str, Any] = read_json(
+            folder / SUMMARY, {"provenance": dict.fromkeys(provenance, object), HASHES: dict}
+        )
+    except (OSError, InputError):
         found = f"{SUMMARY} is damaged" if SUMMARY in names else "it is not empty"
         raise InputError(f"{folder}: {found} and no result of this command; give another --output") from None
+    differing = [name for name, value in provenance.items() if summary["provenance"][name] != value]
+    hashes: dict[str, str] = summary[HASHES]
     if differing:
         raise InputError(
             f"{folder}: a result that differs in {', '.join(differing)} is there; give another --output, or remove it"
         )
-    damaged = [
-        name for name, expected in hashes.items() if name != SUMMARY and _hash(folder / name) != expected
-    ]
+    damaged = _damaged(folder, hashes, [name for name in hashes if name != SUMMARY])
     if hashes.get(SUMMARY) != content_hash(summary):
         damaged.append(SUMMARY)
     expected = {SUMMARY, *hashes, *(str(Path(name).parent) for name in hashes)}
@@ -137,6 +138,27 @@ def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | No
             "which is not of this command; move that away, or give another --output"
         )
     return _Existing(summary, damaged)
+
+
+def check_files(folder: Path, hashes: Mapping[str, str], names: Iterable[str]) -> None:
+    """Check that files of a result are as they were written.
+
+    Args:
+        folder: Of the result.
+        hashes: Of its files, from its summary.
+        names: Of the files.
+
+    Raises:
+        InputError: One is not.
+    """
+    damaged = _damaged(folder, hashes, names)
+    if damaged:
+        raise InputError(f"{folder}: {', '.join(damaged)} damaged or missing; {MAKE_AGAIN}")
+
+
+def _damaged(folder: Path, hashes: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Names of the files that are missing or not as they were written."""
+    return [name for name in names if _hash(folder / name) != hashes.get(name, "")]
 
 
 def _is_beside(name: str) -> bool:

@@ -54,7 +54,7 @@ def score_own_scan(
         OSError: The folder cannot be written.
     """
     scan = Path(scan_path)
-    mask = Path(mask_path) if mask_path else None
+    mask = None if mask_path is None else Path(mask_path)
     settings = {**scorer.model["preprocess"], "skull_strip": skull_strip}
     provenance = provenance_of(
         {"scan": scan, "mask": mask, "model": scorer.model_path, "landmarks": scorer.landmarks_path},

@@ -1,6 +1,5 @@
 """Numbers of an answer in words, the same on the picture, on the page and in the index."""
 
-import unicodedata
 from typing import NamedTuple
 
 import pandas as pd
@@ -67,8 +66,3 @@ def one_in(rarity: float) -> str:
 def warnings_heading(count: int) -> str:
     """Heading of the box of warnings."""
     return "Warning: read this first" if count == 1 else f"{count} warnings: read these first"
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which a file name may have."""
-    return "".join("�" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)

@@ -9,7 +9,6 @@ from urllib.parse import quote
 from patch2loc import __version__
 from patch2loc.data.results import PREPROCESSED, RAW
 from patch2loc.errors import InputError
-from patch2loc.files import read_json
 from patch2loc.provenance.crate_entities import (
     CONFIGURATION,
     WORKFLOW,
@@ -20,7 +19,7 @@ from patch2loc.provenance.crate_entities import (
     links,
     without_absolute_paths,
 )
-from patch2loc.provenance.record import SUFFIX, sidecar
+from patch2loc.provenance.record import SUFFIX, read_provenance, sidecar
 from patch2loc.provenance.trace import RUN
 
 
@@ -29,8 +28,8 @@ def add_action(entities: Entities, job: Job) -> None:
     outputs = [path for path in job["outputs"] if Path(path).exists() and not path.endswith(SUFFIX)]
     if not outputs:
         return
-    records = [read_json(sidecar(path)) for path in outputs if sidecar(path).is_file()]
-    provenance: dict[str, Any] = records[0] if records else {}
+    records = [read_provenance(sidecar(path)) for path in outputs if sidecar(path).is_file()]
+    provenance: Mapping[str, Any] = records[0] if records else {}
     environment = provenance.get("environment", {})
     instrument = _add_instrument(entities, job, environment)
     objects = _add_inputs(entities, job["inputs"], provenance.get("inputs", {}))
@@ -143,5 +142,5 @@ def _add_configuration(entities: Entities, configuration: Mapping[str, Any]) -> 
 
 def _times(entities: Entities) -> list[str]:
     """Times at which the processes that made the results started and finished, UTC, sorted."""
-    records = [read_json(path) for path in sorted(map(sidecar, entities.maker)) if path.is_file()]
+    records = [read_provenance(path) for path in sorted(map(sidecar, entities.maker)) if path.is_file()]
     return sorted(record[key] for record in records for key in ("started", "finished") if key in record)

@@ -13,8 +13,8 @@ from patch2loc import __version__
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.data.results import PREPROCESSED, RAW
 from patch2loc.data.vocabulary import QUALITY
-from patch2loc.files import read_json, sha256
-from patch2loc.provenance.record import SUFFIX, sidecar
+from patch2loc.files import sha256
+from patch2loc.provenance.record import SUFFIX, read_provenance, sidecar
 
 WORKFLOW, CONFIGURATION = "workflow/Snakefile", "workflow/configuration.json"
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
@@ -117,7 +117,7 @@ class Entities:
 
     def relative(self, path: str | Path) -> str | None:
         """Path of a result relative to the folder of the run; None for a path outside of it."""
-        path = Path(path)
+        path = Path(path).expanduser()
         return path.relative_to(self.results).as_posix() if path.is_relative_to(self.results) else None
 
     def file(self, name: str) -> str:
@@ -156,7 +156,7 @@ class Entities:
         identifier = f"{quote(f'{PREPROCESSED}/{dataset}/{subject}')}/"
         if identifier not in self.by_id:
             record = sidecar(self.results / PREPROCESSED / dataset / subject / QUALITY)
-            inputs = read_json(record)["inputs"] if record.is_file() else {}
+            inputs = read_provenance(record)["inputs"] if record.is_file() else {}
             sources = links(self.data(path, digest) for path, digest in inputs.items())
             self.add(identifier, "Dataset", name=subject, isBasedOn=sources)
         return identifier

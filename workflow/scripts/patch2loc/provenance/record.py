@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 
 from patch2loc import __version__
 from patch2loc.errors import InputError
-from patch2loc.files import sha256, write_json
+from patch2loc.files import read_json, sha256, without_home, write_json
 
 SUFFIX = ".provenance.json"
 STARTED = datetime.now(UTC)  # time at which this process, which is one job, started
@@ -36,7 +36,7 @@ class Description(TypedDict):
         environment: {package: version}.
         configuration: settings that the file depends on, with seeds.
         subjects: whose scans the file depends on.
-        inputs: {path: SHA-256} of the files that it was made from.
+        inputs: {path: SHA-256} of the files that it was made from; ~ in a path is the home folder.
     """
 
     code: str
@@ -67,6 +67,18 @@ class Provenance(Description):
     processor_seconds: NotRequired[float]
 
 
+# What every Provenance in a file has, as a form of `files.misfit`.
+FORM = {
+    "file": str,
+    "sha256": str,
+    "code": str,
+    "environment": dict,
+    "configuration": dict,
+    "subjects": list,
+    "inputs": dict,
+}
+
+
 def environment() -> dict[str, str]:
     """Versions of Python, this package and the libraries that numbers depend on; absent ones are left out."""
     versions = {"patch2loc": __version__, "python": platform.python_version(), "machine": platform.machine()}
@@ -79,7 +91,12 @@ def environment() -> dict[str, str]:
 
 
 def describe(
-    code: str, inputs: Iterable[str | Path], configuration: Mapping[str, Any], subjects: Iterable[str]
+    code: str,
+    inputs: Iterable[str | Path],
+    configuration: Mapping[str, Any],
+    subjects: Iterable[str],
+    *,
+    sources: Mapping[str, str | Path] | None = None,
 ) -> Description:
     """Describe how files are made, in this environment.
 
@@ -88,14 +105,26 @@ def describe(
         inputs: files that they are made from.
         configuration: settings that they depend on, with seeds.
         subjects: whose scans they depend on.
+        sources: {name: path} of files of the workflow that they are made from, too: copies in a temporary place.
     """
+    sources = sources or {}
     return {
         "code": code,
         "environment": environment(),
-        "configuration": configuration,
+        "configuration": _without_home(configuration),
         "subjects": list(subjects),
-        "inputs": {str(path): sha256(path) for path in inputs},
+        "inputs": {without_home(str(path)): sha256(path) for path in inputs}
+        | {name: sha256(path) for name, path in sources.items()},
     }
+
+
+def _without_home(value: Any) -> Any:
+    """A value of lists, mappings and scalars in which no path names the home folder."""
+    if isinstance(value, Mapping):
+        return {key: _without_home(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_home(item) for item in value]
+    return without_home(value) if isinstance(value, str) else value
 
 
 def device_name() -> str:
@@ -115,6 +144,20 @@ def sidecar(path: str | Path) -> Path:
     return Path(f"{path}{SUFFIX}")
 
 
+def read_provenance(path: str | Path) -> Provenance:
+    """Read a file *.provenance.json.
+
+    Args:
+        path: Of that file, see `sidecar`.
+
+    Raises:
+        InputError: It is damaged.
+        OSError: It cannot be read.
+    """
+    provenance: Provenance = read_json(path, FORM)
+    return provenance
+
+
 def write_sidecar(path: str | Path, description: Description) -> None:
     """Write the provenance of the finished file `path` beside it.
 
@@ -123,7 +166,7 @@ def write_sidecar(path: str | Path, description: Description) -> None:
         description: as of `describe`; the file's hash, the device and the time are added.
     """
     provenance: Provenance = {
-        "file": str(path),
+        "file": without_home(str(path)),
         "sha256": sha256(path),
         "device": device_name(),
         "started": STARTED.isoformat(timespec="seconds"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,20 @@ from patch2loc.data.image_files import image_sha256
 from patch2loc.data.results import CRATE
 from patch2loc.data.vocabulary import QUALITY
 from patch2loc.errors import InputError
-from patch2loc.files import read_json, sha256
-from patch2loc.provenance.record import Provenance, sidecar
+from patch2loc.files import MAKE_AGAIN, misfit, read_json, sha256
+from patch2loc.provenance.record import Provenance, read_provenance, sidecar
 
 RUN = "#run"  # the action of a crate for the whole run
 SUMMARY = "summary.json"  # of the result of one scan
 LARGEST_HEADER = 100_000_000  # bytes, as safetensors allow
+# What the summary of the result of one scan, and an action of a crate, have; as forms of `files.misfit`.
+TRACED = {
+    "scan": str,
+    "model": str,
+    "provenance": {"scan": str, "model": str, "code": str, "environment": dict, "settings": dict},
+}
+LINK = {"@id": str}
+ACTION = {"name": str, "instrument": LINK, "object": [LINK], "result": [LINK]}
 HASHES = "files"  # in a summary: SHA-256 of each file of the result, and for the summary of its other content
 
 
@@ -42,10 +51,13 @@ def trace(path: str | Path) -> list[TraceEntry]:
 
     Args:
         path: File of a result, or folder of the result of one scan.
+
+    Raises:
+        InputError: A provenance, a summary or the crate is damaged.
     """
     waiting, chain, visited = [str(path)], [], set()
     while waiting:
-        current = waiting.pop(0)
+        current = os.path.expanduser(waiting.pop(0))
         entry = _sidecar_entry(current)
         entries = [entry] if entry else _result_of_scan(current) or _crate_entries(current)
         for entry in entries:
@@ -69,18 +81,13 @@ def _result_of_scan(path: str) -> list[TraceEntry]:
     )
     if folder is None:
         return []
-    try:
-        summary = read_json(folder / SUMMARY)
-        hashes, provenance = dict(summary[HASHES]), dict(summary["provenance"])
-        name = SUMMARY if folder == Path(path) else Path(path).relative_to(folder).as_posix()
-        digest: str = hashes[name]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # of another program, damaged, or the file is not of the result
+    summary = read_json(folder / SUMMARY)
+    name = SUMMARY if folder == Path(path) else Path(path).relative_to(folder).as_posix()
+    if misfit(
+        summary, TRACED | {HASHES: {name: str}}
+    ):  # of another program, or the file is not of the result
         return []
+    digest, provenance = summary[HASHES][name], summary["provenance"]
     changed = content_hash(summary) != digest if name == SUMMARY else _digest(folder / name) != digest
     inputs = {
         _found(str(summary[kind]), folder, provenance[kind]): provenance[kind] for kind in ("scan", "model")
@@ -159,7 +166,7 @@ def _sidecar_entry(path: str) -> TraceEntry | None:
     """Provenance beside a file, or that of the scan whose folder it is or is in."""
     for file in (Path(path), Path(path, QUALITY), Path(path).with_name(QUALITY)):
         if sidecar(file).exists():
-            provenance: Provenance = read_json(sidecar(file))
+            provenance = read_provenance(sidecar(file))
             changed = not file.exists() or sha256(file) != provenance["sha256"]
             return {**provenance, "changed": changed, "missing": not file.exists()}
     return None
@@ -177,11 +184,11 @@ def _crate_entries(path: str) -> list[TraceEntry]:
         return []
     action = entities[makers[identifier]]
     digest = entities[identifier].get("sha256")
-    objects = [entities[link["@id"]] for link in action.get("object", [])]
+    objects = [entities[link["@id"]] for link in action["object"]]
     entry: TraceEntry = {
         "file": path,
         "sha256": digest or "",
-        "code": entities[action["instrument"]["@id"]]["softwareVersion"],
+        "code": entities[action["instrument"]["@id"]].get("softwareVersion", ""),
         "environment": {},
         "configuration": {"rule": action["name"]},
         "subjects": [],
@@ -202,8 +209,22 @@ def _crate(root: Path, written: int) -> tuple[dict[str, str], dict[str, dict[str
 
     written: time at which the crate was written, ns, so that a newer crate is read anew.
     """
-    entities = {entity["@id"]: entity for entity in read_json(root / CRATE)["@graph"]}
+    entities = {entity["@id"]: entity for entity in read_json(root / CRATE, {"@graph": [LINK]})["@graph"]}
     actions = [
-        entity for entity in entities.values() if entity["@type"] == "CreateAction" and entity["@id"] != RUN
+        {"object": [], **entity}
+        for entity in entities.values()
+        if entity.get("@type") == "CreateAction" and entity["@id"] != RUN
     ]
+    problem = misfit(actions, [ACTION], "the list of actions") or next(
+        (
+            f"{link['@id']!r} of an action is not described"
+            for action in actions
+            for link in (action["instrument"], *action["object"], *action["result"])
+            if link["@id"] not in entities
+        ),
+        None,
+    )
+    if problem:
+        raise InputError(f"{root / CRATE}: {problem}; {MAKE_AGAIN}")
+    entities |= {action["@id"]: action for action in actions}
     return {link["@id"]: action["@id"] for action in actions for link in action["result"]}, entities

@@ -8,11 +8,25 @@ from typing import Any
 import pandas as pd
 
 from patch2loc.data.labels import Datasets
-from patch2loc.files import read_csv, read_json
+from patch2loc.errors import InputError
+from patch2loc.files import MAKE_AGAIN, NUMBER, NUMBER_OR_NULL, misfit, read_csv, read_json
 from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, number, row_records
 
 SUMMARY, CANDIDATES, PAGE = "summary.json", "candidates.csv", "report.html"  # of a folder of `detect`
 LEFT_OUT = "left_out"  # in the summary of a scan that no answer can be given about: why
+# What a row is made of, as a form of `files.misfit`.
+ANSWER = {
+    "percentile": NUMBER_OR_NULL,
+    "abnormal_ml": NUMBER_OR_NULL,
+    "candidates": NUMBER_OR_NULL,
+    "expected_healthy_ml": {"median": NUMBER, "most": NUMBER},
+    "location_error": {"scan": NUMBER, "healthy_median": NUMBER},
+    "n_healthy": int,
+    "map": str,
+    "threshold": NUMBER,
+    "warnings": [{"name": str}],
+    "flags": [str],
+}
 OF_FIRST = ("volume_ml", "x_mm", "y_mm", "z_mm", "side", "tissue", "percentile")
 COLUMNS = [
     "rank",
@@ -77,11 +91,20 @@ def patient_table(folders: Sequence[tuple[str, Path]], datasets: Datasets, root:
 
 
 def answer_row(folder: Path) -> dict[str, Any]:
-    """Answer about a scan, in the columns of COLUMNS that it fills; folder: as of `patient_table`."""
-    summary = read_json(folder / SUMMARY)
+    """Answer about a scan, in the columns of COLUMNS that it fills; folder: as of `patient_table`.
+
+    Raises:
+        InputError: Its summary is damaged.
+    """
+    path = folder / SUMMARY
+    summary = read_json(path, dict)
     if LEFT_OUT in summary:
         return {"warnings": "", "flags": "", LEFT_OUT: summary[LEFT_OUT]}
+    problem = misfit(summary, ANSWER)
+    if problem:
+        raise InputError(f"{path}: {problem}; {MAKE_AGAIN}")
     candidates = read_csv(folder / CANDIDATES)
+    candidates = candidates[candidates["label"] > 0]  # without the row that has nothing but warnings
     first = row_records(candidates.head(1))[0] if len(candidates) else {}
     expected, location = summary["expected_healthy_ml"], summary["location_error"]
     return {

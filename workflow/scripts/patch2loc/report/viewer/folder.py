@@ -19,12 +19,18 @@ from patch2loc.data.scans import Scan
 from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
-from patch2loc.files import replacing, replacing_folder, write_text
+from patch2loc.files import json_content, replacing, replacing_folder, write_text
 from patch2loc.report.viewer import PAGE
 from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file, scan_score, thumbnail, viewer_range
 from patch2loc.score.stored_heatmaps import Heatmaps
 
 INDEX = "index.js"
+# What the server reads of it, as a form of `files.misfit`.
+INDEX_FORM = {
+    "methods": [str],
+    "fold": int,
+    "scans": [{"dataset": str, "subject": str, "modality": str, "role": str}],
+}
 SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
 
 
@@ -143,16 +149,17 @@ def read_index(folder: str | Path) -> ViewerIndex:
     """Read the index of a viewer's folder.
 
     Raises:
-        InputError: there is no viewer.
+        InputError: there is no viewer, or its index is damaged.
     """
     path = Path(folder, INDEX)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path}: no viewer there ({error}); make the report of the run first, target report_page"
         ) from error
-    index: ViewerIndex = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+    content = text.strip().removeprefix(b"patch2loc.index(").removesuffix(b");")
+    index: ViewerIndex = json_content(content, path, INDEX_FORM)
     index.setdefault("truth", "half")  # viewers of version 0.2 name none
     return index
 

@@ -13,14 +13,15 @@ from urllib.parse import unquote
 from patch2loc.data.results import Results
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
+from patch2loc.process import for_terminal
 from patch2loc.provenance.trace import SUMMARY
+from patch2loc.report.viewer import INDEX_OF_SCANS, PAGE_OF_SCAN
 from patch2loc.report.viewer.folder import INDEX, ViewerEntry, ViewerIndex, file_of, read_index
 from patch2loc.report.viewer.scan_file import read_heatmaps, scan_file
 from patch2loc.score.stored_heatmaps import heatmaps_of
 
 ADDRESS = "127.0.0.1"
 VIEWER = "report"
-PAGE_OF_SCAN, INDEX_OF_SCANS = "report.html", "index.html"  # of `detect`
 
 
 def serve(folder: str | Path, port: int = 8642, open_browser: bool = True) -> None:
@@ -206,7 +207,7 @@ class _Handler(SimpleHTTPRequestHandler):
         try:
             content = self.site.make_file(path)
         except InputError as error:
-            print(f"patch2loc: {error}", flush=True)
+            print(f"patch2loc: {for_terminal(str(error))}", flush=True)
             content = None
         if content is None:
             self.send_error(HTTPStatus.NOT_FOUND)
