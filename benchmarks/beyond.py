@@ -6,7 +6,7 @@ Takes the tables of a finished run (targets table1, comparison, controlled, doma
 benchmark files of its trainings, and nothing else.  False positives are at the score that 1 % of the voxels of the
 healthy validation scans exceed.
 Writes benchmarks/beyond_ixi2mm.csv and .png: one row a method, measure and dataset, with 95 % intervals where the run's
-tables have them; and three tables of them into docs/explanation/beyond.md.
+tables have them; and four tables of them into docs/explanation/beyond.md.
 """
 
 import argparse
@@ -151,7 +151,12 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def with_tables(page: str, table: pd.DataFrame) -> str:
     """A page with the tables of a run between its marks."""
-    tables = {"lesions": lesion_table, "controlled": controlled_table, "healthy": healthy_table}
+    tables = {
+        "lesions": lesion_table,
+        "changes": change_table,
+        "controlled": controlled_table,
+        "healthy": healthy_table,
+    }
     for name, make in tables.items():
         page = with_part(page, f"beyond: {name}", make(table))
     return page
@@ -160,6 +165,12 @@ def with_tables(page: str, table: pd.DataFrame) -> str:
 def lesion_table(table: pd.DataFrame) -> str:
     """AUPRC of lesions, percent, in each dataset and in all patients."""
     return by_dataset(table[(table["measure"] == "auprc") & (table["against"] == "")], percent)
+
+
+def change_table(table: pd.DataFrame) -> str:
+    """AUPRC of controlled lesions, percent, with intervals."""
+    of_changes = table[(table["measure"] == CONTROLLED) & (table["against"] == "")]
+    return by_dataset(of_changes, percent_with_interval)
 
 
 def controlled_table(table: pd.DataFrame) -> str:
@@ -210,6 +221,11 @@ def texts(part: pd.DataFrame, written: Callable[[Any], str]) -> dict[tuple[str, 
 def percent(row: Any) -> str:
     """A mean in percent."""
     return f"{100 * row.mean:.1f}"
+
+
+def percent_with_interval(row: Any) -> str:
+    """A mean in percent with its interval."""
+    return f"{percent(row)} ({100 * row.ci_low:.1f} to {100 * row.ci_high:.1f})"
 
 
 def points(row: Any) -> str:

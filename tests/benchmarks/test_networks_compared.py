@@ -130,6 +130,7 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
         [
             row("auprc", "strokes", 0.123),
             row("auprc", "strokes", 0.9, "zscore"),
+            row(CONTROLLED, "texture", 0.045, "", 0.03, 0.06),
             row(CONTROLLED, "texture", 0.02, "zscore", 0.01, 0.03),
             row(CONTROLLED, "texture", 0.03, "asymmetry", 0.005, 0.05),
             row(CONTROLLED, "texture", 0.001, "unchanged", -0.01, 0.02),
@@ -142,20 +143,21 @@ def test_tables_of_rows_beyond_the_paper_take_the_nearest_control_and_mark_what_
             row(SCAN, "", 2.0),
         ]
     )
-    names = ("lesions", "controlled", "healthy")
+    names = ("lesions", "changes", "controlled", "healthy")
     marks = [f"<!-- beyond: {name} -->\n<!-- end -->" for name in names]
     page = with_tables("\n\nbetween\n\n".join([*marks, "the end"]), table)
-    assert page.count("between") == 3
+    assert page.count("between") == 4
     assert page.endswith("the end")
     lines = [line for line in page.splitlines() if line.startswith("| a")]
     assert [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines] == [
         ["12.3"],
-        ["**+1.5 (0.5 to 2.0)**", "+1.5 (-0.5 to 2.0)"],
+        ["4.5 (3.0 to 6.0)"],
+        ["**+3.0 (0.5 to 5.0)**", "+1.5 (-0.5 to 2.0)"],
         ["5.0", "", "20.0", "1.50", "1,234", "2.0"],
     ]
     assert with_tables(page, table) == page
     with pytest.raises(ValueError, match=r"marks of beyond: healthy missing"):
-        with_tables("\n".join(marks[:2]), table)
+        with_tables("\n".join(marks[:3]), table)
     with pytest.raises(
         ValueError, match=r"marks of beyond: lesions missing"
     ):  # its end, not that of the next part

@@ -16,9 +16,7 @@ from patch2loc.methods import zscore
 ROLE = "control"
 ORDER = 212
 WINDOW_MM = 4.0  # standard deviation of the Gaussian window
-MINIMUM_SPREAD = (
-    0.01  # of the 98th percentile: a fifth of that of intensities, as the texture is of the intensities
-)
+MINIMUM_SPREAD = 0.01  # of the 98th percentile; a fifth of that of the intensities
 STATE: StateKinds = {**zscore.STATE, "window": "positive"}
 
 
