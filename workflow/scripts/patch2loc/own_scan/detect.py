@@ -206,7 +206,7 @@ def _write_result(
     done(preprocess)
     maps = detector.maps(result.volume, result.mask, str(scan))
     warnings = [
-        *of_model(scorer.model, result.qc["content"]),
+        *of_model(scorer.model, result.qc["content"], scan),
         *of_scan(reference, result.qc, maps, settings["age"]),
     ]
     if strict:
