@@ -164,6 +164,7 @@ def test_the_papers_lists_give_a_person_one_role_in_t1_and_t2():
     ("declared", "message"),
     [
         ({"a/b": joint(*NAMES)}, r"joint: the name 'a/b' found, letters"),
+        ({300 * "x": joint(*NAMES)}, r"joint: the name 'x{80}' found, .* at most 60, no digit"),
         ({"phantom_wmh": joint(*NAMES)}, r"joint: the name 'phantom_wmh' found, .* no dataset's name"),
         (
             {"x": joint("phantom_tumor", "tumour")},

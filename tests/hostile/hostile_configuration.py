@@ -170,7 +170,7 @@ CONFIGURATION = {
     "truth for a number": (configured("patch", True), "^patch: true found, a whole number expected; correct"),
     "number for a text": (
         configured("results", 5),
-        "^results: 5 found, a folder without :// or braces in its name expected; put it in quotes",
+        "^results: 5 found, a folder without ://, braces or a leading ~ in its name expected; put it in quotes",
     ),
     "date for a text": (
         configured(f"{WMH}.title", yaml.safe_load("2020-01-01")),
@@ -320,6 +320,10 @@ CONFIGURATION = {
         contradictory(f"{WMH}.title", "x" * 10**6),
         f"^{WMH}.title: 'x{{40}}', 1,000,000 letters found, at most 4,096 expected, none of them a control character",
     ),
+    "title with an empty line": (
+        contradictory(f"{WMH}.title", "a\n\nb"),
+        f"^{WMH}.title: 'a.n.nb', 4 letters found, .*none of them a control character or an end of line;",
+    ),
     "path with a zero byte": (
         contradictory(f"{WMH}.source", LABELED | {"root": "a\0b"}),
         f"^{WMH}.source.root: 'a.x00b', 3 letters found, at most 4,096 expected, none of them a control",
@@ -330,7 +334,11 @@ CONFIGURATION = {
     ),
     "URL of the results": (
         configured("results", "s3://bucket/x"),
-        '^results: "s3://bucket/x" found, a folder without :// or braces in its name expected; correct',
+        '^results: "s3://bucket/x" found, a folder without ://, braces or a leading ~ in its name expected; correct',
+    ),
+    "results in somebody's home": (
+        configured("results", "~/x"),
+        '^results: "~/x" found, a folder without ://, braces or a leading ~ in its name expected; correct',
     ),
     "URL of the data": (
         configured("data", "https://x.org"),

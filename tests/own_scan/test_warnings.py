@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from patch2loc.score.reference import Cohort
 HEALTHY = np.array([1.8, 2.0, 2.0, 2.2, 2.6])  # percent of the grid
 COHORT = Cohort("healthy adults", False, 100, ["one"], ages=[19.0, 86.0], largest_voxel_mm=1.2)
 CONTENT = 64 * "a"
+SCAN = Path("scans", "scan.nii.gz")
 
 
 def test_a_model_of_simulated_scans_is_told_of():
@@ -44,13 +46,32 @@ def test_a_model_of_simulated_scans_is_told_of():
     "model", [{"simulated": True}, {"reference": {"cohort": {"simulated": True}}, "simulated": False}]
 )
 def test_either_place_of_a_model_tells_that_its_scans_are_simulated(model):
-    assert [warning.name for warning in of_model(model, CONTENT)] == ["simulated"]
-    assert of_model({}, CONTENT) == []
+    assert [warning.name for warning in of_model(model, CONTENT, SCAN)] == ["simulated"]
+    assert of_model({}, CONTENT, SCAN) == []
 
 
 def test_a_scan_of_the_training_is_known_by_its_content():
     assert trained_on_scan({"sub-01": 64 * "b"}, CONTENT) is None
     assert "as sub-02: " in trained_on_scan({"sub-01": 64 * "b", "sub-02": CONTENT}, CONTENT).message
+
+
+@pytest.mark.parametrize(
+    ("path", "subject", "warned"),
+    [
+        ("IXI-T1/IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211", True),
+        ("IXI012-HH-1211/T1.nii", "IXI012-HH-1211", True),
+        ("IXI012-HH-1211/anat/T1.nii", "IXI012-HH-1211", False),
+        ("IXI-T1/IXI012-HH-12119-T1.nii.gz", "IXI012-HH-1211", False),
+        ("other/sub-00001_T1w.nii.gz", "sub-00001", False),  # another dataset's
+        ("other/p01_T1w.nii.gz", "p01", False),
+    ],
+)
+def test_another_copy_of_a_scan_of_the_training_may_be_known_by_its_name(path, subject, warned):
+    """The training scans may be coarser copies of the published ones, whose content is another."""
+    found = of_model({"contents": {subject: 64 * "b"}}, CONTENT, Path(path))
+    assert [warning.name for warning in found] == ["known_name"] * warned
+    by_content = of_model({"contents": {subject: CONTENT}}, CONTENT, Path(path))
+    assert [warning.name for warning in by_content] == ["known_scan"]
 
 
 def test_only_another_version_of_preprocessing_is_told_of():
@@ -109,7 +130,8 @@ def test_a_doubtful_contrast_is_told_with_its_likeliest_name():
     ("voxel_mm", "largest", "warned"),
     [
         ([1, 1, 1.79], 1.2, False),
-        ([1, 1, 1.81], 1.2, True),
+        ([1, 1, 1.82], 1.2, True),
+        ([1, 1, 3.000001], 2.0, False),  # as a header stores 3 mm
         ([5.5, 0.9, 0.9], 1.2, True),
         ([5.5, 0.9, 0.9], None, False),
     ],

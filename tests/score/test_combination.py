@@ -272,6 +272,7 @@ def test_people_or_brains_without_anything_in_common_are_refused(tmp_path):
     [
         ("a/b", ["patch2loc", "dae"], r"combinations: the name 'a/b' found, letters"),
         ("2nd", ["patch2loc", "dae"], r"the name '2nd' found"),
+        (300 * "x", ["patch2loc", "dae"], r"combinations: the name 'x{80}' found, .* at most 60, no digit"),
         ("both_calibrated", ["patch2loc", "dae"], r"the name 'both_calibrated' found"),
         ("both_as_published", ["patch2loc", "dae"], r"the name 'both_as_published' found"),
         ("vae", ["patch2loc", "dae"], r"combinations\.vae: a method has this name"),

@@ -36,7 +36,7 @@ SOURCE_KEYS = {
     "recontrasted": ("table", "registry"),
 }
 MOST_LETTERS = 4096  # of a text, as of a path
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # also ends of lines, which break tables
 MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
 GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
 NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
@@ -58,7 +58,7 @@ def check_configuration(config: Mapping[str, Any]) -> None:
         if isinstance(value, str) and (len(value) > MOST_LETTERS or CONTROL.search(value)):
             raise InputError(
                 f"{key}: {value[:40]!r}, {len(value):,} letters found, at most {MOST_LETTERS:,} expected, none of "
-                "them a control character; correct it"
+                "them a control character or an end of line; correct it"
             )
     _check_grid(config["grid"])
     width, slices = config["patch"], config["grid"]["shape"][:2]

@@ -15,7 +15,8 @@ from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK, method_of
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_LETTERS = 60  # of a name, which folders and files have with others
+NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MOST_LETTERS - 1}}}")
 Rule = Literal["rank_average", "rank_product", "rank_fisher"]
 RULE_NAMES: dict[Rule, str] = {
     "rank_average": "average",
@@ -39,8 +40,9 @@ def check_combinations(combinations: Mapping[str, Combination], variants: Sequen
         parts = combination["of"]
         if not NAME.fullmatch(name) or name.endswith((CALIBRATED_SUFFIX, AS_PUBLISHED_SUFFIX)):
             raise InputError(
-                f"combinations: the name {name!r} found, letters, digits and _ expected, no digit first, and no "
-                f"{CALIBRATED_SUFFIX} or {AS_PUBLISHED_SUFFIX} last, which other rows have; rename it"
+                f"combinations: the name {name[:80]!r} found, letters, digits and _ expected, at most {MOST_LETTERS}, "
+                f"no digit first, and no {CALIBRATED_SUFFIX} or {AS_PUBLISHED_SUFFIX} last, which other rows have; "
+                "rename it"
             )
         if name in METHODS:
             raise InputError(f"combinations.{name}: a method has this name, another one expected; rename it")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from patch2loc.configuration.combinations import NAME, RULE_NAMES, Rule
+from patch2loc.configuration.combinations import MOST_LETTERS, NAME, RULE_NAMES, Rule
 from patch2loc.configuration.datasets import Datasets, PlannedDataset
 from patch2loc.configuration.missing_scans import named
 from patch2loc.configuration.vocabulary import DatasetSettings, Joint
@@ -198,8 +198,8 @@ def _check_names(name: str, joint: Joint, settings: Mapping[str, DatasetSettings
     """Raise InputError for a name that cannot be a joint dataset's, or parts that do not go together."""
     if not NAME.fullmatch(name) or name in settings:
         raise InputError(
-            f"joint: the name {name!r} found, letters, digits and _ expected, no digit first, and no dataset's name; "
-            "rename it"
+            f"joint: the name {name[:80]!r} found, letters, digits and _ expected, at most {MOST_LETTERS}, no digit "
+            "first, and no dataset's name; rename it"
         )
     unknown = [part for part in joint["of"] if part not in settings]
     if unknown:

@@ -210,7 +210,7 @@ def _write_result(
     done(preprocess)
     maps = detector.maps(result.volume, result.mask, str(scan))
     warnings = [
-        *of_model(scorer.model, result.qc["content"]),
+        *of_model(scorer.model, result.qc["content"], scan),
         *of_scan(
             reference,
             result.qc,

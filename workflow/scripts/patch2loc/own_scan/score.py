@@ -86,7 +86,8 @@ def _write_result(
     """Score a scan and write all but the summary to an empty folder; the summary."""
     method, modality = scorer.model["method"], scorer.model["modality"]
     result = preprocessed_for(scorer, scan, brain_path=mask, settings=settings)
-    result.qc["flags"] += [warning.message for warning in of_model(scorer.model, result.qc["content"])]
+    of_training = of_model(scorer.model, result.qc["content"], scan)
+    result.qc["flags"] += [warning.message for warning in of_training]
     stage_done("preprocess")
     on_grid = scorer.heatmap(result.volume, result.mask, str(scan))
     stage_done("score")

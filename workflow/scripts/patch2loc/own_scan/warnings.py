@@ -1,6 +1,8 @@
 """What makes an answer about a scan doubtful: each reason a function that returns a warning, or None."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ NOT_JUDGED = "cannot_be_judged"  # name of that warning
 # The largest edges of usual volume scans are up to a third apart: 1.0 mm in ds002748, 1.2 in IXI, 1.33 in ds000011. A
 # voxel half as long again as any of the training is a blur that the model has not seen.
 RESOLUTION_FACTOR = 1.5
+ROUNDING_MM = 0.01
+# Names of subjects that few datasets share, as IXI012-HH-1211; every BIDS dataset has a sub-01.
+OWN_NAME = re.compile(r"(?!sub-).{8,}")
 # Of 141 healthy brains of three scanners at most 0.0008 lay beyond a grid that holds the atlas's brain.
 OUTSIDE_GRID = 0.01
 # 95 % is the least percentile that an answer speaks of, and one in twenty is the finest that twenty scans can tell.
@@ -38,18 +43,20 @@ LIKELY_ERRORS: dict[str, LikelyError] = {
 }
 
 
-def of_model(model: Mapping[str, Any], content: str) -> list[ScanWarning]:
+def of_model(model: Mapping[str, Any], content: str, scan: Path) -> list[ScanWarning]:
     """Warnings that follow from a model, whatever it makes of a scan.
 
     Args:
         model: From `load_model`.
         content: Hash of the scan's content (`data.content`).
+        scan: File or folder of the scan.
     """
     cohort = model.get("reference", {}).get("cohort", {})
     simulated = bool(model.get("simulated") or cohort.get("simulated"))
+    contents = model.get("contents", {})
     found = (
         trained_on_simulated(simulated),
-        trained_on_scan(model.get("contents", {}), content),
+        trained_on_scan(contents, content) or trained_on_name(contents, scan),
         other_preprocessing(model.get("preprocess_version")),
     )
     return [warning for warning in found if warning]
@@ -110,6 +117,24 @@ def trained_on_scan(contents: Mapping[str, str], content: str) -> ScanWarning | 
         f"the model was trained or validated on this scan, as {subject}: its scores are lower than those of a new scan",
         "missed lesions",
     )
+
+
+def trained_on_name(subjects: Iterable[str], scan: Path) -> ScanWarning | None:
+    """The scan's file or folder is named after somebody whom the model was fitted to: it may be another copy."""
+    name = "/".join(scan.parts[-2:])
+    subject = next((each for each in subjects if OWN_NAME.fullmatch(each) and _is_word_of(each, name)), None)
+    if subject is None:
+        return None
+    return scan_warning(
+        "known_name",
+        f"the name of the file or folder says {subject}, and the model was trained or validated on a scan of that "
+        "name: if it is the same person, its scores are lower than those of a new scan",
+        "missed lesions",
+    )
+
+
+def _is_word_of(subject: str, name: str) -> bool:
+    return bool(re.search(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])", name))
 
 
 def other_preprocessing(version: int | None) -> ScanWarning | None:
@@ -202,8 +227,8 @@ def coarse(voxel_mm: Sequence[float], largest_mm: float | None) -> ScanWarning |
         voxel_mm: Edges of a voxel of the scan.
         largest_mm: Largest edge among the training scans; None if unknown.
     """
-    edge = max(voxel_mm)
-    if largest_mm is None or edge <= RESOLUTION_FACTOR * largest_mm:
+    # Headers round: 3 mm slices are as often 2.999999 as 3.000001 mm thick.
+    if largest_mm is None or max(voxel_mm) <= RESOLUTION_FACTOR * largest_mm + ROUNDING_MM:
         return None
     return scan_warning(
         "resolution",

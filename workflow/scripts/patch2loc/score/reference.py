@@ -86,7 +86,7 @@ class Cohort:
         n_training: Number of scans that it was trained on.
         sites: Sites of the training scans.
         ages: Least and greatest age, years, where known.
-        largest_voxel_mm: Largest edge of a voxel among the training scans, as acquired.
+        largest_voxel_mm: Largest edge of a voxel among the training scans' files.
     """
 
     title: str
