@@ -103,7 +103,17 @@ def in_place_of_scan(put):
     return make
 
 
+def with_extension(size, *, offset=352, padding=b""):
+    """A NIfTI-1 file, not compressed, with an extension of a size that its header does not count in full."""
+    content = nifti()
+    extension = struct.pack("<2i", size, 6) + b"x" * (size - 8)
+    header = bytearray(content[:348]) + b"\1\0\0\0"
+    struct.pack_into("<f", header, OFFSET, offset)
+    return bytes(header) + extension + content[352:] + padding
+
+
 PACKED = gzip.compress(nifti())
+LEFT_OVER = r"bytes left over behind the \(12, 14, 10\) voxels of int16 found, the end of the file expected there; "
 HUGE = {
     "terabytes": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1)),
     "terabytes, not compressed": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1), "scan.nii"),
@@ -120,8 +130,35 @@ SCANS = {
         scan(nifti()[:-100], "scan.nii"),
         "not a readable .*Expected 3360 bytes, got 3260",
     ),
+    **{
+        f"bytes behind the voxels, {name}": (make, LEFT_OVER)
+        for name, make in {
+            "compressed": scan(nifti() + bytes(range(20))),
+            "not compressed": scan(nifti() + bytes(range(20)), "scan.nii"),
+            "pair": half_pair(lambda content: gzip.compress(gzip.decompress(content) + b"more")),
+            "a second gzip": scan(PACKED + gzip.compress(b"more")),
+            "zeros beyond all padding": scan(PACKED + gzip.compress(bytes(1 << 22))),
+            "inserted before them": scan(nifti()[:400] + bytes(range(100)) + nifti()[400:]),
+        }.items()
+    },
+    "smaller volume than stored": (
+        scan(forged(DIM, "<4h", 3, 12, 13, 10)),
+        r"left over behind the \(12, 13, 10\) voxels",
+    ),
+    **{
+        f"extension that reaches into the voxels, {name}": (
+            make,
+            rf"extension of {size:,} bytes found from byte {place}, one that ends before the voxels expected, which "
+            rf"start at byte {offset}",
+        )
+        for name, size, place, offset, make in (
+            ("no room", 4000, 352, 352, scan(with_extension(4000))),
+            ("no room, not compressed", 32, 352, 352, scan(with_extension(32), "scan.nii")),
+            ("some room", 4000, 352, 384, scan(with_extension(4000, offset=384))),
+        )
+    },
     "empty file": (scan(b""), "not a readable NIfTI image .Empty file.*get the file again"),
-    "web page": (scan(b"<html>Please sign in</html>"), "not a readable NIfTI image .*not a gzip file"),
+    "web page": (scan(b"<html>Please sign in</html>"), "not a readable NIfTI image .Not a gzipped file"),
     "no NIfTI": (scan(forged(MAGIC, "4s", b"xxxx")), "not a readable NIfTI image .Cannot work out file type"),
     "unknown data type": (scan(forged(DATATYPE, "<h", 12345)), "not a readable .*data code 12345"),
     "voxels beyond the end": (scan(forged(OFFSET, "<f", 1e9)), "not a readable .*Expected 3360 bytes, got 0"),

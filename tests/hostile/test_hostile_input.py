@@ -1,5 +1,6 @@
 """Bad input gets its message and leaves nothing: one table of it, in hostile_*.py; every row runs by itself."""
 
+import gzip
 import re
 import tracemalloc
 
@@ -164,6 +165,22 @@ def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_
     found = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
     assert (found.mask == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
     assert found.labels == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (gzip.compress(nifti()) + bytes(700), "scan.nii.gz"),
+        (gzip.compress(nifti()) + b"\n<!-- served -->", "scan.nii.gz"),
+        (gzip.compress(nifti()[:500]) + gzip.compress(nifti()[500:]), "scan.nii.gz"),
+        (nifti() + bytes(512), "scan.nii"),
+        (nifti()[:348] + b"\1" + nifti()[349:], "scan.nii"),
+    ],
+    ids=["zeros behind the gzip", "text behind the gzip", "gzip in two parts", "padding", "flag of no extension"],
+)
+def test_what_is_no_part_of_an_image_is_passed_over(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert (volumes.read(tmp_path / name)[0] == VOXELS).all()
 
 
 def test_a_file_of_lesions_that_is_doubtful_is_flagged():

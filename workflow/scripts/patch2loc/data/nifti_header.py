@@ -27,6 +27,9 @@ MAX_COMPRESSION = {
     ".zst": math.inf,
 }  # content over file size; .gz by its format
 CODES = range(6)  # of sform and qform: none, scanner, aligned, Talairach, MNI, another template
+KINDS = (nib.Nifti1Header, nib.Nifti2Header)
+EXTENSION_FLAG, LEAST_EXTENSION = 4, 16  # bytes between header and extensions, and of an extension
+EXTENSION_HEAD = 8  # bytes: its size and its code
 MILLIMETERS = {
     1: ("meter", 1000.0),
     3: ("micron", 0.001),
@@ -93,6 +96,7 @@ def reading_image(path: str | Path) -> Iterator[None]:
 
 
 def _checked_image(path: str | Path) -> nib.Nifti1Pair:
+    _check_extensions(path)
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):  # of which NIfTI-2 and single files are kinds, too
         name = type(image).__name__
@@ -103,6 +107,35 @@ def _checked_image(path: str | Path) -> nib.Nifti1Pair:
     _check_claims(path, image)
     _check_place(path, image)
     return image
+
+
+def _check_extensions(path: str | Path) -> None:
+    """Check that header extensions of a single file end before its voxels start: nibabel would read them as voxels."""
+    with ImageOpener(path) as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+        kind = next((kind for kind in KINDS if kind.may_contain_header(start)), None)
+        header = kind(start[: kind.sizeof_hdr], check=False) if kind else None
+        if header is None or header["magic"] != header.single_magic:
+            return
+        stream.seek(header.sizeof_hdr)
+        if not any(stream.read(EXTENSION_FLAG)[:1]):
+            return
+        place, voxels = header.sizeof_hdr + EXTENSION_FLAG, int(header["vox_offset"])
+        is_empty = voxels - place < LEAST_EXTENSION
+        while True:
+            stream.seek(place)
+            size = int(np.frombuffer(stream.read(4), np.dtype(np.int32).newbyteorder(header.endianness))[0])
+            if is_empty and (size < LEAST_EXTENSION or size % LEAST_EXTENSION):
+                return  # these are voxels: there is no extension in spite of the flag
+            if not EXTENSION_HEAD <= size <= voxels - place:
+                raise InputError(
+                    f"{path}: a header extension of {size:,} bytes found from byte {place:,}, one that ends before "
+                    f"the voxels expected, which start at byte {voxels:,} by the header (vox_offset); write the file "
+                    "again with another program, or get it again"
+                )
+            place += size
+            if voxels - place < LEAST_EXTENSION:
+                return
 
 
 def _check_claims(path: str | Path, image: nib.Nifti1Pair) -> None:

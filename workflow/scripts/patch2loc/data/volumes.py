@@ -11,12 +11,16 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.openers import ImageOpener
 
 from patch2loc.data.axes import Axes, axis_order
+from patch2loc.data.image_files import COMPRESSED
 from patch2loc.data.nifti_header import open_image, reading_image
+from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
 CHUNK = 1 << 20  # bytes
+PADDING = 512  # bytes of zero that a file may end with, as disks and tapes fill their last block
 GZIP = 16 + zlib.MAX_WBITS  # format, for zlib
 BLOCK = 2.0  # mm of the slices that the other rows of Table 1 were computed on
 
@@ -99,21 +103,36 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = open_image(path)
     with reading_image(path):
-        array = _stored_voxels(image)
+        array = _stored_voxels(path, image)
     return array[..., 0] if array.ndim == 4 else array, image.affine
 
 
-def _stored_voxels(image: nib.Nifti1Pair) -> np.ndarray:
-    """The voxels, float32. A gzipped file is read to its end, where its checksum is: nibabel stops before it."""
+def _stored_voxels(path: str | Path, image: nib.Nifti1Pair) -> np.ndarray:
+    """The voxels, float32, of a file that ends with them: bytes left over mean that they start or end elsewhere.
+
+    A gzipped file is read to the end of its content, where its checksum is: nibabel stops before it.  What follows a
+    whole gzip and is none is no part of the image, and passed over, as gzip itself does.
+    """
     voxel_file = Path(image.file_map["image"].filename or "")
-    if voxel_file.suffix.lower() != ".gz":
-        return np.asarray(image.dataobj, dtype=np.float32)
-    with gzip.open(voxel_file) as stream:
-        # Of a pair the stream is read for its checksum alone.
-        stored = type(image).from_stream(stream) if isinstance(image, nib.Nifti1Image) else image
+    compression = voxel_file.suffix.lower()
+    with gzip.open(voxel_file) if compression == ".gz" else ImageOpener(voxel_file) as stream:
+        # Of a pair the stream is read for its end alone; voxels that are not compressed are mapped into memory.
+        from_stream = compression in COMPRESSED and isinstance(image, nib.Nifti1Image)
+        stored = type(image).from_stream(stream) if from_stream else image
         array = np.asarray(stored.dataobj, dtype=np.float32)
-        while stream.read(CHUNK):
-            pass
+        try:
+            stream.seek(image.dataobj.offset + array.size * image.get_data_dtype().itemsize)
+            left_over = stream.read(PADDING + 1)
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):  # as a wrong checksum
+                raise
+            left_over = b""
+    if len(left_over) > PADDING or any(left_over):
+        raise InputError(
+            f"{path}: bytes left over behind the {image.shape} voxels of {image.get_data_dtype()} found, the end of "
+            "the file expected there; its header is that of another image, or something was inserted before the "
+            "voxels: get the file again"
+        )
     return array
 
 
