@@ -113,7 +113,9 @@ def with_extension(size, *, offset=352, padding=b""):
 
 
 PACKED = gzip.compress(nifti())
-LEFT_OVER = r"bytes left over behind the \(12, 14, 10\) voxels of int16 found, the end of the file expected there; "
+LEFT_OVER = (
+    r"bytes left over behind the \(12, 14, 10\) voxels of int16 found, the end of the file expected there; "
+)
 HUGE = {
     "terabytes": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1)),
     "terabytes, not compressed": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1), "scan.nii"),
@@ -197,13 +199,17 @@ SCANS = {
         scan(nib.Nifti1Image(np.zeros((9, 9, 9), RGB), STRAIGHT).to_bytes()),
         "type .*'R'.* found, real numbers",
     ),
-    "NaN": (
-        scan(nifti(np.where(VOXELS == 5, np.nan, VOXELS))),
-        "[0-9]+ voxels are not finite, numbers expected; repl",
-    ),
     "infinite": (
         scan(nifti(np.where(VOXELS == 5, np.inf, VOXELS))),
-        "[0-9]+ voxels are not finite, numbers expected",
+        "[0-9]+ voxels are infinite, numbers expected; repl",
+    ),
+    "NaN alone": (
+        scan(nifti(np.full(VOXELS.shape, np.nan))),
+        "no voxel above 0 .* a scan expected; .*leave it out",
+    ),
+    "constant but for NaN": (
+        scan(nifti(np.where(VOXELS > 5, 7, np.nan))),
+        "all voxels equal, a scan expected; .*leave it out",
     ),
     "constant": (scan(nifti(np.full_like(VOXELS, 7))), "all voxels equal, a scan expected; .*leave it out"),
     "all zero": (scan(nifti(0 * VOXELS)), "no voxel above 0 .* a scan expected; .*leave it out"),
@@ -349,7 +355,7 @@ def given_brain(array, **header):
     def make(folder):
         path = folder / "lesion.nii.gz"
         path.write_bytes(gzip.compress(nifti(array, **header)))
-        return lambda: read_mask_of(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT)
+        return lambda: read_mask_of(path, Path("scan.nii.gz"), VOXELS, STRAIGHT)
 
     return make
 
@@ -396,7 +402,7 @@ MASKS = {
     ),
     "mirrored lesion": (
         lesion(affine=MIRRORED),
-        r"corners 44\.00 mm away .* resample the mask",
+        r"corners 22\.00 mm away .* resample the mask",
     ),
     "lesion whose sform and qform mirror each other": (
         lesion(qform_affine=MIRRORED, sform=4),
@@ -405,6 +411,18 @@ MASKS = {
     "brain mask without orientation": (
         given_brain(DRAWN, sform=0, qform=0),
         "lesion.nii.gz: neither sform nor qform found",
+    ),
+    "brain mask with NaN": (
+        given_brain(np.where(VOXELS > 190, np.nan, DRAWN)),
+        r"lesion.nii.gz: [0-9]+ voxels of a mask are not finite, 0 outside the mask and 1 inside expected; save",
+    ),
+    "brain mask of probabilities": (
+        given_brain(DRAWN * np.float32(0.37) + (VOXELS == 190) * np.float32(0.2)),
+        "lesion.nii.gz: 2 gray levels from 0.2 to 0.37 found, a mask of 0 and 1 or .* save what is above a threshold",
+    ),
+    "brain mask of probabilities in 8 bits": (
+        given_brain(np.arange(VOXELS.size).reshape(VOXELS.shape).astype(np.uint8)),
+        "lesion.nii.gz: 255 gray levels from 1 to 255 found, a mask of 0 and 1 or a map of at most 200 whole labels",
     ),
     "brain mask of another grid": (
         given_brain(DRAWN[:-1]),
@@ -457,6 +475,19 @@ MASKS = {
     "brain mask of some voxels": (
         brain_of(DRAWN > 0),
         r"scan.*: brain mask of [0-9.]+ ml found .*a brain expected",
+    ),
+    "brain mask of the head": (
+        lambda folder: (
+            lambda: brain_mask(
+                folder / "scan.nii.gz",
+                VOXELS,
+                np.diag([14.0, 14, 14, 1]),
+                method="given",
+                given_mask=VOXELS > 40,
+                atlas=None,
+            )
+        ),
+        r"scan.*: brain mask of 3,[0-9]+ ml found .*, at most 3,500 ml expected, as no brain is larger; check",
     ),
     "brain mask where the scan is black": (
         lambda folder: (

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -111,9 +112,9 @@ def _checked_image(path: str | Path) -> nib.Nifti1Pair:
 
 def _check_extensions(path: str | Path) -> None:
     """Check that header extensions of a single file end before its voxels start: nibabel would read them as voxels."""
-    with ImageOpener(path) as stream:
+    with ImageOpener(str(path)) as stream:
         start = stream.read(nib.Nifti2Header.sizeof_hdr)
-        kind = next((kind for kind in KINDS if kind.may_contain_header(start)), None)
+        kind: Any = next((kind for kind in KINDS if kind.may_contain_header(start)), None)
         header = kind(start[: kind.sizeof_hdr], check=False) if kind else None
         if header is None or header["magic"] != header.single_magic:
             return
