@@ -18,6 +18,7 @@ from patch2loc.preprocess.lesions import read_lesion, share_of_brain
 
 VOXELS = np.random.default_rng(0).integers(0, 200, (12, 14, 10)).astype(np.int16)
 STRAIGHT = np.diag([2.0, 2.0, 2.0, 1.0])
+HALF_TURN = np.diag([-2.0, -2.0, 2.0, 1.0])
 MIRRORED = np.diag([-2.0, 2.0, 2.0, 1.0])
 # Places in a NIfTI-1 header.
 DIM, DATATYPE, QFAC, PIXDIM, OFFSET, UNITS, CODES = 40, 70, 76, 80, 108, 123, 252
@@ -255,6 +256,10 @@ SCANS = {
         scan(forged(QUATERNION, "<3f", 3, 2, 1, whole=nifti(sform=4))),
         r"a qform found that is no rotation \(quaternion \[3.0, 2.0, 1.0\]\), one expected; set its code",
     ),
+    "qform of a quaternion that is longer than rounding makes it": (
+        scan(forged(QUATERNION, "<3f", 0, 0, 1.0002, whole=nifti(affine=HALF_TURN))),
+        "a qform found that is no rotation",
+    ),
     "code that does not exist": (
         scan(forged(CODES, "<2h", 0, 7)),
         "codes 7 of the sform and 0 of the qform found, 0 to 5 expected; write",
@@ -311,6 +316,28 @@ SCANS = {
     "link to nothing": (
         in_place_of_scan(lambda path: path.symlink_to("gone.nii.gz")),
         "a link to gone.nii.gz found, which leads to no file; a NIfTI image was expected",
+    ),
+    "link of git-annex without its content": (
+        in_place_of_scan(lambda path: path.symlink_to("../.git/annex/objects/aa/bb/MD5E-s9--c.nii.gz")),
+        "a link to .*annex/objects.* found, which leads to no file; .* expected there; get it with `datalad get`",
+    ),
+    "pointer of git-annex": (
+        in_place_of_scan(lambda path: path.write_text("/annex/objects/MD5E-s9--c.nii.gz\n")),
+        "a file of git-annex without its content found, a NIfTI image was expected there; get it with `datalad get`",
+    ),
+    "pointer of Git LFS": (
+        in_place_of_scan(
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+        ),
+        "a file of Git LFS without its content found, .* expected there; get it with `git lfs pull`",
+    ),
+    "not compressed, named .gz": (
+        in_place_of_scan(lambda path: path.write_bytes(nifti())),
+        "an uncompressed NIfTI image found, a gzipped one expected by its name; rename it to scan.nii, or compress",
+    ),
+    "compressed, not named .gz": (
+        scan(PACKED, "scan.nii"),
+        "a gzipped file found, an uncompressed NIfTI image expected by its name; rename it to scan.nii.gz, or decom",
     ),
     "pipe": (in_place_of_scan(os.mkfifo), "a device, pipe or socket found, a NIfTI image was expected"),
     "shifted qform": (

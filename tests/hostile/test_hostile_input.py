@@ -13,7 +13,21 @@ from contrasts import IN_ATLAS_SPACE, atlas_and_grid
 from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
 from hostile_contrasts import CONTRASTS
 from hostile_models import MODEL, MODELS
-from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
+from hostile_scans import (
+    DRAWN,
+    HALF_TURN,
+    HUGE,
+    MASKS,
+    QUATERNION,
+    SCANS,
+    STRAIGHT,
+    VOXELS,
+    forged,
+    lesion,
+    moved,
+    nifti,
+    scan,
+)
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
 from poses import rigid
 from workflow_runs import plan
@@ -154,9 +168,27 @@ def test_names_of_folders_above_a_scan_are_free(tmp_path):
     assert not list(tmp_path.rglob("trace"))
 
 
-def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_path):
-    array, _ = scan(nifti(VOXELS[..., None]))(tmp_path)()
+@pytest.mark.parametrize("length", [1 + 6e-7, 1 + 9e-5])
+def test_a_rounded_quaternion_of_half_a_turn_is_a_rotation(length, tmp_path):
+    content = forged(QUATERNION, "<3f", 0, 0, length, whole=nifti(affine=HALF_TURN))
+    (tmp_path / "scan.nii").write_bytes(content)
+    array, affine = volumes.read(tmp_path / "scan.nii")
     assert (array == VOXELS).all()
+    assert (affine == HALF_TURN).all()
+
+
+@pytest.mark.parametrize("name", ["Scan.Nii.Gz", "SCAN.NII.GZ", "scan.NII.gz", "Scan.Nii", "scan.NII"])
+def test_endings_may_have_capitals(name, tmp_path):
+    content = gzip.compress(nifti()) if name.lower().endswith(".gz") else nifti()
+    (tmp_path / name).write_bytes(content)
+    assert (volumes.read(tmp_path / name)[0] == VOXELS).all()
+
+
+def test_voxels_of_one_volume_in_more_dimensions_and_scaled_labels_are_read(tmp_path):
+    for dimensions in (1, 2, 4):
+        array, _ = scan(nifti(VOXELS.reshape(*VOXELS.shape, *[1] * dimensions)))(tmp_path)()
+        assert array.shape == VOXELS.shape
+        assert (array == VOXELS).all()
     scaled = nib.Nifti1Image(255 * DRAWN, STRAIGHT)
     scaled.header.set_slope_inter(np.float32(1 / 255), 0)
     (tmp_path / "lesion.nii").write_bytes(scaled.to_bytes())

@@ -108,7 +108,7 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     image = open_image(path)
     with reading_image(path):
         array = _stored_voxels(path, image)
-    return array[..., 0] if array.ndim == 4 else array, image.affine
+    return array.squeeze(tuple(range(3, array.ndim))), image.affine
 
 
 def _stored_voxels(path: str | Path, image: nib.Nifti1Pair) -> np.ndarray:
