@@ -91,7 +91,7 @@ def outline(folder: Path, subject: str, atlas: Atlas, pictures: Path) -> None:
     """Draw the found (yellow) and the given mask (red) over the middle slices of a scan."""
     path = folder / f"{subject}_t1.nii.gz"
     array, affine = read_scan(path)
-    given = read_mask_of(folder / f"{subject}_brain.nii.gz", path, array.shape, affine)
+    given = read_mask_of(folder / f"{subject}_brain.nii.gz", path, array, affine)
     with one_thread():
         found, _ = find_brain(array, affine, atlas)
     figure = Figure(figsize=(12, 4.5), layout="constrained")

@@ -18,6 +18,7 @@ from patch2loc.preprocess.lesions import read_lesion, share_of_brain
 
 VOXELS = np.random.default_rng(0).integers(0, 200, (12, 14, 10)).astype(np.int16)
 STRAIGHT = np.diag([2.0, 2.0, 2.0, 1.0])
+HALF_TURN = np.diag([-2.0, -2.0, 2.0, 1.0])
 MIRRORED = np.diag([-2.0, 2.0, 2.0, 1.0])
 # Places in a NIfTI-1 header.
 DIM, DATATYPE, QFAC, PIXDIM, OFFSET, UNITS, CODES = 40, 70, 76, 80, 108, 123, 252
@@ -103,7 +104,19 @@ def in_place_of_scan(put):
     return make
 
 
+def with_extension(size, *, offset=352, padding=b""):
+    """A NIfTI-1 file, not compressed, with an extension of a size that its header does not count in full."""
+    content = nifti()
+    extension = struct.pack("<2i", size, 6) + b"x" * (size - 8)
+    header = bytearray(content[:348]) + b"\1\0\0\0"
+    struct.pack_into("<f", header, OFFSET, offset)
+    return bytes(header) + extension + content[352:] + padding
+
+
 PACKED = gzip.compress(nifti())
+LEFT_OVER = (
+    r"bytes left over behind the \(12, 14, 10\) voxels of int16 found, the end of the file expected there; "
+)
 HUGE = {
     "terabytes": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1)),
     "terabytes, not compressed": scan(forged(DIM, "<8h", 3, 30000, 30000, 30000, 1, 1, 1, 1), "scan.nii"),
@@ -120,8 +133,35 @@ SCANS = {
         scan(nifti()[:-100], "scan.nii"),
         "not a readable .*Expected 3360 bytes, got 3260",
     ),
+    **{
+        f"bytes behind the voxels, {name}": (make, LEFT_OVER)
+        for name, make in {
+            "compressed": scan(nifti() + bytes(range(20))),
+            "not compressed": scan(nifti() + bytes(range(20)), "scan.nii"),
+            "pair": half_pair(lambda content: gzip.compress(gzip.decompress(content) + b"more")),
+            "a second gzip": scan(PACKED + gzip.compress(b"more")),
+            "zeros beyond all padding": scan(PACKED + gzip.compress(bytes(1 << 22))),
+            "inserted before them": scan(nifti()[:400] + bytes(range(100)) + nifti()[400:]),
+        }.items()
+    },
+    "smaller volume than stored": (
+        scan(forged(DIM, "<4h", 3, 12, 13, 10)),
+        r"left over behind the \(12, 13, 10\) voxels",
+    ),
+    **{
+        f"extension that reaches into the voxels, {name}": (
+            make,
+            rf"extension of {size:,} bytes found from byte {place}, one that ends before the voxels expected, which "
+            rf"start at byte {offset}",
+        )
+        for name, size, place, offset, make in (
+            ("no room", 4000, 352, 352, scan(with_extension(4000))),
+            ("no room, not compressed", 32, 352, 352, scan(with_extension(32), "scan.nii")),
+            ("some room", 4000, 352, 384, scan(with_extension(4000, offset=384))),
+        )
+    },
     "empty file": (scan(b""), "not a readable NIfTI image .Empty file.*get the file again"),
-    "web page": (scan(b"<html>Please sign in</html>"), "not a readable NIfTI image .*not a gzip file"),
+    "web page": (scan(b"<html>Please sign in</html>"), "not a readable NIfTI image .Not a gzipped file"),
     "no NIfTI": (scan(forged(MAGIC, "4s", b"xxxx")), "not a readable NIfTI image .Cannot work out file type"),
     "unknown data type": (scan(forged(DATATYPE, "<h", 12345)), "not a readable .*data code 12345"),
     "voxels beyond the end": (scan(forged(OFFSET, "<f", 1e9)), "not a readable .*Expected 3360 bytes, got 0"),
@@ -160,13 +200,17 @@ SCANS = {
         scan(nib.Nifti1Image(np.zeros((9, 9, 9), RGB), STRAIGHT).to_bytes()),
         "type .*'R'.* found, real numbers",
     ),
-    "NaN": (
-        scan(nifti(np.where(VOXELS == 5, np.nan, VOXELS))),
-        "[0-9]+ voxels are not finite, numbers expected; repl",
-    ),
     "infinite": (
         scan(nifti(np.where(VOXELS == 5, np.inf, VOXELS))),
-        "[0-9]+ voxels are not finite, numbers expected",
+        "[0-9]+ voxels are infinite, numbers expected; repl",
+    ),
+    "NaN alone": (
+        scan(nifti(np.full(VOXELS.shape, np.nan))),
+        "no voxel above 0 .* a scan expected; .*leave it out",
+    ),
+    "constant but for NaN": (
+        scan(nifti(np.where(VOXELS > 5, 7, np.nan))),
+        "all voxels equal, a scan expected; .*leave it out",
     ),
     "constant": (scan(nifti(np.full_like(VOXELS, 7))), "all voxels equal, a scan expected; .*leave it out"),
     "all zero": (scan(nifti(0 * VOXELS)), "no voxel above 0 .* a scan expected; .*leave it out"),
@@ -211,6 +255,10 @@ SCANS = {
     "qform that is no rotation": (
         scan(forged(QUATERNION, "<3f", 3, 2, 1, whole=nifti(sform=4))),
         r"a qform found that is no rotation \(quaternion \[3.0, 2.0, 1.0\]\), one expected; set its code",
+    ),
+    "qform of a quaternion that is longer than rounding makes it": (
+        scan(forged(QUATERNION, "<3f", 0, 0, 1.0002, whole=nifti(affine=HALF_TURN))),
+        "a qform found that is no rotation",
     ),
     "code that does not exist": (
         scan(forged(CODES, "<2h", 0, 7)),
@@ -269,6 +317,28 @@ SCANS = {
         in_place_of_scan(lambda path: path.symlink_to("gone.nii.gz")),
         "a link to gone.nii.gz found, which leads to no file; a NIfTI image was expected",
     ),
+    "link of git-annex without its content": (
+        in_place_of_scan(lambda path: path.symlink_to("../.git/annex/objects/aa/bb/MD5E-s9--c.nii.gz")),
+        "a link to .*annex/objects.* found, which leads to no file; .* expected there; get it with `datalad get`",
+    ),
+    "pointer of git-annex": (
+        in_place_of_scan(lambda path: path.write_text("/annex/objects/MD5E-s9--c.nii.gz\n")),
+        "a file of git-annex without its content found, a NIfTI image was expected there; get it with `datalad get`",
+    ),
+    "pointer of Git LFS": (
+        in_place_of_scan(
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
+        ),
+        "a file of Git LFS without its content found, .* expected there; get it with `git lfs pull`",
+    ),
+    "not compressed, named .gz": (
+        in_place_of_scan(lambda path: path.write_bytes(nifti())),
+        "an uncompressed NIfTI image found, a gzipped one expected by its name; rename it to scan.nii, or compress",
+    ),
+    "compressed, not named .gz": (
+        scan(PACKED, "scan.nii"),
+        "a gzipped file found, an uncompressed NIfTI image expected by its name; rename it to scan.nii.gz, or decom",
+    ),
     "pipe": (in_place_of_scan(os.mkfifo), "a device, pipe or socket found, a NIfTI image was expected"),
     "shifted qform": (
         scan(nifti(qform_affine=moved(30))),
@@ -312,7 +382,7 @@ def given_brain(array, **header):
     def make(folder):
         path = folder / "lesion.nii.gz"
         path.write_bytes(gzip.compress(nifti(array, **header)))
-        return lambda: read_mask_of(path, Path("scan.nii.gz"), VOXELS.shape, STRAIGHT)
+        return lambda: read_mask_of(path, Path("scan.nii.gz"), VOXELS, STRAIGHT)
 
     return make
 
@@ -359,7 +429,7 @@ MASKS = {
     ),
     "mirrored lesion": (
         lesion(affine=MIRRORED),
-        r"corners 44\.00 mm away .* resample the mask",
+        r"corners 22\.00 mm away .* resample the mask",
     ),
     "lesion whose sform and qform mirror each other": (
         lesion(qform_affine=MIRRORED, sform=4),
@@ -368,6 +438,18 @@ MASKS = {
     "brain mask without orientation": (
         given_brain(DRAWN, sform=0, qform=0),
         "lesion.nii.gz: neither sform nor qform found",
+    ),
+    "brain mask with NaN": (
+        given_brain(np.where(VOXELS > 190, np.nan, DRAWN)),
+        r"lesion.nii.gz: [0-9]+ voxels of a mask are not finite, 0 outside the mask and 1 inside expected; save",
+    ),
+    "brain mask of probabilities": (
+        given_brain(DRAWN * np.float32(0.37) + (VOXELS == 190) * np.float32(0.2)),
+        "lesion.nii.gz: 2 gray levels from 0.2 to 0.37 found, a mask of 0 and 1 or .* save what is above a threshold",
+    ),
+    "brain mask of probabilities in 8 bits": (
+        given_brain(np.arange(VOXELS.size).reshape(VOXELS.shape).astype(np.uint8)),
+        "lesion.nii.gz: 255 gray levels from 1 to 255 found, a mask of 0 and 1 or a map of at most 200 whole labels",
     ),
     "brain mask of another grid": (
         given_brain(DRAWN[:-1]),
@@ -420,6 +502,19 @@ MASKS = {
     "brain mask of some voxels": (
         brain_of(DRAWN > 0),
         r"scan.*: brain mask of [0-9.]+ ml found .*a brain expected",
+    ),
+    "brain mask of the head": (
+        lambda folder: (
+            lambda: brain_mask(
+                folder / "scan.nii.gz",
+                VOXELS,
+                np.diag([14.0, 14, 14, 1]),
+                method="given",
+                given_mask=VOXELS > 40,
+                atlas=None,
+            )
+        ),
+        r"scan.*: brain mask of 3,[0-9]+ ml found .*, at most 3,500 ml expected, as no brain is larger; check",
     ),
     "brain mask where the scan is black": (
         lambda folder: (

@@ -1,5 +1,6 @@
 """Bad input gets its message and leaves nothing: one table of it, in hostile_*.py; every row runs by itself."""
 
+import gzip
 import re
 import tracemalloc
 
@@ -13,7 +14,21 @@ from contrasts import IN_ATLAS_SPACE, atlas_and_grid
 from hostile_configuration import CONFIGURATION, PLANS, UNPLANNED, changed
 from hostile_contrasts import CONTRASTS
 from hostile_models import MODEL, MODELS
-from hostile_scans import DRAWN, HUGE, MASKS, SCANS, STRAIGHT, VOXELS, lesion, moved, nifti, scan
+from hostile_scans import (
+    DRAWN,
+    HALF_TURN,
+    HUGE,
+    MASKS,
+    QUATERNION,
+    SCANS,
+    STRAIGHT,
+    VOXELS,
+    forged,
+    lesion,
+    moved,
+    nifti,
+    scan,
+)
 from hostile_tables import ARCHIVES, HEAD, ROW, SPLIT, TABLES, listed, table
 from poses import rigid
 from workflow_runs import plan
@@ -22,8 +37,9 @@ from patch2loc import files
 from patch2loc.data import splits, volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
-from patch2loc.preprocess.images import coarser, read_scan, resample
+from patch2loc.preprocess.images import coarser, read_mask_of, read_scan, resample
 from patch2loc.preprocess.lesions import carry_lesion, drawn_flags, lesion_flags, read_lesion
+from patch2loc.preprocess.masks import fill_holes
 from patch2loc.preprocess.scan import preprocess_scan
 from patch2loc.standardize import standardize
 
@@ -160,9 +176,27 @@ def test_names_of_folders_above_a_scan_are_free(tmp_path):
     assert not list(tmp_path.rglob("trace"))
 
 
-def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_path):
-    array, _ = scan(nifti(VOXELS[..., None]))(tmp_path)()
+@pytest.mark.parametrize("length", [1 + 6e-7, 1 + 9e-5])
+def test_a_rounded_quaternion_of_half_a_turn_is_a_rotation(length, tmp_path):
+    content = forged(QUATERNION, "<3f", 0, 0, length, whole=nifti(affine=HALF_TURN))
+    (tmp_path / "scan.nii").write_bytes(content)
+    array, affine = volumes.read(tmp_path / "scan.nii")
     assert (array == VOXELS).all()
+    assert (affine == HALF_TURN).all()
+
+
+@pytest.mark.parametrize("name", ["Scan.Nii.Gz", "SCAN.NII.GZ", "scan.NII.gz", "Scan.Nii", "scan.NII"])
+def test_endings_may_have_capitals(name, tmp_path):
+    content = gzip.compress(nifti()) if name.lower().endswith(".gz") else nifti()
+    (tmp_path / name).write_bytes(content)
+    assert (volumes.read(tmp_path / name)[0] == VOXELS).all()
+
+
+def test_voxels_of_one_volume_in_more_dimensions_and_scaled_labels_are_read(tmp_path):
+    for dimensions in (1, 2, 4):
+        array, _ = scan(nifti(VOXELS.reshape(*VOXELS.shape, *[1] * dimensions)))(tmp_path)()
+        assert array.shape == VOXELS.shape
+        assert (array == VOXELS).all()
     scaled = nib.Nifti1Image(255 * DRAWN, STRAIGHT)
     scaled.header.set_slope_inter(np.float32(1 / 255), 0)
     (tmp_path / "lesion.nii").write_bytes(scaled.to_bytes())
@@ -172,6 +206,60 @@ def test_voxels_of_one_volume_in_four_dimensions_and_scaled_labels_are_read(tmp_
     found = lesion(DRAWN * (1 + VOXELS % 3).astype(np.uint8), labels=[2, 3])(tmp_path)()
     assert (found.mask == ((DRAWN > 0) & (VOXELS % 3 > 0))).all()
     assert found.labels == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (gzip.compress(nifti()) + bytes(700), "scan.nii.gz"),
+        (gzip.compress(nifti()) + b"\n<!-- served -->", "scan.nii.gz"),
+        (gzip.compress(nifti()[:500]) + gzip.compress(nifti()[500:]), "scan.nii.gz"),
+        (nifti() + bytes(512), "scan.nii"),
+        (nifti()[:348] + b"\1" + nifti()[349:], "scan.nii"),
+    ],
+    ids=[
+        "zeros behind the gzip",
+        "text behind the gzip",
+        "gzip in two parts",
+        "padding",
+        "flag of no extension",
+    ],
+)
+def test_what_is_no_part_of_an_image_is_passed_over(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert (volumes.read(tmp_path / name)[0] == VOXELS).all()
+
+
+MASKED = VOXELS > 120
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        MASKED.astype(np.uint8),
+        255 * MASKED.astype(np.uint8),
+        np.float32(0.999) * MASKED,
+        MASKED * (VOXELS % 50 + 1),
+        np.where(MASKED, VOXELS, -1),
+        np.float32(1e-5) * VOXELS * MASKED,
+    ],
+    ids=["1", "255", "rounded", "labels", "the scan itself", "the scan in another unit"],
+)
+def test_a_brain_mask_is_what_is_above_zero(values, tmp_path):
+    (tmp_path / "mask.nii").write_bytes(nifti(values))
+    assert (read_mask_of(tmp_path / "mask.nii", tmp_path, VOXELS, STRAIGHT) == MASKED).all()
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PSR", "IAL"])
+def test_a_mask_may_be_stored_in_another_order_than_its_scan(axes, tmp_path):
+    affine = OBLIQUE @ STRAIGHT
+    turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(axes))
+    turned = nib.apply_orientation(DRAWN * (1 + VOXELS % 3), turn).astype(np.uint8)
+    turned_affine = affine @ nib.orientations.inv_ornt_aff(turn, VOXELS.shape)
+    (tmp_path / "mask.nii").write_bytes(nifti(turned, turned_affine))
+    assert (read_mask_of(tmp_path / "mask.nii", tmp_path, VOXELS, affine) == (DRAWN > 0)).all()
+    found = read_lesion(tmp_path / "mask.nii", tmp_path, VOXELS, affine, labels=[2])
+    assert (found.mask == ((DRAWN > 0) & (VOXELS % 3 == 1))).all()
 
 
 def test_a_file_of_lesions_that_is_doubtful_is_flagged():
@@ -214,6 +302,53 @@ def test_an_empty_lesion_is_a_healthy_scan_and_one_outside_the_brain_is_flagged(
     assert lesion_flags(report) == [
         "0.02 of 0.04 ml of the lesion outside the brain on the grid, at most 50% expected"
     ]
+
+
+def test_nan_is_background_outside_the_brain_and_refused_in_it(tmp_path):
+    atlas, grid = atlas_and_grid("T1", 4.0)
+    image, affine = coarser(atlas.image, atlas.affine, 2.0)
+
+    def preprocessed(array, **options):
+        volumes.write(tmp_path / "scan.nii.gz", array, affine)
+        return preprocess_scan(
+            tmp_path / "scan.nii.gz", "T1", atlas, grid, **options, settings=IN_ATLAS_SPACE
+        )
+
+    expected, found = preprocessed(image), preprocessed(np.where(image > 0, image, np.nan))
+    assert (found.volume == expected.volume).all()
+    assert found.qc == expected.qc
+    x, y, z = (size // 2 for size in image.shape)
+    image[x, y, z] = np.nan  # as small holes in the mask of the program that wrote the scan
+    preprocessed(image)
+    image[x : x + 5, y : y + 5, z : z + 5] = np.nan
+    with pytest.raises(
+        InputError, match=r"/scan\.nii\.gz: 125 voxels of the brain are not finite \(NaN\), numbers"
+    ):
+        preprocessed(image)
+
+
+def test_holes_in_a_given_brain_mask_are_flagged(tmp_path):
+    atlas, grid = atlas_and_grid("T1", 4.0)
+    image, affine = coarser(atlas.image, atlas.affine, 2.0)
+    volumes.write(tmp_path / "scan.nii.gz", image, affine)
+    brain = fill_holes(image > 0)
+
+    def qc_of(mask):
+        volumes.write(tmp_path / "mask.nii.gz", mask, affine)
+        settings = IN_ATLAS_SPACE | {"skull_strip": "given"}
+        path, brain_path = tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz"
+        return preprocess_scan(path, "T1", atlas, grid, brain_path=brain_path, settings=settings).qc
+
+    qc = qc_of(brain)
+    assert qc["mask_holes"] == 0
+    assert qc["flags"] == []
+    middle = np.array(image.shape) // 2
+    hole = np.linalg.norm(np.moveaxis(np.indices(image.shape), 0, -1) - middle, axis=-1) < 10
+    qc = qc_of(brain & ~hole)
+    share = np.count_nonzero(hole & brain) / np.count_nonzero(brain)
+    assert qc["mask_holes"] == pytest.approx(share, abs=1e-5)
+    flag = f"holes of {share:.1%} of the brain in its mask, at most 0.2% expected: a lesion there is missed"
+    assert flag in qc["flags"]
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
+import pytest
+
 from patch2loc.acquire.scan_inputs import CONVERTED
-from patch2loc.own_scan.result_folder import kept_or_made
+from patch2loc.errors import InputError
+from patch2loc.own_scan.result_folder import kept_or_made, provenance_of
 
 
 def test_the_scan_that_a_dicom_series_became_lies_beside_the_result(tmp_path):
@@ -20,3 +23,21 @@ def test_the_scan_that_a_dicom_series_became_lies_beside_the_result(tmp_path):
     assert len(made) == 2
     assert (tmp_path / "heatmap.nii.gz").read_bytes() == b"heatmap"
     assert (tmp_path / CONVERTED).read_bytes() == b"scan"
+
+
+@pytest.mark.parametrize("name", ["scan", "mask"])
+def test_a_file_that_changes_while_it_is_read_gives_no_result(name, tmp_path):
+    files = {"scan": tmp_path / "scan.nii", "mask": tmp_path / "mask.nii", "model": None}
+    for path in (files["scan"], files["mask"]):
+        path.write_bytes(b"first")
+    provenance = provenance_of(files, {}, ())
+
+    def make(partial):
+        files[name].write_bytes(b"other")
+        return {}
+
+    with pytest.raises(
+        InputError, match=rf"/{name}\.nii: the {name} was replaced or written to while it was read"
+    ):
+        kept_or_made(tmp_path / "out", provenance, make, files=files)
+    assert not (tmp_path / "out").exists()

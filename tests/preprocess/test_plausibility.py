@@ -270,7 +270,7 @@ def test_a_real_scan_has_no_flags_and_its_damaged_copy_has(subject, tmp_path):
     atlas, grid = atlas_and_grid("T1", 2.0)
     assert preprocess_scan(path, "T1", atlas, grid, brain_path=brain_path).qc["flags"] == []
     array, affine = read_scan(path)
-    brain = read_mask_of(brain_path, path, array.shape, affine)
+    brain = read_mask_of(brain_path, path, array, affine)
     assert ghost_strength(array + 0.2 * np.roll(array, 60, 1), affine) > GHOST
     assert stripe_strength(array + 0.1 * np.median(array[brain]) * wave(array.shape, 4), brain) > STRIPES
     with pytest.raises(InputError, match="distinct values"):

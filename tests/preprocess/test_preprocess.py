@@ -232,7 +232,7 @@ def broken(name, image, affine, folder):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif name == "nan":
         image = image.copy()
-        image[50, 50, 50] = np.nan
+        image[46:54, 46:54, 46:54] = np.nan
         volumes.write(path, image, affine)
     elif name == "empty":
         volumes.write(path, np.zeros_like(image), affine)

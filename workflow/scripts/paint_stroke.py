@@ -13,7 +13,9 @@ with rule_log(snakemake.log[0]):
     outputs = {part: snakemake.output[part] for part in ("scan", "brain", "lesion")}
     with one_thread():
         volume, affine = volumes.read(scan_path)
-        transform, _ = register(volume, volumes.read_mask(brain_path), affine, load_atlas("icbm152", "T1"))
+        transform, _ = register(
+            volume, volumes.read_mask(brain_path, volume), affine, load_atlas("icbm152", "T1")
+        )
     print(
         paint_stroke(
             scan_path, brain_path, mask_path, matrix(transform), outputs=outputs, **snakemake.params.pair

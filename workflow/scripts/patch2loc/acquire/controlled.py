@@ -101,7 +101,7 @@ def paint_lesion(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     original = (stored * slope + intercept).astype(np.float32)
-    brain = read_brain(brain_path, scan_path, original.shape)
+    brain = read_brain(brain_path, scan_path, original)
     brightness = 1 if modality == "T1" else -1
     volume = brightness * original
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)

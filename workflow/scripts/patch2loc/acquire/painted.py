@@ -69,7 +69,7 @@ def paint_stroke(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     volume = (stored * slope + intercept).astype(np.float32)
-    brain = read_brain(brain_path, scan_path, volume.shape)
+    brain = read_brain(brain_path, scan_path, volume)
     outline, outline_affine = volumes.read(mask_path)
     mask_ml = volumes.mask_ml(outline > 0, outline_affine)
     smallest_ml = SMALLEST_ML
@@ -256,19 +256,19 @@ def choose_pairs(
     return table
 
 
-def read_brain(brain_path: str | Path, scan_path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Brain mask of a scan of a shape, (x, y, z) bool.
+def read_brain(brain_path: str | Path, scan_path: str | Path, scan: np.ndarray) -> np.ndarray:
+    """Brain mask of a scan, (x, y, z), bool of its shape.
 
     Raises:
-        InputError: It cannot be read, or has another shape.
+        InputError: It cannot be read, has another shape, or is no mask.
     """
-    brain: np.ndarray = volumes.read(brain_path)[0] > 0
-    if brain.shape != shape:
+    brain, _ = volumes.read(brain_path)
+    if brain.shape != scan.shape:
         raise InputError(
-            f"{brain_path}: shape {brain.shape} found, {shape} of {scan_path} expected; give the brain mask of "
+            f"{brain_path}: shape {brain.shape} found, {scan.shape} of {scan_path} expected; give the brain mask of "
             "this scan"
         )
-    return brain
+    return volumes.as_mask(brain, brain_path, scan)
 
 
 def read_stored(path: str | Path) -> tuple[nib.Nifti1Image, np.ndarray, float, float]:

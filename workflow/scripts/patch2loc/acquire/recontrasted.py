@@ -90,7 +90,7 @@ def recontrast_scan(
     """
     image, stored, slope, intercept = read_stored(scan_path)
     volume = (stored * slope + intercept).astype(np.float32)
-    brain = read_brain(brain_path, scan_path, volume.shape)
+    brain = read_brain(brain_path, scan_path, volume)
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
     random = np.random.default_rng([seed, 5])
     contrast = draw_contrast(random)

@@ -1,6 +1,7 @@
 """One scan of one's own, as people have it: a NIfTI file, a folder with a DICOM series, a place in a BIDS dataset."""
 
 import errno
+import os
 import shlex
 import shutil
 import tempfile
@@ -76,7 +77,7 @@ def open_scan(
         if not images:
             return _converted(path, modality, Path(folder), series)
         path = _only_scan(images, path, modality)
-    elif not path.exists():
+    elif not os.path.lexists(path):  # of a link to nothing, whoever reads it says where it leads
         raise InputError(
             f"{path}: no such file or folder; a NIfTI file, a DICOM folder or a BIDS path expected"
         )

@@ -13,6 +13,11 @@ from patch2loc.files import sha256
 
 PAIR = (".hdr", ".img")  # header and voxels
 COMPRESSED = (".gz", ".bz2", ".zst")  # what nibabel reads
+# How files begin that stand for a content that is elsewhere, what they are, and how to get the content.
+POINTERS = {
+    b"/annex/objects/": ("a file of git-annex without its content", "`datalad get` or `git annex get`"),
+    b"version https://git-lfs": ("a file of Git LFS without its content", "`git lfs pull`"),
+}
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -36,7 +41,8 @@ def check_file(path: str | Path, expected: str = "a NIfTI image") -> None:
         expected: What is expected there, for the message.
 
     Raises:
-        InputError: Nothing is there, or a folder, a link without end, a device or a pipe.
+        InputError: Nothing is there, or a folder, a link without end, a device, a pipe, or a file that stands for
+            another one.
         ResourceError: It must not be read, or the disk fails.
     """
     with reading(path, expected):
@@ -51,7 +57,10 @@ def check_file(path: str | Path, expected: str = "a NIfTI image") -> None:
             f"{path}: a device, pipe or socket found, {expected} was expected there; name a file"
         )
     with reading(path, expected), open(path, "rb") as stream:
-        stream.read(1)
+        start = stream.read(max(map(len, POINTERS)))
+    for pointer, (found, command) in POINTERS.items():
+        if start.startswith(pointer):
+            raise InputError(f"{path}: {found} found, {expected} was expected there; get it with {command}")
 
 
 @contextmanager
@@ -75,9 +84,11 @@ def reading(path: str | Path, expected: str = "a NIfTI image") -> Iterator[None]
                 "it, or look after the disk or the connection to it, and try again"
             ) from error
         if os.path.islink(path):
+            target = os.readlink(path)
             end = "in a circle" if error.errno == errno.ELOOP else "to no file"
+            remedy = "; get it with `datalad get` or `git annex get`" if "annex/objects" in target else ""
             raise InputError(
-                f"{path}: a link to {os.readlink(path)} found, which leads {end}; {expected} was expected there"
+                f"{path}: a link to {target} found, which leads {end}; {expected} was expected there{remedy}"
             ) from error
         raise InputError(f"{path}: no such file; {expected} was expected there") from error
 

@@ -9,10 +9,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.fileholders import FileHolder
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
@@ -27,12 +29,17 @@ MAX_COMPRESSION = {
     ".zst": math.inf,
 }  # content over file size; .gz by its format
 CODES = range(6)  # of sform and qform: none, scanner, aligned, Talairach, MNI, another template
+GZIP_MAGIC = b"\x1f\x8b"  # first bytes
+KINDS = (nib.Nifti1Header, nib.Nifti2Header)
+EXTENSION_FLAG, LEAST_EXTENSION = 4, 16  # bytes between header and extensions, and of an extension
+EXTENSION_HEAD = 8  # bytes: its size and its code
 MILLIMETERS = {
     1: ("meter", 1000.0),
     3: ("micron", 0.001),
 }  # what the header's code of units means if it is not mm
 # Volume of a voxel over the product of its edges: 1 at right angles, 0.87 for slices of a gantry tilted by 30 degrees.
 LEAST_RIGHT_ANGLED = 0.5
+ROTATION_TOLERANCE = 1e-4  # of the length of a quaternion, which is 1
 REPAIR = "write its orientation into the header or leave it out"
 ANALYZE = (
     "an Analyze image, which stores no orientation,",
@@ -93,7 +100,13 @@ def reading_image(path: str | Path) -> Iterator[None]:
 
 
 def _checked_image(path: str | Path) -> nib.Nifti1Pair:
-    image = nib.load(path)
+    _check_compression(path)
+    _check_extensions(path)
+    if nib.Nifti1Image.path_maybe_image(path)[0]:
+        # `nib.load` would spell an ending such as .Nii.Gz anew, and find no such file.
+        image = nib.Nifti1Image.from_file_map({"image": FileHolder(str(path))})
+    else:
+        image = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):  # of which NIfTI-2 and single files are kinds, too
         name = type(image).__name__
         found, remedy = OTHER_FORMATS.get(name, (f"an image of the format {name}", "convert it"))
@@ -105,10 +118,56 @@ def _checked_image(path: str | Path) -> nib.Nifti1Pair:
     return image
 
 
+def _check_compression(path: str | Path) -> None:
+    """Check that an image is gzipped if its name says so, and only then."""
+    path = Path(path)
+    with open(path, "rb") as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+    if path.suffix.lower() == ".gz" and any(kind.may_contain_header(start) for kind in KINDS):
+        raise InputError(
+            f"{path}: an uncompressed NIfTI image found, a gzipped one expected by its name; rename it to {path.stem}, "
+            "or compress it"
+        )
+    if path.suffix.lower() == ".nii" and start.startswith(GZIP_MAGIC):
+        raise InputError(
+            f"{path}: a gzipped file found, an uncompressed NIfTI image expected by its name; rename it to "
+            f"{path.name}.gz, or decompress it"
+        )
+
+
+def _check_extensions(path: str | Path) -> None:
+    """Check that header extensions of a single file end before its voxels start: nibabel would read them as voxels."""
+    with ImageOpener(str(path)) as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+        kind: Any = next((kind for kind in KINDS if kind.may_contain_header(start)), None)
+        header = kind(start[: kind.sizeof_hdr], check=False) if kind else None
+        if header is None or header["magic"] != header.single_magic:
+            return
+        stream.seek(header.sizeof_hdr)
+        if not any(stream.read(EXTENSION_FLAG)[:1]):
+            return
+        place, voxels = header.sizeof_hdr + EXTENSION_FLAG, int(header["vox_offset"])
+        is_empty = voxels - place < LEAST_EXTENSION
+        while True:
+            stream.seek(place)
+            size = int(np.frombuffer(stream.read(4), np.dtype(np.int32).newbyteorder(header.endianness))[0])
+            if is_empty and (size < LEAST_EXTENSION or size % LEAST_EXTENSION):
+                return  # these are voxels: there is no extension in spite of the flag
+            if not EXTENSION_HEAD <= size <= voxels - place:
+                raise InputError(
+                    f"{path}: a header extension of {size:,} bytes found from byte {place:,}, one that ends before "
+                    f"the voxels expected, which start at byte {voxels:,} by the header (vox_offset); write the file "
+                    "again with another program, or get it again"
+                )
+            place += size
+            if voxels - place < LEAST_EXTENSION:
+                return
+
+
 def _check_claims(path: str | Path, image: nib.Nifti1Pair) -> None:
     """Check a header's claims against the size of its file, before memory is taken for them."""
     shape, dtype = image.shape, image.get_data_dtype()
-    spatial = shape[:3] if shape[3:] == (1,) else shape
+    spatial = shape[:3] if math.prod(shape[3:]) == 1 else shape
     if len(spatial) != 3 or min(spatial) < 2:
         raise InputError(
             f"{path}: shape {shape} found, one 3-D volume expected; give one whole volume or leave the subject out"
@@ -189,14 +248,22 @@ def _check_qform(
             f"{path}: qfac (pixdim[0]) of {qfac:g} found, 1 or -1 expected, as it says which side is left in the "
             f"qform; {REPAIR}"
         )
+    header = image.header.copy()
+    quaternion = [f"quatern_{part}" for part in "bcd"]
+    length = math.hypot(*(float(stored[part]) for part in quaternion))
+    if (
+        1 < length <= 1 + ROTATION_TOLERANCE
+    ):  # half a turn, of which nibabel allows less rounding than there is
+        for part in quaternion:
+            header[part] = stored[part] / length
     try:
-        place = image.header.get_qform()
+        place = header.get_qform()
     except (HeaderDataError, ValueError):
         place = np.full((4, 4), np.nan)
     if not np.isfinite(place).all():
         raise InputError(
             f"{path}: a qform found that is no rotation (quaternion "
-            f"{[float(stored[f'quatern_{part}']) for part in 'bcd']}), one expected; set its code to 0 if the sform "
+            f"{[float(stored[part]) for part in quaternion]}), one expected; set its code to 0 if the sform "
             "is right, or leave it out"
         )
     if not sform:

@@ -8,15 +8,23 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.openers import ImageOpener
 
 from patch2loc.data.axes import Axes, axis_order
 from patch2loc.data.nifti_header import open_image, reading_image
+from patch2loc.errors import InputError
 from patch2loc.files import replacing
 
 CHUNK = 1 << 20  # bytes
+PADDING = 512  # bytes of zero that a file may end with, as disks and tapes fill their last block
+MOST_MASK_LABELS = (
+    200  # above 0 in a mask: a parcellation of a brain has fewer, 8 bits of probability have 255
+)
+LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 GZIP = 16 + zlib.MAX_WBITS  # format, for zlib
 BLOCK = 2.0  # mm of the slices that the other rows of Table 1 were computed on
 
@@ -99,27 +107,84 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = open_image(path)
     with reading_image(path):
-        array = _stored_voxels(image)
-    return array[..., 0] if array.ndim == 4 else array, image.affine
+        array = _stored_voxels(path, image)
+    return array.squeeze(tuple(range(3, array.ndim))), image.affine
 
 
-def _stored_voxels(image: nib.Nifti1Pair) -> np.ndarray:
-    """The voxels, float32. A gzipped file is read to its end, where its checksum is: nibabel stops before it."""
-    voxel_file = Path(image.file_map["image"].filename or "")
-    if voxel_file.suffix.lower() != ".gz":
-        return np.asarray(image.dataobj, dtype=np.float32)
-    with gzip.open(voxel_file) as stream:
-        # Of a pair the stream is read for its checksum alone.
-        stored = type(image).from_stream(stream) if isinstance(image, nib.Nifti1Image) else image
-        array = np.asarray(stored.dataobj, dtype=np.float32)
-        while stream.read(CHUNK):
-            pass
+def _stored_voxels(path: str | Path, image: nib.Nifti1Pair) -> np.ndarray:
+    """The voxels, float32, of a file that ends with them: bytes left over mean that they start or end elsewhere.
+
+    A gzipped file is read to the end of its content, where its checksum is: nibabel stops before it.  What follows a
+    whole gzip and is none is no part of the image, and passed over, as gzip itself does.
+    """
+    voxel_file = str(image.file_map["image"].filename)
+    is_gzip = Path(voxel_file).suffix.lower() == ".gz"
+    with gzip.open(voxel_file) if is_gzip else ImageOpener(voxel_file) as stream:
+        # Of a pair the stream is read for its end alone; voxels that are not compressed are mapped into memory.
+        if isinstance(stream, gzip.GzipFile) and isinstance(image, nib.Nifti1Image):
+            image = type(image).from_stream(stream)
+        proxy: Any = image.dataobj
+        array = np.asarray(proxy, dtype=np.float32)
+        try:
+            stream.seek(proxy.offset + array.size * image.get_data_dtype().itemsize)
+            left_over = stream.read(PADDING + 1)
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):  # as a wrong checksum
+                raise
+            left_over = b""
+    if len(left_over) > PADDING or any(left_over):
+        raise InputError(
+            f"{path}: bytes left over behind the {image.shape} voxels of {image.get_data_dtype()} found, the end of "
+            "the file expected there; its header is that of another image, or something was inserted before the "
+            "voxels: get the file again"
+        )
     return array
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask: (x, y, z) boolean, true where the image is above 0. Raises as `read` does."""
-    return read(path)[0] > 0
+def read_mask(path: str | Path, scan: np.ndarray | None = None) -> np.ndarray:
+    """Read a mask: (x, y, z) boolean, true where the image is above 0. Arguments and errors as for `as_mask`."""
+    return as_mask(read(path)[0], path, scan)
+
+
+def as_mask(
+    values: np.ndarray, path: str | Path, scan: np.ndarray | None = None, *, interpolated: bool = False
+) -> np.ndarray:
+    """The mask that an image holds, after a check that it is one.
+
+    Args:
+        values: Of the image, (x, y, z): 0 outside the mask, and above it one value or a few whole labels.
+        path: Of the image, for messages.
+        scan: The scan that the mask belongs to, (x, y, z), if there is one: its own voxels, 0 outside the brain, are
+            a mask, too.
+        interpolated: The image holds shares of voxels.
+
+    Returns:
+        (x, y, z) boolean, true where the image is above 0, or, interpolated, at least half.
+
+    Raises:
+        InputError: A value is not finite, or there are gray levels, such as probabilities: their threshold is a choice
+            that is not made here.
+    """
+    not_finite = values.size - np.count_nonzero(np.isfinite(values))
+    if not_finite:
+        raise InputError(
+            f"{path}: {not_finite} voxels of a mask are not finite, 0 outside the mask and 1 inside expected; save "
+            "them as one of these"
+        )
+    mask: np.ndarray = values >= 0.5 if interpolated else values > 0
+    inside = values[mask]
+    if interpolated or not inside.size or inside.min() == inside.max():
+        return mask
+    levels = np.unique(inside)
+    if len(levels) <= MOST_MASK_LABELS and np.abs(levels - np.rint(levels)).max() <= LABEL_TOLERANCE:
+        return mask
+    if scan is not None and np.allclose(scan[mask], inside * (scan[mask][0] / inside[0]), rtol=1e-3):
+        return mask
+    raise InputError(
+        f"{path}: {len(levels):,} gray levels from {levels[0]:g} to {levels[-1]:g} found, a mask of 0 and 1 or at most "
+        f"{MOST_MASK_LABELS} whole labels expected; if these are probabilities or intensities, save what is above a "
+        "threshold as 1 and the rest as 0 (in a configuration, interpolated_masks takes shares of at least 0.5)"
+    )
 
 
 def write(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:

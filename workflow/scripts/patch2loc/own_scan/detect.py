@@ -155,8 +155,9 @@ def detect_scan(
         "age": age,
         "contrast_agent": contrast_agent or names_contrast_agent(scan),
     }
+    files = {"scan": scan, "mask": mask, "model": scorer.model_path}
     provenance = provenance_of(
-        {"scan": scan, "mask": mask, "model": scorer.model_path},
+        files,
         settings,
         (__name__, module_name(scorer.model["method"]), module_name("zscore")),
     )
@@ -166,7 +167,7 @@ def detect_scan(
             partial, detector, scan, mask=mask, settings=settings, strict=strict, stage_done=stage_done
         )
 
-    summary = kept_or_made(Path(folder), provenance, make, notify=notify)
+    summary = kept_or_made(Path(folder), provenance, make, files=files, notify=notify)
     if strict:
         _refuse([ScanWarning(**warning) for warning in summary["warnings"]], scan)
     return summary

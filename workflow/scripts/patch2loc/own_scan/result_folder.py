@@ -64,6 +64,7 @@ def kept_or_made(
     provenance: dict[str, Any],
     make: Callable[[Path], dict[str, Any]],
     *,
+    files: Mapping[str, Path | None] | None = None,
     notify: Callable[[str], object] = to_stderr,
 ) -> dict[str, Any]:
     """Return the summary of a folder's result, which is made unless the same one is there.
@@ -74,13 +75,14 @@ def kept_or_made(
         folder: Of the result; no other process may use it meanwhile.
         provenance: What the result depends on, from `provenance_of`.
         make: Writes all files but the summary to an empty folder, and returns the summary.
+        files: Those that `make` reads, by what they are, as for `provenance_of`.
         notify: Called with a sentence on a damaged result that is made again.
 
     Returns:
         The content of summary.json: what `make` returned, the provenance, and the hashes of all files.
 
     Raises:
-        InputError: The folder holds anything else or is in use; or from `make`.
+        InputError: The folder holds anything else or is in use, or a file was changed meanwhile; or from `make`.
         OSError: The folder cannot be written.
     """
     existing = _existing_result(folder, provenance)
@@ -98,11 +100,22 @@ def kept_or_made(
             replaced = [SUMMARY, *existing.summary[HASHES]] if existing else []
             with filling(folder, first=SUMMARY, replaced=replaced) as partial:
                 summary = make(partial) | {"provenance": provenance}
+                _check_unchanged(files or {}, provenance)
                 summary[HASHES] = file_hashes(partial) | {SUMMARY: content_hash(summary)}
                 write_json(partial / SUMMARY, summary)
                 return summary
     except FolderInUseError as error:
         raise InputError(str(error)) from None
+
+
+def _check_unchanged(files: Mapping[str, Path | None], provenance: Mapping[str, Any]) -> None:
+    """Check that files are those that the provenance names: they are read more than once."""
+    for name, path in files.items():
+        if path and image_sha256(path) != provenance[name]:
+            raise InputError(
+                f"{path}: the {name} was replaced or written to while it was read, one content until the end expected; "
+                "start the command again when it is complete"
+            )
 
 
 def _existing_result(folder: Path, provenance: dict[str, Any]) -> _Existing | None:

@@ -56,8 +56,9 @@ def score_own_scan(
     scan = Path(scan_path)
     mask = None if mask_path is None else Path(mask_path)
     settings = {**scorer.model["preprocess"], "skull_strip": skull_strip}
+    files = {"scan": scan, "mask": mask, "model": scorer.model_path, "landmarks": scorer.landmarks_path}
     provenance = provenance_of(
-        {"scan": scan, "mask": mask, "model": scorer.model_path, "landmarks": scorer.landmarks_path},
+        files,
         {
             "preprocess": settings,
             "atlas": scorer.atlas.name,
@@ -71,7 +72,7 @@ def score_own_scan(
     def make(partial: Path) -> dict[str, Any]:
         return _write_result(partial, scorer, scan, mask=mask, settings=settings, stage_done=stage_done)
 
-    return kept_or_made(Path(folder), provenance, make, notify=notify)
+    return kept_or_made(Path(folder), provenance, make, files=files, notify=notify)
 
 
 def _write_result(

@@ -13,14 +13,20 @@ from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.background import without_empty
 from patch2loc.preprocess.external_tools import TOOLS, extract_brain
 from patch2loc.preprocess.images import coarser, read_mask_of, voxel_size
-from patch2loc.preprocess.masks import largest_part, largest_part_filled
+from patch2loc.preprocess.masks import largest_part, largest_part_filled, share_of_holes
 from patch2loc.preprocess.skull_strip import deeper, find_brain, stripped_mask
 
 AUTOMATIC = "auto"
 SKULL_STRIP = ("given", "none", "atlas", AUTOMATIC, *TOOLS)
 SMALLEST_BRAIN_ML = 50.0
+LARGEST_BRAIN_ML = 3500.0  # the largest brains on record have 2,900 ml; a whole head has 3,000 to 6,000
 # More than any brain, less than a head: brains of public datasets have 1,100 to 2,080 ml above 0, heads 2,570 and more.
 LARGEST_STRIPPED_ML = 2300.0
+# Share of a brain mask: 157 masks of public scans have at most 0.0002, and two stripped scans, as masks, 0.0017.
+MOST_HOLES = 0.002
+MOST_MISSING = (
+    0.0002  # share of a brain: single voxels, such as those of a program's own mask, may have no number
+)
 # Of a stripped scan, hardly anything above 0 lies apart from the brain.
 STRIPPED_SHARE = 0.99
 # Bone lies 6 to 15 mm below the surface of a head, and brain below that of a brain. Share of dark voxels there: up to
@@ -57,7 +63,7 @@ def brain_mask(
         brain was found, in words.
 
     Raises:
-        InputError: There is no mask, or no brain in it, or a program is not installed or fails.
+        InputError: There is no mask, or no brain in it, or more than any brain, or a program is not installed or fails.
     """
     start = None
     if method == AUTOMATIC:
@@ -81,6 +87,12 @@ def brain_mask(
             f"{scan_path}: brain mask of {brain_ml:.1f} ml found (skull_strip: {method}), a brain expected; "
             "check the mask or leave the subject out"
         )
+    if brain_ml > LARGEST_BRAIN_ML:
+        raise InputError(
+            f"{scan_path}: brain mask of {brain_ml:,.0f} ml found (skull_strip: {method}), at most "
+            f"{LARGEST_BRAIN_ML:,.0f} ml expected, as no brain is larger; check that the mask is of the brain, not of "
+            "the head, and the voxel size in the header"
+        )
     brightness = volume[mask]
     if brightness.min() == brightness.max():
         raise InputError(
@@ -88,6 +100,33 @@ def brain_mask(
             "a brain expected; check the mask, or leave the scan out"
         )
     return without_empty(mask, volume, affine), start, FOUND_BY.get(method, f"found by {method}")
+
+
+def holes_of(mask: np.ndarray, method: str) -> tuple[dict[str, float], list[str]]:
+    """Measure holes in a brain mask, (x, y, z) bool, that was not made here, where masks have none.
+
+    Args:
+        mask: The mask.
+        method: One of SKULL_STRIP by which it was found.
+
+    Returns:
+        For qc.json: the share of the brain that is holes; and a flag if it is too large.
+    """
+    if method in ("none", "atlas", AUTOMATIC):
+        return {}, []
+    share = round(share_of_holes(mask), 5)
+    flag = f"holes of {share:.1%} of the brain in its mask, at most {MOST_HOLES:.1%} expected: a lesion there is missed"
+    return {"mask_holes": share}, [flag] if share > MOST_HOLES else []
+
+
+def stop_if_missing_inside(missing: np.ndarray, brain: np.ndarray, scan_path: Path) -> None:
+    """Raise InputError, naming the scan, if voxels that are missing lie in its brain; both (x, y, z) bool."""
+    count = np.count_nonzero(missing & brain)
+    if count > MOST_MISSING * np.count_nonzero(brain):
+        raise InputError(
+            f"{scan_path}: {count} voxels of the brain are not finite (NaN), numbers expected; NaN is background "
+            "outside the brain only: replace these voxels or leave the scan out"
+        )
 
 
 def is_stripped(volume: np.ndarray, affine: np.ndarray) -> bool:
@@ -122,7 +161,7 @@ def mask_by_tool(
         copy_path = Path(folder) / "head.nii.gz"
         volumes.write(copy_path, np.asarray(canonical.dataobj), canonical.affine)
         mask_path = extract_brain(tool, copy_path, Path(folder), device=device, name=str(scan_path))
-        mask = read_mask_of(mask_path, scan_path, canonical.shape, canonical.affine)
+        mask = read_mask_of(mask_path, scan_path, np.asarray(canonical.dataobj), canonical.affine)
     stored = nib.orientations.io_orientation(affine)
     turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored)
     return np.ascontiguousarray(nib.orientations.apply_orientation(mask, turn))

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.orientations import inv_ornt_aff
 
 from patch2loc.data import volumes
 from patch2loc.data.nifti_header import corner_distance, open_image
@@ -25,7 +27,6 @@ BRIGHTEST = (1e-3, 1e9)
 ALLOCATION = re.compile("bad_alloc|[Ff]ailed to allocate")  # in errors of SimpleITK
 NOTHING_TO_REGISTER = re.compile("Refusing to change spacing|do not sufficiently overlap")  # there, too
 BACKWARD = [2, 1, 0, 3]  # columns of an affine for axes in the order z, y, x
-LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 
 
 @contextmanager
@@ -66,11 +67,12 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Scans whose numbers are very small or very large are multiplied by a power of two, which rounds nothing.
 
     Returns:
-        The scan, (x, y, z) float32, and its 4 x 4 affine from voxel indices to mm (RAS).
+        The scan, (x, y, z) float32, NaN where the file has it, as many programs write outside the brain, and its 4 x 4
+        affine from voxel indices to mm (RAS).
 
     Raises:
         InputError: The file cannot be read or its header does not tell where it lies (`volumes.read`), its voxels are
-            of a size that no scan has, one is not finite, or all are equal.
+            of a size that no scan has, one is infinite, or all are equal.
         ResourceError: The file must not be read, or the memory does not suffice.
     """
     image = open_image(path)
@@ -82,12 +84,13 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
         )
     check_memory(path, image.shape)
     array, affine = volumes.read(path)
-    not_finite = array.size - np.count_nonzero(np.isfinite(array))
-    if not_finite:
+    infinite = np.count_nonzero(np.isinf(array))
+    if infinite:
         raise InputError(
-            f"{path}: {not_finite} voxels are not finite, numbers expected; replace them or leave the subject out"
+            f"{path}: {infinite} voxels are infinite, numbers expected; replace them or leave the subject out"
         )
-    if array.max() <= 0 or array.min() == array.max():
+    brightest = np.fmax.reduce(array, axis=None)  # as all that follows, of the voxels that have a number
+    if not brightest > 0 or np.fmin.reduce(array, axis=None) == brightest:
         raise InputError(
             f"{path}: no voxel above 0 or all voxels equal, a scan expected; the file is empty, leave it out"
         )
@@ -96,7 +99,7 @@ def read_scan(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _in_range(array: np.ndarray) -> np.ndarray:
     """A scan as it is, or multiplied by a power of two if its brightness is beyond BRIGHTEST; a few voxels may be."""
-    if BRIGHTEST[0] <= array.max() <= BRIGHTEST[1]:
+    if BRIGHTEST[0] <= np.fmax.reduce(array, axis=None) <= BRIGHTEST[1]:
         return array
     median = np.median(array[array > 0])
     if BRIGHTEST[0] <= median <= BRIGHTEST[1]:
@@ -108,14 +111,14 @@ def _in_range(array: np.ndarray) -> np.ndarray:
 
 
 def read_mask_of(
-    path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray, *, interpolated: bool = False
+    path: Path, scan_path: Path, scan: np.ndarray, affine: np.ndarray, *, interpolated: bool = False
 ) -> np.ndarray:
     """Read a mask that was drawn on the voxels of a scan, or carried there by interpolation.
 
     Args:
         path: The mask.
         scan_path: The scan, for messages.
-        shape: Of the scan.
+        scan: The scan, (x, y, z).
         affine: Of the scan, 4 x 4, voxel indices to mm.
         interpolated: The mask holds shares of voxels.
 
@@ -123,10 +126,11 @@ def read_mask_of(
         (x, y, z) bool, true where the mask is above 0, or, interpolated, at least half.
 
     Raises:
-        InputError: The mask cannot be read, has another shape, or its corners lie more than half a voxel away.
+        InputError: The mask cannot be read, has another shape, or its corners lie more than half a voxel away; or it is
+            none (`volumes.as_mask`).
     """
-    values = read_values_of(path, scan_path, shape, affine)
-    return values >= 0.5 if interpolated else values > 0
+    values = read_values_of(path, scan_path, scan.shape, affine)
+    return volumes.as_mask(values, path, scan, interpolated=interpolated)
 
 
 def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -149,7 +153,7 @@ def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: 
     drawn = array != 0
     values = array[drawn]
     whole = np.rint(values)
-    no_label = ~((np.abs(values - whole) <= LABEL_TOLERANCE) & (whole >= 0))
+    no_label = ~((np.abs(values - whole) <= volumes.LABEL_TOLERANCE) & (whole >= 0))
     if no_label.any():
         raise InputError(
             f"{path}: {np.count_nonzero(no_label)} voxels such as {values[no_label][0]:g} found, 0 and 1 or whole "
@@ -161,14 +165,20 @@ def read_labels_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: 
 
 
 def read_values_of(path: Path, scan_path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Read an image on the voxels of a scan, as `read_mask_of` does: (x, y, z) float32, its values as they are."""
-    array, mask_affine = volumes.read(path)
+    """Read an image on the voxels of a scan, stored in any order of the axes: (x, y, z) float32, its own values.
+
+    Arguments and errors are those of `read_labels_of`, but no value is refused.
+    """
+    stored, stored_affine = volumes.read(path)
+    # Axes that are exchanged or reversed: the same voxels in another order.
+    turn = nib.io_orientation(np.linalg.inv(affine) @ stored_affine)
+    array: np.ndarray = nib.apply_orientation(stored, turn)
     if array.shape != tuple(shape):
         raise InputError(
-            f"{path}: shape {array.shape} found, {tuple(shape)} of {scan_path} expected; a mask must be on "
+            f"{path}: shape {stored.shape} found, {tuple(shape)} of {scan_path} expected; a mask must be on "
             "its scan's voxels"
         )
-    distance = corner_distance(mask_affine, affine, shape)
+    distance = corner_distance(stored_affine @ inv_ornt_aff(turn, stored.shape), affine, shape)
     if not distance <= voxel_size(affine).min() / 2:
         raise InputError(
             f"{path}: corners {distance:.2f} mm away from those of {scan_path}, the same grid expected; resample "

@@ -40,6 +40,14 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     return filled
 
 
+def share_of_holes(mask: np.ndarray) -> float:
+    """Share of an (x, y, z) bool mask, its holes filled, that is holes; of an empty mask none."""
+    if not mask.any():
+        return 0.0
+    inside = mask[box_around(mask)]
+    return 1 - np.count_nonzero(inside) / np.count_nonzero(fill_holes(inside))
+
+
 def largest_part_filled(mask: np.ndarray) -> np.ndarray:
     """The largest connected part of an (x, y, z) bool mask with its holes filled; an empty mask stays empty."""
     filled = np.zeros_like(mask)

@@ -22,7 +22,7 @@ from patch2loc.preprocess import picture, quality
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.background import from_zero, zero_flags
 from patch2loc.preprocess.bias import BIAS_FIELDS, BiasField, correct_bias
-from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask
+from patch2loc.preprocess.brain_mask import SKULL_STRIP, brain_mask, holes_of, stop_if_missing_inside
 from patch2loc.preprocess.coverage import dice
 from patch2loc.preprocess.images import (
     itk_errors,
@@ -165,20 +165,22 @@ def preprocess_scan(
         device: Where HD-BET and SynthStrip run: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: The scan is unreadable, empty or not finite, has a bad affine, a mask on another grid, no brain, or
-            a lesion mask that cannot be one; its registration failed; it is a label map, or certainly of another
+        InputError: The scan is unreadable, empty or not finite in the brain, has a bad affine, a mask on another grid
+            or that cannot be one, or no brain; its registration failed; it is a label map, or certainly of another
             modality; or a setting is unknown.
         ResourceError: A file must not be read, or there is too little memory; the scan may be sound.
     """
     validated = validated_settings(settings or {})
     with memory_errors(scan_path):
         stored, affine = read_scan(Path(scan_path))
+        missing = np.isnan(stored)
+        stored[missing] = 0
         array, shift = from_zero(stored)
         stop_if_label_map(array, Path(scan_path))
         given_mask = None
         if brain_path:
             given_mask = read_mask_of(
-                Path(brain_path), scan_path, array.shape, affine, interpolated=interpolated_masks
+                Path(brain_path), scan_path, array, affine, interpolated=interpolated_masks
             )
         nothing = np.zeros(array.shape, bool)
         drawn = DrawnLesion(nothing, nothing, [])
@@ -202,6 +204,8 @@ def preprocess_scan(
             atlas=atlas,
             device=device,
         )
+        stop_if_missing_inside(missing, brain, Path(scan_path))
+        holes, hole_flags = holes_of(brain, validated["skull_strip"])
         lesion_share = share_of_brain(drawn.mask, brain, lesion_path, scan_path) if lesion_path else 0.0
         transform, mutual_information = register(
             array, brain, affine, atlas, kind=validated["registration"], start=start
@@ -259,9 +263,8 @@ def preprocess_scan(
     image_check, image_flags = check_image(
         array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing
     )
-    measurements["flags"] += (
-        zero_flags(shift, stored, brain) + modality_flags + image_flags + lesion_flags(lesion_report)
-    )
+    measurements["flags"] += zero_flags(shift, stored, brain) + hole_flags + modality_flags + image_flags
+    measurements["flags"] += lesion_flags(lesion_report)
     measurements["flags"] += drawn_flags(drawn.labels, lesion_labels, lesion_share)
     if given_mask is not None and validated["skull_strip"] != "given":
         measurements["brain_dice_with_truth"] = round(dice(brain, given_mask), 4)
@@ -273,6 +276,7 @@ def preprocess_scan(
         **validated,
         "brain_found": brain_found,
         **measurements,
+        **holes,
         **modality_check,
         **image_check,
         "brightness_shift": shift,
