@@ -15,14 +15,8 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
-from patch2loc.configuration.planning_notes import (
-    QUALITY,
-    as_told,
-    asks_for,
-    computes_here,
-    planning_notes,
-    unused_scans_note,
-)
+from patch2loc.configuration.planning_notes import QUALITY, as_told, asks_for, computes_here
+from patch2loc.configuration.planning_notes import planning_notes, unused_scans_note
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE

@@ -230,9 +230,9 @@ def test_the_index_passes_over_damaged_results_and_names_them(tmp_path, damage):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
 def test_the_index_links_to_names_that_are_not_utf8(tmp_path):
-    write_answer(tmp_path / os.fsdecode(b"caf\xe9"), healthy_answer())
+    write_answer(tmp_path / os.fsdecode(b"sub\xe9"), healthy_answer())
     write_index(tmp_path)
-    assert 'href="caf%E9/report.html"' in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert 'href="sub%E9/report.html"' in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_an_index_of_nothing_is_refused(tmp_path):

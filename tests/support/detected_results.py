@@ -75,6 +75,7 @@ def write_result(folder, *, labels=2, percentile=50.0, warnings=()):
         "scan": "a scan",
         "model": "t1-2mm",
         "answer": f"More abnormal than {percentile:g} % of 47 healthy scans.",
+        "judged": True,
         "warnings": [{"name": name, "message": f"{name}: take care"} for name in warnings],
         "percentile": percentile,
         "n_healthy": 47,
