@@ -331,10 +331,13 @@ def scrambled(name, image, affine):
     return image, np.diag([3.0, 3.0, 3.0, 1.0]) @ affine
 
 
-@pytest.mark.parametrize("name", ["noise", "size"])
-def test_a_registration_that_failed_leaves_the_scan_out(name, moved, atlas, grid, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("noise", "registration to the atlas failed"), ("size", "brain mask of .* ml found")],
+)
+def test_a_scan_that_is_no_brain_or_fits_no_atlas_is_left_out(name, message, moved, atlas, grid, tmp_path):
     volumes.write(tmp_path / "T1.nii.gz", *scrambled(name, *moved[:2]))
-    with pytest.raises(InputError, match=r"T1\.nii\.gz: registration to the atlas failed"):
+    with pytest.raises(InputError, match=rf"T1\.nii\.gz: {message}"):
         preprocess_scan(tmp_path / "T1.nii.gz", "T1", atlas, grid, settings=STRIPPED)
 
 

@@ -178,6 +178,14 @@ def _become(request, streams):
     for target, number in enumerate(streams):
         os.dup2(number, target)
         os.close(number)
+    # Streams know whether what they were opened on can be sought: a file may have become a pipe.
+    for name in ("stdout", "stderr"):
+        old = getattr(sys, name)
+        setattr(
+            sys,
+            name,
+            open(old.fileno(), "w", encoding=old.encoding, errors=old.errors, closefd=False, buffering=1),  # noqa: SIM115
+        )
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
