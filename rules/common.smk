@@ -15,8 +15,7 @@ from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.jobs import RuleOutline
 from patch2loc.configuration.method_names import base_method, configured, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
-from patch2loc.configuration.planning_notes import QUALITY, as_told, asks_for, computes_here
-from patch2loc.configuration.planning_notes import planning_notes, unused_scans_note
+from patch2loc.configuration.planning_notes import as_told, notes_before_run, unused_scans_note
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.run import plan_run
 from patch2loc.data.results import PROVENANCE, READABLE
@@ -75,11 +74,7 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    for note in planning_notes(
-        RUN,
-        estimated=computes_here(sys.argv[1:], workflow.resource_settings.nodes),
-        only_preprocessed=asks_for(QUALITY, sys.argv[1:]),
-    ):
+    for note in notes_before_run(RUN, sys.argv[1:], nodes=workflow.resource_settings.nodes):
         logger.warning(as_told(note))
 
 

@@ -47,6 +47,13 @@ def asks_for(target: str, words: Sequence[str]) -> bool:
     )
 
 
+def notes_before_run(run: Run, words: Sequence[str], *, nodes: int | None) -> list[str]:
+    """Notes on a run that a call of Snakemake asks for; arguments as for `planning_notes` and `computes_here`."""
+    return planning_notes(
+        run, estimated=computes_here(words, nodes), only_preprocessed=asks_for(QUALITY, words)
+    )
+
+
 def planning_notes(run: Run, *, estimated: bool = True, only_preprocessed: bool = False) -> list[str]:
     """What a person should know before anything is computed.
 
