@@ -449,7 +449,7 @@ MASKS = {
     ),
     "brain mask of probabilities in 8 bits": (
         given_brain(np.arange(VOXELS.size).reshape(VOXELS.shape).astype(np.uint8)),
-        "lesion.nii.gz: 255 gray levels from 1 to 255 found, a mask of 0 and 1 or a map of at most 200 whole labels",
+        "lesion.nii.gz: 255 gray levels from 1 to 255 found, a mask of 0 and 1 or at most 200 whole labels",
     ),
     "brain mask of another grid": (
         given_brain(DRAWN[:-1]),

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
@@ -121,7 +122,10 @@ def holes_of(mask: np.ndarray, method: str) -> tuple[dict[str, float], list[str]
 
 def stop_if_missing_inside(missing: np.ndarray, brain: np.ndarray, scan_path: Path) -> None:
     """Raise InputError, naming the scan, if voxels that are missing lie in its brain; both (x, y, z) bool."""
-    count = np.count_nonzero(missing & brain)
+    if not missing.any():
+        return
+    # The brain mask leaves out places that hold nothing: what is missing there is a hole in it.
+    count = np.count_nonzero(missing & ndimage.binary_fill_holes(brain))
     if count > MOST_MISSING * np.count_nonzero(brain):
         raise InputError(
             f"{scan_path}: {count} voxels of the brain are not finite (NaN), numbers expected; NaN is background "

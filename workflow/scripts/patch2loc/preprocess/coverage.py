@@ -18,7 +18,7 @@ DEEP_MM = 8.0
 # Healthy brains: see docs/explanation/plausibility.md.
 OUTSIDE_SCAN = 0.005
 DEEP_OUTSIDE_MASK = 0.02
-SMALLEST_RATIO = 0.95
+SMALLEST_RATIO = 0.92
 # What a region must have lost to be named; that which lost most always is.
 NAMED = 0.25
 OUTER = 25  # percent of the brain: its top, front and so on
