@@ -45,7 +45,7 @@ WRONG = {
     "no results": (b"seed: 1\n", "results: no such key found, a folder .* expected .*; add it"),
     "misspelt results": (b"rezults: r\n", "rezults: unknown key found, results or another key"),
     "number of results": (b"results: 5\n", "results: 5 found, a folder .* expected; put it in quotes"),
-    "URL of results": (b"results: s3://x/y\n", 'results: "s3://x/y" found, a folder without :// '),
+    "URL of results": (b"results: s3://x/y\n", 'results: "s3://x/y" found, a folder without ://, '),
 }
 
 
