@@ -44,6 +44,21 @@ def scan_of(tissues, contrast="T1"):
     return {"volume": np.where(mask, np.tensordot(signals, tissues, 1), 0).astype(np.float32), "mask": mask}
 
 
+def table_of(rarity, scan, tissues=None):
+    """The table of a map's candidates on ICBM152, each of percentile 50."""
+    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
+    return candidate_table(
+        candidates,
+        labels,
+        GRID,
+        midline_mm=0.0,
+        tissues=tissues,
+        **scan,
+        percentiles=len(candidates) * [50.0],
+        native_labels=labels,
+    )
+
+
 def ball(place, radius):
     places = np.moveaxis(np.indices(GRID.shape), 0, -1) * GRID.spacing + GRID.affine[:3, 3]
     return np.linalg.norm(places - place, axis=-1) <= radius
@@ -135,18 +150,7 @@ def test_a_widened_ventricle_is_fluid_and_a_lesion_in_white_matter_is_not(tissue
     for name, brightness in (("ventricle", fluid), ("lesion", gray)):
         volume = np.where(ball(place, 8), brightness, scan["volume"])
         rarity = np.where(ball(place, 6), 4.0, 1.0)
-        labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
-        table = candidate_table(
-            candidates,
-            labels,
-            GRID,
-            midline_mm=0.0,
-            tissues=tissues,
-            volume=volume,
-            mask=scan["mask"],
-            percentiles=[50.0],
-            native_labels=labels,
-        )
+        table = table_of(rarity, {**scan, "volume": volume}, tissues)
         found[name] = table["tissue"][0]
     assert found == {"ventricle": "fluid", "lesion": "white matter"}
 
@@ -155,18 +159,7 @@ def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
     rarity = np.ones(GRID.shape)
     for height, place in ((6, (-30, 0, 20)), (5, (31, 2, 20)), (4, (30, -50, 20))):
         rarity[ball(place, 6)] = height
-    labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
-    table = candidate_table(
-        candidates,
-        labels,
-        GRID,
-        midline_mm=0.0,
-        tissues=None,
-        volume=rarity,
-        mask=rarity > 0,
-        percentiles=3 * [50.0],
-        native_labels=labels,
-    )
+    table = table_of(rarity, {"volume": rarity, "mask": rarity > 0})
     assert list(table["mirror_of"].fillna(0)) == [2, 1, 0]
 
 

@@ -28,10 +28,10 @@ def write_series(
 
     Args:
         folder: Folder to write to.
-        number: Of the series, and the end of its UID.
-        description: Of the series and its protocol.
+        number: Number of the series, and the end of its UID.
+        description: Description of the series and of its protocol.
         slices: Their number.
-        age: Of the patient.
+        age: Age of the patient, as DICOM writes it.
         kind: DICOM's Modality.
         tags: Other values of tags, {"0018|0081": "3"}.
         name: Start of the files' names; the number, if there is none.

@@ -176,7 +176,7 @@ def read_json(path: str | Path, form: Any = object) -> Any:
     """Read a JSON file.
 
     Args:
-        path: Of the file.
+        path: The JSON file.
         form: What the file has to hold, see `misfit`; anything by default.
 
     Raises:
@@ -207,7 +207,7 @@ def misfit(content: Any, form: Any, name: str = "the content") -> str | None:
         content: The value.
         form: A type, or several of which it has to be one; a list of one form, which each item has to fit; or
             {key: form} of the keys that have to be there.
-        name: Of the value, for the message.
+        name: What the message calls the value.
     """
     expected = dict if isinstance(form, Mapping) else list if isinstance(form, list) else form
     if not isinstance(content, expected):

@@ -219,7 +219,7 @@ def check_keys(
         content: The outermost dictionary.
         expectations: By the path of the key, groups before what they hold; what an absent group would hold is passed
             over.
-        name: Of the model, for messages: its file.
+        name: File of the model, for messages.
         within: Path of `content` in the model, for messages, with its last point.
 
     Raises:

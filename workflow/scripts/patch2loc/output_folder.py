@@ -94,8 +94,8 @@ def remedy_if_left(lock: FileLock) -> str:
     """What to do about a lock that may have outlived its process, for the end of a message.
 
     Args:
-        lock: That another process has. Where the system has no locks filelock makes one of another kind, a file that
-            stays there when its process is killed, and that no other machine can judge.
+        lock: Lock that another process has. Where the system has no locks filelock makes one of another kind, a file
+            that stays there when its process is killed, and that no other machine can judge.
     """
     return "" if isinstance(lock, FileLock) else f"; if that process is gone, remove {lock.lock_file}"
 

@@ -22,12 +22,8 @@ if TYPE_CHECKING:  # imported late: it loads SimpleITK
 
 TOOL = "dcm2niix"
 INSTALL = "install it (`pip install dcm2niix`, or conda-forge's dcm2niix) or convert the scans to NIfTI first"
-TEXTS = (
-    "descrip",
-    "aux_file",
-    "intent_name",
-    "db_name",
-)  # of a NIfTI header, in which the converter puts tags
+# Texts of a NIfTI header, in which the converter puts tags.
+TEXTS = ("descrip", "aux_file", "intent_name", "db_name")
 HEADER_BYTES = nib.Nifti1Header.sizeof_hdr
 
 
@@ -68,7 +64,7 @@ def convert(series: "Series", output: str | Path) -> None:
     Nothing that may identify a patient is kept: no sidecar is written, and the texts of the header are cleared.
 
     Args:
-        series: From `dicom_series`.
+        series: The series, as `dicom_series` found it.
         output: File to write, .nii.gz.
 
     Raises:

@@ -45,10 +45,10 @@ class Series:
         description: What it was called at the scanner, "" if nothing is said.
         kind: DICOM's Modality, such as "MR" or "CT".
         images: Number of its slices.
-        age: Of the patient, years; None if unknown.
+        age: Age of the patient, years; None if unknown.
         contrast_agent: True if the header names one.
         uid: SeriesInstanceUID.
-        slices: Its files, by their numbers.
+        slices: Files of the series with their tags, by the number of the image (InstanceNumber).
     """
 
     number: str

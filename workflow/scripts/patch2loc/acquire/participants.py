@@ -1,6 +1,5 @@
 """Age and sex of the participants of a BIDS dataset (participants.tsv, sessions.tsv)."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from patch2loc.data.subject_tables import read_table
 from patch2loc.errors import InputError
+from patch2loc.files import read_json
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\+?")  # BIDS: 89 or older may be written 89+
 YEARS = ("", "year", "years", "yr", "yrs", "y", "a")  # units that ages may be in
@@ -108,9 +108,8 @@ def _age(path: Path, row: dict[str, str], notes: list[str]) -> float | None:
 def _unit(path: Path) -> str:
     """Unit of ages by the JSON beside a table, "" if that does not say."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return str(_without_case(_without_case(content, "age"), "units")).strip()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return str(_without_case(_without_case(read_json(path, dict), "age"), "units")).strip()
+    except (OSError, InputError, KeyError, AttributeError):
         return ""
 
 

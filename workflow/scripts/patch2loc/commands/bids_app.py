@@ -26,14 +26,8 @@ if TYPE_CHECKING:  # imported late: a command line explains itself without the l
 LEVELS = ("participant", "group")
 LABEL = re.compile(r"[A-Za-z0-9+]+")
 OPTIONS = ("participant_label", "session_label", "scan_name", "skip_bids_validation")  # of `add_options`
-OF_PARTICIPANTS = (
-    *OPTIONS[:3],
-    "skull_strip",
-    "threshold",
-    "strict",
-    "atlas",
-    "method",
-)  # for their level alone
+# Options for the level of participants alone.
+OF_PARTICIPANTS = (*OPTIONS[:3], "skull_strip", "threshold", "strict", "atlas", "method")
 Detect = Callable[["Detector", Path, Path, float | None, Progress], dict[str, Any]]
 
 

@@ -31,8 +31,8 @@ def refuse_unused(arguments: argparse.Namespace, names: Iterable[str], why: str)
     """Refuse options that a call does not use.
 
     Args:
-        arguments: Of the command line.
-        names: Of these options, whose default is None or False.
+        arguments: The parsed command line.
+        names: Names of the options to refuse, as attributes; the default of each is None or False.
         why: Where they were found, and what to do: the rest of the message.
 
     Raises:

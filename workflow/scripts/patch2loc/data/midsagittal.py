@@ -61,8 +61,8 @@ def midline_location(image: np.ndarray, affine: np.ndarray, grid: Grid) -> float
     """Location along x of the midsagittal plane of an atlas, in percent of the grid (as `heatmap.true_location`).
 
     Args:
-        image: The atlas, as of `midline_mm`.
-        affine: Its affine.
+        image: The atlas, (x, y, z), x from left to right, 0 outside the brain.
+        affine: Affine of the atlas, 4 x 4, voxel indices to mm, axis-aligned.
         grid: The grid in the same space.
     """
     voxel = (midline_mm(image, affine) - float(grid.affine[0, 3])) / grid.spacing

@@ -251,9 +251,8 @@ def _check_qform(
     header = image.header.copy()
     quaternion = [f"quatern_{part}" for part in "bcd"]
     length = math.hypot(*(float(stored[part]) for part in quaternion))
-    if (
-        1 < length <= 1 + ROTATION_TOLERANCE
-    ):  # half a turn, of which nibabel allows less rounding than there is
+    # Half a turn, of which nibabel allows less rounding than there is.
+    if 1 < length <= 1 + ROTATION_TOLERANCE:
         for part in quaternion:
             header[part] = stored[part] / length
     try:

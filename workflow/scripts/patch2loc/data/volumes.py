@@ -21,9 +21,8 @@ from patch2loc.files import replacing
 
 CHUNK = 1 << 20  # bytes
 PADDING = 512  # bytes of zero that a file may end with, as disks and tapes fill their last block
-MOST_MASK_LABELS = (
-    200  # above 0 in a mask: a parcellation of a brain has fewer, 8 bits of probability have 255
-)
+# Above 0 in a mask: a parcellation of a brain has fewer, 8 bits of probability have 255.
+MOST_MASK_LABELS = 200
 LABEL_TOLERANCE = 1e-3  # labels stored with a scale factor come back as 0.99999
 GZIP = 16 + zlib.MAX_WBITS  # format, for zlib
 BLOCK = 2.0  # mm of the slices that the other rows of Table 1 were computed on
@@ -152,8 +151,8 @@ def as_mask(
     """The mask that an image holds, after a check that it is one.
 
     Args:
-        values: Of the image, (x, y, z): 0 outside the mask, and above it one value or a few whole labels.
-        path: Of the image, for messages.
+        values: Voxels of the image, (x, y, z): 0 outside the mask, and above it one value or a few whole labels.
+        path: File of the image, for messages.
         scan: The scan that the mask belongs to, (x, y, z), if there is one: its own voxels, 0 outside the brain, are
             a mask, too.
         interpolated: The image holds shares of voxels.

@@ -56,19 +56,18 @@ def local_spread(volume: np.ndarray, mask: np.ndarray, window: float) -> np.ndar
 
 def signed_scorer(state: State, sign: int) -> Score:
     """Score by the z-score of the texture, times a sign: 1 more texture, -1 less texture is abnormal."""
-    of_map = zscore.signed_scorer(state, sign)
-
-    def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
-        return of_map(local_spread(volume, mask, state["window"]), mask, region)
-
-    return score
+    return _of_texture(zscore.signed_scorer(state, sign), state["window"])
 
 
 def scorer(state: State, device: Device, stride: int = 1, precision: Precision = "float32") -> Score:
     """Score by the absolute z-score of the texture."""
-    of_map = zscore.scorer(state, device)
+    return _of_texture(zscore.scorer(state, device), state["window"])
+
+
+def _of_texture(of_intensities: Score, window: float) -> Score:
+    """A score of intensities, applied to the texture of a scan."""
 
     def score(volume: np.ndarray, mask: np.ndarray, region: np.ndarray) -> Maps:
-        return of_map(local_spread(volume, mask, state["window"]), mask, region)
+        return of_intensities(local_spread(volume, mask, window), mask, region)
 
     return score

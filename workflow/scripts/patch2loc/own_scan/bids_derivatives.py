@@ -69,8 +69,8 @@ COLUMNS = {
     "first_x_mm": "Place of its peak in the atlas, left to right, mm",
     "first_y_mm": "Place of its peak in the atlas, posterior to anterior, mm",
     "first_z_mm": "Place of its peak in the atlas, inferior to superior, mm",
-    "first_side": "Side of its peak: left, right or midline",
-    "first_tissue": "Tissue of the atlas that most of its volume is in",
+    "first_side": "Side that its volume lies on: left, right, both sides or midline",
+    "first_tissue": "What most of its volume is: fluid by the scan, else gray or white matter by the atlas",
     "first_percentile": "Percent of the healthy scans whose largest candidate has a smaller excess",
     "location_error": "Median error of the localization of patches, percent of the grid",
     "n_healthy": "Number of healthy scans that this one is compared with",
@@ -386,8 +386,15 @@ def write_table(output: Path, root: Path, *, notify: Callable[[str], object] = t
                 rows.append(_row(root, summary_path))
             except (InputError, OSError) as error:
                 problems.append(f"{error}; it is left out of {TABLE}")
-        rows.sort(key=lambda row: (-(row["percentile"] or 0), -row["excess"], row["page"]))
-        rows.sort(key=lambda row: row["percentile"] is None)  # scans that cannot be judged last
+        # Scans that cannot be judged have no percentile, and come last.
+        rows.sort(
+            key=lambda row: (
+                row["percentile"] is None,
+                -(row["percentile"] or 0),
+                -row["excess"],
+                row["page"],
+            )
+        )
         if rows:
             write_text(path, _tsv(COLUMNS, rows))
         written = summaries

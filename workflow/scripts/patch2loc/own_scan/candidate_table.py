@@ -55,7 +55,7 @@ def is_fluid(volume: np.ndarray, mask: np.ndarray, tissues: np.ndarray) -> np.nd
     Args:
         volume: Preprocessed scan, (x, y, z) float32.
         mask: Its brain mask, (x, y, z) bool.
-        tissues: From `tissue_maps`.
+        tissues: Fractions of gray matter, white matter and fluid in the atlas, (3, x, y, z) (`tissue_maps`).
     """
     gray, fluid = (volume[mask & (tissues[place] >= PURE)] for place in (0, 2))
     if not (gray.size and fluid.size):
@@ -150,8 +150,8 @@ def with_warnings(table: pd.DataFrame, names: str) -> pd.DataFrame:
     """A table of candidates with a column of warnings; one without a candidate has a row 0 for them.
 
     Args:
-        table: From `candidate_table`.
-        names: Of the warnings, "" without any.
+        table: Table of candidates, a row for each, from `candidate_table`.
+        names: Names of the warnings, separated by blanks; "" without any.
     """
     if names and table.empty:
         none = {"label": 0, "volume_ml": 0.0, "excess": 0.0, "native_voxels": 0}

@@ -293,9 +293,8 @@ def _find(
     scorer, reference, name = detector.scorer, detector.reference, settings["map"]
     threshold, grid = settings["threshold"], result.grid
     not_judged = next((warning for warning in warnings if warning.name == NOT_JUDGED), None)
-    labels, candidates = find_candidates(rarity[name], threshold, grid.voxel_ml)
-    if not_judged:
-        labels, candidates = np.zeros_like(labels), []
+    # Nothing is above an infinite threshold.
+    labels, candidates = find_candidates(rarity[name], np.inf if not_judged else threshold, grid.voxel_ml)
     own_threshold = threshold == reference.threshold
     compared = (
         candidates if own_threshold else find_candidates(rarity[name], reference.threshold, grid.voxel_ml)[1]

@@ -47,6 +47,7 @@ INDEXED = {
     "answer": str,
     "warnings": [{"message": str}],
     "modality": str,
+    "judged": bool,
     "percentile": NUMBER_OR_NULL,
     "abnormal_ml": NUMBER_OR_NULL,
     "candidates": NUMBER_OR_NULL,
@@ -119,8 +120,14 @@ def write_index(folder: str | Path, *, notify: Callable[[str], object] = to_stde
             notify(f"{error}; it is left out of {INDEX_OF_SCANS}")
     if not rows:
         raise InputError(f"{folder}: no {SUMMARY} of `detect` found in a folder there, at least one expected")
-    rows.sort(key=lambda row: (-(row["percentile"] or 0), -(row["abnormal_ml"] or 0), row["name"]))
-    rows.sort(key=lambda row: not row["judged"])
+    rows.sort(
+        key=lambda row: (
+            not row["judged"],
+            -(row["percentile"] or 0),
+            -(row["abnormal_ml"] or 0),
+            row["name"],
+        )
+    )
     style = f"{viewer_style()}{_own_style()}"
     text = (
         _environment()

@@ -75,7 +75,7 @@ def kept_or_made(
         folder: Of the result; no other process may use it meanwhile.
         provenance: What the result depends on, from `provenance_of`.
         make: Writes all files but the summary to an empty folder, and returns the summary.
-        files: Those that `make` reads, by what they are, as for `provenance_of`.
+        files: Files that `make` reads, by what they are ("scan", "mask", "model").
         notify: Called with a sentence on a damaged result that is made again.
 
     Returns:
@@ -157,9 +157,9 @@ def check_files(folder: Path, hashes: Mapping[str, str], names: Iterable[str]) -
     """Check that files of a result are as they were written.
 
     Args:
-        folder: Of the result.
-        hashes: Of its files, from its summary.
-        names: Of the files.
+        folder: Folder of the result.
+        hashes: SHA-256 of each file, by its name, from the summary.
+        names: Names of the files to check.
 
     Raises:
         InputError: One is not.

@@ -42,7 +42,7 @@ def zero_flags(shift: float, stored: np.ndarray, brain: np.ndarray) -> list[str]
     """A flag if a scan was moved: its own zero is not known.
 
     Args:
-        shift: From `from_zero`.
+        shift: What `from_zero` added to the voxels.
         stored: The scan as stored, (x, y, z) float32.
         brain: Its brain mask, (x, y, z) bool.
     """
@@ -60,7 +60,7 @@ def without_empty(brain: np.ndarray, array: np.ndarray, affine: np.ndarray) -> n
     Args:
         brain: Brain mask, (x, y, z) bool.
         array: The scan, (x, y, z) float32, its background 0.
-        affine: Of both, 4 x 4, voxel indices to mm.
+        affine: Affine of mask and scan, 4 x 4, voxel indices to mm.
 
     Returns:
         The mask without places of EMPTY_ML and more.

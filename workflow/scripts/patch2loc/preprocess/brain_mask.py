@@ -25,9 +25,8 @@ LARGEST_BRAIN_ML = 3500.0  # the largest brains on record have 2,900 ml; a whole
 LARGEST_STRIPPED_ML = 2300.0
 # Share of a brain mask: 157 masks of public scans have at most 0.0002, and two stripped scans, as masks, 0.0017.
 MOST_HOLES = 0.002
-MOST_MISSING = (
-    0.0002  # share of a brain: single voxels, such as those of a program's own mask, may have no number
-)
+# Share of a brain: single voxels, such as those of a program's own mask, may have no number.
+MOST_MISSING = 0.0002
 # Of a stripped scan, hardly anything above 0 lies apart from the brain.
 STRIPPED_SHARE = 0.99
 # Bone lies 6 to 15 mm below the surface of a head, and brain below that of a brain. Share of dark voxels there: up to

@@ -1,6 +1,6 @@
 """How much of the atlas's brain, laid on a scan, is not there: beyond the field of view, or not in the brain mask."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from patch2loc.data.midsagittal import midsagittal_plane
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
-from patch2loc.preprocess.masks import box_around, within
+from patch2loc.preprocess.masks import Box, box_around, within
 from patch2loc.preprocess.register import matrix
 
 COVERAGE_MM = 4.0
@@ -42,7 +42,7 @@ def coverage(
 
     Args:
         brain: Brain mask on the scan's voxels, (x, y, z) bool.
-        affine: Of the scan, 4 x 4, voxel indices to mm.
+        affine: Affine of the scan, 4 x 4, voxel indices to mm.
         atlas: The atlas that the scan was registered to.
         transform: Maps atlas to scan points.
     """
@@ -55,7 +55,8 @@ def coverage(
     margin = int(np.ceil(DEEP_MM / spacing.min()))
     inner = (slice(margin, -margin),) * 3
     deep = ~within(~np.pad(whole, margin), DEEP_MM, spacing)[inner]
-    outside = beyond(np.linalg.inv(affine) @ matrix(transform) @ coarse, whole.shape, brain.shape)
+    everywhere: Box = tuple(slice(size) for size in whole.shape)
+    outside = beyond(np.linalg.inv(affine) @ matrix(transform) @ coarse, everywhere, brain.shape)
     found: Coverage = {
         "outside_scan": _shares(outside, places, whole),
         "deep_outside_mask": _shares(~carried, places, deep),
@@ -113,13 +114,22 @@ def regions(whole: np.ndarray, plane: float) -> dict[str, np.ndarray]:
     }
 
 
-def beyond(to_target: np.ndarray, shape: tuple[int, ...], target_shape: tuple[int, ...]) -> np.ndarray:
-    """The voxels of an array, bool, whose centers a map to another array's indices, 4 x 4, takes off that array."""
-    x, y, z = np.ogrid[tuple(slice(size) for size in shape)]
-    outside = np.zeros(shape, bool)
+def beyond(to_target: np.ndarray, box: Box, target_shape: Sequence[int]) -> np.ndarray:
+    """The voxels of a box of an array whose centers lie outside another array, bool, of the box's shape.
+
+    Args:
+        to_target: Map from voxel indices of the array to those of the other one, 4 x 4.
+        box: Slices of the array along x, y and z.
+        target_shape: Shape of the other array.
+    """
+    x, y, z = np.ogrid[box]
+    outside = np.zeros((x.size, y.size, z.size), bool)
     for row, size in zip(to_target[:3], target_shape, strict=True):
-        place = row[0] * x + row[1] * y + row[2] * z + row[3]
-        outside |= (place < -0.5) | (place > size - 0.5)
+        # A sum of two terms, each with a range of its own: most rows of a map lead nowhere outside.
+        flat, along = row[0] * x + row[1] * y, row[2] * z + row[3]
+        if flat.min() + along.min() < -0.5 or flat.max() + along.max() > size - 0.5:
+            places = flat + along
+            outside |= (places < -0.5) | (places > size - 0.5)
     return outside
 
 

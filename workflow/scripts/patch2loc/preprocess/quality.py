@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from patch2loc.data.volumes import Grid, mask_ml
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import Atlas
-from patch2loc.preprocess.coverage import Coverage, coverage
+from patch2loc.preprocess.coverage import Coverage, beyond, coverage
 from patch2loc.preprocess.images import coarser, voxel_size
 from patch2loc.preprocess.lesions import indices_to_grid
 from patch2loc.preprocess.masks import box_around
@@ -137,16 +137,8 @@ def measure(
 def share_outside(brain: np.ndarray, to_grid: np.ndarray, shape: Sequence[int]) -> float:
     """Share of a brain mask, (x, y, z) bool, whose voxels' centers a map to grid indices, 4 x 4, takes off the grid."""
     box = box_around(brain)
-    part, outside = brain[box], np.zeros(1, bool)
-    columns, rows, slices = (np.arange(edge.start, edge.stop) for edge in box)
-    for row, size in zip(to_grid[:3], shape, strict=True):
-        # A sum of three terms, one along each axis of the scan.
-        along = row[2] * slices + row[3]
-        flat = np.add.outer(row[0] * columns, row[1] * rows)
-        if flat.min() + along.min() < -0.5 or flat.max() + along.max() > size - 0.5:
-            places = flat[..., None] + along
-            outside = outside | (places < -0.5) | (places > size - 0.5)
-    return float(np.count_nonzero(part & outside) / np.count_nonzero(part))
+    part = brain[box]
+    return float(np.count_nonzero(part & beyond(to_grid, box, shape)) / np.count_nonzero(part))
 
 
 def _rounded(value: np.ndarray | float) -> Any:

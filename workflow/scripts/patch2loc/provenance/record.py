@@ -148,7 +148,7 @@ def read_provenance(path: str | Path) -> Provenance:
     """Read a file *.provenance.json.
 
     Args:
-        path: Of that file, see `sidecar`.
+        path: The provenance file (`sidecar`).
 
     Raises:
         InputError: It is damaged.

@@ -96,8 +96,8 @@ def _location_errors(errors: np.ndarray, mask: np.ndarray) -> tuple[float, float
     """Median location error of a brain, and the least median of its eight parts.
 
     Args:
-        errors: Of the voxels of the mask, in their order, (n,).
-        mask: (x, y, z) bool.
+        errors: Location errors of the voxels of the mask, in their order, (n,), percent of the grid.
+        mask: Brain mask, (x, y, z) bool.
     """
     places = np.argwhere(mask)
     part = (places > np.median(places, axis=0)) @ (1, 2, 4)

@@ -312,9 +312,9 @@ def from_model(
     """The reference that a model of a grid's shape holds, as `to_model` made it.
 
     Args:
-        stored: From the model, whose keys `model_schema.check_content` has looked at.
-        shape: Of the grid.
-        name: Of the model, for messages: its file.
+        stored: The key `reference` of a model that `model_schema.check_content` has accepted.
+        shape: Shape of the grid, (3,).
+        name: File of the model, for messages.
 
     Raises:
         InputError: Naming the model and the key: a value is not what `to_model` writes.

@@ -15,9 +15,8 @@ from patch2loc.watching.trainings import Training, read_trainings
 
 LOOK_SECONDS = 5.0
 LINE_SECONDS = 300.0  # between two lines of a training where they are not renewed in place, as in a log
-CLOCK_SECONDS = (
-    2.0  # by which the time of a file may lie behind that of the computer, as file systems round it
-)
+# By which the time of a file may lie behind that of the computer, as file systems round it.
+CLOCK_SECONDS = 2.0
 
 
 @contextmanager
