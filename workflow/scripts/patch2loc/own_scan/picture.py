@@ -54,7 +54,7 @@ PANEL_GAP = 6
 OPACITY = (0.3, 0.85)  # of the color where it starts and where it is saturated
 TEXT_COLOR, SOFT, ALARM, ALARM_FILL = "#111111", "#555555", "#b00000", "#ffd75e"
 OWN_SCAN = "#d55e00"  # color-blind safe
-COLUMN_STARTS = (0, 70, 210, 480, 750, 990)  # of the table
+COLUMN_STARTS = (0, 60, 180, 420, 790, 1010)  # of the table
 
 
 class _Plane(NamedTuple):

@@ -172,7 +172,7 @@ def not_recognized(
     return ScanWarning(
         NOT_JUDGED,
         f"This scan cannot be judged: {reason}. No percentile, volume or candidate is given. Check the sequence (no "
-        "contrast agent), the orientation in the header, and the mask and registration in preprocessed/qc.png",
+        "contrast agent), the orientation in the header, and the mask and registration in preprocessed/qc.png.",
         "both",
     )
 
