@@ -157,10 +157,19 @@ def test_a_widened_ventricle_is_fluid_and_a_lesion_in_white_matter_is_not(tissue
 
 def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
     rarity = np.ones(GRID.shape)
-    for height, place in ((6, (-30, 0, 20)), (5, (31, 2, 20)), (4, (30, -50, 20))):
-        rarity[ball(place, 6)] = height
+    # A pair; a small one at the mirror image of a large one; and one alone.
+    for height, place, radius in (
+        (9, (-30, 0, 20), 6),
+        (8, (31, 2, 20), 6),
+        (7, (-30, -60, 20), 8),
+        (6, (30, -60, 20), 4),
+        (4, (30, 40, 20), 5),
+    ):
+        rarity[ball(place, radius)] = height
     table = table_of(rarity, {"volume": rarity, "mask": rarity > 0})
-    assert list(table["mirror_of"].fillna(0)) == [2, 1, 0]
+    found = dict(zip(table["peak"], table["mirror_of"].fillna(0), strict=True))
+    label = dict(zip(table["peak"], table["label"], strict=True))
+    assert found == {9: label[8], 8: label[9], 7: 0, 6: 0, 4: 0}
 
 
 def test_warnings_are_in_every_table_also_without_a_candidate():

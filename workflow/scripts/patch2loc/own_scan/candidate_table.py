@@ -17,7 +17,7 @@ from patch2loc.score.candidates import Candidate
 MIDLINE_MM = 3.0  # voxels this near to the plane between the hemispheres belong to neither
 ON_BOTH_SIDES = 0.2  # of a candidate's volume on its lesser side, from which on it lies on both
 MIRROR_MM = 4.0  # how far apart a candidate and the mirror image of another may lie
-MIRRORED = 0.3  # share of the smaller candidate that they have in common, from which on they are a pair
+MIRRORED = 0.3  # share of the larger candidate that they have in common, from which on they are a pair
 TISSUES = ("gray matter", "white matter", "fluid")
 PURE = 0.95  # fraction of a tissue in the atlas, from which on a scan shows how bright it is there
 
@@ -72,7 +72,9 @@ def _tissue(inside: np.ndarray, tissues: np.ndarray, fluid: np.ndarray) -> str:
 
 
 def _mirror_images(labels: np.ndarray, count: int, plane: float, spacing: float) -> list[int | None]:
-    """For each candidate the number of the one that lies where its mirror image is; None without one.
+    """For each candidate the number of its mirror image, whose mirror image it is, too; None without one.
+
+    They are of like size: what a small candidate has on the other side of a large one is no sign of anatomy.
 
     Args:
         labels: Candidates, (x, y, z) int16.
@@ -85,11 +87,14 @@ def _mirror_images(labels: np.ndarray, count: int, plane: float, spacing: float)
     partners: list[int | None] = []
     for label in range(1, count + 1):
         near = within(reflected == label, MIRROR_MM, np.full(3, spacing))
-        shared = np.bincount(labels[near], minlength=count + 1) / np.minimum(sizes, sizes[label]).clip(1)
+        shared = np.bincount(labels[near], minlength=count + 1) / np.maximum(sizes, sizes[label])
         shared[[0, label]] = 0
         best = int(np.argmax(shared))
         partners.append(best if shared[best] >= MIRRORED else None)
-    return partners
+    return [
+        partner if partner and partners[partner - 1] == label else None
+        for label, partner in enumerate(partners, start=1)
+    ]
 
 
 def candidate_table(
