@@ -1,5 +1,7 @@
 """DICOM series on disk, written by SimpleITK, and the mark of tests that convert some."""
 
+import locale
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -41,6 +43,7 @@ def write_series(
     columns, rows, _ = SHAPE
     column, row = np.meshgrid(np.arange(columns), np.arange(rows))
     uid = f"1.2.826.0.1.3680043.2.1125.{number}"
+    set_locale = locale.setlocale(locale.LC_ALL)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for index in range(slices) if at is None else at:
@@ -77,4 +80,6 @@ def write_series(
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{name or number}_{round(index):03d}.dcm"))
         writer.Execute(image)
+    # Some orientations leave the process with the locale C, in which Python opens files as ASCII.
+    locale.setlocale(locale.LC_ALL, set_locale)
     return folder

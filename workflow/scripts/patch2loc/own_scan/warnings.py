@@ -17,7 +17,7 @@ SIMULATED = "simulated"  # name of that warning
 OF_MEDIAN = 1.5
 # Times the greatest of them: of n healthy scans one more in n + 1 lies beyond it, and hardly ever by a tenth.
 OF_GREATEST = 1.1
-# Times the median location error of the healthy scans, in the best located eighth of the brain: at most 1.0 in healthy
+# Times the median location error of the healthy scans, in the best located eighth of the brain: at most 1.1 in healthy
 # scans, 1.6 at least in FLAIR, with contrast agent, strong motion and wrong poses (docs/explanation/detector.md).
 FAR_OFF = 1.5
 NOT_JUDGED = "cannot_be_judged"  # name of that warning
