@@ -156,7 +156,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
             "--no-first-run",
             "--disable-dev-shm-usage",
         ),
-        *("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+        *("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.*"),
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
     ]
     process = subprocess.Popen(
