@@ -112,7 +112,7 @@ rule simulate_phantom:
     resources:
         **growing(mem_mb=1500, runtime=10),
     params:
-        code=code_hash("patch2loc.acquire.phantom"),
+        code=lambda wildcards: code_hash("patch2loc.acquire.phantom"),
         seed=config["seed"],
         index=lambda wildcards: int(wildcards.subject.rsplit("_", 1)[1]),
         settings=config["phantom"],
@@ -141,7 +141,7 @@ rule paint_stroke:
     resources:
         **growing(mem_mb=2000, runtime=10),
     params:
-        code=code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
+        code=lambda wildcards: code_hash("patch2loc.acquire.painted", "patch2loc.preprocess.register"),
         pair=lambda wildcards: {
             key: DATASETS[wildcards.dataset].made_of[wildcards.subject][key] for key in ("seed", "mirrored")
         }
@@ -170,7 +170,7 @@ rule paint_lesion:
     resources:
         **growing(mem_mb=2000, runtime=10),
     params:
-        code=code_hash("patch2loc.acquire.controlled"),
+        code=lambda wildcards: code_hash("patch2loc.acquire.controlled"),
         lesion=lambda wildcards: {
             key: DATASETS[wildcards.dataset].made_of[wildcards.subject][key]
             for key in ("seed", "diameter_mm", "amount")
@@ -199,7 +199,7 @@ rule recontrast_scan:
     resources:
         **growing(mem_mb=2000, runtime=10),
     params:
-        code=code_hash("patch2loc.acquire.recontrasted"),
+        code=lambda wildcards: code_hash("patch2loc.acquire.recontrasted"),
         seed=lambda wildcards: DATASETS[wildcards.dataset].made_of[wildcards.subject]["seed"],
     script:
         "../workflow/scripts/recontrast_scan.py"
@@ -221,6 +221,6 @@ rule convert_dicom:
     resources:
         **growing(mem_mb=1500, runtime=10),
     params:
-        code=code_hash("patch2loc.acquire.dicom"),
+        code=lambda wildcards: code_hash("patch2loc.acquire.dicom"),
     script:
         "../workflow/scripts/convert_dicom.py"

@@ -139,9 +139,9 @@ def table(name, label=None, formats=("markdown", "latex", "html")):
 
 def table_params(name, module, datasets, methods=EVALUATED_METHODS, protocol=PROTOCOL):
     """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
-    code = code_hash(module, *READING_AND_WRITING)
-    params = {"code": code, "table": name, "methods": methods, "datasets": datasets}
-    return params | {"folds": FOLDS, "seed": config["seed"], "protocol": protocol}
+    params = {"table": name, "methods": methods, "datasets": datasets, "folds": FOLDS}
+    params |= {"seed": config["seed"], "protocol": protocol}
+    return params | {"code": lambda wildcards: code_hash(module, *READING_AND_WRITING)}
 
 
 def rule_outline(name):

@@ -16,7 +16,7 @@ rule detector:
     resources:
         **growing(mem_mb=6000, runtime=240),
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             module_name(config["detector"]["method"]), module_name("zscore"), "patch2loc.score.detector"
         ),
         about=by_wildcards(RUN.about_detector, "modality"),

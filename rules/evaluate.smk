@@ -43,7 +43,7 @@ rule evaluate:
     resources:
         **growing(mem_mb=3000, runtime=240),
     params:
-        code=code_hash("patch2loc.evaluate.subjects"),
+        code=lambda wildcards: code_hash("patch2loc.evaluate.subjects"),
         patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
         spacing=config["grid"]["spacing"],
         models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
@@ -73,7 +73,9 @@ rule analyze_patches:
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:
-        code=code_hash("patch2loc.evaluate.patch_analysis", "patch2loc.score.heatmap_folder"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.evaluate.patch_analysis", "patch2loc.score.heatmap_folder"
+        ),
         spacing=config["grid"]["spacing"],
         truth=config["truth"],
     script:

@@ -19,7 +19,7 @@ rule fig1:
     resources:
         **growing(mem_mb=3000),
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             "patch2loc.figures.schematic",
             "patch2loc.methods.patch2loc",
             "patch2loc.models",
@@ -51,7 +51,9 @@ rule fig2:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.ellipses", "patch2loc.data.labels", "patch2loc.data.scans"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.ellipses", "patch2loc.data.labels", "patch2loc.data.scans"
+        ),
         about=LABELS.get(TUMOR_DATASET),
         patch=config["patch"],
         seed=config["seed"],
@@ -72,7 +74,7 @@ rule fig3:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS.get(TUMOR_DATASET)],
         seed=config["seed"],
         densities=config["figures"]["densities"],
@@ -94,7 +96,9 @@ rule fig4:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"
+        ),
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
         truth=config["truth"],
@@ -117,7 +121,9 @@ rule fig5:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"
+        ),
         datasets=RUN.labels(HEALTHY),
         subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
@@ -140,7 +146,7 @@ rule fig6:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash("patch2loc.figures.kde", "patch2loc.data.labels"),
         datasets=[LABELS[name] for name in LESION + HEALTHY],
         seed=config["seed"],
         densities=config["figures"]["densities"],
@@ -161,7 +167,9 @@ rule fig7:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"
+        ),
         datasets=RUN.labels(HEALTHY),
         subjects={name: DATASETS[name].subjects(FIRST_FOLD) for name in HEALTHY},
         preprocessed=RESULTS.preprocessed_folder(),
@@ -189,7 +197,9 @@ for number, name in DELIVERABLES.lesion_figures.items():
         conda:
             STATISTICS
         params:
-            code=code_hash("patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"),
+            code=lambda wildcards: code_hash(
+                "patch2loc.figures.slices", "patch2loc.data.labels", "patch2loc.data.scans"
+            ),
             datasets=RUN.labels([name]),
             preprocessed=RESULTS.preprocessed_folder(),
             truth=config["truth"],
@@ -211,7 +221,7 @@ rule learning_curve:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.learning_curve", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash("patch2loc.figures.learning_curve", "patch2loc.data.labels"),
         simulated=lambda wildcards: LABELS[RUN.training_data[wildcards.modality]]["simulated"],
     script:
         "../workflow/scripts/figure_learning_curve.py"

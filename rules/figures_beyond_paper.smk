@@ -21,7 +21,9 @@ rule methods:
     resources:
         **growing(mem_mb=3000),
     params:
-        code=code_hash("patch2loc.figures.method_maps", "patch2loc.data.labels", "patch2loc.data.scans"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.method_maps", "patch2loc.data.labels", "patch2loc.data.scans"
+        ),
         methods=SCORED_METHODS,
         datasets=RUN.labels(LESION),
         preprocessed=RESULTS.preprocessed_folder(),
@@ -45,7 +47,9 @@ rule curves:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.curves", "patch2loc.tables.inputs", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.curves", "patch2loc.tables.inputs", "patch2loc.data.labels"
+        ),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
     script:
@@ -65,7 +69,7 @@ rule subjects:
     conda:
         STATISTICS
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             "patch2loc.figures.subject_scatter", "patch2loc.tables.inputs", "patch2loc.data.labels"
         ),
         figure="subjects",
@@ -89,7 +93,9 @@ rule folds:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.fold_spread", "patch2loc.tables.inputs", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.fold_spread", "patch2loc.tables.inputs", "patch2loc.data.labels"
+        ),
         figure="folds",
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION),
@@ -113,7 +119,9 @@ rule cost:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.figures.cost", "patch2loc.tables.inputs", "patch2loc.data.labels"),
+        code=lambda wildcards: code_hash(
+            "patch2loc.figures.cost", "patch2loc.tables.inputs", "patch2loc.data.labels"
+        ),
         methods=TRAINED_ROWS,
         datasets=RUN.labels(LESION),
         modalities=LESION_MODALITIES,

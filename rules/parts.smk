@@ -51,7 +51,9 @@ rule parts:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash("patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash(
+            "patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING
+        ),
         own={name: own_setting(config, RUN.median_filter(name)) for name in RUN.labeled_datasets},
         datasets=RUN.labels(RUN.labeled_datasets),
         folds=RUN.trainings,

@@ -20,7 +20,7 @@ rule patient:
         **growing(mem_mb=4000, runtime=120),
         gpu=GPU,
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             module_name(config["detector"]["method"]),
             module_name("zscore"),
             "patch2loc.own_scan",
@@ -49,7 +49,7 @@ rule patients:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.tables.patients", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash("patch2loc.tables.patients", *READING_AND_WRITING),
         datasets=RUN.labels(UNLABELED),
         controls=RUN.controls_of_detectors(UNLABELED),
     script:

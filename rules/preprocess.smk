@@ -31,7 +31,7 @@ rule preprocess:
         **growing(mem_mb=2000, runtime=RUN.preprocessing_minutes),
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
-        code=code_hash(*PREPROCESSING),
+        code=lambda wildcards: code_hash(*PREPROCESSING),
         device=config["device"],
         atlas=RUN.atlas,
         grid=config["grid"],
@@ -59,7 +59,7 @@ rule cohort_list:
     resources:
         **growing(mem_mb=500, runtime=30),
     params:
-        code=code_hash("patch2loc.data.scans"),
+        code=lambda wildcards: code_hash("patch2loc.data.scans"),
         modality=lambda wildcards: DATASETS[wildcards.dataset].modality,
         expected_labels=lambda wildcards: DATASETS[wildcards.dataset].expected_labels,
     script:
@@ -79,7 +79,7 @@ rule quality:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.tables.quality"),
+        code=lambda wildcards: code_hash("patch2loc.tables.quality"),
         modalities={name: dataset.modality for name, dataset in DATASETS.items()},
     script:
         "../workflow/scripts/quality.py"

@@ -34,7 +34,7 @@ rule viewer:
     resources:
         **growing(mem_mb=2000, runtime=120),
     params:
-        code=code_hash("patch2loc.report.viewer.folder"),
+        code=lambda wildcards: code_hash("patch2loc.report.viewer.folder"),
         datasets=LABELS,
         methods=sorted(
             [method for method in EVALUATED_METHODS if not is_as_published(method)],
@@ -79,7 +79,7 @@ rule report_page:
     resources:
         **growing(mem_mb=2000),
     params:
-        code=code_hash("patch2loc.report.page", "patch2loc.tables.domain_shift"),
+        code=lambda wildcards: code_hash("patch2loc.report.page", "patch2loc.tables.domain_shift"),
         preprocessed=RESULTS.preprocessed_folder(),
         datasets=LABELS,
         methods=EVALUATED_METHODS,
@@ -113,7 +113,7 @@ rule crate:
     resources:
         **growing(mem_mb=1000, runtime=60),
     params:
-        code=code_hash("patch2loc.provenance.crate"),
+        code=lambda wildcards: code_hash("patch2loc.provenance.crate"),
         jobs=lambda wildcards: list(run_jobs(RUN, rule_outline, rule_docstrings(RULE_FILES))),
         datasets=LABELS,
         configuration=config,
@@ -137,6 +137,6 @@ rule every_scan_used:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.tables.quality"),
+        code=lambda wildcards: code_hash("patch2loc.tables.quality"),
     script:
         "../workflow/scripts/every_scan_used.py"

@@ -66,7 +66,7 @@ rule combine:
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:
-        code=code_hash("patch2loc.score.combination"),
+        code=lambda wildcards: code_hash("patch2loc.score.combination"),
         of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
         by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
         spacing=config["grid"]["spacing"],
@@ -141,7 +141,7 @@ rule joint_cohort:
     resources:
         **growing(mem_mb=500, runtime=30),
     params:
-        code=code_hash("patch2loc.data.joint_cohorts"),
+        code=lambda wildcards: code_hash("patch2loc.data.joint_cohorts"),
     script:
         "../workflow/scripts/joint_cohort.py"
 
@@ -163,7 +163,7 @@ rule calibrate:
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:
-        code=code_hash("patch2loc.score.calibration"),
+        code=lambda wildcards: code_hash("patch2loc.score.calibration"),
         spacing=config["grid"]["spacing"],
     script:
         "../workflow/scripts/calibrate.py"
@@ -188,7 +188,7 @@ rule carry_back:
     resources:
         **growing(mem_mb=2000, runtime=240),
     params:
-        code=code_hash("patch2loc.preprocess.scan"),
+        code=lambda wildcards: code_hash("patch2loc.preprocess.scan"),
         subjects=by_wildcards(RUN.test_scans, "dataset", "fold"),
     script:
         "../workflow/scripts/carry_back.py"

@@ -13,7 +13,7 @@ rule landmarks:
     resources:
         **growing(mem_mb=1500, runtime=60),
     params:
-        code=code_hash("patch2loc.standardize"),
+        code=lambda wildcards: code_hash("patch2loc.standardize"),
         intensities=config["intensities"],
     script:
         "../workflow/scripts/landmarks.py"

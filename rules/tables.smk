@@ -24,7 +24,7 @@ rule table1:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.table1", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash("patch2loc.tables.table1", *READING_AND_WRITING),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels_and_counts(LESION_OR_JOINT),
         folds=FOLDS,
@@ -50,7 +50,7 @@ rule table2:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash("patch2loc.tables.table2", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash("patch2loc.tables.table2", *READING_AND_WRITING),
         datasets=RUN.labels(LESION),
         folds=FOLDS,
         seed=config["seed"],
@@ -74,7 +74,7 @@ rule cases:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.cases", "patch2loc.tables.inputs"),
+        code=lambda wildcards: code_hash("patch2loc.tables.cases", "patch2loc.tables.inputs"),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels(LESION_OR_JOINT),
         folds=FOLDS,
@@ -213,7 +213,7 @@ rule domain_shift:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             "patch2loc.tables.domain_shift", "patch2loc.figures.domain_shift", *READING_AND_WRITING
         ),
         methods=LOCATING_METHODS,
@@ -241,7 +241,7 @@ rule healthy_checks:
     resources:
         **growing(mem_mb=4000, runtime=60),
     params:
-        code=code_hash(
+        code=lambda wildcards: code_hash(
             "patch2loc.tables.healthy_checks",
             "patch2loc.figures.healthy_checks",
             "patch2loc.data.midsagittal",
@@ -275,7 +275,7 @@ rule subject_lists:
     conda:
         STATISTICS
     params:
-        code=code_hash("patch2loc.data.splits"),
+        code=lambda wildcards: code_hash("patch2loc.data.splits"),
         split=config["split"],
         roles=RUN.subject_roles,
         missing=RUN.missing_scans,
@@ -309,7 +309,9 @@ rule ablations:
     resources:
         **growing(mem_mb=2000, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.ablations", "patch2loc.figures.ablations", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash(
+            "patch2loc.tables.ablations", "patch2loc.figures.ablations", *READING_AND_WRITING
+        ),
         rows=RUN.ablation_rows,
         trained=ABLATED_METHODS,
         combinations={name: RUN.parts(name) for name in ABLATED_ROWS if name in COMBINATIONS},
@@ -339,7 +341,9 @@ rule controlled:
     resources:
         **growing(mem_mb=1500, runtime=30),
     params:
-        code=code_hash("patch2loc.tables.controlled", "patch2loc.figures.controlled", *READING_AND_WRITING),
+        code=lambda wildcards: code_hash(
+            "patch2loc.tables.controlled", "patch2loc.figures.controlled", *READING_AND_WRITING
+        ),
         methods=EVALUATED_METHODS,
         datasets=RUN.labels_and_lesions(CONTROLLED),
         folds=FOLDS,

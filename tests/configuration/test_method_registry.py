@@ -321,7 +321,6 @@ def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tabl
 @pytest.mark.parametrize(
     "text",
     [
-        "# a comment\n",
         "ORDER = 1; SHARE = 0.5\n",
         "ORDER, SHARE = 1, 0.5\n",
         "ORDER = 1\nPOWERS = range(ORDER)\n",

@@ -110,7 +110,7 @@ def test_the_code_of_a_method_from_outside_is_hashed_with_all_it_imports(toy):
     before = code_hash("toypackage.method")
     for name in ("method", "mean", "weight"):
         with open(toy / f"{name}.py", "a") as stream:
-            stream.write("# edited\n")
+            stream.write("EDITED = True\n")
         forget_modules()
         after = code_hash("toypackage.method")
         assert after != before, name

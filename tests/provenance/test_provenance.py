@@ -5,7 +5,7 @@ from edited_modules import forget_modules
 
 from patch2loc.commands import main
 from patch2loc.data.results import PROVENANCE
-from patch2loc.provenance.code import code_hash, modules_behind
+from patch2loc.provenance.code import code_hash, code_of, modules_behind
 from patch2loc.provenance.record import SUFFIX, describe, write_sidecar
 from patch2loc.provenance.trace import trace
 
@@ -39,10 +39,56 @@ def test_the_hash_follows_the_code_behind_and_nothing_else(copied_library):
     forget_modules()
     assert {name: code_hash(name) for name in names} == before
     with open(copied_library / "metrics/ranking.py", "a") as stream:
-        stream.write("\n# edited\n")
+        stream.write("\nEDITED = True\n")
     forget_modules()
     after = {name: code_hash(name) for name in names}
     assert [name for name in names if after[name] != before[name]] == ["patch2loc.evaluate.subjects"]
+
+
+MODULE = '''"""What it is for."""
+
+import math  # a comment
+
+
+class Scale:
+    """Its purpose."""
+
+    unit = "mm"  # doc
+
+    def times(self, value):
+        """Say more.
+
+        Args:
+            value: of what.
+        """
+        "not a docstring"
+        return math.tau * value
+'''
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "same"),
+    [
+        ("What it is for", "Another purpose", True),
+        ('"""What it is for."""\n\n', "", True),
+        ('    """Its purpose."""\n\n', "", True),
+        ("value: of what", "value: radians", True),
+        ("  # a comment", "", True),
+        ("import math", "\n\n# more\nimport math", True),
+        ("    ", "  ", True),
+        ("math.tau * value", "math.tau *\\\n            value", True),
+        ("math.tau", "math.pi", False),
+        ('"mm"', '"cm"', False),
+        ("value):", "value, more=1):", False),
+        ("        return", "    return", False),  # of the class's body, not of the function's
+    ],
+)
+def test_prose_and_layout_are_not_code(tmp_path, found, replaced, same):
+    before, after = tmp_path / "before.py", tmp_path / "after.py"
+    before.write_text(MODULE)
+    after.write_text(MODULE.replace(found, replaced))
+    assert after.read_text() != MODULE
+    assert (code_of(before) == code_of(after)) is same
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ def forget_modules(package=None):
 
     A job is a process of its own and starts without.
     """
-    code.module_file.cache_clear()
-    code._imported.cache_clear()
-    code._split_display.cache_clear()
+    for cached in (code.module_file, code._imported, code.code_of, code._split_display, code.code_hash):
+        cached.cache_clear()
     method_registry.declaration.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]

@@ -69,7 +69,7 @@ def server(tmp_path_factory):
     release(repository, "v1")
     for tag, path in (("v2", "README.md"), ("v3", "workflow/scripts/table1.py")):
         with open(repository / path, "a") as file:
-            file.write("# Another version.\n")
+            file.write("ANOTHER = True\n")
         release(repository, tag)
     return folder
 

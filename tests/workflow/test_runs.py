@@ -14,6 +14,8 @@ from repository_paths import ROOT
 from workflow_runs import TINY, log_of, plan, run, run_alone, snakemake, start, wait_for_the_end
 
 pytestmark = pytest.mark.workflow
+# Rules, and the one that comes after them.
+READ_FILES_OF_THE_REPOSITORY = {"table1", "table2", "viewer", "report_page", "crate", "every_scan_used"}
 
 
 def test_a_second_run_does_nothing(finished):
@@ -43,14 +45,7 @@ def copy_of_the_workflow(tmp_path):
 def test_a_copy_of_the_workflow_reruns_what_reads_files_of_the_repository(finished, copy_of_the_workflow):
     for path in copy_of_the_workflow.rglob("*"):  # as in a clone that was made after the results
         os.utime(path)
-    assert jobs(finished, copy_of_the_workflow).keys() <= {
-        "table1",
-        "table2",
-        "viewer",
-        "report_page",
-        "crate",
-        "every_scan_used",  # comes after these
-    }
+    assert jobs(finished, copy_of_the_workflow).keys() <= READ_FILES_OF_THE_REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -71,7 +66,7 @@ def test_an_edited_module_reruns_what_depends_on_it(
     finished, copy_of_the_workflow, module, expected, untouched
 ):
     with open(copy_of_the_workflow / "workflow/scripts/patch2loc" / module, "a") as stream:
-        stream.write("\n# edited\n")
+        stream.write("\nEDITED = True\n")
     planned = jobs(finished, copy_of_the_workflow)
     assert expected <= planned.keys()
     assert not untouched & planned.keys()
@@ -79,9 +74,20 @@ def test_an_edited_module_reruns_what_depends_on_it(
         assert planned["train"] == 2  # thresh on T1 and T2; the other methods' models stay
 
 
+def test_edited_prose_reruns_nothing(finished, copy_of_the_workflow):
+    for path in ("patch2loc/network/training.py", "train.py"):
+        module = copy_of_the_workflow / "workflow/scripts" / path
+        text = re.sub(
+            r'\A""".*?"""', '"""Other words."""\n\n\n# A comment.', module.read_text(), flags=re.DOTALL
+        )
+        assert text != module.read_text()
+        module.write_text(text)
+    assert jobs(finished, copy_of_the_workflow).keys() <= READ_FILES_OF_THE_REPOSITORY
+
+
 def test_an_edited_script_reruns_its_rule(finished, copy_of_the_workflow):
     with open(copy_of_the_workflow / "workflow/scripts/figure_kde.py", "a") as stream:
-        stream.write("\n# edited\n")
+        stream.write("\nEDITED = True\n")
     planned = jobs(finished, copy_of_the_workflow)
     assert {"fig3", "fig6"} <= planned.keys()
     assert not {"preprocess", "train", "score", "evaluate", "fig4"} & planned.keys()

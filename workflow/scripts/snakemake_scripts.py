@@ -6,26 +6,32 @@ Snakemake does not quote that path (github.com/snakemake/snakemake/issues/2645 a
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from snakemake.script import PythonScript, ScriptBase
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
+from patch2loc.provenance.code import code_of
+
 HERE = Path(__file__).parent
 
 
 def compare_by_content(rules: Iterable[Any]) -> None:
-    """Make the content of its script a parameter of each rule.
+    """Make the code of its script a parameter of each rule.
 
     Snakemake compares a script and its results by their times, so results that were copied to a newer clone would be
     made again.  Profiles leave that out of `rerun-triggers`.
     """
     for rule in rules:
         if rule.script:
-            content = Path(HERE, Path(rule.script).name).read_bytes()
-            rule.set_params(script=hashlib.sha256(content).hexdigest()[:16])
+            rule.set_params(script=_hash_of(HERE / Path(rule.script).name))
+
+
+def _hash_of(script: Path) -> Callable[[Any], str]:
+    """A function of the wildcards, so that a job reads only its own script."""
+    return lambda wildcards: hashlib.sha256(code_of(script).encode()).hexdigest()[:16]
 
 
 def _execute(script: ScriptBase, command: str, **values: Any) -> Any:

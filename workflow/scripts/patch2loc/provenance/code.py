@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -16,6 +17,10 @@ PACKAGE = Path(__file__).parents[1]
 DISPLAY_CONSTANTS = ("ROLE", "ORDER", "TITLE", "CALIBRATED", "REDESIGNED")
 # Fields of the syntax tree that hold statements.
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+# Tokens that say how code is laid out, not what it does.
+LAYOUT = (tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER)
+# Tokens that structure code by their kind; how wide an indentation is means nothing.
+STRUCTURE = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\t", tokenize.DEDENT: "\b"}
 METHODS_PACKAGE = "patch2loc.methods"
 # What imports this shows methods as they declare themselves.
 METHOD_REGISTRY = "patch2loc.configuration.method_registry"
@@ -94,26 +99,66 @@ def modules_behind(names: Iterable[str]) -> list[str]:
     return sorted(visited)
 
 
+@cache
+def code_of(path: Path) -> str:
+    """The code of a Python file, without comments, docstrings and layout.
+
+    Raises:
+        InputError: naming the line, when the file is not Python.
+    """
+    return "\0".join(token for _, token in _tokens(path))
+
+
+def _tokens(path: Path) -> list[tuple[int, str]]:
+    """Line and text of each token of a Python file that is code."""
+    docstrings = _docstrings(syntax_tree(path))
+    tokens = [(0, STRUCTURE[tokenize.NEWLINE])]
+    with open(path, "rb") as stream:
+        for kind, text, start, _, _ in tokenize.tokenize(stream.readline):
+            if kind in LAYOUT or (kind == tokenize.STRING and start in docstrings):
+                continue
+            if kind in STRUCTURE:
+                text = STRUCTURE[kind]
+                if kind == tokenize.NEWLINE and tokens[-1][1] in STRUCTURE.values():  # of a docstring
+                    continue
+            tokens.append((start[0], text))
+    return tokens[1:]
+
+
+def _docstrings(module: ast.Module) -> set[tuple[int, int]]:
+    """Line and column where each docstring starts."""
+    return {
+        (first.lineno, first.col_offset)
+        for node in (module, *_statements(module))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for first in node.body[:1]
+        if isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    }
+
+
 # Modules that make a preprocessed scan.
 PREPROCESSING = tuple(f"patch2loc.preprocess.{name}" for name in ("atlas", "released_code", "scan"))
 
 
+@cache
 def code_hash(*names: str) -> str:
-    """Hash of the contents of modules and of all that they import from this package and from their own.
+    """Hash of the code of modules and of all that they import from this package and from their own.
 
     Snakemake compares scripts, not what they import. As a parameter of a rule, the hash makes the rule run again when
-    the code behind it has changed, and only then. What a method declares for display alone is not part of its own hash,
-    but of that of modules that show methods, such as tables.
+    the code behind it has changed, and only then: comments, docstrings and layout do not count. Constants that a method
+    declares only for display do not count for its own hash, but for that of modules that show methods, such as tables.
     """
     digest = hashlib.sha256()
     behind = modules_behind(names)
     for name in behind:
         path = _source_file(name)
-        source = _split_display(path)[0] if _is_method(name, names) else path.read_bytes()
-        digest.update(name.encode() + b"\0" + source + b"\0")
+        code = _split_display(path)[0] if _is_method(name, names) else code_of(path)
+        digest.update(f"{name}\0{code}\0".encode())
     if METHOD_REGISTRY in behind:
         for path in sorted(PACKAGE.joinpath("methods").glob("*.py")):
-            digest.update(path.stem.encode() + b"\0" + _split_display(path)[1] + b"\0")
+            digest.update(f"{path.stem}\0{_split_display(path)[1]}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -124,8 +169,8 @@ def _is_method(name: str, hashed: Iterable[str]) -> bool:
 
 
 @cache
-def _split_display(path: Path) -> tuple[bytes, bytes]:
-    """The source of a method without its DISPLAY_CONSTANTS, and the lines of these; one that it uses is code."""
+def _split_display(path: Path) -> tuple[str, str]:
+    """The code of a method without its DISPLAY_CONSTANTS, and that of these; one that the method uses is its code."""
     statements = syntax_tree(path)
     used = {
         node.id
@@ -146,7 +191,8 @@ def _split_display(path: Path) -> tuple[bytes, bytes]:
                     and all(occupied[line] == 1 for line in lines)
                 ):
                     display.update(lines)
-    code, declared = bytearray(), bytearray()
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        (declared if number in display else code).extend(line)
-    return bytes(code), bytes(declared)
+    code: list[str] = []
+    declared: list[str] = []
+    for line, token in _tokens(path):
+        (declared if line in display else code).append(token)
+    return "\0".join(code), "\0".join(declared)
