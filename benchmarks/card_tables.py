@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README, CARD = ROOT / "README.md", ROOT / "workflow/scripts/patch2loc/trained/t1-2mm.md"
 MEASURED = pd.read_csv(ROOT / "benchmarks/model_card_t1_2mm.csv")
 FOLDS = pd.read_csv(ROOT / "benchmarks/model_card_cross.csv")
+PANEL = pd.read_csv(ROOT / "benchmarks/out_of_purpose.csv")
 GROUPS = {
     "IXI Hammersmith": "IXI",
     "ds000011": "ds000011",
@@ -145,6 +146,26 @@ def patients_table() -> str:
     return markdown(["", "lesion, ml", "map", *measures, "percentile of the scan"], rows)
 
 
+def panel_table() -> str:
+    """What is said of scans that the detector is not for."""
+    outcomes = ["refused", "cannot be judged", "warned", "reported"]
+    rows = []
+    for kind, scans in PANEL.groupby("kind", sort=False):
+        simulated = scans["origin"].str.startswith("simulated").all()
+        counts = scans["outcome"].value_counts().reindex(outcomes, fill_value=0)
+        errors = scans["location_error_best_eighth"].dropna()
+        rows.append(
+            [
+                f"{str(kind).removesuffix(' (simulated)')} (simulated)" if simulated else str(kind),
+                *(str(count) if count else "" for count in counts),
+                " to ".join(
+                    dict.fromkeys(f"{error:.1f}" for error in (errors.min(), errors.max()) if error > 0)
+                ),
+            ]
+        )
+    return markdown(["scans", *outcomes, "location error of the best eighth"], rows)
+
+
 def readme_table() -> str:
     """AUPRC of the four patients."""
     rows = []
@@ -173,7 +194,10 @@ def with_table(page: str, table: str) -> str:
 
 def tables(path: Path) -> list[str]:
     """The tables of a page that are measured."""
-    made = {README: [readme_table], CARD: [healthy_table, folds_table, inserted_table, patients_table]}
+    made = {
+        README: [readme_table],
+        CARD: [healthy_table, folds_table, inserted_table, patients_table, panel_table],
+    }
     return [table() for table in made[path]]
 
 
