@@ -83,7 +83,7 @@ def test_every_participant_and_session_is_looked_at_with_the_age(detected, tmp_p
     assert "More abnormal than 1 % of 47 healthy scans." in said.out
     assert str(output / "sub-02_ses-a.html") in said.out.splitlines()
     assert said.out.splitlines()[-1] == str(output / "patients.tsv")
-    assert "3 scans: 0 failed, 0 left to other processes, 0 with warnings" in said.err
+    assert "3 scans: 0 failed, 0 left to other processes, 0 cannot be judged, 0 with warnings" in said.err
     assert said.err.splitlines()[-1] == f"patch2loc: {DISCLAIMER}"
 
 
@@ -169,7 +169,8 @@ def test_bad_participants_harm_no_other(detected, tmp_path, capsys):
     assert "sub-99: an error of the program found (ValueError), an answer expected" in said
     assert "sub-90: no image named sub-*_T1w.nii.gz" in said
     assert (
-        "5 scans: 3 failed, 0 left to other processes, 0 with warnings; 1 participants without a scan" in said
+        "5 scans: 3 failed, 0 left to other processes, 0 cannot be judged, 0 with warnings; "
+        "1 participants without a scan" in said
     )
 
 

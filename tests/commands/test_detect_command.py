@@ -74,8 +74,11 @@ def test_options_reach_the_model_and_the_scan(calls, capsys):
     assert calls[-1][2]["skull_strip"] == "none"
 
 
-def test_the_exit_status_says_that_a_scan_cannot_be_judged(calls):
-    assert detect("a.nii", "strange.nii") == 3
+def test_the_exit_status_and_the_last_line_say_that_a_scan_cannot_be_judged(calls, capsys):
+    assert detect("a.nii", "odd_strange.nii") == 3
+    assert (
+        "2 scans: 0 failed, 1 cannot be judged (odd_strange.nii), 0 with warnings" in capsys.readouterr().err
+    )
     assert detect("strange.nii", "bad.nii") == 1
 
 
@@ -97,7 +100,7 @@ def test_a_bad_scan_harms_no_other_and_warnings_come_with_the_answer(calls, caps
         "out/index.html",
     ]
     assert "patch2loc: bad.nii: not a scan" in said.err
-    assert "patch2loc: 3 scans: 1 failed, 1 with warnings (odd.nii)" in said.err
+    assert "patch2loc: 3 scans: 1 failed, 0 cannot be judged, 1 with warnings (odd.nii)" in said.err
     assert said.err.count(CAUTION) == 1
 
 

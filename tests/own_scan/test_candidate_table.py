@@ -174,7 +174,12 @@ def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
 
 def test_warnings_are_in_every_table_also_without_a_candidate():
     table = pd.DataFrame([[1, 2.5] + [0] * 10], columns=CANDIDATE_COLUMNS)
-    assert with_warnings(table, "age dark").warnings.tolist() == ["age dark"]
-    (row,) = with_warnings(table[:0], "age dark").itertuples()
+    assert with_warnings(table, "age dark", judged=True).warnings.tolist() == ["age dark"]
+    (row,) = with_warnings(table[:0], "age dark", judged=True).itertuples()
     assert (row.label, row.volume_ml, row.excess, row.native_voxels, row.warnings) == (0, 0, 0, 0, "age dark")
-    assert with_warnings(table[:0], "").empty
+    assert with_warnings(table[:0], "", judged=True).empty
+
+
+def test_a_scan_that_cannot_be_judged_has_no_volume_in_its_table():
+    table = with_warnings(pd.DataFrame(columns=CANDIDATE_COLUMNS), "contrast", judged=False)
+    assert table.to_csv(index=False).splitlines()[1].split(",") == ["0", *[""] * 11, "contrast"]

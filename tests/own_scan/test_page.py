@@ -110,6 +110,17 @@ def test_without_warnings_there_is_no_box(page):
     assert any(text.startswith("No candidate") for text in found.within(tag="section"))
 
 
+def test_a_scan_that_cannot_be_judged_shows_no_volume_and_no_threshold(page):
+    found = page(healthy_answer(judged=False, sentence="This scan cannot be judged."))
+    assert ("section", {"id": "answer", "class": "not-judged"}) in found.attributes
+    answer = [text for text, around in found.texts if ("section", "not-judged", "answer") in around]
+    assert not [text for text in answer if re.search("threshold,|[0-9] ml", text)]
+    assert answer.count("Brain: found by the atlas.") == 1
+    hidden = [each.get("id") for _, each in found.attributes if each.get("class") == "volume"]
+    assert "curve" in hidden
+    assert found.within(tag="dt", kind="volume") == ["volume above threshold", "of the brain"]
+
+
 def test_a_simulated_model_is_said_first(page):
     found = page(lesion_answer(simulated=True, warnings=["One."]))
     texts = [text for text, _ in found.texts if text]

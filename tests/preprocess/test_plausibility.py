@@ -47,6 +47,12 @@ def head():
     return scan.array.astype(np.float32), scan.affine, scan.brain > 0
 
 
+def checked(array, affine, brain, modality="T1"):
+    """Flags of a scan that is its own grid."""
+    options = {"volume": array, "mask": brain, "spacing": 2.0, "modality": modality}
+    return plausibility.check_image(array, affine, brain, **options)[1]
+
+
 def smoothed(array, inside, spacing, fwhm):
     sigma = fwhm / 2.3548 / np.asarray(spacing)
     weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
@@ -194,6 +200,24 @@ def test_thick_slices_that_were_interpolated_lack_detail_along_one_axis(axis, tm
     assert any(flag.startswith(f"fine detail along {'xyz'[axis]}") for flag in qc["flags"])
 
 
+def test_an_empty_slice_is_not_taken_for_thick_slices_along_the_other_axes(head):
+    array, affine, brain = head
+    array = array.copy()
+    array[:, :, int(np.median(np.nonzero(brain)[2]))] = 0
+    flags = checked(array, affine, brain)
+    assert flags[0].startswith("1 slice through the brain with one single value")
+    assert not any(flag.startswith("fine detail along") for flag in flags)
+
+
+@pytest.mark.parametrize(("modality", "flagged"), [("T1", True), ("T2", False)])
+def test_a_tight_mask_of_a_t1_scan_has_a_bright_rim(head, modality, flagged):
+    array, affine, brain = head
+    tight = ndimage.distance_transform_edt(brain, SETTINGS["voxel_size"]) > 6
+    for mask, expected in ((brain, False), (tight, flagged)):
+        flags = checked(array, affine, mask, modality)
+        assert any(flag.startswith("outer 2 mm of the brain mask") for flag in flags) == expected
+
+
 def clipped(array):
     return np.minimum(array, np.percentile(array[array > 0], 90))
 
@@ -259,7 +283,9 @@ def test_the_checks_take_little_time(head):
     _, grid = atlas_and_grid("T1", 2.0)
     volume = np.random.default_rng(0).random(grid.shape).astype(np.float32)
     begun = time.process_time()
-    plausibility.check_image(array, affine, brain, volume=volume, mask=volume > 0.1, spacing=2.0)
+    plausibility.check_image(
+        array, affine, brain, volume=volume, mask=volume > 0.1, spacing=2.0, modality="T1"
+    )
     assert time.process_time() - begun < 2
 
 

@@ -68,6 +68,7 @@ def answer_of(rarity, mask, *, warnings=(), title="scan.nii.gz: T1, model t1-2mm
             "atlas": "icbm152",
             "abnormal_ml": abnormal_ml,
             "healthy_ml": HEALTHY_ML,
+            "brain_found": "found by the atlas",
             **others,
         }
     )

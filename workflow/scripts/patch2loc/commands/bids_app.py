@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patch2loc.commands.options import refuse_unused
-from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, one_by_one
+from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, counted, one_by_one
 from patch2loc.commands.terminal import say, tell
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
@@ -144,10 +144,10 @@ def run(
             return
         page = write_derivatives(output, root, scan, summary, modality=modality, atlas=scorer.atlas.name)
         tell_answer(str(scan.path), summary, str(page), progress)
-        if summary["warnings"]:
-            warned.append(key)
         if not summary["judged"]:
             not_judged.append(key)
+        elif summary["warnings"]:
+            warned.append(key)
 
     failed = one_by_one(
         [str(scan.path) for scan in first],
@@ -161,7 +161,8 @@ def run(
         say(f"{root / name}: no image named sub-*_{pattern.text}.nii.gz")
     if len(keys) > 1 or absent:
         say(
-            f"{len(keys)} scans: {failed} failed, {len(taken)} left to other processes, {len(warned)} with warnings"
+            f"{len(keys)} scans: {failed} failed, {len(taken)} left to other processes, "
+            f"{counted('cannot be judged', not_judged)}, {counted('with warnings', warned)}"
             + (f"; {len(absent)} participants without a scan" if absent else "")
         )
     if failed + len(taken) < len(keys):

@@ -20,6 +20,7 @@ from patch2loc.commands.options import (
 from patch2loc.commands.scans import (
     NOT_JUDGED_STATUS,
     Progress,
+    counted,
     folders_of,
     matching,
     one_by_one,
@@ -177,18 +178,21 @@ def _run_scans(arguments: argparse.Namespace) -> int:
                 contrast_agent=opened.contrast_agent,
                 progress=progress,
             )
-        if summary["warnings"]:
-            warned.append(scan)
         if not summary["judged"]:
             not_judged.append(scan)
+        elif summary["warnings"]:
+            warned.append(scan)
         tell_answer(scan, summary, str(folder / "report.html"), progress)
 
     failed = one_by_one(scans, folders, STAGES, detect)
     if len(scans) > 1 and failed < len(scans):
         write_index(arguments.output, notify=say)
         tell(Path(arguments.output, INDEX_OF_SCANS).as_posix())
-    if len(scans) > 1 and (failed or warned):
-        say(f"{len(scans)} scans: {failed} failed, {len(warned)} with warnings ({', '.join(warned)})")
+    if len(scans) > 1:
+        say(
+            f"{len(scans)} scans: {failed} failed, {counted('cannot be judged', not_judged)}, "
+            f"{counted('with warnings', warned)}"
+        )
     if failed < len(scans):
         say(DISCLAIMER)
     return 1 if failed else NOT_JUDGED_STATUS if not_judged else 0

@@ -126,6 +126,11 @@ def one_for_each(scans: Sequence[str], option: str, values: Sequence[T] | None) 
     return values
 
 
+def counted(what: str, scans: Sequence[str]) -> str:
+    """How many scans something is true of, and which."""
+    return f"{len(scans)} {what}" + (f" ({', '.join(scans)})" if scans else "")
+
+
 def one_by_one(
     scans: Sequence[str],
     folders: Sequence[Path],

@@ -81,6 +81,7 @@ class Answer:
         atlas: Whose coordinates those of the candidates are: icbm152 (MNI) or sri24.
         abnormal_ml: Volume of the candidates, ml; NaN if the scan is not judged.
         healthy_ml: The same of each healthy scan of the reference, ml, (scans,).
+        brain_found: How the brain was found, in words (`preprocess.brain_mask.FOUND_BY`).
         maps: Rarity by each map, `map_name` first, for the page's viewer; empty if there is none but `rarity`.
     """
 
@@ -101,5 +102,6 @@ class Answer:
     atlas: str
     abnormal_ml: float
     healthy_ml: np.ndarray
+    brain_found: str
     judged: bool = True
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)

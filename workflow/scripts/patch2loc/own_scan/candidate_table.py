@@ -151,14 +151,15 @@ def candidate_table(
     return table.astype({"mirror_of": "Int64"})
 
 
-def with_warnings(table: pd.DataFrame, names: str) -> pd.DataFrame:
+def with_warnings(table: pd.DataFrame, names: str, *, judged: bool) -> pd.DataFrame:
     """A table of candidates with a column of warnings; one without a candidate has a row 0 for them.
 
     Args:
         table: Table of candidates, a row for each, from `candidate_table`.
         names: Names of the warnings, separated by blanks; "" without any.
+        judged: False for a scan that cannot be judged, which has no volume, not even one of 0.
     """
     if names and table.empty:
-        none = {"label": 0, "volume_ml": 0.0, "excess": 0.0, "native_voxels": 0}
-        table = pd.DataFrame([none], columns=table.columns)
+        none = {"volume_ml": 0.0, "excess": 0.0, "native_voxels": 0} if judged else {}
+        table = pd.DataFrame([{"label": 0, **none}], columns=table.columns)
     return table.assign(warnings=names)

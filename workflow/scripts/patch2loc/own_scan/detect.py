@@ -245,7 +245,7 @@ def _write_result(
         ("candidates", native_labels, native_affine),
     ):
         _write_image(folder / f"{name}.nii.gz", array, affine, f"warnings: {names}" if names else "")
-    write_csv(folder / "candidates.csv", with_warnings(answer.candidates, names))
+    write_csv(folder / "candidates.csv", with_warnings(answer.candidates, names, judged=answer.judged))
     _draw(folder, answer)
     done(writing)
     return {
@@ -349,6 +349,7 @@ def _find(
         atlas=scorer.atlas.name,
         abnormal_ml=abnormal_ml,
         healthy_ml=healthy_ml,
+        brain_found=result.qc["brain_found"],
         judged=not_judged is None,
         maps={name: rarity[name], **rarity},
     )

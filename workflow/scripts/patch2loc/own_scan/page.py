@@ -28,6 +28,7 @@ from patch2loc.own_scan.wording import (
     MAPS,
     SIMULATED,
     SIMULATED_NOTE,
+    brain_line,
     candidate_headings,
     candidate_texts,
     one_in,
@@ -73,6 +74,7 @@ def write_page(path: str | Path, answer: Answer) -> None:
         .render(
             title=printable(answer.title),
             sentence=printable(answer.sentence),
+            brain=brain_line(answer),
             warnings=[printable(warning.message) for warning in answer.warnings],
             warnings_heading=warnings_heading(len(answer.warnings)),
             simulated=answer.simulated,

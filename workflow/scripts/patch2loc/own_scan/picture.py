@@ -34,6 +34,7 @@ from patch2loc.own_scan.wording import (
     CANDIDATE_NOTE,
     SIMULATED,
     SIMULATED_NOTE,
+    brain_line,
     candidate_headings,
     candidate_texts,
     one_in,
@@ -145,6 +146,7 @@ def _blocks(answer: Answer) -> Iterator[Block]:
     if answer.warnings:
         yield _warnings([printable(warning.message) for warning in answer.warnings])
     yield _text(printable(answer.sentence), SENTENCE)
+    yield _text(brain_line(answer), SMALL, color=SOFT)
     places = centers(answer, SHOWN_PLACES)
     headings = [
         f"Candidate {text.number}: {text.volume}, {text.where}"
@@ -156,7 +158,7 @@ def _blocks(answer: Answer) -> Iterator[Block]:
     for place, heading in zip(places, headings, strict=True):
         yield _text(heading, TEXT, weight="bold")
         yield _slices(answer, place)
-    yield _color_bar(answer.threshold)
+    yield _color_bar(answer.threshold if answer.judged else None)
     if answer.judged:
         yield _among_healthy(answer)
     if len(answer.candidates):
@@ -358,8 +360,8 @@ def _outline(axes: Axes, labels: np.ndarray) -> None:
         )
 
 
-def _color_bar(threshold: float) -> Block:
-    """Colors with the share of healthy voxels that score as high, and the threshold of candidates."""
+def _color_bar(threshold: float | None) -> Block:
+    """Colors with the share of healthy voxels that score as high, and the threshold of candidates, if there is one."""
     caption = _text(
         "Color: how many healthy voxels score as high; no color where more than 1 in 100 do", TEXT
     )
@@ -380,7 +382,7 @@ def _color_bar(threshold: float) -> Block:
             x = EDGE + (WIDTH - 2 * EDGE) * share
             or_rarer = " or rarer" if tick == high else ""
             _write(figure, x, top + 4, f"{one_in(tick)}{or_rarer}", SMALL, ha=align)
-        if low < threshold < high:
+        if threshold is not None and low < threshold < high:
             axes.axvline(threshold, color="white", linewidth=3)
             axes.text(
                 threshold + 0.02,

@@ -56,6 +56,11 @@ def candidate_headings(answer: Answer) -> CandidateText:
     return CandidateText(*(heading.format(space) for heading in CANDIDATE_HEADINGS))
 
 
+def brain_line(answer: Answer) -> str:
+    """How the brain was found, as a sentence."""
+    return f"Brain: {answer.brain_found}."
+
+
 def one_in(rarity: float) -> str:
     """A rarity as one in so many, to two digits."""
     if rarity > LARGEST_STATED:

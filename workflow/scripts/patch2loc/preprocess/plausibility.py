@@ -8,9 +8,10 @@ from typing import TypedDict
 import numpy as np
 from scipy import ndimage
 
+from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import coarser, voxel_size
-from patch2loc.preprocess.masks import box_around, closed_by_a_voxel, eroded
+from patch2loc.preprocess.masks import box_around, closed_by_a_voxel, eroded, within
 
 # Real scans: see docs/explanation/plausibility.md, which has what was measured and what each bound finds.
 FEWEST_LEVELS = (
@@ -30,6 +31,8 @@ THICK_MM = 2.5  # edge of a voxel by the header: of thicker slices, less detail 
 BACKGROUND = 0.15
 MASK_PORES = 0.03
 SHADING = 2.0
+RIM_MM = 2.0
+BRIGHT_RIM = 0.7  # of a T1 scan's brain mask
 
 COARSE_MM = 4.0  # of the copy that ghosts are looked for in
 FEWEST_COARSE_VOXELS = 200  # of the background that a ghost falls on, and that it does not
@@ -56,6 +59,7 @@ class ImageCheck(TypedDict):
     fine_detail_axes: list[float]  # the same along x, y, z of the grid alone
     mask_pores: float  # see `mask_pores`
     shading: float  # see `shading`
+    rim: float  # see `rim_brightness`
 
 
 def gray_levels(values: np.ndarray) -> int:
@@ -90,6 +94,7 @@ def check_image(
     volume: np.ndarray,
     mask: np.ndarray,
     spacing: float,
+    modality: Modality,
 ) -> tuple[ImageCheck, list[str]]:
     """Measure signs of damage: numbers for qc.json, and flags.
 
@@ -100,6 +105,7 @@ def check_image(
         volume: The scan on the grid, (x, y, z) float32.
         mask: Its brain mask on the grid, (x, y, z) bool.
         spacing: Edge of a voxel of the grid, mm.
+        modality: Of the scan.
     """
     values = array[brain]
     top = values.max() - 1e-3 * (values.max() - values.min())
@@ -121,6 +127,7 @@ def check_image(
         "fine_detail_axes": along,
         "mask_pores": round(mask_pores(brain), 4),
         "shading": round(shading(volume, mask), 4),
+        "rim": round(rim_brightness(array, brain, affine), 4),
     }
     checks = (
         (
@@ -178,7 +185,10 @@ def check_image(
             "the brain's contrast is noise",
         ),
         (
-            min(along) < EVEN_DETAIL * max(along) and voxel_size(affine).max() < THICK_MM,
+            # A slice that is empty or stands twice is fine detail along its axis.
+            not (empty or repeated)
+            and min(along) < EVEN_DETAIL * max(along)
+            and voxel_size(affine).max() < THICK_MM,
             f"fine detail along {'xyz'[int(np.argmin(along))]} {min(along) / max(along):.2f} of that along "
             f"{'xyz'[int(np.argmax(along))]}, at least {EVEN_DETAIL} expected: thick slices were interpolated to thin "
             "ones",
@@ -192,6 +202,11 @@ def check_image(
             check["shading"] > SHADING,
             f"brightness changes by a factor of {check['shading']:.1f} from one side of the brain to the other, at "
             f"most {SHADING:.0f} expected: shading is left",
+        ),
+        (
+            modality == "T1" and check["rim"] > BRIGHT_RIM,
+            f"outer {RIM_MM:.0f} mm of the brain mask {check['rim']:.2f} times as bright as the brain, at most "
+            f"{BRIGHT_RIM} expected, as fluid is dark: the mask is too tight, and the brain's rim was not looked at",
         ),
     )
     return check, [flag for doubtful, flag in checks if doubtful]
@@ -325,6 +340,24 @@ def mask_pores(brain: np.ndarray) -> float:
         return 1.0
     part = brain[box_around(brain)]
     return float(1 - np.count_nonzero(part) / np.count_nonzero(closed_by_a_voxel(part)))
+
+
+def rim_brightness(array: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> float:
+    """Median brightness of the outer 2 mm, or voxel, of a brain mask over that of all of it.
+
+    A brain is surrounded by fluid, of which a whole mask holds some, and one that is too tight none.
+
+    Args:
+        array: The scan as stored, (x, y, z) float32.
+        brain: Its brain mask, (x, y, z) bool, not empty.
+        affine: Of the scan, 4 x 4, voxel indices to mm.
+    """
+    box = box_around(brain)
+    values, inside = array[box], np.pad(brain[box], 1)
+    spacing = voxel_size(affine)
+    near = within(~inside, max(RIM_MM, float(spacing.min())), spacing)
+    rim = (inside & near)[(slice(1, -1),) * 3]
+    return float(np.median(values[rim]) / max(np.median(values[brain[box]]), np.finfo(np.float32).tiny))
 
 
 def shading(volume: np.ndarray, mask: np.ndarray) -> float:

@@ -31,6 +31,7 @@ REMEDIES: dict[Registration, str] = {
 }
 # Beyond these bounds a registration has failed, whatever the scan.
 FAILED_DICE, FAILED_LIKENESS, FAILED_SCALE = 0.7, 0.015, (0.5, 2.0)
+NAMED_SHARE = 0.1  # of the brain that is not there: named beside a registration that failed
 
 
 class Measurements(Coverage):
@@ -202,10 +203,17 @@ def stop_if_registration_failed(
     if min(measurements["scale"]) < FAILED_SCALE[0] or max(measurements["scale"]) > FAILED_SCALE[1]:
         failures.append(f"scale {np.round(measurements['scale'], 2).tolist()}, {FAILED_SCALE} expected")
     if failures:
+        missing = {
+            "outside the scan": measurements["outside_scan"]["brain"],
+            "empty or not in its brain mask": measurements["deep_outside_mask"]["brain"],
+        }
+        failures += [
+            f"{share:.0%} of a brain {place}" for place, share in missing.items() if share > NAMED_SHARE
+        ]
         raise InputError(
-            f"{scan_path}: registration to the atlas failed: {'; '.join(failures)}; check the orientation and the "
-            "voxel size in its header, its modality and its brain mask, or leave it out"
-            + (f" ({REMEDIES[registration]})" if registration in REMEDIES else "")
+            f"{scan_path}: registration to the atlas failed: {'; '.join(failures)}; check that the whole brain is in "
+            "the scan and in its brain mask, the orientation and the voxel size in its header, and its modality, or "
+            "leave it out" + (f" ({REMEDIES[registration]})" if registration in REMEDIES else "")
         )
 
 

@@ -261,7 +261,7 @@ def preprocess_scan(
     )
     stop_if_other_modality(modality_check, modality, Path(scan_path))
     image_check, image_flags = check_image(
-        array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing
+        array, affine, brain, volume=unmasked, mask=mask, spacing=grid.spacing, modality=modality
     )
     measurements["flags"] += zero_flags(shift, stored, brain) + hole_flags + modality_flags + image_flags
     measurements["flags"] += lesion_flags(lesion_report)

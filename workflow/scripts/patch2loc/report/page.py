@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.image import imread, imsave
 
 from patch2loc.errors import InputError
-from patch2loc.files import write_text
+from patch2loc.files import without_home, write_text
 from patch2loc.report.dataset_section import dataset_section
 from patch2loc.report.viewer.folder import read_index
 
@@ -206,5 +206,5 @@ def _provenance_html(value: object) -> str:
     elif isinstance(value, (list, tuple)):
         items = "".join(f"<li>{_provenance_html(item)}</li>" for item in value)
     else:
-        return html.escape(str(value))
+        return html.escape(without_home(str(value)))
     return f"<details><summary>{len(value)} entries</summary><ul>{items}</ul></details>"
