@@ -7,7 +7,7 @@ from heads import SETTINGS
 
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
-from patch2loc.preprocess.background import EMPTY_ML, from_zero, without_empty
+from patch2loc.preprocess.background import EMPTY_ML, from_zero, without_empty, zero_flags
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,16 @@ def test_a_constant_background_becomes_zero_and_the_brain_stays(brain):
     moved, shift = from_zero(np.where(brain[0] > 0, brain[0], np.float32(-1)))
     np.testing.assert_array_equal(moved, brain[0])
     assert shift == 0
+
+
+@pytest.mark.parametrize(("offset", "flagged"), [(1.0, False), (1000.0, True)])
+def test_what_was_added_to_a_scan_with_a_constant_background_is_taken_away(offset, flagged, brain):
+    array, _ = brain
+    stored = array + np.float32(offset)
+    moved, shift = from_zero(stored)
+    np.testing.assert_allclose(moved, array, atol=1e-3)
+    assert shift == -offset
+    assert [flag[:19] for flag in zero_flags(shift, stored, array > 0)] == ["background of 1000 "] * flagged
 
 
 def test_the_ringing_of_interpolation_below_zero_is_left(brain):

@@ -11,13 +11,15 @@ from patch2loc.preprocess.masks import Box, box_around, eroded
 BELOW_ZERO = -0.1
 # Voxels that equal all their neighbors and hold nothing, in one place of the brain: two in real scans.
 EMPTY_ML = 0.5
+OFFSET = 0.15  # of the brain's median: background above 0, as `plausibility.BACKGROUND`
 
 
 def from_zero(array: np.ndarray) -> tuple[np.ndarray, float]:
     """Give a scan a background of 0 and no brightness below it, as every step expects.
 
     Only a scan of which a good part lies below 0 is moved, such as z-scores or one with an intercept, by its 0.1th
-    percentile. A constant background, the value of all corners, becomes 0 whatever it is.
+    percentile. A constant background, the value of all corners, becomes 0 whatever it is; if it is above 0 and nothing
+    is darker, it is taken from all of the scan, to which it may have been added.
 
     Args:
         array: The scan as stored, (x, y, z) float32.
@@ -33,21 +35,28 @@ def from_zero(array: np.ndarray) -> tuple[np.ndarray, float]:
     nothing = array == background if constant else np.zeros(array.shape, bool)
     lowest, low, high = np.percentile(array[~nothing], (0.1, 1, 99))
     if low >= BELOW_ZERO * high and high > 0:
+        if background > 0 and array.min() == background:
+            return array - np.float32(background), -background
         return np.where(nothing, np.float32(0), array) if background else array, 0.0
     darkest = 1e-6 * (high - lowest)  # of a stripped scan, all brain is above 0
     return np.where(nothing, 0, np.maximum(array - lowest, darkest)).astype(np.float32), float(-lowest)
 
 
 def zero_flags(shift: float, stored: np.ndarray, brain: np.ndarray) -> list[str]:
-    """A flag if a scan was moved: its own zero is not known.
+    """A flag if a scan was moved, unless by next to nothing: its own zero is not known.
 
     Args:
         shift: What `from_zero` added to the voxels.
         stored: The scan as stored, (x, y, z) float32.
         brain: Its brain mask, (x, y, z) bool.
     """
-    if not shift:
+    if -OFFSET * float(np.median(stored[brain])) <= shift <= 0:
         return []
+    if shift < 0:
+        return [
+            f"background of {-shift:.4g} found, 0 expected: it was taken from all of the scan, to whose brightness it "
+            "may have been added"
+        ]
     return [
         f"{np.mean(stored[brain] < 0):.0%} of the brain lies below 0, none expected: {shift:.4g} was added to all of "
         "the scan, as it may have been changed to z-scores or stored with an intercept"
