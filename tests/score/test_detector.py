@@ -231,7 +231,7 @@ WRONG = {
     ),
     "scan without a map": (
         without("scans", 2, "excess", "joined"),
-        r"scans\[2\]\.excess: .* from 0 of joined, ",
+        r"scans\[2\]\.excess: .* from 0 to 35,000 of joined, ",
     ),
     "excess NaN": (
         put("scans", 0, "excess", "joined", NAN),
@@ -244,6 +244,22 @@ WRONG = {
     "volume below 0": (
         put("scans", 0, "abnormal_ml", "joined", -1.0),
         r"scans\[0\]\.abnormal_ml: .* numbers from 0",
+    ),
+    "volume of more than a brain": (
+        put("scans", 0, "abnormal_ml", "joined", 1e9),
+        r"scans\[0\]\.abnormal_ml: .* numbers from 0 to 3,500 of",
+    ),
+    "excess of more than a brain": (
+        put("scans", 0, "excess", "joined", 1e9),
+        r"scans\[0\]\.excess: .* numbers from 0 to 35,000 of",
+    ),
+    "false positives of more than a brain": (
+        put("false_positive_ml", "joined", lambda volumes: volumes + np.float32(1e9)),
+        r"false_positive_ml\.joined: .* finite numbers from 0 to 3,500",
+    ),
+    "rarities of more than there are voxels": (
+        put("tails", "joined", "rarities", lambda rarities: rarities * 1e6),
+        r"tails\.joined: .* rarities to 10 expected",
     ),
     "false positives NaN": (
         put("false_positive_ml", "joined", lambda volumes: volumes * np.float32(NAN)),
@@ -288,7 +304,7 @@ WRONG = {
     ),
     "tail of one point": (
         put("tails", "zscore", {name: np.ones(1, np.float32) for name in ("scores", "rarities")}),
-        r"tails\.zscore: .* at least two of each expected",
+        r"tails\.zscore: .* at least two of each, rarities to 10 expected",
     ),
     "spread of 0": (
         put("maps", "spread", lambda spread: 0 * spread),

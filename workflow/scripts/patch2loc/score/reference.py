@@ -29,6 +29,11 @@ RARITY_STEP = 0.02
 # As stored, by name: of the training scans, and of the calibration of each part.
 STORED_MAPS = ("mean", "spread", *(f"{part}_{field}" for part in PARTS for field in Calibration._fields))
 LEAST_SUPPORT = 0.01  # of the grid, in some training brain; a brain has a quarter of the grid that holds it
+MOST_ML, MOST_RARITY, MOST_CANDIDATES = (
+    3500.0,
+    10.0,
+    100_000,
+)  # no brain is larger; of n voxels one is at log10(n)
 ROUNDING_ML = 1e-3  # of volumes that are stored in single precision
 LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
 LEAST_VOXELS = 100  # that a tail is fitted to
@@ -334,8 +339,8 @@ def from_model(
     )
 
 
-def _is_amount(value: object) -> bool:
-    return is_number(value) and cast(float, value) >= 0
+def _is_amount(value: object, most: float) -> bool:
+    return is_number(value) and 0 <= cast(float, value) <= most
 
 
 def _are_numbers(value: object, *shape: int) -> bool:
@@ -350,17 +355,21 @@ def _is_tail(value: object) -> bool:
         return False
     points = value["scores"].size
     arrays = [value["scores"], value.get("rarities")]
-    return points >= 2 and all(_are_numbers(each, points) and _increases(each) for each in arrays)
+    known = points >= 2 and all(_are_numbers(each, points) and _increases(each) for each in arrays)
+    return bool(known and value["rarities"].max() <= MOST_RARITY)
 
 
 def _increases(array: Any) -> bool:
     return bool((np.diff(array) > 0).all())
 
 
-_AMOUNTS = Expectation(
-    f"finite numbers from 0 of {', '.join(MAPS)}",
-    lambda value: isinstance(value, dict) and all(_is_amount(value.get(name)) for name in MAPS),
-)
+def _amounts(most: float) -> Expectation:
+    return Expectation(
+        f"finite numbers from 0 to {most:,.0f} of {', '.join(MAPS)}",
+        lambda value: isinstance(value, dict) and all(_is_amount(value.get(name), most) for name in MAPS),
+    )
+
+
 _EXPECTATIONS = {
     "threshold": Expectation(
         f"a number from {THRESHOLDS[0]:g} to {THRESHOLDS[-1]:g}",
@@ -374,11 +383,11 @@ _EXPECTATIONS = {
 _OF_SCAN = {
     "subject": Expectation("a name", is_text),
     "site": Expectation("a name, empty if unknown", lambda value: isinstance(value, str)),
-    "location_error": Expectation("a finite number from 0", _is_amount),
-    "abnormal_ml": _AMOUNTS,
-    "excess": _AMOUNTS,
-    "largest_excess": _AMOUNTS,
-    "candidates": _AMOUNTS,
+    "location_error": Expectation("a finite number from 0 to 100", lambda value: _is_amount(value, 100)),
+    "abnormal_ml": _amounts(MOST_ML),
+    "excess": _amounts(MOST_RARITY * MOST_ML),
+    "largest_excess": _amounts(MOST_RARITY * MOST_ML),
+    "candidates": _amounts(MOST_CANDIDATES),
 }
 
 
@@ -427,13 +436,17 @@ def _of_map_expected(key: str, scans: int) -> dict[str, Expectation]:
     """Expectations of what the reference states of a map of MAPS."""
     return {
         f"tails.{key}": Expectation(
-            "scores and rarities, finite and increasing, at least two of each", _is_tail
+            f"scores and rarities, finite and increasing, at least two of each, rarities to {MOST_RARITY:.0f}",
+            _is_tail,
         ),
         f"false_positive_ml.{key}": Expectation(
-            f"an array {(scans, len(THRESHOLDS))} of finite numbers from 0 that do not rise with the threshold",
+            f"an array {(scans, len(THRESHOLDS))} of finite numbers from 0 to {MOST_ML:,.0f} that do not rise with the "
+            "threshold",
             lambda value: (
                 _are_numbers(value, scans, len(THRESHOLDS))
-                and bool((value >= 0).all() and (np.diff(value) <= ROUNDING_ML).all())
+                and bool(
+                    (value >= 0).all() and (value <= MOST_ML).all() and (np.diff(value) <= ROUNDING_ML).all()
+                )
             ),
         ),
     }
