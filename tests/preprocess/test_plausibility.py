@@ -17,6 +17,7 @@ from patch2loc.preprocess import plausibility
 from patch2loc.preprocess.images import read_mask_of, read_scan
 from patch2loc.preprocess.plausibility import (
     BACKGROUND,
+    BRIGHT_RIM,
     EVEN_DETAIL,
     FINE_DETAIL,
     GHOST,
@@ -30,6 +31,7 @@ from patch2loc.preprocess.plausibility import (
     ghost_strength,
     gray_levels,
     mask_pores,
+    rim_brightness,
     shading,
     stop_if_label_map,
     stripe_strength,
@@ -216,6 +218,14 @@ def test_a_tight_mask_of_a_t1_scan_has_a_bright_rim(head, modality, flagged):
     for mask, expected in ((brain, False), (tight, flagged)):
         flags = checked(array, affine, mask, modality)
         assert any(flag.startswith("outer 2 mm of the brain mask") for flag in flags) == expected
+
+
+def test_the_end_of_a_scan_that_is_cut_is_no_rim_of_its_mask(head):
+    array, affine, brain = head
+    middle = int(np.median(np.nonzero(brain)[2]))
+    cut = [part[:, :, middle - 4 : middle + 4] for part in (array, brain)]
+    assert rim_brightness(*cut, affine) < BRIGHT_RIM
+    assert rim_brightness(array[brain][:, None, None], np.ones((brain.sum(), 1, 1), bool), affine) == 0
 
 
 def clipped(array):

@@ -352,12 +352,14 @@ def rim_brightness(array: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> 
         brain: Its brain mask, (x, y, z) bool, not empty.
         affine: Of the scan, 4 x 4, voxel indices to mm.
     """
-    box = box_around(brain)
-    values, inside = array[box], np.pad(brain[box], 1)
+    # With the voxels around it, but for the end of the array, where the scan is cut and not the mask.
+    box = tuple(slice(max(edge.start - 1, 0), edge.stop + 1) for edge in box_around(brain))
+    values, inside = array[box], brain[box]
     spacing = voxel_size(affine)
-    near = within(~inside, max(RIM_MM, float(spacing.min())), spacing)
-    rim = (inside & near)[(slice(1, -1),) * 3]
-    return float(np.median(values[rim]) / max(np.median(values[brain[box]]), np.finfo(np.float32).tiny))
+    rim = inside & within(~inside, max(RIM_MM, float(spacing.min())), spacing)
+    if not rim.any():
+        return 0.0
+    return float(np.median(values[rim]) / max(np.median(values[inside]), np.finfo(np.float32).tiny))
 
 
 def shading(volume: np.ndarray, mask: np.ndarray) -> float:

@@ -203,13 +203,11 @@ def stop_if_registration_failed(
     if min(measurements["scale"]) < FAILED_SCALE[0] or max(measurements["scale"]) > FAILED_SCALE[1]:
         failures.append(f"scale {np.round(measurements['scale'], 2).tolist()}, {FAILED_SCALE} expected")
     if failures:
-        missing = {
-            "outside the scan": measurements["outside_scan"]["brain"],
-            "empty or not in its brain mask": measurements["deep_outside_mask"]["brain"],
-        }
-        failures += [
-            f"{share:.0%} of a brain {place}" for place, share in missing.items() if share > NAMED_SHARE
-        ]
+        outside, deep = measurements["outside_scan"]["brain"], measurements["deep_outside_mask"]["brain"]
+        if outside > NAMED_SHARE:
+            failures.append(f"{outside:.0%} of a brain outside the scan")
+        elif deep > NAMED_SHARE:
+            failures.append(f"{deep:.0%} of a brain empty or not in its brain mask")
         raise InputError(
             f"{scan_path}: registration to the atlas failed: {'; '.join(failures)}; check that the whole brain is in "
             "the scan and in its brain mask, the orientation and the voxel size in its header, and its modality, or "
