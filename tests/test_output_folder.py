@@ -83,10 +83,11 @@ def test_without_locks_of_the_system_the_file_of_a_killed_process_is_named(tmp_p
 
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = tmp_path / LOCK
-    lock.write_text("4242\nanother-node\n")
+    lock.write_text("4242\nanother-node\n12449294\n")
     with (
         pytest.raises(
-            FolderInUseError, match=rf"4242 another-node is at .*; if that .* gone, remove {lock}"
+            FolderInUseError,
+            match=rf": process 4242 on another-node is at .*; if that .* gone, remove {lock}",
         ) as refused,
         claimed(tmp_path),
     ):

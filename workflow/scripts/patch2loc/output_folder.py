@@ -72,7 +72,7 @@ def _acquire(lock: FileLock, folder: Path) -> None:
     except Timeout:
         holder = ""
         with suppress(OSError, ValueError):
-            holder = " ".join((folder / LOCK).read_text(encoding="utf-8").split())
+            holder = _holder((folder / LOCK).read_text(encoding="utf-8"))
         raise FolderInUseError(
             f"{folder}: {holder or 'another process'} is at work there; wait for it, or name another folder"
             f"{remedy_if_left(lock)}",
@@ -88,6 +88,12 @@ def _acquire(lock: FileLock, folder: Path) -> None:
     for path in folder.iterdir():
         if PARTIAL.match(path.name):
             remove(path)
+
+
+def _holder(text: str) -> str:
+    """Who holds a lock, by the text of its file: of `_acquire`, or process, host and token in lines, of filelock."""
+    process, *others = text.split("\n")
+    return f"process {process} on {others[0]}" if process.isdecimal() and others else text.strip()
 
 
 def remedy_if_left(lock: FileLock) -> str:

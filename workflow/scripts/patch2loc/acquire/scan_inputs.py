@@ -171,8 +171,8 @@ def _converted(source: Path, modality: Modality, folder: Path, number: str | Non
     if (images := _nifti_files(source)) and not series_below(source):
         pattern = "*.nii.gz" if images[0].name.endswith(".gz") else "*.nii"
         raise InputError(
-            f"{source}: this folder has {len(images)} NIfTI files and no DICOM series; give the files: "
-            f"`patch2loc detect {shlex.quote(str(source))}/{pattern} -o OUT`"
+            f"{source}: this folder has {len(images)} NIfTI file{'s' * (len(images) > 1)} and no DICOM series; give "
+            f"the files: `patch2loc detect {shlex.quote(str(source))}/{pattern} -o OUT`"
         )
     series, count = chosen_series(source, modality, number)
     kept = folder / CONVERTED
