@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from contrasts import brain_of
+from dicom_series import needs_converter, write_series
 from heads import COARSE
 from mutated_results import ScanResult, difference, read_result
 from mutations import OUTPUT, SEED, Result, run_campaign
 from mutations_of_configurations import texts
-from mutations_of_models import model_files
-from mutations_of_scans import SPACING, files, voxels
+from mutations_of_models import detector_files, model_files
+from mutations_of_scans import files
+from mutations_of_series import series_files
 from mutations_of_tables import table_files
+from mutations_of_voxels import FINE_SPACING, SPACING, fine, heads, voxels
 from planned_runs import REGISTRY
 from repository_paths import ROOT
 from snakemake.utils import validate
@@ -29,6 +33,7 @@ from workflow_runs import TINY
 from written_models import write_model
 
 from patch2loc.acquire import phantom
+from patch2loc.acquire.dicom import convert_folder
 from patch2loc.configuration.configuration_file import read_configuration
 from patch2loc.configuration.method_names import configured
 from patch2loc.configuration.run import plan_run
@@ -38,18 +43,22 @@ from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Contents, refuse_fitted_scans
 from patch2loc.models import load_model
 from patch2loc.network.location import LocationNetwork
-from patch2loc.own_scan import load_scorer, score_own_scan
+from patch2loc.own_scan import detect, load_scorer, score_own_scan
 from patch2loc.own_scan import score as own_scan_score
 from patch2loc.own_scan import scorer as own_scan_scorer
 from patch2loc.preprocess import picture
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
 from patch2loc.preprocess.register import register
+from patch2loc.score.reference import Cohort, ScanMaps, fit_reference, to_model
 
 pytestmark = pytest.mark.thorough
 IN_PLACE = {"registration": "none", "bias_correction": False}
 CORRECTED = {"registration": "none", "bias_correction": True}
 REGISTERED = {"registration": "affine", "bias_correction": False}
+# Of the summary of `detect`, what the healthy scans of a detector tell.
+ANSWER = ("answer", "judged", "percentile", "n_healthy", "candidates", "abnormal_ml", "expected_healthy_ml")
+ANSWER += ("threshold", "location_error")
 # Without a correction of the bias field, which blends them, levels are refused for what they are; with it they are not.
 BLENDED = ("few levels", "saturated", "labels", "mask alone", "shaded")
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -62,13 +71,19 @@ def atlas():
 
 def stripped_in_place(scan, atlas, grid):
     """A simulated scan's brain, sampled at the voxels of a grid over the atlas: (x, y, z) float32."""
+    image, brain = in_place(scan, atlas, grid)
+    return np.where(brain, np.maximum(image, 1), 0).astype(np.float32)
+
+
+def in_place(scan, atlas, grid):
+    """A simulated head and its brain at the voxels of a grid over the atlas: (x, y, z) float32 and bool."""
     with one_thread():
         transform, _ = register(scan.array, scan.brain > 0, scan.affine, atlas, kind="affine", start=None)
     image, brain = (
         resample(array.astype(np.float32), scan.affine, grid, transform)
         for array in (scan.array, scan.brain > 0)
     )
-    return np.where(brain >= 0.5, np.maximum(np.rint(image), 1), 0).astype(np.float32)
+    return np.rint(image), brain >= 0.5
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +98,16 @@ def scans(atlas):
     return {"T1": t1, "T2 for T1": t2, "FLAIR for T1": flair}, grid.affine
 
 
+@pytest.fixture(scope="module")
+def head(atlas, tmp_path_factory):
+    """A simulated head in atlas space, the affine of its voxels, and the file of its brain mask."""
+    grid = common_grid(atlas, (46, 54, 44), SPACING)
+    image, brain = in_place(phantom.simulate_subject("healthy", 0, 3, COARSE)["T1"], atlas, grid)
+    path = tmp_path_factory.mktemp("head") / "brain.nii.gz"
+    volumes.write(path, brain, grid.affine)
+    return image, grid.affine, path
+
+
 @pytest.fixture(scope="module", autouse=True)
 def without_pictures():
     """Pictures take most of the time of a small scan, and are no part of what is compared."""
@@ -90,6 +115,7 @@ def without_pictures():
         patch.setattr(own_scan_score, "scan_figure", lambda *_, **__: None)
         patch.setattr(own_scan_score, "save_figure", lambda *_, **__: None)
         patch.setattr(picture, "write_picture", lambda *_, **__: None)
+        patch.setattr(detect, "_draw", lambda *_, **__: None)
         yield
 
 
@@ -153,11 +179,13 @@ def test_the_tolerances_tell_another_head_from_the_same_one(scans, atlas):
     assert "moved 5.0 mm" in difference(ScanResult(good.heatmap, shifted), good)
 
 
-def attempt_to_score(path, scorer, expected, output=None):
+def attempt_to_score(path, scorer, expected, output=None, mask=None):
     output = output or path.parent / OUTPUT
 
     def attempt():
-        summary = score_own_scan(scorer, path, output, skull_strip="none")
+        summary = score_own_scan(
+            scorer, path, output, mask_path=mask, skull_strip="given" if mask else "none"
+        )
         return Result(summary["flags"], difference(read_result(output), expected))
 
     return attempt
@@ -172,24 +200,68 @@ def report(campaign, capsys):
         pytest.fail("\n".join([campaign.table(), *campaign.failures]), pytrace=False)
 
 
+def attempt_with(scan, affine, attempt, mutation):
+    """What `Campaign.attempt` takes of a mutation of voxels: a scan that is written, and the attempt to score it."""
+
+    def written(folder):
+        changed = mutation.change(scan).astype(np.float32)
+        image = nib.Nifti1Image(changed, affine)
+        image.set_qform(affine, 1)
+        image.set_sform(affine, 1)
+        nib.save(image, folder / "scan.nii")
+        return ["scan.nii"], attempt(folder / "scan.nii")
+
+    return written
+
+
 def test_voxels(scans, scored, tmp_path, capsys):
     contrasts, affine = scans
     others = {name: scan for name, scan in contrasts.items() if name != "T1"}
 
     def make(mutation):
-        def written(folder):
-            changed = mutation.change(contrasts["T1"]).astype(np.float32)
-            image = nib.Nifti1Image(changed, affine)
-            image.set_qform(affine, 1)
-            image.set_sform(affine, 1)
-            nib.save(image, folder / "scan.nii")
-            return ["scan.nii"], attempt_to_score(
-                folder / "scan.nii", *scored["corrected" if mutation.kind in BLENDED else "in place"]
-            )
-
-        return written
+        scored_as = scored["corrected" if mutation.kind in BLENDED else "in place"]
+        return attempt_with(
+            contrasts["T1"], affine, lambda path: attempt_to_score(path, *scored_as), mutation
+        )
 
     report(run_campaign("voxels", voxels(others), tmp_path, make), capsys)
+
+
+def test_heads(head, scored, tmp_path, capsys):
+    image, affine, brain = head
+    scorer, _ = scored["in place"]
+    volumes.write(tmp_path / "head.nii.gz", image, affine)
+    summary = score_own_scan(
+        scorer, tmp_path / "head.nii.gz", tmp_path / "good", mask_path=brain, skull_strip="given"
+    )
+    assert summary["flags"] == []
+    expected = read_result(tmp_path / "good")
+
+    def make(mutation):
+        return attempt_with(
+            image, affine, lambda path: attempt_to_score(path, scorer, expected, mask=brain), mutation
+        )
+
+    report(run_campaign("heads", heads(), tmp_path, make), capsys)
+
+
+def test_fine_scans(atlas, tmp_path, capsys):
+    image, affine = brain_of("T1")
+    image = image.astype(np.float32)
+    grid = common_grid(atlas, (92, 108, 88), FINE_SPACING)
+    on_atlas = {"shape": list(grid.shape), "spacing": FINE_SPACING, "affine": grid.affine.tolist()}
+    scorer = load_scorer(
+        write_model(tmp_path / "fine.safetensors", atlas, preprocess=IN_PLACE, grid=on_atlas)
+    )
+    volumes.write(tmp_path / "scan.nii.gz", image, affine)
+    summary = score_own_scan(scorer, tmp_path / "scan.nii.gz", tmp_path / "good", skull_strip="none")
+    assert summary["flags"] == []
+    expected = read_result(tmp_path / "good")
+
+    def make(mutation):
+        return attempt_with(image, affine, lambda path: attempt_to_score(path, scorer, expected), mutation)
+
+    report(run_campaign("fine scans", fine(), tmp_path, make), capsys)
 
 
 def test_headers(scans, scored, tmp_path, capsys):
@@ -264,6 +336,92 @@ def test_models(method, scans, atlas, tmp_path, capsys):
 
     mutations = model_files(load_model(good), load_model(other))
     report(run_campaign(f"models of {method}", mutations, tmp_path, make), capsys)
+
+
+@pytest.fixture(scope="module")
+def small_detector(scans, atlas, tmp_path_factory):
+    """A detector whose network has learned nothing, and whose healthy scans score noise."""
+    contrasts, affine = scans
+    scan, rng = contrasts["T1"], np.random.default_rng(0)
+
+    def noise():
+        return np.where(scan > 0, rng.gamma(2, 1, scan.shape), np.nan).astype(np.float32)
+
+    state = zscore_state(np.maximum(scan, 0))
+    reference = fit_reference(
+        {f"s{number}": ScanMaps(noise(), noise(), 40 + number, 40.0) for number in range(4)},
+        cohort=Cohort("nobody", False, 2, ["here"], [20.0, 80.0], SPACING),
+        mean=state["mean"],
+        spread=state["spread"],
+        spacing=SPACING,
+    )
+    grid = {"shape": list(scan.shape), "spacing": SPACING, "affine": affine.tolist()}
+    return write_model(
+        tmp_path_factory.mktemp("detector") / "good.safetensors",
+        atlas,
+        method="patch2loc",
+        state=network_state(),
+        preprocess=IN_PLACE,
+        grid=grid,
+        reference={**to_model(reference), "median_filter": 1},
+    )
+
+
+def detected(model, scan, output):
+    """The answer about a scan: its warnings, what its summary says of the scan, and the heatmap."""
+    summary = detect.detect_scan(detect.load_detector(model), scan, output, skull_strip="none")
+    warnings = [warning["message"] for warning in summary["warnings"]]
+    answer = {key: value for key, value in summary.items() if key in ANSWER}
+    return warnings, answer, read_result(output)
+
+
+def test_detectors(small_detector, scans, tmp_path, capsys):
+    contrasts, affine = scans
+    scan = tmp_path / "scan.nii.gz"
+    volumes.write(scan, contrasts["T1"].astype(np.int16), affine)
+    known, answer, expected = detected(small_detector, scan, tmp_path / "good")
+    assert answer["judged"]
+
+    def make(mutation):
+        def written(folder):
+            path = folder / "own.safetensors"
+            path.write_bytes(mutation.change(small_detector))
+
+            def attempt():
+                warnings, said, result = detected(path, scan, folder / OUTPUT)
+                differing = [key for key in ANSWER if said[key] != answer[key]]
+                fresh = [warning for warning in warnings if warning not in known]
+                return Result(fresh, ", ".join(differing) or difference(result, expected))
+
+            return ["own.safetensors"], attempt
+
+        return written
+
+    mutations = detector_files(load_model(small_detector))
+    report(run_campaign("models of a detector", mutations, tmp_path, make), capsys)
+
+
+@needs_converter
+def test_series(tmp_path, capsys):
+    convert_folder(write_series(tmp_path / "good", 1, "t1"), tmp_path / "good.nii.gz")
+    expected = read_scan(tmp_path / "good.nii.gz")
+
+    def make(mutation):
+        def written(folder):
+            series = write_series(folder / "series", 1, "t1")
+            mutation.change(series)
+
+            def attempt():
+                output = folder / OUTPUT / "scan.nii.gz"
+                convert_folder(series, output)
+                same = all(map(np.array_equal, read_scan(output), expected))
+                return Result([], "" if same else "another volume")
+
+            return ["series"], attempt
+
+        return written
+
+    report(run_campaign("series", series_files(), tmp_path, make), capsys)
 
 
 def run_of(path):

@@ -176,6 +176,8 @@ def test_one_slice_without_content_or_equal_to_a_distant_one_is_counted(axis):
     assert empty_and_repeated_slices(array, brain) == (1, 0)
     slices[9:12] = slices[4]
     assert empty_and_repeated_slices(array, brain) == (1, 3)
+    slices[7][np.moveaxis(brain, axis, 0)[7]] = 0.5  # as in a scan that was stripped since
+    assert empty_and_repeated_slices(array, brain) == (2, 3)
 
 
 def test_the_level_of_the_background_is_what_was_added(head):

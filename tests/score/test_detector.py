@@ -259,7 +259,7 @@ WRONG = {
     ),
     "rarities of more than there are voxels": (
         put("tails", "joined", "rarities", lambda rarities: rarities * 1e6),
-        r"tails\.joined: .* rarities to 10 expected",
+        r"tails\.joined: .* rarities from 0 to 10 expected",
     ),
     "false positives NaN": (
         put("false_positive_ml", "joined", lambda volumes: volumes * np.float32(NAN)),
@@ -302,9 +302,13 @@ WRONG = {
         put(*SCORES, lambda scores: np.append(scores[:-1], np.float32(np.inf))),
         r"tails\.zscore: .* finite and increasing",
     ),
+    "tail of rare scores alone": (
+        put("tails", "zscore", "rarities", lambda rarities: rarities + np.float32(5)),
+        r"tails\.zscore: .*  rarities from 0 to 10 expected",
+    ),
     "tail of one point": (
         put("tails", "zscore", {name: np.ones(1, np.float32) for name in ("scores", "rarities")}),
-        r"tails\.zscore: .* at least two of each, rarities to 10 expected",
+        r"tails\.zscore: .* at least two of each, rarities from 0 to 10 expected",
     ),
     "spread of 0": (
         put("maps", "spread", lambda spread: 0 * spread),
@@ -320,6 +324,10 @@ WRONG = {
     ),
     "no map": (without("maps", "zscore_scale"), r"no reference\.maps\.zscore_scale found, an array of"),
     "fill of 0": (put("fill", "zscore_scale", 0), r"fill\.zscore_scale: 0 found, a positive finite number"),
+    "fill of no map": (
+        put("fill", "mean", 1e30),
+        r"fill\.mean: 1e\+30 found, a finite number of half precision",
+    ),
     "maps in a list": (put("maps", []), r"maps: \[\] found, a dictionary expected"),
 }
 

@@ -34,6 +34,7 @@ def read_result(folder):
 
 def difference(result, expected):
     """How a result differs from the one of the good input, in words; "" if it is the same to the tolerances."""
+    result = _in_the_field_of_view(result, expected)
     if result.heatmap.shape != expected.heatmap.shape:
         return f"shape {result.heatmap.shape}, {expected.heatmap.shape} before"
     found, scored = np.isfinite(result.heatmap), np.isfinite(expected.heatmap)
@@ -44,3 +45,21 @@ def difference(result, expected):
     moved = np.linalg.norm((points @ (result.to_atlas - expected.to_atlas).T), axis=1).mean()
     differing = covered < COVERED or not ranks >= RANKS or moved > MILLIMETERS
     return f"coverage {covered:.3f}, rank correlation {ranks:.3f}, moved {moved:.1f} mm" if differing else ""
+
+
+def _in_the_field_of_view(result, expected):
+    """A result of a larger or smaller field of view in that of another one, if it has whole voxels of it."""
+    start = np.linalg.inv(expected.to_atlas) @ result.to_atlas
+    shift = np.rint(start[:3, 3]).astype(int)
+    if result.heatmap.shape == expected.heatmap.shape or np.abs(start[:3, :3] - np.eye(3)).max() > 1e-3:
+        return result
+    heatmap = np.full(expected.heatmap.shape, np.nan)
+    sizes = zip(shift, result.heatmap.shape, heatmap.shape, strict=True)
+    taken = [(max(0, first), min(first + size, most)) for first, size, most in sizes]
+    if any(first >= last for first, last in taken):
+        return result
+    part = tuple(slice(first - at, last - at) for (first, last), at in zip(taken, shift, strict=True))
+    heatmap[tuple(slice(*each) for each in taken)] = result.heatmap[part]
+    moved = np.eye(4)
+    moved[:3, 3] = -shift
+    return ScanResult(heatmap, result.to_atlas @ moved)

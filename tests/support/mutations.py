@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +25,16 @@ from patch2loc.errors import InputError
 COUNT = int(os.environ.get("MUTATIONS", "100"))  # of all groups together
 SEED = os.environ.get("CHAOS_SEED")  # of a campaign; without it the mutations are the same in every run
 SHARES = {
-    "voxels": 0.25,
-    "headers": 0.2,
-    "models of zscore": 0.15,
-    "models of patch2loc": 0.1,
-    "tables": 0.15,
-    "configurations": 0.15,
+    "voxels": 0.23,
+    "heads": 0.02,
+    "fine scans": 0.02,
+    "headers": 0.19,
+    "series": 0.07,
+    "models of zscore": 0.09,
+    "models of patch2loc": 0.07,
+    "models of a detector": 0.11,
+    "tables": 0.1,
+    "configurations": 0.1,
 }
 SECONDS = 30  # that one attempt may take
 OUTPUT = "out"  # folder that an attempt may write
@@ -51,18 +56,32 @@ class Mutation(NamedTuple):
         change: Makes the bad input of the good one.
         harmless: It is still good input: to refuse or to flag it would be a false alarm.
         legal: It may be good input that says something else, such as another name; its result is then its own.
-        ambiguous: It says two things, or nothing, of what must not be guessed: the same result would be luck.
+        noticed: It must be refused or flagged even where the result is the same: part of the scan is not there, or it
+            says two things, or nothing, of what must not be guessed.
     """
 
     name: str
     change: Callable
     harmless: bool = False
     legal: bool = False
-    ambiguous: bool = False
+    noticed: bool = False
 
     @property
     def kind(self):
         return self.name.partition(":")[0]
+
+
+def mutations_by(name, change, /, *, harmless=False, noticed=False, **parameters):
+    """Mutations of a kind: `change` with parameters that are drawn."""
+
+    def mutation(**drawn):
+        words = ", ".join(
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in drawn.items()
+        )
+        return Mutation(f"{name}: {words}", partial(change, **drawn), harmless, noticed=noticed)
+
+    return some.builds(mutation, **parameters)
 
 
 class Result(NamedTuple):
@@ -110,7 +129,7 @@ class Campaign:
         else:
             fresh, said = result
             differing = "another" if mutation.legal else "silent"
-            unchanged = "guessed" if mutation.ambiguous else "same"
+            unchanged = "unnoticed" if mutation.noticed else "same"
             outcome = "flagged" if fresh else differing if said else unchanged
             said = "; ".join(fresh) or said
         if time.monotonic() - began > SECONDS:

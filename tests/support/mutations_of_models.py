@@ -106,10 +106,38 @@ def list_changed(model, path, change):
     }[change]
 
 
+def scan_changed(model, place, path, value):
+    """What is stored of one healthy scan of a detector."""
+    replaced(_scan(model, place), path, value)
+
+
+def scan_without(model, place, path):
+    removed(_scan(model, place), path)
+
+
+def scans_changed(model, change):
+    """Other healthy scans than those that the volumes of a detector are of."""
+    scans = model["reference"]["scans"]
+    again = {**scans[0], "subject": "again"}
+    model["reference"]["scans"] = {
+        "none": [],
+        "one twice": [*scans[:-1], scans[0]],
+        "all the same": [scans[0]] * len(scans),
+        "one more": [*scans, again],
+        "one less": scans[1:],
+        "names alone": [scan["subject"] for scan in scans],
+    }[change]
+
+
+def _scan(model, place):
+    scans = model["reference"]["scans"]
+    return scans[place % len(scans)]
+
+
 def array_changed(model, path, change, seed):
     holder, key = _holder(model, path)
     array = holder[key]
-    holder[key] = np.asarray(ARRAYS[change](array, np.random.default_rng(seed)))
+    holder[key] = np.asarray((ARRAYS | ORDERED)[change](array, np.random.default_rng(seed)))
 
 
 def _one(array, value, rng):
@@ -142,6 +170,13 @@ ARRAYS = {
     "longer": lambda array, rng: np.concatenate([array, array]) if array.ndim else array.reshape(1, 1),
     "empty": lambda array, rng: array.reshape(-1)[:0],
 }
+LISTS = ["reversed", "shorter", "longer", "equal", "negative", "too large"]
+# The same of arrays that rise or fall.
+ORDERED = {
+    "reversed": lambda array, rng: array[..., ::-1],
+    "negative": lambda array, rng: -array - 1,
+    "shifted": lambda array, rng: array + array.dtype.type(5),
+}
 # What only the checksum can tell.
 UNSEEN = {
     "zero": lambda array, rng: np.zeros_like(array),
@@ -155,7 +190,28 @@ UNSEEN = {
 
 def changes(model):
     """Strategy of (name, function that changes a model in place) of what no training gives."""
-    nested = list(leaves(model))
+    return some.one_of(
+        _changes_at(list(leaves(model))),
+        _named("method", replaced, path=some.just(("method",)), value=some.sampled_from(OTHER_METHODS)),
+        _named(
+            "modality",
+            replaced,
+            path=some.just(("modality",)),
+            value=some.sampled_from(["T2", "FLAIR", "t1", "PD"]),
+        ),
+        _named(
+            "list",
+            list_changed,
+            path=some.sampled_from(
+                [("landmarks", "percentiles"), ("landmarks", "standard_scale"), ("grid", "shape")]
+            ),
+            change=some.sampled_from(LISTS),
+        ),
+    )
+
+
+def _changes_at(nested):
+    """Changes of values with their paths, as `leaves` gives them."""
     arrays = [path for path, value in nested if isinstance(value, np.ndarray)]
     lists = [path for path, value in nested if isinstance(value, list) and value]
     others = [path for path, value in nested if not isinstance(value, np.ndarray)]
@@ -171,13 +227,6 @@ def changes(model):
             name=some.sampled_from(["unknown", "weights", "", "a/b", "../x", "method "]),
             value=some.sampled_from(WRONG),
         ),
-        _named("method", replaced, path=some.just(("method",)), value=some.sampled_from(OTHER_METHODS)),
-        _named(
-            "modality",
-            replaced,
-            path=some.just(("modality",)),
-            value=some.sampled_from(["T2", "FLAIR", "t1", "PD"]),
-        ),
         _named(
             "wrong entry",
             in_list,
@@ -186,19 +235,78 @@ def changes(model):
             value=some.sampled_from(WRONG),
         ),
         _named(
-            "list",
-            list_changed,
-            path=some.sampled_from(
-                [("landmarks", "percentiles"), ("landmarks", "standard_scale"), ("grid", "shape")]
-            ),
-            change=some.sampled_from(["reversed", "shorter", "longer", "equal", "negative", "too large"]),
-        ),
-        _named(
             "array",
             array_changed,
             path=some.sampled_from(arrays),
             change=some.sampled_from(list(ARRAYS)),
             seed=some.integers(0, 2**16),
+        ),
+    )
+
+
+NOT_AMOUNTS = [value for value in WRONG if not (type(value) in (int, float) and 0 <= value < np.inf)]
+
+
+NOT_TEXTS = [value for value in NOT_AMOUNTS if not isinstance(value, str) and value != -1]
+
+
+def changes_of_reference(model):
+    """As `changes`, of what a detector knows of healthy scans."""
+    reference = [(path, value) for path, value in leaves(model) if path[0] == "reference"]
+    scan = model["reference"]["scans"][0]
+    places, paths = some.integers(0, 20), some.sampled_from([path for path, _ in leaves(scan)])
+    amounts = some.sampled_from([path for path, value in leaves(scan) if isinstance(value, int | float)])
+    return some.one_of(
+        _changes_at(reference),
+        _named(
+            "threshold",
+            replaced,
+            path=some.just(("reference", "threshold")),
+            value=some.sampled_from(["3", 0, -3, 1.4, 6.1, 1e9, float("nan"), True, [3.0]]),
+        ),
+        _named(
+            "cohort",
+            replaced,
+            path=some.just(("reference", "cohort", "ages")),
+            value=some.sampled_from(
+                [[], [20.0], [80.0, 20.0], [-5.0, 80.0], ["a", "b"], [20.0, 50.0, 80.0], 50.0, [True, True]]
+            ),
+        ),
+        _named(
+            "fill",
+            replaced,
+            path=some.sampled_from([path for path, _ in reference if path[1:-1] == ("fill",)]),
+            value=some.sampled_from([1e30, -1e30, 7e4, *NOT_TEXTS]),
+        ),
+        _named("scan", scan_changed, place=places, path=paths, value=some.sampled_from(NOT_TEXTS)),
+        _named("amount", scan_changed, place=places, path=amounts, value=some.sampled_from(NOT_AMOUNTS)),
+        _named("scan without", scan_without, place=places, path=paths),
+        _named(
+            "scans",
+            scans_changed,
+            change=some.sampled_from(
+                ["none", "one twice", "all the same", "one more", "one less", "names alone"]
+            ),
+        ),
+        _named(
+            "rarities",
+            array_changed,
+            path=some.sampled_from([path for path, _ in reference if path[-1] == "rarities"]),
+            change=some.just("shifted"),
+            seed=some.just(0),
+        ),
+        _named(
+            "ordered array",
+            array_changed,
+            path=some.sampled_from(
+                [
+                    path
+                    for path, value in reference
+                    if isinstance(value, np.ndarray) and path[1] in ("tails", "false_positive_ml")
+                ]
+            ),
+            change=some.sampled_from(["reversed", "negative"]),
+            seed=some.just(0),
         ),
     )
 
@@ -286,11 +394,34 @@ def rewritten(path):
     return save(dict(reversed(arrays.items())), metadata={form: json.dumps(shuffled, indent=1)})
 
 
+# Another model, whose author sealed it: settings of preprocessing that are left out are the defaults, landmarks may
+# start at percentile 0, and a cohort, a filter and a threshold may be others.
+LEGAL = [("preprocess",), ("landmarks", "percentiles")]
+LEGAL += [("reference", key) for key in ("cohort", "median_filter", "threshold")]
+
+
 def _sealed(named):
-    """Settings of preprocessing that are left out are the defaults: another model, whose author sealed it."""
     name, change = named
-    settings = change.keywords.get("path", ())[:1] == ("preprocess",)
-    return Mutation(f"sealed {name}", partial(sealed, change=change), legal=settings)
+    path = change.keywords.get("path", ())
+    return Mutation(
+        f"sealed {name}", partial(sealed, change=change), legal=path[:1] in LEGAL or path[:2] in LEGAL
+    )
+
+
+def _unsealed(named):
+    name, change = named
+    return Mutation(f"in the file {name}", partial(in_file, change=change))
+
+
+def detector_files(model):
+    """As `model_files`, of what a detector knows of healthy scans."""
+    content = changes_of_reference(model)
+    return some.one_of(
+        content.map(_sealed),
+        content.map(_sealed),  # most are of what the checksum does not tell
+        content.map(_unsealed),
+        some.just(Mutation("written again", rewritten, harmless=True)),
+    )
 
 
 def model_files(model, other):
@@ -298,7 +429,7 @@ def model_files(model, other):
     content = changes(model)
     return some.one_of(
         content.map(_sealed),
-        content.map(lambda named: Mutation(f"in the file {named[0]}", partial(in_file, change=named[1]))),
+        content.map(_unsealed),
         some.builds(
             lambda **drawn: Mutation(
                 f"unseen array: {drawn}", partial(in_file, change=partial(unseen_array, **drawn))

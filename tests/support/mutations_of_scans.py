@@ -1,8 +1,4 @@
-"""Mutations of scans: their voxels, and the files that hold them.
-
-Two strengths are tried of what has degrees, with a gap between them: what every scanner does, which must give the same
-result and no warning, and what no scanner does, which must not pass in silence.
-"""
+"""Mutations of the files that hold a scan: their headers, their packing, and how much of the head is in them."""
 
 import bz2
 import gzip
@@ -12,224 +8,9 @@ from itertools import permutations
 import nibabel as nib
 import numpy as np
 from hypothesis import strategies as some
-from mutations import Mutation
+from mutations import mutations_by
+from mutations_of_voxels import SPACING, axes
 from nibabel.nifti1 import header_dtype
-from scipy import ndimage
-
-SPACING = 4.0  # mm, of the scan that is mutated
-FWHM = 2.355  # of a Gaussian over its standard deviation
-
-seeds, axes = some.integers(0, 2**16), some.sampled_from((0, 1, 2))
-
-
-def _strategy(name, change, /, *, harmless=False, ambiguous=False, **parameters):
-    """Mutations of a kind: `change` with parameters that are drawn."""
-
-    def mutation(**drawn):
-        words = ", ".join(
-            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in drawn.items()
-        )
-        return Mutation(f"{name}: {words}", partial(change, **drawn), harmless, ambiguous=ambiguous)
-
-    return some.builds(mutation, **parameters)
-
-
-# Voxels: functions of a stripped scan, (x, y, z) float32, that give another one.
-
-
-def _inside(scan, values):
-    return np.where(scan > 0, np.maximum(values, 1), 0)
-
-
-def noise(scan, share, seed):
-    """Gaussian noise, its standard deviation as a share of the median brightness of the brain."""
-    sd = share * np.median(scan[scan > 0])
-    return _inside(scan, scan + np.random.default_rng(seed).normal(0, sd, scan.shape))
-
-
-def gain(scan, exponent):
-    return scan * 10.0**exponent
-
-
-def negative_background(scan, share, seed):
-    """What interpolation leaves around a stripped brain."""
-    edge = ndimage.binary_dilation(scan > 0) & (scan <= 0)
-    values = -share * np.median(scan[scan > 0]) * np.random.default_rng(seed).random(scan.shape)
-    return np.where(edge, values, scan)
-
-
-def quantized(scan, levels):
-    top = scan.max()
-    return _inside(scan, np.ceil(scan / top * levels) / levels * top)
-
-
-def saturated(scan, percentile):
-    return np.minimum(scan, np.percentile(scan[scan > 0], percentile))
-
-
-def few_holes(scan, count, seed):
-    return _holes(scan, count, seed)
-
-
-def holes(scan, share, seed):
-    return _holes(scan, int(share * np.count_nonzero(scan)), seed)
-
-
-def _holes(scan, count, seed):
-    places = np.flatnonzero(scan)
-    changed = scan.copy()
-    changed.flat[np.random.default_rng(seed).choice(places, count, replace=False)] = 0
-    return changed
-
-
-def not_finite(scan, value, count, seed):
-    places = np.random.default_rng(seed).choice(scan.size, count, replace=False)
-    changed = scan.copy()
-    changed.flat[places] = value
-    return changed
-
-
-def hot_voxel(scan, factor, seed):
-    changed = scan.copy()
-    changed.flat[np.random.default_rng(seed).choice(np.flatnonzero(scan))] = factor * scan.max()
-    return changed
-
-
-def inverted(scan):
-    return _inside(scan, np.percentile(scan[scan > 0], 99.5) * 1.05 - scan)
-
-
-def negated(scan):
-    return -scan
-
-
-def zeroed_slab(scan, axis, share, start):
-    """A part of the brain's slices along an axis that is empty."""
-    changed, place = scan.copy(), _slab(scan, axis, share, start)
-    changed[place] = 0
-    return changed
-
-
-def repeated_slice(scan, axis, share, start):
-    """A part of the slices that is a copy of its first one."""
-    changed, place = scan.copy(), _slab(scan, axis, share, start)
-    changed[place] = np.take(scan, [place[axis].start], axis)
-    return changed
-
-
-def _slab(scan, axis, share, start):
-    filled = np.flatnonzero((scan > 0).any(axis=tuple({0, 1, 2} - {axis})))
-    width = round(share * len(filled))
-    first = filled[0] + round(start * (len(filled) - width))
-    return tuple(slice(first, first + width) if number == axis else slice(None) for number in range(3))
-
-
-def shuffled_slices(scan, axis, seed):
-    return np.take(scan, np.random.default_rng(seed).permutation(scan.shape[axis]), axis)
-
-
-def interleaved(scan, axis):
-    """Even slices first, as when the order of acquisition is taken for that of space."""
-    order = np.arange(scan.shape[axis])
-    return np.take(scan, np.r_[order[::2], order[1::2]], axis)
-
-
-def wrapped(scan, axis):
-    return np.roll(scan, scan.shape[axis] // 2, axis)
-
-
-def shuffled_voxels(scan, seed):
-    changed = scan.copy()
-    changed[scan > 0] = np.random.default_rng(seed).permutation(scan[scan > 0])
-    return changed
-
-
-def blurred(scan, fwhm):
-    return _inside(scan, ndimage.gaussian_filter(scan, fwhm / FWHM / SPACING))
-
-
-def ghost(scan, axis, share):
-    return scan + share * np.roll(scan, scan.shape[axis] // 2, axis)
-
-
-def striped(scan, axis, period, depth):
-    wave = 1 + depth * np.cos(2 * np.pi * np.arange(scan.shape[axis]) / period)
-    return scan * np.expand_dims(wave, tuple({0, 1, 2} - {axis}))
-
-
-def shaded(scan, axis, factor):
-    ramp = np.geomspace(1, factor, scan.shape[axis])
-    return scan * np.expand_dims(ramp, tuple({0, 1, 2} - {axis}))
-
-
-def labeled(scan, levels):
-    """A map of tissues in place of brightness."""
-    edges = np.percentile(scan[scan > 0], np.linspace(0, 100, levels + 1)[1:-1])
-    return _inside(scan, 1 + np.digitize(scan, edges))
-
-
-def mask_alone(scan):
-    return (scan > 0).astype(np.float32)
-
-
-def constant(scan, value):
-    return np.full_like(scan, value)
-
-
-def noise_alone(scan, seed):
-    return _inside(scan, np.random.default_rng(seed).gamma(4, 100, scan.shape))
-
-
-def another(_scan, contrast, scans):
-    """Another contrast of the same head in the same place."""
-    return scans[contrast]
-
-
-def voxels(scans):
-    """Mutations of voxels; scans: other contrasts of the same head by their names."""
-    mild, gross = partial(_strategy, harmless=True), _strategy
-    contrasts = [_strategy(name, partial(another, contrast=name, scans=scans)) for name in scans]
-    return some.one_of(
-        mild("little noise", noise, share=some.floats(0, 0.03), seed=seeds),
-        mild("gain", gain, exponent=some.floats(-3, 3)),
-        mild("negative background", negative_background, share=some.floats(0, 0.05), seed=seeds),
-        mild("many levels", quantized, levels=some.integers(200, 5000)),
-        mild("little saturation", saturated, percentile=some.floats(99.8, 100)),
-        mild("few holes", few_holes, count=some.integers(1, 5), seed=seeds),
-        gross("hot voxel", hot_voxel, factor=some.sampled_from([10.0, 1e3, 1e6, 1e30]), seed=seeds),
-        gross("much noise", noise, share=some.floats(1, 3), seed=seeds),
-        gross(
-            "not finite",
-            not_finite,
-            value=some.sampled_from([np.nan, np.inf, -np.inf]),
-            count=some.integers(1, 1000),
-            seed=seeds,
-        ),
-        gross("few levels", quantized, levels=some.integers(1, 8)),
-        gross("saturated", saturated, percentile=some.floats(5, 60)),
-        gross("inverted", inverted),
-        gross("negated", negated),
-        gross("holes", holes, share=some.floats(0.3, 0.9), seed=seeds),
-        gross("zeroed slab", zeroed_slab, axis=axes, share=some.floats(0.3, 0.8), start=some.floats(0, 1)),
-        gross(
-            "repeated slice", repeated_slice, axis=axes, share=some.floats(0.4, 1), start=some.floats(0, 1)
-        ),
-        gross("shuffled slices", shuffled_slices, axis=axes, seed=seeds),
-        gross("interleaved", interleaved, axis=axes),
-        gross("wrapped", wrapped, axis=axes),
-        gross("shuffled voxels", shuffled_voxels, seed=seeds),
-        gross("blurred", blurred, fwhm=some.floats(14, 60)),
-        gross("ghost", ghost, axis=axes, share=some.floats(0.5, 1)),
-        gross("striped", striped, axis=axes, period=some.integers(2, 5), depth=some.floats(0.6, 1)),
-        gross("shaded", shaded, axis=axes, factor=some.floats(30, 1000)),
-        gross("labels", labeled, levels=some.integers(2, 6)),
-        gross("mask alone", mask_alone),
-        gross("constant", constant, value=some.sampled_from([0.0, 1.0, -5.0, 1e-30, 1e30])),
-        gross("noise alone", noise_alone, seed=seeds),
-        *contrasts,
-    )
-
 
 # Files: functions of a NIfTI-1 file, not compressed, that give {name: bytes}; the first one is the scan.
 
@@ -404,6 +185,35 @@ def header_alone(content):
     return {"scan.hdr": pair(content, "nifti")["scan.hdr"]}
 
 
+def cropped(content, axis, end, share):
+    """The field of view ends in the brain: a share of the brain's slices is not there, from one end on."""
+    filled = _filled(content)[axis]
+    cut = round(share * len(filled))
+    kept = slice(filled[cut], None) if end == "first" else slice(filled[-cut - 1] + 1)
+    return _part(content, tuple(kept if number == axis else slice(None) for number in range(3)))
+
+
+def cropped_air(content, share):
+    """A field of view that is as much closer to the brain on all sides."""
+    box = []
+    for size, filled in zip(nib.Nifti1Image.from_bytes(content).shape, _filled(content), strict=True):
+        below, above = filled[0], size - 1 - filled[-1]
+        box.append(slice(round(share * below), size - round(share * above)))
+    return _part(content, tuple(box))
+
+
+def _filled(content):
+    """Numbers of the slices through the brain, for each axis."""
+    brain = np.asarray(nib.Nifti1Image.from_bytes(content).dataobj) > 0
+    return [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+
+
+def _part(content, box):
+    image = nib.Nifti1Image.from_bytes(content)
+    part = image.slicer[box]
+    return _plain(_with_header_of(image, np.asarray(part.dataobj), part.affine).to_bytes())
+
+
 def _with_header_of(image, array, affine):
     again = nib.Nifti1Image(array, affine)
     again.set_sform(affine, int(image.header["sform_code"]))
@@ -420,7 +230,11 @@ flips = some.tuples(*[some.sampled_from([1, -1])] * 3)
 
 def files(registered):
     """Mutations of files; registered: those that a registration has to undo, which takes longer."""
-    same, wrong, unknown = partial(_strategy, harmless=True), _strategy, partial(_strategy, ambiguous=True)
+    same, wrong, noticed = (
+        partial(mutations_by, harmless=True),
+        mutations_by,
+        partial(mutations_by, noticed=True),
+    )
     if registered:
         return same(
             "moved",
@@ -434,7 +248,7 @@ def files(registered):
         wrong(
             "codes unknown", codes, sform=some.sampled_from([0, -1, 99]), qform=some.sampled_from([0, -1, 77])
         ),
-        unknown(
+        noticed(
             "mirrored form",
             mirrored_form,
             form=some.sampled_from(["sform", "qform"]),
@@ -486,14 +300,22 @@ def files(registered):
         same("stored along", stored_along, order=some.sampled_from(ORDERS), flips=flips),
         same("second version", second_version),
         same("pair", pair, kind=some.just("nifti"), codes=some.sampled_from([(1, 1), (2, 0), (0, 1)])),
-        unknown("pair without orientation", pair, kind=some.just("nifti"), codes=some.just((0, 0))),
-        unknown(
+        noticed("pair without orientation", pair, kind=some.just("nifti"), codes=some.just((0, 0))),
+        noticed(
             "pair mirrored",
             pair,
             kind=some.just("nifti"),
             codes=some.tuples(form_codes, form_codes),
             mirrored=some.just(True),
         ),
-        unknown("analyze", pair, kind=some.just("analyze")),
+        noticed("analyze", pair, kind=some.just("analyze")),
         wrong("header alone", header_alone),
+        same("cropped air", cropped_air, share=some.floats(0, 1)),
+        noticed(
+            "cropped",
+            cropped,
+            axis=axes,
+            end=some.sampled_from(["first", "last"]),
+            share=some.floats(0.15, 0.6),
+        ),
     )

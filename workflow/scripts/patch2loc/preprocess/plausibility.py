@@ -21,6 +21,8 @@ FEW_LEVELS = 32  # gray levels of the brain, and fewer: coarse steps
 LEVELS_SHARE = 0.9  # of the voxels, which the gray levels are counted for
 SAMPLED_VOXELS = 200_000
 EQUAL_NEIGHBORS = 0.12
+# Area of the brain in a slice over the largest: less is an end of the mask, which may lie in an empty background.
+WHOLE_SLICE = 0.2
 SATURATED = 0.01
 BRIGHTEST_VOXEL = 10.0
 GHOST = 0.06
@@ -228,13 +230,23 @@ def equal_neighbors(array: np.ndarray, brain: np.ndarray) -> float:
 def empty_and_repeated_slices(array: np.ndarray, brain: np.ndarray) -> tuple[int, int]:
     """Slices through a brain mask, both (x, y, z), with one single value, and those equal to an earlier one.
 
-    Each of the axis with most. Slices are compared at any distance, within the box around the brain.
+    Each of the axis with most. Slices are compared at any distance, within the box around the brain. A slice has one
+    single value if all of it has, or, where it is no end of the brain, all of the brain in it.
     """
-    part, empty, repeated = array[box_around(brain)], 0, 0
+    box = box_around(brain)
+    empty = repeated = 0
     for axis in range(3):
-        slices = np.moveaxis(part, axis, 0)
-        hashes = [sha256(each.tobytes()).digest() for each in slices if each.min() < each.max()]
-        empty = max(empty, len(slices) - len(hashes))
+        slices, masks = np.moveaxis(array[box], axis, 0), np.moveaxis(brain[box], axis, 0)
+        areas = np.count_nonzero(masks, axis=(1, 2))
+        whole = areas >= WHOLE_SLICE * areas.max()
+        single = [
+            bool(np.ptp(each) == 0 or (is_whole and np.ptp(each[mask]) == 0))
+            for each, mask, is_whole in zip(slices, masks, whole, strict=True)
+        ]
+        hashes = [
+            sha256(each.tobytes()).digest() for each, one in zip(slices, single, strict=True) if not one
+        ]
+        empty = max(empty, sum(single))
         repeated = max(repeated, len(hashes) - len(set(hashes)))
     return empty, repeated
 

@@ -29,11 +29,9 @@ RARITY_STEP = 0.02
 # As stored, by name: of the training scans, and of the calibration of each part.
 STORED_MAPS = ("mean", "spread", *(f"{part}_{field}" for part in PARTS for field in Calibration._fields))
 LEAST_SUPPORT = 0.01  # of the grid, in some training brain; a brain has a quarter of the grid that holds it
-MOST_ML, MOST_RARITY, MOST_CANDIDATES = (
-    3500.0,
-    10.0,
-    100_000,
-)  # no brain is larger; of n voxels one is at log10(n)
+# No brain is larger, and of n voxels one is at log10(n).
+MOST_ML, MOST_RARITY, MOST_CANDIDATES = 3500.0, 10.0, 100_000
+MOST_STORED = float(np.finfo(np.float16).max)  # of the maps
 ROUNDING_ML = 1e-3  # of volumes that are stored in single precision
 LEAST_BEYOND = 10  # healthy voxels beyond the last point of a tail; further out it is extended
 LEAST_VOXELS = 100  # that a tail is fitted to
@@ -356,7 +354,7 @@ def _is_tail(value: object) -> bool:
     points = value["scores"].size
     arrays = [value["scores"], value.get("rarities")]
     known = points >= 2 and all(_are_numbers(each, points) and _increases(each) for each in arrays)
-    return bool(known and value["rarities"].max() <= MOST_RARITY)
+    return bool(known and value["rarities"][0] == 0 and value["rarities"][-1] <= MOST_RARITY)
 
 
 def _increases(array: Any) -> bool:
@@ -428,7 +426,10 @@ def _map_expected(key: str, voxels: int) -> dict[str, Expectation]:
             f"an array of {voxels} {words} numbers",
             lambda value: _are_numbers(value, voxels) and bool((value >= least).all()),
         ),
-        f"fill.{key}": Expectation(f"a {words} number", lambda value: is_number(value) and value >= least),
+        f"fill.{key}": Expectation(
+            f"a {words} number of half precision",
+            lambda value: is_number(value) and max(least, -MOST_STORED) <= value <= MOST_STORED,
+        ),
     }
 
 
@@ -436,7 +437,7 @@ def _of_map_expected(key: str, scans: int) -> dict[str, Expectation]:
     """Expectations of what the reference states of a map of MAPS."""
     return {
         f"tails.{key}": Expectation(
-            f"scores and rarities, finite and increasing, at least two of each, rarities to {MOST_RARITY:.0f}",
+            f"scores and rarities, finite and increasing, at least two of each, rarities from 0 to {MOST_RARITY:.0f}",
             _is_tail,
         ),
         f"false_positive_ml.{key}": Expectation(
