@@ -304,7 +304,7 @@ WRONG = {
     ),
     "tail of rare scores alone": (
         put("tails", "zscore", "rarities", lambda rarities: rarities + np.float32(5)),
-        r"tails\.zscore: .*  rarities from 0 to 10 expected",
+        r"tails\.zscore: .* rarities from 0 to 10 expected",
     ),
     "tail of one point": (
         put("tails", "zscore", {name: np.ones(1, np.float32) for name in ("scores", "rarities")}),
