@@ -220,6 +220,8 @@ def test_a_tight_mask_of_a_t1_scan_has_a_bright_rim(head, modality, flagged):
     for mask, expected in ((brain, False), (tight, flagged)):
         flags = checked(array, affine, mask, modality)
         assert any(flag.startswith("outer 2 mm of the brain mask") for flag in flags) == expected
+    coarse = checked(array, affine @ np.diag([3, 3, 2, 1]), tight, modality)
+    assert not any(flag.startswith("outer") for flag in coarse)
 
 
 def test_the_end_of_a_scan_that_is_cut_is_no_rim_of_its_mask(head):

@@ -206,7 +206,8 @@ def check_image(
             f"most {SHADING:.0f} expected: shading is left",
         ),
         (
-            modality == "T1" and check["rim"] > BRIGHT_RIM,
+            # The rim of coarser voxels is a part of gray matter, too.
+            modality == "T1" and check["rim"] > BRIGHT_RIM and voxel_size(affine).min() < THICK_MM,
             f"outer {RIM_MM:.0f} mm of the brain mask {check['rim']:.2f} times as bright as the brain, at most "
             f"{BRIGHT_RIM} expected, as fluid is dark: the mask is too tight, and the brain's rim was not looked at",
         ),
