@@ -18,10 +18,9 @@ include: "rules/score.smk"
 include: "rules/detector.smk"
 include: "rules/patients.smk"
 include: "rules/evaluate.smk"
-include: "rules/tables.smk"
-include: "rules/figures.smk"
-include: "rules/figures_beyond_paper.smk"
 include: "rules/parts.smk"
+include: "rules/outputs.smk"
+include: "rules/results.smk"
 include: "rules/report.smk"
 
 
@@ -61,17 +60,17 @@ rule all:
         rules.report_page.output,
         rules.crate.output,
         rules.every_scan_used.output,
-        [RESULTS.table(name) for name in DELIVERABLES.table_names],
+        [RESULTS.table(name) for name in OUTPUTS.tables],
         rules.subject_lists.output,
         trainings(RESULTS.learning_curve()),
-        [RESULTS.figure(name, suffix) for name in DELIVERABLES.figure_names for suffix in (".png", ".pdf")],
+        [RESULTS.figure(name, suffix) for name in OUTPUTS.figures for suffix in (".png", ".pdf")],
         RUN.every_heatmaps(UNLABELED),
 
 
 rule figures:
     """All figures: the paper's, those beyond it, learning curves."""
     input:
-        [RESULTS.figure(name) for name in DELIVERABLES.figure_names],
+        [RESULTS.figure(name) for name in OUTPUTS.figures],
         trainings(RESULTS.learning_curve()),
 
 

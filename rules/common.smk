@@ -51,7 +51,7 @@ def planned_run():
 
 
 RUN, PROTOCOL = or_stop(planned_run)
-RESULTS, DELIVERABLES = RUN.results, RUN.deliverables
+RESULTS, OUTPUTS = RUN.results, RUN.outputs
 DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
 SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
 TRAINED_METHODS, ABLATED_ROWS = RUN.trained_methods, list(RUN.ablation_rows)  # both with variants
@@ -61,7 +61,6 @@ JOINT, LESION_OR_JOINT = list(RUN.joint), [*LESION, *RUN.joint_with_role("lesion
 LABELS, FIRST_FOLD = RUN.labels(DATASETS), FOLDS[0]  # figures show the first fold
 GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))
-READING_AND_WRITING = ("patch2loc.tables.inputs", "patch2loc.tables.formats")  # code behind every table
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
 
 
@@ -123,28 +122,12 @@ def in_report(path, category, caption, **labels):
     return report(path, category=category, labels=labels, caption=f"../workflow/report/{caption}.rst")
 
 
-def figure(name, caption=None):
-    """Outputs of a figure: PNG, which is in the report, and PDF."""
-    png = in_report(RESULTS.figure(name), "Figures", caption or name, figure=name)
-    return {"png": png, "pdf": RESULTS.figure(name, ".pdf")}
-
-
-def table(name, label=None, formats=("markdown", "latex", "html")):
-    """Outputs of a table: CSV with its provenance, and the formats for people."""
-    label = label or name.replace("_", " ")
-    csv = in_report(RESULTS.table(name), "Tables", name, table=label, format="CSV")
-    paths = {"csv": csv, "provenance": f"{RESULTS.table(name)}{PROVENANCE}"}
-    return paths | {key: RESULTS.table(name, READABLE[key]) for key in formats}
-
-
-def table_params(name, module, datasets, methods=EVALUATED_METHODS, protocol=PROTOCOL):
-    """Params of a table over subjects, which a module of the library makes; datasets: {name: its labels}."""
-    params = {"table": name, "methods": methods, "datasets": datasets, "folds": FOLDS}
-    params |= {"seed": config["seed"], "protocol": protocol}
-    return params | {"code": lambda wildcards: code_hash(module, *READING_AND_WRITING)}
-
-
 def rule_outline(name):
     """The parts of a rule that the crate describes."""
     declaration = getattr(rules, name)
     return RuleOutline(name, declaration.params.code, list(declaration.input), list(declaration.output))
+
+
+def docstrings():
+    """Docstrings of the rules, by their names."""
+    return {rule.name: " ".join((rule.docstring or "").split()) for rule in workflow.rules}

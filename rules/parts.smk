@@ -1,6 +1,6 @@
-# What the score is made of: its parts as detectors, by epsilon, median filter and stride. Not part of `all`.
+# What the score is made of: for the table and figure `parts`, which is not part of `all`.
 from patch2loc.data.seeds import fold_of
-from patch2loc.configuration.parts import own_setting, parts_settings
+from patch2loc.configuration.parts import parts_settings
 
 
 rule analyze_parts:
@@ -33,31 +33,3 @@ rule analyze_parts:
         precision=config["precision"],
     script:
         "../workflow/scripts/analyze_parts.py"
-
-
-rule parts:
-    """Log-error, log-variance and score as detectors, by epsilon, filter and stride; scores at the brain's edge."""
-    input:
-        expand(RESULTS.parts(), method="patch2loc", dataset=RUN.labeled_datasets, fold=RUN.trainings),
-    output:
-        **table("parts"),
-        **figure("parts"),
-    log:
-        RESULTS.log("parts"),
-    benchmark:
-        RESULTS.benchmark("parts")
-    conda:
-        STATISTICS
-    resources:
-        **growing(mem_mb=4000, runtime=60),
-    params:
-        code=lambda wildcards: code_hash(
-            "patch2loc.tables.parts", "patch2loc.figures.parts", *READING_AND_WRITING
-        ),
-        own={name: own_setting(config, RUN.median_filter(name)) for name in RUN.labeled_datasets},
-        datasets=RUN.labels(RUN.labeled_datasets),
-        folds=RUN.trainings,
-        seed=config["seed"],
-        protocol=PROTOCOL,
-    script:
-        "../workflow/scripts/parts.py"

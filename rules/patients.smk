@@ -1,4 +1,4 @@
-# Answers about scans without truth, by the run's own detector: what `patch2loc detect` says, and one table of all.
+# Reports about scans without truth, by the run's own detector: what `patch2loc detect` says.
 
 
 rule patient:
@@ -34,23 +34,3 @@ rule patient:
         precision=config["precision"],
     script:
         "../workflow/scripts/patient.py"
-
-
-rule patients:
-    """Answers about every scan without truth, most conspicuous first, beside what is expected in a healthy scan."""
-    input:
-        [RESULTS.patient(name, scan) for name in UNLABELED for scan in DATASETS[name].scans],
-    output:
-        **table("patients"),
-    log:
-        RESULTS.log("patients"),
-    benchmark:
-        RESULTS.benchmark("patients")
-    conda:
-        STATISTICS
-    params:
-        code=lambda wildcards: code_hash("patch2loc.tables.patients", *READING_AND_WRITING),
-        datasets=RUN.labels(UNLABELED),
-        controls=RUN.controls_of_detectors(UNLABELED),
-    script:
-        "../workflow/scripts/patients.py"

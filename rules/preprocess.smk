@@ -83,3 +83,31 @@ rule quality:
         modalities={name: dataset.modality for name, dataset in DATASETS.items()},
     script:
         "../workflow/scripts/quality.py"
+
+
+rule subject_lists:
+    """Who trains, validates and is tested in each fold, and how many, also of subjects with two of these roles."""
+    output:
+        counts=in_report(
+            RESULTS.table("subject_lists"), "Tables", "subject_lists", table="subject lists", format="CSV"
+        ),
+        roles=RESULTS.table("subject_roles"),
+        missing=RESULTS.table("missing_scans"),
+    log:
+        RESULTS.log("subject_lists"),
+    benchmark:
+        RESULTS.benchmark("subject_lists")
+    conda:
+        STATISTICS
+    params:
+        code=lambda wildcards: code_hash("patch2loc.data.splits"),
+        split=config["split"],
+        roles=RUN.subject_roles,
+        missing=RUN.missing_scans,
+        lists={
+            name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
+            for name in HEALTHY
+            if DATASETS[name].has_roles
+        },
+    script:
+        "../workflow/scripts/subject_lists.py"

@@ -1,6 +1,6 @@
 # The viewer, the self-contained report, and the results as an RO-Crate.
+from patch2loc.configuration.jobs import run_jobs
 from patch2loc.configuration.method_names import is_as_published
-from patch2loc.configuration.jobs import rule_docstrings, run_jobs
 from patch2loc.report.viewer import PAGE
 
 # Pages and templates, which the hash of the code does not cover.
@@ -9,6 +9,10 @@ REPORT_PAGES = [
     workflow.source_path(f"../workflow/scripts/patch2loc/report/templates/{name}.j2")
     for name in ("template.html", "parts.html", "style.css")
 ]
+
+
+PAPERS_FIGURES = [output for output in OUTPUTS.made if output.number]
+FURTHER_FIGURES = [output for output in OUTPUTS.made if output.has_figure and not output.number]
 
 
 rule viewer:
@@ -51,18 +55,13 @@ rule viewer:
 rule report_page:
     """The report: one HTML page with all tables, figures, subjects and quality control, opens offline."""
     input:
-        tables=[RESULTS.table(name, ".html") for name in DELIVERABLES.tables],
-        provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in DELIVERABLES.tables],
+        tables=[RESULTS.table(name, ".html") for name in OUTPUTS.tables_in_report],
+        provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in OUTPUTS.tables_in_report],
         metrics=every(RESULTS.metrics(), RUN.labeled_datasets, EVALUATED_METHODS),
-        figures=[RESULTS.figure(f"fig{number}") for number in DELIVERABLES.figures],
-        captions=[
-            workflow.source_path(f"../workflow/report/{DELIVERABLES.caption(number)}.rst")
-            for number in DELIVERABLES.figures
-        ],
-        more_figures=[RESULTS.figure(name) for name in DELIVERABLES.further_figures],
-        more_captions=[
-            workflow.source_path(f"../workflow/report/{name}.rst") for name in DELIVERABLES.further_figures
-        ],
+        figures=[RESULTS.figure(output.name) for output in PAPERS_FIGURES],
+        captions=[caption_of(output) for output in PAPERS_FIGURES],
+        more_figures=[RESULTS.figure(output.name) for output in FURTHER_FIGURES],
+        more_captions=[caption_of(output) for output in FURTHER_FIGURES],
         domain_shift=rules.domain_shift.output.csv,
         curves=trainings(RESULTS.learning_curve()),
         quality=rules.quality.output,
@@ -96,7 +95,7 @@ rule crate:
     """RO-Crate: what every result is, what made it and from what, for machines."""
     input:
         report=rules.report_page.output,
-        tables=[RESULTS.table(name) for name in DELIVERABLES.table_names],
+        tables=[RESULTS.table(name) for name in OUTPUTS.tables],
         lists=rules.subject_lists.output,
         heatmaps=RUN.every_heatmaps(UNLABELED),
         sources=[workflow.source_path("../Snakefile"), *map(str, RULE_FILES)],
@@ -114,7 +113,7 @@ rule crate:
         **growing(mem_mb=1000, runtime=60),
     params:
         code=lambda wildcards: code_hash("patch2loc.provenance.crate"),
-        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline, rule_docstrings(RULE_FILES))),
+        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline, docstrings())),
         datasets=LABELS,
         configuration=config,
     script:

@@ -316,7 +316,7 @@ def test_the_shipped_configuration_trains_on_every_scan_of_the_split_and_tests_o
         "mslub": 2,
         "tcga": 1,
     }
-    assert run.deliverables.tables[0] == "table1"
+    assert run.outputs.tables[0] == "table1"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real scans are not here: no ../shared/data")

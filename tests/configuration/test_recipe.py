@@ -16,7 +16,7 @@ BY_KEY = {element.key: element for element in ELEMENTS}
 # Rules that show how numbers came about, whatever it is.
 SHOW_ALL = {"crate", "report_page"}
 # Tables that state how their numbers were computed; the first ones follow the key `metrics`.
-STATE_METRICS = {"ablations", "controlled", "by_site", "by_volume", "comparison", "parts", "seeds", "table1"}
+STATE_METRICS = {"by_volume", "comparison", "parts", "table1"}
 STATE_PROTOCOL = STATE_METRICS | {"released_code", "thresholds"}
 SCORE = {"score", "score_validation", "evaluate"}  # evaluate records the settings of scores beside its own
 # Rules whose params a key changes, besides SHOW_ALL.

@@ -8,8 +8,8 @@ from planned_runs import REGISTRY, configuration, dataset, scan_table, subject_l
 from repository_paths import ROOT
 
 from patch2loc.configuration import planning_notes as planning_notes_module
-from patch2loc.configuration.deliverables import protocol
 from patch2loc.configuration.job_sizes import job_counts
+from patch2loc.configuration.paper_figures import tumor_dataset
 from patch2loc.configuration.planning_notes import (
     QUALITY,
     asks_for,
@@ -18,6 +18,7 @@ from patch2loc.configuration.planning_notes import (
     planning_time_note,
     unused_scans_note,
 )
+from patch2loc.configuration.protocol import protocol
 from patch2loc.configuration.run import plan_run
 from patch2loc.configuration.vocabulary import (
     Configuration,
@@ -122,8 +123,8 @@ def test_further_seeds_of_a_fold_are_trained_on_its_subjects_and_have_a_table(tm
     assert (once.trainings, once.repeated_methods) == ([0], [])
     assert thrice.trainings == [0, "0seed1", "0seed2"]
     assert thrice.repeated_methods == ["patch2loc", "patch2loc_calibrated"]  # the others run no network
-    assert "seeds" not in once.deliverables.tables
-    assert "seeds" in thrice.deliverables.tables
+    assert "seeds" not in once.outputs.tables
+    assert "seeds" in thrice.outputs.tables
     results = f"{tmp_path}/results"
     for role in ("train", "validation", "test"):
         cohort = thrice.cohort("phantom_healthy_t1", "0seed2", role=role)
@@ -231,18 +232,21 @@ def test_settings_of_methods_that_a_run_leaves_out_stop_nothing_and_are_named(tm
 def test_a_run_with_lesions_makes_the_papers_tables_and_figures(tmp_path):
     config = configuration(tmp_path)
     config["datasets"]["phantom_wmh"]["published_name"] = "WMH"
-    made = plan_run(config, str(REGISTRY)).deliverables
-    assert made.lesion_figures == {8: "phantom_wmh", 9: "phantom_tumor"}  # the paper's own come first
-    assert made.figures == (1, 2, 3, 4, 5, 6, 7, 8, 9)
-    assert [made.caption(number) for number in (7, 9)] == ["fig7", "lesion_scans"]
-    assert made.tumor_dataset == "phantom_tumor"
-    assert "folds" not in made.further_figures
-    assert "by_site" not in made.tables
-    assert made.table_names[-1] == "cases"
+    run = plan_run(config, str(REGISTRY))
+    shown = [run.outputs.all[name].inputs(run)["heatmaps"] for name in ("fig8", "fig9")]
+    expected = [[run.heatmaps("patch2loc", name, 0)] for name in ("phantom_wmh", "phantom_tumor")]
+    assert shown == expected  # the paper's own come first
+    assert run.outputs.figures[:9] == [f"fig{number}" for number in range(1, 10)]
+    assert tumor_dataset(run) == "phantom_tumor"
+    assert "folds" not in run.outputs.figures
+    assert "by_site" not in run.outputs.tables
+    assert run.outputs.tables[-1] == "cases"
+    assert "cases" not in run.outputs.tables_in_report
+    assert "parts" not in run.outputs.tables  # on request
     config["folds"] = [0, 1]
     config["datasets"]["phantom_healthy_t1"]["source"]["count"] = 9
     config["datasets"]["phantom_healthy_t2"]["source"]["count"] = 9
-    assert "folds" in plan_run(config, str(REGISTRY)).deliverables.further_figures
+    assert "folds" in plan_run(config, str(REGISTRY)).outputs.figures
 
 
 def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_path):
@@ -250,10 +254,11 @@ def test_a_run_without_lesions_shows_healthy_heatmaps_and_false_positives(tmp_pa
     config["datasets"] = {
         name: entry for name, entry in config["datasets"].items() if entry["role"] == "healthy"
     }
-    made = plan_run(config, str(REGISTRY)).deliverables
-    assert made.table_names == ["thresholds", "domain_shift", "healthy_checks"]
-    assert made.figure_names == ["fig5", "fig7", "domain_shift", "healthy_checks"]
-    assert made.tumor_dataset is None
+    run = plan_run(config, str(REGISTRY))
+    assert run.outputs.tables == ["thresholds", "domain_shift", "healthy_checks"]
+    assert run.outputs.figures == ["fig5", "fig7", "domain_shift", "healthy_checks"]
+    with pytest.raises(InputError, match="table1: the run has no dataset with the role lesion"):
+        run.outputs.all["table1"].check(run)
 
 
 def test_the_protocol_says_how_numbers_were_computed_and_leaves_out_what_is_not(tmp_path):

@@ -260,7 +260,7 @@ def test_own_scans_on_a_grid_that_cuts_the_brain_are_noted(tmp_path):
 def test_patients_get_answers_where_a_detector_is_made(tmp_path):
     config = study(tmp_path, {"controls": controls(), "patients": patients()})
     run = plan_run(config, str(REGISTRY))
-    assert run.deliverables.tables[2] == "patients"  # after tables 1 and 2, as tiny.yaml has lesions
+    assert run.outputs.tables[2] == "patients"  # after tables 1 and 2, as tiny.yaml has lesions
     assert run.detector("patients") == f"{tmp_path}/results/models/detector/T1/fold0/detector.safetensors"
     about = run.about_detector("T1")
     assert about == {"title": "own", "simulated": False, "ages": [21, 69]}
@@ -275,5 +275,5 @@ def test_patients_get_answers_where_a_detector_is_made(tmp_path):
     ]
     config["methods"] = ["patch2loc"]
     run = plan_run(config, str(REGISTRY))
-    assert "patients" not in run.deliverables.tables
+    assert "patients" not in run.outputs.tables
     assert any(note.startswith("patients: heatmaps, but no answers") for note in planning_notes(run))

@@ -64,17 +64,17 @@ def test_variants_are_rows_of_their_table_alone(tmp_path):
     assert {about["base"] for about in run.ablation_rows.values()} == {"patch2loc"}
     assert run.ablation_rows["both"]["changes"] == {"of": BOTH["both"]["of"]}
     assert run.ablation_rows["patch2loc"]["subjects"] == 4
-    assert {"ablations"} <= {*run.deliverables.table_names} & {*run.deliverables.figure_names}
-    metrics = run.metrics_of_ablations()
+    assert {"ablations"} <= {*run.outputs.tables} & {*run.outputs.figures}
+    metrics = run.outputs.all["ablations"].inputs(run)["metrics"]
     assert len(metrics) == len(set(metrics)) == 3 * 2 * 2  # rows, lesion datasets, trainings
     assert job_counts(run)["train"] > job_counts(run_of(tmp_path, {}, seeds_of_first_fold=2))["train"]
 
 
 def test_the_table_of_a_run_without_variants_is_refused(tmp_path):
     run = run_of(tmp_path, {})
-    assert "ablations" not in run.deliverables.table_names
-    with pytest.raises(InputError, match="variants: none found, at least one expected"):
-        run.metrics_of_ablations()
+    assert "ablations" not in run.outputs.tables
+    with pytest.raises(InputError, match="ablations: the run has no dataset with lesions and `variants`"):
+        run.outputs.all["ablations"].check(run)
 
 
 @pytest.mark.parametrize(

@@ -139,13 +139,19 @@ def test_nothing_that_plans_tabulates_or_draws_is_behind_a_training_or_scoring(b
 
 # Imports of scripts that decide no result: what they say comes as params, is recorded beside a result, or says how
 # files are written and where networks compute.
-DECIDES_NOTHING = ("configuration.", "provenance.record", "files", "errors", "engine.device", "data.results")
-TABLE_FILES = ("patch2loc.tables.inputs", "patch2loc.tables.formats")
+DECIDES_NOTHING = (
+    "configuration.",
+    "provenance.record",
+    "files",
+    "errors",
+    "engine.device",
+    "data.results",
+    "figures.style",  # behind every figure
+)
 # Words in a rule for modules that its hash covers besides those it names.
 HASHED_BY = {
     "PREPROCESSING": PREPROCESSING,
-    "READING_AND_WRITING": TABLE_FILES,
-    "table_params(": TABLE_FILES,
+    "params_of(output)": ("patch2loc.tables.formats",),
     "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
     "scoring_modules(": scoring_modules("patch2loc"),
 }

@@ -17,7 +17,6 @@ NEEDED = {
     "evaluate": {"pandas"},
     "calibrate": {"pandas"},
     "analyze_patches": {"pandas"},
-    "cases": {"pandas"},
     "quality": {"pandas"},
     "score": {"pandas"},
     "train": {"pandas"},

@@ -9,7 +9,6 @@ MOST_LINES_OF_COMMON = 150
 MOST_LOOPS = 2  # in one entry of a rule: every fold of every dataset
 # Conditions that rules have, such as a comprehension's `if`; a new one belongs into the library.
 CONDITIONS = {
-    "ablations": 1,
     "preprocess": 1,
     "score": 1,
     "subject_lists": 1,

@@ -11,6 +11,10 @@ import yaml
 from packaging.requirements import Requirement
 from repository_paths import LIBRARY, ROOT
 
+from patch2loc.configuration.outputs import OUTPUTS
+from patch2loc.configuration.paper_figures import PAPERS_FIGURES
+from patch2loc.provenance.code import module_file
+
 SCRIPTS = ROOT / "workflow" / "scripts"
 ENVIRONMENTS = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}  # of rules
 OF_SNAKEMAKE = ROOT / "envs" / "tools" / "snakemake.yaml"
@@ -70,6 +74,7 @@ def environment_pins(path):
 def scripts_of_rules():
     """[(rule, environment, script)] of every rule in rules/*.smk that has a script of its own."""
     constants = {name.upper(): name for name in ENVIRONMENTS}
+    constants["ENVIRONMENTS"] = "statistics"  # of each table and figure its own (`code_of`)
     rules = []
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in re.split(r"^(?= *rule\b.*:$)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
@@ -84,6 +89,8 @@ def scripts_of_rules():
 def code_of(environment):
     """The files whose code runs in an environment of rules: their scripts and all that these reach."""
     roots = {script for _, name, script in scripts_of_rules() if name == environment}
+    outputs = [output for output in (*OUTPUTS, *PAPERS_FIGURES) if output.environment == environment]
+    roots |= {module_file(output.module) for output in outputs}  # imported by name
     if environment == "network":  # methods are imported by the names that the configuration has
         roots |= {*(LIBRARY / "methods").rglob("*.py")}
     if environment == "imaging":  # so are the readers of archives

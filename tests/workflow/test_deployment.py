@@ -67,7 +67,7 @@ def server(tmp_path_factory):
             shutil.copy(ROOT / path, repository / path)
     git(repository, "init", "--quiet")
     release(repository, "v1")
-    for tag, path in (("v2", "README.md"), ("v3", "workflow/scripts/table1.py")):
+    for tag, path in (("v2", "README.md"), ("v3", "workflow/scripts/result.py")):
         with open(repository / path, "a") as file:
             file.write("ANOTHER = True\n")
         release(repository, tag)

@@ -1,17 +1,21 @@
 """What a run of the workflow does: what it plans, refuses and does again, and alone in its folder."""
 
+import json
 import os
 import re
 import resource
 import shutil
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
 from paper_replica import paper_configuration, touch_scans, write
 from repository_paths import ROOT
 from workflow_runs import TINY, log_of, plan, run, run_alone, snakemake, start, wait_for_the_end
+
+from patch2loc.data.results import PROVENANCE
 
 pytestmark = pytest.mark.workflow
 # Rules, and the one that comes after them.
@@ -85,12 +89,60 @@ def test_edited_prose_reruns_nothing(finished, copy_of_the_workflow):
     assert jobs(finished, copy_of_the_workflow).keys() <= READ_FILES_OF_THE_REPOSITORY
 
 
-def test_an_edited_script_reruns_its_rule(finished, copy_of_the_workflow):
-    with open(copy_of_the_workflow / "workflow/scripts/figure_kde.py", "a") as stream:
+def test_an_edited_script_reruns_its_rules(finished, copy_of_the_workflow):
+    with open(copy_of_the_workflow / "workflow/scripts/result.py", "a") as stream:
         stream.write("\nEDITED = True\n")
     planned = jobs(finished, copy_of_the_workflow)
-    assert {"fig3", "fig6"} <= planned.keys()
-    assert not {"preprocess", "train", "score", "evaluate", "fig4"} & planned.keys()
+    assert {"fig3", "fig6", "table1", "learning_curve"} <= planned.keys()
+    assert not {"preprocess", "train", "score", "evaluate"} & planned.keys()
+
+
+TOY_TABLE = '''"""Number of scans."""
+
+from typing import Any
+
+import pandas as pd
+
+from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
+from patch2loc.tables.inputs import subjects_in
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run."""
+    metrics = by_method_and_dataset(inputs.metrics, params)
+    rows = [(method, dataset, len(folds[0])) for (method, dataset), folds in metrics.items()]
+    table = pd.DataFrame(rows, columns=["method", "dataset", "scans"])
+    settings = settings_of(params, "folds")
+    return Made(table, subjects=subjects_in(metrics), settings=settings, files=inputs.metrics)
+'''
+TOY_OUTPUT = """OUTPUTS = (
+    Output(
+        "toy",
+        "Number of scans.",
+        "patch2loc.tables.toy",
+        lambda run: {"metrics": metrics_of(run, lesion(run), run.evaluated_methods)},
+        lambda run: {"methods": run.evaluated_methods, "datasets": lesion(run), "folds": run.folds},
+        need=LESION,
+        kinds=("markdown",),
+    ),
+"""
+
+
+def test_a_new_table_takes_a_module_an_entry_and_a_caption(finished, copy_of_the_workflow):
+    """And nothing else: rule, target, script, place in the report's crate, cost and provenance follow."""
+    library = copy_of_the_workflow / "workflow/scripts/patch2loc"
+    (library / "tables/toy.py").write_text(TOY_TABLE)
+    entries = library / "configuration/outputs.py"
+    entries.write_text(entries.read_text().replace("OUTPUTS = (\n", TOY_OUTPUT, 1))
+    (copy_of_the_workflow / "workflow/report/toy.rst").write_text("Number of scans.\n")
+    assert jobs(finished, copy_of_the_workflow)["toy"] == 1  # of a whole run
+    result = snakemake(
+        finished, "toy", "--cores", "1", "--rerun-triggers", "mtime", root=copy_of_the_workflow
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    table = finished / "results/tiny/tables/toy.csv"
+    assert table.read_text().splitlines()[0] == "method,dataset,scans"
+    assert len(json.loads(Path(f"{table}{PROVENANCE}").read_text())["inputs"]) == 8
 
 
 def test_another_truth_repeats_the_evaluation_and_nothing_before_it(finished):

@@ -21,9 +21,8 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
         analyze_patches, calibrate and evaluate is listed for each dataset or modality and fold, and there is one for
         every method; of score not for each of them (`scored_by`).
     """
-    deliverables = run.deliverables
-    tables = [*deliverables.table_names, "quality", "subject_lists", "every_scan_used"]
-    figures = [name for name in deliverables.figure_names if name not in deliverables.table_names]
+    outputs = [output.name for output in run.outputs.made]
+    tables = ["quality", "subject_lists", "every_scan_used"]
     answered = names_with_role(run.datasets, "unlabeled") if run.has_detector else []
     tested, validated = scored_scans(run, run.datasets), validation_scans(run)
     joined = _joined_scans(run, run.joint, "test")
@@ -51,7 +50,7 @@ def job_sizes(run: Run) -> dict[str, Sizes]:
         "detector": [1] * len({run.datasets[name].modality for name in answered}),
         "patient": [1] * sum(len(run.datasets[name].scans) for name in answered),
         "learning_curve": [1] * len(_trainings(run)),
-        **{name: [1] for name in (*tables, *figures, "viewer", "report_page", "crate")},
+        **{name: [1] for name in (*outputs, *tables, "viewer", "report_page", "crate")},
     }
 
 

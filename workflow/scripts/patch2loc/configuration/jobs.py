@@ -1,9 +1,7 @@
 """The jobs of a run for its crate: rule, code, inputs and outputs of each, in the order of the stages."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -12,10 +10,6 @@ from patch2loc.configuration.run import Run
 from patch2loc.data.splits import ROLES
 from patch2loc.provenance.crate_entities import Job
 
-# A rule with its docstring, written out or derived from another one (`use rule score as combine with:`).
-RULE = re.compile(r'^(?:use rule \w+ as (\w+) with|rule (\w+)):\n +"""(.+?)"""', re.MULTILINE | re.DOTALL)
-# Of rules that a loop declares, so that RULE finds no name beside their docstring.
-LESION_FIGURE = "Figures 8 and on, one for each lesion dataset: scan, heatmap and truth of several subjects."
 # Precedes the path in the repository, where a rule takes a file from there.
 REPOSITORY = "/rules/../"
 
@@ -38,15 +32,6 @@ class RuleOutline(NamedTuple):
     code: str | Callable[[Any], str]
     inputs: Sequence[Pattern]
     outputs: Sequence[str]
-
-
-def rule_docstrings(rule_files: Iterable[Path]) -> dict[str, str]:
-    """Docstrings of the rules in rule files: {rule: docstring}."""
-    return {
-        derived_name or name: " ".join(docstring.split())
-        for path in rule_files
-        for derived_name, name, docstring in RULE.findall(path.read_text(encoding="utf-8"))
-    }
 
 
 def jobs_of(rule: RuleOutline, about: str, wildcards: Mapping[str, Iterable[Any]]) -> Iterator[Job]:
@@ -77,7 +62,7 @@ def run_jobs(
     Args:
         run: The run.
         outline_of: Gives the outline of a rule by its name.
-        docstrings: Docstrings of the rules (`rule_docstrings`).
+        docstrings: Docstrings of the rules, by their names.
     """
 
     def jobs(
@@ -85,7 +70,6 @@ def run_jobs(
     ) -> Iterator[Job]:
         return jobs_of(outline_of(name), about or docstrings.get(name, ""), wildcards or {})
 
-    deliverables = run.deliverables
     every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.trainings}
     every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.trainings}
     methods = {"method": run.trained_methods}
@@ -127,14 +111,12 @@ def run_jobs(
     of_variants = [name for name in run.ablation_rows if name not in run.evaluated_methods]
     lesion = names_with_role(run.datasets, "lesion")
     yield from jobs("evaluate", "One row a scan.", evaluations | {"method": of_variants, "dataset": lesion})
-    if "patients" in deliverables.tables:
+    if "patients" in run.outputs.tables:
         yield from patient_jobs(run, outline_of)
-    for name in [*deliverables.table_names, "quality", "subject_lists"]:
+    for name in [*run.outputs.tables, "quality", "subject_lists"]:
         yield from jobs(name)
-    for number in deliverables.figures:
-        yield from jobs(f"fig{number}", LESION_FIGURE if number in deliverables.lesion_figures else "")
-    for name in deliverables.further_figures:
-        if name not in deliverables.tables:
+    for name in run.outputs.figures:
+        if name not in run.outputs.tables:
             yield from jobs(name)
     yield from jobs("learning_curve", "Losses of a training.", every_training)
     yield from jobs("viewer")

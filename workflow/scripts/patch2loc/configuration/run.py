@@ -15,13 +15,14 @@ from patch2loc.configuration.ablation_rows import AblationRow
 from patch2loc.configuration.check import check_configuration, check_paths
 from patch2loc.configuration.combinations import Combination, available_combinations, check_combinations
 from patch2loc.configuration.datasets import PlannedDataset, names_with_role, plan_datasets
-from patch2loc.configuration.deliverables import Deliverables, deliverables, protocol
 from patch2loc.configuration.joint import JointDataset, healthy_joint, joint_note, plan_joint
 from patch2loc.configuration.leakage import overlap_notes, refuse_leakage
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder, table_rows
 from patch2loc.configuration.method_registry import declaration, locates, runs_network
 from patch2loc.configuration.needed_data import NeededData
+from patch2loc.configuration.outputs import Outputs
 from patch2loc.configuration.prerequisites import fallback_note, methods_needed
+from patch2loc.configuration.protocol import protocol
 from patch2loc.configuration.training_scans import check_training_scans
 from patch2loc.configuration.variants import (
     ablation_row,
@@ -127,24 +128,6 @@ class Run:
             for name, base in ({base: base for base in bases.values()} | bases).items()
         }
 
-    def metrics_of_ablations(self) -> list[str]:
-        """Metrics that the table `ablations` is made of, trainings running fastest.
-
-        Raises:
-            InputError: There are no variants.
-        """
-        if not self.variants:
-            raise InputError(
-                "variants: none found, at least one expected by the table `ablations`; add some, or read "
-                "config/ablations.yaml on top"
-            )
-        return [
-            self.results.metrics(row, dataset, training)
-            for row in self.ablation_rows
-            for dataset in names_with_role(self.datasets, "lesion")
-            for training in self.trainings
-        ]
-
     def datasets_scored_by(self, method: str) -> list[str]:
         """Datasets that a method scores: all; a variant those with lesions, and the healthy ones that go with them."""
         if method not in self.variants:
@@ -249,15 +232,9 @@ class Run:
         return self.joint[dataset] if dataset in self.joint else self.datasets[dataset]
 
     @cached_property
-    def deliverables(self) -> Deliverables:
+    def outputs(self) -> Outputs:
         """Its tables and figures."""
-        return deliverables(
-            self.datasets,
-            self.folds,
-            seeds=self.config["seeds_of_first_fold"],
-            detector=self.has_detector,
-            variants=bool(self.variants),
-        )
+        return Outputs(self)
 
     @cached_property
     def overlap_notes(self) -> str:

@@ -231,9 +231,7 @@ def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterat
     answer = [_part(WHOLE_HEAD), network, _part("finish heatmap", grid, device=device)]
     threads = run.config["score"]["threads"]
     yield _stage("answers", 4, sizes["patient"] if answered else [], answer, threads=threads)
-    made = run.deliverables
-    tables = [*made.table_names, *(name for name in made.figure_names if name not in made.table_names)]
-    last = [1] * len([*tables, *sizes["learning_curve"], "viewer", "report_page", "crate", "all"])
+    last = [1] * len([*run.outputs.made, *sizes["learning_curve"], "viewer", "report_page", "crate", "all"])
     yield _stage("tables, figures, report", 5, last, [_part("make table or figure")])
 
 

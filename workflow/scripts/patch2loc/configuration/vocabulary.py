@@ -103,6 +103,7 @@ class Configuration(TypedDict):
     """A configuration, valid by the schema, defaults filled in."""
 
     results: str
+    seed: int
     data: str
     atlas: str
     grid: GridSettings
@@ -130,4 +131,6 @@ class Configuration(TypedDict):
     without: list[str]
     missing_scans: Literal["stop", "skip"]
     device: str
+    tables: Mapping[str, Any]
+    figures: Mapping[str, Any]
     datasets: Mapping[str, DatasetSettings]

@@ -1,6 +1,7 @@
 """Ablations: change of AUPRC, location error and cost of each variant; curves over patches and subjects."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -12,7 +13,11 @@ from matplotlib.figure import Figure
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.figures.style import PAGE_WIDTH, RC
+from patch2loc.provenance.record import read_provenance, sidecar
+from patch2loc.tables.ablations import ablation_layout, ablation_table, joined, training_of
+from patch2loc.tables.inputs import read_folds, subjects_in
 from patch2loc.tables.layout import parts_by, row_records
+from patch2loc.tables.made import Made, settings_of
 
 METRIC = "auprc"
 ROW = 0.3  # inches of a row, and for each dataset beyond the third a share of it
@@ -234,3 +239,29 @@ def _offsets(count: int) -> np.ndarray:
 def _guides(panel: Axes, rows: int) -> None:
     for between in range(1, rows):
         panel.axhline(between - 0.5, color="0.9", linewidth=0.5, zorder=0)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table and figure of a run (`configuration.outputs`)."""
+    count = len(params.folds)
+    metrics = read_folds(inputs.metrics, product(params.rows, params.datasets), count)
+    models = list(product(params.trained, params.modalities))
+    histories = read_folds(inputs.histories, models, count)
+    records = read_folds(inputs.models, models, count, lambda path: read_provenance(sidecar(path)))
+    trainings = {
+        model: [training_of(*each) for each in zip(histories[model], records[model], strict=True)]
+        for model in models
+    }
+    for name, parts in params.combinations.items():
+        for modality in params.modalities:
+            together = zip(*(trainings[part, modality] for part in parts), strict=True)
+            trainings[name, modality] = [joined(each) for each in together]
+    table = ablation_table(metrics, params.rows, trainings, params.datasets, params.seed)
+    return Made(
+        table,
+        ablation_layout(table, params.datasets, params.protocol),
+        ablation_figure(table, params.datasets),
+        subjects=subjects_in(metrics),
+        settings=settings_of(params, "seed", "folds", "protocol"),
+        files=[*inputs.metrics, *inputs.models, *inputs.histories],
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from patch2loc.configuration.method_names import base_method
+from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     MethodStyle,
     marker_handle,
@@ -22,6 +24,9 @@ from patch2loc.figures.method_styles import (
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import summary_of
+from patch2loc.provenance.record import read_provenance, sidecar
+from patch2loc.tables.inputs import read_folds
+from patch2loc.tables.made import Made, by_method_and_dataset
 
 UNITS = ("patches", "slices")  # that training counts
 CLOCK = 0.01  # seconds: scoring times are written to two digits
@@ -165,3 +170,24 @@ def _draw(panel: Axes, record: Mapping[Hashable, float], seconds: float, style: 
         clip_on=False,
         zorder=style.order,
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    folds = len(params.folds)
+    metrics = by_method_and_dataset(inputs.metrics, params)
+    trained_methods = list(dict.fromkeys(map(base_method, params.methods)))
+    models = list(product(trained_methods, params.modalities))
+    records = read_folds(inputs.models, models, folds, lambda path: read_provenance(sidecar(path)))
+    histories = read_folds(inputs.histories, models, folds)
+    seconds = {
+        model: [training_seconds(*fold) for fold in zip(records[model], histories[model], strict=True)]
+        for model in models
+    }
+    rows = []
+    for name, info in params.datasets.items():
+        of_methods = {method: metrics[method, name] for method in params.methods}
+        of_trainings = {method: seconds[method, info["modality"]] for method in trained_methods}
+        rows.append((label_of(info), cost_table(of_methods, of_trainings, params.seed)))
+    devices = {method: records[method, modality][0]["device"] for method, modality in models}
+    return Made(figure=cost_figure(rows, params.methods, devices_line(devices)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     MethodStyle,
     line_handle,
@@ -20,6 +22,8 @@ from patch2loc.figures.method_styles import (
     rows_of_two,
 )
 from patch2loc.figures.style import RC
+from patch2loc.files import read_csv
+from patch2loc.tables.made import Made
 
 RANDOM: dict[str, Any] = {"color": "0.3", "linestyle": ":", "linewidth": 1.0}
 
@@ -114,3 +118,16 @@ def _draw(panel: Axes, points: pd.DataFrame, style: MethodStyle) -> None:
         linewidth=style.width,
         zorder=style.order,
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    keys = product(params.methods, params.datasets)
+    tables = {key: read_csv(path) for key, path in zip(keys, inputs.curves, strict=True)}
+    rows = []
+    for (name, info), path in zip(params.datasets.items(), inputs.metrics, strict=True):
+        metrics = read_csv(path)
+        curves = {method: tables[method, name] for method in params.methods}
+        prevalence = metrics.loc[metrics["auprc"].notna(), "prevalence"].mean()
+        rows.append(DatasetCurves(label_of(info), curves, prevalence))
+    return Made(figure=curves_figure(rows, params.methods))

@@ -1,6 +1,7 @@
 """Domain shift: location error in healthy tissue of every scan, by cohort and site."""
 
 from collections.abc import Hashable
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -10,7 +11,9 @@ from matplotlib.lines import Line2D
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, dataset_heading
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
-from patch2loc.tables.domain_shift import FAR
+from patch2loc.tables.domain_shift import FAR, domain_shift_layout, domain_shift_table
+from patch2loc.tables.inputs import subjects_in
+from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
 
 COLORS = {"healthy": NORMAL, "lesion": ABNORMAL, "unlabeled": "0.45"}
 WORDS = {
@@ -90,3 +93,17 @@ def _row_label(key: tuple[Hashable, ...], scans: int, datasets: Datasets, with_m
         info["title"] = f"{info['title']}, {site}"
     label = dataset_heading(dataset, {dataset: info}, scans)
     return f"{label}, {display_name(method)}" if with_method else label
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table and figure of a run (`configuration.outputs`)."""
+    patches = by_method_and_dataset(inputs.patches, params, pd.read_parquet)
+    table = domain_shift_table(patches, params.datasets, params.training)
+    return Made(
+        table,
+        domain_shift_layout(table, params.datasets, params.seed),
+        domain_shift_figure(table, params.datasets),
+        subjects=subjects_in(patches),
+        settings=settings_of(params, "seed", "folds"),
+        files=inputs.patches,
+    )

@@ -1,6 +1,7 @@
 """Figure 2: predicted locations of patches from one place, across subjects."""
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,8 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Rectangle
 
+from patch2loc.data.labels import label_of
+from patch2loc.data.scans import read_cohort
+from patch2loc.data.volumes import read
 from patch2loc.figures.kde import patch_groups
 from patch2loc.figures.style import PAGE_WIDTH, RC, gray_range, mark_sides, show_slice
+from patch2loc.tables.made import Made
 
 MOST_ELLIPSES = 40
 ELLIPSE = "#4da3ff"
@@ -133,3 +138,14 @@ def _draw_ellipses(axes: Axes, group: pd.DataFrame, shape: tuple[int, ...], seed
             Ellipse(center, *(4 * deviation), fill=False, edgecolor=ELLIPSE, linewidth=0.7, alpha=0.8)
         )
         axes.plot(*center, ".", color=ELLIPSE, markersize=1.5)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    scan = read_cohort(inputs.background)[0]
+    background, _ = read(scan.volume_path)
+    patches = pd.concat(map(pd.read_parquet, [*inputs.patches, *inputs.healthy]), ignore_index=True)
+    title = label_of(params.about)
+    return Made(
+        figure=ellipse_figure(title, patches, background, scan.subject, patch=params.patch, seed=params.seed)
+    )

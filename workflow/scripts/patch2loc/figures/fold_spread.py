@@ -1,6 +1,7 @@
 """Spread over folds: every fold's mean beside the mean over folds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     MethodStyle,
     method_legend,
@@ -18,6 +20,7 @@ from patch2loc.figures.method_styles import (
     rows_of_two,
 )
 from patch2loc.figures.style import RC
+from patch2loc.tables.made import Made, by_method_and_dataset
 
 MEASURES = {"best_dice": "best Dice", "auprc": "AUPRC"}
 
@@ -78,3 +81,13 @@ def _draw(panel: Axes, place: int, means: np.ndarray, style: MethodStyle) -> Non
     panel.barh(place, np.nanmean(means), height=0.7, color=style.color, alpha=0.3, linewidth=0)
     heights = place + (np.linspace(-0.22, 0.22, len(means)) if len(means) > 1 else np.zeros(1))
     panel.plot(means, heights, "o", color=style.color, markersize=3, markeredgewidth=0, clip_on=False)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    by_fold = by_method_and_dataset(inputs.metrics, params)
+    rows = [
+        (label_of(info), {method: by_fold[method, name] for method in params.methods})
+        for name, info in params.datasets.items()
+    ]
+    return Made(figure=folds_figure(rows, params.methods))

@@ -15,10 +15,15 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from patch2loc.data.labels import Datasets, dataset_heading
+from patch2loc.data.midsagittal import midline_location
 from patch2loc.figures.method_styles import MethodStyle, line_handle, method_legend, method_styles
 from patch2loc.figures.style import PAGE_WIDTH, RC
 from patch2loc.metrics.location_checks import EDGE_DISTANCES, MIDLINE_EDGES
+from patch2loc.preprocess.atlas import common_grid, load_atlas
+from patch2loc.tables.healthy_checks import healthy_checks_layout, healthy_checks_table
+from patch2loc.tables.inputs import subjects_in
 from patch2loc.tables.layout import parts_by
+from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
 
 ENDS = ["mean", "ci_low", "ci_high"]
 IDEAL: dict[str, Any] = {"color": "0.3", "linestyle": ":", "linewidth": 1.0}
@@ -200,3 +205,21 @@ def _draw(panel: Axes, x: ArrayLike, y: pd.DataFrame, style: MethodStyle, **look
     )
     look = {"color": style.color, "linestyle": style.line, "linewidth": style.width} | look
     panel.plot(x, y["mean"], zorder=style.order, **look)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table and figure of a run (`configuration.outputs`)."""
+    atlas = load_atlas(params.atlas, "T1")  # in the same space as that of T2
+    grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
+    # A grid around each brain has its middle where that of the brain's box is.
+    midline = midline_location(atlas.image, atlas.affine, grid) if params.crop == "atlas" else 50.0
+    patches = by_method_and_dataset(inputs.patches, params, pd.read_parquet)
+    table = healthy_checks_table(patches, params.datasets, grid.shape, midline=midline, seed=params.seed)
+    return Made(
+        table,
+        healthy_checks_layout(table, params.datasets, midline),
+        healthy_checks_figure(table, params.datasets, params.all_methods),
+        subjects=subjects_in(patches),
+        settings=settings_of(params, "seed", "folds", "atlas") | {"midline": midline},
+        files=inputs.patches,
+    )

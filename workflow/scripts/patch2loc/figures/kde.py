@@ -1,7 +1,7 @@
 """Figures 3 and 6: distributions of log-error, log-variance and score in normal and abnormal patches."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from patch2loc.data.labels import label_of
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
+from patch2loc.tables.made import Made
 
 NORMAL_BELOW = 0.1  # fraction of lesion, as ABNORMAL_ABOVE (paper, section 5.2)
 ABNORMAL_ABOVE = 0.9
@@ -176,3 +178,12 @@ def _density_2d(
     levels = np.unique([falling[np.searchsorted(mass, share)] for share in (0.95, 0.75, 0.5, 0.25)])
     axes.contourf(x, y, density, levels=[*levels, falling[0] * 1.001], colors=color, alpha=0.22)
     axes.contour(x, y, density, levels=levels, colors=color, linewidths=0.7)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    rows = [
+        (label_of(info), pd.read_parquet(path))
+        for info, path in zip(params.datasets, inputs.patches, strict=True)
+    ]
+    return Made(figure=kde_figure(rows, params.seed, densities=params.densities))

@@ -1,10 +1,14 @@
 """Learning curve: loss, likelihood, location error, predicted variance and learning rate by the number of batches."""
 
+from typing import Any
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from patch2loc.data.labels import dataset_label
 from patch2loc.figures.style import ABNORMAL, NORMAL, PAGE_WIDTH, RC
+from patch2loc.tables.made import Made
 
 
 @mpl.rc_context(RC)
@@ -51,3 +55,9 @@ def learning_curve(title: str, history: pd.DataFrame) -> Figure:
     for axes in figure.axes:
         axes.set_xlabel("step [batches]")
     return figure
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a training."""
+    title = dataset_label(f"Training, fold {params.fold}", params.simulated, params.modality)
+    return Made(figure=learning_curve(title, pd.read_csv(inputs.history)))

@@ -3,6 +3,9 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from patch2loc.configuration.method_names import display_name
-from patch2loc.figures.slices import OUTSIDE, brain_frame
+from patch2loc.data.labels import label_of
+from patch2loc.data.scans import Scan
+from patch2loc.data.volumes import read, read_mask
+from patch2loc.figures.slices import OUTSIDE, brain_frame, lesion_slice, median_subject
 from patch2loc.figures.style import (
     COLOR_MAP,
     FIGURE_PERCENTILES,
@@ -20,6 +26,8 @@ from patch2loc.figures.style import (
     mark_sides,
     show_slice,
 )
+from patch2loc.files import read_csv
+from patch2loc.tables.made import Made
 
 PANEL = 1.15  # inches
 TITLE_WIDTH = 20  # characters, as LABEL_WIDTH
@@ -91,3 +99,19 @@ def method_maps_figure(
 def row_label(name: str) -> str:
     """A method's name in lines that end after a word or an underscore."""
     return textwrap.fill(name.replace("_", "_ "), LABEL_WIDTH).replace("_ ", "_")
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run: the subject of median AUPRC of each dataset, in the slice with the most lesion."""
+    keys = product(params.methods, params.datasets)
+    folders = {key: Path(folder) for key, folder in zip(keys, inputs.heatmaps, strict=True)}
+    scans = []
+    for (name, info), metrics in zip(params.datasets.items(), inputs.metrics, strict=True):
+        subject = median_subject(read_csv(metrics))
+        scan = Scan(subject, Path(params.preprocessed, name, subject), info["modality"])
+        lesion = read_mask(scan.truth_path(params.truth))
+        maps = {method: read(folders[method, name] / f"{subject}.nii.gz")[0] for method in params.methods}
+        z = lesion_slice(lesion, np.isfinite(maps[params.methods[0]]))
+        volume, _ = read(scan.volume_path)
+        scans.append(ScanMaps(label_of(info), subject, z, volume=volume, lesion=lesion, heatmaps=maps))
+    return Made(figure=method_maps_figure(scans, params.methods, params.color_map))

@@ -25,8 +25,10 @@ from patch2loc.metrics.parts import (
     Setting,
     of_setting,
 )
+from patch2loc.tables.inputs import read_folds, subjects_in
 from patch2loc.tables.layout import parts_by
-from patch2loc.tables.parts import LABELS
+from patch2loc.tables.made import Made
+from patch2loc.tables.parts import LABELS, parts_layout, parts_table
 
 SHOWN_METRIC = "auprc"
 ENDS = ["mean", "ci_low", "ci_high"]
@@ -178,3 +180,19 @@ def _few_ticks(panel: Axes, seconds: pd.Series) -> None:
 def _plain(value: float, _: float) -> str:
     """A tick's number, not as a power of ten."""
     return f"{value:g}"
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table and figure of a run (`configuration.outputs`)."""
+    keys = [("patch2loc", dataset) for dataset in params.datasets]
+    parts = read_folds(inputs.parts, keys, len(params.folds), pd.read_parquet)
+    own = {dataset: Setting(*setting) for dataset, setting in params.own.items()}
+    table = parts_table(parts, params.datasets, own, params.seed)
+    return Made(
+        table,
+        parts_layout(table, params.datasets, own, params.protocol),
+        parts_figure(table, params.datasets, own),
+        subjects=subjects_in(parts),
+        settings={"seed": params.seed, "folds": params.folds, "own": own, "protocol": params.protocol},
+        files=inputs.parts,
+    )

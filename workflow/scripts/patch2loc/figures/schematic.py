@@ -1,5 +1,8 @@
 """Figure 1: how Patch2Loc is trained and how it scores, drawn with scans and numbers of the run."""
 
+from pathlib import Path
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,9 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, ConnectionPatch, Ellipse, FancyBboxPatch, Rectangle
 
+from patch2loc.data.labels import label_of
+from patch2loc.data.scans import Scan, read_cohort
+from patch2loc.data.volumes import read_mask
+from patch2loc.engine.device import select_device
 from patch2loc.figures.ellipses import ELLIPSE, PLACE
-from patch2loc.figures.schematic_examples import InferenceExample, TrainingExample
-from patch2loc.figures.slices import OUTSIDE
+from patch2loc.figures.schematic_examples import (
+    InferenceExample,
+    TrainingExample,
+    inference_example,
+    training_example,
+)
+from patch2loc.figures.slices import OUTSIDE, median_subject
 from patch2loc.figures.style import (
     COLOR_MAP,
     ORIENTATION,
@@ -21,8 +33,14 @@ from patch2loc.figures.style import (
     mark_sides,
     show_slice,
 )
+from patch2loc.files import read_csv
 from patch2loc.heatmap import EPSILON
+from patch2loc.methods.patch2loc import location_network
+from patch2loc.models import load_model
+from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.patches import MINIMUM_BRAIN_FRACTION
+from patch2loc.standardize import read_standardized
+from patch2loc.tables.made import Made
 
 HEIGHT = 5.45  # inches
 REJECTED, REJECTED_INK = "#ffb000", "#9a6200"  # on the slice, and as words on white
@@ -283,3 +301,26 @@ def _draw_inference(figure: Figure, page: Axes, inference: InferenceExample, col
 
 def _title(page: Axes, x: float, text: str) -> None:
     page.text(x, 2.09, text, ha="center", va="bottom", fontsize=7)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run: the first healthy test scan, and the scan with lesions of median AUPRC, as in Figure 4."""
+    model = load_model(inputs.model, method="patch2loc")
+    cpu = select_device("cpu", 1)  # two slices: not worth a GPU
+    network = DenseNetwork(location_network(model["state"]), model["state"]["patch"], cpu)
+    healthy = read_cohort(inputs.healthy)[0]
+    training = training_example(
+        f"{label_of(params.healthy)}, {healthy.subject}",
+        *read_standardized(healthy, model["landmarks"]),
+        network,
+    )
+    subject = median_subject(read_csv(inputs.metrics[0]))
+    scan = Scan(subject, Path(params.preprocessed, subject), model["modality"])
+    inference = inference_example(
+        f"{label_of(params.lesion)}, {subject}",
+        *read_standardized(scan, model["landmarks"]),
+        read_mask(scan.truth_path(params.truth)),
+        network=network,
+        stride=params.stride,
+    )
+    return Made(figure=schematic_figure(training, inference, model["grid"]["spacing"], params.color_map))

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
 from patch2loc.configuration.method_names import display_name
+from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     EMPHASIZED,
     MethodStyle,
@@ -24,6 +25,7 @@ from patch2loc.figures.method_styles import (
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import subject_means
+from patch2loc.tables.made import Made, by_method_and_dataset
 
 FEWEST_FOR_TREND = 8  # subjects
 MOST_MARKERS = 300
@@ -154,3 +156,13 @@ def _trend(panel: Axes, trend: pd.DataFrame, style: MethodStyle) -> None:
         linewidth=style.width * 0.8,
         zorder=style.order,
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The figure of a run (`configuration.outputs`)."""
+    by_fold = by_method_and_dataset(inputs.metrics, params)
+    rows = [
+        (label_of(info), {method: by_fold[method, name] for method in params.methods})
+        for name, info in params.datasets.items()
+    ]
+    return Made(figure=subjects_figure(rows, params.methods))

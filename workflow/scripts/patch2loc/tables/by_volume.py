@@ -1,5 +1,7 @@
 """Results by the volume of a scan's lesions."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,7 @@ from patch2loc.metrics import summary
 from patch2loc.metrics.names import PAPER_METRICS
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import Cell, Layout, Row, parts_by, percent, percent_heading
+from patch2loc.tables.made import Made, made_over_subjects
 
 # Name of a class and its volumes, ml of lesion in atlas space: from the first to below the second.
 CLASSES = {"below_1_ml": (0.0, 1.0), "1_to_10_ml": (1.0, 10.0), "from_10_ml": (10.0, np.inf)}
@@ -69,3 +72,8 @@ def volume_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
         rows=rows,
         note=f"{protocol} {NOTE}",
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    return made_over_subjects(inputs, params, volume_table, volume_layout)

@@ -1,10 +1,13 @@
 """Metrics of every lesion scan by itself."""
 
+from typing import Any
+
 import pandas as pd
 
 from patch2loc.configuration.method_names import is_control
 from patch2loc.data.labels import Datasets
 from patch2loc.tables.inputs import FoldTables
+from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
 
 CASES_COLUMNS = [
     "method",
@@ -47,3 +50,14 @@ def cases(metrics: FoldTables, datasets: Datasets) -> pd.DataFrame:
             )
         )
     return pd.concat(tables, ignore_index=True)[CASES_COLUMNS]
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    table = cases(by_method_and_dataset(inputs.metrics, params), params.datasets)
+    return Made(
+        table,
+        subjects=list(table["subject"]),
+        settings=settings_of(params, "folds"),
+        files=inputs.metrics,
+    )

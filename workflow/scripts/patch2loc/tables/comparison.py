@@ -25,6 +25,7 @@ from patch2loc.tables.layout import (
     row_records,
     signed_percent,
 )
+from patch2loc.tables.made import Made, made_over_subjects
 
 SIGNIFICANCE_LEVEL = 0.05
 # The family that was fixed before any result: this method against each other row of the paper's Table 1.
@@ -192,3 +193,8 @@ def _cells(record: Mapping[str, Any] | None) -> list[Cell]:
     significant = record["family"] == PRIMARY and p < SIGNIFICANCE_LEVEL
     texts = [signed_percent(record["difference"]), interval(record), "<0.001" if p < 0.001 else number(p, 3)]
     return [Cell(text, Emphasis.BEST if significant else Emphasis.NONE) for text in texts]
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    return made_over_subjects(inputs, params, comparison_table, comparison_layout)

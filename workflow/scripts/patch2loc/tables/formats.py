@@ -173,15 +173,23 @@ def _markdown_row(texts: list[str]) -> str:
 
 def write_table(
     table: pd.DataFrame,
-    layout: Layout,
+    layout: Layout | None,
     *,
     csv: str | Path,
     markdown: str | Path,
-    latex: str | Path,
-    html: str | Path,
+    latex: str | Path | None = None,
+    html: str | Path | None = None,
 ) -> None:
-    """Write a long table as CSV, and its layout as Markdown, LaTeX and a fragment of HTML."""
+    """Write a long table as CSV, and its layout as Markdown, LaTeX and a fragment of HTML.
+
+    Without a layout, the table itself is written as Markdown.
+    """
     write_csv(csv, table)
+    if layout is None:
+        write_text(markdown, table.to_markdown(index=False, floatfmt=".3f") + "\n")
+        return
     write_text(markdown, to_markdown(layout))
-    write_text(latex, to_latex(layout))
-    write_text(html, to_html(layout))
+    if latex:
+        write_text(latex, to_latex(layout))
+    if html:
+        write_text(html, to_html(layout))

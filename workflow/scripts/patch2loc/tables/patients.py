@@ -11,6 +11,7 @@ from patch2loc.data.labels import Datasets
 from patch2loc.errors import InputError
 from patch2loc.files import MAKE_AGAIN, NUMBER, NUMBER_OR_NULL, misfit, read_csv, read_json
 from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, number, row_records
+from patch2loc.tables.made import Made, settings_of
 
 SUMMARY, CANDIDATES, PAGE = "summary.json", "candidates.csv", "report.html"  # of a folder of `detect`
 LEFT_OUT = "left_out"  # in the summary of a scan that no answer can be given about: why
@@ -191,3 +192,18 @@ def _first_candidate(record: Mapping[str, Any]) -> list[str]:
         f"{place} ({record['first_side']})",
         str(record["first_tissue"]),
     ]
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    folders = [Path(folder) for folder in inputs.patients]
+    table = patient_table(
+        [(folder.parent.name, folder) for folder in folders], params.datasets, Path(params.root)
+    )
+    return Made(
+        table,
+        patient_layout(table, params.datasets, params.controls),
+        subjects=list(table["subject"]),
+        settings=settings_of(params, "controls"),
+        files=[str(folder / SUMMARY) for folder in folders],
+    )

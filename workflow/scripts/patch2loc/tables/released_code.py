@@ -1,6 +1,6 @@
 """Differences that the choices of the released code make: bisected best Dice, background at 0."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from patch2loc.tables.layout import (
     row_records,
     signed_percent,
 )
+from patch2loc.tables.made import Made, made_over_subjects
 
 
 class Choice(NamedTuple):
@@ -117,3 +118,8 @@ def released_code_layout(table: pd.DataFrame, datasets: Datasets, protocol: str)
         rows=rows,
         note=f"{protocol} {RELEASED_CODE_NOTE}",
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    return made_over_subjects(inputs, params, released_code_table, released_code_layout)

@@ -1,6 +1,8 @@
 """Spread over seeds of one fold beside the spread over folds, which differ in training subjects and in seed."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from patch2loc.metrics.names import METRICS, PAPER_METRICS
 from patch2loc.metrics.summary import subjects_by_folds
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import Cell, Layout, Row, parts_by, percent, row_records
+from patch2loc.tables.made import Made, made_over_subjects
 
 COLUMNS = [
     "method",
@@ -99,3 +102,8 @@ def seed_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
         rows=rows,
         note=f"{protocol} {NOTE}",
     )
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    return made_over_subjects(inputs, params, partial(seed_table, trainings=params.folds), seed_layout)

@@ -15,6 +15,7 @@ from patch2loc.configuration.method_names import (
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
+from patch2loc.tables.inputs import read_printed, subjects_in
 from patch2loc.tables.layout import (
     NO_VALUE,
     Cell,
@@ -29,6 +30,7 @@ from patch2loc.tables.layout import (
     row_records,
     spread,
 )
+from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
 from patch2loc.tables.table1_notes import ANY, few_subjects, notes
 
 TABLE1_COLUMNS = [
@@ -224,3 +226,18 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
                 if rank <= 2:
                     emphasis[method, dataset, metric] = Emphasis.BEST if rank == 1 else Emphasis.SECOND
     return emphasis
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    by_fold = by_method_and_dataset(inputs.metrics, params)
+    summaries = {key: summary.summarize(metrics, params.seed) for key, metrics in by_fold.items()}
+    table = table1(summaries, params.datasets, read_printed(inputs.published))
+    return Made(
+        table,
+        table1_layout(table, params.datasets, params.protocol),
+        subjects=subjects_in(by_fold),
+        settings=settings_of(params, "seed", "folds", "protocol"),
+        files=inputs.metrics,
+        sources={"config/published/table1.csv": inputs.published},
+    )

@@ -1,13 +1,14 @@
 """Table 2: correlation of a patch's lesion fraction with its scores, beside the numbers that the paper printed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from patch2loc.data.labels import Datasets, about_row
 from patch2loc.metrics.correlation import QUANTITIES, lesion_correlations, partial_patches
+from patch2loc.tables.inputs import read_folds, read_printed, subjects_in
 from patch2loc.tables.layout import (
     NO_VALUE,
     Cell,
@@ -18,6 +19,7 @@ from patch2loc.tables.layout import (
     percent,
     row_records,
 )
+from patch2loc.tables.made import Made, settings_of
 
 COLUMNS = [
     "dataset",
@@ -134,3 +136,18 @@ def _columns(table: pd.DataFrame) -> list[str]:
     first, *second = (name for name in ("partial", "all") if name in table["patches"].to_numpy())
     published = ["published"] if table["published_spearman"].notna().any() else []
     return [first, *published, *second]  # published between the two
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    patches = read_folds(inputs.patches, params.datasets, len(params.folds), pd.read_parquet)
+    printed = read_printed(inputs.published)
+    table = table2(patches, params.datasets, printed, params.seed, correlation=params.correlation)
+    return Made(
+        table,
+        table2_layout(table, params.datasets),
+        subjects=subjects_in(patches),
+        settings=settings_of(params, "seed", "correlation"),
+        files=inputs.patches,
+        sources={"config/published/table2.csv": inputs.published},
+    )

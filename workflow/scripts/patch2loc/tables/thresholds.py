@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from patch2loc.metrics import summary
 from patch2loc.metrics.detection import HEALTHY, LESION_WISE, SIZES
 from patch2loc.tables.inputs import FoldTables
 from patch2loc.tables.layout import Cell, Layout, Row, number, parts_by, percent
+from patch2loc.tables.made import Made, made_over_subjects
 
 DETECTION_METRICS = (
     "dice",
@@ -169,3 +171,8 @@ def _text(value: float, metric: str) -> str:
     """A mean: fractions in percent; volumes, distances and counts as they are."""
     as_is = metric.endswith(("_ml", "_mm")) or metric.startswith("false_positives")
     return number(value, 1) if as_is else percent(value)
+
+
+def make(inputs: Any, params: Any) -> Made:
+    """The table of a run (`configuration.outputs`)."""
+    return made_over_subjects(inputs, params, threshold_table, threshold_layout)

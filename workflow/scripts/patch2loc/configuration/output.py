@@ -1,0 +1,138 @@
+"""What a run makes of its results: a table, a figure, or both; and what many of them are made from."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from patch2loc.configuration.datasets import names_with_role
+from patch2loc.data.results import Fold, MetricsKind
+from patch2loc.errors import InputError
+
+if TYPE_CHECKING:
+    from patch2loc.configuration.run import Run
+
+Files = Mapping[str, str | Sequence[str]]
+Facts = Callable[["Run"], dict[str, Any]]
+
+
+class Need(NamedTuple):
+    """What a run must have for an output.
+
+    Attributes:
+        words: What it is.
+        holds: True of a run that has it.
+    """
+
+    words: str
+    holds: Callable[["Run"], bool]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table, a figure, or both, that one job makes.
+
+    Attributes:
+        name: Of its rule and its files.
+        about: A sentence on it, the docstring of its rule.
+        module: Module with `make(inputs, params)`, which returns a `tables.made.Made`.
+        inputs: Files that it is made from, by name, in a run.
+        params: Parameters of `make`, in a run.
+        need: What a run must have for it.
+        kinds: What is written.
+        files: Files of the repository that it reads, by name.
+        label: In Snakemake's report; its name if empty.
+        caption: File in workflow/report, without its ending; its name if empty.
+        number: Of a figure of the paper.
+        on_request: Made only where it is asked for by name.
+        in_report: Whether a table is in the report.
+        environment: Name of the environment, of envs.
+        resources: Memory and time that its job asks for at first.
+    """
+
+    name: str
+    about: str
+    module: str
+    inputs: Callable[["Run"], Files]
+    params: Facts
+    need: Need | None = None
+    kinds: tuple[Literal["table", "markdown", "figure"], ...] = ("table",)
+    files: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    caption: str = ""
+    number: int | None = None
+    on_request: bool = False
+    in_report: bool = True
+    environment: Literal["statistics", "network"] = "statistics"
+    resources: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_table(self) -> bool:
+        """True if it is, or has, a table."""
+        return self.kinds != ("figure",)
+
+    @property
+    def has_figure(self) -> bool:
+        """True if it is, or has, a figure."""
+        return "figure" in self.kinds
+
+    def is_made(self, run: "Run") -> bool:
+        """True if it is part of a run."""
+        return not self.on_request and (self.need is None or self.need.holds(run))
+
+    def check(self, run: "Run") -> None:
+        """Raise InputError if a run has not what it needs."""
+        if self.need and not self.need.holds(run):
+            raise InputError(
+                f"{self.name}: the run has no {self.need.words}; add it, or ask for another target"
+            )
+
+
+def every(pattern: str, datasets: Iterable[str], methods: Iterable[str], folds: Iterable[Fold]) -> list[str]:
+    """Files of every method, dataset and fold, folds running fastest."""
+    return [
+        pattern.format(method=method, dataset=dataset, fold=fold)
+        for method, dataset, fold in product(methods, datasets, folds)
+    ]
+
+
+def lesion(run: "Run") -> list[str]:
+    """Datasets with lesions."""
+    return names_with_role(run.datasets, "lesion")
+
+
+def healthy(run: "Run") -> list[str]:
+    """Datasets without lesions."""
+    return names_with_role(run.datasets, "healthy")
+
+
+def unlabeled(run: "Run") -> list[str]:
+    """Datasets without truth."""
+    return names_with_role(run.datasets, "unlabeled")
+
+
+def lesion_or_joint(run: "Run") -> list[str]:
+    """Datasets with lesions, joint ones too."""
+    return [*lesion(run), *run.joint_with_role("lesion")]
+
+
+def lesion_modalities(run: "Run") -> list[str]:
+    """Modalities of the datasets with lesions."""
+    return sorted({run.datasets[name].modality for name in lesion(run)})
+
+
+def metrics_of(
+    run: "Run", datasets: Iterable[str], methods: Iterable[str], kind: MetricsKind = "metrics"
+) -> list[str]:
+    """Metrics of every method, dataset and fold."""
+    return every(run.results.metrics(kind=kind), datasets, methods, run.folds)
+
+
+def of_first_fold(
+    run: "Run", pattern: str, datasets: Iterable[str], methods: Iterable[str] = ("patch2loc",)
+) -> list[str]:
+    """Files of methods and datasets in the fold that figures show."""
+    return every(pattern, datasets, methods, run.folds[:1])
+
+
+LESION = Need("dataset with the role lesion", lambda run: bool(lesion(run)))

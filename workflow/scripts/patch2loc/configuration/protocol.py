@@ -1,0 +1,61 @@
+"""The notes of tables on how their numbers were computed."""
+
+from collections.abc import Mapping
+
+from patch2loc.configuration.combinations import Combination, combinations_note
+from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.data.vocabulary import Truth
+from patch2loc.metrics.released_code import MetricChoices
+
+LEAST_FILLED: dict[Truth, str] = {"half": "at least half", "any": "any"}  # of a voxel that is lesion
+# Where metrics are computed, by the background and the lesion off the grid.
+WHERE = {
+    (
+        "left-out",
+        "missed",
+    ): "inside the brain mask, lesion voxels outside it or off the grid counted as missed",
+    (
+        "left-out",
+        "ignored",
+    ): "inside the brain mask, lesion voxels outside it counted as missed, off the grid ignored",
+    (
+        "zero",
+        "missed",
+    ): "over the whole grid, voxels outside the brain scored 0, lesion off it counted as missed",
+    ("zero", "ignored"): "over the whole grid, voxels outside the brain scored 0, lesion off it ignored",
+}
+
+
+def protocol(
+    config: Configuration,
+    combinations: Mapping[str, Combination],
+    *notes: str,
+    metrics: MetricChoices | None = None,
+) -> str:
+    """A few sentences for tables on how their numbers were computed.
+
+    Args:
+        config: The run's configuration.
+        combinations: The combinations of the run.
+        *notes: Further sentences; empty ones are left out.
+        metrics: Choices behind the metrics of these tables; those of the run if None.
+    """
+    metrics = metrics or config["metrics"]
+    score = config["score"]
+    of_healthy = score["median_filter_healthy"]
+    filter_of_healthy = "" if of_healthy is None else f" (of healthy test scans {of_healthy})"
+    best_dice = {
+        "exact": "exact best Dice over all thresholds",
+        "bisection": "best Dice by ten steps of bisection",
+    }
+    sentences = (
+        f"Per subject {WHERE[metrics['background'], metrics['off_grid']]}; a voxel "
+        f"of the grid is lesion if lesion fills {LEAST_FILLED[config['truth']]} of it; "
+        f"{config['grid']['spacing']:g} mm, median filter of {score['median_filter']} voxels in each "
+        f"direction{filter_of_healthy}, stride {score['stride']}; {best_dice[metrics['best_dice']]}; "
+        f"{len(config['folds'])} fold(s); network {config['training']['network']}, "
+        f"{config['training']['patches']:,} training patches.",
+        *notes,
+        combinations_note(combinations),
+    )
+    return " ".join(sentence for sentence in sentences if sentence)
