@@ -20,9 +20,10 @@ from patch2loc.figures.method_styles import (
     rows_of_two,
 )
 from patch2loc.figures.style import RC
+from patch2loc.metrics.names import METRICS
 from patch2loc.tables.made import Made, by_method_and_dataset
 
-MEASURES = {"best_dice": "best Dice", "auprc": "AUPRC"}
+MEASURES = {name: METRICS[name].label for name in ("best_dice", "auprc")}
 
 
 def fold_means(metrics: Mapping[str, Sequence[pd.DataFrame]], measure: str) -> pd.DataFrame:

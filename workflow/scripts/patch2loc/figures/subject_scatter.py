@@ -24,12 +24,13 @@ from patch2loc.figures.method_styles import (
     rows_of_two,
 )
 from patch2loc.figures.style import RC
+from patch2loc.metrics.names import METRICS
 from patch2loc.metrics.summary import subject_means
 from patch2loc.tables.made import Made, by_method_and_dataset
 
 FEWEST_FOR_TREND = 8  # subjects
 MOST_MARKERS = 300
-MEASURES = {"auprc": "AUPRC", "best_dice": "best Dice"}
+MEASURES = {name: METRICS[name].label for name in ("auprc", "best_dice")}
 RANDOM: dict[str, Any] = {"color": "0.3", "linestyle": "", "marker": "_", "markersize": 6}
 
 

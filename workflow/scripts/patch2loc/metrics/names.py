@@ -31,6 +31,11 @@ class Metric:
         """Name over a column of a table."""
         return self.heading or self.label
 
+    @property
+    def label_with_unit(self) -> str:
+        """Its label, with the unit of what has one: "time [s]"."""
+        return self.label if self.unit in ("fraction", "score") else f"{self.label} [{self.unit}]"
+
 
 # In the order of the columns of evaluated subjects.  Some labels lean on the column before theirs.
 METRICS = {

@@ -11,26 +11,17 @@ import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
 from patch2loc.errors import InputError
+from patch2loc.metrics.names import METRICS
 from patch2loc.report.viewer.folder import ViewerEntry, link_to
 
-METRIC_LABELS = {
-    "method": "method",
-    "subject": "subject",
-    "auprc": "AUPRC",
-    "best_dice": "best Dice",
-    "best_threshold": "its threshold",
-    "auroc": "AUROC",
-    "auroc_healthy": "AUROC against healthy scans",
-    "prevalence": "lesion prevalence",
-    "auprc_any": "AUPRC, truth by any",
-    "best_dice_any": "best Dice, truth by any",
-    "prevalence_any": "lesion prevalence, truth by any",
-    "lesion_ml": "lesion [ml]",
-    "lesion_ml_outside": "of it outside brain or grid [ml]",
-    "location_error": "location error [% of grid]",
-    "mean_score_healthy": "mean score, healthy tissue",
-    "mean_score_lesion": "mean score, lesion",
-    "seconds": "time [s]",
+# Metrics of the tables of scans, in the order of their columns.
+COLUMNS = (
+    *("auprc", "best_dice", "best_threshold", "auroc", "auroc_healthy", "prevalence"),
+    *("auprc_any", "best_dice_any", "prevalence_any", "lesion_ml", "lesion_ml_outside", "location_error"),
+    *("mean_score_healthy", "mean_score_lesion", "seconds"),
+)
+METRIC_LABELS = {"method": "method", "subject": "subject"} | {
+    column: METRICS[column].label_with_unit for column in COLUMNS
 }
 KEYS = ["method", "subject"]
 MEANS = ("auprc", "best_dice", "auroc", "auroc_healthy", "mean_score_healthy", "location_error")
