@@ -40,7 +40,7 @@ SCANS = {
     "report": "Scan: BraTS 2021, case 00006 (Baid et al. 2021), CC BY 4.0",
     "qc": "Scan: IXI, person 277 (brain-development.org), CC BY-SA 3.0. Picture: CC BY-SA 3.0",
 }
-MAIL_ROW = 1130  # pixels of picture.png: down to the first row of slices
+MAIL_ROW = 1166  # pixels of picture.png: down to the first row of slices
 CUT = 0.42  # share of the brain's height that the wrong mask lacks
 # Axial and coronal slices of qc.png, pixels: the middle of the head, without the face.
 QC_PANELS = ((272, 28, 544, 292), (0, 304, 272, 558))
