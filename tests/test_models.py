@@ -16,7 +16,6 @@ from golden import assert_golden, golden_weights, needs_golden
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 from written_models import complete_model
 
-from patch2loc import model_schema
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
@@ -26,7 +25,6 @@ from patch2loc.model_schema import KINDS
 from patch2loc.models import from_state, load_model, save_model, sealed
 from patch2loc.network.lightning import read_landmarks
 from patch2loc.network.location import LocationNetwork
-from patch2loc.preprocess import scan
 from patch2loc.train import FittedModel, write_model
 
 LANDMARKS = {"percentiles": [1, 50, 99], "standard_scale": [0.0, 60.0, 100.0], "scale": "range"}
@@ -360,7 +358,3 @@ def test_a_training_that_diverged_writes_no_model(tmp_path):
     ):
         write_model(fitted, tmp_path / "model.safetensors", tmp_path / "history.csv")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_protocols_of_former_landmarks_are_those_of_former_preprocessing():
-    assert tuple(scan.FORMER_PROTOCOLS) == model_schema.FORMER_PROTOCOLS

@@ -74,7 +74,6 @@ def test_a_folder_is_claimed_by_one_process_at_a_time(holder, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:flock not supported")
-@pytest.mark.skipif(sys.platform == "win32", reason="of systems with flock")
 def test_without_locks_of_the_system_the_file_of_a_killed_process_is_named(tmp_path, monkeypatch):
     import fcntl
 

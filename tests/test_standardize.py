@@ -121,15 +121,6 @@ def test_the_released_code_rescales_to_percentiles_1_and_99(tmp_path):
     assert (rescaled == 1).mean() == pytest.approx(0.01, abs=0.004)
 
 
-def test_a_model_of_a_former_version_keeps_its_scale(scans):
-    volume, mask = scans[0].read()
-    fitted = fit_landmarks(scans)
-    bare = {key: value for key, value in fitted.items() if key not in ("scale", "background")}
-    for protocol, scale in (("paper", "percentile"), ("released-code", "range")):
-        former = standardize(volume, mask, bare | {"protocol": protocol})
-        np.testing.assert_array_equal(former, standardize(volume, mask, fitted | {"scale": scale}))
-
-
 def test_landmarks_with_the_background_are_0_up_to_its_share(tmp_path):
     """A brain that fills 27 % of its box: percentiles to 70 are 0, as in the published landmarks those to 50."""
     scans = []

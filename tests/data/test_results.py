@@ -4,7 +4,7 @@ from inspect import signature
 
 import pytest
 
-from patch2loc.data.results import METRICS, Results, former_results_note
+from patch2loc.data.results import METRICS, Results
 
 RESULTS = Results("results/own")
 WILDCARDS = {"method": "zscore", "dataset": "ixi", "modality": "T1", "fold": 3, "subject": "a b"}
@@ -38,18 +38,3 @@ def test_the_folders_are_those_that_people_know():
     assert RESULTS.raw("phantom_ms", "phantom_ms_000") == "results/own/raw/phantom_ms/phantom_ms_000"
     assert RESULTS.preprocessed("ixi", "a") == f"{RESULTS.preprocessed_folder()}/ixi/a"
     assert RESULTS.log("train/{method}") == "results/own/logs/train/{method}.log"
-
-
-def test_results_of_version_0_1_are_recognized_and_told_what_changed(tmp_path):
-    assert former_results_note(tmp_path / "absent") == ""
-    (tmp_path / "heatmaps/ae/phantom_ms/fold0/as_published").mkdir(parents=True)
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables/table1.csv").touch()
-    assert former_results_note(tmp_path) == ""
-    (tmp_path / "heatmaps/ae/phantom_ms/fold0/native").mkdir()
-    (tmp_path / "tables/transfer.csv").touch()
-    note = former_results_note(tmp_path)
-    assert note.startswith(f"{tmp_path}: results of version 0.1 found")
-    assert "heatmaps/*/*/*/native is heatmaps/{method}/{dataset}/fold{fold}/as_published now" in note
-    assert "tables/transfer.csv is tables/domain_shift.csv now" in note
-    assert "scan_space" not in note

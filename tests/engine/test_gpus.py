@@ -195,13 +195,6 @@ def test_a_user_without_a_name_claims_a_gpu(driver, tmp_path, monkeypatch):
     assert os.environ[gpus.VISIBLE] == "0"
 
 
-def test_a_system_without_numbers_of_users_claims_a_gpu(driver, tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "getuid")  # Windows
-    driver(several(2))
-    gpus.claim_gpu(tmp_path)
-    assert os.environ[gpus.VISIBLE] == "0"
-
-
 def test_threads_that_ask_at_once_get_one_gpu(driver, tmp_path):
     driver(several(8))
     threads = [threading.Thread(target=gpus.claim_gpu, args=[tmp_path]) for _ in range(8)]

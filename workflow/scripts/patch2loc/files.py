@@ -26,7 +26,6 @@ TEXT_COLUMNS = ("dataset", "subject", "method", "left_out", "flags", "outlier") 
 # Temporary names, with the number of their process, which others in containers have, too, and a random part.
 PARTIAL = re.compile(r"\.partial-(\d{1,10})-[0-9a-f]{8}-.", re.DOTALL)
 LOCK = ".patch2loc.lock"  # in a folder that is claimed: locked as long as its process works, and names it
-ON_WINDOWS = os.name == "nt"
 # In the results of a run by workflow/run.py: locked as long as it works; the process group of its jobs meanwhile.
 RUN_LOCK, RUN_GROUP = ".run.lock", ".run.json"
 MAKE_AGAIN = "make it again, by the command that made it"
@@ -63,9 +62,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
-        with open(
-            partial, "r+b" if ON_WINDOWS else "rb"
-        ) as stream:  # Windows flushes what is open for writing
+        with open(partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:

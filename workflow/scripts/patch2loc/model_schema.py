@@ -26,7 +26,6 @@ MAX_WIDTH = 4096  # channels of a layer; the paper's widest has 512
 MAX_WEIGHT = 1e8
 MAX_FILTER = 15  # voxels, as of a configuration
 MAX_LANDMARK = 1000  # standard scales end at 100
-FORMER_PROTOCOLS = ("paper", "released-code")  # scales of the landmarks in models of former versions
 REMEDY = "train it again or get it again"
 DIVERGED = "train it again, with a lower learning rate if its training diverged, or get it again"
 
@@ -142,7 +141,6 @@ EXPECTATIONS = {
     "landmarks.background": Expectation(
         "true or false", lambda value: isinstance(value, bool), required=False
     ),
-    "landmarks.protocol": _one_of(FORMER_PROTOCOLS, required=False),
     "grid": Expectation("a dictionary", is_dictionary),
     "grid.shape": Expectation(f"three whole numbers from 1 to {MAX_SIDE}", _is_shape),
     "grid.spacing": Expectation(

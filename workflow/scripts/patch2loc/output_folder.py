@@ -83,8 +83,7 @@ def _acquire(lock: FileLock, folder: Path) -> None:
             raise
         return
     if isinstance(lock, FileLock):  # filelock makes it another kind where there are no locks of the system
-        with suppress(PermissionError):  # Windows lets nobody write to a file that is locked: no name there
-            (folder / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        (folder / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     for path in folder.iterdir():
         if PARTIAL.match(path.name):
             remove(path)

@@ -28,9 +28,7 @@ MEMORY_WORDS = (
     "alloc_failed",
     "allocation_failed",
 )
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]  # Windows lacks one
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Marks that turn text around.
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 NAMES = "patch2loc-names"  # how to write names that an encoding does not have

@@ -141,7 +141,7 @@ def standardize(
         for intensities in (brain, values)
     )
     standardized = np.zeros(volume.shape, np.float32)
-    if landmarks.get("scale") == "range" or landmarks.get("protocol") == "released-code":
+    if landmarks.get("scale") == "range":
         low, high = np.percentile(scaled, RESCALED_PERCENTILES)
         standardized[mask] = (np.clip(scaled, low, high) - low) / (high - low)
     else:

@@ -107,7 +107,7 @@ def convert(series: "Series", output: str | Path) -> None:
 def _link_or_copy(file: Path, target: Path) -> None:
     try:
         target.symlink_to(file.absolute())
-    except OSError:  # Windows lets few make links
+    except OSError:  # some file systems have no links
         shutil.copyfile(file, target)
 
 

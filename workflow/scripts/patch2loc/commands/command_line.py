@@ -37,7 +37,7 @@ examples:
   patch2loc COMMAND --help                  options of a command
 
 {DISCLAIMER}"""
-BROKEN_PIPE = 128 + 13  # as shells give SIGPIPE, a signal that Windows does not have
+BROKEN_PIPE = 128 + 13  # as shells give SIGPIPE
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -10,22 +10,13 @@ from typing import NamedTuple, TypeVar
 
 from patch2loc.commands import terminal
 from patch2loc.errors import InputError
-from patch2loc.files import ON_WINDOWS, readable, storage_message
+from patch2loc.files import readable, storage_message
 from patch2loc.process import Stopped, for_terminal, is_for_lack_of_memory, memory_message, printable
 from patch2loc.report.viewer import INDEX_OF_SCANS
 
 T = TypeVar("T")
-# What names and paths cannot be on Windows, whatever their suffix.
-DEVICES = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
-}
 # Exit status of `detect`: every scan has a result, and one at least cannot be judged.
 NOT_JUDGED_STATUS = 3
-LONGEST_PATH, LONGEST_NAME = 259, 100  # characters; of a file that a command writes to the folder of a scan
 
 
 class Progress(NamedTuple):
@@ -45,7 +36,7 @@ class Progress(NamedTuple):
 
 
 def matching(scans: Sequence[str]) -> list[str]:
-    """The scans, and those that a pattern such as t1/*.nii.gz stands for, which shells of Windows leave to programs."""
+    """The scans, and those that a quoted pattern such as "t1/*.nii.gz" stands for."""
     return [match for scan in scans for match in _matches(scan)]
 
 
@@ -60,10 +51,7 @@ def folders_of(scans: Sequence[str], output: str) -> list[Path]:
     Raises:
         InputError: A scan has no name that a folder can have, or several scans would share one.
     """
-    folders = [Path(output)] if len(scans) == 1 else [Path(output, name) for name in _names(scans, output)]
-    if ON_WINDOWS:
-        _check_on_windows(folders, named=len(scans) > 1)
-    return folders
+    return [Path(output)] if len(scans) == 1 else [Path(output, name) for name in _names(scans, output)]
 
 
 def _names(scans: Sequence[str], output: str) -> list[str]:
@@ -87,25 +75,6 @@ def _names(scans: Sequence[str], output: str) -> list[str]:
             "give them in calls of their own"
         )
     return names
-
-
-def _check_on_windows(folders: Sequence[Path], *, named: bool) -> None:
-    """Refuse folders that Windows cannot make, or in which the files would have too long a path.
-
-    Raises:
-        InputError: Naming the first of them.
-    """
-    for folder in folders:
-        if named and (folder.name.partition(".")[0].lower() in DEVICES or folder.name[-1] in ". "):
-            raise InputError(
-                f"{folder.name}: no name found that a folder can have on Windows; give the scan in a call of its own"
-            )
-        length = len(os.path.abspath(folder))
-        if length > LONGEST_PATH - LONGEST_NAME:
-            raise InputError(
-                f"{folder}: a path of {length} characters found, at most {LONGEST_PATH - LONGEST_NAME} expected on "
-                "Windows, for the files in it; give a shorter --output"
-            )
 
 
 def one_for_each(scans: Sequence[str], option: str, values: Sequence[T] | None) -> Sequence[T | None]:

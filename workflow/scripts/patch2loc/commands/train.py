@@ -18,10 +18,6 @@ the repository that the package comes from. Get a copy of it (git clone, or an a
   make PYTHON=python3                                 sets up .venv; make help lists what else it can do
   .venv/bin/patch2loc train config/demo.yaml          trains
 A study in a folder of its own can deploy the workflow there instead, with snakedeploy deploy-workflow"""
-WINDOWS = (
-    "Windows found, Linux or macOS expected: the workflow needs process groups, which Windows does not have; run this "
-    "command in the Windows Subsystem for Linux. `patch2loc detect` works here"
-)
 DESCRIPTION = """\
 Run the workflow on a configuration: preprocess the scans, train, score, and make tables, figures and a report. A
 stopped run goes on where it was when the same command is given again. Meanwhile a bar shows the jobs, and a line the
@@ -80,8 +76,6 @@ def add(commands: Subcommands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if sys.platform == "win32":
-        raise InputError(WINDOWS)
     repository = repository_of(Path.cwd())
     if find_spec("snakemake") is None:
         raise InputError(

@@ -13,7 +13,6 @@ from patch2loc.configuration.presets import whole_brain_shape
 from patch2loc.configuration.run import ZSCORE, Run
 from patch2loc.configuration.selection_notes import selection_notes
 from patch2loc.configuration.vocabulary import GridSettings
-from patch2loc.data.results import former_results_note
 
 PLANNING_SECONDS = 0.004  # a scan, of Snakemake 9 (docs/explanation/scale.md)
 
@@ -78,7 +77,6 @@ def planning_notes(run: Run, *, estimated: bool = True, only_preprocessed: bool 
         off_grid_note(run.config["grid"], run.datasets),
         no_answers_note(run),
         estimate_note(work_to_do(run, only_preprocessed), run.config) if estimated else "",
-        former_results_note(run.results.root),
         earlier_results_note(run.results.root, run.datasets, run.folds, run.config["grid"]),
     )
     return [note for note in notes if note]

@@ -5,7 +5,6 @@ Each method of `Results` stands for one kind of result. Without arguments it ret
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 # Folders of scans: {folder}/{dataset}/{subject}.
@@ -22,35 +21,7 @@ METRICS: dict[MetricsKind, str] = {
     "curves": "_curves",
 }
 
-# Results of version 0.1, as patterns below the folder of results, and their present names.
-FORMER_NAMES = {
-    "heatmaps_scan_space": "heatmaps_native_space",
-    "heatmaps/*/*/*/native": "heatmaps/{method}/{dataset}/fold{fold}/as_published",
-    "tables/transfer.csv": "tables/domain_shift.csv",
-    "tables/variants.csv": "tables/released_code.csv",
-    "metrics/*/*/fold*_variants.csv": "metrics/{method}/{dataset}/fold{fold}_released_code.csv",
-    "*/patch2loc_dense": "{folder}/patch2loc_unpadded",
-    "*/patch2loc_robust_dense": "{folder}/patch2loc_robust_unpadded",
-}
-
 Fold = int | str  # a number, or a wildcard such as "{fold}"
-
-
-def former_results_note(root: str | Path) -> str:
-    """A sentence about results of version 0.1, whose names have changed; "" without any.
-
-    Args:
-        root: Folder of a run's results; it need not exist.
-    """
-    former_names = [name for name in FORMER_NAMES if any(Path(root).glob(name))]
-    if not former_names:
-        return ""
-    renamed = "; ".join(f"{name} is {FORMER_NAMES[name]} now" for name in former_names)
-    return (
-        f"{root}: results of version 0.1 found ({renamed}; CHANGELOG.md has the whole list). Every job runs again, and "
-        "nothing of what has a former name is read or removed: remove it when you need it no more, or choose another "
-        "folder as `results`."
-    )
 
 
 @dataclass(frozen=True)

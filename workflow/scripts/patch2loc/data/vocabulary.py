@@ -39,6 +39,3 @@ class Landmarks(TypedDict):
     subjects: NotRequired[list[str]]  # that they were fitted to; unknown for landmarks from elsewhere
     scale: NotRequired[Scale]
     background: NotRequired[bool]  # percentiles are of the box of a brain, background included
-    protocol: NotRequired[
-        str
-    ]  # of a former version: "paper" for the scale percentile, "released-code" for range

@@ -67,9 +67,8 @@ def _claimed(names: list[str], folder: Path) -> str:
     """The first GPU that no other process of this user has claimed."""
     from filelock import FileLock, Timeout  # here: planning and most jobs claim nothing
 
-    # Not by name, which a user of a container may not have. The folder of Windows is the user's own.
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    paths = {name: folder / f"patch2loc-{user}-gpu-{name.replace('/', '-')}.lock" for name in names}
+    # Not by name, which a user of a container may not have.
+    paths = {name: folder / f"patch2loc-{os.getuid()}-gpu-{name.replace('/', '-')}.lock" for name in names}
     told = False
     while True:
         for name, path in paths.items():
@@ -79,8 +78,7 @@ def _claimed(names: list[str], folder: Path) -> str:
                 lock.acquire(blocking=False)
                 _claims.append(lock)
                 if isinstance(lock, FileLock):  # filelock makes it another kind where the system has no locks
-                    with suppress(PermissionError):  # Windows lets nobody write to a file that is locked
-                        path.write_text(f"process {os.getpid()}", encoding="utf-8")
+                    path.write_text(f"process {os.getpid()}", encoding="utf-8")
                 return name
         if not told:
             print(_waiting(paths), file=sys.stderr, flush=True)

@@ -171,10 +171,7 @@ def _description(output: Path, root: Path, model: str, model_sha256: str) -> dic
 
 def _link(output: Path, root: Path) -> str:
     """Where the source dataset is, as seen from the output."""
-    try:
-        return Path(os.path.relpath(root.resolve(), output.resolve())).as_posix()
-    except ValueError:  # on another drive of Windows
-        return root.resolve().as_uri()
+    return os.path.relpath(root.resolve(), output.resolve())
 
 
 def _refuse_other(path: Path, expected: Mapping[str, Any]) -> None:

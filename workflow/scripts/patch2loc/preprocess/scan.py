@@ -96,11 +96,6 @@ CHOICES: dict[str, tuple[str | bool, ...]] = {
     "brain_mask": BRAIN_MASKS,
     "smoothing": SMOOTHINGS,
 }
-# What models of former versions have under `protocol`.
-FORMER_PROTOCOLS: dict[str, dict[str, str]] = {
-    "paper": {},
-    "released-code": {"template": "T1", "smoothing": "curvature-flow"},
-}
 
 
 @dataclass(frozen=True)
@@ -391,15 +386,11 @@ def to_native_space(
 
 
 def validated_settings(settings: Mapping[str, Any]) -> Settings:
-    """Check settings, also those of a model of a former version, and fill in the defaults.
+    """Check settings, and fill in the defaults.
 
     Raises:
         InputError: A name or value is unknown.
     """
-    former = settings.get("protocol")
-    if former in FORMER_PROTOCOLS:
-        others = {name: value for name, value in settings.items() if name != "protocol"}
-        settings = {**FORMER_PROTOCOLS[former], **others}
     for name, value in settings.items():
         if name not in CHOICES:
             raise InputError(

@@ -73,8 +73,7 @@ def write_cohort(
 def _leave_signals_to_parent() -> None:
     """Let a worker finish its subject when a terminal stops all processes; the parent gives it no further one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):  # not on Windows
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

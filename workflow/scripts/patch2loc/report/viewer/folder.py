@@ -29,6 +29,7 @@ INDEX = "index.js"
 INDEX_FORM = {
     "methods": [str],
     "fold": int,
+    "truth": str,
     "scans": [{"dataset": str, "subject": str, "modality": str, "role": str}],
 }
 SHOWN_METRICS = ("auprc", "best_dice", "lesion_ml")
@@ -160,7 +161,6 @@ def read_index(folder: str | Path) -> ViewerIndex:
         ) from error
     content = text.strip().removeprefix(b"patch2loc.index(").removesuffix(b");")
     index: ViewerIndex = json_content(content, path, INDEX_FORM)
-    index.setdefault("truth", "half")  # viewers of version 0.2 name none
     return index
 
 
