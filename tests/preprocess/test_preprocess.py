@@ -24,7 +24,6 @@ from patch2loc.preprocess.scan import (
     preprocess_scan,
     read_transform,
     to_native_space,
-    validated_settings,
     write_left_out,
     write_preprocessed,
 )
@@ -386,13 +385,6 @@ def test_the_released_code_smooths_along_edges(scan, result, atlas, grid):
 def test_the_released_code_registers_every_modality_to_t1():
     assert [template(modality, "same-contrast") for modality in ("T1", "T2")] == ["T1", "T2"]
     assert [template(modality, "T1") for modality in ("T1", "T2")] == ["T1", "T1"]
-
-
-def test_settings_of_a_model_of_a_former_version_are_understood():
-    former = validated_settings({"registration": "rigid", "protocol": "released-code", "crop": "brain"})
-    now = {"registration": "rigid", "template": "T1", "smoothing": "curvature-flow", "crop": "brain"}
-    assert former == validated_settings(now)
-    assert validated_settings({"protocol": "paper"}) == validated_settings({})
 
 
 def test_a_brain_mask_by_any_holds_all_that_the_interpolated_mask_touches(scan, moved, result, atlas, grid):
