@@ -135,4 +135,21 @@ def of_first_fold(
     return every(pattern, datasets, methods, run.folds[:1])
 
 
+def facts(run: "Run", names: str, **others: Any) -> dict[str, Any]:
+    """Parameters by their names in FACTS, and others."""
+    return {name: FACTS[name](run) for name in names.split()} | others
+
+
+# Parameters that many outputs have, in a run.
+FACTS: dict[str, Callable[["Run"], Any]] = {
+    "methods": lambda run: run.evaluated_methods,
+    "folds": lambda run: run.folds,
+    "seed": lambda run: run.config["seed"],
+    "protocol": lambda run: run.protocol,
+    "truth": lambda run: run.config["truth"],
+    "color_map": lambda run: run.config["figures"]["color_map"],
+    "preprocessed": lambda run: run.results.preprocessed_folder(),
+}
+OVER_SUBJECTS = "methods folds seed protocol"  # of most tables
+
 LESION = Need("dataset with the role lesion", lambda run: bool(lesion(run)))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from patch2loc.configuration.output import LESION, Output, healthy, lesion, of_first_fold
+from patch2loc.configuration.output import LESION, Output, facts, healthy, lesion, of_first_fold
+from patch2loc.data.vocabulary import DatasetInfo
 
 if TYPE_CHECKING:
     from patch2loc.configuration.run import Run
@@ -31,12 +32,12 @@ def in_papers_order(run: "Run") -> list[str]:
 
 
 def _densities(run: "Run", datasets: Iterable[str]) -> dict[str, Any]:
-    labels = run.labels(datasets)
-    return {
-        "datasets": list(labels.values()),
-        "seed": run.config["seed"],
-        "densities": run.config["figures"]["densities"],
-    }
+    densities = run.config["figures"]["densities"]
+    return facts(run, "seed", datasets=list(run.labels(datasets).values()), densities=densities)
+
+
+def _label(run: "Run", dataset: str) -> DatasetInfo:
+    return run.labels([dataset])[dataset]
 
 
 def _lesion_scans(
@@ -51,13 +52,7 @@ def _lesion_scans(
             "metrics": of_first_fold(run, run.results.metrics(), datasets(run)),
             "heatmaps": of_first_fold(run, run.results.heatmaps(), datasets(run)),
         },
-        lambda run: {
-            "datasets": run.labels(datasets(run)),
-            "preprocessed": run.results.preprocessed_folder(),
-            "truth": run.config["truth"],
-            "color_map": run.config["figures"]["color_map"],
-            "rows": rows,
-        },
+        lambda run: facts(run, "preprocessed truth color_map", datasets=run.labels(datasets(run)), rows=rows),
         need=LESION,
         kinds=("figure",),
         number=number,
@@ -72,13 +67,13 @@ def _healthy_scans(number: int, about: str, rows: int) -> Output:
         about,
         "patch2loc.figures.healthy_scans",
         lambda run: {"heatmaps": of_first_fold(run, run.results.heatmaps(), healthy(run))},
-        lambda run: {
-            "datasets": run.labels(healthy(run)),
-            "subjects": {name: run.datasets[name].subjects(run.folds[0]) for name in healthy(run)},
-            "preprocessed": run.results.preprocessed_folder(),
-            "color_map": run.config["figures"]["color_map"],
-            "rows": rows,
-        },
+        lambda run: facts(
+            run,
+            "preprocessed color_map",
+            datasets=run.labels(healthy(run)),
+            subjects={name: run.datasets[name].subjects(run.folds[0]) for name in healthy(run)},
+            rows=rows,
+        ),
         kinds=("figure",),
         number=number,
     )
@@ -94,14 +89,14 @@ PAPERS_FIGURES = (
             "healthy": run.cohort(run.training_dataset(tumor_dataset(run)), run.folds[0], role="test"),
             "metrics": of_first_fold(run, run.results.metrics(), [tumor_dataset(run)]),
         },
-        lambda run: {
-            "healthy": run.labels([run.training_dataset(tumor_dataset(run))]).popitem()[1],
-            "lesion": run.labels([tumor_dataset(run)]).popitem()[1],
-            "preprocessed": run.results.preprocessed_dataset(tumor_dataset(run)),
-            "stride": run.config["score"]["stride"],
-            "truth": run.config["truth"],
-            "color_map": run.config["figures"]["color_map"],
-        },
+        lambda run: facts(
+            run,
+            "truth color_map",
+            healthy=_label(run, run.training_dataset(tumor_dataset(run))),
+            lesion=_label(run, tumor_dataset(run)),
+            preprocessed=run.results.preprocessed_dataset(tumor_dataset(run)),
+            stride=run.config["score"]["stride"],
+        ),
         need=LESION,
         kinds=("figure",),
         number=1,
@@ -117,11 +112,7 @@ PAPERS_FIGURES = (
             "healthy": of_first_fold(run, run.results.patches(), [run.training_dataset(tumor_dataset(run))]),
             "background": run.cohort(run.training_dataset(tumor_dataset(run)), run.folds[0], role="test"),
         },
-        lambda run: {
-            "about": run.labels([tumor_dataset(run)]).popitem()[1],
-            "patch": run.config["patch"],
-            "seed": run.config["seed"],
-        },
+        lambda run: facts(run, "seed", about=_label(run, tumor_dataset(run)), patch=run.config["patch"]),
         need=LESION,
         kinds=("figure",),
         number=2,
