@@ -44,7 +44,7 @@ def scan_of(tissues, contrast="T1"):
     return {"volume": np.where(mask, np.tensordot(signals, tissues, 1), 0).astype(np.float32), "mask": mask}
 
 
-def table_of(rarity, scan, tissues=None):
+def table_of(rarity, scan, tissues=None, missing=None):
     """The table of a map's candidates on ICBM152, each of percentile 50."""
     labels, candidates = find_candidates(rarity, 3.0, GRID.voxel_ml)
     return candidate_table(
@@ -56,6 +56,7 @@ def table_of(rarity, scan, tissues=None):
         **scan,
         percentiles=len(candidates) * [50.0],
         native_labels=labels,
+        missing=missing,
     )
 
 
@@ -172,8 +173,22 @@ def test_a_pair_of_mirror_images_is_marked_and_a_candidate_alone_is_not():
     assert found == {9: label[8], 8: label[9], 7: 0, 6: 0, 4: 0}
 
 
+def test_a_candidate_beside_missing_brain_is_at_the_cut():
+    rarity = np.ones(GRID.shape)
+    rarity[ball((-30, 0, 20), 6)] = 5
+    rarity[ball((30, 0, 20), 6)] = 4
+    scan = {"volume": rarity, "mask": rarity > 0}
+    for distance, expected in (
+        (11, [1, 0]),
+        (16, [0, 0]),
+    ):  # of the missing ball's center from the candidate's
+        missing = ball((-30, distance, 20), 1)
+        assert table_of(rarity, scan, missing=missing)["at_cut"].tolist() == expected
+    assert table_of(rarity, scan)["at_cut"].tolist() == [0, 0]
+
+
 def test_warnings_are_in_every_table_also_without_a_candidate():
-    table = pd.DataFrame([[1, 2.5] + [0] * 10], columns=CANDIDATE_COLUMNS)
+    table = pd.DataFrame([[1, 2.5] + [0] * 11], columns=CANDIDATE_COLUMNS)
     assert with_warnings(table, "age dark", judged=True).warnings.tolist() == ["age dark"]
     (row,) = with_warnings(table[:0], "age dark", judged=True).itertuples()
     assert (row.label, row.volume_ml, row.excess, row.native_voxels, row.warnings) == (0, 0, 0, 0, "age dark")
@@ -182,4 +197,4 @@ def test_warnings_are_in_every_table_also_without_a_candidate():
 
 def test_a_scan_that_cannot_be_judged_has_no_volume_in_its_table():
     table = with_warnings(pd.DataFrame(columns=CANDIDATE_COLUMNS), "contrast", judged=False)
-    assert table.to_csv(index=False).splitlines()[1].split(",") == ["0", *[""] * 11, "contrast"]
+    assert table.to_csv(index=False).splitlines()[1].split(",") == ["0", *[""] * 12, "contrast"]

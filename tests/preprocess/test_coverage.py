@@ -5,7 +5,8 @@ import pytest
 import SimpleITK as sitk
 from contrasts import atlas_and_grid
 
-from patch2loc.preprocess.coverage import coverage
+from patch2loc.data.volumes import Grid
+from patch2loc.preprocess.coverage import coverage, is_cut, missing_brain
 from patch2loc.preprocess.images import voxel_size
 from patch2loc.preprocess.masks import box_around, within
 
@@ -80,3 +81,22 @@ def test_a_tight_mask_is_not_a_missing_part(atlas):
     found, (flag,) = coverage(tight, affine, atlas, IDENTITY)
     assert found["deep_outside_mask"]["brain"] == 0
     assert "the mask is too tight" in flag
+
+
+def test_what_is_missing_is_shown_on_the_grid(atlas):
+    """The top that is outside the scan, and a hole of the mask, but not what its rim lacks."""
+    brain, affine, (_, _, slices) = brain_and_box(atlas)
+    grid = Grid.of(brain.shape, affine)
+    cut = slices.stop - 10
+    scan = brain[:, :, :cut]
+    hole = tuple(slice(size // 2 - 5, size // 2 + 5) for size in brain.shape)
+    mask = brain.copy()
+    mask[:, :, cut:] = mask[hole] = False
+    mask[: box_around(brain)[0].start + 1] = False
+    found, _ = coverage(mask[:, :, :cut], affine, atlas, IDENTITY)
+    missing = missing_brain(mask, grid, atlas, np.eye(4), scan.shape)
+    assert is_cut(found)
+    assert np.array_equal(missing[:, :, cut:], brain[:, :, cut:])
+    assert missing[hole].all()
+    missing[hole] = False
+    assert not missing[:, :, : cut - 4].any()

@@ -45,7 +45,7 @@ def answer_of(rarity, mask, *, warnings=(), title="scan.nii.gz: T1, model t1-2mm
     for label, candidate in enumerate(found, start=1):
         x, y, z, _ = GRID.affine @ [*candidate.peak_voxel, 1]
         side = "left" if x < 0 else "right"
-        place = (x, y, z, side, "white matter", pd.NA, 90.9, 100)
+        place = (x, y, z, side, "white matter", pd.NA, 0, 90.9, 100)
         rows.append((label, candidate.volume_ml, candidate.excess, candidate.peak, *place))
     scan = np.where(mask, 100 + np.random.default_rng(1).normal(0, 10, GRID.shape), 0)
     abnormal_ml = sum(candidate.volume_ml for candidate in found)

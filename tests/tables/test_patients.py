@@ -29,7 +29,7 @@ def write_answer(root, subject, percentile, candidates, *, warnings=(), flags=()
         | {"side": "left", "tissue": "white matter", "percentile": 97.5}
         for label, (ml, excess) in enumerate(candidates, start=1)
     ]
-    table = with_warnings(pd.DataFrame(rows, columns=CANDIDATE_COLUMNS), " ".join(warnings))
+    table = with_warnings(pd.DataFrame(rows, columns=CANDIDATE_COLUMNS), " ".join(warnings), judged=True)
     write_csv(folder / "candidates.csv", table)
     summary = {
         "percentile": percentile,

@@ -19,6 +19,7 @@ CANDIDATE_COLUMNS = (
     "side",
     "tissue",
     "mirror_of",
+    "at_cut",
     "percentile",
     "native_voxels",
 )

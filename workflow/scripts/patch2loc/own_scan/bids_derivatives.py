@@ -91,6 +91,7 @@ CANDIDATE_COLUMNS = {
     "side": ("Side that the volume lies on: left, right, both sides or midline", None),
     "tissue": ("What most of the volume is: fluid by the scan, else gray or white matter by the atlas", None),
     "mirror_of": ("Number of the candidate that lies where this one's mirror image is", None),
+    "at_cut": ("1 within 6 mm of a part of the brain that is not in the scan or its mask, else 0", None),
     "percentile": ("Healthy scans whose largest candidate has a smaller excess", "percent"),
     "native_voxels": ("Voxels of the scan in the candidate", None),
     "warnings": ("Names of the warnings about the scan", None),

@@ -17,6 +17,7 @@ from patch2loc.score.candidates import Candidate
 MIDLINE_MM = 3.0  # voxels this near to the plane between the hemispheres belong to neither
 ON_BOTH_SIDES = 0.2  # of a candidate's volume on its lesser side, from which on it lies on both
 MIRROR_MM = 4.0  # how far apart a candidate and the mirror image of another may lie
+CUT_MM = 6.0  # how near to a part of the brain that is not there a candidate lies at the cut
 MIRRORED = 0.3  # share of the larger candidate that they have in common, from which on they are a pair
 TISSUES = ("gray matter", "white matter", "fluid")
 PURE = 0.95  # fraction of a tissue in the atlas, from which on a scan shows how bright it is there
@@ -108,6 +109,7 @@ def candidate_table(
     mask: np.ndarray,
     percentiles: Sequence[float],
     native_labels: np.ndarray,
+    missing: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """A row for each candidate, as of `Answer.candidates`.
 
@@ -121,11 +123,17 @@ def candidate_table(
         mask: Its brain mask, (x, y, z) bool.
         percentiles: Percent of the healthy scans whose largest candidate is smaller, of each candidate; NaN if unknown.
         native_labels: On the scan's own voxels, (x, y, z) int16.
+        missing: Brain that is not in the scan or not in its mask, (x, y, z) bool; None if nothing is.
     """
     counts = np.bincount(native_labels.ravel(), minlength=len(candidates) + 1)
     plane = float((midline_mm - grid.affine[0, 3]) / grid.spacing)
     mirror_images = _mirror_images(labels, len(candidates), plane, grid.spacing)
     fluid = is_fluid(volume, mask, tissues) if tissues is not None else np.zeros(mask.shape, bool)
+    cut = (
+        within(missing, CUT_MM, np.full(3, grid.spacing))
+        if missing is not None
+        else np.zeros(mask.shape, bool)
+    )
     rows = []
     described = zip(candidates, percentiles, mirror_images, strict=True)
     for label, (candidate, percentile, mirror_of) in enumerate(described, start=1):
@@ -143,6 +151,7 @@ def candidate_table(
                 "side": side(grid.affine[0, 0] * np.nonzero(inside)[0] + grid.affine[0, 3], midline_mm),
                 "tissue": None if tissues is None else _tissue(inside, tissues, fluid),
                 "mirror_of": mirror_of,
+                "at_cut": int((inside & cut).any()),
                 "percentile": round(percentile, 1),
                 "native_voxels": int(counts[label]),
             }

@@ -11,6 +11,7 @@ SIMULATED_NOTE = "Trained on simulated scans: this says nothing about a patient.
 MAPS = {"joined": "Patch2Loc and z-score joined", "patch2loc": "Patch2Loc", "zscore": "z-score"}
 SPACES = {"icbm152": "MNI", "sri24": "SRI24"}
 MIRROR = "⇄"  # before the number of a candidate's mirror image
+CUT = "cut"
 LARGEST_STATED = 6  # rarity; rarer than one in a million no reference can tell
 
 
@@ -30,7 +31,8 @@ CANDIDATE_HEADINGS = CandidateText(
 )
 CANDIDATE_NOTE = (
     "Highest voxel: one healthy voxel in so many scores as high. Percentile: share of the healthy scans whose largest "
-    f"candidate is smaller. {MIRROR}2: the mirror image of candidate 2, as anatomy often is."
+    f"candidate is smaller. {MIRROR}2: the mirror image of candidate 2, as anatomy often is. "
+    f"{CUT.capitalize()}: within 6 mm of brain that is not in the scan or its mask."
 )
 
 
@@ -42,7 +44,8 @@ def candidate_texts(answer: Answer) -> list[CandidateText]:
             f"{row['volume_ml']:.1f} ml",
             ", ".join(f"{round(row[name]):d}" for name in ("x_mm", "y_mm", "z_mm")).replace("-", "−"),
             ", ".join(str(row[name]) for name in ("side", "tissue") if not pd.isna(row[name]))
-            + ("" if pd.isna(row["mirror_of"]) else f" {MIRROR}{row['mirror_of']}"),
+            + ("" if pd.isna(row["mirror_of"]) else f" {MIRROR}{row['mirror_of']}")
+            + (f", {CUT}" if row["at_cut"] else ""),
             one_in(row["peak"]),
             "–" if pd.isna(row["percentile"]) else f"{row['percentile']:.0f} %",
         )

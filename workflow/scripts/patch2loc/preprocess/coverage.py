@@ -1,12 +1,13 @@
 """How much of the atlas's brain, laid on a scan, is not there: beyond the field of view, or not in the brain mask."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import SimpleITK as sitk
 
 from patch2loc.data.midsagittal import midsagittal_plane
+from patch2loc.data.volumes import Grid
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import coarser, resample_like, voxel_size
 from patch2loc.preprocess.masks import Box, box_around, within
@@ -64,6 +65,38 @@ def coverage(
         "atlas_dice": round(dice(carried, whole), 4),
     }
     return found, coverage_flags(found)
+
+
+def missing_brain(
+    mask: np.ndarray,
+    grid: Grid,
+    atlas: Atlas,
+    to_scan: np.ndarray,
+    scan_shape: Sequence[int],
+) -> np.ndarray:
+    """What `coverage` finds missing, on the grid of a preprocessed scan, (x, y, z) bool.
+
+    Args:
+        mask: Brain mask on the grid, (x, y, z) bool.
+        grid: The grid.
+        atlas: The atlas of the grid.
+        to_scan: Map from voxel indices of the grid to those of the scan, 4 x 4.
+        scan_shape: Shape of the scan.
+    """
+    identity = sitk.AffineTransform(3)
+    whole = (
+        resample_like(atlas.mask, atlas.affine, identity, shape=mask.shape, target_affine=grid.affine) > 0.5
+    )
+    deep = whole & ~within(~whole, DEEP_MM, np.full(3, grid.spacing))
+    everywhere: Box = tuple(slice(size) for size in mask.shape)
+    missing: np.ndarray = (whole & beyond(to_scan, everywhere, scan_shape)) | (deep & ~mask)
+    return missing
+
+
+def is_cut(found: Mapping[str, Any]) -> bool:
+    """True if so much of the brain is missing that it is flagged, by the numbers in qc.json."""
+    outside, deep = found["outside_scan"], found["deep_outside_mask"]
+    return bool(outside["brain"] > OUTSIDE_SCAN or deep["brain"] > DEEP_OUTSIDE_MASK)
 
 
 def coverage_flags(found: Coverage) -> list[str]:
