@@ -1,4 +1,4 @@
-"""What a run makes of its results: a table, a figure, or both; and what many of them are made from."""
+"""One output of a run, a table or a figure, and the inputs and parameters that many outputs share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from patch2loc.configuration.run import Run
 
 Files = Mapping[str, str | Sequence[str]]
-Facts = Callable[["Run"], dict[str, Any]]
 
 
 class Need(NamedTuple):
-    """What a run must have for an output.
+    """Something a run must have for an output.
 
     Attributes:
-        words: What it is.
-        holds: True of a run that has it.
+        words: A phrase that completes "the run has no ...".
+        holds: Whether a run has it.
     """
 
     words: str
@@ -30,31 +29,31 @@ class Need(NamedTuple):
 
 @dataclass(frozen=True)
 class Output:
-    """A table, a figure, or both, that one job makes.
+    """A table, a figure, or both, made by one job.
 
     Attributes:
-        name: Of its rule and its files.
-        about: A sentence on it, the docstring of its rule.
-        module: Module with `make(inputs, params)`, which returns a `tables.made.Made`.
-        inputs: Files that it is made from, by name, in a run.
-        params: Parameters of `make`, in a run.
-        need: What a run must have for it.
-        kinds: What is written.
-        files: Files of the repository that it reads, by name.
-        label: In Snakemake's report; its name if empty.
-        caption: File in workflow/report, without its ending; its name if empty.
-        number: Of a figure of the paper.
-        on_request: Made only where it is asked for by name.
-        in_report: Whether a table is in the report.
-        environment: Name of the environment, of envs.
-        resources: Memory and time that its job asks for at first.
+        name: Name of the rule and of the files.
+        about: One sentence; the docstring of the rule.
+        module: Module with a function `make(inputs, params)` that returns a `tables.made.Made`.
+        inputs: Function of the run that returns the input files by name.
+        params: Function of the run that returns the parameters of `make`.
+        need: What the run must have; None if every run has it.
+        kinds: What is written; "markdown" is a table without LaTeX and HTML.
+        files: Files of the repository that are read, by name.
+        label: Label in Snakemake's report; defaults to the name.
+        caption: File in workflow/report, without suffix; defaults to the name.
+        number: Number of the figure in the paper.
+        on_request: True if it is made only when asked for by name.
+        in_report: Whether the report shows the table.
+        environment: Conda environment, a file of envs.
+        resources: Memory and time of the job, multiplied by the attempt.
     """
 
     name: str
     about: str
     module: str
     inputs: Callable[["Run"], Files]
-    params: Facts
+    params: Callable[["Run"], dict[str, Any]]
     need: Need | None = None
     kinds: tuple[Literal["table", "markdown", "figure"], ...] = ("table",)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +80,7 @@ class Output:
         return not self.on_request and (self.need is None or self.need.holds(run))
 
     def check(self, run: "Run") -> None:
-        """Raise InputError if a run has not what it needs."""
+        """Raise InputError if the run lacks what this output needs."""
         if self.need and not self.need.holds(run):
             raise InputError(
                 f"{self.name}: the run has no {self.need.words}; add it, or ask for another target"
@@ -136,11 +135,11 @@ def of_first_fold(
 
 
 def facts(run: "Run", names: str, **others: Any) -> dict[str, Any]:
-    """Parameters by their names in FACTS, and others."""
+    """Parameters named in FACTS (separated by spaces), and others."""
     return {name: FACTS[name](run) for name in names.split()} | others
 
 
-# Parameters that many outputs have, in a run.
+# Parameters that many outputs share, as functions of the run.
 FACTS: dict[str, Callable[["Run"], Any]] = {
     "methods": lambda run: run.evaluated_methods,
     "folds": lambda run: run.folds,

@@ -1,4 +1,4 @@
-"""What the job of a table or figure makes, and what many of these jobs read."""
+"""The result of the job that makes a table or figure, and readers that many of these jobs share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
@@ -13,16 +13,16 @@ from patch2loc.tables.layout import Layout
 
 
 class Made(NamedTuple):
-    """A table, a figure, or both, and the provenance of the table.
+    """A table, a figure, or both, with the provenance of the table.
 
     Attributes:
-        table: Long table, for its CSV.
-        layout: The table for people; None: as it is.
-        figure: The figure.
+        table: Long table, written as CSV.
+        layout: Table for people; None to write the long table as Markdown.
+        figure: Figure.
         subjects: Subjects behind the numbers.
-        settings: Settings that the numbers follow.
-        files: Files that the numbers come from.
-        sources: Files of the repository, by their path in it.
+        settings: Settings that the numbers depend on.
+        files: Input files that the numbers come from.
+        sources: Files of the repository that were read, by their path in it.
     """
 
     table: pd.DataFrame | None = None
@@ -40,9 +40,9 @@ def by_method_and_dataset(
     """Files of each method and dataset, one per fold: {(method, dataset): tables}.
 
     Args:
-        paths: Of the files, as `configuration.outputs.every` lists them.
-        params: Of the job: methods, datasets, folds.
-        read: Reads a file; CSV if None.
+        paths: Paths, folds running fastest, as `configuration.output.every` returns them.
+        params: Parameters of the job, with methods, datasets and folds.
+        read: Function that reads a file; reads CSV if None.
     """
     keys = product(params.methods, params.datasets)
     count = len(params.folds)
