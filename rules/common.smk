@@ -126,8 +126,3 @@ def rule_outline(name):
     """The parts of a rule that the crate describes."""
     declaration = getattr(rules, name)
     return RuleOutline(name, declaration.params.code, list(declaration.input), list(declaration.output))
-
-
-def docstrings():
-    """Docstrings of the rules, by their names."""
-    return {rule.name: " ".join((rule.docstring or "").split()) for rule in workflow.rules}

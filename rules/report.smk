@@ -113,7 +113,7 @@ rule crate:
         **growing(mem_mb=1000, runtime=60),
     params:
         code=lambda wildcards: code_hash("patch2loc.provenance.crate"),
-        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline, docstrings())),
+        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline)),
         datasets=LABELS,
         configuration=config,
     script:

@@ -22,7 +22,8 @@ for output in OUTPUTS.all.values():
         script:
             "../workflow/scripts/result.py"
 
-    workflow.get_rule(output.name).docstring = output.about
+    if workflow.is_rule(output.name):  # not as a module of another workflow
+        workflow.get_rule(output.name).docstring = output.about
 
 
 rule learning_curve:

@@ -73,7 +73,7 @@ def test_variants_are_rows_of_their_table_alone(tmp_path):
 def test_the_table_of_a_run_without_variants_is_refused(tmp_path):
     run = run_of(tmp_path, {})
     assert "ablations" not in run.outputs.tables
-    with pytest.raises(InputError, match="ablations: the run has no dataset with lesions and `variants`"):
+    with pytest.raises(InputError, match="ablations: the run has no dataset with lesions, and `variants`"):
         run.outputs.all["ablations"].check(run)
 
 

@@ -54,21 +54,16 @@ def jobs_of(rule: RuleOutline, about: str, wildcards: Mapping[str, Iterable[Any]
         )
 
 
-def run_jobs(
-    run: Run, outline_of: Callable[[str], RuleOutline], docstrings: Mapping[str, str]
-) -> Iterator[Job]:
+def run_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Job]:
     """Jobs that made the results of a run, in the order of the stages.
 
     Args:
         run: The run.
         outline_of: Gives the outline of a rule by its name.
-        docstrings: Docstrings of the rules, by their names.
     """
 
-    def jobs(
-        name: str, about: str = "", wildcards: Mapping[str, Iterable[Any]] | None = None
-    ) -> Iterator[Job]:
-        return jobs_of(outline_of(name), about or docstrings.get(name, ""), wildcards or {})
+    def jobs(name: str, about: str, wildcards: Mapping[str, Iterable[Any]] | None = None) -> Iterator[Job]:
+        return jobs_of(outline_of(name), about, wildcards or {})
 
     every_dataset: dict[str, Iterable[Any]] = {"dataset": run.datasets, "fold": run.trainings}
     every_training: dict[str, Iterable[Any]] = {"modality": list(run.training_data), "fold": run.trainings}
@@ -100,7 +95,11 @@ def run_jobs(
         rows | joint | {"dataset": sorted(healthy)},
     )
     yield from jobs("analyze_patches", "One row a patch.", {"method": run.locating_methods} | every_dataset)
-    yield from jobs("calibrate", wildcards={"method": run.calibrated_methods} | every_training)
+    yield from jobs(
+        "calibrate",
+        "Location and scale of a score in healthy brains.",
+        {"method": run.calibrated_methods} | every_training,
+    )
     evaluations: dict[str, Iterable[Any]] = {
         "method": run.evaluated_methods,
         "dataset": run.labeled_datasets,
@@ -113,14 +112,13 @@ def run_jobs(
     yield from jobs("evaluate", "One row a scan.", evaluations | {"method": of_variants, "dataset": lesion})
     if "patients" in run.outputs.tables:
         yield from patient_jobs(run, outline_of)
-    for name in [*run.outputs.tables, "quality", "subject_lists"]:
-        yield from jobs(name)
-    for name in run.outputs.figures:
-        if name not in run.outputs.tables:
-            yield from jobs(name)
+    for output in sorted(run.outputs.made, key=lambda output: not output.has_table):
+        yield from jobs(output.name, output.about)
+    yield from jobs("quality", "Quality control of every scan.")
+    yield from jobs("subject_lists", "Who trains, validates and is tested.")
     yield from jobs("learning_curve", "Losses of a training.", every_training)
-    yield from jobs("viewer")
-    yield from jobs("report_page")
+    yield from jobs("viewer", "The interactive viewer.")
+    yield from jobs("report_page", "The report.")
 
 
 def scan_jobs(run: Run, outline_of: Callable[[str], RuleOutline]) -> Iterator[Job]:
