@@ -26,7 +26,7 @@ def files_of(output):
 
 def inputs_of(output):
     """Files that an output is made from; in a run without what it needs, a refusal for whoever asks for it."""
-    if output.need and not output.need.holds(RUN):
+    if not output.is_possible(RUN):
         return {"needed": lambda wildcards: or_stop(output.check, RUN)}
     files = {name: workflow.source_path(f"../{path}") for name, path in output.files.items()}
     return {**output.inputs(RUN), **files}
@@ -38,7 +38,7 @@ def params_of(output):
         "module": output.module,
         "code": lambda wildcards: code_hash(output.module, "patch2loc.tables.formats"),
     }
-    return params | (output.params(RUN) if not output.need or output.need.holds(RUN) else {})
+    return params | (output.params(RUN) if output.is_possible(RUN) else {})
 
 
 def caption_of(output):

@@ -94,7 +94,7 @@ def test_what_is_missing_is_shown_on_the_grid(atlas):
     mask[:, :, cut:] = mask[hole] = False
     mask[: box_around(brain)[0].start + 1] = False
     found, _ = coverage(mask[:, :, :cut], affine, atlas, IDENTITY)
-    missing = missing_brain(mask, grid, atlas, np.eye(4), scan.shape)
+    missing = missing_brain(mask, grid, atlas, IDENTITY, scan.shape, affine)
     assert is_cut(found)
     assert np.array_equal(missing[:, :, cut:], brain[:, :, cut:])
     assert missing[hole].all()

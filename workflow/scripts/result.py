@@ -16,7 +16,5 @@ with rule_log(snakemake.log[0]):
     if made.table is not None:
         paths = {name: output.get(name) for name in ("csv", "markdown", "latex", "html")}
         write_table(made.table, made.layout, **paths)
-        sources = dict(made.sources)
-        write_sidecar(
-            output.csv, describe(params.code, made.files, made.settings, made.subjects, sources=sources)
-        )
+        description = describe(params.code, made.files, made.settings, made.subjects, sources=made.sources)
+        write_sidecar(output.csv, description)

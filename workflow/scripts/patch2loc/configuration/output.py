@@ -75,9 +75,13 @@ class Output:
         """True if it is, or has, a figure."""
         return "figure" in self.kinds
 
+    def is_possible(self, run: "Run") -> bool:
+        """True if a run has what it needs."""
+        return self.need is None or self.need.holds(run)
+
     def is_made(self, run: "Run") -> bool:
         """True if it is part of a run."""
-        return not self.on_request and (self.need is None or self.need.holds(run))
+        return not self.on_request and self.is_possible(run)
 
     def check(self, run: "Run") -> None:
         """Raise InputError if the run lacks what this output needs."""

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets, label_of
 from patch2loc.figures.style import PAGE_WIDTH, RC
-from patch2loc.provenance.record import read_provenance, sidecar
 from patch2loc.tables.ablations import ablation_layout, ablation_table, joined, training_of
 from patch2loc.tables.inputs import read_folds, subjects_in
 from patch2loc.tables.layout import parts_by, row_records
 from patch2loc.tables.made import Made, settings_of
+from patch2loc.tables.trainings import read_trainings
 
 METRIC = "auprc"
 ROW = 0.3  # inches of a row, and for each dataset beyond the third a share of it
@@ -242,15 +242,11 @@ def _guides(panel: Axes, rows: int) -> None:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The table and figure of a run (`configuration.outputs`)."""
-    count = len(params.folds)
-    metrics = read_folds(inputs.metrics, product(params.rows, params.datasets), count)
-    models = list(product(params.trained, params.modalities))
-    histories = read_folds(inputs.histories, models, count)
-    records = read_folds(inputs.models, models, count, lambda path: read_provenance(sidecar(path)))
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    metrics = read_folds(inputs.metrics, product(params.rows, params.datasets), len(params.folds))
     trainings = {
-        model: [training_of(*each) for each in zip(histories[model], records[model], strict=True)]
-        for model in models
+        model: [training_of(history, record) for record, history in folds]
+        for model, folds in read_trainings(inputs, params, params.trained).items()
     }
     for name, parts in params.combinations.items():
         for modality in params.modalities:

@@ -12,9 +12,8 @@ from patch2loc.configuration.method_names import display_name
 from patch2loc.data.labels import Datasets
 from patch2loc.figures.style import PAGE_WIDTH, RC
 from patch2loc.tables.controlled import CHANGE_NAMES, changes_nothing, controlled_layout, controlled_table
-from patch2loc.tables.inputs import subjects_in
 from patch2loc.tables.layout import parts_by
-from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
+from patch2loc.tables.made import Made, made_over_subjects
 
 LABELS = 1.1  # inches of the names of methods
 CELL = 0.19  # inches of an amount or a size
@@ -109,16 +108,12 @@ def _heading(name: str, datasets: Datasets) -> str:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The table and figure of a run (`configuration.outputs`)."""
-    metrics, at_thresholds = (
-        by_method_and_dataset(paths, params) for paths in (inputs.metrics, inputs.at_thresholds)
-    )
-    table = controlled_table(metrics, at_thresholds, params.datasets, params.seed)
-    return Made(
-        table,
-        controlled_layout(table, params.datasets, params.protocol),
-        controlled_figure(table, params.datasets),
-        subjects=subjects_in(metrics),
-        settings=settings_of(params, "seed", "folds", "protocol"),
-        files=[*inputs.metrics, *inputs.at_thresholds],
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    return made_over_subjects(
+        inputs,
+        params,
+        controlled_table,
+        controlled_layout,
+        figure_of=controlled_figure,
+        kinds=("metrics", "at_thresholds"),
     )

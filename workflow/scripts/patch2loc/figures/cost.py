@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
-from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -24,9 +23,8 @@ from patch2loc.figures.method_styles import (
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.summary import summary_of
-from patch2loc.provenance.record import read_provenance, sidecar
-from patch2loc.tables.inputs import read_folds
 from patch2loc.tables.made import Made, by_method_and_dataset
+from patch2loc.tables.trainings import read_trainings
 
 UNITS = ("patches", "slices")  # that training counts
 CLOCK = 0.01  # seconds: scoring times are written to two digits
@@ -173,21 +171,15 @@ def _draw(panel: Axes, record: Mapping[Hashable, float], seconds: float, style: 
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The figure of a run (`configuration.outputs`)."""
-    folds = len(params.folds)
-    metrics = by_method_and_dataset(inputs.metrics, params)
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
     trained_methods = list(dict.fromkeys(map(base_method, params.methods)))
-    models = list(product(trained_methods, params.modalities))
-    records = read_folds(inputs.models, models, folds, lambda path: read_provenance(sidecar(path)))
-    histories = read_folds(inputs.histories, models, folds)
-    seconds = {
-        model: [training_seconds(*fold) for fold in zip(records[model], histories[model], strict=True)]
-        for model in models
-    }
+    trainings = read_trainings(inputs, params, trained_methods)
+    seconds = {model: [training_seconds(*each) for each in folds] for model, folds in trainings.items()}
+    metrics = by_method_and_dataset(inputs.metrics, params)
     rows = []
     for name, info in params.datasets.items():
         of_methods = {method: metrics[method, name] for method in params.methods}
         of_trainings = {method: seconds[method, info["modality"]] for method in trained_methods}
         rows.append((label_of(info), cost_table(of_methods, of_trainings, params.seed)))
-    devices = {method: records[method, modality][0]["device"] for method, modality in models}
+    devices = {method: folds[0][0]["device"] for (method, _), folds in trainings.items()}
     return Made(figure=cost_figure(rows, params.methods, devices_line(devices)))

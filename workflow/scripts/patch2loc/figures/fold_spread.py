@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     MethodStyle,
     method_legend,
@@ -21,7 +20,7 @@ from patch2loc.figures.method_styles import (
 )
 from patch2loc.figures.style import RC
 from patch2loc.metrics.names import METRICS
-from patch2loc.tables.made import Made, by_method_and_dataset
+from patch2loc.tables.made import Made, rows_by_dataset
 
 MEASURES = {name: METRICS[name].label for name in ("best_dice", "auprc")}
 
@@ -85,10 +84,5 @@ def _draw(panel: Axes, place: int, means: np.ndarray, style: MethodStyle) -> Non
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The figure of a run (`configuration.outputs`)."""
-    by_fold = by_method_and_dataset(inputs.metrics, params)
-    rows = [
-        (label_of(info), {method: by_fold[method, name] for method in params.methods})
-        for name, info in params.datasets.items()
-    ]
-    return Made(figure=folds_figure(rows, params.methods))
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    return Made(figure=folds_figure(rows_by_dataset(inputs.metrics, params), params.methods))

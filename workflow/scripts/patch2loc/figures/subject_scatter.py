@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.stats import spearmanr
 
 from patch2loc.configuration.method_names import display_name
-from patch2loc.data.labels import label_of
 from patch2loc.figures.method_styles import (
     EMPHASIZED,
     MethodStyle,
@@ -26,7 +25,7 @@ from patch2loc.figures.method_styles import (
 from patch2loc.figures.style import RC
 from patch2loc.metrics.names import METRICS
 from patch2loc.metrics.summary import subject_means
-from patch2loc.tables.made import Made, by_method_and_dataset
+from patch2loc.tables.made import Made, rows_by_dataset
 
 FEWEST_FOR_TREND = 8  # subjects
 MOST_MARKERS = 300
@@ -160,10 +159,5 @@ def _trend(panel: Axes, trend: pd.DataFrame, style: MethodStyle) -> None:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The figure of a run (`configuration.outputs`)."""
-    by_fold = by_method_and_dataset(inputs.metrics, params)
-    rows = [
-        (label_of(info), {method: by_fold[method, name] for method in params.methods})
-        for name, info in params.datasets.items()
-    ]
-    return Made(figure=subjects_figure(rows, params.methods))
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    return Made(figure=subjects_figure(rows_by_dataset(inputs.metrics, params), params.methods))

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+CUT_MM = 6.0  # how near to brain that is not in the scan or its mask a candidate lies at a cut
 # Columns of an answer's table of candidates (candidates.csv).
 CANDIDATE_COLUMNS = (
     "label",

@@ -20,6 +20,7 @@ from patch2loc.data.subject_tables import participant
 from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, replacing, write_json, write_text
+from patch2loc.own_scan.answer import CUT_MM
 from patch2loc.own_scan.result_folder import check_files, to_stderr
 from patch2loc.provenance.trace import HASHES
 from patch2loc.tables.patients import CANDIDATES, answer_row
@@ -91,7 +92,10 @@ CANDIDATE_COLUMNS = {
     "side": ("Side that the volume lies on: left, right, both sides or midline", None),
     "tissue": ("What most of the volume is: fluid by the scan, else gray or white matter by the atlas", None),
     "mirror_of": ("Number of the candidate that lies where this one's mirror image is", None),
-    "at_cut": ("1 within 6 mm of a part of the brain that is not in the scan or its mask, else 0", None),
+    "at_cut": (
+        f"1 within {CUT_MM:.0f} mm of a part of the brain that is not in the scan or its mask, else 0",
+        None,
+    ),
     "percentile": ("Healthy scans whose largest candidate has a smaller excess", "percent"),
     "native_voxels": ("Voxels of the scan in the candidate", None),
     "warnings": ("Names of the warnings about the scan", None),

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from patch2loc.data import icbm152
 from patch2loc.data.midsagittal import mirrored
 from patch2loc.data.volumes import Grid, read
-from patch2loc.own_scan.answer import CANDIDATE_COLUMNS
+from patch2loc.own_scan.answer import CANDIDATE_COLUMNS, CUT_MM
 from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.masks import within
 from patch2loc.score.candidates import Candidate
@@ -17,7 +17,6 @@ from patch2loc.score.candidates import Candidate
 MIDLINE_MM = 3.0  # voxels this near to the plane between the hemispheres belong to neither
 ON_BOTH_SIDES = 0.2  # of a candidate's volume on its lesser side, from which on it lies on both
 MIRROR_MM = 4.0  # how far apart a candidate and the mirror image of another may lie
-CUT_MM = 6.0  # how near to a part of the brain that is not there a candidate lies at the cut
 MIRRORED = 0.3  # share of the larger candidate that they have in common, from which on they are a pair
 TISSUES = ("gray matter", "white matter", "fluid")
 PURE = 0.95  # fraction of a tissue in the atlas, from which on a scan shows how bright it is there

@@ -25,9 +25,7 @@ from patch2loc.own_scan.result_folder import STAGES, kept_or_made, provenance_of
 from patch2loc.own_scan.scorer import ICBM152, Scorer, load_scorer, preprocessed_for
 from patch2loc.own_scan.sentence import answer_sentence, expected_ml, not_judged_sentence
 from patch2loc.own_scan.warnings import NOT_JUDGED, SIMULATED, of_model, of_scan
-from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.coverage import is_cut, missing_brain
-from patch2loc.preprocess.register import matrix
 from patch2loc.preprocess.scan import Preprocessed, to_native_space, write_preprocessed
 from patch2loc.score.candidates import find_candidates
 from patch2loc.score.detector import MapsOf, maps_with, reference_of
@@ -278,13 +276,6 @@ def _write_result(
     }
 
 
-def _missing(result: Preprocessed, atlas: Atlas, native: tuple[tuple[int, ...], np.ndarray]) -> np.ndarray:
-    """Brain that is not in a scan or not in its mask, on the grid."""
-    shape, affine = native
-    to_scan = np.linalg.inv(affine) @ matrix(result.transform) @ result.grid.affine
-    return missing_brain(result.mask, result.grid, atlas, to_scan, shape)
-
-
 def _find(
     detector: Detector,
     result: Preprocessed,
@@ -326,7 +317,11 @@ def _find(
             for candidate in candidates
         ],
         native_labels=native_labels,
-        missing=_missing(result, scorer.atlas, native) if is_cut(result.qc) else None,
+        missing=(
+            missing_brain(result.mask, result.grid, scorer.atlas, result.transform, shape, affine)
+            if is_cut(result.qc)
+            else None
+        ),
     )
     abnormal_ml = np.nan if not_judged else float(sum(candidate.volume_ml for candidate in candidates))
     healthy_ml = _healthy_ml(reference, name, threshold)

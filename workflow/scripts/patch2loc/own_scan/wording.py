@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from patch2loc.own_scan.answer import Answer
+from patch2loc.own_scan.answer import CUT_MM, Answer
 
 SIMULATED = "SIMULATED MODEL"
 SIMULATED_NOTE = "Trained on simulated scans: this says nothing about a patient."
@@ -32,7 +32,7 @@ CANDIDATE_HEADINGS = CandidateText(
 CANDIDATE_NOTE = (
     "Highest voxel: one healthy voxel in so many scores as high. Percentile: share of the healthy scans whose largest "
     f"candidate is smaller. {MIRROR}2: the mirror image of candidate 2, as anatomy often is. "
-    f"{CUT.capitalize()}: within 6 mm of brain that is not in the scan or its mask."
+    f"{CUT.capitalize()}: within {CUT_MM:.0f} mm of brain that is not in the scan or its mask."
 )
 
 

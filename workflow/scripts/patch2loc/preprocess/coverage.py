@@ -53,9 +53,7 @@ def coverage(
     spacing = voxel_size(coarse)
     places = regions(whole, midsagittal_plane(image, float(spacing[0])))
     carried = resample_like(brain, affine, transform, shape=whole.shape, target_affine=coarse) > 0.5
-    margin = int(np.ceil(DEEP_MM / spacing.min()))
-    inner = (slice(margin, -margin),) * 3
-    deep = ~within(~np.pad(whole, margin), DEEP_MM, spacing)[inner]
+    deep = _deep(whole, spacing)
     everywhere: Box = tuple(slice(size) for size in whole.shape)
     outside = beyond(np.linalg.inv(affine) @ matrix(transform) @ coarse, everywhere, brain.shape)
     found: Coverage = {
@@ -71,8 +69,9 @@ def missing_brain(
     mask: np.ndarray,
     grid: Grid,
     atlas: Atlas,
-    to_scan: np.ndarray,
+    transform: sitk.AffineTransform,
     scan_shape: Sequence[int],
+    scan_affine: np.ndarray,
 ) -> np.ndarray:
     """What `coverage` finds missing, on the grid of a preprocessed scan, (x, y, z) bool.
 
@@ -80,15 +79,17 @@ def missing_brain(
         mask: Brain mask on the grid, (x, y, z) bool.
         grid: The grid.
         atlas: The atlas of the grid.
-        to_scan: Map from voxel indices of the grid to those of the scan, 4 x 4.
+        transform: Maps atlas to scan points.
         scan_shape: Shape of the scan.
+        scan_affine: Affine of the scan, 4 x 4, voxel indices to mm.
     """
     identity = sitk.AffineTransform(3)
     whole = (
         resample_like(atlas.mask, atlas.affine, identity, shape=mask.shape, target_affine=grid.affine) > 0.5
     )
-    deep = whole & ~within(~whole, DEEP_MM, np.full(3, grid.spacing))
+    deep = _deep(whole, np.full(3, grid.spacing))
     everywhere: Box = tuple(slice(size) for size in mask.shape)
+    to_scan = np.linalg.inv(scan_affine) @ matrix(transform) @ grid.affine
     missing: np.ndarray = (whole & beyond(to_scan, everywhere, scan_shape)) | (deep & ~mask)
     return missing
 
@@ -164,6 +165,14 @@ def beyond(to_target: np.ndarray, box: Box, target_shape: Sequence[int]) -> np.n
             places = flat + along
             outside |= (places < -0.5) | (places > size - 0.5)
     return outside
+
+
+def _deep(whole: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """What of a brain, (x, y, z) bool, is deeper than DEEP_MM below its surface."""
+    margin = int(np.ceil(DEEP_MM / spacing.min()))
+    inner = (slice(margin, -margin),) * 3
+    deep: np.ndarray = ~within(~np.pad(whole, margin), DEEP_MM, spacing)[inner]
+    return deep
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:

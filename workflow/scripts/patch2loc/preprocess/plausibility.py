@@ -107,7 +107,7 @@ def check_image(
         volume: The scan on the grid, (x, y, z) float32.
         mask: Its brain mask on the grid, (x, y, z) bool.
         spacing: Edge of a voxel of the grid, mm.
-        modality: Of the scan.
+        modality: Contrast of the scan.
     """
     values = array[brain]
     top = values.max() - 1e-3 * (values.max() - values.min())
@@ -363,7 +363,7 @@ def rim_brightness(array: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> 
     Args:
         array: The scan as stored, (x, y, z) float32.
         brain: Its brain mask, (x, y, z) bool, not empty.
-        affine: Of the scan, 4 x 4, voxel indices to mm.
+        affine: Affine of the scan, 4 x 4, voxel indices to mm.
     """
     # With the voxels around it, but for the end of the array, where the scan is cut and not the mask.
     box = tuple(slice(max(edge.start - 1, 0), edge.stop + 1) for edge in box_around(brain))

@@ -10,9 +10,9 @@ from patch2loc.data.labels import Datasets, about_row, dataset_heading
 from patch2loc.data.vocabulary import DatasetInfo
 from patch2loc.metrics import summary
 from patch2loc.metrics.names import METRICS, PAPER_METRICS
-from patch2loc.tables.inputs import FoldTables, subjects_in, with_detections
+from patch2loc.tables.inputs import FoldTables, with_detections
 from patch2loc.tables.layout import NO_VALUE, Cell, Layout, Row, interval, parts_by, percent, row_records
-from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
+from patch2loc.tables.made import Made, made_over_subjects
 
 FALSE_POSITIVES = "false_positive_ml"
 SITE_METRICS = (*PAPER_METRICS, "location_error", FALSE_POSITIVES)
@@ -101,15 +101,6 @@ def _cells(record: Mapping[str, Any] | None, metric: str) -> list[Cell]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """The table of a run (`configuration.outputs`)."""
-    metrics, at_thresholds = (
-        by_method_and_dataset(paths, params) for paths in (inputs.metrics, inputs.at_thresholds)
-    )
-    table = site_table(metrics, at_thresholds, params.datasets, params.seed)
-    return Made(
-        table,
-        site_layout(table, params.datasets, params.protocol),
-        subjects=subjects_in(metrics),
-        settings=settings_of(params, "seed", "folds", "protocol"),
-        files=[*inputs.metrics, *inputs.at_thresholds],
-    )
+    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    kinds = ("metrics", "at_thresholds")
+    return made_over_subjects(inputs, params, site_table, site_layout, kinds=kinds)

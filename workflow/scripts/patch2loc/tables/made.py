@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from patch2loc.data.labels import Datasets
-from patch2loc.tables.inputs import FoldTables, read_folds, subjects_in
+from patch2loc.data.labels import Datasets, label_of
+from patch2loc.tables.inputs import read_folds, subjects_in
 from patch2loc.tables.layout import Layout
 
 
@@ -54,19 +54,41 @@ def settings_of(params: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(params, name) for name in names}
 
 
+def rows_by_dataset(paths: Sequence[str], params: Any) -> list[tuple[str, dict[str, list[pd.DataFrame]]]]:
+    """Metrics of each dataset: its label, and {method: tables, one per fold}; arguments as by_method_and_dataset."""
+    by_fold = by_method_and_dataset(paths, params)
+    return [
+        (label_of(info), {method: by_fold[method, name] for method in params.methods})
+        for name, info in params.datasets.items()
+    ]
+
+
 def made_over_subjects(
     inputs: Any,
     params: Any,
-    table_of: Callable[[FoldTables, Datasets, int], pd.DataFrame],
+    table_of: Callable[..., pd.DataFrame],
     layout_of: Callable[[pd.DataFrame, Datasets, str], Layout],
+    *,
+    figure_of: Callable[[pd.DataFrame, Datasets], Figure] | None = None,
+    kinds: Sequence[str] = ("metrics",),
 ) -> Made:
-    """A table of one file of metrics for each method, dataset and fold."""
-    by_fold = by_method_and_dataset(inputs.metrics, params)
-    table = table_of(by_fold, params.datasets, params.seed)
+    """Make a table from files of every method, dataset and fold.
+
+    Args:
+        inputs: Input files of the job.
+        params: Parameters of the job, with methods, datasets, folds, seed and protocol.
+        table_of: Makes the long table from the tables of each kind, the datasets and the seed.
+        layout_of: Lays out the long table.
+        figure_of: Draws the long table; None for a table without a figure.
+        kinds: Names of the inputs, subjects in the first.
+    """
+    by_fold = [by_method_and_dataset(getattr(inputs, kind), params) for kind in kinds]
+    table = table_of(*by_fold, params.datasets, params.seed)
     return Made(
         table,
         layout_of(table, params.datasets, params.protocol),
-        subjects=subjects_in(by_fold),
+        figure_of(table, params.datasets) if figure_of else None,
+        subjects=subjects_in(by_fold[0]),
         settings=settings_of(params, "seed", "folds", "protocol"),
-        files=inputs.metrics,
+        files=[path for kind in kinds for path in getattr(inputs, kind)],
     )
