@@ -23,7 +23,6 @@ WRITTEN = {
     "byte-order mark": "\ufeffa: 1\n",
     "letters that are not ASCII": "a: größe 脳 😀\n",
     "line ends of Windows": "a: 1\r\nb:\r\n  c: 2\r\n",
-    "JSON with tabs": '{\n\t"a": [1,\t2],\n\t"b": {"c": null}\n}\n',
     "text over lines": "a: >-\n  one\n  two\nb: |\n  three\n",
 }
 
@@ -31,7 +30,7 @@ WRITTEN = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_what_yaml_can_say_is_read(name, tmp_path):
     (tmp_path / "own.yaml").write_bytes(WRITTEN[name].encode())
-    expected = yaml.safe_load(WRITTEN[name].expandtabs())
+    expected = yaml.safe_load(WRITTEN[name])
     assert read_configuration(tmp_path / "own.yaml") == expected
 
 

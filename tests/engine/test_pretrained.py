@@ -18,7 +18,6 @@ from torch import nn
 from written_models import complete_model
 
 from patch2loc.acquire import registry
-from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.configuration.prerequisites import (
     WEIGHTS,
@@ -36,12 +35,15 @@ from patch2loc.standardize import fit_landmarks
 from patch2loc.train import FitJob, PretrainedWeights, fit_model, write_model
 
 SHAPE = (12, 10, 4)
-# A method that says what it was given: planning must not run it, fitting does.
+DECLARATION = """
+from patch2loc.method_declaration import Declaration
+
+METHOD = Declaration(pretrained=("resnet18_imagenet", "vgg19_imagenet"), needs=("patch2loc",))
+"""
+# The code of a method that says what it was given: planning must not run it, fitting does.
 TOY = """
 import os
 
-PRETRAINED = ("resnet18_imagenet", "vgg19_imagenet")
-NEEDS = ("patch2loc",)
 if "PLANNING" in os.environ:
     raise SystemExit("planning ran the module")
 
@@ -61,13 +63,13 @@ def scorer(state, device, stride=1, precision="float32"):
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """A method in a package of its own that Python finds."""
-    package = tmp_path / "outside" / "toyneeds"
+    package = tmp_path / "outside" / "toyneeds" / "method"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "method.py").write_text(TOY)
-    monkeypatch.syspath_prepend(str(package.parent))
+    (package / "__init__.py").write_text(DECLARATION)
+    (package / "model.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(package.parents[1]))
     forget_modules("toyneeds")
-    yield package / "method.py"
+    yield package
     forget_modules("toyneeds")
 
 
@@ -76,20 +78,6 @@ def rows():
     """Rows of the registry by the names of weights."""
     table = registry.read(ROOT / "config/registry.csv").set_index("dataset")
     return table.loc[list(WEIGHTS)].to_dict("index")
-
-
-def test_what_a_method_asks_for_is_read_without_running_it(toy):
-    toy.write_text(TOY + '\nraise RuntimeError("run")\n')
-    assert declared_names("toyneeds.method", "PRETRAINED") == ("resnet18_imagenet", "vgg19_imagenet")
-    assert declared_names("toyneeds.method", "NEEDS") == ("patch2loc",)
-    assert declared_names("thresh", "PRETRAINED") == declared_names("thresh", "NEEDS") == ()
-
-
-def test_what_is_not_written_out_is_refused(toy):
-    for value in ("OTHER", '("a", 1)', '"resnet18_imagenet"', '["resnet18_imagenet"]'):
-        toy.write_text(f"PRETRAINED = {value}\n")
-        with pytest.raises(InputError, match=r"PRETRAINED = .* found, a tuple of text expected"):
-            declared_names("toyneeds.method", "PRETRAINED")
 
 
 def test_every_method_of_the_package_asks_for_what_there_is(rows):
@@ -131,8 +119,9 @@ def test_weights_that_are_not_there_are_asked_for_with_their_address(toy, tmp_pa
         "snakemake --cores 1 pretrained",
     ):
         assert said in str(raised.value)
-    toy.write_text('PRETRAINED = ("resnet18",)\n')
-    with pytest.raises(InputError, match="PRETRAINED names resnet18, one of resnet18_imagenet"):
+    (toy / "__init__.py").write_text(DECLARATION.replace('"resnet18_imagenet"', '"resnet18"'))
+    forget_modules("toyneeds")
+    with pytest.raises(InputError, match="pretrained names resnet18, one of resnet18_imagenet"):
         available_weights("toyneeds.method", {}, rows)
 
 
@@ -290,7 +279,7 @@ def test_a_method_that_asks_for_nothing_is_as_before(fitted, tmp_path):
 
 @pytest.mark.workflow
 def test_snakemake_plans_with_weights_and_says_where_missing_ones_are(tmp_path, toy):
-    """The module of the method is not run by planning: it would end it."""
+    """Planning does not import the code of the method, which would end it."""
     for part in ("Snakefile", "CITATION.cff", "rules", "workflow", "config", "envs", "profiles"):
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / part)

@@ -8,7 +8,7 @@ from networks import SETTINGS, Killed, cohort, same_training
 from stand_in_graph import StandInGraph
 
 from patch2loc.engine import step_graph, training_loop
-from patch2loc.methods.patch2loc_unpadded import unpadded
+from patch2loc.methods.patch2loc_unpadded.model import unpadded
 from patch2loc.network import training
 from patch2loc.network.training import paper_network, train
 

@@ -9,15 +9,10 @@ import threading
 import time
 from contextlib import suppress
 from functools import cache
-from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import NamedTuple
 
-# What CUDA shows to a process and to all that it starts: numbers or the beginnings of UUIDs, up to the first that is
-# neither. CUDA reads it once, when it starts.
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-DEVICES = Path("/dev")
-UUID = re.compile(r"\(UUID: ((?:GPU|MIG)-[^\s)]+)\)")
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # what CUDA shows to a process and to all that it starts; it is read once
+NAME = re.compile(r"\d+|(?:GPU|MIG)-.+")  # there; anything else, as -1 or NoDevFiles, is no GPU
 ANSWER = 60  # seconds that a driver may take
 POLL = 1.0  # seconds
 
@@ -25,26 +20,12 @@ _claiming = threading.Lock()
 _claims: list[object] = []  # a lock object that nobody refers to is released
 
 
-class Driver(NamedTuple):
-    """GPUs that the driver knows.
-
-    Attributes:
-        number: Of GPUs.
-        uuids: Of each GPU, before those of the parts (MIG) that it is divided into; empty if only the number is known.
-    """
-
-    number: int
-    uuids: list[str]
-
-
 def visible_gpus() -> list[str]:
     """GPUs that CUDA shows to this process, and to programs that it starts, by their names in CUDA_VISIBLE_DEVICES."""
-    driver = _driver()
-    chosen = os.environ.get(VISIBLE)
+    count, chosen = _gpu_count(), os.environ.get(VISIBLE)
     if chosen is None:
-        return _all_of(driver)
-    names = list(takewhile(lambda name: _is_known(name, driver), map(str.strip, chosen.split(","))))
-    return names if len(set(names)) == len(names) else []  # CUDA shows none if one is named twice
+        return [str(number) for number in range(count)]
+    return [name for name in map(str.strip, chosen.split(",")) if NAME.fullmatch(name)] if count else []
 
 
 def claim_gpu(folder: str | Path | None = None) -> None:
@@ -100,30 +81,13 @@ def _waiting(paths: dict[str, Path]) -> str:
     )
 
 
-def _all_of(driver: Driver) -> list[str]:
-    """All GPUs of a driver, by number as CUDA counts them; by UUID if one is divided, as parts have no number."""
-    if not any(uuid.startswith("MIG-") for uuid in driver.uuids):
-        return [str(number) for number in range(driver.number)]
-    followed = pairwise([*driver.uuids, ""])
-    return [uuid for uuid, after in followed if uuid.startswith("MIG-") or not after.startswith("MIG-")]
-
-
-def _is_known(name: str, driver: Driver) -> bool:
-    if name.isdecimal():
-        return int(name) < driver.number
-    if not driver.number or not name.startswith(("GPU-", "MIG-")):
-        return False
-    return not driver.uuids or any(uuid.startswith(name) for uuid in driver.uuids)
-
-
 @cache
-def _driver() -> Driver:
-    """What the driver's tool says; where it is not installed, or fails, what the system has files of."""
+def _gpu_count() -> int:
+    """Number of GPUs that the driver's tool lists."""
     with suppress(OSError, subprocess.TimeoutExpired):
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=ANSWER, check=False
         )
         if listed.returncode == 0:
-            uuids = UUID.findall(listed.stdout)
-            return Driver(sum(uuid.startswith("GPU-") for uuid in uuids), uuids)
-    return Driver(sum(path.name[len("nvidia") :].isdecimal() for path in DEVICES.glob("nvidia*")), [])
+            return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return 0
