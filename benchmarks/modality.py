@@ -9,7 +9,7 @@ inversion recovery at 1.5 and 3 T.  The discriminant is fitted to one half of th
 the module; the other half gives the error rates, of the constants that the module has: benchmarks/modality.csv.  No
 real scan and no lesion takes part.
 
-`real` preprocesses each scan of TABLE as T1 and as T2: benchmarks/modality_real.csv.  TABLE is a CSV of site, contrast
+`real` preprocesses each scan of TABLE as each modality: benchmarks/modality_real.csv.  TABLE is a CSV of site, contrast
 (T1, T2, PD or FLAIR), scan, skull_strip and brain (a mask, or empty), with paths relative to its folder.
 """
 
@@ -26,6 +26,7 @@ from scipy import ndimage
 
 from patch2loc.acquire.phantom import anatomy, template
 from patch2loc.acquire.phantom.fields import smooth_field
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import write_csv
@@ -33,7 +34,6 @@ from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.modality import (
     DISCRIMINANT,
-    PURE,
     TissueOrder,
     log_odds,
     tissue_order,
@@ -162,7 +162,7 @@ def head_on_grid(rng: np.random.Generator, grid: Grid) -> dict[str, np.ndarray]:
     origin = np.array([axis[0] for axis in head.axes])
     index = (linear @ places + (shift - origin)[:, None]) / head.spacing
     fields = {name: getattr(head, name) for name in ("csf", "gray", "white", "brain", "iron")}
-    fields["regions"] = head.regions[0]
+    fields["regions"] = head.regions["T1"]
     return {
         name: ndimage.map_coordinates(field, index, np.float32, order=1, mode="nearest").reshape(grid.shape)
         for name, field in fields.items()
@@ -197,9 +197,9 @@ def scan_of(
 
 
 def simulated_orders(heads: int, scans: int) -> pd.DataFrame:
-    """Tissue orders of simulated scans, by the samples of the atlas in both contrasts: a row for each."""
+    """Tissue orders of simulated scans, by the samples of the atlas in each contrast: a row for each."""
     samples, rows = {}, []
-    for name in PURE:
+    for name in MODALITIES:
         atlas = load_atlas("icbm152", name)
         grid = common_grid(atlas, SHAPE, SPACING)
         samples[name] = tissue_samples(atlas_on(atlas, grid), name, grid)
@@ -255,7 +255,7 @@ def measure_simulated(heads: int, scans: int) -> None:
         print(f'    "{contrast}": {weights},')
     held_out = table[table["head"] % 2 == 1]
     rows = []
-    for given_as in PURE:
+    for given_as in MODALITIES:
         part = held_out[held_out.atlas_contrast == given_as].copy()
         part["given_as"] = given_as
         part["decision"] = [
@@ -268,10 +268,10 @@ def measure_simulated(heads: int, scans: int) -> None:
 
 
 def measure_real(table_path: Path, atlas_name: str) -> None:
-    """Preprocess every scan of the table as T1 and as T2, and count what was refused and flagged."""
+    """Preprocess every scan of the table as each modality, and count what was refused and flagged."""
     rows = []
     table = pd.read_csv(table_path, dtype=str, keep_default_na=False)
-    for given_as in PURE:
+    for given_as in MODALITIES:
         atlas = load_atlas(atlas_name, given_as)
         grid = common_grid(atlas, SHAPE, SPACING)
         for row in table.itertuples():

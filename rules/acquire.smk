@@ -4,6 +4,8 @@ from patch2loc.acquire import registry
 from patch2loc.acquire import unpack as unpackers
 from patch2loc.configuration.prerequisites import WEIGHTS
 
+SIMULATED_MODALITIES = dataset_groups.simulated_modalities(PLAN)
+
 
 localrules:
     data,
@@ -16,13 +18,13 @@ rule data:
     """The paper's scans: downloads what is open, unpacks, and says where to ask for the rest."""
     input:
         by_wildcards(obtainable_data),
-        RUN.data.places_to_fetch,
+        PLAN.data.places_to_fetch,
     log:
         registry.log(config["data"], "data"),
     conda:
         IMAGING
     params:
-        datasets=RUN.data.sources,
+        datasets=PLAN.data.sources,
     script:
         "../workflow/scripts/data.py"
 
@@ -32,13 +34,13 @@ rule pretrained:
     input:
         [
             str(registry.downloads(config["data"], name) / unpackers.MANIFEST)
-            for name in RUN.data.usable_weights(METHODS)
+            for name in PLAN.data.usable_weights(METHODS)
         ],
 
 
 rule download:
     input:
-        by_wildcards(RUN.data.archives_put_by_hand, "registry_name"),
+        by_wildcards(PLAN.data.archives_put_by_hand, "registry_name"),
     output:
         f"{config['data']}/downloads/{{registry_name}}/{unpackers.MANIFEST}",
     log:
@@ -48,9 +50,9 @@ rule download:
     conda:
         IMAGING
     params:
-        rows=by_wildcards(RUN.data.downloads, "registry_name"),
+        rows=by_wildcards(PLAN.data.downloads, "registry_name"),
         target=str(Path(config["data"], "{registry_name}")),
-        datasets=by_wildcards(RUN.data.readers, "registry_name"),
+        datasets=by_wildcards(PLAN.data.readers, "registry_name"),
     script:
         "../workflow/scripts/download.py"
 
@@ -59,15 +61,15 @@ rule download:
 rule fetch_scans:
     """The public scans that are not there yet, one by one."""
     output:
-        RUN.data.places_to_fetch,
+        PLAN.data.places_to_fetch,
     log:
         registry.log(config["data"], "fetch_scans"),
     conda:
         IMAGING
     params:
-        scans=list(RUN.data.scans_to_fetch.values()),
+        scans=list(PLAN.data.scans_to_fetch.values()),
         data=config["data"],
-        sources=RUN.data.sources_of_scans,
+        sources=PLAN.data.sources_of_scans,
     script:
         "../workflow/scripts/fetch_scans.py"
 
@@ -75,7 +77,7 @@ rule fetch_scans:
 # No hash of the code: the content of an archive does not depend on it.
 rule unpack:
     input:
-        by_wildcards(RUN.data.archives, "registry_name"),
+        by_wildcards(PLAN.data.archives, "registry_name"),
     output:
         registry.summary(config["data"], "{registry_name}"),
     log:
@@ -89,7 +91,7 @@ rule unpack:
     params:
         downloads=str(registry.downloads(config["data"], "{registry_name}")),
         target=str(Path(config["data"], "{registry_name}")),
-        datasets=by_wildcards(RUN.data.readers, "registry_name"),
+        datasets=by_wildcards(PLAN.data.readers, "registry_name"),
     script:
         "../workflow/scripts/unpack.py"
 
@@ -98,7 +100,7 @@ rule simulate_phantom:
     output:
         [
             f"{RESULTS.raw('phantom_{cohort}')}/{modality}{part}.nii.gz"
-            for modality in ("T1", "T2")
+            for modality in SIMULATED_MODALITIES
             for part in ("", "_brain", "_lesion")
         ],
     log:
@@ -116,6 +118,7 @@ rule simulate_phantom:
         seed=config["seed"],
         index=lambda wildcards: int(wildcards.subject.rsplit("_", 1)[1]),
         settings=config["phantom"],
+        modalities=SIMULATED_MODALITIES,
     script:
         "../workflow/scripts/simulate_phantom.py"
 
@@ -135,7 +138,7 @@ rule paint_stroke:
     benchmark:
         RESULTS.benchmark("paint_stroke/{dataset}/{subject}_{modality}")
     wildcard_constraints:
-        dataset=any_of(RUN.datasets_of_kind("painted")),
+        dataset=any_of(dataset_groups.of_kind(PLAN, "painted")),
     conda:
         IMAGING
     resources:
@@ -164,7 +167,7 @@ rule paint_lesion:
     benchmark:
         RESULTS.benchmark("paint_lesion/{dataset}/{subject}_{modality}")
     wildcard_constraints:
-        dataset=any_of(RUN.datasets_of_kind("controlled")),
+        dataset=any_of(dataset_groups.of_kind(PLAN, "controlled")),
     conda:
         IMAGING
     resources:
@@ -193,7 +196,7 @@ rule recontrast_scan:
     benchmark:
         RESULTS.benchmark("recontrast_scan/{dataset}/{subject}_{modality}")
     wildcard_constraints:
-        dataset=any_of(RUN.datasets_of_kind("recontrasted")),
+        dataset=any_of(dataset_groups.of_kind(PLAN, "recontrasted")),
     conda:
         IMAGING
     resources:
@@ -215,7 +218,7 @@ rule convert_dicom:
     benchmark:
         RESULTS.benchmark("convert_dicom/{dataset}/{subject}_{modality}")
     wildcard_constraints:
-        dataset=any_of(RUN.datasets_of_kind("table", "folder")),
+        dataset=any_of(dataset_groups.of_kind(PLAN, "table", "folder")),
     conda:
         IMAGING
     resources:

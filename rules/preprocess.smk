@@ -1,5 +1,6 @@
 # Skull stripping, registration to the atlas, one resampling, bias correction: one job per scan.  With few input and
 # params functions, because Snakemake calls each of them for thousands of scans.
+from patch2loc.plan import preprocess
 from patch2loc.preprocess.external_tools import TOOLS
 
 STRIPPED_ON_GPU = [name for name in DATASETS if GPU and DATASETS[name].settings["skull_strip"] in TOOLS]
@@ -9,7 +10,7 @@ PREPROCESSING_PARAMETERS = {name: dataset.preprocessing_parameters for name, dat
 
 rule preprocess:
     input:
-        unpack(by_wildcards(RUN.scan_parts, "dataset", "subject")),
+        unpack(planned(preprocess.scan_parts, "dataset", "subject")),
     output:
         report(
             directory(RESULTS.preprocessed()),
@@ -28,12 +29,12 @@ rule preprocess:
     conda:
         IMAGING
     resources:
-        **growing(mem_mb=2000, runtime=RUN.preprocessing_minutes),
+        **growing(mem_mb=2000, runtime=preprocess.minutes(PLAN)),
         gpu=(lambda wildcards: int(wildcards.dataset in STRIPPED_ON_GPU)) if STRIPPED_ON_GPU else 0,
     params:
         code=lambda wildcards: code_hash(*PREPROCESSING),
         device=config["device"],
-        atlas=RUN.atlas,
+        atlas=atlas(PLAN.config),
         grid=config["grid"],
         dataset=lambda wildcards: PREPROCESSING_PARAMETERS[wildcards.dataset],
     script:
@@ -43,9 +44,9 @@ rule preprocess:
 # A list of scans, so that a later stage depends on one file instead of thousands.
 rule cohort_list:
     input:
-        by_wildcards(RUN.scans_of_cohort, "dataset", "cohort"),
+        planned(preprocess.scans_of_cohort, "dataset", "cohort"),
         # As they are: what is under `leave_out` is not preprocessed again.
-        before_update(by_wildcards(RUN.unusable_scans_of_cohort, "dataset", "cohort")),
+        before_update(planned(preprocess.unusable_scans_of_cohort, "dataset", "cohort")),
     output:
         RESULTS.cohort(),
     log:
@@ -102,8 +103,8 @@ rule subject_lists:
     params:
         code=lambda wildcards: code_hash("patch2loc.data.splits"),
         split=config["split"],
-        roles=RUN.subject_roles,
-        missing=RUN.missing_scans,
+        roles=preprocess.subject_roles(PLAN),
+        missing=preprocess.passed_over(PLAN),
         lists={
             name: {fold: DATASETS[name].roles(fold) for fold in FOLDS}
             for name in HEALTHY

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal, TextIO
 
 import psutil
 from filelock import FileLock, Timeout
@@ -42,13 +42,9 @@ from patch2loc.configuration.configuration_file import (
     read_configuration,
     with_command_line_values,
 )
-from patch2loc.configuration.method_names import configured
-from patch2loc.configuration.missing_scans import BEGINNING
 from patch2loc.configuration.presets import completed
 from patch2loc.configuration.results_folder import check_results_folder
-from patch2loc.configuration.run import Run, plan_run
-from patch2loc.configuration.schema import check_schema
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.validation import check_results_key
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
 from patch2loc.files import (
@@ -61,6 +57,8 @@ from patch2loc.files import (
     write_json,
 )
 from patch2loc.output_folder import remedy_if_left
+from patch2loc.plan.missing_scans import BEGINNING
+from patch2loc.plan.plan import Plan, make_plan
 from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
 from patch2loc.watching.display import shown_trainings
 from patch2loc.watching.problems import PROBLEM, reason, restated
@@ -68,7 +66,6 @@ from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, star
 from patch2loc.watching.tensorboard import TensorBoardEvents
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
 YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
 PERSONAL = (
@@ -207,32 +204,28 @@ def _number(text: str) -> int:
 def _print_estimate(arguments: argparse.Namespace) -> int:
     """Print what a run costs; the exit status."""
     # Here: a run needs neither.
-    from patch2loc.configuration.cost_table import Machine, cost_page
-    from patch2loc.configuration.run_costs import data_costs, run_costs, scan_counts
+    from patch2loc.estimate.costs import data_costs, run_costs, scan_counts
+    from patch2loc.estimate.page import Machine, cost_page
 
     cores = os.cpu_count() or 1 if arguments.cores == "all" else int(arguments.cores)
     gpus = len(visible_gpus()) if arguments.gpus is None else arguments.gpus
     try:
-        run = planned_run(arguments.configfiles, arguments.config)
-        device: Literal["cpu", "cuda"] = "cuda" if gpus and run.config["device"] != "cpu" else "cpu"
+        plan = planned_run(arguments.configfiles, arguments.config)
+        device: Literal["cpu", "cuda"] = "cuda" if gpus and plan.config["device"] != "cpu" else "cpu"
         machine = Machine(cores, gpus if device == "cuda" else 0, max(1, arguments.cluster_jobs))
-        print(cost_page(run_costs(run, device), data_costs(run), machine, scan_counts(run)))
+        print(cost_page(run_costs(plan, device), data_costs(plan), machine, scan_counts(plan)))
     except InputError as error:
         sys.exit(str(error))
     return 0
 
 
-def planned_run(paths: Sequence[str | Path], pairs: Sequence[str]) -> Run:
-    """The run of configurations and the keys of the command line, as Snakemake plans it."""
+def planned_run(paths: Sequence[str | Path], pairs: Sequence[str]) -> Plan:
+    """The plan of configurations and the keys of the command line, as Snakemake plans it."""
     from snakemake.cli import parse_config
-    from snakemake.utils import validate
 
     config = merged(_read_on_top_of_each_other(paths, {}), parse_config(pairs))
-    config = completed(with_command_line_values(config, pairs), read_configuration(SCHEMA))
-    validate(config, str(SCHEMA))  # fills in the defaults
-    config["methods"] = configured(config["methods"])
     tables = [str(ROOT / "config" / f"{name}.csv") for name in ("registry", "scan_files")]
-    return plan_run(cast(Configuration, config), *tables)
+    return make_plan(completed(with_command_line_values(config, pairs)), *tables)
 
 
 def _pair(text: str) -> str:
@@ -264,13 +257,8 @@ def _results(paths: Sequence[Path], pairs: Sequence[str]) -> Path:
         configuration = _read_on_top_of_each_other(paths, command_line_values(pairs))
     except InputError as error:
         sys.exit(str(error))
-    schema_keys = read_configuration(SCHEMA)["properties"]
-    # The values of the other keys are Snakemake's to check.
-    keys = {name: {} for name in schema_keys} | {"results": schema_keys["results"]}
     try:
-        check_schema(
-            configuration, {"properties": keys, "additionalProperties": False, "required": ["results"]}
-        )
+        check_results_key(configuration)
         check_results_folder(configuration)  # before anything is written
     except InputError as error:
         sys.exit(f"{names}: {error}")

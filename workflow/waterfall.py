@@ -31,16 +31,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
 from run import ROOT, planned_run
 
-from patch2loc.configuration.datasets import names_with_role
 from patch2loc.configuration.method_registry import scoring_modules
 from patch2loc.configuration.released_code import value_of
-from patch2loc.configuration.run import Run
 from patch2loc.configuration.waterfall import METHOD, Step, step_configuration, waterfall_steps
 from patch2loc.data.results import READABLE
 from patch2loc.errors import InputError
 from patch2loc.figures.style import save_figure
 from patch2loc.figures.waterfall import waterfall_figure
 from patch2loc.files import read_csv, read_json, replacing_folder, write_json, write_text
+from patch2loc.plan.dataset_groups import labels, lesion
+from patch2loc.plan.plan import Plan
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 from patch2loc.tables.formats import write_table
 from patch2loc.tables.waterfall import StepResult, waterfall_layout, waterfall_table
@@ -66,13 +66,13 @@ def main() -> int:
 
 
 def _waterfall(arguments: argparse.Namespace) -> int:
-    run = planned_run(arguments.configfiles, [])
-    steps = waterfall_steps(run.config, arguments.without)
-    folder = Path(f"{run.config['results']}-waterfall")
+    plan = planned_run(arguments.configfiles, [])
+    steps = waterfall_steps(plan.config, arguments.without)
+    folder = Path(f"{plan.config['results']}-waterfall")
     done = [folder / "steps" / f"{place:02}-{_slug(step.name)}" for place, step in enumerate(steps)]
     code = code_hash(*(f"patch2loc.{name}" for name in CODE), *scoring_modules(METHOD), *PREPROCESSING)
     # Further seeds of a fold are in the table of that name alone.
-    targets = ["table1", "table2", *(["seeds"] if len(run.trainings) > len(run.folds) else [])]
+    targets = ["table1", "table2", *(["seeds"] if len(plan.trainings) > len(plan.folds) else [])]
     results: list[StepResult] = []
     for step, of_step in zip(steps, done, strict=True):
         config = step_configuration(step, str(folder / "run"))
@@ -81,9 +81,9 @@ def _waterfall(arguments: argparse.Namespace) -> int:
             print(f"Step {len(results) + 1} of {len(steps)}: {step.name}", flush=True)
             if status := _run_step(step, config, code, of_step, targets, arguments.cores):
                 return status
-        results.append(_result(of_step, run))
+        results.append(_result(of_step, plan))
         if is_new or len(results) == len(steps):  # hours may pass to the next
-            _write(folder, run, results, _title(arguments.configfiles, len(results), len(steps)))
+            _write(folder, plan, results, _title(arguments.configfiles, len(results), len(steps)))
     print(f"done: {(folder / 'waterfall.md').resolve()}")
     return 0
 
@@ -143,22 +143,22 @@ def _run_step(
     return 0
 
 
-def _result(of_step: Path, run: Run) -> StepResult:
+def _result(of_step: Path, plan: Plan) -> StepResult:
     """Numbers of a step that is done."""
     work = read_json(of_step / WORK)
     return StepResult(
         *(work[name] for name in ("name", "key", "value", "needs", "trainings", "seconds")),
         metrics={
-            dataset: [read_csv(of_step / "metrics" / dataset / f"fold{fold}.csv") for fold in run.trainings]
-            for dataset in names_with_role(run.datasets, "lesion")
+            dataset: [read_csv(of_step / "metrics" / dataset / f"fold{fold}.csv") for fold in plan.trainings]
+            for dataset in lesion(plan)
         },
         correlations=read_csv(of_step / "table2.csv"),
     )
 
 
-def _write(folder: Path, run: Run, results: Sequence[StepResult], title: str) -> None:
-    datasets = run.labels(names_with_role(run.datasets, "lesion"))
-    table = waterfall_table(results, datasets, run.config["seed"])
+def _write(folder: Path, plan: Plan, results: Sequence[StepResult], title: str) -> None:
+    datasets = labels(plan, lesion(plan))
+    table = waterfall_table(results, datasets, plan.config["seed"])
     layout = waterfall_layout(table, datasets, title)
     formats = {"csv": ".csv"} | READABLE
     write_table(table, layout, **{name: folder / f"waterfall{end}" for name, end in formats.items()})

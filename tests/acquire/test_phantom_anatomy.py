@@ -9,6 +9,7 @@ from scipy import ndimage
 from patch2loc.acquire import phantom
 from patch2loc.acquire.phantom import anatomy, contrast, fields, lesions
 from patch2loc.acquire.phantom.template import load_template, sample_depth
+from patch2loc.data.modalities import MODALITIES
 
 LESION_COHORTS = [name for name in phantom.COHORTS if name != "healthy"]
 # The modality in which the cohort is scored, and the sign of its contrast with healthy tissue.
@@ -25,7 +26,7 @@ def built(name, index=0, spacing=2.0):
     if name == "tumor":
         mass = lesions.draw_mass(rng, template, points)
     head = anatomy.build_anatomy(rng, template, points, spacing)
-    tissues = contrast.draw_contrast(rng)
+    tissues = contrast.draw_contrast(dict.fromkeys(MODALITIES, rng))
     return head, lesions.grow(rng, name, head, contrast=tissues, mass=mass)
 
 
@@ -37,13 +38,13 @@ def test_tissue_fractions_and_contrast_order():
     head, _ = built("healthy")
     total = head.gray + head.white + head.csf
     np.testing.assert_allclose(total, head.brain, atol=2e-2)
-    images = contrast.render(rng, head, contrast.draw_contrast(rng))
+    images = contrast.render(rng, head, contrast.draw_contrast(dict.fromkeys(MODALITIES, rng)))
     # Away from the iron of the gray nuclei and from partial volume.
     pure = {
         name: (volume > 0.9) & (head.brain > 0.99) & (head.iron < 0.05)
         for name, volume in (("gray", head.gray), ("white", head.white), ("csf", head.csf))
     }
-    t1, t2 = ({name: images[m][mask].mean() for name, mask in pure.items()} for m in range(2))
+    t1, t2 = ({name: images[m][mask].mean() for name, mask in pure.items()} for m in ("T1", "T2"))
     assert t1["csf"] + 0.2 < t1["gray"] < t1["white"] - 0.15
     assert t2["white"] + 0.2 < t2["gray"] < t2["csf"] - 0.6
     volumes = {name: (getattr(head, name).sum() * head.voxel_ml) for name in pure}
@@ -138,9 +139,9 @@ def test_tumor_is_one_large_convex_region_between_gray_matter_and_fluid(subjects
         sizes = np.bincount(labels.ravel())[1:]
         assert sizes.max() > 0.97 * sizes.sum(), count
     head, lesion = built("tumor")
-    tissues = contrast.draw_contrast(np.random.default_rng(0))
+    tissues = contrast.draw_contrast({"T2": np.random.default_rng(0)})
     for _, values in lesion.compartments:
-        assert tissues["gray"][1] < values[1] < tissues["csf"][1]
+        assert tissues["gray"]["T2"] < values["T2"] < tissues["csf"]["T2"]
     radius = (3 * lesion.membership.sum() * head.spacing**3 / (4 * np.pi)) ** (1 / 3)
     assert 13 < radius < 40
 

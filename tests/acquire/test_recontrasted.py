@@ -14,6 +14,7 @@ from patch2loc.acquire.recontrasted import Contrast
 from patch2loc.acquire.tissues import TISSUES, Mixture, fit_tissues
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
+from patch2loc.plan.outputs import Outputs
 from patch2loc.preprocess.modality import DOUBTFUL
 from patch2loc.preprocess.scan import DEFAULTS, preprocess_scan
 
@@ -316,7 +317,7 @@ def test_the_shipped_configuration_trains_on_every_scan_of_the_split_and_tests_o
         "mslub": 2,
         "tcga": 1,
     }
-    assert run.outputs.tables[0] == "table1"
+    assert Outputs(run).tables[0] == "table1"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real scans are not here: no ../shared/data")

@@ -2,13 +2,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.errors import InputError
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 
 
 @pytest.fixture(scope="module")
 def icbm():
-    return {modality: load_atlas("icbm152", modality) for modality in ("T1", "T2")}
+    return {modality: load_atlas("icbm152", modality) for modality in MODALITIES}
 
 
 @pytest.fixture
@@ -32,13 +33,16 @@ def test_icbm152_is_a_stripped_brain_of_plausible_size(icbm):
         assert nib.aff2axcodes(atlas.affine) == ("R", "A", "S")
 
 
-def test_simulated_t2_has_the_contrast_of_t2(icbm):
-    t1, t2 = icbm["T1"], icbm["T2"]
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_an_atlas_shows_the_tissues_in_the_order_of_its_modality(icbm, modality):
+    t1, image = icbm["T1"], icbm[modality].image[icbm[modality].mask]
     inside = t1.image[t1.mask]
-    white = t2.image[t2.mask][inside > np.percentile(inside, 90)]
-    middle = t2.image[t2.mask][(inside > np.percentile(inside, 40)) & (inside < np.percentile(inside, 50))]
-    fluid = t2.image[t2.mask][inside < np.percentile(inside, 2)]
-    assert np.median(white) < np.median(middle) < np.median(fluid)
+    brightness = {
+        "csf": np.median(image[inside < np.percentile(inside, 2)]),
+        "gray": np.median(image[(inside > np.percentile(inside, 40)) & (inside < np.percentile(inside, 50))]),
+        "white": np.median(image[inside > np.percentile(inside, 90)]),
+    }
+    assert tuple(sorted(brightness, key=brightness.get)) == MODALITIES[modality].order
 
 
 def test_grid_is_centered_on_the_brain_of_icbm152(icbm):
@@ -69,8 +73,10 @@ def test_sri24_is_turned_to_ras_and_its_holes_are_brain(sri24_folder):
 def test_missing_atlas_and_unknown_modality_are_named(sri24_folder):
     with pytest.raises(InputError, match=r"late\.nii.*sri24_anatomy_nifti"):
         load_atlas(sri24_folder, "T2")
-    with pytest.raises(InputError, match="FLAIR"):
-        load_atlas("icbm152", "FLAIR")
+    with pytest.raises(InputError, match="no FLAIR contrast"):
+        load_atlas(sri24_folder, "FLAIR")
+    with pytest.raises(InputError, match="PD"):
+        load_atlas("icbm152", "PD")
 
 
 def test_empty_atlas_is_refused(tmp_path):

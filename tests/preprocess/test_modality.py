@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.data import volumes
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import resample
 from patch2loc.preprocess.modality import (
@@ -56,7 +57,7 @@ def write(tmp_path):
 @pytest.mark.parametrize("contrast", SIGNALS)
 def test_each_contrast_is_told_from_the_others(contrast, noise, write):
     path = write(*brain_of(contrast, noise))
-    for modality in ("T1", "T2"):
+    for modality in MODALITIES:
         found = checked(path, modality)
         if contrast == modality:
             assert found["looks_like"] == modality

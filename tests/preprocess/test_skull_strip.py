@@ -99,11 +99,10 @@ def test_another_program_gets_a_gpu_that_no_job_has_claimed(
     path = install_driver(tmp_path / "bin", several(count))
     install(path, command, FAKE, monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(gpus, "DEVICES", tmp_path / "none")
     monkeypatch.setattr(gpus, "_claims", [])
     monkeypatch.setenv(gpus.VISIBLE, "")  # so that it is removed again in the end
     monkeypatch.delenv(gpus.VISIBLE)
-    gpus._driver.cache_clear()
+    gpus._gpu_count.cache_clear()
     array, affine, brain = head
     with FileLock(tmp_path / f"patch2loc-{os.getuid()}-gpu-0.lock"):  # as the job of a network has it
         found, *_ = brain_mask(
@@ -115,7 +114,7 @@ def test_another_program_gets_a_gpu_that_no_job_has_claimed(
             atlas=None,
             device=device,
         )
-    gpus._driver.cache_clear()
+    gpus._gpu_count.cache_clear()
     np.testing.assert_array_equal(found, brain)
     words = capfd.readouterr().out.split()
     assert words[-1] == str(gpu)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
 from patch2loc.acquire.painted import EDGE_MM, ball_volume_ml, read_brain, read_stored, write_like
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, Modality
 from patch2loc.errors import InputError
 
 DEPTH_MM = (5.0, 20.0)  # of the middle of a lesion below the brain's surface
@@ -30,13 +30,15 @@ SULCUS_MM = 4.0  # half of the width of a sulcus that is filled
 # Of the tissue at most, over the radius of the ball: with the fall-off below, no part of the tissue folds over another.
 DISPLACEMENT = 0.25
 DISPLACEMENT_WIDTH = 0.7  # distance from the middle of the largest displacement, over the radius
+# Factor that makes fluid darkest and white matter brightest, by the order of the tissues.
+BRIGHTNESS: dict[tuple[str, ...], int] = {("csf", "gray", "white"): 1, ("white", "gray", "csf"): -1}
 
 
 class Tissue(NamedTuple):
     """A scan in which fluid is darkest and white matter brightest, and the place of its lesion.
 
     Attributes:
-        volume: (x, y, z) float32; a T2 scan is negated.
+        volume: (x, y, z) float32; a scan whose fluid is brightest is negated.
         brain: Its brain mask, (x, y, z) bool.
         share: Of each voxel in the lesion, (x, y, z) float32, 0 to 1; 0 outside the brain.
         fluid: Intensity of fluid.
@@ -84,7 +86,7 @@ def paint_lesion(
     Args:
         scan_path: The healthy scan.
         brain_path: Its brain mask.
-        modality: T1 or T2, which says how bright the tissues are.
+        modality: A modality whose tissues are in one of the orders of BRIGHTNESS.
         change: A key of CHANGES.
         amount: Of the change, 0 (none) to 1.
         diameter_mm: Of the lesion, a ball.
@@ -102,7 +104,7 @@ def paint_lesion(
     image, stored, slope, intercept = read_stored(scan_path)
     original = (stored * slope + intercept).astype(np.float32)
     brain = read_brain(brain_path, scan_path, original)
-    brightness = 1 if modality == "T1" else -1
+    brightness = BRIGHTNESS[MODALITIES[modality].order]
     volume = brightness * original
     voxel = np.linalg.norm(image.affine[:3, :3], axis=0)
     fluid, gray, white = _tissue_levels(volume[brain], scan_path)

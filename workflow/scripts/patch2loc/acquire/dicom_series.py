@@ -11,16 +11,12 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, Modality
 from patch2loc.errors import InputError
 
 FEWEST_IMAGES = 10  # of a series that is a volume: localizers have fewer
-# Words of a series' description, as scanners and departments write them.
-WORDS: dict[Modality, re.Pattern[str]] = {
-    "T1": re.compile(r"t1|mp-?rage|mp2rage|f?spgr|bravo|tfl3d|tfe3d"),
-    "T2": re.compile(r"t2"),
-}
-OTHER_CONTRASTS = re.compile(r"flair|dark.?fluid|tirm|t[12]_?(\*|star|map)|swi|adc|dwi|diff|localizer|scout")
+# Words of the description of a series that is of no modality, as scanners and departments write them.
+NO_MODALITY = re.compile(r"t[12]_?(\*|star|map)|swi|adc|dwi|diff|localizer|scout")
 AGE = re.compile(r"(\d{1,3})\s*([YMWD])")
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 MODALITY, DESCRIPTION, PROTOCOL, NUMBER = "0008|0060", "0008|103e", "0018|1030", "0020|0011"
@@ -206,9 +202,10 @@ def chosen_series(folder: str | Path, modality: Modality, number: str | None = N
 
 def _may_be(series: Series, modality: Modality) -> bool:
     """True if a series is a volume, and is called as those of a modality are."""
-    description = series.description.lower()
+    description, row = series.description.lower(), MODALITIES[modality]
     return (
         series.images >= FEWEST_IMAGES
-        and WORDS[modality].search(description) is not None
-        and not OTHER_CONTRASTS.search(description)
+        and re.search(row.dicom_words, description) is not None
+        and not re.search(row.other_dicom_words, description)
+        and not NO_MODALITY.search(description)
     )

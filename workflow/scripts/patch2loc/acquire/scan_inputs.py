@@ -14,7 +14,7 @@ from patch2loc.acquire import bids
 from patch2loc.acquire.dicom import convert, find_converter
 from patch2loc.acquire.participants import person
 from patch2loc.data.image_files import image_sha256
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, Modality
 from patch2loc.errors import InputError
 from patch2loc.files import LOCK, PARTIAL, replacing
 
@@ -59,7 +59,7 @@ def open_scan(
     """Find the scan that a path leads to.
 
     A NIfTI file is taken as it is.  If it lies in a BIDS dataset, the age is that of participants.tsv.  A folder of a
-    BIDS dataset has to lead to one scan of the modality (`T1w` or `T2w`).  Any other folder is read as DICOM: its only
+    BIDS dataset has to lead to one scan of the modality (such as `T1w`).  Any other folder is read as DICOM: its only
     series, or the one that is clearly of the modality, is converted by dcm2niix to converted.nii.gz in `folder`.
 
     Args:
@@ -143,7 +143,7 @@ def _nifti_files(folder: Path) -> list[Path]:
 
 def _only_scan(images: list[bids.Image], folder: Path, modality: Modality) -> Path:
     """The only image of a modality in a folder of a BIDS dataset."""
-    pattern = bids.parse_pattern(f"{modality}w")
+    pattern = bids.parse_pattern(MODALITIES[modality].bids_suffix)
     scans = [image.path for image in images if pattern.matches(image)]
     if len(scans) == 1:
         return scans[0]

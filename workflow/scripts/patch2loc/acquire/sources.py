@@ -32,7 +32,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_args
+from typing import Any, TypedDict, cast
 
 import pandas as pd
 
@@ -40,6 +40,7 @@ from patch2loc.acquire import bids
 from patch2loc.acquire.path_patterns import find_file, find_subjects
 from patch2loc.data import splits
 from patch2loc.data.image_files import image_files
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.data.subject_tables import (
     PARTICIPANT_ID,
     check_count,
@@ -49,15 +50,12 @@ from patch2loc.data.subject_tables import (
     read_table,
     refuse,
 )
-from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 
 PARTS = ("scan", "brain", "lesion")
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes; of a file on the file systems of Linux and macOS
 MOST_MM = 100.0  # of a controlled lesion
 URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path keeps one of the two slashes only
-# Spellings of T1 and T2 other than these two.
-MISSPELLED_MODALITY = re.compile(r"(?!(?-i:T[12])$)t[ _-]?[12][ _-]?(w|weighted)?", re.IGNORECASE)
 Dataset = Mapping[str, Any]
 
 
@@ -136,7 +134,7 @@ def sources(dataset: Dataset) -> Sources:
                     "own expected; give the file of the lesions, or none"
                 )
         other = of_lesion.setdefault(paths["lesion"], subject) if paths["lesion"] else subject
-        # One scan under two names is refused with its roles (`configuration.leakage`).
+        # One scan under two names is refused with its roles (`plan.leakage`).
         if participant(other) != participant(subject) and paths["scan"] != paths_by_subject[other]["scan"]:
             raise InputError(
                 f"{_name(dataset)}: lesion of {subject}: {paths['lesion']} found, which is that of {other}, a file of "
@@ -168,11 +166,11 @@ def scans_of(dataset: Dataset, scans: Iterable[str], subjects: Collection[str]) 
 
 
 def unread_modalities(dataset: Dataset) -> dict[str, int]:
-    """Rows of a dataset's table that no dataset can read, by their modality, which is neither T1 nor T2."""
+    """Rows of a dataset's table that no dataset can read, by their modality, which is none of MODALITIES."""
     if dataset["kind"] != "table":
         return {}
     modalities = read_table(dataset["table"], f"table of {_name(dataset)}")["modality"]
-    counts = modalities[~modalities.isin(get_args(Modality))].value_counts()
+    counts = modalities[~modalities.isin(list(MODALITIES))].value_counts()
     return {str(modality): int(count) for modality, count in counts.items()}
 
 
@@ -184,7 +182,7 @@ def is_series(path: Path) -> bool:
 def missing(dataset: Dataset) -> list[Path]:
     """Files that are needed and not there: of the subjects of a dataset (`missing_files`), or of an atlas."""
     if dataset["kind"] == "atlas":
-        images = [Path(dataset["root"], name) for name in ("spgr.nii", "late.nii")]
+        images = [Path(dataset["root"], row.sri24_file) for row in MODALITIES.values() if row.sri24_file]
         return [path for path in images if not (path.is_file() or Path(f"{path}.gz").is_file())]
     return list(dict.fromkeys(path for paths in missing_files(dataset).values() for path in paths))
 
@@ -311,6 +309,13 @@ WITHOUT_LESION = ("recontrasted",)  # of these, those whose scans are healthy
 SIMULATED = ("phantom", *CHANGED)  # kinds whose scans a rule makes
 
 
+def _is_misspelled(modality: str) -> bool:
+    """True if a modality of the table is meant, and written otherwise."""
+    return modality not in MODALITIES and any(
+        re.fullmatch(row.spellings, modality, re.IGNORECASE) for row in MODALITIES.values()
+    )
+
+
 def _from_table(dataset: Dataset) -> Sources:
     path = Path(_key(dataset, "table"))
     table = _read_table(path, ("subject", "modality", *PARTS), _name(dataset), unique=("subject", "modality"))
@@ -318,11 +323,11 @@ def _from_table(dataset: Dataset) -> Sources:
         [
             f"{row['subject']}: {row['modality']!r}"
             for row in table.to_dict("records")
-            if not row["modality"] or MISSPELLED_MODALITY.fullmatch(row["modality"])
+            if not row["modality"] or _is_misspelled(row["modality"])
         ],
         str(path),
         "rows found whose modality is empty or misspelled",
-        "write T1 or T2",
+        f"write one of {', '.join(MODALITIES)}",
     )
     table = table[table["modality"] == _key(dataset, "modality")]
     if table.empty:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from patch2loc.data import volumes
-from patch2loc.data.vocabulary import QUALITY, Modality, Truth
+from patch2loc.data.modalities import Modality
+from patch2loc.data.vocabulary import QUALITY, Truth
 from patch2loc.errors import InputError, first_of
 from patch2loc.files import read_json, write_json
 
@@ -41,7 +42,7 @@ class Scan:
     Attributes:
         subject: Name of the subject, or of the subject and session.
         folder: Folder of the scan.
-        modality: "T1" or "T2".
+        modality: Modality of the scan.
     """
 
     subject: str

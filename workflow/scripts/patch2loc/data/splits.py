@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from patch2loc.data.conditions import Conditions, matching_rows
+from patch2loc.data.modalities import MODALITIES, Modality
 from patch2loc.data.published_splits import published_roles
 from patch2loc.data.subject_tables import PARTICIPANT_ID, check_names, participant_label, read_table, refuse
 from patch2loc.data.vocabulary import SubjectRole
@@ -22,11 +23,10 @@ from patch2loc.errors import InputError
 ROLES: tuple[SubjectRole, ...] = get_args(SubjectRole)
 LESION_ROLES: tuple[SubjectRole, ...] = ("validation", "test")  # in the column `role`, the same in every fold
 FOLD = re.compile(r"fold\d+")
-KNOWN_COLUMNS = {
-    "role": "role",
-    "site": "site",
-    "hast2": "has_t2",
-}  # besides folds; by their letters and digits
+# Column of a modality, 1 or 0: who has a scan of it.
+MODALITY_COLUMNS = {modality: f"has_{modality.lower()}" for modality in MODALITIES}
+# Columns besides folds, by their letters and digits.
+KNOWN_COLUMNS = {column.replace("_", ""): column for column in ("role", "site", *MODALITY_COLUMNS.values())}
 SIMULATED_FOLDS = 5  # as the paper's
 
 
@@ -62,8 +62,8 @@ def check(table: pd.DataFrame, name: str = "split") -> None:
     Raises:
         InputError: A subject is listed twice, has an unknown role, or is a test subject in one fold and not in
             another; the validation lists of two folds overlap; a column's name is that of a known one in another
-            spelling; `has_t2` has anything but 0 and 1; or a column `role` has anything but LESION_ROLES, lacks one of
-            them, or stands beside fold columns.
+            spelling; one of MODALITY_COLUMNS has anything but 0 and 1; or a column `role` has anything but
+            LESION_ROLES, lacks one of them, or stands beside fold columns.
     """
     if "subject" not in table.columns:
         raise InputError(f"{name}: columns {list(table.columns)} found, a column `subject` expected; add it")
@@ -108,13 +108,14 @@ def _check_columns(table: pd.DataFrame, name: str) -> None:
         # A participants.tsv is read as it is, and sites are what many have under names of their own.
         if column != known and not (known == "site" and PARTICIPANT_ID in table.columns):
             raise InputError(f"{name}: a column {column!r} found, {known!r} expected; rename it")
-    if "has_t2" in table.columns:
-        refuse(
-            table.loc[~table["has_t2"].astype(str).isin(["0", "1"]), "subject"].astype(str),
-            name,
-            "subjects with a has_t2 that is neither 0 nor 1",
-            "write 1 for those who have a T2 scan, else 0",
-        )
+    for modality, column in MODALITY_COLUMNS.items():
+        if column in table.columns:
+            refuse(
+                table.loc[~table[column].astype(str).isin(["0", "1"]), "subject"].astype(str),
+                name,
+                f"subjects with a {column} that is neither 0 nor 1",
+                f"write 1 for those who have a {modality} scan, else 0",
+            )
 
 
 def _check_lesion_roles(table: pd.DataFrame, name: str) -> None:
@@ -157,29 +158,31 @@ def is_published(table: pd.DataFrame) -> bool:
     return "train_fold0" in table.columns
 
 
-def of_modality(table: pd.DataFrame, modality: str | None) -> pd.DataFrame:
-    """Rows of the subjects that have a modality: for T2 only those whose `has_t2` is 1, if there is such a column."""
-    return table[table["has_t2"] == "1"] if modality == "T2" and "has_t2" in table.columns else table
+def of_modality(table: pd.DataFrame, modality: Modality | None) -> pd.DataFrame:
+    """Rows of the subjects who have a scan of the modality: all, or those with a 1 in its column (MODALITY_COLUMNS)."""
+    if modality is None or (column := MODALITY_COLUMNS[modality]) not in table.columns:
+        return table
+    return table[table[column] == "1"]
 
 
 def roles(
     path: str | Path,
     fold: int,
-    modality: str = "T1",
+    modality: Modality = "T1",
     published_lists: bool = False,
     *,
     where: Conditions | None = None,
 ) -> dict[SubjectRole, list[str]]:
     """Subjects of each role in one fold.
 
-    Subjects whose `has_t2` is 0 are left out for modality T2. A list with a column `role` gives the same in
+    Subjects without a scan of the modality (`of_modality`) are left out. A list with a column `role` gives the same in
     every fold, and nobody trains. All scans of a list with neither `role` nor folds are tested (paper, section 4),
     whatever role the published code gave them.
 
     Args:
         path: A subject list.
         fold: One of its folds.
-        modality: "T1" or "T2".
+        modality: Modality of the scans that are asked for.
         published_lists: Take the published lists as they are (columns test, train_fold0, val_fold0, ...). They may
             give a subject several roles: that is their defect, which `problems` and `overlaps` count.
         where: Of these subjects only, see `read`.

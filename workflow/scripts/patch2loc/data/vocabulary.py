@@ -1,9 +1,10 @@
-"""The project's words as types: modality, roles, truth, the description of a dataset, and landmarks."""
+"""The project's words as types: roles, truth, the description of a dataset, and landmarks."""
 
 from typing import Literal, NotRequired, TypedDict
 
+from patch2loc.data.modalities import Modality
+
 QUALITY = "qc.json"  # file of quality control in the folder of a preprocessed scan
-Modality = Literal["T1", "T2"]
 DatasetRole = Literal["lesion", "healthy", "unlabeled"]
 SubjectRole = Literal["train", "validation", "test"]  # in a fold
 # Intensities after the landmarks: over their 98th percentile; or percentiles 1 to 99 clipped and made 0 to 1.

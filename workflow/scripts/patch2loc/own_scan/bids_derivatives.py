@@ -15,9 +15,9 @@ from patch2loc import __version__
 from patch2loc.acquire.bids import Image
 from patch2loc.acquire.participants import person
 from patch2loc.data import volumes
+from patch2loc.data.modalities import Modality
 from patch2loc.data.scans import Scan
 from patch2loc.data.subject_tables import participant
-from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, replacing, write_json, write_text
 from patch2loc.own_scan.answer import CUT_MM

@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 
 from patch2loc import trained
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.method_interface import needs_lesion
+from patch2loc.method_interface import declaration
 from patch2loc.models import Model, load_model
 from patch2loc.preprocess.atlas import Atlas, common_grid, load_atlas
 from patch2loc.preprocess.modality import SCANS, Contrast, OtherContrastError
@@ -86,7 +86,7 @@ def load_scorer(
         raise InputError(
             f"{model_path}: stores no atlas; give the folder of SRI24 (--atlas), on which it was trained"
         )
-    if needs_lesion(model["method"]):
+    if declaration(model["method"]).needs_lesion:
         raise InputError(
             f"{model_path}: the method {model['method']} found, a control that scores by the lesion mask, and a "
             "scan of one's own has none; give the model of another method"

@@ -6,20 +6,17 @@ There are two. `icbm152` comes with nilearn and needs no download; `sri24` is th
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import nibabel as nib
 import numpy as np
 
 from patch2loc.data import icbm152, volumes
+from patch2loc.data.modalities import MODALITIES, Modality, ModalityRow
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess.masks import box_around, largest_part_filled
 
-SRI24_FILES = {"T1": "spgr.nii", "T2": "late.nii"}
-TISSUE_MAPS: tuple[Literal["gm", "wm"], ...] = ("gm", "wm")
-# Brightness of pure tissue in the simulated T2 contrast, relative to cerebrospinal fluid.
-T2_CONTRAST = {"csf": 1.0, "gm": 0.55, "wm": 0.40}
+TISSUE_MAPS: tuple[icbm152.Map, ...] = ("gm", "wm")
 
 
 @dataclass(frozen=True)
@@ -39,24 +36,25 @@ class Atlas:
     name: str
 
 
-def load_atlas(name_or_folder: str | Path, modality: str) -> Atlas:
+def load_atlas(name_or_folder: str | Path, modality: Modality) -> Atlas:
     """Load an atlas in the contrast of a modality.
 
-    ICBM152 has no T2 map in nilearn: its T2 is a simulated contrast, made from the tissue maps, with bright fluid,
-    mid-gray cortex and dark white matter. It serves registration, where nothing but the contrast matters.
+    ICBM152 has a T1 map alone in nilearn: its other contrasts are simulated, made from the tissue maps.  They serve
+    registration, where nothing but the contrast matters.
 
     Args:
-        name_or_folder: "icbm152", or the folder of the skull-stripped SRI24 atlas (spgr.nii is T1, late.nii T2).
-        modality: "T1" or "T2".
+        name_or_folder: "icbm152", or the folder of the skull-stripped SRI24 atlas.
+        modality: The contrast that the atlas's image should have.
 
     Raises:
-        InputError: A file is missing or cannot be used, or the modality is neither T1 nor T2.
+        InputError: A file is missing or cannot be used, or there is no such modality.
     """
-    if modality not in SRI24_FILES:
-        raise InputError(f"modality {modality!r} found, T1 or T2 expected; correct the dataset's modality")
-    return (
-        _load_icbm152(modality) if str(name_or_folder) == "icbm152" else _load_sri24(name_or_folder, modality)
-    )
+    if modality not in MODALITIES:
+        raise InputError(
+            f"modality {modality!r} found, one of {', '.join(MODALITIES)} expected; correct the dataset's modality"
+        )
+    row = MODALITIES[modality]
+    return _load_icbm152(row) if str(name_or_folder) == "icbm152" else _load_sri24(name_or_folder, modality)
 
 
 def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Grid:
@@ -82,28 +80,36 @@ def common_grid(atlas: Atlas, shape: tuple[int, int, int], spacing: float) -> Gr
     return Grid((columns, rows, slices), float(spacing), (x, y, z))
 
 
-def _load_icbm152(modality: str) -> Atlas:
+def _load_icbm152(row: ModalityRow) -> Atlas:
     t1, affine = volumes.read(icbm152.map_path("t1"))
     mask = t1 > 0  # one part without holes, as a test holds
-    if modality == "T1":
+    tissue = row.simulated_atlas
+    if tissue is None:
         return Atlas(t1 * mask, mask, affine, "icbm152")
     box = box_around(mask)
     gray, white = (volumes.read(icbm152.map_path(name))[0][box] / 255 for name in TISSUE_MAPS)
     fluid = np.clip(1 - gray - white, 0, 1)
-    t2 = np.zeros_like(t1)
-    t2[box] = T2_CONTRAST["csf"] * fluid + T2_CONTRAST["gm"] * gray + T2_CONTRAST["wm"] * white
-    t2[box] *= 255 * mask[box]
-    return Atlas(t2, mask, affine, "icbm152")
+    image = np.zeros_like(t1)
+    image[box] = tissue["csf"] * fluid + tissue["gray"] * gray + tissue["white"] * white
+    image[box] *= 255 * mask[box]
+    return Atlas(image, mask, affine, "icbm152")
 
 
-def _load_sri24(folder: str | Path, modality: str) -> Atlas:
-    names = (SRI24_FILES[modality], SRI24_FILES[modality] + ".gz")
-    paths = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
-    if not paths:
+def _load_sri24(folder: str | Path, modality: Modality) -> Atlas:
+    file = MODALITIES[modality].sri24_file
+    if file is None:
         raise InputError(
-            f"{Path(folder) / names[0]}: no such file; the skull-stripped SRI24 atlas has spgr.nii (T1) and "
-            "late.nii (T2): unpack sri24_anatomy_nifti.zip (https://www.nitrc.org/projects/sri24) there, or use the "
-            "atlas icbm152"
+            f"{folder}: the SRI24 atlas has no {modality} contrast, one that scans can be registered to expected; use "
+            "the atlas icbm152, or preprocess.template: T1"
+        )
+    paths = [path for path in (Path(folder, file), Path(folder, f"{file}.gz")) if path.is_file()]
+    if not paths:
+        contrasts = " and ".join(
+            f"{row.sri24_file} ({name})" for name, row in MODALITIES.items() if row.sri24_file
+        )
+        raise InputError(
+            f"{Path(folder) / file}: no such file; the skull-stripped SRI24 atlas has {contrasts}: "
+            "unpack sri24_anatomy_nifti.zip (https://www.nitrc.org/projects/sri24) there, or use the atlas icbm152"
         )
     stored, affine = volumes.read(paths[0])
     canonical = nib.as_closest_canonical(nib.Nifti1Image(stored, affine))

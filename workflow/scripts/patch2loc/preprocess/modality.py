@@ -9,24 +9,15 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 from scipy import ndimage
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, Modality, Tissue
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.preprocess.masks import box_around, eroded
 
-Contrast = Literal["T1", "T2", "PD", "FLAIR"]
-Tissue = Literal["csf", "gray", "white"]
+Contrast = Modality | Literal["PD"]
 SCANS: dict[Contrast, str] = {
-    "T1": "a T1 scan",
-    "T2": "a T2 scan, or a T1 scan with inverted brightness",
+    **{modality: row.scan for modality, row in MODALITIES.items()},
     "PD": "a proton-density scan",
-    "FLAIR": "a FLAIR scan",
-}
-# Percentiles of an atlas's brightness deep in its brain, between which tissue is pure. Where they overlap with another
-# tissue, at borders, the brightness is steep, and the steeper half of each range is left out.
-PURE: dict[Modality, dict[Tissue, tuple[float, float]]] = {
-    "T1": {"csf": (0, 3), "gray": (20, 45), "white": (85, 100)},
-    "T2": {"csf": (97, 100), "gray": (62, 76), "white": (0, 15)},
 }
 DEEP_MM = 6.0  # below the surface of the atlas's brain, where every brain has brain
 GRADIENT_MM = 2.0  # scale of the gradient that tells borders
@@ -97,14 +88,14 @@ def tissue_samples(atlas_on_grid: np.ndarray, contrast: Modality, grid: Grid) ->
     deep = eroded(atlas_on_grid > 0, depth)
     samples: dict[Tissue, np.ndarray] = {}
     if not deep.any():
-        return dict.fromkeys(PURE[contrast], deep)
+        return dict.fromkeys(MODALITIES[contrast].pure, deep)
     # Of what lies deep alone, with what the gradient's filter reaches.
     sigma = GRADIENT_MM / grid.spacing
     reach = int(4 * sigma + 0.5)
     box = tuple(slice(max(edge.start - reach, 0), edge.stop + reach) for edge in box_around(deep))
     gradient = gradient_magnitude(atlas_on_grid[box], sigma)
     image, inner = atlas_on_grid[box], deep[box]
-    for tissue, percentiles in PURE[contrast].items():
+    for tissue, percentiles in MODALITIES[contrast].pure.items():
         low, high = np.percentile(image[inner], percentiles)
         within = inner & (image >= low) & (image <= high)
         samples[tissue] = np.zeros_like(deep)
@@ -171,13 +162,11 @@ def log_odds(order: TissueOrder, modality: Modality) -> tuple[Contrast, float]:
 
 
 def verdict(looks_like: Contrast, odds: float, modality: Modality) -> Verdict:
-    """What becomes of a scan with what `log_odds` returns for it.
-
-    Proton density given as T2 is never refused: the two are echoes of one sequence and pass into each other.
-    """
+    """What becomes of a scan with what `log_odds` returns for it."""
     if odds >= DOUBTFUL:
         return "accepted"
-    return "refused" if odds < -CERTAIN and (looks_like, modality) != ("PD", "T2") else "flagged"
+    is_certain = odds < -CERTAIN and looks_like not in MODALITIES[modality].passes_into
+    return "refused" if is_certain else "flagged"
 
 
 def check_modality(

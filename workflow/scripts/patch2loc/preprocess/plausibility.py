@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 from scipy import ndimage
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, Modality
 from patch2loc.errors import InputError
 from patch2loc.preprocess.images import coarser, voxel_size
 from patch2loc.preprocess.masks import box_around, closed_by_a_voxel, eroded, within
@@ -207,7 +207,9 @@ def check_image(
         ),
         (
             # The rim of coarser voxels is a part of gray matter, too.
-            modality == "T1" and check["rim"] > BRIGHT_RIM and voxel_size(affine).min() < THICK_MM,
+            MODALITIES[modality].has_rim_check
+            and check["rim"] > BRIGHT_RIM
+            and voxel_size(affine).min() < THICK_MM,
             f"outer {RIM_MM:.0f} mm of the brain mask {check['rim']:.2f} times as bright as the brain, at most "
             f"{BRIGHT_RIM} expected, as fluid is dark: the mask is too tight, and the brain's rim was not looked at",
         ),

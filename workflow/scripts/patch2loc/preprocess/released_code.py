@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import Modality
 from patch2loc.data.volumes import Grid, reoriented
 from patch2loc.preprocess.atlas import Atlas
 from patch2loc.preprocess.images import resample, to_array, to_image

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
+from patch2loc.data.modalities import Modality
 from patch2loc.data.scans import Scan, check_contrast, intensity_percentiles
-from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import Grid
 from patch2loc.errors import InputError
 from patch2loc.files import replacing, replacing_folder, write_json
@@ -103,7 +103,7 @@ class Preprocessed:
     """A scan on the common grid.
 
     Attributes:
-        modality: "T1" or "T2".
+        modality: Modality of the scan.
         volume: The scan, (x, y, z) float32, bias-corrected, 0 outside the mask.
         mask: The brain, (x, y, z) bool.
         lesion: The voxels that lesion fills half of, (x, y, z) bool.
@@ -147,7 +147,7 @@ def preprocess_scan(
 
     Args:
         scan_path: Raw NIfTI of any orientation, voxel size and pose; its affine is believed.
-        modality: "T1" or "T2".
+        modality: Modality of the scan.
         atlas: Of the contrast that `released_code.template` names.
         grid: The common grid. With the setting `crop: brain` it is moved to the scan's own brain.
         brain_path: Brain mask on the scan's voxels, if there is one. With `skull_strip` other than "given" it is only

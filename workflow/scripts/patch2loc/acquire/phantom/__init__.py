@@ -1,9 +1,9 @@
-"""Simulated cohort: raw T1 and T2 head scans with known lesions, from nilearn's ICBM152 maps, no download.
+"""Simulated cohort: raw head scans of each modality with known lesions, from nilearn's ICBM152 maps, no download.
 
 Nothing here was measured in a person; everything made from it has to be labeled "simulated".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 from zlib import crc32
@@ -12,16 +12,14 @@ import numpy as np
 
 from patch2loc import files
 from patch2loc.acquire.phantom import anatomy, contrast, lesions, scanner, template
-from patch2loc.acquire.phantom.contrast import MODALITIES
 from patch2loc.acquire.phantom.lesions import COHORTS
 from patch2loc.acquire.phantom.scanner import SimulatedScan
 from patch2loc.data import volumes
-from patch2loc.data.vocabulary import Modality
+from patch2loc.data.modalities import MODALITIES, SIMULATED_TOGETHER, Modality
 from patch2loc.errors import InputError
 
 __all__ = [
     "COHORTS",
-    "MODALITIES",
     "Settings",
     "SimulatedScan",
     "simulate_subject",
@@ -41,7 +39,13 @@ class Settings(TypedDict):
     noise: float  # standard deviation over white matter
 
 
-def simulate_subject(cohort: str, index: int, seed: int, settings: Settings) -> dict[Modality, SimulatedScan]:
+def simulate_subject(
+    cohort: str,
+    index: int,
+    seed: int,
+    settings: Settings,
+    modalities: Collection[Modality] = tuple(MODALITIES),
+) -> dict[Modality, SimulatedScan]:
     """Simulate one subject, which depends on (seed, cohort, index) and the settings alone.
 
     Args:
@@ -49,17 +53,26 @@ def simulate_subject(cohort: str, index: int, seed: int, settings: Settings) -> 
         index: Number of the subject in it.
         seed: Seed of the cohort.
         settings: All of the keys of `Settings`.
+        modalities: Modalities to simulate; those of SIMULATED_TOGETHER are always simulated.
 
     Returns:
-        {"T1": scan, "T2": scan}, each with its own pose, grid and truth.
+        A scan of each modality, with its own pose, grid and truth.
 
     Raises:
         InputError: The cohort is unknown, or the settings are impossible.
     """
     _check(cohort, settings)
     spacing = float(settings["anatomy_spacing"])
-    sources = np.random.default_rng([seed, crc32(STREAMS.get(cohort, cohort).encode()), index]).spawn(4)
-    body, disease, *scans = sources
+    root = np.random.default_rng([seed, crc32(STREAMS.get(cohort, cohort).encode()), index])
+    body, disease, *scans = root.spawn(2 + len(MODALITIES))
+    scanners = {
+        modality: rng
+        for modality, rng in zip(MODALITIES, scans, strict=True)
+        if modality in (*SIMULATED_TOGETHER, *modalities)
+    }
+    streams = {
+        modality: body if modality in SIMULATED_TOGETHER else rng for modality, rng in scanners.items()
+    }
     icbm152 = template.load_template(spacing)
     points = anatomy.deform(body, icbm152)
     mass = None
@@ -67,24 +80,24 @@ def simulate_subject(cohort: str, index: int, seed: int, settings: Settings) -> 
         mass = lesions.draw_mass(disease, icbm152, points)
         points = lesions.displace(mass, points, template.sample_depth(icbm152, points))
     head = anatomy.build_anatomy(body, icbm152, points, spacing)
-    tissues = contrast.draw_contrast(body)
+    tissues = contrast.draw_contrast(streams)
     images = contrast.render(body, head, tissues)
     lesion = lesions.grow(disease, cohort, head, contrast=tissues, mass=mass)
     for membership, values in lesion.compartments:
         contrast.paint(images, membership, values)
-    contrast.add_texture(body, head, images)
+    contrast.add_texture(body, streams, head, images)
     return {
         modality: scanner.acquire(
-            rng,
-            modality,
+            scanners[modality],
             image,
+            mean_white=contrast.CONTRASTS[modality].white,
             lesion=lesion.membership,
             brain=head.brain,
             axes=head.axes,
             voxel_size=tuple(settings["voxel_size"]),
             noise=float(settings["noise"]),
         )
-        for modality, image, rng in zip(MODALITIES, images, scans, strict=True)
+        for modality, image in images.items()
     }
 
 
@@ -94,14 +107,22 @@ def subject_files() -> list[str]:
     return [*names, "simulated.json"]
 
 
-def write_subject(folder: Path, cohort: str, index: int, *, seed: int, settings: Settings) -> None:
+def write_subject(
+    folder: Path,
+    cohort: str,
+    index: int,
+    *,
+    seed: int,
+    settings: Settings,
+    modalities: Collection[Modality] = tuple(MODALITIES),
+) -> None:
     """Simulate one subject into a folder: {modality}.nii.gz, {modality}_lesion.nii.gz and _brain.nii.gz.
 
     simulated.json, written last, tells cohort, index, seed and settings. Arguments and errors are those of
     `simulate_subject`.
     """
     folder = Path(folder)
-    for modality, scan in simulate_subject(cohort, index, seed, settings).items():
+    for modality, scan in simulate_subject(cohort, index, seed, settings, modalities).items():
         volumes.write(folder / f"{modality}.nii.gz", scan.array, scan.affine)
         volumes.write(folder / f"{modality}_lesion.nii.gz", scan.lesion, scan.affine)
         volumes.write(folder / f"{modality}_brain.nii.gz", scan.brain, scan.affine)

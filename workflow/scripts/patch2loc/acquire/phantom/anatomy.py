@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from patch2loc.acquire.phantom.fields import Axes, smooth_field, upsample
 from patch2loc.acquire.phantom.template import STATIC, Template, sample_depth
+from patch2loc.data.modalities import Modality
 from patch2loc.data.volumes import isotropic_voxel_ml
 
 # The box of head space that is simulated, mm.
@@ -44,7 +45,7 @@ class Anatomy:
         depth: Depth below the brain's surface, mm.
         detail: T1 of the template over that of white matter.
         iron: Darkening of T2 by gray nuclei.
-        regions: Regional difference of tissue in T1 and T2, (2, x, y, z), variance 1.
+        regions: Regional difference of tissue in each modality, (x, y, z) each, variance 1.
         ventricles: True inside the lateral ventricles.
         template: Gives the template's coordinate along an axis.
         head: Gives the signed distance (mm, negative inside) of another part of the head.
@@ -59,7 +60,7 @@ class Anatomy:
     depth: np.ndarray
     detail: np.ndarray
     iron: np.ndarray
-    regions: np.ndarray
+    regions: dict[Modality, np.ndarray]
     ventricles: np.ndarray
     template: Callable[[int], np.ndarray]
     head: Callable[[str], np.ndarray]
@@ -160,7 +161,7 @@ def build_anatomy(
         depth=depth,
         detail=on_grid(detail),
         iron=upsample(_iron(points), coarse, axes),
-        regions=np.stack([sampled(volume) for volume in template.regions]),
+        regions={modality: sampled(volume) for modality, volume in template.regions.items()},
         ventricles=near & (on_grid(weights[2]) > 0.5),
         template=lambda axis: upsample(points[axis], coarse, axes),
         head=lambda name: upsample(parts[name], coarse, axes),

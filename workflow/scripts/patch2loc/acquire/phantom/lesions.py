@@ -14,7 +14,7 @@ from patch2loc.acquire.phantom.anatomy import (
     coarse_points,
     grid_axes,
 )
-from patch2loc.acquire.phantom.contrast import Contrast
+from patch2loc.acquire.phantom.contrast import CONTRASTS, Contrast, Intensities
 from patch2loc.acquire.phantom.fields import smooth_field
 from patch2loc.acquire.phantom.template import Template, sample_depth
 
@@ -27,11 +27,11 @@ class Lesion:
 
     Attributes:
         membership: (x, y, z) float32, 0 to 1.
-        compartments: Memberships, and their intensities (T1, T2) over white matter.
+        compartments: Memberships, and their intensities over white matter.
     """
 
     membership: np.ndarray
-    compartments: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    compartments: list[tuple[np.ndarray, Intensities]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,18 @@ def grow(
     return {"ms": _ms, "stroke": _stroke, "wmh": _wmh}[cohort](rng, anatomy, contrast)
 
 
-def _between(contrast: Contrast, low: str, high: str, shares: tuple[float, float]) -> np.ndarray:
-    """Intensities (T1, T2) between two tissues, a share of the way from `low` to `high`."""
-    share = np.array(shares, np.float32)
-    intensities: np.ndarray = contrast[low] + share * (contrast[high] - contrast[low])
-    return intensities
+def _intensities(contrast: Contrast, t1: float, t2: float) -> Intensities:
+    """Intensities of a lesion: in T1 and in T2 a share of the way from gray matter to fluid."""
+    gray, fluid = contrast["gray"], contrast["csf"]
+    shares = {"T1": t1, "T2": t2}
+    for modality in gray:
+        curve = CONTRASTS[modality].lesion
+        if curve is not None:
+            shares[modality] = float(np.interp(t2, *curve))
+    return {
+        modality: gray[modality] + np.float32(shares[modality]) * (fluid[modality] - gray[modality])
+        for modality in gray
+    }
 
 
 def _edge(distance: np.ndarray, width: float) -> np.ndarray:
@@ -160,9 +167,9 @@ def _tumor(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast, mass:
     return Lesion(
         np.maximum(core, edema),
         [
-            (edema, _between(contrast, "gray", "csf", (0.05, rng.uniform(0.45, 0.60)))),
-            (core, _between(contrast, "gray", "csf", (0.15, rng.uniform(0.30, 0.42)))),
-            (necrosis, _between(contrast, "gray", "csf", (0.60, rng.uniform(0.75, 0.9)))),
+            (edema, _intensities(contrast, 0.05, rng.uniform(0.45, 0.60))),
+            (core, _intensities(contrast, 0.15, rng.uniform(0.30, 0.42))),
+            (necrosis, _intensities(contrast, 0.60, rng.uniform(0.75, 0.9))),
         ],
     )
 
@@ -218,9 +225,7 @@ def _ms(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesio
     radii = np.clip(rng.lognormal(np.log(3.0), 0.3, rng.integers(9, 26)), 1.8, 4.0)
     tissue = 1 - np.clip(anatomy.csf * 1.5, 0, 1)
     membership = _spots(rng, anatomy, weight, radii=radii, elongation=1.25) * tissue * anatomy.brain
-    return Lesion(
-        membership, [(membership, _between(contrast, "gray", "csf", (-0.05, rng.uniform(0.4, 0.6))))]
-    )
+    return Lesion(membership, [(membership, _intensities(contrast, -0.05, rng.uniform(0.4, 0.6)))])
 
 
 def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesion:
@@ -249,8 +254,8 @@ def _stroke(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> L
     ml = np.clip(rng.lognormal(np.log(30), 0.6), 12, 78)
     edge = _threshold(distance, tissue > 0.5, ml, anatomy.voxel_ml)
     membership = _edge(distance - edge, 3.5) * tissue
-    value = _between(contrast, "gray", "csf", (rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75)))
-    fluid = _between(contrast, "gray", "csf", (0.85, 0.9))
+    value = _intensities(contrast, rng.uniform(0.45, 0.7), rng.uniform(0.5, 0.75))
+    fluid = _intensities(contrast, 0.85, 0.9)
     cavity = 0.8 * np.clip(smooth_field(rng, anatomy.axes, 12.0) - rng.uniform(-0.2, 0.8), 0, 1)
     tissue = membership * (1 - np.clip(anatomy.csf, 0, 1))
     return Lesion(membership, [(tissue, value), (tissue * cavity, fluid)])
@@ -275,6 +280,4 @@ def _wmh(rng: np.random.Generator, anatomy: Anatomy, contrast: Contrast) -> Lesi
     radii = rng.uniform(1.8, 3.2, rng.integers(3, 13))
     spots = _spots(rng, anatomy, deep, radii=radii, elongation=1.1) * tissue
     membership = np.maximum(bands, spots).astype(np.float32) * anatomy.brain
-    return Lesion(
-        membership, [(membership, _between(contrast, "gray", "csf", (rng.uniform(0.0, 0.15), 0.35)))]
-    )
+    return Lesion(membership, [(membership, _intensities(contrast, rng.uniform(0.0, 0.15), 0.35))])

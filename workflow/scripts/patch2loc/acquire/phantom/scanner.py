@@ -7,7 +7,6 @@ import numpy as np
 from scipy import ndimage
 
 from patch2loc.acquire.phantom.fields import Axes, smooth_field
-from patch2loc.data.vocabulary import Modality
 
 FIELD_OF_VIEW = np.array([200.0, 240.0, 196.0])  # mm along x, y, z
 HEAD_CENTER = np.array([0.0, -14.0, 2.0])  # mm in head space, middle of the field of view
@@ -16,8 +15,6 @@ MAX_SHIFT = 10.0  # mm
 
 # Acquisition plane: chance, and the order in which x, y, z are stored; the last one is the slice direction.
 _PLANES = {"axial": (0.6, (0, 1, 2)), "sagittal": (0.25, (1, 2, 0)), "coronal": (0.15, (0, 2, 1))}
-# Mean intensity of white matter (T1, T2), so that the brightest tissue is near 1000.
-_WHITE: dict[Modality, float] = {"T1": 620.0, "T2": 300.0}
 
 Box = tuple[slice, slice, slice]
 
@@ -33,9 +30,9 @@ class SimulatedScan(NamedTuple):
 
 def acquire(
     rng: np.random.Generator,
-    modality: Modality,
     image: np.ndarray,
     *,
+    mean_white: float,
     lesion: np.ndarray,
     brain: np.ndarray,
     axes: Axes,
@@ -46,8 +43,8 @@ def acquire(
 
     Args:
         rng: Source of pose, grid, coil sensitivity and noise.
-        modality: "T1" or "T2".
         image: Intensity over white matter, (x, y, z).
+        mean_white: Intensity of white matter, on average over scans.
         lesion: Membership of the lesion, (x, y, z), 0 to 1.
         brain: Membership of the brain, (x, y, z), 0 to 1.
         axes: Coordinates of these arrays, mm.
@@ -77,7 +74,7 @@ def acquire(
     brain_box = _image_of_box(from_grid, brain, shape)
     head_box = _image_of_box(from_grid, image, shape)
     x, y, z = (np.linalg.norm(affine[:3, axis]) * np.arange(count) for axis, count in enumerate(shape))
-    white = _WHITE[modality] * rng.uniform(0.8, 1.2)
+    white = mean_white * rng.uniform(0.8, 1.2)
     signal = sample(image, head_box) * np.exp(rng.uniform(0.06, 0.16) * smooth_field(rng, (x, y, z), 80.0))
     real = signal + noise * rng.standard_normal(shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(shape, dtype=np.float32)

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from patch2loc.acquire.phantom.fields import smooth_field
 from patch2loc.data.icbm152 import map_path
+from patch2loc.data.modalities import MODALITIES, Modality
 
 STATIC = 3.0  # mm: spacing of what is derived from the template once
 
@@ -31,7 +32,7 @@ class Template:
         ventricles: The lateral ventricles, 0 to 1, blurred.
         ventricle_pull: Direction towards the ventricles, (3, x, y, z), largest length 1.
         sulci: Field that is high where all brains fold, mean 0, variance 1.
-        regions: Fields of how T1 and T2 tissue differs between regions in all brains, (2, x, y, z), likewise.
+        regions: For each modality a field of how tissue differs between regions in all brains, likewise.
         static_origin: mm of the coarse maps' first voxel.
     """
 
@@ -42,7 +43,7 @@ class Template:
     ventricles: np.ndarray
     ventricle_pull: np.ndarray
     sulci: np.ndarray
-    regions: np.ndarray
+    regions: dict[Modality, np.ndarray]
     static_origin: np.ndarray
 
 
@@ -90,9 +91,10 @@ def load_template(spacing: float) -> Template:
     rng = np.random.default_rng(152)
     axes = tuple(o + STATIC * np.arange(n) for o, n in zip(static_origin, depth.shape, strict=True))
     sulci = smooth_field(rng, axes, 9.0)
-    regions = np.stack(
-        [0.8 * smooth_field(rng, axes, 12.0) + 0.6 * smooth_field(rng, axes, 24.0) for _ in range(2)]
-    )
+    regions = {
+        modality: 0.8 * smooth_field(rng, axes, 12.0) + 0.6 * smooth_field(rng, axes, 24.0)
+        for modality in MODALITIES
+    }
     return Template(tuple(maps), scales, origin, depth, ventricles, pull, sulci, regions, static_origin)
 
 
