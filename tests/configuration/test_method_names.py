@@ -12,7 +12,7 @@ from patch2loc.configuration.method_names import (
     subfolder,
     table_rows,
 )
-from patch2loc.configuration.method_registry import AS_PUBLISHED, CONTROLS, VARIANTS
+from patch2loc.configuration.method_registry import CONTROLS, VARIANTS
 
 
 def test_a_calibrated_score_follows_its_method_and_is_told_from_it():
@@ -48,19 +48,12 @@ def test_a_native_score_follows_its_method_and_is_told_from_it():
     ]
 
 
-def test_native_scores_are_of_the_methods_that_have_them():
-    having = [
-        name for name in method_registry.METHODS if hasattr(method_interface.method(name), "AS_PUBLISHED")
-    ]
-    assert having == [name for name in AS_PUBLISHED if name in method_registry.METHODS]
-
-
 def test_controls_are_methods_and_are_told_from_the_rows_of_the_paper():
     assert set(CONTROLS) <= set(method_registry.METHODS)
     assert [name for name in method_registry.METHODS if is_control(name)] == list(CONTROLS)
     assert display_name("random") == "random, control"
     assert not any(map(is_control, ["thresh", "patch2loc_calibrated", "ae_as_published", "mypackage.zscore"]))
-    assert method_interface.needs_lesion("oracle")
+    assert method_interface.declaration("oracle").needs_lesion
     assert [name for name in method_registry.METHODS if needs_truth(name)] == ["oracle"]
     assert competing(["patch2loc", "oracle", "random"]) == ["patch2loc", "random"]
 

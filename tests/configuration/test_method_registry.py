@@ -1,16 +1,15 @@
-"""One method is one module, one dataset is one module and a row of the registry: nothing else is edited."""
+"""One method is one folder, one dataset is one module and a row of the registry: nothing else is edited."""
 
 import csv
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from edited_modules import forget_modules
+from planned_runs import configuration
 from repository_paths import ROOT
 
-from patch2loc.configuration import method_registry
 from patch2loc.configuration.check import check_configuration
 from patch2loc.configuration.method_names import (
     base_method,
@@ -27,23 +26,30 @@ from patch2loc.configuration.method_registry import (
     METHODS,
     NETWORKS,
     VARIANTS,
-    declaration,
 )
 from patch2loc.errors import InputError
-from patch2loc.method_interface import is_locating, method
-from patch2loc.provenance.code import DISPLAY_CONSTANTS, METHOD_REGISTRY, code_hash, modules_behind
+from patch2loc.method_declaration import Declaration
+from patch2loc.method_interface import declaration, is_locating, method, module_name
+from patch2loc.provenance.code import code_hash
 
-TOY = '''
+DECLARATION = '''
 """Toy: a score that every method beats."""
 
-import numpy as np
+from patch2loc.method_declaration import Declaration
 
-ROLE = "control"
-TITLE = "Toy"
-NETWORK = False
-CALIBRATED = True
-SETTINGS = {"smoke": {"power": 1.0}, "short": {"power": 1.0}, "paper": {"power": 2.0}}
-AS_PUBLISHED = {"erosion": 3, "median": 5}
+METHOD = Declaration(
+    title="Toy",
+    role="control",
+    network=False,
+    calibrated=True,
+    as_published={"erosion": 3, "median": 5},
+    settings={"smoke": {"power": 1.0}, "short": {"power": 1.0}, "paper": {"power": 2.0}},
+)
+'''
+CODE = '''
+"""The score of the toy."""
+
+import numpy as np
 
 
 def fit(training, validation, settings, checkpoint, device):
@@ -63,17 +69,16 @@ from pathlib import Path
 
 import yaml
 
-from patch2loc.configuration import check, method_names, method_registry, method_settings, prerequisites, schema
+from patch2loc.configuration import method_names, method_registry, method_settings, prerequisites, validation
 from patch2loc.configuration.method_table import method_table
-from patch2loc.figures.method_styles import method_styles
-from patch2loc.provenance.code import PACKAGE, code_hash, modules_behind
+from patch2loc.method_interface import method
+from patch2loc.provenance.code import PACKAGE
 
 name, = sys.argv[1:]
 assert PACKAGE == Path("workflow/scripts/patch2loc").resolve(), PACKAGE
-rules = yaml.safe_load(Path("workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 for entry in ("config.yaml", "demo.yaml"):
     config = yaml.safe_load(Path("config", entry).read_text(encoding="utf-8"))
-    schema.check_schema(config | {"methods": ["patch2loc", name]}, rules)
+    validation.valid(config | {"methods": ["patch2loc", name]})
 everything = method_names.configured("all")
 assert (name in everything) == ("." not in name)
 assert everything.index("oracle") == len(everything) - (1 if "." in name else 2)
@@ -81,17 +86,19 @@ rows = [name, name + "_calibrated", name + "_as_published"]
 assert method_names.table_rows([name]) == rows
 titles = ["Toy, control", "Toy, calibrated, control", "Toy, as published, control"]
 assert [method_names.display_name(row) for row in rows] == titles
+assert not method_registry.runs_network(name) and not method_registry.locates(name)
+assert method_settings.resolve_settings(name, "short", {"power": 3.0}) == {"power": 3.0}
+assert prerequisites.fallback_note([name], {}) == ""
+assert prerequisites.methods_needed(name, [name]) == ()
+assert not {"torch", "pandas"} & set(sys.modules)
+assert method(name).fit([], [], {"power": 3.0}, None, device="cpu") == ({"power": 3.0}, None)
+row = "| `toy` | Toy, control; Toy, calibrated, control; Toy, as published, control | control | yes | Toy: a score that"
+assert (row in method_table()) == ("." not in name)
+from patch2loc.figures.method_styles import method_styles
+
 styles = method_styles(method_names.table_rows(["patch2loc", "ae", name]))
 assert [styles[row].label for row in rows] == titles
 assert len({(style.color, style.line) for style in styles.values()}) == len(styles)
-assert not method_registry.runs_network(name) and not method_registry.locates(name)
-checked = {"method_settings": {name: {"power": 3.0}}, "budget": "short"}
-check.check_method_settings(checked)
-assert method_settings.resolve_settings(name, {"budget": "short", "power": 3.0})["power"] == 3.0
-assert prerequisites.fallback_note([name], {}) == ""
-assert prerequisites.methods_needed(name, [name]) == ()
-row = "| `toy` | Toy, control; Toy, calibrated, control; Toy, as published, control | control | yes | Toy: a score that"
-assert (row in method_table()) == ("." not in name)
 print("used")
 """
 DATASET = '''
@@ -137,25 +144,30 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_a_method_of_the_package_is_one_file(repository):
+def test_a_method_of_the_package_is_one_folder(repository):
     before = contents(repository)
-    (repository / "workflow/scripts/patch2loc/methods/toy.py").write_text(TOY)
+    folder = repository / "workflow/scripts/patch2loc/methods/toy"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(DECLARATION)
+    (folder / "model.py").write_text(CODE)
     result = run(repository, USE, "toy")
     assert result.stdout == "used\n", result.stderr
     after = contents(repository)
-    touched = [path for path in after if after[path] != before.get(path)]
-    assert touched == [Path("workflow/scripts/patch2loc/methods/toy.py")]
+    touched = {repository / path for path in after if after[path] != before.get(path)}
+    assert touched == {folder / "__init__.py", folder / "model.py"}
 
 
-def test_a_method_from_outside_is_one_file(repository, tmp_path_factory):
+@pytest.mark.parametrize("files", [{"toy.py"}, {"toy/__init__.py", "toy/model.py"}])
+def test_a_method_from_outside_is_one_module_or_folder(repository, tmp_path_factory, files):
     before = contents(repository)
     outside = tmp_path_factory.mktemp("outside")
-    (outside / "mypackage").mkdir()
-    (outside / "mypackage/toy.py").write_text(TOY)
+    for name in files:
+        path = outside / "mypackage" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text({"toy": DECLARATION + CODE, "__init__": DECLARATION, "model": CODE}[path.stem])
     result = run(repository, USE, "mypackage.toy", path=[outside])
     assert result.stdout == "used\n", result.stderr
     assert contents(repository) == before
-    assert list(contents(outside)) == [Path("mypackage/toy.py")]
 
 
 def test_a_dataset_is_one_module_and_a_row_of_the_registry(repository, tmp_path_factory):
@@ -186,21 +198,25 @@ print(unpack.unpack("toy", sys.argv[1], sys.argv[2])["subjects"])
     assert touched == ["config/registry.csv", "workflow/scripts/patch2loc/acquire/unpack/toy.py"]
 
 
-def test_every_method_of_the_package_declares_its_role_and_its_own_place():
-    declared = [declaration(name) for name in METHODS]
-    assert len({each.order for each in declared}) == len(METHODS)
-    for each in declared:
-        module = method(each.name)
-        assert each.role == module.ROLE
-        assert each.needs_lesion == getattr(module, "NEEDS_LESION", False)
+def test_every_method_of_the_package_has_its_own_place_and_the_functions_of_its_kind():
+    declared = {name: declaration(name) for name in METHODS}
+    assert len({each.order for each in declared.values()}) == len(METHODS)
+    for name, each in declared.items():
+        module = method(name)
         assert (
             each.locates
             == is_locating(module)
             == hasattr(module, "predictor")
             == hasattr(module, "network_input")
         )
-        assert each.from_patches == (each.locates or getattr(module, "FROM_PATCHES", False))
-        assert each.as_published == hasattr(module, "AS_PUBLISHED")
+
+
+def test_planning_reads_declarations_without_torch_and_pandas():
+    code = "import sys; from patch2loc.configuration.method_registry import METHODS; print(len(METHODS), *sys.modules)"
+    count, *modules = run(ROOT, code).stdout.split()
+    assert int(count) == len(METHODS)
+    assert "patch2loc.methods.svae" in modules
+    assert not {"torch", "pandas", "scipy"} & set(modules)
 
 
 def test_rows_of_table_1_are_those_that_the_paper_prints():
@@ -232,7 +248,7 @@ def outside(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(text):
-        (package / "method.py").write_text(text)
+        (package / "method.py").write_text(f"from patch2loc.method_declaration import Declaration\n{text}")
         forget_modules("toydeclares")
         return "toydeclares.method"
 
@@ -242,29 +258,16 @@ def outside(tmp_path, monkeypatch):
 
 def test_a_method_from_outside_that_declares_nothing_is_an_addition_and_may_run_a_network(outside):
     name = outside("from numpy import *\n")
-    assert declaration(name) == method_registry.Declaration(name, title=name, network=True)
+    assert declaration(name) == Declaration(title=name, network=True)
     assert (
         declaration("toydeclares.absent").title == display_name("toydeclares.absent") == "toydeclares.absent"
     )
     assert base_method("toydeclares.method_calibrated") == "toydeclares.method_calibrated"
 
 
-def test_methods_with_a_row_of_the_same_name_are_refused(outside):
-    name = outside("CALIBRATED = True")
-    config = {
-        "patch": 8,
-        "grid": {"shape": [48, 48, 25], "spacing": 4.0},
-        "score": {"stride": 1},
-        "parts": {"strides": []},
-    }
-    config |= {
-        "training": {"patches": 10, "batch": 2},
-        "method_settings": {},
-        "budget": "smoke",
-        "datasets": {},
-        "training_data": {"T1": "ixi_t1"},
-        "without": [],
-    }
+def test_methods_with_a_row_of_the_same_name_are_refused(outside, tmp_path):
+    name = outside("METHOD = Declaration(calibrated=True)")
+    config = configuration(tmp_path)
     check_configuration(config | {"methods": ["patch2loc", name]})
     with pytest.raises(
         InputError, match=r"^methods: toydeclares\.method_calibrated found, .* different names expected"
@@ -275,63 +278,57 @@ def test_methods_with_a_row_of_the_same_name_are_refused(outside):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('ROLE = "row"', r"ROLE = 'row' found, one of table1, addition, variant, control expected"),
-        ("TITLE = 3", r"TITLE = 3 found, text expected"),
-        ("ORDER = True", r"ORDER = True found, a number expected"),
-        ("LOCATES = 1", r"LOCATES = 1 found, True or False expected"),
-        ("TITLE = made()", r"TITLE found, which cannot be read without running the module, text expected"),
+        ('METHOD = Declaration(role="row")', r"role = 'row' found, one of table1, addition, variant, control exp"),
+        ("METHOD = Declaration(title=3)", r"title = 3 found, text expected"),
+        ("METHOD = Declaration(order=True)", r"order = True found, a number expected"),
+        ("METHOD = Declaration(locates=1)", r"locates = 1 found, True or False expected"),
+        ('METHOD = Declaration(needs="patch2loc")', r"needs = 'patch2loc' found, a tuple of text"),
+        ('METHOD = Declaration(settings={"smoke": {}})', r"settings = .* found, a mapping for each of smoke, sh"),
+        (
+            'METHOD = Declaration(locates=True, settings=dict.fromkeys(("smoke", "short", "paper"), {}))',
+            r"settings = .* found, own_settings, besides `training`, expected",
+        ),
+        ('METHOD = Declaration(as_published={"erode": 3})', r"as_published = .* found, None, or erosion and med"),
+        ('METHOD = Declaration(state={"power": "float"})', r"state = .* found, kinds among array, map, spread"),
+        ("METHOD = Declaration(titel='Toy')", r"unexpected keyword argument 'titel'"),
+        ("METHOD = {'title': 'Toy'}", r"toydeclares/method\.py: METHOD found, METHOD = Declaration\(\) expected"),
+        ("ROLE = 'control'\nTITLE = 'Toy'", r"TITLE, ROLE found, METHOD = Declaration\(title=..., role=...\) ex"),
+        ("import torch_of_elsewhere", r"import ends with: No module named 'torch_of_elsewhere'; .* in model\.py"),
+        ("1 / 0", r"import ends with: division by zero"),
+        ("def fit(:", r"import ends with: invalid syntax \(method.py, line 2\)"),
     ],
-)
-def test_declarations_of_another_kind_are_refused(outside, text, message):
+)  # fmt: skip
+def test_declarations_that_cannot_be_right_are_refused(outside, text, message):
     name = outside(text)
-    with pytest.raises(InputError, match=rf"toydeclares/method\.py: {message}"):
+    with pytest.raises(InputError, match=message) as raised:
         declaration(name)
+    assert "toydeclares" in str(raised.value)
+
+
+def test_a_method_that_locates_needs_four_functions(outside):
+    name = outside("METHOD = Declaration(locates=True)\ndef fit(): ...\ndef scorer(): ...\n")
+    with pytest.raises(
+        InputError, match=r"has no network_input and predictor; see docs/how-to/add-a-method\.md"
+    ):
+        method(name)
 
 
 def jobs(name):
     """Modules that the rules train and score hash."""
-    return [f"patch2loc.methods.{name}", "patch2loc.train", "patch2loc.score.job"]
+    return [module_name(name), "patch2loc.train", "patch2loc.score.job"]
 
 
-def test_what_a_method_declares_for_display_trains_no_model_again_and_makes_tables_anew(copied_library):
-    module = copied_library / "methods/patch2loc.py"
+def test_what_a_method_declares_is_behind_tables_and_behind_no_job_of_its_own(copied_library):
     hashed = [*METHODS, "patch2loc.tables.table1", "patch2loc.evaluate.subjects"]
 
     def hashes():
         forget_modules()
         return {name: code_hash(*(jobs(name) if name in METHODS else [name])) for name in hashed}
 
-    before, text = hashes(), module.read_text()
-    assert METHOD_REGISTRY in modules_behind(["patch2loc.tables.table1"])
-    for old, new in {
-        'ROLE = "table1"\n': 'ROLE = "addition"\nTITLE = (\n    "Patch2Loc"\n)\n',
-        "ORDER = 10\n": "ORDER: float = 15  # after others\nREDESIGNED = True\n",
-        "CALIBRATED = True\n": "",
-    }.items():
-        assert old in text
-        module.write_text(text.replace(old, new))
+    before = hashes()
+    for name in ("patch2loc", "dae"):
+        with open(copied_library / "methods" / name / "__init__.py", "a") as stream:
+            stream.write("EDITED = True\n")
         after = hashes()
-        assert [name for name in hashed if after[name] != before[name]] == ["patch2loc.tables.table1"], new
-    module.write_text(text.replace("NETWORK = True\n", "NETWORK = False\n"))
-    after = hashes()
-    changed = [name for name in hashed if after[name] != before[name]]
-    assert changed == [*LOCATING, "dae_patch2loc", "fae_patch2loc", "patch2loc_inpainted"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ORDER = 1; SHARE = 0.5\n",
-        "ORDER, SHARE = 1, 0.5\n",
-        "ORDER = 1\nPOWERS = range(ORDER)\n",
-        "if True:\n    ORDER = 1\n",
-        "ORDERS = 1\n",
-        "NEEDS_LESION = True\n",
-        "AS_PUBLISHED = {}\n",
-    ],
-)
-def test_all_else_in_a_method_is_code(outside, text):
-    plain = code_hash(outside("SHARE = 0.5\n"))
-    assert code_hash(outside(f"SHARE = 0.5\n{text}")) != plain
-    assert code_hash(outside('ROLE = "control"\nSHARE = 0.5\nORDER = 1\n')) == plain
-    assert {"ROLE", "ORDER"} <= set(DISPLAY_CONSTANTS)
+        assert [name for name in hashed if after[name] != before[name]] == ["patch2loc.tables.table1"]
+        before = after

@@ -5,13 +5,17 @@ import pytest
 from scans import save_scan
 from written_models import complete_model
 
+import patch2loc.methods.asymmetry.model as asymmetry
+import patch2loc.methods.oracle.model as oracle
+import patch2loc.methods.random.model as random
+import patch2loc.methods.texture_z.model as texture_z
+import patch2loc.methods.zscore.model as zscore
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data import volumes
 from patch2loc.data.midsagittal import midsagittal_plane, mirrored
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.method_interface import method, needs_lesion
-from patch2loc.methods import asymmetry, oracle, random, texture_z, zscore
+from patch2loc.method_interface import declaration, method
 from patch2loc.metrics.ranking import rank, ranking_metrics
 from patch2loc.models import save_model
 from patch2loc.own_scan import load_scorer
@@ -256,4 +260,4 @@ def test_the_oracle_is_refused_for_a_scan_of_ones_own(tmp_path):
 
 
 def test_no_other_method_is_given_the_lesion():
-    assert [name for name in METHODS if needs_lesion(name)] == ["oracle"]
+    assert [name for name in METHODS if declaration(name).needs_lesion] == ["oracle"]

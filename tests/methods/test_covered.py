@@ -7,7 +7,10 @@ import pytest
 import torch
 from scans import located_scans
 
-from patch2loc.methods import patch2loc, patch2loc_covered, patch2loc_robust_unpadded, patch2loc_unpadded
+import patch2loc.methods.patch2loc.model as patch2loc
+import patch2loc.methods.patch2loc_covered.model as patch2loc_covered
+import patch2loc.methods.patch2loc_robust_unpadded.model as patch2loc_robust_unpadded
+import patch2loc.methods.patch2loc_unpadded.model as patch2loc_unpadded
 from patch2loc.network import patches
 from patch2loc.network.leveling import leveled
 from patch2loc.network.patch_augmentation import cover_middle, cover_some

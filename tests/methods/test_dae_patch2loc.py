@@ -10,10 +10,11 @@ from scans import noise_scan
 from torch.nn import functional
 from written_models import complete_model
 
+import patch2loc.methods.dae.model as dae
+import patch2loc.methods.dae_patch2loc.model as dae_patch2loc
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
-from patch2loc.methods import dae, dae_patch2loc
-from patch2loc.methods.dae_patch2loc import LocatedUNet, patch_features
+from patch2loc.methods.dae_patch2loc.model import LocatedUNet, patch_features
 from patch2loc.methods.reconstruction.patch_features import PatchFeatures
 from patch2loc.models import load_model, save_model
 from patch2loc.network.location import LocationNetwork
@@ -33,7 +34,7 @@ located = partial(untrained_state, LOCATION_WIDTHS, PATCH)  # one state, the sam
 
 
 def settings(name="dae_patch2loc", **changed):
-    resolved = resolve_settings(name, {"budget": "smoke", **FEW, **changed})
+    resolved = resolve_settings(name, "smoke", {**FEW, **changed})
     run = {"seed": 1, "spacing": 2.0, "precision": "float32", "models": {"patch2loc": located()}}
     return resolved | run
 

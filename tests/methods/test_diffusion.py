@@ -3,7 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from patch2loc.methods import cddpm, ddpm, pddpm
+import patch2loc.methods.cddpm.model as cddpm
+import patch2loc.methods.ddpm.model as ddpm
+import patch2loc.methods.pddpm.model as pddpm
+from patch2loc.method_interface import declaration
 from patch2loc.methods.reconstruction import denoiser, diffusion
 from patch2loc.methods.reconstruction.slice_encoder import MaskedModel
 
@@ -31,7 +34,7 @@ def test_networks_have_the_parameters_of_the_references():
 
 
 def test_networks_of_the_paper_budget_are_those():
-    paper = {name: module.SETTINGS["paper"] for name, module in METHODS.items()}
+    paper = {name: declaration(name).settings["paper"] for name in METHODS}
     assert all(tuple(given["widths"]) == denoiser.WIDTHS and given["blocks"] == 3 for given in paper.values())
     assert tuple(paper["cddpm"]["encoder_widths"]) == denoiser.ENCODER_WIDTHS
     assert (paper["ddpm"]["steps"], paper["pddpm"]["steps"], paper["cddpm"]["steps"]) == (19200, 19200, 14400)

@@ -8,7 +8,9 @@ import torch
 from scans import disc_scans
 from written_models import complete_model
 
-from patch2loc.methods import cddpm, ddpm, pddpm
+import patch2loc.methods.cddpm.model as cddpm
+import patch2loc.methods.ddpm.model as ddpm
+import patch2loc.methods.pddpm.model as pddpm
 from patch2loc.methods.reconstruction import diffusion, slice_encoder
 from patch2loc.models import load_model, save_model
 

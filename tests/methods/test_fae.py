@@ -12,17 +12,19 @@ from torch.nn import functional
 from torchvision.models import resnet18
 from written_models import complete_model
 
+import patch2loc.methods.fae.model as fae
+import patch2loc.methods.fae_patch2loc.model as fae_patch2loc
 from patch2loc.errors import InputError
-from patch2loc.methods import fae, fae_patch2loc
-from patch2loc.methods.fae_patch2loc import location_features
-from patch2loc.methods.reconstruction.feature_autoencoder import SETTINGS, FeatureAutoencoder, dissimilarity
+from patch2loc.method_interface import declaration
+from patch2loc.methods.fae_patch2loc.model import location_features
+from patch2loc.methods.reconstruction.feature_autoencoder import FeatureAutoencoder, dissimilarity
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures, imagenet_features
 from patch2loc.methods.reconstruction.structural_similarity import structural_similarity
 from patch2loc.models import load_model, save_model
 from patch2loc.network.location import LocationNetwork
 
 REST = {"spacing": 2.0, "seed": 1, "precision": "float32"}
-SMALL = SETTINGS["smoke"] | REST
+SMALL = declaration("fae").settings["smoke"] | REST
 SMALL |= {"steps": 4, "batch": 2, "widths": [4, 4, 6, 8], "validations": 2, "validation_slices": 3}
 WIDTHS = (4, 6, 8, 10)
 SHAPE = (32, 48, 4)

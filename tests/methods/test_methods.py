@@ -25,11 +25,12 @@ TOY = '''
 
 import numpy as np
 
-from patch2loc.methods import thresh
+import patch2loc.methods.thresh.model as thresh
+from patch2loc.method_declaration import Declaration
 from toypackage.mean import mean_of
 from . import weight
 
-SETTINGS = {"smoke": {"factor": 1.0}, "short": {"factor": 2.0}, "paper": {"factor": 3.0}}
+METHOD = Declaration(settings={"smoke": {"factor": 1.0}, "short": {"factor": 2.0}, "paper": {"factor": 3.0}})
 
 
 def fit(training, validation, settings, checkpoint, device):
@@ -71,7 +72,7 @@ def test_a_method_from_outside_is_fitted_and_scores(tmp_path, toy):
     write_json(tmp_path / "landmarks.json", landmarks)
     name = "toypackage.method"
     model_path = tmp_path / name / "model.safetensors"
-    settings = method_settings.resolve_settings(name, {"budget": "short"}) | {"seed": 1, "spacing": 1.0}
+    settings = method_settings.resolve_settings(name, "short") | {"seed": 1, "spacing": 1.0}
     fitted = fit_model(
         FitJob(
             name,
@@ -105,7 +106,7 @@ def test_the_code_of_a_method_from_outside_is_hashed_with_all_it_imports(toy):
         "toypackage.method",
         "toypackage.mean",
         "toypackage.weight",
-        "patch2loc.methods.thresh",
+        "patch2loc.methods.thresh.model",
     }
     before = code_hash("toypackage.method")
     for name in ("method", "mean", "weight"):
@@ -135,21 +136,17 @@ def test_every_named_method_has_the_interface(name):
     assert callable(module.fit)
     assert callable(module.scorer)
     if name in method_registry.NETWORKS and name not in method_registry.FROM_PATCHES:
-        keys = {frozenset(module.SETTINGS[budget]) for budget in method_registry.BUDGETS}
+        keys = {frozenset(settings) for settings in method_interface.declaration(name).settings.values()}
         assert len(keys) == 1  # every budget sets the same
 
 
 def test_settings_are_those_of_the_budget_changed_by_the_configuration(toy):
-    assert method_settings.resolve_settings("toypackage.method", {"budget": "smoke"})["factor"] == 1
-    assert (
-        method_settings.resolve_settings("toypackage.method", {"budget": "paper", "factor": 0.5})["factor"]
-        == 0.5
-    )
-    assert method_settings.resolve_settings("patch2loc", {"patches": 7}) == {"patches": 7}
+    assert method_settings.resolve_settings("toypackage.method", "smoke")["factor"] == 1
+    assert method_settings.resolve_settings("toypackage.method", "paper", {"factor": 0.5})["factor"] == 0.5
     with pytest.raises(
         InputError, match=r"method_settings\.toypackage\.method: fctor found, of factor expected"
     ):
-        method_settings.resolve_settings("toypackage.method", {"budget": "paper", "fctor": 0.5})
+        method_settings.resolve_settings("toypackage.method", "paper", {"fctor": 0.5})
 
 
 def test_settings_of_what_is_no_method_are_refused():
@@ -157,7 +154,7 @@ def test_settings_of_what_is_no_method_are_refused():
         "patch": 8,
         "grid": {"shape": [48, 48, 25], "spacing": 4.0},
         "score": {"stride": 1, "median_filter": 3},
-        "training": {"patches": 10, "batch": 2},
+        "training": {"patches": 10, "batch": 2, "orientation": "axial", "subjects": None},
         "training_data": {},
         "without": [],
         "methods": ["patch2loc", "ae"],

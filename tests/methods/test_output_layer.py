@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from patch2loc.methods.dae import UNet
+from patch2loc.methods.dae.model import UNet
 from patch2loc.methods.reconstruction.autoencoder import Autoencoder
 from patch2loc.methods.reconstruction.feature_autoencoder import FeatureAutoencoder
 from patch2loc.methods.reconstruction.inpainting import Inpainter
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.reversed_autoencoder import ReversedAutoencoder
 from patch2loc.methods.reconstruction.slice_features import imagenet_features
-from patch2loc.methods.svae import ScanAutoencoder
+from patch2loc.methods.svae.model import ScanAutoencoder
 
 SIDES, SLICES = (32, 32), 8
 

@@ -9,10 +9,11 @@ from networks import untrained_state
 from scans import disc_scans
 from written_models import complete_model
 
+import patch2loc.methods.patch2loc.model as patch2loc
+import patch2loc.methods.patch2loc_inpainted.model as patch2loc_inpainted
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
-from patch2loc.methods import patch2loc, patch2loc_inpainted
-from patch2loc.methods.patch2loc_inpainted import LATTICE, healthy_threshold, marked, marked_pool
+from patch2loc.methods.patch2loc_inpainted.model import LATTICE, healthy_threshold, marked, marked_pool
 from patch2loc.methods.reconstruction.inpainting import Inpainter, inpainted, mask_of
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
 from patch2loc.models import load_model, save_model
@@ -28,7 +29,7 @@ def heatmap(stride=1):
 
 
 def fitted(checkpoint=None, **changed):
-    settings = resolve_settings("patch2loc_inpainted", {"budget": "smoke", **FEW, **changed})
+    settings = resolve_settings("patch2loc_inpainted", "smoke", {**FEW, **changed})
     settings |= {"seed": 1, "spacing": 2.0, "precision": "float32", "models": {"patch2loc": located()}}
     scans = disc_scans(3, 0, SHAPE, noise=0.1), disc_scans(2, 9, SHAPE, noise=0.1)
     return patch2loc_inpainted.fit(*scans, settings, checkpoint, device="cpu")

@@ -9,12 +9,13 @@ from small_fits import SHAPE as SHAPE_OF_FITS
 from small_fits import small_fit
 from written_models import complete_model
 
-from patch2loc.configuration.check import check_configuration, training_settings
-from patch2loc.configuration.method_settings import resolve_settings
+import patch2loc.methods.patch_vae.model as patch_vae
+import patch2loc.methods.patch_vae_uncertainty.model as patch_vae_uncertainty
+from patch2loc.configuration.check import check_configuration
+from patch2loc.configuration.method_settings import training_settings
 from patch2loc.configuration.prerequisites import methods_needed
 from patch2loc.errors import InputError
-from patch2loc.method_interface import as_array, method
-from patch2loc.methods import patch_vae, patch_vae_uncertainty
+from patch2loc.method_interface import as_array, declaration
 from patch2loc.models import load_model, save_model
 
 METHODS = [patch_vae, patch_vae_uncertainty]
@@ -109,7 +110,7 @@ def configuration(**method_settings):
         "grid": {"shape": [48, 48, 25], "spacing": 4.0},
         "score": {"stride": 1},
         "parts": {"strides": []},
-        "training": TRAINING | {"threads": 2, "memory_mb": 900},
+        "training": TRAINING | {"threads": 2, "memory_mb": 900, "orientation": "axial", "subjects": None},
         "training_data": {},
         "without": [],
         "methods": ["patch2loc", "patch_vae", "patch_vae_uncertainty"],
@@ -122,7 +123,7 @@ def configuration(**method_settings):
 def test_it_is_trained_by_the_training_of_patch2loc_and_by_a_setting_of_its_own():
     config = configuration(patch_vae={"latent": 6})
     check_configuration(config)
-    settings = {name: resolve_settings(name, training_settings(name, config)) for name in config["methods"]}
+    settings = {name: training_settings(name, config) for name in config["methods"]}
     assert settings["patch2loc"] == TRAINING
     assert settings["patch_vae"] == TRAINING | {"latent": 6}
     assert settings["patch_vae_uncertainty"] == TRAINING
@@ -144,6 +145,8 @@ def test_an_empty_latent_vector_is_refused(latent):
 
 def test_the_state_says_all_that_scoring_needs():
     state, history = small_fit("patch_vae", 1, latent=6)
-    assert set(state) == set(patch_vae.STATE) == set(method("patch_vae_uncertainty").STATE)
+    assert (
+        set(state) == set(declaration("patch_vae").state) == set(declaration("patch_vae_uncertainty").state)
+    )
     assert (state["latent"], state["patch"], state["widths"]) == (6, 12, [4, 4, 8, 8])
     assert len(history) == 1

@@ -12,11 +12,12 @@ pytest.importorskip("kornia", reason="kornia is not installed: phanes is not tes
 
 from written_models import complete_model
 
+import patch2loc.methods.phanes.model as phanes
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.weights import with_weights
 from patch2loc.errors import InputError
-from patch2loc.methods import phanes
-from patch2loc.methods.phanes import Phanes, anomaly
+from patch2loc.method_interface import declaration
+from patch2loc.methods.phanes.model import Phanes, anomaly
 from patch2loc.methods.reconstruction.inpainting import Inpainter, Vgg19, inpainted, mask_of, reflected
 from patch2loc.methods.reconstruction.saliency import Perception, perception, saliency, smoothed
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
@@ -35,7 +36,7 @@ TINY = {
     "seed": 5,
     "precision": "float32",
     "spacing": 2.0,
-    "pretrained": {name: None for name in phanes.PRETRAINED},
+    "pretrained": {name: None for name in declaration("phanes").pretrained},
 }
 SHAPE = (40, 40, 5)
 
@@ -89,7 +90,7 @@ def test_an_anomaly_is_the_clipped_share_of_the_residual_times_the_saliency(monk
 
 
 def test_the_paper_budget_is_the_full_networks():
-    chosen = resolve_settings("phanes", {"budget": "paper"})
+    chosen = resolve_settings("phanes", "paper")
     names = ("widths", "latent", "painter_widths", "painter_blocks")
     with torch.device("meta"):
         network = Phanes(shape=[128, 128], **{name: chosen[name] for name in names})

@@ -7,9 +7,10 @@ from scans import noise_scan
 from torch import nn
 from written_models import complete_model
 
+import patch2loc.methods.ra.model as ra
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.engine.training_loop import train_in_steps
-from patch2loc.methods import ra
+from patch2loc.method_interface import declaration
 from patch2loc.methods.reconstruction import reversed_autoencoder as module
 from patch2loc.methods.reconstruction.reversed_autoencoder import (
     ReversedAutoencoder,
@@ -33,7 +34,7 @@ REST = {
     "spacing": 2.0,
     "seed": 1,
     "precision": "float32",
-    "pretrained": {name: None for name in ra.PRETRAINED},
+    "pretrained": {name: None for name in declaration("ra").pretrained},
 }
 
 
@@ -50,7 +51,7 @@ def tiny_network():
     ("size", "encoder", "decoder"), [(128, 16_360_896, 13_069_889), (96, 15_443_392, 12_607_553)]
 )
 def test_the_networks_have_the_parameters_of_the_paper(size, encoder, decoder):
-    chosen = resolve_settings("ra", {"budget": "paper"})
+    chosen = resolve_settings("ra", "paper")
     with torch.device("meta"):
         network = ReversedAutoencoder((size, size), chosen["widths"], chosen["latent"])
     assert (parameters(network.encoder), parameters(network.decoder)) == (encoder, decoder)
@@ -239,7 +240,7 @@ def test_moved_slices_stay_within_their_ranges():
 
 def fitted(checkpoint=None, **changed):
     scans = [noise_scan(1), noise_scan(2)]
-    settings = resolve_settings("ra", {"budget": "smoke", **TINY, **changed}) | REST
+    settings = resolve_settings("ra", "smoke", {**TINY, **changed}) | REST
     return ra.fit(scans, scans[:1], settings, checkpoint, device="cpu")
 
 
@@ -296,9 +297,14 @@ def test_scores_are_the_same_at_every_call_and_the_native_row_has_its_own(tmp_pa
         assert np.isfinite(maps[name][mask]).all()
         np.testing.assert_array_equal(maps[name], again[name])
     assert np.isnan(maps["score"][~mask]).all()
-    common, as_published = heatmaps_with(model, "cpu", stride=1, median_filter=1, precision="float32")(
-        volume, mask
-    )
+    common, as_published = heatmaps_with(
+        model,
+        "cpu",
+        stride=1,
+        median_filter=1,
+        precision="float32",
+        as_published=declaration("ra").as_published,
+    )(volume, mask)
     np.testing.assert_allclose(common[mask], maps["score"][mask])
     np.testing.assert_allclose(
         as_published[mask], maps["as_published"][mask]

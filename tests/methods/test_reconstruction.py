@@ -7,10 +7,13 @@ import torch
 from scans import noise_scan
 from torch import nn
 
+import patch2loc.methods.ae.model as ae
+import patch2loc.methods.dae.model as dae
+import patch2loc.methods.vae.model as vae
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.errors import InputError
-from patch2loc.methods import ae, dae, vae
-from patch2loc.methods.dae import UNet, coarse_noise, learning_rate_share
+from patch2loc.method_interface import declaration
+from patch2loc.methods.dae.model import UNet, coarse_noise, learning_rate_share
 from patch2loc.methods.reconstruction.autoencoder import Autoencoder
 from patch2loc.methods.reconstruction.autoencoder import loss as autoencoder_loss
 from patch2loc.methods.reconstruction.residual import residual_score
@@ -234,13 +237,13 @@ def test_the_autoencoders_have_the_parameters_that_their_description_gives(size,
 
 
 def test_the_paper_budget_is_the_full_network():
-    assert resolve_settings("ae", {"budget": "paper"})["steps"] == 1600 * 12
-    for module, expected in ((ae, 1_512_113), (vae, 1_585_969)):
-        chosen = module.SETTINGS["paper"]
-        network = Autoencoder((96, 96), chosen["widths"], chosen["latent"], variational=module is vae)
+    assert resolve_settings("ae", "paper")["steps"] == 1600 * 12
+    for name, expected in (("ae", 1_512_113), ("vae", 1_585_969)):
+        chosen = declaration(name).settings["paper"]
+        network = Autoencoder((96, 96), chosen["widths"], chosen["latent"], variational=name == "vae")
         assert parameters(network) == expected
-    assert parameters(UNet(dae.SETTINGS["paper"]["widths"])) == 7_701_825
-    assert dae.SETTINGS["paper"]["steps"] == 2100 * 32
+    assert parameters(UNet(declaration("dae").settings["paper"]["widths"])) == 7_701_825
+    assert declaration("dae").settings["paper"]["steps"] == 2100 * 32
 
 
 def test_the_loss_of_a_variational_one_is_residual_and_divergence():
@@ -312,7 +315,7 @@ def test_a_method_learns_and_its_state_is_all_that_scoring_needs(module, precisi
     scans = [noise_scan(1), noise_scan(2)]
     name = module.__name__.rpartition(".")[2]
     tiny = {"steps": 30, "batch": 4, "validations": 3, "validation_slices": 8, "learning_rate": 0.01}
-    settings = resolve_settings(name, {"budget": "smoke", **tiny}) | REST | {"precision": precision}
+    settings = resolve_settings(name, "smoke", {**tiny}) | REST | {"precision": precision}
     state, history = module.fit(scans, scans[:1], settings, None, device="cpu")
     assert history["validation_loss"].iloc[-1] < history["validation_loss"].iloc[0]
     volume, mask = scans[0]

@@ -11,7 +11,7 @@ from torchvision.models import resnet18, squeezenet1_1
 
 from patch2loc.acquire import registry
 from patch2loc.errors import InputError
-from patch2loc.methods.ra import anomaly
+from patch2loc.methods.ra.model import anomaly
 from patch2loc.methods.reconstruction import saliency as module
 from patch2loc.methods.reconstruction.saliency import (
     BACKBONE,

@@ -8,17 +8,16 @@ import torch
 from scans import disc_scans
 from torch.nn import functional
 
+import patch2loc.methods.svae.model as svae
 from patch2loc.configuration import method_settings
 from patch2loc.errors import InputError
-from patch2loc.methods import svae
+from patch2loc.method_interface import declaration
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import ScanPool, slices_of
-from patch2loc.methods.svae import ScanAutoencoder
+from patch2loc.methods.svae.model import ScanAutoencoder
 
 NETWORK = {"widths": [4, 8], "latent": 8, "layers": 2, "heads": 2, "feedforward": 16, "dropout": 0.1}
-SETTINGS = method_settings.resolve_settings(
-    "svae", {"budget": "smoke", **NETWORK, "steps": 6, "batch": 2}
-) | {
+SETTINGS = method_settings.resolve_settings("svae", "smoke", {**NETWORK, "steps": 6, "batch": 2}) | {
     "learning_rate": 1e-3,
     "validations": 3,
     "validation_slices": 12,
@@ -52,7 +51,7 @@ def unbroken(precision="float32"):
 
 
 def test_the_paper_budget_has_about_as_many_parameters_as_the_vae():
-    built = {name: svae.SETTINGS["paper"][name] for name in NETWORK}
+    built = {name: declaration("svae").settings["paper"][name] for name in NETWORK}
     larger = {"latent": 512, "layers": 4, "heads": 8, "feedforward": 1024}
     with torch.device("meta"):
         counts = [

@@ -8,12 +8,12 @@ import torch
 from networks import randomized
 from scipy import ndimage
 
+import patch2loc.methods.patch2loc.model as patch2loc
 from patch2loc.data import volumes
 from patch2loc.data.volumes import Grid
 from patch2loc.engine.weights import weights_of
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.methods import patch2loc
 from patch2loc.models import load_model, save_model
 from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import load_scorer, score_own_scan

@@ -7,7 +7,6 @@ from scipy import ndimage
 
 from patch2loc.network.patch_augmentation import (
     ANGLE,
-    CHANGES,
     LOG_SIZE,
     change_edge,
     change_patches,
@@ -16,6 +15,7 @@ from patch2loc.network.patch_augmentation import (
 )
 from patch2loc.network.sampling import PatchPool
 
+CHANGES = ("pose", "contrast", "edge")
 PATCH = 24
 REACH = margin(["pose"], PATCH)
 

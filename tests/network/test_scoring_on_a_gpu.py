@@ -12,8 +12,8 @@ from torch import nn
 from valueless_gpu import convolution_add_relu, convolution_relu, valueless_gpu
 
 from patch2loc.engine import cuda_graph
-from patch2loc.methods.patch2loc import network_score
-from patch2loc.methods.patch_vae import measure_score
+from patch2loc.methods.patch2loc.model import network_score
+from patch2loc.methods.patch_vae.model import measure_score
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.network import inference
 from patch2loc.network.fused_convolution import with_fused_convolutions

@@ -9,10 +9,11 @@ from networks import SETTINGS, Killed, cohort, patch_by_patch, randomized, relat
 from scans import noise_scan
 from torch.nn import functional
 
+import patch2loc.methods.patch2loc.model as patch2loc
+import patch2loc.methods.patch2loc_unpadded.model as patch2loc_unpadded
 from patch2loc.engine import training_loop
 from patch2loc.errors import InputError
 from patch2loc.heatmap import abnormality, score_voxels
-from patch2loc.methods import patch2loc, patch2loc_unpadded
 from patch2loc.network import patches, training
 from patch2loc.network.centers import sorted_centers
 from patch2loc.network.location import LocationNetwork, for_inference

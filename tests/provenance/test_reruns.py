@@ -40,7 +40,6 @@ UNPADDED_NETWORK = PATCH_VAE | frozenset(
 EDITS = {
     "configuration.check": (NONE, NONE, False),
     "configuration.combinations": (NONE, NONE, False),
-    "configuration.method_constants": (NONE, NONE, False),
     "configuration.method_names": (NONE, NONE, False),
     "configuration.method_registry": (NONE, NONE, False),
     "configuration.method_settings": (NONE, NONE, False),
@@ -66,7 +65,8 @@ EDITS = {
     "network.unpadded": (UNPADDED_NETWORK, UNPADDED_NETWORK, False),
     "network.patch_vae": (PATCH_VAE, PATCH_VAE, False),
     "network.patch_vae_training": (PATCH_VAE, PATCH_VAE, False),
-    "methods.dae": (
+    "methods.dae": (NONE, NONE, False),
+    "methods.dae.model": (
         frozenset({"dae", "dae_patch2loc"}),
         frozenset({"dae", "dae_patch2loc"}),
         False,
@@ -76,8 +76,8 @@ EDITS = {
         frozenset({"phanes", "patch2loc_inpainted"}),
         False,
     ),
-    "methods.zscore": (Z_SCORES, Z_SCORES, False),
-    "methods.texture_z": (TEXTURE_Z, TEXTURE_Z, False),
+    "methods.zscore.model": (Z_SCORES, Z_SCORES, False),
+    "methods.texture_z.model": (TEXTURE_Z, TEXTURE_Z, False),
     "methods.reconstruction.diffusion": (
         frozenset({"ddpm", "pddpm", "cddpm"}),
         frozenset({"ddpm", "pddpm", "cddpm"}),
@@ -108,21 +108,20 @@ def behind():
 
 
 def test_the_modules_of_the_rules_are_found():
-    assert hashed_modules("train", "thresh") == ["patch2loc.train", "patch2loc.methods.thresh"]
-    assert hashed_modules("score", "thresh") == ["patch2loc.score.job", "patch2loc.methods.thresh"]
+    assert hashed_modules("train", "thresh") == ["patch2loc.train", "patch2loc.methods.thresh.model"]
+    assert hashed_modules("score", "thresh") == ["patch2loc.score.job", "patch2loc.methods.thresh.model"]
     assert hashed_modules("score", "patch2loc") == [
         "patch2loc.score.job",
         "patch2loc.score.patch_predictions",
-        "patch2loc.methods.patch2loc",
+        "patch2loc.methods.patch2loc.model",
     ]
     assert hashed_modules("evaluate") == ["patch2loc.evaluate.subjects"]
 
 
 @pytest.mark.parametrize("module", EDITS)
 def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(module, behind):
-    module_path = ROOT.joinpath("workflow/scripts/patch2loc", *module.split("."))
-    assert module_path.with_suffix(".py").is_file()
     name = f"patch2loc.{module}"
+    assert module_file(name)
     trained, scored = (
         frozenset(method for method, modules in behind[rule].items() if name in modules)
         for rule in ("train", "score")
@@ -131,7 +130,18 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(module, behind):
 
 
 def test_nothing_that_plans_tabulates_or_draws_is_behind_a_training_or_scoring(behind):
-    later = ("configuration", "tables", "figures", "report", "watching", "evaluate", "own_scan", "acquire")
+    later = (
+        "configuration",
+        "plan",
+        "estimate",
+        "tables",
+        "figures",
+        "report",
+        "watching",
+        "evaluate",
+        "own_scan",
+        "acquire",
+    )
     for rule in ("train", "score"):
         for method, modules in behind[rule].items():
             assert not {name for name in modules if name.split(".")[1] in later}, (rule, method)
@@ -152,7 +162,7 @@ DECIDES_NOTHING = (
 HASHED_BY = {
     "PREPROCESSING": PREPROCESSING,
     "params_of(output)": ("patch2loc.tables.formats",),
-    "module_name(wildcards.method)": ("patch2loc.methods.patch2loc",),
+    "module_name(wildcards.method)": ("patch2loc.methods.patch2loc.model",),
     "scoring_modules(": scoring_modules("patch2loc"),
 }
 # Of archives and scans: what they hold does not change with the code that unpacks, fetches or counts them.

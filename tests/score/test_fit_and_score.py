@@ -10,15 +10,14 @@ from scipy import ndimage
 from small_training import CPU, SETTINGS, SHAPE, write_scan
 from written_models import complete_model
 
-from patch2loc.configuration.method_constants import declared_names
-from patch2loc.configuration.method_registry import METHODS, from_patches
+from patch2loc.configuration.method_registry import METHODS
 from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
 from patch2loc.errors import InputError
 from patch2loc.evaluate.patch_analysis import analyze_patches
 from patch2loc.files import write_json
-from patch2loc.method_interface import method, needs_lesion
+from patch2loc.method_interface import declaration, method
 from patch2loc.models import load_model, save_model, sealed
 from patch2loc.score import job
 from patch2loc.score.heatmap_folder import PATCH_PREDICTIONS, read_patch_predictions
@@ -42,7 +41,7 @@ SHORTER = {
 
 def settings_of(name):
     """Settings of a method for a few steps."""
-    own = resolve_settings(name, {} if from_patches(name) else {"budget": "smoke"})
+    own = resolve_settings(name, "smoke")
     return {**SETTINGS, **REST, **own, **{key: value for key, value in SHORTER.items() if key in own}}
 
 
@@ -59,7 +58,7 @@ def fit(folder, scans, name="patch2loc", code="code", **preprocess):
         validation=scans[3:4],
         landmarks_path=folder / "landmarks.json",
         checkpoint_folder=folder / name,
-        needed_models={needed: fit(folder, scans, needed) for needed in declared_names(name, "NEEDS")},
+        needed_models={needed: fit(folder, scans, needed) for needed in declaration(name).needs},
     )
     write_model(fitted, folder / name / "model.safetensors", folder / name / "history.csv")
     return folder / name / "model.safetensors"
@@ -74,7 +73,7 @@ def test_a_model_file_is_all_that_scoring_needs(tmp_path, scans, name):
     assert np.array_equal(np.isfinite(heatmap), mask)
     score = method(name).scorer(model["state"], CPU)
     standardized, _ = read_standardized(scans[5], model["landmarks"])
-    given = truth if needs_lesion(name) else ()
+    given = truth if declaration(name).needs_lesion else ()
     everywhere = score(standardized, mask, np.ones_like(mask), *given)["score"]
     expected = ndimage.median_filter(everywhere, size=3, mode="reflect")
     np.testing.assert_allclose(heatmap[mask], expected[mask], rtol=1e-4, atol=1e-4)
@@ -204,7 +203,7 @@ def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path,
 
 def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, scans):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
-    score_scans(model, scans[4:], folder, **SCORING)
+    score_scans(model, scans[4:], folder, **SCORING, as_published=declaration("ae").as_published)
     assert {path.name for path in (folder / "as_published").iterdir()} == {
         "seconds.csv",
         "s4.nii.gz",
@@ -221,7 +220,7 @@ def test_the_post_processing_of_the_authors_makes_a_second_heatmap(tmp_path, sca
     assert np.array_equal(np.isfinite(common), np.isfinite(found))
     assert not np.allclose(common[mask], found[mask])
     (folder / "as_published").rename(tmp_path / "before")
-    score_scans(model, scans[4:], folder, **SCORING)
+    score_scans(model, scans[4:], folder, **SCORING, as_published=declaration("ae").as_published)
     for path in (tmp_path / "before").glob("*.nii.gz"):
         assert (folder / "as_published" / path.name).read_bytes() == path.read_bytes()
 

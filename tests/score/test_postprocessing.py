@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from patch2loc import models
 from patch2loc.data.volumes import block
+from patch2loc.method_interface import declaration
 from patch2loc.methods.reconstruction.residual import residual_score
-from patch2loc.score import scoring
 from patch2loc.score.postprocessing import as_published, eroded
 from patch2loc.score.scoring import heatmaps_with
 
@@ -70,11 +70,17 @@ def test_a_residual_of_slices_is_post_processed_before_it_is_brought_to_a_grid_o
     def scorer(state, device, stride, precision):
         return residual_score(lambda slices: 0.5 * slices**2, device, 1.0)
 
-    method = SimpleNamespace(scorer=scorer, AS_PUBLISHED={"erosion": 2, "median": 3})
+    method = SimpleNamespace(scorer=scorer)
     monkeypatch.setattr(models, "method", lambda name: method)
-    monkeypatch.setattr(scoring, "needs_lesion", lambda name: False)
     model = {"method": "half the square", "state": {}, "grid": {"spacing": 1.0}}
-    heatmaps = scoring.heatmaps_with(model, "cpu", stride=1, median_filter=3, precision="float32")
+    heatmaps = heatmaps_with(
+        model,
+        "cpu",
+        stride=1,
+        median_filter=3,
+        precision="float32",
+        as_published={"erosion": 2, "median": 3},
+    )
     common, found = heatmaps(volume, mask)
     # The reference: all of it on voxels of 2 mm, and their values for the eight voxels of 1 mm in each.
     even = np.pad(np.stack([volume, mask]), [(0, 0), *((0, -size % 2) for size in shape)])
@@ -97,7 +103,14 @@ def test_thresh_as_published_is_eroded_and_filtered_at_2_mm(spacing):
     mask = np.zeros(shape, bool)
     mask[2 * factor : -2 * factor, 2 * factor : -2 * factor] = True
     model = {"method": "thresh", "state": {}, "grid": {"spacing": spacing, "shape": shape}}
-    heatmaps = heatmaps_with(model, "cpu", stride=1, median_filter=3, precision="float32")
+    heatmaps = heatmaps_with(
+        model,
+        "cpu",
+        stride=1,
+        median_filter=3,
+        precision="float32",
+        as_published=declaration("thresh").as_published,
+    )
     common, published = heatmaps(np.where(mask, intensities, 0), mask)
     # Written out: ranks, means of blocks of 2 mm, brain without 3 voxels of its rim, median of 5 voxels.
     ranks = np.zeros(shape)

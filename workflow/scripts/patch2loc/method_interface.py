@@ -1,21 +1,24 @@
-"""The interface of methods of lesion detection, and how one is loaded by its name.
+"""The interface of methods of lesion detection, and how one is reached by its name.
 
-A method is a module with two functions, `fit` and `scorer`, as `Method` has them. One that predicts locations (LOCATES)
-has two more, of `LocatingMethod`. Constants declare what else there is to know of it: those that planning and tables
-read are described in `configuration.method_registry`, SETTINGS, OWN_SETTINGS and CHOICES in
-`configuration.method_settings`, PRETRAINED and NEEDS in `configuration.prerequisites`, STATE and OPTIONAL_STATE below.
+A method is a package: its `__init__.py` declares it (`method_declaration.Declaration`), and its `model.py` has two
+functions, `fit` and `scorer`, as `Method` has them. One that predicts locations has two more, of `LocatingMethod`. A
+method from outside may be a single module with both.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeGuard, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 import numpy as np
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
+from patch2loc.method_declaration import Declaration
 
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, as torch, and needed here for annotations alone
@@ -24,25 +27,7 @@ if TYPE_CHECKING:
 MARK = "-"  # between a method and the name of a variant of it
 # What scoring needs of a fitted method: arrays, plain Python values, and dictionaries of these.
 State = dict[str, Any]
-# Kind of a value of a state (`model_schema.KINDS`). A method's STATE has that of each value that its state holds,
-# OPTIONAL_STATE that of each that it may lack or that may be None; models of other states are refused.
-StateKind = Literal[
-    "array",
-    "map",
-    "spread",
-    "weights",
-    "widths",
-    "patch",
-    "spacing",
-    "seed",
-    "flag",
-    "number",
-    "positive",
-    "text",
-    "dictionary",
-]
-StateKinds = Mapping[str, StateKind]
-# Settings of a training by name: the method's own (`configuration.method_settings.resolve_settings`), and of the run:
+# Settings of a training by name: the method's own (`configuration.method_settings`), and of the run:
 # patch (voxels), seed, spacing (mm), precision; for methods that name them, pretrained {name: path or None} and models
 # {method: state}.
 MethodSettings = Mapping[str, Any]
@@ -78,7 +63,7 @@ class Score(Protocol):
 
 
 class LesionScore(Protocol):
-    """Scores one scan for a method that needs its lesion (NEEDS_LESION)."""
+    """Scores one scan for a method that needs its lesion."""
 
     def __call__(
         self, volume: np.ndarray, mask: np.ndarray, region: np.ndarray, lesion: np.ndarray, /
@@ -150,14 +135,73 @@ def method_of(name: str) -> str:
 
 
 def module_name(name: str) -> str:
-    """The module of a method or variant: of this package, or, where the name has a dot, any that Python finds."""
+    """The module with the code of a method or variant: model.py of its package, or a single module from outside."""
+    package = _package(name)
+    return f"{package}.model" if not is_outside(name) or _has_model(package) else package
+
+
+def _package(name: str) -> str:
+    """The module with the declaration of a method or variant."""
     method = method_of(name)
     return method if is_outside(method) else f"patch2loc.methods.{method}"
+
+
+def _has_model(package: str) -> bool:
+    try:
+        return find_spec(f"{package}.model") is not None
+    except ModuleNotFoundError:  # no package, or no such module at all
+        return False
 
 
 def is_outside(name: str) -> bool:
     """True for a method from outside the package, a dotted module."""
     return "." in name
+
+
+@cache
+def declaration(name: str) -> Declaration:
+    """The declaration of a method or variant, with a title; the defaults for any other name.
+
+    A dotted name is imported, as by `method`. Code that shows titles, roles or the order of methods has to import
+    `configuration.method_registry`: its hash then covers the declarations (`provenance.code`).
+
+    Raises:
+        InputError: For a module from outside that cannot be imported, or whose declaration is wrong.
+    """
+    base, mark, variant = name.partition(MARK)
+    if mark:
+        # A second row for each of them would be no answer to what its training changes.
+        declared = declaration(base)
+        title = f"{declared.title}, {variant}"
+        return replace(declared, title=title, role="variant", calibrated=False, as_published=None)
+    if not is_outside(name) and name not in methods_of_the_package():
+        return Declaration(title=name, network=False)
+    try:
+        module = import_module(_package(name))
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            return Declaration(title=name)  # it is nowhere: of a run in another environment
+        raise InputError(
+            f"methods: {name} found, whose import ends with: {error}; correct it, and import what planning may lack, "
+            "such as torch, in model.py beside the declaration (docs/how-to/add-a-method.md)"
+        ) from error
+    declared = _declared(module)
+    return replace(declared, title=declared.title or name)
+
+
+def _declared(module: ModuleType) -> Declaration:
+    """What a module declares as METHOD, or the defaults."""
+    declared = getattr(module, "METHOD", None)
+    if isinstance(declared, Declaration):
+        return declared
+    former = [each.name for each in fields(Declaration) if hasattr(module, each.name.upper())]
+    if declared is None and not former:
+        return Declaration()
+    found = "METHOD" if declared is not None else ", ".join(name.upper() for name in former)
+    raise InputError(
+        f"{module.__file__}: {found} found, METHOD = Declaration({', '.join(f'{name}=...' for name in former)}) "
+        "expected, with Declaration from patch2loc.method_declaration; write it so"
+    )
 
 
 def method(name: str) -> Method:
@@ -168,7 +212,7 @@ def method(name: str) -> Method:
 
     Raises:
         InputError: For a name that is no method of the package, and for a dotted name that cannot be imported, or has
-            no `fit` and `scorer`.
+            not the functions of a method.
     """
     check_name(name)
     try:
@@ -180,7 +224,8 @@ def method(name: str) -> Method:
             f"methods: {name} found, whose import ends with: {error}; install it into the environment that runs this "
             "(pip install)"
         ) from error
-    absent = [function for function in ("fit", "scorer") if not callable(getattr(module, function, None))]
+    expected = ("fit", "scorer", *(("network_input", "predictor") if declaration(name).locates else ()))
+    absent = [function for function in expected if not callable(getattr(module, function, None))]
     if absent:
         raise InputError(
             f"methods: {name} ({module.__file__}) has no {' and '.join(absent)}; see docs/how-to/add-a-method.md"
@@ -201,17 +246,10 @@ def check_name(name: object) -> None:
 
 
 def methods_of_the_package() -> list[str]:
-    """Names of the modules in `patch2loc.methods`, sorted; none is imported."""
-    return sorted(
-        each.name for each in iter_modules([str(Path(__file__).parent / "methods")]) if not each.ispkg
-    )
-
-
-def needs_lesion(name: str) -> bool:
-    """True for controls that need the ground-truth lesion mask, which no scan of one's own has."""
-    return bool(getattr(method(name), "NEEDS_LESION", False))
+    """Names of the packages in `patch2loc.methods` that are methods, sorted; none is imported."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("methods/*/model.py"))
 
 
 def is_locating(module: Method) -> TypeGuard[LocatingMethod]:
     """True for the imported module of a method that predicts the locations of patches."""
-    return bool(getattr(module, "LOCATES", False))
+    return hasattr(module, "predictor")

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, NoReturn, get_args
 import numpy as np
 
 from patch2loc.data.axes import AXES, axis_order
+from patch2loc.data.modalities import Modality
 from patch2loc.data.nifti_header import MAX_VOXELS
-from patch2loc.data.vocabulary import Modality, Scale
+from patch2loc.data.vocabulary import Scale
 from patch2loc.errors import InputError
-from patch2loc.method_interface import StateKind
+from patch2loc.method_declaration import StateKind
 
 MAX_SIDE = 1024  # voxels, as of a configuration's grid
 SPACINGS = (0.1, 10.0)  # mm

@@ -12,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from patch2loc.data.axes import AXES_OF_SLICES, Axes
-from patch2loc.data.vocabulary import Landmarks, Modality
+from patch2loc.data.modalities import Modality
+from patch2loc.data.vocabulary import Landmarks
 from patch2loc.errors import InputError
 from patch2loc.files import replacing
-from patch2loc.method_interface import Method, is_outside, method, methods_of_the_package
+from patch2loc.method_interface import Method, declaration, is_outside, method, methods_of_the_package
 from patch2loc.model_schema import check_content, check_state
 
 FORMAT_NAME = "patch2loc model"
@@ -208,8 +209,9 @@ def from_state(model: Mapping[str, Any], name: str | Path, make: Callable[[Metho
             a method from outside the package are its own and go through.
     """
     module = method(model["method"])
-    if hasattr(module, "STATE"):
-        check_state(model, module.STATE, getattr(module, "OPTIONAL_STATE", {}), name)
+    declared = declaration(model["method"])
+    if declared.state is not None:
+        check_state(model, declared.state, declared.optional_state, name)
     try:
         return make(module)
     except InputError as error:

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.data.axes import AXES_OF_SLICES, Axes, Orientation
+from patch2loc.data.modalities import Modality
 from patch2loc.data.scans import Scan, refuse_fitted_scans
-from patch2loc.data.vocabulary import Modality
 from patch2loc.data.volumes import read, reoriented
 from patch2loc.engine.choices import Device
 from patch2loc.engine.device import repeatable
 from patch2loc.errors import InputError
 from patch2loc.files import read_json, write_csv
-from patch2loc.method_interface import State, Volumes, method
+from patch2loc.method_interface import State, Volumes, declaration, method
 from patch2loc.model_schema import check_content
 from patch2loc.models import Model, check_origin, from_state, load_model, save_model, sealed
 from patch2loc.provenance.record import Description, describe, digest, write_sidecar
@@ -127,7 +127,7 @@ def fit_model(
         *(path for scan in scans for path in (scan.volume_path, scan.mask_path)),
     ]
     method_inputs, recorded_settings = dict(job.settings), dict(job.settings)
-    if usable := getattr(module, "PRETRAINED", ()):
+    if usable := declaration(job.method).pretrained:
         method_inputs["pretrained"] = {
             name: weights[name].path if name in weights else None for name in usable
         }

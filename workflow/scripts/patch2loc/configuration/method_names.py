@@ -1,12 +1,13 @@
 """Names of methods: as they are configured, as rows of tables, as they are displayed.
 
-A method has a row of its name, and a second one where it is CALIBRATED or has its authors' post-processing
-(AS_PUBLISHED): "patch2loc_calibrated", "ae_as_published".
+A method has a row of its name, and a second one where it calibrated or has its authors' post-processing
+(as_published): "patch2loc_calibrated", "ae_as_published".
 """
 
 from collections.abc import Sequence
 
-from patch2loc.configuration.method_registry import METHODS, declaration
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.method_interface import declaration
 
 CALIBRATED_SUFFIX, AS_PUBLISHED_SUFFIX = "_calibrated", "_as_published"
 ALL = "all"  # instead of a list: every method of the package but the variants
@@ -26,7 +27,10 @@ def table_rows(methods: Sequence[str]) -> list[str]:
 
 def _second_rows(method: str) -> list[str]:
     declared = declaration(method)
-    suffixes = {CALIBRATED_SUFFIX: declared.calibrated, AS_PUBLISHED_SUFFIX: declared.as_published}
+    suffixes = {
+        CALIBRATED_SUFFIX: declared.calibrated,
+        AS_PUBLISHED_SUFFIX: declared.as_published is not None,
+    }
     return [f"{method}{suffix}" for suffix, declares in suffixes.items() if declares]
 
 
@@ -38,7 +42,8 @@ def is_calibrated(row: str) -> bool:
 def is_as_published(row: str) -> bool:
     """True for a row with the post-processing of the method's authors."""
     return (
-        row.endswith(AS_PUBLISHED_SUFFIX) and declaration(row.removesuffix(AS_PUBLISHED_SUFFIX)).as_published
+        row.endswith(AS_PUBLISHED_SUFFIX)
+        and declaration(row.removesuffix(AS_PUBLISHED_SUFFIX)).as_published is not None
     )
 
 

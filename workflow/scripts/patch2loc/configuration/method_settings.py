@@ -1,38 +1,53 @@
-"""Settings of methods: those of their modules, changed by the configuration's `method_settings`."""
+"""Settings of methods: those that they declare, changed by the configuration's `method_settings`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from patch2loc.configuration.method_registry import from_patches
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Method, method
+from patch2loc.method_interface import declaration
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
+OF_THE_SCANS = ("orientation", "subjects", "balance_sites")  # keys of `training`: what a method is given
 
 
-def resolve_settings(name: str, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a method is trained by: its module's, changed by the configured ones.
+def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a method is trained by, all of them.
 
     Args:
         name: The method's.
-        configured: Result of `check.training_settings`. {"budget": "smoke" | "short" | "paper", ...single settings}
-            changes the module's SETTINGS of this budget; without a budget, or for a module without SETTINGS, it is
-            returned as it is. For a method that learns from patches, settings of the training, returned as they are,
-            and under "own" single ones that change its OWN_SETTINGS.
+        config: Configuration that it is trained by (`variants.configuration_of`).
+
+    Returns:
+        For a method that learns from patches the configuration's `training`, without the keys that change no number or
+        are of the scans, and its own settings. For others its settings, with the budget if it has any or is a network.
 
     Raises:
         InputError: For settings that the method does not have, and for values of another kind.
     """
-    module = method(name)
-    if from_patches(name):
-        training = {key: value for key, value in configured.items() if key != "own"}
-        own_settings = getattr(module, "OWN_SETTINGS", {})
-        return training | _changed(name, module, own_settings, configured.get("own", {}))
-    budgets = getattr(module, "SETTINGS", None)
-    if budgets is None or "budget" not in configured:
-        return dict(configured)
-    changes = {key: value for key, value in configured.items() if key != "budget"}
-    return {"budget": configured["budget"], **_changed(name, module, budgets[configured["budget"]], changes)}
+    settings = resolve_settings(name, config["budget"], config["method_settings"].get(name, {}))
+    declared = declaration(name)
+    if declared.by_training:
+        others = (*NO_INFLUENCE, *OF_THE_SCANS)
+        return {key: value for key, value in config["training"].items() if key not in others} | settings
+    return {"budget": config["budget"], **settings} if declared.network or declared.settings else settings
+
+
+def resolve_settings(name: str, budget: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings that a method declares, for a budget or besides `training`, single ones changed.
+
+    Args:
+        name: The method's.
+        budget: One of `method_declaration.BUDGETS`.
+        changes: Its `method_settings` of the configuration; None for none.
+
+    Raises:
+        InputError: For settings that the method does not have, and for values of another kind.
+    """
+    declared = declaration(name)
+    settings = declared.own_settings if declared.by_training else declared.settings.get(budget, {})
+    check_changes(name, settings, changes or {}, declared.choices)
+    return {**settings, **(changes or {})}
 
 
 def check_changes(
@@ -75,14 +90,6 @@ def check_changes(
                 f"method_settings.{name}.{key}: {', '.join(wrong)} found, of {', '.join(map(str, choices[key]))} "
                 "expected; correct it"
             )
-
-
-def _changed(
-    name: str, module: Method, settings: Mapping[str, Any], changes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of a method, single ones changed; InputError for a change that it cannot take."""
-    check_changes(name, settings, changes, getattr(module, "CHOICES", {}))
-    return {**settings, **changes}
 
 
 def _fits(value: Any, default: Any, whole: bool) -> bool:

@@ -1,11 +1,11 @@
 """The methods of the package as a table for documentation: `python -m patch2loc.configuration.method_table`."""
 
-import ast
+from importlib import import_module
 
 from patch2loc.configuration.method_names import configured, display_name, table_rows
-from patch2loc.configuration.method_registry import METHODS, Role, declaration
-from patch2loc.method_interface import module_name
-from patch2loc.provenance.code import module_file, syntax_tree
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.method_declaration import Role
+from patch2loc.method_interface import declaration
 
 ROLES: dict[Role, str] = {
     "table1": "row of Table 1",
@@ -30,8 +30,7 @@ def method_table() -> str:
 
 def _summary(name: str) -> str:
     """First line of a method's docstring, as a cell."""
-    path = module_file(module_name(name))
-    docstring = (path and ast.get_docstring(syntax_tree(path))) or ""
+    docstring = import_module(f"patch2loc.methods.{name}").__doc__ or ""
     return docstring.partition("\n")[0].replace("|", "\\|")
 
 

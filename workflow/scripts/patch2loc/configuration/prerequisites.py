@@ -1,16 +1,10 @@
-"""Prerequisites of a method's training beside scans: weights from elsewhere, models of other methods.
-
-A method's module names them in two tuples, written out, since they are read without running the module (planning
-needs no torch):
-    PRETRAINED = ("resnet18_imagenet",)  weights that it can use, keys of the configuration's `pretrained`
-    NEEDS = ("patch2loc",)               methods whose models of the same modality and fold it takes
-"""
+"""Prerequisites of a method's training beside scans: weights from elsewhere, models of other methods."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from patch2loc.configuration.method_constants import declared_names
 from patch2loc.errors import InputError
+from patch2loc.method_interface import declaration
 
 # Also names in the registry.
 WEIGHTS = ("resnet18_imagenet", "vgg19_imagenet", "squeezenet1_1_imagenet", "lpips_squeezenet")
@@ -30,10 +24,10 @@ def available_weights(
         InputError: For the name of weights that there are not, and for a file that is not there.
     """
     paths = {}
-    for name in declared_names(method, "PRETRAINED"):
+    for name in declaration(method).pretrained:
         if name not in WEIGHTS:
             raise InputError(
-                f"methods.{method}: PRETRAINED names {name}, one of {', '.join(WEIGHTS)} expected; correct it"
+                f"methods.{method}: pretrained names {name}, one of {', '.join(WEIGHTS)} expected; correct it"
             )
         path = configured.get(name)
         if path is None:
@@ -98,7 +92,7 @@ def fallback_warning(
 def _absent_weights(methods: Sequence[str], configured: Mapping[str, str | None]) -> dict[str, list[str]]:
     """Weights that each method could use and the configuration does not name; methods that lack none are left out."""
     absent = {
-        method: [name for name in declared_names(method, "PRETRAINED") if configured.get(name) is None]
+        method: [name for name in declaration(method).pretrained if configured.get(name) is None]
         for method in methods
     }
     return {method: names for method, names in absent.items() if names}
@@ -106,7 +100,7 @@ def _absent_weights(methods: Sequence[str], configured: Mapping[str, str | None]
 
 def methods_needed(method: str, configured: Sequence[str]) -> tuple[str, ...]:
     """Methods whose models the training of a method takes; InputError when one is not among the configured."""
-    needed = declared_names(method, "NEEDS")
+    needed = declaration(method).needs
     absent = [name for name in needed if name not in configured]
     if absent:
         raise InputError(

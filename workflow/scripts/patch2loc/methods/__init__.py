@@ -1,1 +1,1 @@
-"""Methods of lesion detection, one module each, reached by name (`patch2loc.method_interface`)."""
+"""Methods of lesion detection, one folder each, reached by name (`patch2loc.method_interface`)."""

@@ -15,7 +15,8 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from patch2loc.data.axes import Axes
-from patch2loc.data.vocabulary import Landmarks, Modality, Scale
+from patch2loc.data.modalities import MODALITIES, Modality
+from patch2loc.data.vocabulary import Landmarks, Scale
 from patch2loc.engine.weights import first, mismatches
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
@@ -56,7 +57,7 @@ def load_checkpoint(
     Args:
         path: A zip file as torch.save writes it, with the parameters of `LocationNetwork` behind "model." in its
             state_dict.
-        modality: "T1" or "T2", which the file does not store.
+        modality: Modality of its training scans, which the file does not store.
         landmarks_path: See `read_landmarks`.
 
     Returns:
@@ -66,10 +67,10 @@ def load_checkpoint(
     Raises:
         InputError: The file is no checkpoint, or parameters are missing, unknown or of another shape.
     """
-    if modality not in ("T1", "T2") or landmarks_path is None:
+    if modality not in MODALITIES or landmarks_path is None:
         raise InputError(
-            f"{path}: a checkpoint stores neither its modality nor its landmarks; give both (--modality T1 or T2, "
-            "--landmarks FILE)"
+            f"{path}: a checkpoint stores neither its modality nor its landmarks; give both (--modality "
+            f"{'|'.join(MODALITIES)}, --landmarks FILE)"
         )
     weights = read_weights(path)
     landmarks = read_landmarks(landmarks_path)

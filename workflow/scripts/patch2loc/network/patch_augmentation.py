@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from patch2loc.network.leveling import DARKEST
 
-CHANGES = ("pose", "contrast", "edge")  # in turn
 CHANCE = 0.5  # of each change in each patch
 LOG_GAMMA = 0.4
 GAIN = 0.15  # around 1
@@ -26,7 +25,7 @@ MARGIN = (math.cos(ANGLE) + math.sin(ANGLE)) * math.exp(LOG_SIZE) / 2 - 0.5
 
 
 def margin(changes: Collection[str], patch: int) -> int:
-    """Voxels that have to be cut beyond each edge of a patch, of `patch` voxels, for some of CHANGES."""
+    """Voxels that have to be cut beyond each edge of a patch, of `patch` voxels, for changes."""
     return math.ceil(MARGIN * patch) if "pose" in changes else 0
 
 
@@ -38,7 +37,7 @@ def change_patches(
     Args:
         patches: (n, 1, p + 2 m, p + 2 m) float32, m from `margin`; exactly 0 outside the brain.
         generator: Random numbers, on the device of the patches.
-        changes: Some of CHANGES.
+        changes: Some of pose, contrast and edge.
         patch: p, voxels.
 
     Returns:

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import resolve_name
@@ -13,16 +12,13 @@ from pathlib import Path
 from patch2loc.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
-# What a method declares for planning and display alone: no number of its own depends on it.
-DISPLAY_CONSTANTS = ("ROLE", "ORDER", "TITLE", "CALIBRATED", "REDESIGNED")
 # Fields of the syntax tree that hold statements.
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 # Tokens that say how code is laid out, not what it does.
 LAYOUT = (tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER)
 # Tokens that structure code by their kind; how wide an indentation is means nothing.
 STRUCTURE = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\t", tokenize.DEDENT: "\b"}
-METHODS_PACKAGE = "patch2loc.methods"
-# What imports this shows methods as they declare themselves.
+# It imports what all methods declare, by their names.
 METHOD_REGISTRY = "patch2loc.configuration.method_registry"
 
 
@@ -84,6 +80,8 @@ def _imported(name: str) -> frozenset[str]:
             source = resolve_name("." * node.level + (node.module or ""), package)
             modules.add(source)
             modules.update(f"{source}.{alias.name}" for alias in node.names)
+    if name == METHOD_REGISTRY:
+        modules.update(f"patch2loc.methods.{path.parent.name}" for path in PACKAGE.glob("methods/*/model.py"))
     packages = ("patch2loc.", f"{name.partition('.')[0]}.")
     return frozenset(module for module in modules if module.startswith(packages) and module_file(module))
 
@@ -106,23 +104,18 @@ def code_of(path: Path) -> str:
     Raises:
         InputError: naming the line, when the file is not Python.
     """
-    return "\0".join(token for _, token in _tokens(path))
-
-
-def _tokens(path: Path) -> list[tuple[int, str]]:
-    """Line and text of each token of a Python file that is code."""
     docstrings = _docstrings(syntax_tree(path))
-    tokens = [(0, STRUCTURE[tokenize.NEWLINE])]
+    tokens = [STRUCTURE[tokenize.NEWLINE]]
     with open(path, "rb") as stream:
         for kind, text, start, _, _ in tokenize.tokenize(stream.readline):
             if kind in LAYOUT or (kind == tokenize.STRING and start in docstrings):
                 continue
             if kind in STRUCTURE:
                 text = STRUCTURE[kind]
-                if kind == tokenize.NEWLINE and tokens[-1][1] in STRUCTURE.values():  # of a docstring
+                if kind == tokenize.NEWLINE and tokens[-1] in STRUCTURE.values():  # of a docstring
                     continue
-            tokens.append((start[0], text))
-    return tokens[1:]
+            tokens.append(text)
+    return "\0".join(tokens[1:])
 
 
 def _docstrings(module: ast.Module) -> set[tuple[int, int]]:
@@ -147,52 +140,10 @@ def code_hash(*names: str) -> str:
     """Hash of the code of modules and of all that they import from this package and from their own.
 
     Snakemake compares scripts, not what they import. As a parameter of a rule, the hash makes the rule run again when
-    the code behind it has changed, and only then: comments, docstrings and layout do not count. Constants that a method
-    declares only for display do not count for its own hash, but for that of modules that show methods, such as tables.
+    the code behind it has changed, and only then: comments, docstrings and layout do not count.  What a method declares
+    is behind the tables that show it, and not behind its own jobs: these get what they need of it as parameters.
     """
     digest = hashlib.sha256()
-    behind = modules_behind(names)
-    for name in behind:
-        path = _source_file(name)
-        code = _split_display(path)[0] if _is_method(name, names) else code_of(path)
-        digest.update(f"{name}\0{code}\0".encode())
-    if METHOD_REGISTRY in behind:
-        for path in sorted(PACKAGE.joinpath("methods").glob("*.py")):
-            digest.update(f"{path.stem}\0{_split_display(path)[1]}\0".encode())
+    for name in modules_behind(names):
+        digest.update(f"{name}\0{code_of(_source_file(name))}\0".encode())
     return digest.hexdigest()[:16]
-
-
-def _is_method(name: str, hashed: Iterable[str]) -> bool:
-    """True for a method of the package, or from outside when it is itself what is hashed."""
-    package = name.rpartition(".")[0]
-    return package == METHODS_PACKAGE or (name in hashed and not name.startswith("patch2loc."))
-
-
-@cache
-def _split_display(path: Path) -> tuple[str, str]:
-    """The code of a method without its DISPLAY_CONSTANTS, and that of these; one that the method uses is its code."""
-    statements = syntax_tree(path)
-    used = {
-        node.id
-        for node in ast.walk(statements)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    occupied = Counter(
-        line for node in statements.body for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-    )
-    display: set[int] = set()
-    for node in statements.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
-                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-                if (
-                    name in DISPLAY_CONSTANTS
-                    and name not in used
-                    and all(occupied[line] == 1 for line in lines)
-                ):
-                    display.update(lines)
-    code: list[str] = []
-    declared: list[str] = []
-    for line, token in _tokens(path):
-        (declared if line in display else code).append(token)
-    return "\0".join(code), "\0".join(declared)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -112,10 +112,11 @@ def score_scans(
     same_dataset: bool = False,
     epsilon: float | None = None,
     tiles: Tiles = "whole",
+    as_published: Mapping[str, int] | None = None,
 ) -> None:
     """Write the heatmap of every scan to `folder`/{subject}.nii.gz; the folder appears when all are there.
 
-    Heatmaps with the post-processing of the method's authors, where it has one, are in `folder`/as_published, and what
+    Heatmaps with the post-processing of the method's authors, where it is given, are in `folder`/as_published, and what
     a method that predicts locations predicts for patches (`patch_predictions`) is in one table beside the heatmaps.
     Scans are read by `threads` and heatmaps written by one more while the device computes, and a GPU is given the next
     scan before the host waits for the last one.
@@ -138,6 +139,7 @@ def score_scans(
         same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
         epsilon: See `scoring.launch_with`.
         tiles: See `patch_predictions.predicted_patches`.
+        as_published: See `scoring.heatmaps_with`.
 
     Raises:
         InputError: The model or a scan cannot be used, the model is of another method, modality or fold, or it was
@@ -154,6 +156,7 @@ def score_scans(
         name=model_path,
         threads=threads,
         epsilon=epsilon,
+        as_published=as_published,
     )
     predict_patches = (
         import_module(PATCHES).patch_predictions_with(model, device, precision, model_path, tiles=tiles)
@@ -163,8 +166,8 @@ def score_scans(
     )
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    run = [sha256(model_path), code, stride, median_filter, device, precision, epsilon, tiles]
-    with_lesion = method_interface.needs_lesion(model["method"])
+    run = [sha256(model_path), code, stride, median_filter, device, precision, epsilon, tiles, as_published]
+    with_lesion = method_interface.declaration(model["method"]).needs_lesion
 
     def load(scan: Scan) -> tuple[Path, _LoadedScan | None]:
         """The file of a scan's heatmap, and the scan unless that is done."""

@@ -1,6 +1,6 @@
 """Heatmaps of a scan by a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,9 +9,9 @@ import numpy as np
 from patch2loc.data import volumes
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.errors import InputError
-from patch2loc.method_interface import Map, Maps, is_locating, method, needs_lesion
+from patch2loc.method_interface import Map, Maps, declaration, is_locating, method
 from patch2loc.models import Model, from_state
-from patch2loc.score.postprocessing import as_published, median_filtered
+from patch2loc.score import postprocessing
 from patch2loc.standardize import standardize
 
 Heatmaps = tuple[np.ndarray, np.ndarray | None]
@@ -29,7 +29,7 @@ class HeatmapOf(Protocol):
             volume: (x, y, z) float32, as preprocessed.
             mask: Brain, (x, y, z) boolean.
             name: Name of the scan, for messages.
-            lesion: (x, y, z) boolean, for a method that needs it (`method_interface.needs_lesion`).
+            lesion: (x, y, z) boolean, for a method that needs it (`method_declaration.Declaration`).
 
         Returns:
             (x, y, z) float32, NaN outside the mask, after the median filter.
@@ -112,14 +112,22 @@ def heatmaps_with(
     median_filter: int,
     precision: Precision,
     name: str | Path = "model",
+    as_published: Mapping[str, int] | None = None,
 ) -> HeatmapsOf:
     """Make a model ready to score standardized scans; arguments as for `heatmap_of`.
 
-    Also returns the heatmap with the authors' post-processing, or None: from the same scores, or from the map
-    "as_published" where the method makes one.
+    as_published: the post-processing of the method's authors (`method_declaration.Declaration`). With it, the heatmap
+    by it is also returned, otherwise None: from the same scores, or from the map "as_published" where the method makes
+    one.
     """
     launch = launch_with(
-        model, device, stride=stride, median_filter=median_filter, precision=precision, name=name
+        model,
+        device,
+        stride=stride,
+        median_filter=median_filter,
+        precision=precision,
+        name=name,
+        as_published=as_published,
     )
 
     def heatmaps(standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None) -> Heatmaps:
@@ -138,6 +146,7 @@ def launch_with(
     name: str | Path = "model",
     threads: int = 1,
     epsilon: float | None = None,
+    as_published: Mapping[str, int] | None = None,
 ) -> Launch:
     """Make a model ready to begin with one scan while the device computes another; see `heatmaps_with`.
 
@@ -146,16 +155,14 @@ def launch_with(
 
     threads: that compute medians on the host.
     epsilon: added to the squared error of a method that predicts locations, percent squared; None for the model's.
+    as_published: as of `heatmaps_with`.
     """
     axes = model["grid"].get("axes", "RAS")
     state = model["state"]
     if epsilon is not None and is_locating(method(model["method"])):
         state = {**state, "epsilon": epsilon}
-    module, score = from_state(
-        model, name, lambda module: (module, module.scorer(state, device, stride, precision))
-    )
-    published_widths = getattr(module, "AS_PUBLISHED", None)
-    with_lesion = needs_lesion(model["method"])
+    score = from_state(model, name, lambda module: module.scorer(state, device, stride, precision))
+    with_lesion = declaration(model["method"]).needs_lesion
 
     def launch(
         standardized: np.ndarray, mask: np.ndarray, lesion: np.ndarray | None = None
@@ -170,12 +177,14 @@ def launch_with(
             computed_maps.append(maps)
             return maps["score"]
 
-        filtered = [median_filtered(scores_at, mask, median_filter, threads=threads)]
-        if published_widths:
+        filtered = [postprocessing.median_filtered(scores_at, mask, median_filter, threads=threads)]
+        if as_published is not None:
             maps = computed_maps[-1]
             published_score = maps.get("as_published", maps["score"])
             spacing = model["grid"]["spacing"]
-            filtered.append(as_published(published_score, mask, spacing, threads=threads, **published_widths))
+            filtered.append(
+                postprocessing.as_published(published_score, mask, spacing, threads=threads, **as_published)
+            )
         arriving = [_arriving(each) for each in filtered]
 
         def heatmaps() -> Heatmaps:

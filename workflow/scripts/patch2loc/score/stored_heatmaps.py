@@ -9,8 +9,8 @@ import numpy as np
 
 from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.data import volumes
+from patch2loc.data.modalities import Modality
 from patch2loc.data.results import Results
-from patch2loc.data.vocabulary import Modality
 from patch2loc.errors import InputError
 from patch2loc.score.calibration import calibrated_validation, read_calibration, read_heatmaps
 

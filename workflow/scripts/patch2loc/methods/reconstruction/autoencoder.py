@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import residual_score
 from patch2loc.methods.reconstruction.slice_pools import SlicePool
@@ -20,25 +20,6 @@ from patch2loc.methods.reconstruction.training import train
 SLOPE = 0.3  # of the leaky ReLU
 REDUCTION = 8  # the last width over the channels of the bottleneck
 FIRST_MOMENT = 0.5  # of Adam
-PAPER = {
-    "steps": 19200,
-    "batch": 32,
-    "learning_rate": 1e-4,
-    "widths": [32, 64, 128, 128],
-    "latent": 128,
-    "dropout": 0.2,
-    "validations": 60,
-    "validation_slices": 512,
-}
-SETTINGS = {
-    "smoke": PAPER
-    | {"steps": 400, "batch": 16, "learning_rate": 1e-3, "widths": [16, 32, 64, 64], "latent": 64}
-    | {"validations": 8, "validation_slices": 64},
-    "short": PAPER | {"steps": 2400, "batch": 16, "learning_rate": 1e-3, "validations": 20},
-    "paper": PAPER,
-}
-AS_PUBLISHED = {"erosion": 3, "median": 5}
-STATE: StateKinds = {"weights": "weights", "network": "dictionary", "spacing": "spacing"}
 
 
 def halving(widths: Sequence[int]) -> list[nn.Module]:

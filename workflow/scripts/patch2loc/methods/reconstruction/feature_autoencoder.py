@@ -13,7 +13,7 @@ from torch.nn import functional
 from patch2loc.engine.choices import Device, Precision
 from patch2loc.engine.precision import PRECISIONS
 from patch2loc.engine.weights import weights_of, with_weights
-from patch2loc.method_interface import MethodSettings, Score, State, StateKinds, Volumes
+from patch2loc.method_interface import MethodSettings, Score, State, Volumes
 from patch2loc.methods.reconstruction.output_layer import OutputConv2d
 from patch2loc.methods.reconstruction.residual import slice_score
 from patch2loc.methods.reconstruction.slice_features import SliceFeatures
@@ -22,28 +22,6 @@ from patch2loc.methods.reconstruction.structural_similarity import structural_si
 from patch2loc.methods.reconstruction.training import train
 
 SLOPE, DROPOUT = 0.01, 0.1
-PAPER = {
-    "steps": 10000,
-    "batch": 32,
-    "learning_rate": 2e-4,
-    "widths": [100, 150, 200, 300],
-    "validations": 50,
-    "validation_slices": 512,
-}
-SETTINGS = {
-    "smoke": PAPER
-    | {"steps": 200, "batch": 8, "learning_rate": 1e-3, "widths": [32, 48, 64, 96]}
-    | {"validations": 5, "validation_slices": 64},
-    "short": PAPER | {"steps": 800, "batch": 16, "learning_rate": 5e-4, "validations": 10},
-    "paper": PAPER,
-}
-AS_PUBLISHED = {"erosion": 3, "median": 5}
-STATE: StateKinds = {
-    "weights": "weights",
-    "network": "dictionary",
-    "spacing": "spacing",
-    "extractor": "dictionary",
-}
 
 
 class FeatureAutoencoder(nn.Module):
