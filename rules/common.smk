@@ -1,9 +1,9 @@
 # The configuration, checked once, the constants that follow from it, and helpers of the rules, of a few lines each.
 import sys
+from functools import partial
 from pathlib import Path
 
 from snakemake.logging import logger
-from snakemake.utils import validate
 
 # First in the path, here and in the scripts of jobs, so that no other version of the package, such as an editable
 # installation of another clone, is imported.
@@ -11,21 +11,27 @@ SCRIPTS = str(Path(workflow.current_basedir, "../workflow/scripts").resolve())
 sys.path.insert(0, SCRIPTS)
 
 from patch2loc.configuration.configuration_file import read_configuration, with_command_line_values
-from patch2loc.configuration.datasets import names_with_role
-from patch2loc.configuration.jobs import RuleOutline
-from patch2loc.configuration.method_names import base_method, configured, is_calibrated
+from patch2loc.configuration.method_names import base_method, is_calibrated
 from patch2loc.configuration.method_registry import runs_network, scoring_modules
-from patch2loc.configuration.planning_notes import as_told, notes_before_run, unused_scans_note
 from patch2loc.configuration.presets import completed
-from patch2loc.configuration.run import plan_run
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.data.results import PROVENANCE, READABLE
 from patch2loc.errors import InputError
+from patch2loc.estimate.hours import note_before_run
 from patch2loc.method_interface import module_name
+from patch2loc.plan import dataset_groups
+from patch2loc.plan.ablations import ablation_rows
+from patch2loc.plan.jobs import RuleOutline, jobs
+from patch2loc.plan.notes import as_told, missing_note, planning_notes, unused_scans_note
+from patch2loc.plan.output import every
+from patch2loc.plan.outputs import Outputs
+from patch2loc.plan.plan import atlas, make_plan
+from patch2loc.plan.protocol import protocol
+from patch2loc.plan.score import every_heatmaps, locating_methods
 from patch2loc.process import import_first_from
 from patch2loc.provenance.code import PREPROCESSING, code_hash
 
 import_first_from(SCRIPTS)
-SCHEMA = Path(workflow.current_basedir, "../workflow/schemas/config.schema.yaml")
 
 
 def or_stop(function, *arguments, **named):
@@ -37,28 +43,29 @@ def or_stop(function, *arguments, **named):
         sys.exit(1)
 
 
-def planned_run():
-    """The run of the configuration, which is checked and filled with defaults; and its protocol in words."""
+def checked_plan():
+    """The plan of the configuration, which is checked and filled with defaults; and its protocol in words."""
     for path in workflow.configfiles if workflow.is_main_process else ():
         read_configuration(path)  # Snakemake, which has read it, keeps the last of equal keys
     config.update(with_command_line_values(config, workflow.config_settings.config_args))
-    config.update(completed(config, read_configuration(SCHEMA)))
-    validate(config, str(SCHEMA))  # fills in the defaults
-    config["methods"] = configured(config["methods"])
+    config.update(completed(config))
     tables = [workflow.source_path(f"../config/{name}.csv") for name in ("registry", "scan_files")]
-    run = plan_run(config, *tables)
-    return run, run.protocol
+    plan = make_plan(config, *tables)
+    return plan, protocol(plan)
 
 
-RUN, PROTOCOL = or_stop(planned_run)
-RESULTS, OUTPUTS = RUN.results, RUN.outputs
-DATASETS, METHODS, FOLDS = RUN.datasets, RUN.methods, RUN.folds
-SCORED_METHODS, EVALUATED_METHODS = RUN.scored_methods, RUN.evaluated_methods
-TRAINED_METHODS, ABLATED_ROWS = RUN.trained_methods, list(RUN.ablation_rows)  # both with variants
-LOCATING_METHODS, COMBINATIONS = RUN.locating_methods, RUN.combinations
-LESION, HEALTHY, UNLABELED = (names_with_role(DATASETS, role) for role in ("lesion", "healthy", "unlabeled"))
-JOINT, LESION_OR_JOINT = list(RUN.joint), [*LESION, *RUN.joint_with_role("lesion")]  # joint ones: in tables
-LABELS, FIRST_FOLD = RUN.labels(DATASETS), FOLDS[0]  # figures show the first fold
+PLAN, PROTOCOL = or_stop(checked_plan)
+RESULTS, OUTPUTS = PLAN.results, Outputs(PLAN)
+DATASETS, METHODS, FOLDS = PLAN.datasets, PLAN.methods, PLAN.folds
+SCORED_METHODS, EVALUATED_METHODS = PLAN.scored_methods, PLAN.evaluated_methods
+TRAINED_METHODS, ABLATED_ROWS = PLAN.trained_methods, list(ablation_rows(PLAN))  # both with variants
+LOCATING_METHODS, COMBINATIONS = locating_methods(PLAN), PLAN.combinations
+LESION, HEALTHY, UNLABELED = (
+    group(PLAN) for group in (dataset_groups.lesion, dataset_groups.healthy, dataset_groups.unlabeled)
+)
+LABELED, JOINT = dataset_groups.labeled(PLAN), list(PLAN.joint)  # joint ones: in tables
+JOBS = or_stop(list, jobs(PLAN))  # of a whole run
+LABELS, FIRST_FOLD = dataset_groups.labels(PLAN, DATASETS), FOLDS[0]  # figures show the first fold
 GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))
 IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "network", "statistics"))
@@ -66,14 +73,15 @@ IMAGING, NETWORK, STATISTICS = (f"../envs/{kind}.yaml" for kind in ("imaging", "
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
-    modality="T1|T2",
+    modality="|".join(MODALITIES),
     method="|".join(TRAINED_METHODS),
     fold=r"\d+(?:seed\d+)?",
     subject=r"[^/]+",
 
 
 if workflow.is_main_process:
-    for note in notes_before_run(RUN, sys.argv[1:], nodes=workflow.resource_settings.nodes):
+    estimate = note_before_run(PLAN, sys.argv[1:], nodes=workflow.resource_settings.nodes)
+    for note in filter(None, [*planning_notes(PLAN), estimate]):
         logger.warning(as_told(note))
 
 
@@ -84,24 +92,14 @@ def growing(**amounts):
     }
 
 
-def every(pattern, datasets, methods=SCORED_METHODS):
-    """Results of every method, dataset and fold."""
-    return expand(pattern, method=methods, dataset=datasets, fold=FOLDS)
-
-
 def any_of(names):
     """Regular expression that matches each of the names; without names it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
-def trainings(pattern, modalities=tuple(RUN.training_data)):
-    """Results of every method, modality and fold."""
-    return expand(pattern, method=METHODS, modality=modalities, fold=FOLDS)
-
-
-def of_first_fold(pattern, datasets, methods=("patch2loc",)):
-    """Results of methods and datasets in the fold that figures show."""
-    return expand(pattern, method=methods, dataset=datasets, fold=FIRST_FOLD)
+def results_of(pattern, *names):
+    """Results of all jobs of some rules in a whole run."""
+    return [job.wildcards.fill(pattern) for job in JOBS if job.rule in names]
 
 
 def by_wildcards(function, *names, **fixed):
@@ -109,9 +107,14 @@ def by_wildcards(function, *names, **fixed):
     return lambda wildcards: or_stop(function, *(getattr(wildcards, name) for name in names), **fixed)
 
 
+def planned(function, *names, **fixed):
+    """Input or params function: a function of the plan and of the values of some wildcards."""
+    return by_wildcards(partial(function, PLAN), *names, **fixed)
+
+
 def obtainable_data():
     """Summaries of the data that can be unpacked now; warns of data that need a person."""
-    summaries, message = RUN.data.obtainable()
+    summaries, message = PLAN.data.obtainable()
     if message:
         logger.warning(message)
     return summaries
@@ -124,5 +127,5 @@ def in_report(path, category, caption, **labels):
 
 def rule_outline(name):
     """The parts of a rule that the crate describes."""
-    declaration = getattr(rules, name)
-    return RuleOutline(name, declaration.params.code, list(declaration.input), list(declaration.output))
+    made = getattr(rules, name)
+    return RuleOutline(name, made.params.code, list(made.input), [str(path) for path in made.output])

@@ -1,32 +1,18 @@
 # Metrics: a row per subject, and a row per patch.
 from patch2loc.data.results import METRICS
+from patch2loc.plan import evaluate, preprocess, score, train
 
 
 rule evaluate:
     input:
-        heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
-        healthy=branch(
-            lambda wildcards: wildcards.dataset in LESION_OR_JOINT,
-            then=by_wildcards(RUN.healthy_heatmaps, "method", "dataset", "fold"),
-        ),
-        validation=by_wildcards(RUN.healthy_validation_heatmaps, "method", "dataset", "fold"),
-        calibration=branch(
-            lambda wildcards: is_calibrated(wildcards.method) and wildcards.dataset not in JOINT,
-            then=by_wildcards(RUN.calibration, "method", "dataset", "fold"),
-        ),
-        lesion_validation=branch(
-            lambda wildcards: RUN.has_lesion_validation(wildcards.dataset),
-            then=by_wildcards(RUN.validation_heatmaps, "method", "dataset", "fold"),
-        ),
-        lesion_cohort=branch(
-            lambda wildcards: RUN.has_lesion_validation(wildcards.dataset),
-            then=by_wildcards(RUN.cohort, "dataset", "fold", role="validation"),
-        ),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
-        patches=branch(
-            lambda wildcards: wildcards.method in LOCATING_METHODS and wildcards.dataset not in JOINT,
-            then=RESULTS.patches(),
-        ),
+        heatmaps=planned(score.heatmaps, "method", "dataset", "fold"),
+        healthy=planned(evaluate.healthy_heatmaps, "method", "dataset", "fold"),
+        validation=planned(evaluate.healthy_validation_heatmaps, "method", "dataset", "fold"),
+        calibration=planned(evaluate.needed_calibration, "method", "dataset", "fold"),
+        lesion_validation=planned(evaluate.lesion_validation_heatmaps, "method", "dataset", "fold"),
+        lesion_cohort=planned(evaluate.lesion_validation_cohort, "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="test"),
+        patches=planned(evaluate.patches, "method", "dataset", "fold"),
     output:
         **{kind: RESULTS.metrics(kind=kind) for kind in METRICS},
         provenance=[f"{RESULTS.metrics(kind=kind)}{PROVENANCE}" for kind in METRICS],
@@ -37,18 +23,18 @@ rule evaluate:
     wildcard_constraints:
         method=any_of([*EVALUATED_METHODS, *ABLATED_ROWS]),
         # Metrics need a lesion mask, or a scan without lesions.
-        dataset=any_of([*RUN.labeled_datasets, *JOINT]),
+        dataset=any_of([*LABELED, *JOINT]),
     conda:
         STATISTICS
     resources:
         **growing(mem_mb=3000, runtime=240),
     params:
         code=lambda wildcards: code_hash("patch2loc.evaluate.subjects"),
-        patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
+        patch=planned(train.patch, "method"),
         spacing=config["grid"]["spacing"],
-        models=by_wildcards(RUN.models_behind, "method", "dataset", "fold"),
-        joint=lambda wildcards: wildcards.dataset in JOINT,
-        subfolder=by_wildcards(RUN.subfolder_of_heatmaps, "method", "dataset"),
+        models=planned(evaluate.models_behind, "method", "dataset", "fold"),
+        joint=planned(evaluate.is_joint, "dataset"),
+        subfolder=planned(evaluate.subfolder, "method", "dataset"),
         score=config["score"],
         truth=config["truth"],
         choices=config["metrics"],
@@ -58,8 +44,8 @@ rule evaluate:
 
 rule analyze_patches:
     input:
-        heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
+        heatmaps=planned(score.heatmaps, "method", "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="test"),
     output:
         RESULTS.patches(),
     log:

@@ -26,10 +26,10 @@ def files_of(output):
 
 def inputs_of(output):
     """Files that an output is made from; in a run without what it needs, a refusal for whoever asks for it."""
-    if not output.is_possible(RUN):
-        return {"needed": lambda wildcards: or_stop(output.check, RUN)}
+    if not output.is_possible(PLAN):
+        return {"needed": lambda wildcards: or_stop(output.check, PLAN)}
     files = {name: workflow.source_path(f"../{path}") for name, path in output.files.items()}
-    return {**output.inputs(RUN), **files}
+    return {**output.inputs(PLAN), **files}
 
 
 def params_of(output):
@@ -38,7 +38,7 @@ def params_of(output):
         "module": output.module,
         "code": lambda wildcards: code_hash(output.module, "patch2loc.tables.formats"),
     }
-    return params | (output.params(RUN) if output.is_possible(RUN) else {})
+    return params | (output.params(PLAN) if output.is_possible(PLAN) else {})
 
 
 def caption_of(output):

@@ -1,12 +1,13 @@
 # What the score is made of: for the table and figure `parts`, which is not part of `all`.
 from patch2loc.data.seeds import fold_of
 from patch2loc.configuration.parts import parts_settings
+from patch2loc.plan import preprocess, score
 
 
 rule analyze_parts:
     input:
-        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
+        model=planned(score.model, "method", "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="test"),
     output:
         RESULTS.parts(),
     log:
@@ -15,7 +16,7 @@ rule analyze_parts:
         RESULTS.benchmark("analyze_parts/{method}_{dataset}_fold{fold}")
     wildcard_constraints:
         method=any_of(LOCATING_METHODS),
-        dataset=any_of(RUN.labeled_datasets),
+        dataset=any_of(LABELED),
     conda:
         NETWORK
     threads: config["score"]["threads"]
@@ -24,7 +25,7 @@ rule analyze_parts:
         gpu=GPU,
     params:
         code=lambda wildcards: code_hash("patch2loc.evaluate.parts", module_name(wildcards.method)),
-        settings=lambda wildcards: parts_settings(config, RUN.median_filter(wildcards.dataset)),
+        settings=lambda wildcards: parts_settings(config, score.median_filter(PLAN, wildcards.dataset)),
         truth=config["truth"],
         choices=config["metrics"],
         fold=by_wildcards(fold_of, "fold"),

@@ -1,10 +1,12 @@
 # Reports about scans without truth, by the run's own detector: what `patch2loc detect` says.
+from patch2loc.plan.detector import detector
+from patch2loc.plan.preprocess import scan_parts
 
 
 rule patient:
     input:
-        unpack(by_wildcards(RUN.scan_parts, "dataset", "subject")),
-        detector=by_wildcards(RUN.detector, "dataset"),
+        unpack(planned(scan_parts, "dataset", "subject")),
+        detector=planned(detector, "dataset"),
     output:
         directory(RESULTS.patient()),
     log:
@@ -29,7 +31,7 @@ rule patient:
         method=config["detector"]["method"],
         skull_strip=lambda wildcards: DATASETS[wildcards.dataset].settings["skull_strip"],
         age=lambda wildcards: DATASETS[wildcards.dataset].ages.get(wildcards.subject),
-        atlas=RUN.atlas,
+        atlas=atlas(PLAN.config),
         device=config["device"],
         precision=config["precision"],
     script:

@@ -1,6 +1,8 @@
 # The viewer, the self-contained report, and the results as an RO-Crate.
-from patch2loc.configuration.jobs import run_jobs
 from patch2loc.configuration.method_names import is_as_published
+from patch2loc.plan import preprocess, score
+from patch2loc.plan.jobs import crate_jobs
+from patch2loc.plan.output import metrics_of, of_first_fold
 from patch2loc.report.viewer import PAGE
 
 # Pages and templates, which the hash of the code does not cover.
@@ -18,14 +20,14 @@ FURTHER_FIGURES = [output for output in OUTPUTS.made if output.has_figure and no
 rule viewer:
     """The interactive viewer: its page, and the files of some scans of every dataset."""
     input:
-        heatmaps=of_first_fold(RESULTS.heatmaps(), list(DATASETS), SCORED_METHODS),
+        heatmaps=of_first_fold(PLAN, RESULTS.heatmaps(), DATASETS, SCORED_METHODS),
         calibrations=[
-            RUN.calibration(method, name, FIRST_FOLD)
+            score.calibration(PLAN, method, name, FIRST_FOLD)
             for method in filter(is_calibrated, EVALUATED_METHODS)
             for name in DATASETS
         ],
-        metrics=of_first_fold(RESULTS.metrics(), RUN.labeled_datasets),
-        cohorts=[RUN.cohort(name, FIRST_FOLD, role="test") for name in DATASETS],
+        metrics=of_first_fold(PLAN, RESULTS.metrics(), LABELED),
+        cohorts=[preprocess.cohort(PLAN, name, FIRST_FOLD, role="test") for name in DATASETS],
         pages=VIEWER_PAGES,
     output:
         directory(RESULTS.viewer()),
@@ -57,13 +59,13 @@ rule report_page:
     input:
         tables=[RESULTS.table(name, ".html") for name in OUTPUTS.tables_in_report],
         provenance=[f"{RESULTS.table(name)}{PROVENANCE}" for name in OUTPUTS.tables_in_report],
-        metrics=every(RESULTS.metrics(), RUN.labeled_datasets, EVALUATED_METHODS),
+        metrics=metrics_of(PLAN, LABELED, EVALUATED_METHODS),
         figures=[RESULTS.figure(output.name) for output in PAPERS_FIGURES],
         captions=[caption_of(output) for output in PAPERS_FIGURES],
         more_figures=[RESULTS.figure(output.name) for output in FURTHER_FIGURES],
         more_captions=[caption_of(output) for output in FURTHER_FIGURES],
         domain_shift=rules.domain_shift.output.csv,
-        curves=trainings(RESULTS.learning_curve()),
+        curves=results_of(RESULTS.learning_curve(), "learning_curve"),
         quality=rules.quality.output,
         viewer=rules.viewer.output,
         pages=REPORT_PAGES,
@@ -82,7 +84,7 @@ rule report_page:
         preprocessed=RESULTS.preprocessed_folder(),
         datasets=LABELS,
         methods=EVALUATED_METHODS,
-        evaluated=RUN.labeled_datasets,
+        evaluated=LABELED,
         folds=FOLDS,
         configuration={key: value for key, value in config.items() if key != "datasets"},
         protocol=PROTOCOL,
@@ -97,7 +99,7 @@ rule crate:
         report=rules.report_page.output,
         tables=[RESULTS.table(name) for name in OUTPUTS.tables],
         lists=rules.subject_lists.output,
-        heatmaps=RUN.every_heatmaps(UNLABELED),
+        heatmaps=every_heatmaps(PLAN, UNLABELED),
         sources=[workflow.source_path("../Snakefile"), *map(str, RULE_FILES)],
         citation=workflow.source_path("../CITATION.cff"),
     output:
@@ -113,7 +115,7 @@ rule crate:
         **growing(mem_mb=1000, runtime=60),
     params:
         code=lambda wildcards: code_hash("patch2loc.provenance.crate"),
-        jobs=lambda wildcards: list(run_jobs(RUN, rule_outline)),
+        jobs=lambda wildcards: list(crate_jobs(PLAN, rule_outline)),
         datasets=LABELS,
         configuration=config,
     script:

@@ -1,4 +1,4 @@
-# Tables and figures: a rule for each output of a run, which patch2loc/configuration/outputs.py lists; learning curves.
+# Tables and figures: a rule for each output of a run, which patch2loc/plan/outputs.py lists; learning curves.
 
 for output in OUTPUTS.all.values():
 
@@ -42,6 +42,6 @@ rule learning_curve:
         code=lambda wildcards: code_hash("patch2loc.figures.learning_curve"),
         fold=lambda wildcards: wildcards.fold,
         modality=lambda wildcards: wildcards.modality,
-        simulated=lambda wildcards: LABELS[RUN.training_data[wildcards.modality]]["simulated"],
+        simulated=lambda wildcards: LABELS[PLAN.training_data[wildcards.modality]]["simulated"],
     script:
         "../workflow/scripts/result.py"

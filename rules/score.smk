@@ -1,11 +1,12 @@
 # Heatmaps: one job scores one dataset with one model.
 from patch2loc.data.seeds import fold_of
+from patch2loc.plan import evaluate, preprocess, score
 
 
 rule score:
     input:
-        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
+        model=planned(score.model, "method", "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="test"),
     output:
         directory(RESULTS.heatmaps()),
     log:
@@ -22,9 +23,10 @@ rule score:
         code=lambda wildcards: code_hash(*scoring_modules(wildcards.method)),
         fold=by_wildcards(fold_of, "fold"),
         stride=config["score"]["stride"],
-        median_filter=by_wildcards(RUN.median_filter, "dataset"),
-        epsilon=by_wildcards(RUN.epsilon, "method"),
-        tiles=by_wildcards(RUN.tiles, "method"),
+        median_filter=planned(score.median_filter, "dataset"),
+        epsilon=planned(score.epsilon, "method"),
+        tiles=planned(score.tiles, "method"),
+        as_published=planned(score.as_published, "method"),
         same_dataset=lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
         device=config["device"],
         precision=config["precision"],
@@ -36,8 +38,8 @@ rule score:
 # scans for the threshold that finds lesions best; both without a test scan.
 use rule score as score_validation with:
     input:
-        model=by_wildcards(RUN.model, "method", "dataset", "fold"),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="validation"),
+        model=planned(score.model, "method", "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="validation"),
     output:
         directory(RESULTS.validation_heatmaps()),
     log:
@@ -51,8 +53,8 @@ use rule score as score_validation with:
 # A combination is computed from heatmaps of its parts: it has no model.
 rule combine:
     input:
-        heatmaps=by_wildcards(RUN.heatmaps_of_parts, "method", "dataset", "fold"),
-        calibrations=by_wildcards(RUN.calibrations_of_parts, "method", "dataset", "fold"),
+        heatmaps=planned(score.combined_heatmaps, "method", "dataset", "fold"),
+        calibrations=planned(score.combined_calibrations, "method", "dataset", "fold"),
     output:
         directory(RESULTS.heatmaps()),
     log:
@@ -67,23 +69,18 @@ rule combine:
         **growing(mem_mb=3000, runtime=60),
     params:
         code=lambda wildcards: code_hash("patch2loc.score.combination"),
-        of=lambda wildcards: COMBINATIONS[wildcards.method]["of"],
-        by=lambda wildcards: COMBINATIONS[wildcards.method]["by"],
+        of=planned(score.combined_rows, "method", "dataset"),
+        by=planned(score.combining_rule, "method", "dataset"),
         spacing=config["grid"]["spacing"],
-        joint=False,
+        joint=planned(evaluate.is_joint, "dataset"),
     script:
         "../workflow/scripts/combine.py"
 
 
 use rule combine as combine_validation with:
     input:
-        heatmaps=by_wildcards(RUN.validation_heatmaps_of_parts, "method", "dataset", "fold"),
-        # Calibrations are made from the healthy validation scans, which are therefore held out in turn.
-        calibrations=branch(
-            lambda wildcards: DATASETS[wildcards.dataset].is_training_data,
-            then=[],
-            otherwise=by_wildcards(RUN.calibrations_of_parts, "method", "dataset", "fold"),
-        ),
+        heatmaps=planned(score.combined_validation_heatmaps, "method", "dataset", "fold"),
+        calibrations=planned(score.combined_validation_calibrations, "method", "dataset", "fold"),
     output:
         directory(RESULTS.validation_heatmaps()),
     log:
@@ -94,11 +91,6 @@ use rule combine as combine_validation with:
 
 # The scans of several contrasts of the same people: one row's heatmaps of each contrast, on the brain that all share.
 use rule combine as join with:
-    input:
-        heatmaps=by_wildcards(RUN.heatmaps_to_join, "method", "dataset", "fold"),
-        calibrations=by_wildcards(RUN.calibrations_to_join, "method", "dataset", "fold"),
-    output:
-        directory(RESULTS.heatmaps()),
     log:
         RESULTS.log("join/{method}_{dataset}_fold{fold}"),
     benchmark:
@@ -106,28 +98,22 @@ use rule combine as join with:
     wildcard_constraints:
         method=any_of(EVALUATED_METHODS),
         dataset=any_of(JOINT),
-    params:
-        of=lambda wildcards: [wildcards.method] * len(RUN.joint[wildcards.dataset].parts),
-        by=lambda wildcards: RUN.joint[wildcards.dataset].by,
-        joint=True,
 
 
 # Of the training data's people alone, whom calibrations are made from.
-use rule join as join_validation with:
-    input:
-        heatmaps=by_wildcards(RUN.validation_heatmaps_to_join, "method", "dataset", "fold"),
-        calibrations=[],
-    output:
-        directory(RESULTS.validation_heatmaps()),
+use rule combine_validation as join_validation with:
     log:
         RESULTS.log("join_validation/{method}_{dataset}_fold{fold}"),
     benchmark:
         RESULTS.benchmark("join_validation/{method}_{dataset}_fold{fold}")
+    wildcard_constraints:
+        method=any_of(EVALUATED_METHODS),
+        dataset=any_of(JOINT),
 
 
 rule joint_cohort:
     input:
-        by_wildcards(RUN.cohorts_to_join, "dataset", "fold"),
+        planned(score.cohorts_to_join, "dataset", "fold"),
     output:
         RESULTS.cohort(cohort="test_fold{fold}"),
     log:
@@ -149,7 +135,7 @@ rule joint_cohort:
 rule calibrate:
     """Calibration: location and scale of a score in healthy brains, at every voxel."""
     input:
-        by_wildcards(RUN.calibrating_heatmaps, "method", "modality", "fold"),
+        planned(score.calibrating_heatmaps, "method", "modality", "fold"),
     output:
         directory(RESULTS.calibration()),
     log:
@@ -157,7 +143,7 @@ rule calibrate:
     benchmark:
         RESULTS.benchmark("calibrate/{method}_{modality}_fold{fold}")
     wildcard_constraints:
-        method=any_of(RUN.calibrated_methods),
+        method=any_of(score.calibrated_methods(PLAN)),
     conda:
         STATISTICS
     resources:
@@ -172,9 +158,9 @@ rule calibrate:
 # Heatmaps on the voxels of the original scans, for overlay.
 rule carry_back:
     input:
-        heatmaps=by_wildcards(RUN.heatmaps, "method", "dataset", "fold"),
-        cohort=by_wildcards(RUN.cohort, "dataset", "fold", role="test"),
-        originals=by_wildcards(RUN.test_scan_files, "dataset", "fold"),
+        heatmaps=planned(score.heatmaps, "method", "dataset", "fold"),
+        cohort=planned(preprocess.cohort, "dataset", "fold", role="test"),
+        originals=planned(score.test_scan_files, "dataset", "fold"),
     output:
         directory(RESULTS.native_space_heatmaps()),
     log:
@@ -189,6 +175,6 @@ rule carry_back:
         **growing(mem_mb=2000, runtime=240),
     params:
         code=lambda wildcards: code_hash("patch2loc.preprocess.scan"),
-        subjects=by_wildcards(RUN.test_scans, "dataset", "fold"),
+        subjects=planned(score.test_scans, "dataset", "fold"),
     script:
         "../workflow/scripts/carry_back.py"

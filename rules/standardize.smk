@@ -1,7 +1,10 @@
 # Nyul landmarks, per modality and fold, from training subjects only.
+from patch2loc.plan.train import training_cohort
+
+
 rule landmarks:
     input:
-        by_wildcards(RUN.training_cohort, "modality", "fold", role="train"),
+        planned(training_cohort, "modality", "fold", role="train"),
     output:
         RESULTS.landmarks(),
     log:

@@ -1,17 +1,15 @@
 # One model per method, modality and fold.
-from patch2loc.configuration.check import training_settings
 from patch2loc.data.seeds import fold_of, seed_of
-from patch2loc.method_interface import method_of
-from patch2loc.preprocess.version import PREPROCESSING_VERSION
+from patch2loc.plan import train
 
 
 rule train:
     input:
         landmarks=RESULTS.landmarks(),
-        training=by_wildcards(RUN.training_cohort, "modality", "fold", role="train"),
-        validation=by_wildcards(RUN.training_cohort, "modality", "fold", role="validation"),
-        pretrained=by_wildcards(RUN.data.weights, "method"),
-        models=by_wildcards(RUN.needed_models, "method", "modality", "fold"),
+        training=planned(train.training_cohort, "modality", "fold", role="train"),
+        validation=planned(train.training_cohort, "modality", "fold", role="validation"),
+        pretrained=by_wildcards(PLAN.data.weights, "method"),
+        models=planned(train.needed_models, "method", "modality", "fold"),
     output:
         model=RESULTS.model(),
         history=RESULTS.history(),
@@ -25,29 +23,22 @@ rule train:
     threads: lambda wildcards: config["training"]["threads"] if runs_network(wildcards.method) else 1
     resources:
         **growing(runtime=720),
-        mem_mb=lambda wildcards, attempt: attempt * RUN.training_memory_mb(wildcards.method),
+        mem_mb=lambda wildcards, attempt: attempt * train.memory_mb(PLAN, wildcards.method),
         gpu=lambda wildcards: GPU * runs_network(wildcards.method),
     params:
         code=lambda wildcards: code_hash(module_name(wildcards.method), "patch2loc.train"),
         fold=by_wildcards(fold_of, "fold"),
         seed=by_wildcards(seed_of, "fold", seed=config["seed"]),
-        patch=lambda wildcards: RUN.configuration_of(wildcards.method)["patch"],
-        settings=lambda wildcards: training_settings(
-            method_of(wildcards.method), RUN.configuration_of(wildcards.method)
-        ),
-        orientation=lambda wildcards: RUN.orientation(wildcards.method),
-        subset=lambda wildcards: {"count": RUN.training_subjects(wildcards.method), "seed": config["seed"]},
-        sites=by_wildcards(RUN.balanced_sites, "method", "modality"),
-        published=by_wildcards(RUN.data.published_weights, "method"),
-        needed=by_wildcards(RUN.needed_methods, "method"),
+        patch=planned(train.patch, "method"),
+        settings=planned(train.settings, "method"),
+        orientation=planned(train.orientation, "method"),
+        subset=planned(train.subset, "method"),
+        sites=planned(train.balanced_sites, "method", "modality"),
+        published=by_wildcards(PLAN.data.published_weights, "method"),
+        needed=planned(train.needed_methods, "method"),
         device=config["device"],
         precision=config["precision"],
         spacing=config["grid"]["spacing"],
-        preprocessing=lambda wildcards: {
-            "atlas": RUN.atlas,
-            "preprocess": DATASETS[RUN.training_data[wildcards.modality]].preprocessing,
-            "preprocess_version": PREPROCESSING_VERSION,
-            "simulated": bool(LABELS[RUN.training_data[wildcards.modality]]["simulated"]),
-        },
+        preprocessing=planned(train.preprocessing, "modality"),
     script:
         "../workflow/scripts/train.py"

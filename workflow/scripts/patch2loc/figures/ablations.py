@@ -242,7 +242,7 @@ def _guides(panel: Axes, rows: int) -> None:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     metrics = read_folds(inputs.metrics, product(params.rows, params.datasets), len(params.folds))
     trainings = {
         model: [training_of(history, record) for record, history in folds]

@@ -108,7 +108,7 @@ def _heading(name: str, datasets: Datasets) -> str:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(
         inputs,
         params,

@@ -171,7 +171,7 @@ def _draw(panel: Axes, record: Mapping[Hashable, float], seconds: float, style: 
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     trained_methods = list(dict.fromkeys(map(base_method, params.methods)))
     trainings = read_trainings(inputs, params, trained_methods)
     seconds = {model: [training_seconds(*each) for each in folds] for model, folds in trainings.items()}

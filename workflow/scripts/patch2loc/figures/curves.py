@@ -121,7 +121,7 @@ def _draw(panel: Axes, points: pd.DataFrame, style: MethodStyle) -> None:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     keys = product(params.methods, params.datasets)
     tables = {key: read_csv(path) for key, path in zip(keys, inputs.curves, strict=True)}
     rows = []

@@ -96,7 +96,7 @@ def _row_label(key: tuple[Hashable, ...], scans: int, datasets: Datasets, with_m
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     patches = by_method_and_dataset(inputs.patches, params, pd.read_parquet)
     table = domain_shift_table(patches, params.datasets, params.training)
     return Made(

@@ -141,7 +141,7 @@ def _draw_ellipses(axes: Axes, group: pd.DataFrame, shape: tuple[int, ...], seed
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     scan = read_cohort(inputs.background)[0]
     background, _ = read(scan.volume_path)
     patches = pd.concat(map(pd.read_parquet, [*inputs.patches, *inputs.healthy]), ignore_index=True)

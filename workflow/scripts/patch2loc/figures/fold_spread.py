@@ -84,5 +84,5 @@ def _draw(panel: Axes, place: int, means: np.ndarray, style: MethodStyle) -> Non
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return Made(figure=folds_figure(rows_by_dataset(inputs.metrics, params), params.methods))

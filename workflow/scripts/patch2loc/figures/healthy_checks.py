@@ -208,7 +208,7 @@ def _draw(panel: Axes, x: ArrayLike, y: pd.DataFrame, style: MethodStyle, **look
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     atlas = load_atlas(params.atlas, "T1")  # in the same space as that of T2
     grid = common_grid(atlas, params.grid["shape"], params.grid["spacing"])
     # A grid around each brain has its middle where that of the brain's box is.

@@ -11,7 +11,7 @@ from patch2loc.tables.made import Made
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     names = list(params.datasets)
     folders = dict(zip(names, map(Path, inputs.heatmaps), strict=True))
     slices = -(-params.rows // len(names))  # of each dataset

@@ -181,7 +181,7 @@ def _density_2d(
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     rows = [
         (label_of(info), pd.read_parquet(path))
         for info, path in zip(params.datasets, inputs.patches, strict=True)

@@ -14,7 +14,7 @@ from patch2loc.tables.made import Made
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     cases = []
     for (name, info), metrics, heatmaps in zip(
         params.datasets.items(), inputs.metrics, inputs.heatmaps, strict=True

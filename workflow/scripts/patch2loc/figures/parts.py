@@ -183,7 +183,7 @@ def _plain(value: float, _: float) -> str:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     keys = [("patch2loc", dataset) for dataset in params.datasets]
     parts = read_folds(inputs.parts, keys, len(params.folds), pd.read_parquet)
     own = {dataset: Setting(*setting) for dataset, setting in params.own.items()}

@@ -35,7 +35,7 @@ from patch2loc.figures.style import (
 )
 from patch2loc.files import read_csv
 from patch2loc.heatmap import EPSILON
-from patch2loc.methods.patch2loc import location_network
+from patch2loc.methods.patch2loc.model import location_network
 from patch2loc.models import load_model
 from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.patches import MINIMUM_BRAIN_FRACTION

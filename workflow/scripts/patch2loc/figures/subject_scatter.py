@@ -159,5 +159,5 @@ def _trend(panel: Axes, trend: pd.DataFrame, style: MethodStyle) -> None:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return Made(figure=subjects_figure(rows_by_dataset(inputs.metrics, params), params.methods))

@@ -101,6 +101,6 @@ def _cells(record: Mapping[str, Any] | None, metric: str) -> list[Cell]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     kinds = ("metrics", "at_thresholds")
     return made_over_subjects(inputs, params, site_table, site_layout, kinds=kinds)

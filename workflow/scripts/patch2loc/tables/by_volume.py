@@ -75,5 +75,5 @@ def volume_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Lay
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(inputs, params, volume_table, volume_layout)

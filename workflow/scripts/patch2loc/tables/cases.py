@@ -53,7 +53,7 @@ def cases(metrics: FoldTables, datasets: Datasets) -> pd.DataFrame:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     table = cases(by_method_and_dataset(inputs.metrics, params), params.datasets)
     return Made(
         table,

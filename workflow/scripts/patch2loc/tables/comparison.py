@@ -196,5 +196,5 @@ def _cells(record: Mapping[str, Any] | None) -> list[Cell]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(inputs, params, comparison_table, comparison_layout)

@@ -40,7 +40,7 @@ def by_method_and_dataset(
     """Files of each method and dataset, one per fold: {(method, dataset): tables}.
 
     Args:
-        paths: Paths, folds running fastest, as `configuration.output.every` returns them.
+        paths: Paths, folds running fastest, as `plan.output.every` returns them.
         params: Parameters of the job, with methods, datasets and folds.
         read: Function that reads a file; reads CSV if None.
     """

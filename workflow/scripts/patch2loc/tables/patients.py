@@ -195,7 +195,7 @@ def _first_candidate(record: Mapping[str, Any]) -> list[str]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     folders = [Path(folder) for folder in inputs.patients]
     table = patient_table(
         [(folder.parent.name, folder) for folder in folders], params.datasets, Path(params.root)

@@ -121,5 +121,5 @@ def released_code_layout(table: pd.DataFrame, datasets: Datasets, protocol: str)
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(inputs, params, released_code_table, released_code_layout)

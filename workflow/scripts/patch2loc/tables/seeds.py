@@ -105,5 +105,5 @@ def seed_layout(table: pd.DataFrame, datasets: Datasets, protocol: str) -> Layou
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(inputs, params, partial(seed_table, trainings=params.folds), seed_layout)

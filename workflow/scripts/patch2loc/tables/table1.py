@@ -229,7 +229,7 @@ def _emphasis(table: pd.DataFrame) -> dict[tuple[str, str, str], Emphasis]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     by_fold = by_method_and_dataset(inputs.metrics, params)
     summaries = {key: summary.summarize(metrics, params.seed) for key, metrics in by_fold.items()}
     table = table1(summaries, params.datasets, read_printed(inputs.published))

@@ -139,7 +139,7 @@ def _columns(table: pd.DataFrame) -> list[str]:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     patches = read_folds(inputs.patches, params.datasets, len(params.folds), pd.read_parquet)
     printed = read_printed(inputs.published)
     table = table2(patches, params.datasets, printed, params.seed, correlation=params.correlation)

@@ -174,5 +174,5 @@ def _text(value: float, metric: str) -> str:
 
 
 def make(inputs: Any, params: Any) -> Made:
-    """Make the result; `configuration.outputs` lists its inputs and parameters."""
+    """Make the result; `plan.outputs` lists its inputs and parameters."""
     return made_over_subjects(inputs, params, threshold_table, threshold_layout)

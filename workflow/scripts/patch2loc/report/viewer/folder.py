@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from patch2loc.configuration.method_names import display_name
+from patch2loc.data.modalities import Modality
 from patch2loc.data.scans import Scan
-from patch2loc.data.vocabulary import DatasetRole, Modality, Truth
+from patch2loc.data.vocabulary import DatasetRole, Truth
 from patch2loc.errors import InputError
 from patch2loc.figures.style import COLOR_BLIND_SAFE, COLOR_MAP
 from patch2loc.files import json_content, replacing, replacing_folder, write_text

@@ -9,15 +9,18 @@ from statistics import mean
 from typing import Any, NamedTuple, cast
 
 from patch2loc.acquire.sources import SIMULATED
-from patch2loc.configuration.check import settings_of_budget
-from patch2loc.configuration.datasets import names_with_role
-from patch2loc.configuration.estimated_hours import PAPER, seconds_of_scoring, seconds_of_training
-from patch2loc.configuration.job_sizes import Sizes, job_sizes, scored_by, scored_scans, training_scans
-from patch2loc.configuration.method_registry import declaration, locates, runs_network
-from patch2loc.configuration.rates import Rate, find_rate
-from patch2loc.configuration.run import Run
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.keys import Configuration
+from patch2loc.configuration.method_registry import locates, runs_network
+from patch2loc.configuration.method_settings import resolve_settings
+from patch2loc.configuration.variants import configuration_of
+from patch2loc.data.vocabulary import SubjectRole
 from patch2loc.engine.choices import Device
+from patch2loc.estimate.hours import PAPER, seconds_of_scoring, seconds_of_training
+from patch2loc.estimate.rates import Rate, find_rate
+from patch2loc.method_interface import declaration
+from patch2loc.plan.jobs import SizedJob, jobs
+from patch2loc.plan.outputs import Outputs
+from patch2loc.plan.plan import Plan
 from patch2loc.preprocess.external_tools import TOOLS
 
 GRID = (192, 192, 100)  # of the paper, whose voxels of 1 mm rates of a scan are for
@@ -26,6 +29,8 @@ SMALL = " (small)"  # after work of a network of the budget `smoke`
 GROUPED = 8  # scans that a cluster job makes and preprocesses (profiles/slurm)
 WHOLE_HEAD, STRIPPED = "preprocess whole head", "preprocess stripped head"
 FULL_BIAS_FIELD = "fit bias field to all voxels"
+
+Jobs = Sequence[SizedJob]
 
 
 class Stage(NamedTuple):
@@ -89,161 +94,166 @@ class Part(NamedTuple):
         return (self.rate.disk_mb or 0.0) * self.units if self.rate else 0.0
 
 
-def run_costs(run: Run, device: Device) -> list[Stage]:
+def run_costs(plan: Plan, device: Device) -> list[Stage]:
     """Cost of each stage of a run from its beginning, in order.
 
     Args:
-        run: The run. Its scans need not be there.
+        plan: Plan of the run. Its scans need not be there.
         device: Device of its networks.
     """
-    sizes = job_sizes(run)
+    planned = list(jobs(plan))
     stages = [
-        *_scan_stages(run, sizes),
-        *(_training(run, name, sizes["train"], device) for name in run.trained_methods),
-        *(_scoring(run, name, sizes, device) for name in run.trained_methods),
-        *_further_stages(run, sizes, device),
+        *_scan_stages(plan, planned),
+        *(_training(plan, name, planned, device) for name in plan.trained_methods),
+        *(_scoring(plan, name, planned, device) for name in plan.trained_methods),
+        *_further_stages(plan, planned, device),
     ]
     return [stage for stage in stages if stage.jobs]
 
 
-def data_costs(run: Run) -> Stage:
+def data_costs(plan: Plan) -> Stage:
     """Cost of `snakemake data`, which comes before a run: of the sources that are unpacked, as large as their scans."""
     scans: dict[str, int] = {}
-    for dataset in run.datasets.values():
+    for dataset in plan.datasets.values():
         if name := dataset.source.get("registry"):
             scans[name] = scans.get(name, 0) + len(dataset.scans)
     return _stage("data", 0, list(scans.values()), [_part("unpack")])
 
 
-def scan_counts(run: Run) -> str:
+def scan_counts(plan: Plan) -> str:
     """A sentence on the scans that a run's cost is of, and on those of which nothing is there yet."""
-    counts = ", ".join(f"{name} {len(dataset.scans):,}" for name, dataset in run.datasets.items())
-    total = sum(len(dataset.scans) for dataset in run.datasets.values())
+    counts = ", ".join(f"{name} {len(dataset.scans):,}" for name, dataset in plan.datasets.items())
+    total = sum(len(dataset.scans) for dataset in plan.datasets.values())
     absent = sum(
         not paths["scan"].exists()
-        for dataset in run.datasets.values()
+        for dataset in plan.datasets.values()
         if dataset.kind not in SIMULATED
         for paths in dataset.source_scans.values()
     )
-    told = f"; {absent:,} of them, counted by the lists of subjects, are not below {run.config['data']}"
+    told = f"; {absent:,} of them, counted by the lists of subjects, are not below {plan.config['data']}"
     return f"{total:,} scans ({counts}){told if absent else ''}."
 
 
-def _scan_stages(run: Run, sizes: dict[str, Sizes]) -> Iterator[Stage]:
+def _scan_stages(plan: Plan, jobs: Jobs) -> Iterator[Stage]:
     """Stages up to the landmarks."""
-    disk = _grid_share(run)
+    disk = _grid_share(plan)
     for rule, work in (
         ("simulate_phantom", "simulate head"),
         ("paint_stroke", "paint stroke"),
         ("paint_lesion", "paint lesion"),
         ("recontrast_scan", "recontrast scan"),
     ):
-        yield _stage(work, 1, sizes[rule], [_part(work)], together=GROUPED)
-    for name, count in _preprocessing_kinds(run).items():
+        yield _stage(work, 1, _scans(jobs, rule), [_part(work)], together=GROUPED)
+    for name, count in _preprocessing_kinds(plan).items():
         rate = find_rate(name)
         part = Part(name, rate and rate._replace(disk_mb=(rate.disk_mb or 0) * disk))
-        fits = run.config["preprocess"].get("bias_field") == "full"
-        fitting = [_part(FULL_BIAS_FIELD, _grid_share(run))] if fits else []
+        fits = plan.config["preprocess"].get("bias_field") == "full"
+        fitting = [_part(FULL_BIAS_FIELD, _grid_share(plan))] if fits else []
         yield _stage(name, 1, [1] * count, [part, *fitting], together=GROUPED)
-    lists = sizes["cohort_list"] + sizes["quality"] + sizes["subject_lists"] + sizes["every_scan_used"]
+    lists = _scans(jobs, "cohort_list", "quality", "subject_lists", "every_scan_used")
     yield _stage("lists of scans", 1, lists, [_part("list scans")])
-    if run.config["intensities"]["landmarks"] == "box":
-        yield _stage("landmarks", 2, sizes["landmarks"], [_part("read scan", disk)])
+    if plan.config["intensities"]["landmarks"] == "box":
+        yield _stage("landmarks", 2, _scans(jobs, "landmarks"), [_part("read scan", disk)])
     else:  # from the percentiles that are in the quality control of each scan
-        yield _stage("landmarks", 2, [1] * len(sizes["landmarks"]), [_part("list scans")])
+        yield _stage("landmarks", 2, [1] * len(_scans(jobs, "landmarks")), [_part("list scans")])
 
 
-def _preprocessing_kinds(run: Run) -> dict[str, int]:
+def _preprocessing_kinds(plan: Plan) -> dict[str, int]:
     """Scans of each kind of work that preprocessing is."""
     kinds: dict[str, int] = {}
-    for dataset in run.datasets.values():
+    for dataset in plan.datasets.values():
         strip = dataset.settings["skull_strip"]
         kind = f"preprocess by {strip}" if strip in TOOLS else STRIPPED if strip == "none" else WHOLE_HEAD
         kinds[kind] = kinds.get(kind, 0) + len(dataset.scans)
     return kinds
 
 
-def _training(run: Run, name: str, scans: Sizes, device: Device) -> Stage:
+def _training(plan: Plan, name: str, jobs: Jobs, device: Device) -> Stage:
     """Training of all models of a method: it reads the scans, and trains on patches, slices, or scans at once."""
-    once = list(_training_parts(run, name, device))
-    threads = run.config["training"]["threads"] if runs_network(name) else 1
-    reading = _part("read scan", _grid_share(run))
+    once = list(_training_parts(plan, name, device))
+    threads = plan.config["training"]["threads"] if runs_network(name) else 1
+    reading = _part("read scan", _grid_share(plan))
+    scans = _scans(jobs, "train", method=name)
     return _stage(f"train {name}", 3, scans, [reading], once=once, threads=threads)
 
 
-def _training_parts(run: Run, name: str, device: Device) -> Iterator[Part]:
+def _training_parts(plan: Plan, name: str, device: Device) -> Iterator[Part]:
     """What a training does once it has read its scans."""
     if locates(name):
         work = f"train {PAPER.name}"
-        config = cast(Configuration, run.configuration_of(name))
+        config = cast(Configuration, configuration_of(name, plan.config))
         patches = config["training"]["patches"]
         seconds = seconds_of_training(config, device) / patches
         yield Part(work, find_rate(work, device), patches, seconds)
         return
     if not runs_network(name):
         return
-    settings = settings_of_budget(name, run.config)
+    settings = resolve_settings(name, plan.config["budget"], plan.config["method_settings"].get(name))
     if not {"steps", "batch"} <= settings.keys():
         yield Part(f"train {name}", None)
         return
     for work, steps in (("train", "steps"), ("pretrain", "pretraining_steps")):
         if steps in settings:
-            part = _of_network(work, name, run, device)
-            share = _slice_share(run) * (_slices_share(run) if part.rate and part.rate.unit == "scan" else 1)
+            part = _of_network(work, name, plan, device)
+            share = _slice_share(plan) * (
+                _slices_share(plan) if part.rate and part.rate.unit == "scan" else 1
+            )
             yield part._replace(units=settings[steps] * settings["batch"] * share)
 
 
-def _scoring(run: Run, name: str, sizes: dict[str, Sizes], device: Device) -> Stage:
+def _scoring(plan: Plan, name: str, jobs: Jobs, device: Device) -> Stage:
     """Heatmaps of a method: its network, and what every heatmap takes."""
-    grid = _grid_share(run)
+    grid = _grid_share(plan)
     parts = [_part("finish heatmap", grid, device=device if runs_network(name) else "cpu")]
-    if declaration(name).as_published:
+    if declaration(name).as_published is not None:
         parts.append(_part("filter as published", grid))
     if locates(name):
         work = f"score {PAPER.name}"
-        config = cast(Configuration, run.configuration_of(name))
+        config = cast(Configuration, configuration_of(name, plan.config))
         parts.append(Part(work, find_rate(work, device), 1, seconds_of_scoring(config, device)))
         parts.append(_part("predict patches", grid, device=device))
     elif runs_network(name):
-        share = _slice_share(run) * _slices_share(run)
-        parts.append(_of_network("score", name, run, device)._replace(units=share))
-    threads = run.config["score"]["threads"] if runs_network(name) else 1
-    scans = scored_by(run, name) + sizes["score_validation"]
+        share = _slice_share(plan) * _slices_share(plan)
+        parts.append(_of_network("score", name, plan, device)._replace(units=share))
+    threads = plan.config["score"]["threads"] if runs_network(name) else 1
+    scans = _scans(jobs, "score", "score_validation", method=name)
     return _stage(f"score {name}", 3, scans, parts, threads=threads)
 
 
-def _further_stages(run: Run, sizes: dict[str, Sizes], device: Device) -> Iterator[Stage]:
+def _further_stages(plan: Plan, jobs: Jobs, device: Device) -> Iterator[Stage]:
     """Stages after the heatmaps of methods."""
-    grid = _grid_share(run)
-    patches = sizes["analyze_patches"] * len(run.locating_methods)
-    yield _stage("patches", 3, patches, [_part("analyze patches", grid)])
-    calibrations = sizes["calibrate"] * len(run.calibrated_methods)
-    yield _stage("calibrate", 3, calibrations, [_part("calibrate", grid)])
-    combined = (sizes["combine"] + sizes["combine_validation"]) * len(run.combinations)
-    combined += (sizes["join"] + sizes["join_validation"]) * len(run.evaluated_methods)
+    grid = _grid_share(plan)
+    yield _stage("patches", 3, _scans(jobs, "analyze_patches"), [_part("analyze patches", grid)])
+    yield _stage("calibrate", 3, _scans(jobs, "calibrate"), [_part("calibrate", grid)])
+    combined = _scans(jobs, "combine", "combine_validation", "join", "join_validation")
     yield _stage("combine", 3, combined, [_part("combine", grid)])
-    evaluated = sizes["evaluate"] * len(run.evaluated_methods)
-    yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)], once=[_comparison(run, grid)])
-    yield _stage("detectors", 4, sizes["detector"], [_part("make detector")])
-    answered = names_with_role(run.datasets, "unlabeled")
-    scoring = seconds_of_scoring(run.config, device)
+    evaluated = _scans(jobs, "evaluate")
+    yield _stage("evaluate", 3, evaluated, [_part("evaluate", grid)], once=[_comparison(plan, grid)])
+    yield _stage("detectors", 4, _scans(jobs, "detector"), [_part("make detector")])
+    scoring = seconds_of_scoring(plan.config, device)
     network = Part(f"score {PAPER.name}", find_rate(f"score {PAPER.name}", device), 1, scoring)
     answer = [_part(WHOLE_HEAD), network, _part("finish heatmap", grid, device=device)]
-    threads = run.config["score"]["threads"]
-    yield _stage("answers", 4, sizes["patient"] if answered else [], answer, threads=threads)
-    last = [1] * len([*run.outputs.made, *sizes["learning_curve"], "viewer", "report_page", "crate", "all"])
+    threads = plan.config["score"]["threads"]
+    yield _stage("answers", 4, _scans(jobs, "patient"), answer, threads=threads)
+    outputs = [output.name for output in Outputs(plan).made]
+    last = [*_scans(jobs, *outputs, "learning_curve", "viewer", "report_page", "crate"), 1]  # and `all`
     yield _stage("tables, figures, report", 5, last, [_part("make table or figure")])
 
 
-def _comparison(run: Run, grid: float) -> Part:
+def _comparison(plan: Plan, grid: float) -> Part:
     """Healthy test and validation scans that an evaluation compares with, of one modality and fold."""
-    kinds = (scored_scans(run, run.training_data.values()), training_scans(run, "validation"))
-    return _part("compare with healthy scan", grid * sum(mean(sizes) for sizes in kinds))
+    roles: tuple[SubjectRole, ...] = ("test", "validation")
+    datasets = [plan.datasets[name] for name in plan.training_data.values()]
+    scans = sum(
+        mean(len(dataset.subjects(fold, role)) for dataset in datasets for fold in plan.folds)
+        for role in roles
+    )
+    return _part("compare with healthy scan", grid * scans)
 
 
-def _of_network(work: str, name: str, run: Run, device: Device) -> Part:
+def _of_network(work: str, name: str, plan: Plan, device: Device) -> Part:
     """Work of a method's network, which is a small one by the budget `smoke`."""
-    rate = find_rate(f"{work} {name}{SMALL if run.config['budget'] == 'smoke' else ''}", device)
+    rate = find_rate(f"{work} {name}{SMALL if plan.config['budget'] == 'smoke' else ''}", device)
     return Part(rate.work if rate else f"{work} {name}", rate)
 
 
@@ -297,22 +307,27 @@ def _stage(
     )
 
 
-def _grid_share(run: Run) -> float:
+def _scans(jobs: Jobs, *rules: str, method: str | None = None) -> list[int]:
+    """Scans that each job of some rules takes, of one method or of all."""
+    return [job.scans for job in jobs if job.rule in rules and method in (None, job.wildcards.method)]
+
+
+def _grid_share(plan: Plan) -> float:
     """Voxels of the grid, those of the paper being 1."""
-    return math.prod(run.config["grid"]["shape"]) / math.prod(GRID)
+    return math.prod(plan.config["grid"]["shape"]) / math.prod(GRID)
 
 
-def _slice_share(run: Run) -> float:
+def _slice_share(plan: Plan) -> float:
     """Voxels of a slice that methods see, those of the paper's grid being 1."""
-    columns, rows, _ = run.config["grid"]["shape"]
-    return columns * rows / GRID[0] / GRID[1] * (SLICE_MM / _block(run)) ** 2
+    columns, rows, _ = plan.config["grid"]["shape"]
+    return columns * rows / GRID[0] / GRID[1] * (SLICE_MM / _block(plan)) ** 2
 
 
-def _slices_share(run: Run) -> float:
+def _slices_share(plan: Plan) -> float:
     """Slices of a scan that methods see, those of the paper's grid being 1."""
-    return float(run.config["grid"]["shape"][2] / GRID[2] * (SLICE_MM / _block(run)))
+    return float(plan.config["grid"]["shape"][2] / GRID[2] * (SLICE_MM / _block(plan)))
 
 
-def _block(run: Run) -> int:
+def _block(plan: Plan) -> int:
     """Voxels of the grid along the edge of a voxel of such a slice (`data.volumes.block`, without its imports)."""
-    return max(1, round(SLICE_MM / run.config["grid"]["spacing"]))
+    return max(1, round(SLICE_MM / plan.config["grid"]["spacing"]))

@@ -1,16 +1,15 @@
-"""One output of a run, a table or a figure, and the inputs and parameters that many outputs share."""
+"""One output of a plan, a table or a figure, and the inputs and parameters that many outputs share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from patch2loc.configuration.datasets import names_with_role
 from patch2loc.data.results import Fold, MetricsKind
 from patch2loc.errors import InputError
-
-if TYPE_CHECKING:
-    from patch2loc.configuration.run import Run
+from patch2loc.plan.dataset_groups import lesion
+from patch2loc.plan.plan import Plan
+from patch2loc.plan.protocol import protocol
 
 Files = Mapping[str, str | Sequence[str]]
 
@@ -24,7 +23,7 @@ class Need(NamedTuple):
     """
 
     words: str
-    holds: Callable[["Run"], bool]
+    holds: Callable[[Plan], bool]
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Output:
     name: str
     about: str
     module: str
-    inputs: Callable[["Run"], Files]
-    params: Callable[["Run"], dict[str, Any]]
+    inputs: Callable[[Plan], Files]
+    params: Callable[[Plan], dict[str, Any]]
     need: Need | None = None
     kinds: tuple[Literal["table", "markdown", "figure"], ...] = ("table",)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -75,17 +74,17 @@ class Output:
         """True if it is, or has, a figure."""
         return "figure" in self.kinds
 
-    def is_possible(self, run: "Run") -> bool:
+    def is_possible(self, plan: Plan) -> bool:
         """True if a run has what it needs."""
-        return self.need is None or self.need.holds(run)
+        return self.need is None or self.need.holds(plan)
 
-    def is_made(self, run: "Run") -> bool:
+    def is_made(self, plan: Plan) -> bool:
         """True if it is part of a run."""
-        return not self.on_request and self.is_possible(run)
+        return not self.on_request and self.is_possible(plan)
 
-    def check(self, run: "Run") -> None:
+    def check(self, plan: Plan) -> None:
         """Raise InputError if the run lacks what this output needs."""
-        if self.need and not self.need.holds(run):
+        if self.need and not self.need.holds(plan):
             raise InputError(
                 f"{self.name}: the run has no {self.need.words}; add it, or ask for another target"
             )
@@ -99,60 +98,40 @@ def every(pattern: str, datasets: Iterable[str], methods: Iterable[str], folds: 
     ]
 
 
-def lesion(run: "Run") -> list[str]:
-    """Datasets with lesions."""
-    return names_with_role(run.datasets, "lesion")
-
-
-def healthy(run: "Run") -> list[str]:
-    """Datasets without lesions."""
-    return names_with_role(run.datasets, "healthy")
-
-
-def unlabeled(run: "Run") -> list[str]:
-    """Datasets without truth."""
-    return names_with_role(run.datasets, "unlabeled")
-
-
-def lesion_or_joint(run: "Run") -> list[str]:
-    """Datasets with lesions, joint ones too."""
-    return [*lesion(run), *run.joint_with_role("lesion")]
-
-
-def lesion_modalities(run: "Run") -> list[str]:
+def lesion_modalities(plan: Plan) -> list[str]:
     """Modalities of the datasets with lesions."""
-    return sorted({run.datasets[name].modality for name in lesion(run)})
+    return sorted({plan.datasets[name].modality for name in lesion(plan)})
 
 
 def metrics_of(
-    run: "Run", datasets: Iterable[str], methods: Iterable[str], kind: MetricsKind = "metrics"
+    plan: Plan, datasets: Iterable[str], methods: Iterable[str], kind: MetricsKind = "metrics"
 ) -> list[str]:
     """Metrics of every method, dataset and fold."""
-    return every(run.results.metrics(kind=kind), datasets, methods, run.folds)
+    return every(plan.results.metrics(kind=kind), datasets, methods, plan.folds)
 
 
 def of_first_fold(
-    run: "Run", pattern: str, datasets: Iterable[str], methods: Iterable[str] = ("patch2loc",)
+    plan: Plan, pattern: str, datasets: Iterable[str], methods: Iterable[str] = ("patch2loc",)
 ) -> list[str]:
     """Files of methods and datasets in the fold that figures show."""
-    return every(pattern, datasets, methods, run.folds[:1])
+    return every(pattern, datasets, methods, plan.folds[:1])
 
 
-def facts(run: "Run", names: str, **others: Any) -> dict[str, Any]:
+def facts(plan: Plan, names: str, **others: Any) -> dict[str, Any]:
     """Parameters named in FACTS (separated by spaces), and others."""
-    return {name: FACTS[name](run) for name in names.split()} | others
+    return {name: FACTS[name](plan) for name in names.split()} | others
 
 
-# Parameters that many outputs share, as functions of the run.
-FACTS: dict[str, Callable[["Run"], Any]] = {
-    "methods": lambda run: run.evaluated_methods,
-    "folds": lambda run: run.folds,
-    "seed": lambda run: run.config["seed"],
-    "protocol": lambda run: run.protocol,
-    "truth": lambda run: run.config["truth"],
-    "color_map": lambda run: run.config["figures"]["color_map"],
-    "preprocessed": lambda run: run.results.preprocessed_folder(),
+# Parameters that many outputs share, as functions of the plan.
+FACTS: dict[str, Callable[[Plan], Any]] = {
+    "methods": lambda plan: plan.evaluated_methods,
+    "folds": lambda plan: plan.folds,
+    "seed": lambda plan: plan.config["seed"],
+    "protocol": lambda plan: protocol(plan),
+    "truth": lambda plan: plan.config["truth"],
+    "color_map": lambda plan: plan.config["figures"]["color_map"],
+    "preprocessed": lambda plan: plan.results.preprocessed_folder(),
 }
 OVER_SUBJECTS = "methods folds seed protocol"  # of most tables
 
-LESION = Need("dataset with the role lesion", lambda run: bool(lesion(run)))
+LESION = Need("dataset with the role lesion", lambda plan: bool(lesion(plan)))

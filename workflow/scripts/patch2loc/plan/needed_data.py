@@ -11,9 +11,9 @@ import pandas as pd
 
 from patch2loc.acquire import registry, scan_files, sources, unpack
 from patch2loc.acquire.decrypt import PASSPHRASE_VARIABLE
-from patch2loc.configuration.method_constants import declared_names
 from patch2loc.configuration.prerequisites import WEIGHTS, available_weights, fallback_warning
 from patch2loc.errors import InputError
+from patch2loc.method_interface import declaration
 
 # Columns of the registry that a download takes, and those that are recorded of weights.
 DOWNLOAD_COLUMNS = ("file", "url", "bytes", "checksum", "fetch")
@@ -50,6 +50,11 @@ class NeededData:
     def registry(self) -> pd.DataFrame:
         """The registry of public data, one row per file."""
         return registry.with_checksums(registry.read(self.registry_path), self.checksums)
+
+    @cached_property
+    def passes_over(self) -> bool:
+        """True if scans that are not there are passed over, and a run can do with the others."""
+        return self.skips_missing and not self.obstacle()
 
     def stop_for_missing(self) -> None:
         """Raise one InputError for all datasets of which files are missing."""
@@ -160,7 +165,7 @@ class NeededData:
 
     def usable_weights(self, methods: Iterable[str]) -> list[str]:
         """Names of the weights from elsewhere that methods can use, in the order of WEIGHTS."""
-        usable = {name for method in methods for name in declared_names(method, "PRETRAINED")}
+        usable = {name for method in methods for name in declaration(method).pretrained}
         return [name for name in WEIGHTS if name in usable]
 
     def weights(self, method: str) -> list[str]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from patch2loc.configuration.datasets import Datasets, PlannedDataset
-from patch2loc.data.vocabulary import Modality, SubjectRole
+from patch2loc.data.modalities import Modality
+from patch2loc.data.vocabulary import SubjectRole
 from patch2loc.errors import first_of
+from patch2loc.plan.datasets import Datasets, PlannedDataset
 
 MOST_NAMED = 5  # subjects in a message
 LIST = "tables/missing_scans.csv"

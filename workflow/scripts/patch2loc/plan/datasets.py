@@ -9,20 +9,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
 from patch2loc.acquire import sources
 from patch2loc.acquire.sources import ScanPaths, Sources
+from patch2loc.configuration.keys import Configuration, DatasetSettings, DrawnSplit, ListVersion
+from patch2loc.configuration.method_names import base_method, is_calibrated, subfolder
 from patch2loc.configuration.results_folder import REPOSITORY
-from patch2loc.configuration.vocabulary import Configuration, DatasetSettings, DrawnSplit, ListVersion
 from patch2loc.data import splits
 from patch2loc.data.drawn_splits import drawn_roles
+from patch2loc.data.modalities import Modality
 from patch2loc.data.results import Fold, Results
 from patch2loc.data.seeds import fold_of
 from patch2loc.data.subject_tables import participant, participant_label
-from patch2loc.data.vocabulary import QUALITY, DatasetInfo, DatasetRole, Modality, SubjectRole
+from patch2loc.data.vocabulary import QUALITY, DatasetInfo, DatasetRole, SubjectRole
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
 from patch2loc.preprocess.external_tools import TOOLS, find_command
@@ -32,6 +34,20 @@ DESCRIBED = ("bids", "folder", "table")  # kinds of sources that may have one
 ALL_SCANS = "all"  # name of the cohort of every scan of a dataset
 
 Roles = dict[SubjectRole, list[str]]
+
+
+class StoredRow(NamedTuple):
+    """The files that hold the heatmaps of a row of tables.
+
+    Attributes:
+        method: Name of their folder among the heatmaps.
+        subfolder: Folder within each of these; "" for the folder itself.
+        needs_calibration: True if they are calibrated when they are read.
+    """
+
+    method: str
+    subfolder: str
+    needs_calibration: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +62,8 @@ class PlannedDataset:
         preprocessing: Settings of preprocessing, the dataset's own included.
         subject_list: Table of its subjects, a list or participants.tsv, or None.
         uses_published_lists: The list is a published one and taken as it is: a subject may have several roles.
-        is_training_data: Models of its modality are trained on it.
+        healthy: Name of the healthy dataset that the models of its modality are trained on.
+        is_training_data: That dataset is this one.
         skips_missing: Subjects of whom a file is not there are passed over.
         folds: Folds of the run.
     """
@@ -58,6 +75,7 @@ class PlannedDataset:
     preprocessing: Mapping[str, Any]
     subject_list: str | None
     uses_published_lists: bool
+    healthy: str
     is_training_data: bool
     skips_missing: bool
     folds: Sequence[int]
@@ -71,6 +89,20 @@ class PlannedDataset:
     def modality(self) -> Modality:
         """Modality of its scans."""
         return self.settings["modality"]
+
+    @property
+    def parts(self) -> tuple["PlannedDataset", ...]:
+        """Datasets that it is made of: itself."""
+        return (self,)
+
+    @property
+    def joined_by(self) -> None:
+        """None: its heatmaps are not joined from those of other datasets."""
+        return None
+
+    def stored(self, row: str) -> StoredRow:
+        """Where the heatmaps of a row of tables are: rows of one method share them."""
+        return StoredRow(base_method(row), subfolder(row), is_calibrated(row))
 
     @property
     def kind(self) -> str:
@@ -379,7 +411,7 @@ def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
     """Plan the datasets of a configuration.
 
     Args:
-        config: Valid, defaults filled in (`configuration.schema.check_schema`).
+        config: Valid, defaults filled in (`configuration.presets.completed`).
 
     Returns:
         The datasets by name, in the order of the configuration.
@@ -403,15 +435,11 @@ def plan_datasets(config: Configuration) -> dict[str, PlannedDataset]:
     return datasets
 
 
-def names_with_role(datasets: Datasets, role: DatasetRole) -> list[str]:
-    """Names of the datasets with a role."""
-    return [name for name, dataset in datasets.items() if dataset.role == role]
-
-
 def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
     settings = config["datasets"][name]
     results = Results(config["results"])
-    source = {"name": name, "modality": settings["modality"], **settings["source"]}
+    of_kind = cast(Mapping[str, Any], settings["source"])
+    source: dict[str, Any] = {"name": name, "modality": settings["modality"], **of_kind}
     if source["kind"] == "phantom":
         source["root"] = results.raw_folder()
     elif source["kind"] in sources.CHANGED:
@@ -433,6 +461,7 @@ def _plan_dataset(name: str, config: Configuration) -> PlannedDataset:
         },
         subject_list=subject_list,
         uses_published_lists=config["split"] == "published",
+        healthy=config["training_data"].get(settings["modality"], ""),
         is_training_data=name in config["training_data"].values(),
         skips_missing=config["missing_scans"] == "skip",
         folds=config["folds"],

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patch2loc.acquire.sources import unread_modalities
-from patch2loc.configuration.datasets import PlannedDataset
 from patch2loc.data.splits import ROLE_NAMES, ROLES
 from patch2loc.data.subject_tables import PARTICIPANT_ID, participant, participant_label, read_table
 from patch2loc.errors import first_of
+from patch2loc.plan.datasets import PlannedDataset
 
 MOST_NAMED = 5
 

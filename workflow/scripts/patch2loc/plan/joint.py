@@ -5,17 +5,19 @@ the row has of the T1 and of the T2 scan of a person become one, by a rule of co
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
-from patch2loc.configuration.combinations import MOST_LETTERS, NAME, RULE_NAMES, Rule
-from patch2loc.configuration.datasets import Datasets, PlannedDataset
-from patch2loc.configuration.missing_scans import named
-from patch2loc.configuration.vocabulary import DatasetSettings, Joint
+from patch2loc.configuration.combinations import MOST_LETTERS, NAME, RULE_NAMES
+from patch2loc.configuration.keys import DatasetSettings, Joint, Rule
+from patch2loc.data.modalities import Modality
 from patch2loc.data.results import Fold
-from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, Modality, SubjectRole
+from patch2loc.data.seeds import fold_of
+from patch2loc.data.vocabulary import DatasetInfo, DatasetRole, SubjectRole
 from patch2loc.errors import InputError, first_of
+from patch2loc.plan.datasets import Datasets, PlannedDataset, StoredRow
+from patch2loc.plan.missing_scans import named
 
 JOINED_ROLES: tuple[DatasetRole, ...] = ("lesion", "healthy")
 MOST_NAMED = 2  # scans in a message
@@ -30,14 +32,21 @@ class JointDataset:
     Attributes:
         name: Key of the configuration's `joint`, or of healthy people whom planning adds.
         parts: Its datasets, one for each contrast. Title and truth are those of the first.
-        by: Rule by which the heatmaps of a person are joined.
+        joined_by: Rule by which the heatmaps of a person are joined.
         folds: Folds of the run; the same people are tested in each.
+        healthy: Name of the joint dataset of the healthy people that go with it.
     """
 
     name: str
     parts: tuple[PlannedDataset, ...]
-    by: Rule
+    joined_by: Rule
     folds: Sequence[int]
+    healthy: str = ""
+
+    @property
+    def has_lesion_validation(self) -> bool:
+        """False: validation scans of healthy people alone are joined."""
+        return False
 
     @property
     def role(self) -> DatasetRole:
@@ -66,6 +75,14 @@ class JointDataset:
             "published_name": None,
         }
 
+    def stored(self, row: str) -> StoredRow:
+        """Where the heatmaps of a row of tables are: each row has its own, calibrated before they are joined."""
+        return StoredRow(row, "", needs_calibration=False)
+
+    def cohort_name(self, fold: Fold, role: SubjectRole) -> str:
+        """Name of the cohort of a role in a fold."""
+        return f"{role}_fold{fold_of(fold)}"
+
     def subjects(self, fold: Fold, role: SubjectRole = "test") -> list[str]:
         """Scans of the people who have a role in a fold in all parts."""
         first, *others = (part.subjects(fold, role) for part in self.parts)
@@ -93,6 +110,7 @@ class JointDataset:
 
 
 JointDatasets = Mapping[str, JointDataset]
+AnyDataset = PlannedDataset | JointDataset
 
 
 def plan_joint(
@@ -129,24 +147,20 @@ def plan_joint(
         key = f"joint.{joint_dataset.name}: training data"
         for role in ("validation", "test"):
             _check_people(key, parts, role, folds)
-        if _healthy(joint_dataset, planned.values(), training_data) is None:
-            name = "_".join([*(part.name for part in parts), joint_dataset.by])
-            planned[name] = JointDataset(name, parts, joint_dataset.by, folds)
-    return {name: joint for role in JOINED_ROLES for name, joint in planned.items() if joint.role == role}
+        if not _healthy(joint_dataset, planned.values(), training_data):
+            name = "_".join([*(part.name for part in parts), joint_dataset.joined_by])
+            planned[name] = JointDataset(name, parts, joint_dataset.joined_by, folds)
+    return {
+        name: replace(joint, healthy=_healthy(joint, planned.values(), training_data))
+        for role in JOINED_ROLES
+        for name, joint in planned.items()
+        if joint.role == role
+    }
 
 
 def available_joint(configured: Mapping[str, Joint], datasets: Datasets) -> list[str]:
     """Names of the joint datasets all of whose parts the run uses."""
     return [name for name, joint in configured.items() if set(joint["of"]) <= set(datasets)]
-
-
-def healthy_joint(
-    joint: JointDataset, joint_datasets: JointDatasets, training_data: Mapping[Modality, str]
-) -> str:
-    """Name of the joint dataset of the healthy people that go with one: its training data, joined by the same rule."""
-    name = _healthy(joint, joint_datasets.values(), training_data)
-    assert name is not None, "plan_joint adds them"
-    return name
 
 
 def unavailable_note(configured: Mapping[str, Joint], datasets: Datasets) -> str:
@@ -174,8 +188,8 @@ def incomplete_notes(joint_datasets: JointDatasets) -> list[str]:
 def joint_note(joint_datasets: JointDatasets) -> str:
     """One sentence for the notes of tables on what each joint dataset is; "" without any."""
     parts = "; ".join(
-        f"{joint.labels['title']}, {joint.contrasts}, {RULE_NAMES[joint.by]} of {' and '.join(joint.part_names)}, "
-        f"truth of {joint.part_names[0]}"
+        f"{joint.labels['title']}, {joint.contrasts}, {RULE_NAMES[joint.joined_by]} of "
+        f"{' and '.join(joint.part_names)}, truth of {joint.part_names[0]}"
         + (f", without {joint.incomplete_count} people, not tested in each" if joint.incomplete else "")
         for joint in joint_datasets.values()
     )
@@ -187,10 +201,16 @@ def joint_note(joint_datasets: JointDatasets) -> str:
 
 def _healthy(
     joint: JointDataset, others: Iterable[JointDataset], training_data: Mapping[Modality, str]
-) -> str | None:
+) -> str:
+    """Name of the joint dataset of the training data, by the same rule; "" if there is none."""
     wanted = {training_data[part.modality] for part in joint.parts}
     return next(
-        (other.name for other in others if set(other.part_names) == wanted and other.by == joint.by), None
+        (
+            other.name
+            for other in others
+            if set(other.part_names) == wanted and other.joined_by == joint.joined_by
+        ),
+        "",
     )
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from patch2loc.configuration.datasets import PlannedDataset
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.keys import Configuration
 from patch2loc.errors import InputError, first_of
+from patch2loc.plan.datasets import PlannedDataset
 
 MOST_NAMED = 3  # scans that a message names
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from patch2loc.configuration.estimated_hours import in_hours
-from patch2loc.configuration.rates import MEASURED, Rate
-from patch2loc.configuration.run_costs import Stage
+from patch2loc.estimate.costs import Stage
+from patch2loc.estimate.hours import in_hours
+from patch2loc.estimate.rates import MEASURED, Rate
 
 NEVER_RUN = (
     "Hours are products of the rates below, without waiting in a queue: nobody has run the paper's configuration as a "
@@ -32,28 +32,24 @@ class Machine(NamedTuple):
 
 def cost_summary(stages: Sequence[Stage], machine: Machine) -> dict[str, str]:
     """Cost of a whole run in words: {what: how much}."""
-    gpu_hours = sum(stage.gpu_hours for stage in stages)
-    memory, gpu_memory = (
-        max((value for value in values if value), default=None)
-        for values in ((stage.memory_mb for stage in stages), (stage.gpu_memory_mb for stage in stages))
-    )
+    whole = total(stages)
     of_machine = (
         f"{machine.cores} cores and {counted(machine.gpus, 'GPU')}"
         if machine.gpus
         else f"{machine.cores} cores"
     )
     return {
-        "jobs": f"{sum(stage.jobs for stage in stages):,}",
-        "cluster jobs": f"{sum(stage.cluster_jobs for stage in stages):,}",
-        "hours of a core": hours_in_words(sum(stage.core_hours for stage in stages)),
-        "hours of a GPU": hours_in_words(gpu_hours),
+        "jobs": f"{whole.jobs:,}",
+        "cluster jobs": f"{whole.cluster_jobs:,}",
+        "hours of a core": hours_in_words(whole.core_hours),
+        "hours of a GPU": hours_in_words(whole.gpu_hours),
         f"time on {of_machine}": in_hours(hours_on_machine(stages, machine)),
         f"time on a cluster, {machine.cluster_jobs} jobs at once": in_hours(
             hours_on_cluster(stages, machine.cluster_jobs)
         ),
-        "memory of the largest job": size_in_words(memory),
-        "memory of a GPU": size_in_words(gpu_memory),
-        "disk": size_in_words(sum(stage.disk_mb for stage in stages)),
+        "memory of the largest job": size_in_words(whole.memory_mb),
+        "memory of a GPU": size_in_words(whole.gpu_memory_mb),
+        "disk": size_in_words(whole.disk_mb),
     }
 
 
@@ -90,21 +86,6 @@ def cost_page(stages: Sequence[Stage], data: Stage, machine: Machine, scans: str
 
 def stage_rows(stages: Sequence[Stage], data: Stage) -> list[Sequence[str]]:
     """Rows of the table of stages; the data come first, and do not count in the sum."""
-    total = Stage(
-        name="all",
-        phase=0,
-        jobs=sum(stage.jobs for stage in stages),
-        cluster_jobs=0,
-        core_hours=sum(stage.core_hours for stage in stages),
-        gpu_hours=sum(stage.gpu_hours for stage in stages),
-        longest_hours=0.0,
-        threads=1,
-        memory_mb=max((stage.memory_mb or 0 for stage in stages), default=0),
-        gpu_memory_mb=max((stage.gpu_memory_mb or 0 for stage in stages), default=0),
-        disk_mb=sum(stage.disk_mb for stage in stages),
-        rates=(),
-        unknown=(),
-    )
     before = [data._replace(name="(before: data)")] if data.jobs else []
     return [
         (
@@ -116,8 +97,27 @@ def stage_rows(stages: Sequence[Stage], data: Stage) -> list[Sequence[str]]:
             size_in_words(stage.gpu_memory_mb),
             size_in_words(stage.disk_mb),
         )
-        for stage in (*before, *stages, total)
+        for stage in (*before, *stages, total(stages))
     ]
+
+
+def total(stages: Sequence[Stage]) -> Stage:
+    """Sums over all stages, and the largest memory."""
+    return Stage(
+        name="all",
+        phase=0,
+        jobs=sum(stage.jobs for stage in stages),
+        cluster_jobs=sum(stage.cluster_jobs for stage in stages),
+        core_hours=sum(stage.core_hours for stage in stages),
+        gpu_hours=sum(stage.gpu_hours for stage in stages),
+        longest_hours=0.0,
+        threads=1,
+        memory_mb=max((stage.memory_mb or 0 for stage in stages), default=0),
+        gpu_memory_mb=max((stage.gpu_memory_mb or 0 for stage in stages), default=0),
+        disk_mb=sum(stage.disk_mb for stage in stages),
+        rates=(),
+        unknown=(),
+    )
 
 
 def hours_on_machine(stages: Sequence[Stage], machine: Machine) -> float:

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from patch2loc.configuration.datasets import Datasets, PlannedDataset
 from patch2loc.data import splits
 from patch2loc.data.subject_tables import participant
 from patch2loc.errors import InputError
+from patch2loc.plan.datasets import Datasets, PlannedDataset
 
 
 def refuse_leakage(datasets: Datasets, folds: Iterable[int]) -> None:

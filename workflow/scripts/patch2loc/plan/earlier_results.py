@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from patch2loc.configuration.datasets import ALL_SCANS, Datasets, PlannedDataset
-from patch2loc.configuration.vocabulary import GridSettings
+from patch2loc.configuration.keys import GridSettings
 from patch2loc.data.results import PROVENANCE
 from patch2loc.data.splits import ROLES
 from patch2loc.data.vocabulary import QUALITY
 from patch2loc.errors import InputError
 from patch2loc.files import read_json
+from patch2loc.plan.datasets import ALL_SCANS, Datasets, PlannedDataset
 
 
 def earlier_results_note(root: str, datasets: Datasets, folds: Sequence[int], grid: GridSettings) -> str:

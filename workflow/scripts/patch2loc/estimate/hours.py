@@ -2,16 +2,18 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from patch2loc.configuration.keys import Configuration
 from patch2loc.configuration.method_registry import locates, runs_network
-from patch2loc.configuration.rates import required_rate
-from patch2loc.configuration.vocabulary import Configuration
-from patch2loc.data.results import Results
 from patch2loc.engine.choices import Device
 from patch2loc.engine.gpus import visible_gpus
+from patch2loc.estimate.rates import required_rate
+from patch2loc.plan.jobs import jobs
+from patch2loc.plan.plan import Plan
 
 LEAST_HOURS = 0.1  # that are worth a note
 MANY_HOURS = 96  # from which on days are said
@@ -19,6 +21,15 @@ ACCEPTED_SHARE = (
     0.44  # of the grid: voxels around which a patch holds enough brain (docs/explanation/deviations.md)
 )
 STEM = 3  # kernel and padding of the encoder's first layer
+# Options of Snakemake by which it computes nothing that takes hours, and a target that does not either.
+COMPUTES_NOTHING = {
+    *("--list-target-rules", "--lt", "--list-rules", "--list", "-l", "--lint", "--unlock", "--containerize"),
+    *("--summary", "-S", "--detailed-summary", "-D", "--dag", "--rulegraph", "--filegraph", "--d3dag"),
+    *("--report", "--touch", "-t", "--delete-all-output", "--delete-temp-output", "--list-changes", "--lc"),
+    *("--list-input-changes", "--list-untracked", "--lu", "--cleanup-metadata", "--cm", "--conda-list-envs"),
+    *("--conda-create-envs-only", "--conda-cleanup-envs", "--archive", "--print-compilation"),
+}
+DATA, QUALITY = "data", "quality"  # targets
 
 
 class RatedNetwork(NamedTuple):
@@ -57,50 +68,60 @@ class Work(NamedTuple):
     others: Sequence[str]
 
 
-def remaining_work(
-    results: Results,
-    methods: Sequence[str],
-    modalities: Iterable[str],
-    folds: Sequence[int | str],
-    scans: Mapping[str, Sequence[str]],
-    tested: Mapping[tuple[str, int | str], int],
-    *,
-    answered: Iterable[str] = (),
-) -> Work:
-    """Work of a run whose results are not there yet.
+def remaining_work(plan: Plan) -> Work:
+    """Work of a run whose results are not there yet."""
+    results = plan.results
+    paths = {
+        "train": results.model(),
+        "score": results.heatmaps(),
+        "preprocess": results.preprocessed(),
+        "patient": results.patient(),
+    }
+    left: dict[str, list[int]] = {rule: [] for rule in paths}
+    for rule, wildcards, scans in jobs(plan):
+        is_counted = rule in paths and (not wildcards.method or locates(wildcards.method))
+        if is_counted and not Path(wildcards.fill(paths[rule])).exists():
+            left[rule].append(scans)
+    return Work(
+        trainings=len(left["train"]),
+        scorings=sum(left["score"]),
+        preprocessings=len(left["preprocess"]),
+        answers=len(left["patient"]),
+        others=[name for name in plan.trained_methods if runs_network(name) and not locates(name)],
+    )
+
+
+def note_before_run(plan: Plan, words: Sequence[str], *, nodes: int | None) -> str:
+    """`estimate_note` of what a call of Snakemake computes on this machine; "" if that is nothing.
 
     Args:
-        results: Paths of the results.
-        methods: Methods of the run.
-        modalities: Modalities that models are trained for.
-        folds: Folds and further seeds.
-        scans: Scans of each dataset.
-        tested: Numbers of scans that a dataset has scored in a fold, {(dataset, fold): number}.
-        answered: Datasets whose scans a detector answers about.
+        plan: Plan of the run.
+        words: Command line of Snakemake, without the program.
+        nodes: Most jobs at once on a cluster; None without a cluster.
     """
-    locating = [name for name in methods if locates(name)]
-    models = [
-        results.model(name, modality, fold) for name in locating for modality in modalities for fold in folds
-    ]
-    return Work(
-        trainings=sum(not Path(model).exists() for model in models),
-        scorings=sum(
-            count
-            for name in locating
-            for (dataset, fold), count in tested.items()
-            if not Path(results.heatmaps(name, dataset, fold)).exists()
-        ),
-        preprocessings=sum(
-            not Path(results.preprocessed(dataset, scan)).exists()
-            for dataset, names in scans.items()
-            for scan in names
-        ),
-        answers=sum(
-            not Path(results.patient(dataset, scan)).exists()
-            for dataset in answered
-            for scan in scans[dataset]
-        ),
-        others=[name for name in methods if runs_network(name) and not locates(name)],
+    if not computes_here(words, nodes):
+        return ""
+    work = remaining_work(plan)
+    return estimate_note(
+        Work(0, 0, work.preprocessings, 0, ()) if asks_for(QUALITY, words) else work, plan.config
+    )
+
+
+def computes_here(words: Sequence[str], cluster_jobs: int | None) -> bool:
+    """True if a call of Snakemake computes results, or plans to, with the processors of this machine.
+
+    Args:
+        words: Its command line, without the program.
+        cluster_jobs: Most jobs at once on a cluster; None without a cluster.
+    """
+    options = {word.partition("=")[0] for word in words}
+    return cluster_jobs is None and COMPUTES_NOTHING.isdisjoint(options) and not asks_for(DATA, words)
+
+
+def asks_for(target: str, words: Sequence[str]) -> bool:
+    """True if a call of Snakemake names a target; words: of its command line, without the program."""
+    return any(
+        word == target and before not in ("-d", "--directory") for before, word in pairwise(["", *words])
     )
 
 
