@@ -30,8 +30,8 @@ LONG := $(addprefix --deselect tests/network/,test_inference.py::test_half_preci
 	test_unpadded.py::test_training_learns_where_patches_come_from)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: venv help demo real model waterfall replica rehearsal check test test-all test-slow coverage chaos slurm-test bench lint format \
-	lock docs release-check clean FORCE
+.PHONY: venv help demo real model waterfall replica rehearsal check test test-all test-slow coverage chaos slurm-test bench lint reference \
+	format lock docs release-check clean FORCE
 
 venv: $(VENV)/.complete  ## Set up .venv (other targets do so first). Without GPU libraries: make TORCH=cpu
 	@echo "Next: source .venv/bin/activate, then patch2loc --help. Other targets: make help"
@@ -113,7 +113,11 @@ lint: $(VENV)/.complete  ## Check style, types and spelling.
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(BIN)/codespell
 	$(BIN)/mypy
+	$(BIN)/python -m patch2loc.configuration.reference --check
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+reference: $(VENV)/.complete  ## Write the schema and the page of the configuration's keys anew.
+	$(BIN)/python -m patch2loc.configuration.reference
 
 format: $(VENV)/.complete  ## Format code and rules.
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ from repository_paths import ROOT
 from whole_runs import planned_run
 
 from patch2loc.configuration.method_settings import resolve_settings
+from patch2loc.plan import train
 
 BASE = ROOT / "config/ixi2mm.yaml"
 
@@ -17,7 +18,7 @@ def test_the_rows_with_pixel_wise_methods_are_planned_in_three_folds():
     rows = {*run.evaluated_methods}
     assert {"patch2loc_calibrated", "dae_patch2loc_as_published", *pixelwise, *run.combinations} <= rows
     for method in pixelwise[1:]:
-        needed = run.needed_models(method, "T1", 2)
+        needed = train.needed_models(run, method, "T1", 2)
         assert needed == [f"{run.results.root}/models/patch2loc/T1/fold2/model.safetensors"]
     # Patch2Loc itself is trained as in every other comparison on these scans.
     assert run.config["training"] == planned_run(BASE).config["training"]
@@ -27,7 +28,7 @@ def test_its_small_networks_are_those_of_what_they_are_compared_with():
     run = planned_run(BASE, ROOT / "config/ixi2mm/pixelwise.yaml")
     rows = planned_run(BASE, ROOT / "config/ixi2mm/table1.yaml")
     settings = {
-        name: resolve_settings(name, {"budget": run.config["budget"], **own})
+        name: resolve_settings(name, run.config["budget"], own)
         for name, own in run.config["method_settings"].items()
     }
     assert settings["dae"] == settings["dae_patch2loc"]

@@ -77,6 +77,8 @@ CONTRASTS = {
     "T1 with a negative slope": (negated, other("a T2 scan.*inverted.*", "T1")),
     "T1 as T2": (given("T2", of("T1")), other("a T1 scan", "T2")),
     "FLAIR as T2": (given("T2", of("FLAIR")), other("a FLAIR scan", "T2")),
+    "T1 as FLAIR": (given("FLAIR", of("T1")), other("a T1 scan", "FLAIR")),
+    "T2 as FLAIR": (given("FLAIR", of("T2")), other("a T2 scan.*", "FLAIR")),
     "label map": (given("T1", label_map), "[12] distinct values?" + LEVELS),
     "lesion mask as scan": (given("T2", lesion_mask), "1 distinct value" + LEVELS),
     "two levels": (

@@ -118,7 +118,7 @@ MODELS = {
     ),
     "array in the place of a text": (
         model(modality=np.zeros(2, np.float32)),
-        "own.*: modality: an array .* found, T1 or T2 expected",
+        "own.*: modality: an array .* found, T1 or T2 or FLAIR expected",
     ),
     "description too deep": (
         described(100_000 * "["),
@@ -133,12 +133,12 @@ MODELS = {
         "own.*: a model of the workflow has its own modality and landmarks; leave them out",
     ),
     "checkpoint of no modality": (
-        model(use=lambda path: models.load_model(path, "FLAIR", path), name="own.ckpt"),
+        model(use=lambda path: models.load_model(path, "PD", path), name="own.ckpt"),
         r"own.ckpt: a checkpoint stores neither its modality nor its landmarks; give both",
     ),
     "atlas of no modality": (
-        lambda _: lambda: load_atlas("icbm152", "FLAIR"),
-        "'FLAIR' found, T1 or T2 expected; corr",
+        lambda _: lambda: load_atlas("icbm152", "PD"),
+        "'PD' found, one of T1, T2, FLAIR expected; corr",
     ),
     "model of another grid": (
         model(use=scored),
@@ -252,7 +252,7 @@ CHANGES = {
         put("method", "patch2loc_unpadded"),
         "own.*: weights of another network found .* of UnpaddedNetwork .*expected; train it again",
     ),
-    "modality unknown": (put("modality", "FLAIR"), refused("modality", "T1 or T2")),
+    "modality unknown": (put("modality", "PD"), refused("modality", "T1 or T2 or FLAIR")),
     "fold below 0": (put("fold", -1), refused("fold", "a whole number from 0, or null")),
     "fold true": (put("fold", True), refused("fold", "a whole number from 0, or null")),
     "atlas int": (put("atlas", 3), refused("atlas", "the name or the folder of an atlas")),

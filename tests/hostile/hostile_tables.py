@@ -220,11 +220,11 @@ TABLES = {
     ),
     "modality of another case": (
         table(HEAD + ROW + "b,t1,b.nii,,\nc,T1w,c.nii,,\n"),
-        "own.csv: 2 rows found whose modality is empty or misspelled .b: 't1', c: 'T1w'.; write T1 or T2",
+        "own.csv: 2 rows found whose modality is empty or misspelled .b: 't1', c: 'T1w'.; write one of T1, T2, FLAIR",
     ),
     "no modality": (
         table(HEAD + ROW + "b,,b.nii,,\n"),
-        "own.csv: 1 rows found whose modality is empty or misspelled .b: ''.; write T1 or T2",
+        "own.csv: 1 rows found whose modality is empty or misspelled .b: ''.; write one of T1, T2, FLAIR",
     ),
     "lesion of another subject": (
         table(HEAD + "a,T1,a.nii,,l.nii\nb,T1,b.nii,,l.nii\n"),

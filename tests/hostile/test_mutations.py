@@ -27,17 +27,13 @@ from mutations_of_series import series_files
 from mutations_of_tables import table_files
 from mutations_of_voxels import FINE_SPACING, SPACING, fine, heads, voxels
 from planned_runs import REGISTRY
-from repository_paths import ROOT
-from snakemake.utils import validate
 from workflow_runs import TINY
 from written_models import write_model
 
 from patch2loc.acquire import phantom
 from patch2loc.acquire.dicom import convert_folder
 from patch2loc.configuration.configuration_file import read_configuration
-from patch2loc.configuration.method_names import configured
-from patch2loc.configuration.run import plan_run
-from patch2loc.configuration.schema import check_schema
+from patch2loc.configuration.presets import completed
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
 from patch2loc.data.scans import Contents, refuse_fitted_scans
@@ -46,6 +42,8 @@ from patch2loc.network.location import LocationNetwork
 from patch2loc.own_scan import detect, load_scorer, score_own_scan
 from patch2loc.own_scan import score as own_scan_score
 from patch2loc.own_scan import scorer as own_scan_scorer
+from patch2loc.plan.plan import make_plan
+from patch2loc.plan.protocol import protocol
 from patch2loc.preprocess import picture
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
@@ -61,7 +59,6 @@ ANSWER = ("answer", "judged", "percentile", "n_healthy", "candidates", "abnormal
 ANSWER += ("threshold", "location_error")
 # Without a correction of the bias field, which blends them, levels are refused for what they are; with it they are not.
 BLENDED = ("few levels", "saturated", "labels", "mask alone", "shaded")
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -426,11 +423,7 @@ def test_series(tmp_path, capsys):
 
 def run_of(path):
     """The run of a configuration, as the Snakefile plans it."""
-    config = read_configuration(path)
-    check_schema(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
-    validate(config, str(SCHEMA))
-    config["methods"] = configured(config["methods"])
-    run = plan_run(config, str(REGISTRY))
+    run = make_plan(completed(read_configuration(path)), str(REGISTRY))
     run.data.stop_for_missing()
     return run
 
@@ -449,7 +442,7 @@ def planned(path):
         for name, dataset in run.datasets.items()
     }
     return json.loads(
-        json.dumps({"configuration": run.config, "scans": scans, "protocol": run.protocol}, default=str)
+        json.dumps({"configuration": run.config, "scans": scans, "protocol": protocol(run)}, default=str)
     )
 
 

@@ -3,48 +3,17 @@
 import yaml
 from repository_paths import ROOT
 
+from patch2loc.configuration.presets import completed
+
 REGISTRY = ROOT / "config/registry.csv"
-# What the schema fills in.
-DEFAULTS = {
-    "data": "data",
-    "split": "clean",
-    "truth": "half",
-    "metrics": {"background": "left-out", "best_dice": "exact", "off_grid": "missed"},
-    "seeds_of_first_fold": 1,
-    "preprocess": {"median": 3},
-    "intensities": {"landmarks": "brain", "scale": "percentile"},
-    "combinations": {},
-    "variants": {},
-    "joint": {},
-    "without": [],
-    "missing_scans": "stop",
-    "pretrained": {},
-    "checksums": {},
-    "budget": "smoke",
-    "method_settings": {},
-    "precision": "float32",
-    "parts": {"epsilons": [0.5], "median_filters": [1, 3, 7], "strides": [1, 2, 4]},
-    "detector": {"method": "patch2loc", "healthy": ["validation"], "ages": None},
-}
-OF_A_DATASET = {
-    "published_name": None,
-    "simulated": False,
-    "split": None,
-    "where": {},
-    "leave_out": [],
-    "registration": None,
-    "bias_correction": None,
-}
 
 
 def configuration(folder, datasets=None, **changes):
-    """tests/tiny.yaml with its defaults filled in, the data and results in a folder; datasets besides its own."""
+    """tests/tiny.yaml with its defaults, data and results in a folder; more datasets, and keys changed afterwards."""
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text(encoding="utf-8"))
+    own = {"data": str(folder), "results": str(folder / "results"), "budget": "smoke", "precision": "float32"}
     named = {**tiny["datasets"], **(datasets or {})}
-    tiny["score"] = {"median_filter_healthy": None, **tiny["score"]}
-    tiny["training"] = {"orientation": "axial", "subjects": None, **tiny["training"]}
-    config = {**DEFAULTS, **tiny, "data": str(folder), "results": str(folder / "results"), **changes}
-    return config | {"datasets": {name: {**OF_A_DATASET, **entry} for name, entry in named.items()}}
+    return completed({**tiny, **own, "datasets": named}) | changes
 
 
 def dataset(role, modality="T1", **entry):

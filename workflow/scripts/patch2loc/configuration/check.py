@@ -1,66 +1,40 @@
-"""Keys of a configuration, each right by the schema, held against each other and against what methods declare."""
+"""Keys of different groups of a configuration, checked against each other and against what methods declare."""
 
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from patch2loc.acquire.sources import SIMULATED
-from patch2loc.configuration.method_constants import Unreadable, constant, is_named
 from patch2loc.configuration.method_names import configured, table_rows
-from patch2loc.configuration.method_registry import from_patches, is_method, runs_network
-from patch2loc.configuration.method_settings import check_changes
+from patch2loc.configuration.method_registry import is_method
+from patch2loc.configuration.method_settings import resolve_settings
 from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.data.splits import SIMULATED_FOLDS
 from patch2loc.errors import InputError
-from patch2loc.method_interface import module_name
 
-# Keys of a source that each kind takes, `kind` besides.
-SOURCE_KEYS = {
-    "table": ("table", "root", "lesion_labels", "interpolated_masks", "registry"),
-    "folder": ("scan", "root", "brain", "lesion", "lesion_labels", "interpolated_masks", "registry"),
-    "bids": (
-        "root",
-        "scan",
-        "brain",
-        "lesion",
-        "derivatives",
-        "lesion_labels",
-        "interpolated_masks",
-        "registry",
-    ),
-    "phantom": ("cohort", "count", "validation", "test"),
-    "painted": ("table", "registry", "diameter_mm", "strength"),
-    "controlled": ("table", "registry", "change"),
-    "recontrasted": ("table", "registry"),
-}
 MOST_LETTERS = 4096  # of a text, as of a path
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # also ends of lines, which break tables
-MOST_VOXELS = 512**3  # of the grid: 0.5 GB an array, of which a job holds about ten
-GRID_MM = (50, 500)  # along each axis; a brain is 130 to 180 mm long
-NO_INFLUENCE = ("threads", "memory_mb")  # keys of `training` that change no number
-OF_THE_SCANS = ("orientation", "subjects", "balance_sites")  # keys of `training`: what a method is given
 
 
 def check_configuration(config: Mapping[str, Any]) -> None:
     """Hold the keys of a configuration against each other.
 
     Args:
-        config: Valid by the schema, defaults filled in.
+        config: Valid by itself, defaults filled in (`presets.completed`).
 
     Raises:
         InputError: For a configuration that contradicts itself, naming both keys.
     """
     for key, value in _values(config):
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):  # of method_settings
             raise InputError(f"{key}: {value} found, a finite number expected; correct it")
         if isinstance(value, str) and (len(value) > MOST_LETTERS or CONTROL.search(value)):
             raise InputError(
                 f"{key}: {value[:40]!r}, {len(value):,} letters found, at most {MOST_LETTERS:,} expected, none of "
                 "them a control character or an end of line; correct it"
             )
-    _check_grid(config["grid"])
     width, slices = config["patch"], config["grid"]["shape"][:2]
     if width > min(slices):
         raise InputError(
@@ -83,12 +57,12 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"training.patches: {training['patches']} found, at least one batch expected ({training['batch']} by "
             "training.batch); raise the one or lower the other"
         )
-    if training.get("orientation", "axial") != "axial":
+    if training["orientation"] != "axial":
         raise InputError(
             f"training.orientation: {training['orientation']} found, axial expected: the patch analysis and the "
             "paper's figures are of axial slices; set it in `variants`"
         )
-    if training.get("subjects") is not None:
+    if training["subjects"] is not None:
         raise InputError(
             f"training.subjects: {training['subjects']} found, null expected: methods that do not train by `training` "
             "take all scans, and a detector joins methods of the same scans; set it in `variants`"
@@ -100,7 +74,8 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"method_settings: {', '.join(unknown)} found, methods expected, whose settings these are (those of "
             "patch2loc are `training`); correct the name, or leave it out"
         )
-    check_method_settings(config)
+    for name, changes in config["method_settings"].items():
+        resolve_settings(name, config["budget"], changes)
     for name in config["without"]:
         if name not in config["datasets"]:
             raise InputError(
@@ -113,7 +88,6 @@ def check_configuration(config: Mapping[str, Any]) -> None:
             f"({', '.join(config['training_data'].values())}), one of these expected to stay; take it off"
         )
     for name, dataset in config["datasets"].items():
-        _check_source(name, dataset["source"])
         _check_split(name, dataset)
     for name in config["training_data"].values():
         dataset = config["datasets"].get(name, {})
@@ -132,70 +106,6 @@ def check_paths(config: Mapping[str, Any]) -> None:
         )
 
 
-def check_method_settings(config: Mapping[str, Any]) -> None:
-    """Hold `method_settings` against the settings that methods declare.
-
-    Args:
-        config: Valid by the schema, defaults filled in.
-
-    Raises:
-        InputError: For settings that a method cannot take. Those of a method whose own settings cannot be read without
-            running it are checked when it is trained.
-    """
-    for name, changes in config["method_settings"].items():
-        try:
-            settings = _settings(name, config["budget"])
-            choices = constant(module_name(name), "CHOICES", {})
-        except Unreadable:
-            continue
-        check_changes(name, settings, changes, choices)
-
-
-def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configured settings of a method's training, for `method_settings.resolve_settings`.
-
-    Args:
-        name: Of the method.
-        config: That it is trained by (`variants.configuration_of`).
-
-    Returns:
-        For a method that learns from patches the configuration's `training`, without the keys that change no number or
-        are of the scans, and under "own" its `method_settings`, if any. For others `method_settings`, with the budget
-        for networks and for modules that have settings for each budget.
-    """
-    changes = config["method_settings"].get(name, {})
-    if from_patches(name):
-        others = (*NO_INFLUENCE, *OF_THE_SCANS)
-        training = {key: value for key, value in config["training"].items() if key not in others}
-        return training | ({"own": changes} if changes else {})
-    by_budget = runs_network(name) or is_named(module_name(name), "SETTINGS")
-    return {"budget": config["budget"], **changes} if by_budget else dict(changes)
-
-
-def settings_of_budget(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a method is trained by, as far as they can be read without running its module; {} where not."""
-    try:
-        return {**_settings(name, config["budget"]), **config["method_settings"].get(name, {})}
-    except Unreadable:
-        return {}
-
-
-def _check_grid(grid: Mapping[str, Any]) -> None:
-    """Raise InputError for a grid that fills the memory, or is no field of view of a brain."""
-    voxels = math.prod(grid["shape"])
-    if voxels > MOST_VOXELS:
-        raise InputError(
-            f"grid.shape: {grid['shape']} found, {voxels:,} voxels, at most {MOST_VOXELS:,} expected; lower it, or "
-            "take a coarser grid.spacing"
-        )
-    extent = [round(size * grid["spacing"], 1) for size in grid["shape"]]
-    if min(extent) < GRID_MM[0] or max(extent) > GRID_MM[1]:
-        raise InputError(
-            f"grid: {grid['shape']} voxels of {grid['spacing']} mm found, {extent} mm, {GRID_MM[0]} to {GRID_MM[1]} "
-            "mm along each axis expected, as of a brain; correct grid.shape or grid.spacing"
-        )
-
-
 def _check_rows(methods: Sequence[str]) -> None:
     """Raise InputError for methods two of which have a row of the same name in tables."""
     rows = table_rows(methods)
@@ -208,7 +118,7 @@ def _check_rows(methods: Sequence[str]) -> None:
 
 
 def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every single value of a configuration, with the keys that lead to it: bounds of a schema let NaN through."""
+    """Every single value of a configuration, with the keys that lead to it."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _values(inner, f"{key}.{name}" if key else str(name))
@@ -217,21 +127,6 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _values(inner, key)
     else:
         yield key, value
-
-
-def _check_source(name: str, source: Mapping[str, Any]) -> None:
-    keys = SOURCE_KEYS[source["kind"]]
-    others = sorted(key for key in set(source) - {"kind", *keys} if source[key] is not None)
-    if others:
-        raise InputError(
-            f"datasets.{name}.source: {', '.join(others)} found, of {', '.join(keys)} expected, the keys of kind "
-            f"{source['kind']}; leave out what is of another kind, or change the kind"
-        )
-    if source.get("interpolated_masks") and source.get("lesion_labels"):
-        raise InputError(
-            f"datasets.{name}.source: lesion_labels and interpolated_masks found, one of them expected, as labels "
-            "cannot be told apart after interpolation; leave one out"
-        )
 
 
 def _check_split(name: str, dataset: Mapping[str, Any]) -> None:
@@ -263,15 +158,3 @@ def _check_simulated(name: str, source: Mapping[str, Any], folds: list[int]) -> 
             f"folds: {absent} found, but the simulated cohort {name} is divided into 0 to {SIMULATED_FOLDS - 1}; "
             "ask for these"
         )
-
-
-def _settings(name: str, budget: str) -> Mapping[str, Any]:
-    """The settings of a method that `method_settings` may change."""
-    if from_patches(name):
-        return cast(Mapping[str, Any], constant(module_name(name), "OWN_SETTINGS", {}))
-    budgets = constant(module_name(name), "SETTINGS", None)
-    if budgets is None and "." not in name:
-        return {}
-    if not isinstance(budgets, Mapping) or not isinstance(budgets.get(budget), Mapping):
-        raise Unreadable
-    return cast(Mapping[str, Any], budgets[budget])

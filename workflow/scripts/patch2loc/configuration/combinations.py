@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypedDict
 
+from patch2loc.configuration.keys import Combination, Rule
 from patch2loc.configuration.method_names import (
     AS_PUBLISHED_SUFFIX,
     CALIBRATED_SUFFIX,
@@ -17,20 +17,11 @@ from patch2loc.method_interface import MARK, method_of
 
 MOST_LETTERS = 60  # of a name, which folders and files have with others
 NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MOST_LETTERS - 1}}}")
-Rule = Literal["rank_average", "rank_product", "rank_fisher"]
 RULE_NAMES: dict[Rule, str] = {
     "rank_average": "average",
     "rank_product": "product",
     "rank_fisher": "Fisher's statistic",
 }
-
-
-class Combination(TypedDict):
-    """A combination as configured."""
-
-    of: list[str]  # rows of methods
-    by: Rule  # a name of `score.combination.RULES`
-    optional: NotRequired[bool]  # no note where its methods do not run
 
 
 def check_combinations(combinations: Mapping[str, Combination], variants: Sequence[str] = ()) -> None:

@@ -1,6 +1,6 @@
 """Settings that the parts of the score are tried with."""
 
-from patch2loc.configuration.vocabulary import Configuration
+from patch2loc.configuration.keys import Configuration
 from patch2loc.metrics.parts import PartsSettings, Setting
 
 
@@ -9,7 +9,7 @@ def own_setting(config: Configuration, median_filter: int) -> Setting:
 
     Args:
         config: Valid, defaults filled in.
-        median_filter: Of the dataset (`Run.median_filter`).
+        median_filter: Width, voxels, of the dataset's median filter.
     """
     score = config["score"]
     return Setting("score", score["epsilon"], median_filter, score["stride"])

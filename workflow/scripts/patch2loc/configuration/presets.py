@@ -3,16 +3,15 @@
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from patch2loc.configuration.configuration_file import merged
-from patch2loc.configuration.schema import check_schema
-from patch2loc.configuration.variants import check_training_of_variants
+from patch2loc.configuration.keys import WHOLE_BRAIN, Configuration
+from patch2loc.configuration.method_names import configured
+from patch2loc.configuration.validation import valid
 
 # mm along x, y and z, at the center of the atlas's brain: ICBM152 with 10 mm around it, of SRI24 likewise.
 WHOLE_BRAIN_MM = (192, 224, 160)
-WHOLE_BRAIN = "whole-brain"  # value of grid.shape
-PAPER_SPACING = 1.0  # mm, without grid.spacing
 
 # One fold at 2 mm, in hours of a processor; of the detector that ships with the package, see config/README.md.
 CPU_2MM: dict[str, Any] = {
@@ -42,25 +41,23 @@ CPU_2MM: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {"cpu-2mm": CPU_2MM}
 
 
-def completed(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with what its preset sets and it does not, and with the numbers of a whole-brain grid.
+def completed(config: Mapping[str, Any]) -> Configuration:
+    """Check a configuration and complete it: preset, defaults, and the methods and the grid that words stand for.
 
     Args:
-        config: As a file has it, not yet checked.
-        schema: Of configurations.
+        config: As its files and the command line have it.
 
     Raises:
-        InputError: The configuration breaks the schema (`check_schema`).
+        InputError: The configuration is not valid (`validation.valid`).
     """
     preset = config.get("preset")
-    # First: of an unknown preset the keys that it would set are missing, too.
-    check_schema({"preset": preset}, {"properties": {"preset": schema["properties"]["preset"]}})
-    complete = merged(deepcopy(PRESETS[preset]), config) if preset else dict(config)
-    check_schema(complete, schema)
-    check_training_of_variants(complete, schema)
-    grid = complete.get("grid", {})
-    if grid.get("shape") == WHOLE_BRAIN:
-        complete["grid"] = {**grid, "shape": whole_brain_shape(grid.get("spacing", PAPER_SPACING))}
+    # Of an unknown preset no other key is to seem missing.
+    settings = {} if preset is None else PRESETS.get(str(preset), CPU_2MM)
+    complete = valid(merged(deepcopy(settings), config))
+    grid = complete["grid"]
+    if cast(object, grid["shape"]) == WHOLE_BRAIN:
+        grid["shape"] = whole_brain_shape(grid["spacing"])
+    complete["methods"] = configured(complete["methods"])
     return complete
 
 

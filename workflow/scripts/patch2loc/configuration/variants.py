@@ -5,25 +5,17 @@ preprocessing and landmarks with its method, and its training depends on nothing
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from patch2loc.configuration.ablation_rows import AblationRow
-from patch2loc.configuration.check import NO_INFLUENCE
+from patch2loc.configuration.keys import Variant
 from patch2loc.configuration.method_registry import locates
-from patch2loc.configuration.schema import check_schema
+from patch2loc.configuration.method_settings import NO_INFLUENCE
 from patch2loc.data.axes import AXES_OF_SLICES, axis_order
 from patch2loc.errors import InputError
 from patch2loc.method_interface import MARK, method_of
 
 WHOLE = 1e-6  # voxels that a width in mm may be off
-
-
-class Variant(TypedDict):
-    """A variant as configured."""
-
-    method: str
-    training: Mapping[str, Any]  # changes of the configuration's `training`
-    patch_mm: NotRequired[float | None]
 
 
 def variant_rows(variants: Mapping[str, Variant]) -> list[str]:
@@ -36,7 +28,7 @@ def configuration_of(row: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         row: Name of a method, whose configuration is that of the run, or of a variant.
-        config: Of the run, valid by the schema, defaults filled in.
+        config: Of the run, valid, defaults filled in.
     """
     if MARK not in row:
         return dict(config)
@@ -82,21 +74,11 @@ def base_row(parts: Sequence[str]) -> str:
     return next(method_of(part) for part in parts if MARK in part)
 
 
-def check_training_of_variants(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Hold the settings of variants against the schema of `training`; InputError, naming the variant."""
-    rules = {"properties": {"training": schema["properties"]["training"]}}
-    for name, variant in config.get("variants", {}).items():
-        try:
-            check_schema({"training": variant.get("training", {})}, rules)
-        except InputError as error:
-            raise InputError(f"variants.{name}.{error}") from error
-
-
 def check_variants(config: Mapping[str, Any]) -> None:
     """Hold variants against the rest of a configuration.
 
     Args:
-        config: Valid by the schema, as its variants are (`check_training_of_variants`), defaults filled in.
+        config: Valid, defaults filled in (`presets.completed`).
 
     Raises:
         InputError: For a variant that cannot be trained, naming its key.
