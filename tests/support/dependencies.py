@@ -11,8 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from repository_paths import LIBRARY, ROOT
 
-from patch2loc.configuration.outputs import OUTPUTS
-from patch2loc.configuration.paper_figures import PAPERS_FIGURES
+from patch2loc.plan.outputs import OUTPUTS
+from patch2loc.plan.paper_figures import PAPERS_FIGURES
 from patch2loc.provenance.code import module_file
 
 SCRIPTS = ROOT / "workflow" / "scripts"

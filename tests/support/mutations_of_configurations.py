@@ -61,8 +61,6 @@ def written_again(text, flow):
 
 ENDS = [
     "\n---\nseed: 8\n",
-    "\nloop: &loop [*loop]\n",
-    "\nsource: &a {b: *a}\n",
     "\n<<: {seed: 8}\n",
     "\nseed: !!python/object/apply:os.system ['touch trace']\n",
     "\nseed: 0o17\n",

@@ -197,7 +197,7 @@ def changes(model):
             "modality",
             replaced,
             path=some.just(("modality",)),
-            value=some.sampled_from(["T2", "FLAIR", "t1", "PD"]),
+            value=some.sampled_from(["T2", "SWI", "t1", "PD"]),
         ),
         _named(
             "list",

@@ -11,7 +11,6 @@ from studies import CONFIGURATION
 
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?!\w)(?![.,]\d)")
 BRACED = re.compile(r"\{([^}]*)\}")
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of a network; they are no parameters
 MODEL = LIBRARY / "trained/t1-2mm.safetensors"
 
@@ -22,12 +21,12 @@ def names():
     import card_tables as card
     import rates
 
-    from patch2loc.configuration.configuration_file import read_configuration
-    from patch2loc.configuration.cost_table import Machine, cost_summary
-    from patch2loc.configuration.estimated_hours import Work, estimate_note
-    from patch2loc.configuration.method_registry import METHODS, declaration
+    from patch2loc.configuration.method_registry import METHODS
     from patch2loc.configuration.presets import completed
-    from patch2loc.configuration.run_costs import run_costs
+    from patch2loc.estimate.costs import run_costs
+    from patch2loc.estimate.hours import Work, estimate_note
+    from patch2loc.estimate.page import Machine, cost_summary
+    from patch2loc.method_interface import declaration
     from patch2loc.own_scan import load_detector
     from patch2loc.own_scan.sentence import expected_ml
     from patch2loc.score.reference import THRESHOLD, THRESHOLDS
@@ -38,7 +37,7 @@ def names():
     summary = cost_summary(stages, Machine(16, 1, 50))
     detector = load_detector(MODEL)
     false_ml = detector.reference.false_positive_ml["joined"]
-    study = completed(yaml_files.safe_load(CONFIGURATION), read_configuration(SCHEMA)) | {"device": "cpu"}
+    study = completed(yaml_files.safe_load(CONFIGURATION)) | {"device": "cpu"}
     work = Work(trainings=2, scorings=80, preprocessings=120, answers=20, others=[])
 
     weights = detector.scorer.model["state"]["weights"]

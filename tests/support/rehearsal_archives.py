@@ -20,7 +20,7 @@ from patch2loc.acquire import phantom
 from patch2loc.acquire.phantom import lesions
 from patch2loc.data import splits, volumes
 from patch2loc.files import sha256
-from patch2loc.preprocess.atlas import T2_CONTRAST, load_atlas
+from patch2loc.preprocess.atlas import load_atlas
 from patch2loc.provenance.code import code_hash
 
 SEED = 22
@@ -230,7 +230,7 @@ def sri24():
     The published files are 4-D, (240, 240, 155, 1), and stored from right to left.
     """
     t1, t2 = (load_atlas("icbm152", modality) for modality in ("T1", "T2"))
-    density = np.where(t1.mask, 60 + 40 * t2.image / (255 * T2_CONTRAST["csf"]), 0)
+    density = np.where(t1.mask, 60 + 40 * t2.image / 255, 0)
     shape = (240, 240, 155)
     to_world = np.diag([-1.0, 1.0, 1.0, 1.0])
     to_world[:3, 3] = _center(t1.mask, t1.affine) - to_world[:3, :3] @ (np.asarray(shape) // 2)

@@ -3,7 +3,7 @@
 from scans import disc_scans
 
 from patch2loc.configuration.method_settings import resolve_settings
-from patch2loc.method_interface import method
+from patch2loc.method_interface import declaration, method
 
 LOCATION = (
     "patch2loc",
@@ -49,18 +49,18 @@ TINY = {
 
 def small_fit(name, steps, checkpoint=None, device="cpu", **changed):
     """State and history of a method that was trained for some steps, with a validation at the end."""
-    module = method(name)
+    module, declared = method(name), declaration(name)
     scans, others = disc_scans(3, 0, SHAPE), disc_scans(1, 9, SHAPE)
     if name in (*LOCATION, *PATCH):
-        networks = len(getattr(module, "OWN_SETTINGS", {}).get("sizes", [1]))
-        settings = (
-            resolve_settings(name, TRAINING | {"patches": 32 * steps * networks, "validations": networks})
-            | RUN
-        )
+        networks = len(declared.own_settings.get("sizes", [1]))
+        length = {"patches": 32 * steps * networks, "validations": networks}
+        settings = TRAINING | length | resolve_settings(name, "smoke") | RUN
     else:
         few = {"steps": steps, "validations": 1, "validation_slices": 4}
-        configured = {"budget": "smoke", "batch": 4} | TINY[name] | few
-        pretrained = dict.fromkeys(getattr(module, "PRETRAINED", ()))
-        models = {needed: small_fit(needed, 1, device=device)[0] for needed in getattr(module, "NEEDS", ())}
-        settings = resolve_settings(name, configured) | RUN | {"pretrained": pretrained, "models": models}
+        changes = {"batch": 4} | TINY[name] | few
+        pretrained = dict.fromkeys(declared.pretrained)
+        models = {needed: small_fit(needed, 1, device=device)[0] for needed in declared.needs}
+        settings = (
+            resolve_settings(name, "smoke", changes) | RUN | {"pretrained": pretrained, "models": models}
+        )
     return module.fit(scans, others, settings | changed, checkpoint, device=device)

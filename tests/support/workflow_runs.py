@@ -1,11 +1,14 @@
 """Runs of the whole workflow on a few simulated subjects."""
 
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import forks
@@ -113,3 +116,21 @@ def _of_snakemake(root, config, arguments):
 def _environment():
     """Another version of the package in the way, as an installed one would be."""
     return {**os.environ, "PYTHONPATH": str(ROOT / "workflow/scripts")}
+
+
+def jobs(folder, root, *arguments):
+    """Rules that a dry run would run, with their counts."""
+    result = plan(folder, *arguments, root=root)
+    assert result.returncode == 0, result.stderr[-3000:]
+    said = result.stdout + result.stderr
+    rules = re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)  # indented in a group
+    assert rules or "Nothing to be done" in said
+    return Counter(rule for rule in rules if rule != "all")
+
+
+def copied_workflow(folder):
+    """A copy of the workflow, for tests that change it; returns the folder."""
+    for part in ("Snakefile", "CITATION.cff", "rules", "workflow", "config", "envs", "profiles", "tests"):
+        source = ROOT / part
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / part)
+    return folder

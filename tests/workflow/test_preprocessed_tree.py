@@ -15,6 +15,7 @@ from workflow_runs import run
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.models import load_model
+from patch2loc.plan import preprocess
 
 pytestmark = pytest.mark.workflow
 PREPROCESSED = "config/preprocessed.yaml"
@@ -70,7 +71,7 @@ def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path, monk
     healthy = pd.read_csv(ROOT / "splits/ixi.csv")["has_t2"]
     assert len(scans) == len(healthy) + healthy.sum() + 1251 + 30 + 655 + 60
     # The inputs of each job of preprocessing; an InputError if any of them were missing.
-    assert all(set(planned.scan_parts(*scan)) >= {"scan", "brain"} for scan in scans)
+    assert all(set(preprocess.scan_parts(planned, *scan)) >= {"scan", "brain"} for scan in scans)
     (tmp_path / "data/Test/WMH/mask").rename(tmp_path / "data/Test/WMH/masks")
     with pytest.raises(InputError, match=r"wmh: none of 60 subjects is there"):
         planned_run(ROOT / PREPROCESSED).scan_parts("brats21", scans[-1][1])

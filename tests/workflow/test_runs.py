@@ -1,21 +1,27 @@
 """What a run of the workflow does: what it plans, refuses and does again, and alone in its folder."""
 
-import json
 import os
 import re
 import resource
 import shutil
 import time
-from collections import Counter
-from pathlib import Path
 
 import pytest
 import yaml
 from paper_replica import paper_configuration, touch_scans, write
 from repository_paths import ROOT
-from workflow_runs import TINY, log_of, plan, run, run_alone, snakemake, start, wait_for_the_end
-
-from patch2loc.data.results import PROVENANCE
+from workflow_runs import (
+    TINY,
+    copied_workflow,
+    jobs,
+    log_of,
+    plan,
+    run,
+    run_alone,
+    snakemake,
+    start,
+    wait_for_the_end,
+)
 
 pytestmark = pytest.mark.workflow
 # Rules, and the one that comes after them.
@@ -28,22 +34,9 @@ def test_a_second_run_does_nothing(finished):
     assert result.stdout.startswith("nothing to do")
 
 
-def jobs(folder, root, *arguments):
-    """Rules that a dry run would run, with their counts."""
-    result = plan(folder, *arguments, root=root)
-    assert result.returncode == 0, result.stderr[-3000:]
-    said = result.stdout + result.stderr
-    rules = re.findall(r"^\s*(?:local)?rule (\w+):", said, re.MULTILINE)  # indented in a group
-    assert rules or "Nothing to be done" in said
-    return Counter(rule for rule in rules if rule != "all")
-
-
 @pytest.fixture
 def copy_of_the_workflow(tmp_path):
-    for part in ("Snakefile", "CITATION.cff", "rules", "workflow", "config", "envs", "profiles", "tests"):
-        source = ROOT / part
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / part)
-    return tmp_path
+    return copied_workflow(tmp_path)
 
 
 def test_a_copy_of_the_workflow_reruns_what_reads_files_of_the_repository(finished, copy_of_the_workflow):
@@ -58,7 +51,7 @@ def test_a_copy_of_the_workflow_reruns_what_reads_files_of_the_repository(finish
         ("metrics/ranking.py", {"evaluate", "table1", "report_page"}, {"preprocess", "train", "score"}),
         ("configuration/method_names.py", {"table1"}, {"preprocess", "train", "score", "evaluate"}),
         (
-            "methods/thresh.py",
+            "methods/thresh/model.py",
             {"score", "evaluate", "table1"},
             {"preprocess", "landmarks", "analyze_patches"},
         ),
@@ -74,8 +67,33 @@ def test_an_edited_module_reruns_what_depends_on_it(
     planned = jobs(finished, copy_of_the_workflow)
     assert expected <= planned.keys()
     assert not untouched & planned.keys()
-    if module == "methods/thresh.py":
+    if module == "methods/thresh/model.py":
         assert planned["train"] == 2  # thresh on T1 and T2; the other methods' models stay
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "untouched"),
+    [
+        ("Declaration(", 'Declaration(title="Rank",', {"table1"}, {"train", "score", "evaluate"}),
+        ('"erosion": 3', '"erosion": 2', {"score", "evaluate", "table1"}, {"train", "analyze_patches"}),
+        (
+            "Declaration(",
+            'Declaration(settings=dict.fromkeys(("smoke", "short", "paper"), {"power": 1.0}),',
+            {"train", "score", "evaluate", "table1"},
+            {"preprocess", "landmarks", "analyze_patches"},
+        ),
+    ],
+)
+def test_a_changed_declaration_reruns_what_uses_the_changed_value(
+    finished, copy_of_the_workflow, old, new, expected, untouched
+):
+    path = copy_of_the_workflow / "workflow/scripts/patch2loc/methods/thresh/__init__.py"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    planned = jobs(finished, copy_of_the_workflow)
+    assert expected <= planned.keys()
+    assert not untouched & planned.keys()
+    assert planned.get("train", 2) == 2  # thresh on T1 and T2
 
 
 def test_edited_prose_reruns_nothing(finished, copy_of_the_workflow):
@@ -95,53 +113,6 @@ def test_an_edited_script_reruns_its_rules(finished, copy_of_the_workflow):
     planned = jobs(finished, copy_of_the_workflow)
     assert {"fig3", "fig6", "table1", "learning_curve"} <= planned.keys()
     assert not {"preprocess", "train", "score", "evaluate"} & planned.keys()
-
-
-TOY_TABLE = '''"""Number of scans."""
-
-from typing import Any
-
-import pandas as pd
-
-from patch2loc.tables.made import Made, by_method_and_dataset, settings_of
-from patch2loc.tables.inputs import subjects_in
-
-
-def make(inputs: Any, params: Any) -> Made:
-    """The table of a run."""
-    metrics = by_method_and_dataset(inputs.metrics, params)
-    rows = [(method, dataset, len(folds[0])) for (method, dataset), folds in metrics.items()]
-    table = pd.DataFrame(rows, columns=["method", "dataset", "scans"])
-    settings = settings_of(params, "folds")
-    return Made(table, subjects=subjects_in(metrics), settings=settings, files=inputs.metrics)
-'''
-TOY_OUTPUT = """OUTPUTS = (
-    Output(
-        "toy",
-        "Number of scans.",
-        "patch2loc.tables.toy",
-        lambda run: {"metrics": metrics_of(run, lesion(run), run.evaluated_methods)},
-        lambda run: {"methods": run.evaluated_methods, "datasets": lesion(run), "folds": run.folds},
-        need=LESION,
-        kinds=("markdown",),
-    ),
-"""
-
-
-def test_a_new_table_takes_a_module_an_entry_and_a_caption(finished, copy_of_the_workflow, tmp_path):
-    """And nothing else: rule, target, script, place in the report's crate, cost and provenance follow."""
-    folder = shutil.copytree(finished, tmp_path / "own", symlinks=True)
-    library = copy_of_the_workflow / "workflow/scripts/patch2loc"
-    (library / "tables/toy.py").write_text(TOY_TABLE)
-    entries = library / "configuration/outputs.py"
-    entries.write_text(entries.read_text().replace("OUTPUTS = (\n", TOY_OUTPUT, 1))
-    (copy_of_the_workflow / "workflow/report/toy.rst").write_text("Number of scans.\n")
-    assert jobs(folder, copy_of_the_workflow)["toy"] == 1  # of a whole run
-    result = snakemake(folder, "toy", "--cores", "1", "--rerun-triggers", "mtime", root=copy_of_the_workflow)
-    assert result.returncode == 0, result.stderr[-3000:]
-    table = folder / "results/tiny/tables/toy.csv"
-    assert table.read_text().splitlines()[0] == "method,dataset,scans"
-    assert len(json.loads(Path(f"{table}{PROVENANCE}").read_text())["inputs"]) == 2 * 5  # datasets, rows
 
 
 def test_another_truth_repeats_the_evaluation_and_nothing_before_it(finished):

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from repository_paths import ROOT
 
-from patch2loc.configuration.run import ONE_SCAN_MB
+from patch2loc.plan.train import ONE_SCAN_MB
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "slurm"))
 
