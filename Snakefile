@@ -32,14 +32,14 @@ compare_by_content(rule for rule in workflow.rules if rule.module_globals is glo
 
 onsuccess:
     # A finished training needs no checkpoint, which is four times as large as its model.
-    for model in filter(Path.exists, map(Path, trainings(RESULTS.model()))):
+    for model in filter(Path.exists, map(Path, results_of(RESULTS.model(), "train"))):
         for checkpoint in model.parent.glob("*checkpoint-*.pt"):
             checkpoint.unlink()
     # Once more, since the jobs have moved it off the screen.
-    if RUN.missing_note:
-        logger.warning(RUN.missing_note)
+    if note := missing_note(PLAN):
+        logger.warning(note)
     # A whole run has failed then (every_scan_used); a run of one target, such as quality, has not.
-    if note := unused_scans_note(RUN):
+    if note := unused_scans_note(PLAN):
         logger.warning(as_told(note))
 
 
@@ -62,43 +62,43 @@ rule all:
         rules.every_scan_used.output,
         [RESULTS.table(name) for name in OUTPUTS.tables],
         rules.subject_lists.output,
-        trainings(RESULTS.learning_curve()),
+        results_of(RESULTS.learning_curve(), "learning_curve"),
         [RESULTS.figure(name, suffix) for name in OUTPUTS.figures for suffix in (".png", ".pdf")],
-        RUN.every_heatmaps(UNLABELED),
+        every_heatmaps(PLAN, UNLABELED),
 
 
 rule figures:
     """All figures: the paper's, those beyond it, learning curves."""
     input:
         [RESULTS.figure(name) for name in OUTPUTS.figures],
-        trainings(RESULTS.learning_curve()),
+        results_of(RESULTS.learning_curve(), "learning_curve"),
 
 
 rule models:
-    """Models of every method, modality and fold."""
+    """Models of every method, variant, modality and fold."""
     input:
-        trainings(RESULTS.model()),
+        results_of(RESULTS.model(), "train"),
 
 
 rule detectors:
     """A detector of every modality, of the first fold: what `patch2loc detect --model` takes."""
     input:
-        expand(RESULTS.detector(), modality=tuple(RUN.training_data), fold=FIRST_FOLD),
+        expand(RESULTS.detector(), modality=tuple(PLAN.training_data), fold=FIRST_FOLD),
 
 
 rule heatmaps:
     """Heatmaps of every method, dataset and fold, on the grid."""
     input:
-        RUN.every_heatmaps(LESION + HEALTHY + UNLABELED),
+        results_of(RESULTS.heatmaps(), "score", "combine"),
 
 
 rule metrics:
-    """Metrics of every method, dataset, fold and subject."""
+    """Metrics of every row, dataset, fold and subject."""
     input:
-        every(RESULTS.metrics(), [*RUN.labeled_datasets, *JOINT], EVALUATED_METHODS),
+        results_of(RESULTS.metrics(), "evaluate"),
 
 
 rule native_space:
     """Patch2Loc's heatmaps of lesion and unlabeled datasets, carried back to the voxels of the scans."""
     input:
-        every(RESULTS.native_space_heatmaps(), LESION + UNLABELED, ["patch2loc"]),
+        every(RESULTS.native_space_heatmaps(), LESION + UNLABELED, ["patch2loc"], FOLDS),

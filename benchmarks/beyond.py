@@ -22,7 +22,7 @@ from finished_run import read_configurations
 from marked_page import with_part
 from matplotlib.figure import Figure
 
-from patch2loc.configuration.cost_table import markdown
+from patch2loc.estimate.page import markdown
 from patch2loc.metrics.detection import HEALTHY
 from patch2loc.tables.controlled import CONTROLS
 from patch2loc.tables.inputs import QUANTILE

@@ -32,10 +32,10 @@ from brains import brain, widened
 from machine import cpu_name, forget_peak_memory, peak_memory, short
 from torchvision.models import squeezenet1_1
 
-from patch2loc.configuration.method_registry import METHODS, declaration
+from patch2loc.configuration.method_registry import METHODS
 from patch2loc.data.volumes import block
 from patch2loc.engine import device
-from patch2loc.method_interface import method
+from patch2loc.method_interface import declaration, method
 from patch2loc.methods.reconstruction.inpainting import Vgg19
 from patch2loc.methods.reconstruction.saliency import Perception, SqueezeNetHeads
 
@@ -88,7 +88,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
     where = device.select_device(chosen.device, chosen.threads)
     precision = device.select_precision("auto", where)
     module = method(name)
-    settings = dict(module.SETTINGS[budget])
+    settings = dict(declaration(name).settings[budget])
     whole_batch = settings["batch"]
     if name in WIDE and budget == "paper":
         settings["batch"] = min(whole_batch, chosen.batch or (2 if where == "cpu" else whole_batch))
@@ -109,9 +109,7 @@ def measured(name: str, budget: str, chosen: argparse.Namespace) -> list[dict[st
     rows: list[dict[str, Any]] = []
     disk_mb: list[float] = []  # of a model
     with tempfile.TemporaryDirectory() as folder:
-        settings["pretrained"] = dict.fromkeys(getattr(module, "PRETRAINED", ())) | weights_in(
-            Path(folder), name
-        )
+        settings["pretrained"] = dict.fromkeys(declaration(name).pretrained) | weights_in(Path(folder), name)
 
         def seconds_of_fit(**changed: int) -> tuple[float, dict[str, Any]]:
             start = clock(where)

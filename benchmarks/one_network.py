@@ -36,8 +36,8 @@ from tqdm import tqdm
 
 from patch2loc.data import volumes
 from patch2loc.data.scans import Scan
-from patch2loc.method_interface import Volumes, method
-from patch2loc.methods.patch2loc_robust import leveled_scans, leveling_of
+from patch2loc.method_interface import Volumes, declaration, method
+from patch2loc.methods.patch2loc_robust.model import leveled_scans, leveling_of
 from patch2loc.metrics.detection import healthy_quantiles
 from patch2loc.metrics.ranking import evaluate_scores
 from patch2loc.score.scoring import heatmap_of
@@ -123,7 +123,7 @@ def measured(network: str, contrasts: Mapping[str, Contrast], patches: int) -> l
     patches *= len(trained)
     first = next(iter(trained.values()))
     settings = network_settings(first.configuration) | {
-        **method(METHOD).OWN_SETTINGS,
+        **declaration(METHOD).own_settings,
         "leveled": False,  # again: scans come leveled, those of each contrast to their own mean
         "patches": patches,
         "precision": "float32",

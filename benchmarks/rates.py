@@ -5,7 +5,7 @@
 Measured rates come from the tables of the benchmarks, of a processor and, as soon as one has been run there, of a GPU
 (engine_cuda.csv, engine_narrow_cuda.csv, methods_cuda.csv, stages_cuda.csv). What nobody has measured comes from
 estimates.csv, which is kept by hand; a measured rate of the same work and device takes the place of an estimated one.
-Writes workflow/scripts/patch2loc/configuration/rates.csv, and the cost of the paper by these rates into
+Writes workflow/scripts/patch2loc/estimate/rates.csv, and the cost of the paper by these rates into
 docs/explanation/scale.md.
 """
 
@@ -20,20 +20,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 from marked_page import with_part
 
-from patch2loc.configuration.cost_table import (
+from patch2loc.configuration.method_registry import runs_network
+from patch2loc.engine.choices import Device
+from patch2loc.estimate.costs import SMALL, Stage, run_costs
+from patch2loc.estimate.hours import NARROW, PAPER
+from patch2loc.estimate.page import (
     Machine,
     cost_summary,
     hours_in_words,
     markdown,
     seconds_in_words,
 )
-from patch2loc.configuration.estimated_hours import NARROW, PAPER
-from patch2loc.configuration.job_sizes import job_sizes
-from patch2loc.configuration.method_registry import runs_network
-from patch2loc.configuration.rates import COLUMNS, MEASURED, TABLE, read_rates
-from patch2loc.configuration.run import Run
-from patch2loc.configuration.run_costs import SMALL, Stage, run_costs
-from patch2loc.engine.choices import Device
+from patch2loc.estimate.rates import COLUMNS, MEASURED, TABLE, read_rates
+from patch2loc.plan.jobs import jobs
+from patch2loc.plan.plan import Plan
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -67,20 +67,20 @@ def with_tables(page: str) -> str:
 
 
 @cache
-def planned(*names: str) -> Run:
-    """The run of configurations, one on top of the other."""
+def planned(*names: str) -> Plan:
+    """The plan of configurations, one on top of the other."""
     planned_run = runpy.run_path(str(ROOT / "workflow/run.py"))["planned_run"]
-    run: Run = planned_run([ROOT / f"config/{name}.yaml" for name in names], [])
-    return run
+    plan: Plan = planned_run([ROOT / f"config/{name}.yaml" for name in names], [])
+    return plan
 
 
 def cost_of_the_paper() -> str:
     """Table of what the paper costs, with Patch2Loc alone and with every row of Table 1."""
     columns = []
     for names in RUNS.values():
-        run = planned(*names)
-        with_gpu = cost_summary(run_costs(run, "cuda"), Machine(16, 1, 50))
-        without = cost_summary(run_costs(run, "cpu"), Machine(16, 0, 50))
+        plan = planned(*names)
+        with_gpu = cost_summary(run_costs(plan, "cuda"), Machine(16, 1, 50))
+        without = cost_summary(run_costs(plan, "cpu"), Machine(16, 0, 50))
         told = ("hours of a core", "time on 16 cores", "memory of the largest job")
         columns.append(with_gpu | {f"without a GPU: {name}": without[name] for name in told})
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
@@ -89,10 +89,11 @@ def cost_of_the_paper() -> str:
 
 def cost_by_method() -> str:
     """Table of what a training and a scored scan take, of each method of config/table1.yaml."""
-    run = planned("config", "table1")
-    sizes = job_sizes(run)
-    scans = sum(sizes["score"]) + sum(sizes["score_validation"])
-    costs = {device: {stage.name: stage for stage in run_costs(run, device)} for device in DEVICES}
+    plan = planned("config", "table1")
+    # Of a network: what scores without one may do it once for several folds.
+    scored = [job for job in jobs(plan) if job.wildcards.method == "patch2loc"]
+    scans = sum(job.scans for job in scored if job.rule in ("score", "score_validation"))
+    costs = {device: {stage.name: stage for stage in run_costs(plan, device)} for device in DEVICES}
     rows = [
         (
             name,
@@ -101,7 +102,7 @@ def cost_by_method() -> str:
             seconds_in_words(costs["cpu"][f"score {name}"].core_hours * 3600 / scans),
             seconds_in_words(costs["cuda"][f"score {name}"].core_hours * 3600 / scans),
         )
-        for name in run.methods
+        for name in plan.methods
         if runs_network(name)
     ]
     header = ("training, hours of a core", "minutes of a GPU", "scan, a core", "a GPU")

@@ -24,15 +24,15 @@ import torch
 import yaml
 from finished_run import extended_table, location_errors, model_of, network_settings
 from scipy import ndimage
-from snakemake.utils import validate
 
-from patch2loc.configuration.run import ICBM152, Run, plan_run
+from patch2loc.configuration.presets import completed
 from patch2loc.data import volumes
 from patch2loc.data.icbm152 import map_path
 from patch2loc.data.scans import Scan, read_cohort
 from patch2loc.data.volumes import Grid, isotropic_voxel_ml
 from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.method_interface import method
+from patch2loc.plan.plan import ICBM152, Plan, make_plan
 from patch2loc.preprocess import bias
 from patch2loc.preprocess.atlas import common_grid, load_atlas
 from patch2loc.preprocess.images import one_thread, read_scan, resample
@@ -66,7 +66,7 @@ def main() -> None:
     configuration = yaml.safe_load(chosen.configuration.read_text(encoding="utf-8"))
     if chosen.data:
         configuration["data"] = chosen.data
-    validate(configuration, str(ROOT / "workflow/schemas/config.schema.yaml"))
+    configuration = completed(configuration)
     path = ROOT / f"benchmarks/shading_{Path(configuration['results']).name}.csv"
     table = extended_table(
         path,
@@ -91,18 +91,18 @@ def main() -> None:
 def measured(configuration: dict, correction: str, seed: int, patches: int) -> pd.DataFrame:
     """Correct every scan, train a network and test it: a row for each scan that is not trained on."""
     torch.set_num_threads(1)
-    run = plan_run(configuration, str(ROOT / "config/registry.csv"))
-    cohort = run.training_data[MODALITY]
+    plan = make_plan(configuration, str(ROOT / "config/registry.csv"))
+    cohort = plan.training_data[MODALITY]
     grid = grid_of(configuration)
     with tempfile.TemporaryDirectory() as folder:
         scans = {
             (dataset, list_name): [
-                corrected(run, dataset, scan, correction, Path(folder, dataset, scan.subject))
-                for scan in read_cohort(run.results.cohort(dataset, list_name))
+                corrected(plan, dataset, scan, correction, Path(folder, dataset, scan.subject))
+                for scan in read_cohort(plan.results.cohort(dataset, list_name))
             ]
             for dataset, list_name in [
                 *((cohort, f"{role}_fold0") for role in ("train", "validation", "test")),
-                *((name, "all") for name in run.datasets if name != cohort),
+                *((name, "all") for name in plan.datasets if name != cohort),
             ]
         }
         landmarks = fit_landmarks(scans[cohort, "train_fold0"])
@@ -114,7 +114,7 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
             device="cpu",
         )
         model = model_of(configuration, "patch2loc", MODALITY, state=state, landmarks=landmarks)
-        shading, spread = shading_left(run, cohort, scans[cohort, "train_fold0"])
+        shading, spread = shading_left(plan, cohort, scans[cohort, "train_fold0"])
         white_matter = white_matter_variation([scan.read() for scan in scans[cohort, "train_fold0"]], grid)
         rows = []
         for (dataset, list_name), tested in scans.items():
@@ -139,10 +139,10 @@ def measured(configuration: dict, correction: str, seed: int, patches: int) -> p
     return pd.DataFrame(rows)
 
 
-def corrected(run: Run, dataset: str, scan: Scan, correction: str, folder: Path) -> Scan:
+def corrected(plan: Plan, dataset: str, scan: Scan, correction: str, folder: Path) -> Scan:
     """Write a preprocessed scan to a folder again, its bias field corrected otherwise."""
-    grid = grid_of(run.config)
-    volume, affine = read_scan(run.datasets[dataset].scans[scan.subject]["scan"])
+    grid = grid_of(plan.config)
+    volume, affine = read_scan(plan.datasets[dataset].scans[scan.subject]["scan"])
     mask = volumes.read_mask(scan.mask_path)
     with one_thread():
         resampled = np.maximum(resample(volume, affine, grid, read_transform(scan.transform_path)), 0)
@@ -174,7 +174,7 @@ def grid_of(configuration: dict) -> Grid:
     return common_grid(load_atlas(ICBM152, MODALITY), settings["shape"], settings["spacing"])
 
 
-def shading_left(run: Run, cohort: str, scans: list[Scan]) -> tuple[float, float]:
+def shading_left(plan: Plan, cohort: str, scans: list[Scan]) -> tuple[float, float]:
     """What the run's own correction would still take out of scans, as standard deviations of its logarithm.
 
     Returns:
@@ -184,7 +184,7 @@ def shading_left(run: Run, cohort: str, scans: list[Scan]) -> tuple[float, float
     logarithms = []
     for scan in scans:
         volume, mask = scan.read()
-        folder = Path(run.results.preprocessed(cohort, scan.subject))
+        folder = Path(plan.results.preprocessed(cohort, scan.subject))
         full, _ = volumes.read(Scan(scan.subject, folder, MODALITY).volume_path)
         inside = mask & (volume > 0) & (full > 0)
         logarithm = np.full(mask.shape, np.nan, np.float32)

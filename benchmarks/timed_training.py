@@ -37,7 +37,7 @@ def time_training(
         rate = count / (time.perf_counter() - start)
         running.close()
     else:
-        from patch2loc.methods.patch2loc_unpadded import unpadded
+        from patch2loc.methods.patch2loc_unpadded.model import unpadded
         from patch2loc.network.training import paper_network, train
 
         pool = pool_of(case, scans, device)

@@ -11,13 +11,13 @@ from scans import noise_scan, save_scan
 from small_training import CPU
 from small_training import SETTINGS as FIT_SETTINGS
 
+import patch2loc.methods.patch2loc.model as patch2loc
 from patch2loc import trained
 from patch2loc.data.axes import AXES, AXES_OF_SLICES
 from patch2loc.data.scans import Scan
 from patch2loc.data.volumes import reoriented
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.methods import patch2loc
 from patch2loc.models import load_model, sealed
 from patch2loc.network.inference import DenseNetwork
 from patch2loc.network.location import LocationNetwork

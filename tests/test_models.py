@@ -19,8 +19,8 @@ from written_models import complete_model
 from patch2loc.configuration.method_registry import METHODS
 from patch2loc.errors import InputError
 from patch2loc.files import write_json
-from patch2loc.method_interface import method
-from patch2loc.methods.patch2loc import location_network
+from patch2loc.method_interface import declaration
+from patch2loc.methods.patch2loc.model import location_network
 from patch2loc.model_schema import KINDS
 from patch2loc.models import from_state, load_model, save_model, sealed
 from patch2loc.network.lightning import read_landmarks
@@ -237,7 +237,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path, landmarks):
 
 def test_a_checkpoint_needs_modality_and_landmarks_and_a_model_takes_none(tmp_path, landmarks):
     path = checkpoint(tmp_path / "last.ckpt", light_weights())
-    for modality, given in ((None, landmarks), ("T1", None), ("FLAIR", landmarks)):
+    for modality, given in ((None, landmarks), ("T1", None), ("PD", landmarks)):
         with pytest.raises(InputError, match="neither its modality nor its landmarks"):
             load_model(path, modality, given)
     save_model(tmp_path / "model.safetensors", complete_model())
@@ -330,8 +330,8 @@ def test_the_checksum_is_that_of_every_value_and_no_order(tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_of_the_package_declares_its_state(name):
-    module = method(name)
-    kinds = module.STATE | getattr(module, "OPTIONAL_STATE", {})
+    declared = declaration(name)
+    kinds = {**declared.state, **declared.optional_state}
     assert set(kinds.values()) <= set(KINDS)
     with pytest.raises(
         InputError, match=rf"own: a state with 'nonsense' found, that of the method {name}, with "

@@ -24,6 +24,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "explanation/benchmarks.md",
     "config/README.md": "reference/configuration.md",
+    "config/keys.md": "reference/keys.md",
     "config/ixi2mm/README.md": "how-to/real-scans.md",
     "config/model_t1/README.md": "how-to/model-scans.md",
     "splits/README.md": "reference/subject-lists.md",

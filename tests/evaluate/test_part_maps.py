@@ -6,13 +6,13 @@ import pytest
 from repository_paths import ROOT
 from small_training import CPU, train_small, write_scan
 
+import patch2loc.methods.patch2loc.model as patch2loc
 from patch2loc.data import volumes
 from patch2loc.errors import InputError
 from patch2loc.evaluate import parts
 from patch2loc.evaluate.patch_analysis import edge_distance
 from patch2loc.evaluate.subjects import evaluate_subject
 from patch2loc.files import read_json, write_json
-from patch2loc.methods import patch2loc
 from patch2loc.metrics.parts import EDGE_SCORE, Setting
 from patch2loc.metrics.released_code import OURS
 from patch2loc.models import load_model

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import runpy
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 
@@ -12,13 +13,12 @@ import pytest
 import yaml
 from repository_paths import LIBRARY, ROOT
 
-from patch2loc.configuration import method_registry
-from patch2loc.configuration.check import training_settings
-from patch2loc.configuration.method_registry import METHODS, declaration
-from patch2loc.configuration.method_settings import resolve_settings
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.configuration.method_settings import training_settings
 from patch2loc.configuration.method_table import method_table
 from patch2loc.data.splits import OVERLAPS
-from patch2loc.method_interface import method
+from patch2loc.method_declaration import Declaration
+from patch2loc.method_interface import declaration, method
 
 FOLDERS = (".github", "benchmarks", "config", "docs", "profiles", "splits", "tests", "workflow")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in ROOT.glob(f"{folder}/**/*.md"))])
@@ -237,7 +237,7 @@ def test_the_method_that_a_page_shows_in_full_is_one(tmp_path, monkeypatch):
     shown, declared = method("shownpackage.distance"), declaration("shownpackage.distance")
     assert (declared.title, declared.role, declared.network) == ("distance", "addition", False)
     config = {"budget": "short", "method_settings": {"shownpackage.distance": {"power": 2.0}}}
-    settings = resolve_settings("shownpackage.distance", training_settings("shownpackage.distance", config))
+    settings = training_settings("shownpackage.distance", config)
     state, history = shown.fit([], [], settings, None, device="cpu")
     assert history is None
     volume = np.array([[[0.0, 1.0, 3.0]]], np.float32)
@@ -257,15 +257,12 @@ def test_every_method_has_a_page():
         assert re.search(rf"^\| (?:.*, )?{name}(?:, .*)? \| .*\]\(", text, re.MULTILINE), name
 
 
-def test_constants_that_a_method_may_declare_are_on_the_page_and_no_others():
+def test_what_a_method_may_declare_is_on_the_page_and_nothing_else():
     text = (ROOT / "docs" / "how-to" / "add-a-method.md").read_text(encoding="utf-8")
     section = text.partition("## What a method declares\n")[2].partition("\n## ")[0]
-    on_page = set(re.findall(r"^\| `([A-Z_]+)\b", section, re.MULTILINE))
-    of_registry = set(re.findall(r"^    ([A-Z_]+) = ", method_registry.__doc__, re.MULTILINE))
-    assert on_page == of_registry | {"SETTINGS", "OWN_SETTINGS", "CHOICES", "PRETRAINED", "NEEDS"} | {
-        "STATE",
-        "OPTIONAL_STATE",
-    }
+    assert re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE) == [
+        each.name for each in fields(Declaration)
+    ]
 
 
 def test_the_layers_on_pages_are_those_that_a_test_holds():

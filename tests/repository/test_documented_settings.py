@@ -5,8 +5,9 @@ import re
 import pytest
 from repository_paths import ROOT
 
-from patch2loc.configuration.method_registry import BUDGETS, FROM_PATCHES, NETWORKS
-from patch2loc.method_interface import method
+from patch2loc.configuration.method_registry import FROM_PATCHES, NETWORKS
+from patch2loc.method_declaration import BUDGETS
+from patch2loc.method_interface import declaration
 from patch2loc.preprocess import scan
 
 DOCS = ROOT / "docs" / "reference"
@@ -49,16 +50,16 @@ def listed(name):
 
 @pytest.mark.parametrize("name", BUDGETED)
 def test_a_page_lists_the_settings_of_a_method_in_every_budget(name):
-    assert listed(name) == method(name).SETTINGS
+    assert listed(name) == declaration(name).settings
     own = text_of(f"methods/{PAGES.get(name, [name])[-1]}.md")
     assert f"{{{name}: {{" in own or f"`{name}` has the same" in own
-    for key in method(name).SETTINGS["paper"]:
+    for key in declaration(name).settings["paper"]:
         assert f"`{key}`" in own
 
 
 @pytest.mark.parametrize("name", FROM_PATCHES)
 def test_a_page_lists_what_a_method_on_patches_has_besides_the_training(name):
-    for key in getattr(method(name), "OWN_SETTINGS", {}):
+    for key in declaration(name).own_settings:
         assert f"`{key}`" in text_of(f"methods/{name}.md")
 
 

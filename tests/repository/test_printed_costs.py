@@ -7,8 +7,8 @@ import sys
 import pytest
 from repository_paths import ROOT
 
-from patch2loc.configuration.cost_table import Machine, cost_summary
-from patch2loc.configuration.run_costs import run_costs
+from patch2loc.estimate.costs import run_costs
+from patch2loc.estimate.page import Machine, cost_summary
 
 SCALE = ROOT / "docs/explanation/scale.md"
 OPERATIONS = ROOT / "docs/how-to/operations.md"

@@ -10,7 +10,8 @@ import yaml
 from numbers_on_pages import BRACED, NUMBER
 from repository_paths import ROOT
 
-from patch2loc.configuration.method_registry import METHODS, declaration
+from patch2loc.configuration.method_registry import METHODS
+from patch2loc.method_interface import declaration
 
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 QUOTE = re.compile(r"Dice ([\d.]+) and AUPRC ([\d.]+) \((\w+), (\w+)\)")

@@ -27,4 +27,5 @@ with rule_log(snakemake.log[0]):
         same_dataset=params.same_dataset,
         epsilon=params.epsilon,
         tiles=params.tiles,
+        as_published=params.as_published,
     )

@@ -13,4 +13,5 @@ with rule_log(snakemake.log[0]):
         snakemake.params.index,
         seed=snakemake.params.seed,
         settings=snakemake.params.settings,
+        modalities=snakemake.params.modalities,
     )

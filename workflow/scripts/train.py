@@ -6,7 +6,6 @@ from rule_log import rule_log
 
 with rule_log(snakemake.log[0]):
     from patch2loc.configuration.method_device import device_and_precision
-    from patch2loc.configuration.method_settings import resolve_settings
     from patch2loc.data.scans import read_cohort
     from patch2loc.method_interface import method_of
     from patch2loc.train import FitJob, PretrainedWeights, drawn_subset, fit_model, write_model
@@ -24,7 +23,7 @@ with rule_log(snakemake.log[0]):
         method=method,
         modality=snakemake.wildcards.modality,
         fold=params.fold,
-        settings={**resolve_settings(method, params.settings), **run_numbers},
+        settings={**params.settings, **run_numbers},
         preprocessing=params.preprocessing,
         code=params.code,
         device=device,

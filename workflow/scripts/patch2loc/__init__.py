@@ -15,7 +15,8 @@ What the stages share:
 - `data`: volumes, scans, splits and tables of subjects.
 - `engine`: what every network needs: device, GPUs and their memory, precision, training loop, weights.
 - `network`: the location networks of Patch2Loc; `heatmap` scores every voxel with one.
-- `methods`: one module for each method of detection; `method_interface` says what it offers.
+- `methods`: one folder for each method of detection; `method_declaration` has what it declares, `method_interface`
+  what it offers.
 - `configuration`: what is checked before anything runs, and the methods' settings.
 - `metrics`: measures of scores against lesions.
 - `models`: one self-describing file for each model.

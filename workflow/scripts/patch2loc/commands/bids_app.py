@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from patch2loc.commands.options import refuse_unused
 from patch2loc.commands.scans import NOT_JUDGED_STATUS, Progress, counted, one_by_one
 from patch2loc.commands.terminal import say, tell
+from patch2loc.data.modalities import MODALITIES
 from patch2loc.disclaimer import DISCLAIMER
 from patch2loc.errors import InputError
 from patch2loc.files import readable, sha256
@@ -46,11 +47,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             nargs="+",
             help=f"{name}s to analyze, with or without {prefix}; default: all",
         )
+    suffixes = ", ".join(row.bids_suffix for row in MODALITIES.values())
     options.add_argument(
         "--scan-name",
         metavar="END",
         help="end of the scans' file names, such as acq-mprage_T1w or run-1_T1w, if a participant and session has "
-        "several; default: T1w or T2w, by the model",
+        f"several; default: by the model, one of {suffixes}",
     )
     options.add_argument(
         "--skip-bids-validation",
@@ -110,7 +112,7 @@ def run(
     detector = open_detector()
     scorer = detector.scorer
     modality = scorer.model["modality"]
-    pattern = bids.parse_pattern(arguments.scan_name or f"{modality}w")
+    pattern = bids.parse_pattern(arguments.scan_name or MODALITIES[modality].bids_suffix)
     scans = _scans(root, participants, pattern, _labels(arguments.session_label, "ses-"))
     absent = sorted(set(participants) - {participant(key) for key in scans})
     if not scans:

@@ -11,6 +11,7 @@ from patch2loc.commands.options import (
     add_method_option,
 )
 from patch2loc.commands.scans import Progress, folders_of, matching, one_by_one, one_for_each
+from patch2loc.data.modalities import MODALITIES
 
 DESCRIPTION = """\
 Preprocess scans as the model's training scans were, score every voxel of the brain, and write to DIR
@@ -55,7 +56,7 @@ def add(commands: Subcommands) -> None:
     checkpoint_options = score.add_argument_group(
         "for a .ckpt", "It stores neither modality nor landmarks; --atlas has to be the folder of SRI24."
     )
-    checkpoint_options.add_argument("--modality", choices=["T1", "T2"])
+    checkpoint_options.add_argument("--modality", choices=list(MODALITIES))
     checkpoint_options.add_argument(
         "--landmarks",
         metavar="FILE",

@@ -43,7 +43,7 @@ def add(commands: Subcommands) -> None:
         epilog=EXAMPLES,
     )
     train.add_argument(
-        "configuration", metavar="CONFIGURATION", help="YAML file (config/README.md has every key)"
+        "configuration", metavar="CONFIGURATION", help="YAML file (config/keys.md has every key)"
     )
     train.add_argument(
         "targets",
