@@ -37,10 +37,10 @@ onsuccess:
             checkpoint.unlink()
     # Once more, since the jobs have moved it off the screen.
     if note := missing_note(PLAN):
-        logger.warning(note)
+        logger.warning(note, extra={"event": "note"})
     # A whole run has failed then (every_scan_used); a run of one target, such as quality, has not.
     if note := unused_scans_note(PLAN):
-        logger.warning(as_told(note))
+        logger.warning(as_told(note), extra={"event": "note"})
 
 
 # Targets that gather several results.  Each table and figure is one too: `snakemake --list-target-rules`.

@@ -82,7 +82,7 @@ wildcard_constraints:
 if workflow.is_main_process:
     estimate = note_before_run(PLAN, sys.argv[1:], nodes=workflow.resource_settings.nodes)
     for note in filter(None, [*planning_notes(PLAN), estimate]):
-        logger.warning(as_told(note))
+        logger.warning(as_told(note), extra={"event": "note"})
 
 
 def growing(**amounts):

@@ -3,9 +3,7 @@ import pytest
 from intensity_normalization.normalizers.population.nyul import NyulNormalizer
 from scans import box, save_scan
 
-from patch2loc.data.scans import intensity_percentiles
 from patch2loc.errors import InputError
-from patch2loc.files import read_json, write_json
 from patch2loc.standardize import (
     _on_scale_with_background,
     fit_landmarks,
@@ -56,13 +54,7 @@ class Image:
         return Image(values)
 
 
-@pytest.mark.parametrize("stored", [False, True])
-def test_landmarks_and_scale_are_the_library_s_own(scans, stored):
-    if stored:  # as preprocessing does
-        for scan in scans:
-            volume, mask = scan.read()
-            percentiles = intensity_percentiles(volume[mask])
-            write_json(scan.qc_path, read_json(scan.qc_path) | {"intensity_percentiles": percentiles})
+def test_landmarks_and_scale_are_the_library_s_own(scans):
     brains = [volume[mask].astype(float) for volume, mask in (scan.read() for scan in scans)]
     masks = [Image(np.ones(len(brain), bool)) for brain in brains]
     library = NyulNormalizer(0.0, 100.0).fit_population([*map(Image, brains)], masks)
@@ -79,9 +71,6 @@ def test_landmarks_and_scale_are_the_library_s_own(scans, stored):
 def test_stored_percentiles_spare_reading_the_scan(scans):
     expected = fit_landmarks(scans)
     for scan in scans:
-        volume, mask = scan.read()
-        report = read_json(scan.qc_path) | {"intensity_percentiles": intensity_percentiles(volume[mask])}
-        write_json(scan.qc_path, report)
         scan.volume_path.unlink()
     assert fit_landmarks(scans) == expected
 

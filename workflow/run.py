@@ -8,8 +8,8 @@ Of several configurations each is on top of the ones before it; less than a whol
 One run at a time works in a results folder.  When this process, or the one that started it, is killed, the jobs of
 the run are ended: at once where that can be noticed, otherwise by the next run, which then goes on where it stopped.
 
-In the results folder `.run.lock` is locked as long as a run is at work, and `.run.json` holds the number of the process
-group of its jobs until these have ended.
+In the results folder `.run.lock` is locked as long as a run is at work.  Until its jobs have ended, `.run.json` holds
+the number of their process group, and `.run.events` what Snakemake's logger plugin tells of them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import psutil
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "scripts"))
 
@@ -47,32 +44,21 @@ from patch2loc.configuration.results_folder import check_results_folder
 from patch2loc.configuration.validation import check_results_key
 from patch2loc.engine.gpus import visible_gpus
 from patch2loc.errors import InputError
-from patch2loc.files import (
-    RUN_GROUP,
-    RUN_LOCK,
-    read_json,
-    remove_partial,
-    storage_message,
-    without_home,
-    write_json,
-)
+from patch2loc.files import RUN_GROUP, RUN_LOCK, remove_partial, storage_message, write_json, write_text
 from patch2loc.output_folder import remedy_if_left
-from patch2loc.plan.missing_scans import BEGINNING
 from patch2loc.plan.plan import Plan, make_plan
-from patch2loc.process import Stopped, for_terminal, prepare_output, stopped_by_signals
-from patch2loc.watching.display import shown_trainings
-from patch2loc.watching.problems import PROBLEM, reason, restated
-from patch2loc.watching.stage_times import RULE, core_seconds, stage_table, started_jobs
-from patch2loc.watching.tensorboard import TensorBoardEvents
+from patch2loc.process import Stopped, import_first_from, prepare_output, stopped_by_signals
+from patch2loc.watching.display import ShownTrainings
+from patch2loc.watching.killed_run import clean_up, end_group, is_at_work
+from patch2loc.watching.problems import problems, reason
+from patch2loc.watching.progress import RunProgress, for_people
+from patch2loc.watching.stage_times import core_seconds, stage_table
 
 ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = str(ROOT / "workflow/scripts")
+PROFILE = str(ROOT / "profiles/default")
 PAPER = Path("config/config.yaml")  # what the Snakefile puts less than a whole configuration on top of
 YAML = (".yaml", ".yml")  # ends of configurations on top of the first one; results end in .json, too
-PERSONAL = (
-    "  Host:",
-    "  User:",
-)  # lines that Snakemake begins with, not for those whom results are shared with
-STEPS = re.compile(r"^(\d+) of (\d+) steps")
 PARENT_GONE = (
     "as the shell or make that started this run is gone; finished results are kept; run the same command again to go "
     "on, in tmux or by nohup if it has to outlive its terminal"
@@ -91,21 +77,9 @@ PLANNING = {
     "-l",
     "--list-rules",
 }
-CLOCK_TICK = 1.0  # seconds by which the start of a process and the time of a file may be off
-NOTES = ("Note: ", "Estimate: ")  # of the planning (rules/common.smk), for a person to read before the run
-# Snakemake's job limiter wakes it up again and again, the more often the shorter its span, and keeps it alive for a
-# span after its work is done: a long span, and an exit that does not wait.
-SPAN = "6000/1m"
-SNAKEMAKE = """
-import os, sys
-from snakemake.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit as end:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
-"""
+EVENTS = ".run.events"  # in the results folder while Snakemake is at work: what its logger plugin tells
+LOOK_SECONDS = 0.2  # between two looks at it
+SNAKEMAKE = [sys.executable, "-m", "snakemake_logger_plugin_patch2loc"]  # in workflow/scripts
 
 
 def main() -> int:
@@ -120,7 +94,7 @@ def main() -> int:
         with stopped_by_signals():
             results.mkdir(parents=True, exist_ok=True)
             with lock:  # ends with this process, however it ends
-                _clean_up(results)
+                clean_up(results)
                 return _run(arguments, results)
     except Timeout:
         sys.exit(
@@ -154,9 +128,6 @@ def _arguments() -> argparse.Namespace:
         type=_pair,
         metavar="KEY=VALUE",
         help="keys to overrule",
-    )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write the curves of trainings for TensorBoard, too"
     )
     estimate = parser.add_argument_group("what it costs")
     estimate.add_argument(
@@ -267,58 +238,65 @@ def _results(paths: Sequence[Path], pairs: Sequence[str]) -> Path:
     return Path(configuration["results"])
 
 
-def _clean_up(results: Path) -> None:
-    """End the jobs of a killed run and remove what they had begun to write."""
-    group_path = _group_path(results)
-    if group_path.exists():
-        try:
-            group: int = read_json(group_path, {"group": int})["group"]
-        except InputError as error:
-            raise InputError(
-                f"{group_path}: damaged, the process group of a killed run expected; see that none of its "
-                "jobs is at work (ps -ef | grep snakemake), remove the file, and run again"
-            ) from error
-        _end_group(group)
-        remove_partial(results, _is_at_work)
-        group_path.unlink()
-
-
-def _group_path(results: Path) -> Path:
-    return results / RUN_GROUP
-
-
-def _is_at_work(number: int, path: Path) -> bool:
-    """True for a process that is as old as a temporary file, and so may be writing it."""
-    try:
-        process = psutil.Process(number)
-        written = path.stat().st_mtime
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written + CLOCK_TICK
-    except (psutil.Error, OSError, OverflowError):
-        return False
-
-
-def _end_group(group: int) -> None:
-    """Kill the processes of a process group that work in this folder."""
-    killed = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and Path(process.cwd()) == Path.cwd():
-                process.kill()
-                killed.append(process)
-        except (psutil.Error, ProcessLookupError):
-            continue
-    psutil.wait_procs(killed, timeout=10)
-
-
 def _run(arguments: argparse.Namespace, results: Path) -> int:
     """Run Snakemake and report on it; the exit status."""
-    events = TensorBoardEvents(results) if arguments.tensorboard else None
-    memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
-    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--workflow-profile", str(ROOT / "profiles/default"), "--max-jobs-per-timespan", SPAN]
+    import_first_from(SCRIPTS)  # the logger plugin
+    # Arithmetic libraries take the threads that a rule asks for, not all cores in every job.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    if not PLANNING.isdisjoint(arguments.snakemake):
+        return subprocess.run(_command(arguments), env=environment, check=False).returncode
+    events_path, group_path, log_path = (results / name for name in (EVENTS, RUN_GROUP, "snakemake.log"))
+    # Host and user are not for those whom results are shared with.
+    logging = ["--quiet", "host", "--logger", "patch2loc", "--logger-patch2loc-events", str(events_path)]
+    progress, trainings = RunProgress(events_path), ShownTrainings(results)
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            _command(arguments, *logging),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    status = None
+    try:
+        write_json(group_path, {"group": process.pid})
+        began = group_path.stat().st_mtime
+        status = _watched(process, progress, trainings)
+    finally:
+        end_group(process.pid)
+        if status != 0:
+            remove_partial(results, is_at_work)
+        progress.close()
+        trainings.close()
+        for path in (events_path, group_path):
+            path.unlink(missing_ok=True)
+        text = for_people(log_path.read_text(encoding="utf-8", errors="backslashreplace"))
+        write_text(log_path, text)
+    if status is None:
+        with suppress(OSError):  # the terminal may be gone, too
+            print(f"{results}: ended, {PARENT_GONE}", file=sys.stderr)
+        return 1
+    if table := stage_table(core_seconds(progress.jobs, began)):
+        print(f"{table}\n")
+    if status:
+        lines = text.splitlines()
+        failed_planning = [] if progress.jobs else progress.errors
+        print("\n".join(problems(lines, progress.errors) or reason(failed_planning, lines)), file=sys.stderr)
+        print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
+    else:
+        report = results / "report.html"
+        done = "done" if progress.has_work else "nothing to do, everything is up to date"
+        print(f"{done}: {report.resolve()}" if report.exists() else done)
+    return status
+
+
+def _command(arguments: argparse.Namespace, *logging: str) -> list[str]:
+    """Snakemake's command."""
+    command = [*SNAKEMAKE, "--snakefile", str(ROOT / "Snakefile"), "--workflow-profile", PROFILE, *logging]
     command += ["--configfile", *map(str, arguments.configfiles), "--cores", arguments.cores]
     # This process holds a lock of its own, which does not outlive it.
     # One job at a time on each GPU; without any, jobs that could use one share the processors.
+    memory = int(psutil.virtual_memory().total / 1e6 * MEMORY_SHARE)
     gpus = len(visible_gpus()) or psutil.cpu_count()
     command += ["--nolock", "--resources", f"mem_mb={memory}", f"gpu={gpus}"]
     if arguments.config:
@@ -326,99 +304,26 @@ def _run(arguments: argparse.Namespace, results: Path) -> int:
     command += arguments.snakemake
     if arguments.targets:
         command += ["--", *arguments.targets]
-    only_planning = not PLANNING.isdisjoint(arguments.snakemake)
-    log_path = results / "snakemake.log"
-    # Arithmetic libraries take the threads that a rule asks for, not all cores in every job.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="backslashreplace",  # names of files may hold any bytes
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None  # a pipe
-        if not _outlives_its_terminal():
-            watched = (process.pid, os.getppid(), results)
-            threading.Thread(target=_end_with_parent, args=watched, daemon=True).start()
-        write_json(_group_path(results), {"group": process.pid})
-        began = _group_path(results).stat().st_mtime
-        with open(log_path, "w", encoding="utf-8") as log, shown_trainings(results, events):
-            nothing_to_do, problems = _show_progress(process.stdout, log, only_planning)
-        status = process.wait()
-    except Stopped:
-        _end_group(process.pid)
-        remove_partial(results, _is_at_work)
-        _group_path(results).unlink(missing_ok=True)
-        raise
-    finally:
-        _end_group(process.pid)
-    _group_path(results).unlink()
-    lines = log_path.read_text(encoding="utf-8").splitlines()
-    if not only_planning and (table := stage_table(core_seconds(started_jobs(lines), began))):
-        print(f"{table}\n")
-    if status:
-        remove_partial(results, _is_at_work)
-        print("\n".join(problems or reason(lines)), file=sys.stderr)
-        print(f"\nThe run failed; all of its output is in {log_path}", file=sys.stderr)
-    elif not only_planning:
-        report = results / "report.html"
-        done = "nothing to do, everything is up to date" if nothing_to_do else "done"
-        print(f"{done}: {report.resolve()}" if report.exists() else done)
-        for note in dict.fromkeys(line for line in lines if line.startswith(BEGINNING)):
-            print(note)
-    return status
+    return command
 
 
-def _outlives_its_terminal() -> bool:
-    """True if the run was started to go on when its terminal is closed, as by nohup."""
-    return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+def _watched(
+    process: subprocess.Popen[bytes], progress: RunProgress, trainings: ShownTrainings
+) -> int | None:
+    """Show a run until its end; its exit status, or None if the process that started this one has ended before.
 
-
-def _end_with_parent(group: int, parent: int, results: Path) -> None:
-    """End the run when the process that started this one (make, a shell) is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    with suppress(OSError):  # the terminal may be gone, too
-        print(f"{results}: ended, {PARENT_GONE}", file=sys.stderr, flush=True)
-    _end_group(group)
-    os._exit(1)
-
-
-def _show_progress(lines: Iterable[str], log: TextIO, all_of_it: bool) -> tuple[bool, list[str]]:
-    """Copy Snakemake's output to the log and its progress to the terminal, or all of it.
-
-    Returns:
-        True if there was nothing to do; and the problems that a person can mend, lines of the output, each once.
+    A run that was started to go on when its terminal is closed, as by nohup, goes on.
     """
-    nothing_to_do, in_problem, in_note = False, False, False
-    problems: list[str] = []
-    mininterval = 1 if sys.stderr.isatty() else 15
-    with tqdm(desc="planning", unit="step", mininterval=mininterval, disable=all_of_it) as bar:
-        for line in map(without_home, map(for_terminal, lines)):
-            if line.startswith(PERSONAL):
-                continue
-            log.write(line)
-            log.flush()
-            in_note = line.startswith(NOTES) or (in_note and line.startswith("  "))
-            if all_of_it:
-                print(line, end="")
-            elif in_note:
-                bar.write(line.rstrip(), file=sys.stderr)
-            nothing_to_do = nothing_to_do or line.startswith("Nothing to be done")
-            line = restated(line) or line
-            in_problem = line.startswith(PROBLEM) or (in_problem and line.startswith("  "))
-            if in_problem and line.rstrip() not in problems:
-                problems.append(line.rstrip())
-            if match := RULE.match(line):
-                bar.set_description(match[1], refresh=False)
-            elif match := STEPS.match(line):
-                bar.total = int(match[2])
-                bar.update(int(match[1]) - bar.n)
-    return nothing_to_do, problems
+    parent = os.getppid()
+    outlives_its_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    while process.poll() is None:
+        if os.getppid() != parent and not outlives_its_terminal:
+            return None
+        progress.look()
+        trainings.look()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+    return process.returncode
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 import io
 import sys
 
-import pytest
-
 from patch2loc.commands import main, watch
 
 TABLE = "step,patches,validation_loss,validation_error_mm,patches_per_second,steps,seconds_left\n"
@@ -68,25 +66,3 @@ def test_tensorboard_is_asked_for_and_not_there(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert main(["watch", str(tmp_path), "--tensorboard"]) == 1
     assert "pip install tensorboard" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", [[], ["--tensorboard"]])
-def test_train_passes_the_option_on(option, monkeypatch):
-    commands = []
-
-    class Run:
-        def __init__(self, command):
-            commands.append(command)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def wait(self):
-            return 0
-
-    monkeypatch.setattr("patch2loc.commands.train.subprocess.Popen", Run)
-    assert main(["train", "config/demo.yaml", *option]) == 0
-    assert ("--tensorboard" in commands[0]) == bool(option)

@@ -84,15 +84,6 @@ def test_a_scan_with_two_roles_is_known_by_its_content(tmp_path):
         refuse_fitted_scans(scans, {"a": "a", "c": "a"}, "training scans", same_dataset=True)
 
 
-def test_a_scan_of_an_earlier_version_has_to_be_preprocessed_again(tmp_path):
-    scan = written(tmp_path, "a")
-    write_json(scan.qc_path, REPORT)
-    with pytest.raises(
-        InputError, match=r"a/qc\.json: no key `content` found, .*; preprocess the scan again"
-    ):
-        scan.contents()
-
-
 def test_the_quality_table_flags_scans_of_the_same_voxels(tmp_path):
     contents = {"d/a": "1", "d/b": "2", "e/c": "3", "f/x": "1"}
     scans = [

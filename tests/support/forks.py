@@ -200,8 +200,11 @@ def _become(request, streams):
         status = 1
     threading._shutdown()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # of a full disk
+        status = status or 120  # as Python ends then
     os._exit(status)
 
 

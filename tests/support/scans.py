@@ -4,7 +4,7 @@ import numpy as np
 
 from patch2loc.data import volumes
 from patch2loc.data.content import content_hash
-from patch2loc.data.scans import Scan
+from patch2loc.data.scans import Scan, intensity_percentiles
 from patch2loc.files import write_json
 
 BRAIN = np.s_[4:-6, 5:-4, 1:-1]  # a box that lies unevenly in the grid
@@ -62,7 +62,8 @@ def save_scan(folder, subject, volume, mask, *, affine, lesion=None):
     if lesion is not None:
         volumes.write(scan.lesion_path, lesion, affine)
         volumes.write(scan.lesion_any_path, lesion, affine)
-    write_json(scan.qc_path, {"content": content_hash(volume, affine)})
+    percentiles = intensity_percentiles(scan.read()[0][mask])
+    write_json(scan.qc_path, {"content": content_hash(volume, affine), "intensity_percentiles": percentiles})
     return scan
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from patch2loc.watching import display
-from patch2loc.watching.display import due_lines, shown_trainings
+from patch2loc.watching.display import ShownTrainings, due_lines
 from patch2loc.watching.trainings import Training
 
 TABLE = "step,patches,validation_loss,validation_error_mm,patches_per_second,steps,seconds_left\n"
@@ -29,28 +29,27 @@ def write(results, name="patch2loc", written=None):
     return path
 
 
-def shown(results, stream, monkeypatch, until, during=write):
-    """What is shown while a run writes its tables, until a text is there."""
+def shown(results, stream, monkeypatch, during=write):
+    """What is shown while a run writes its tables."""
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(display, "LOOK_SECONDS", 0.01)
-    with shown_trainings(results):
-        during(results)
-        deadline = time.monotonic() + 30
-        while until not in stream.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.01)
+    monkeypatch.setattr(display, "LOOK_SECONDS", 0.0)
+    trainings = ShownTrainings(results)
+    during(results)
+    trainings.look()
+    trainings.close()
     return stream.getvalue()
 
 
 def test_on_a_terminal_one_line_is_renewed(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")
-    text = shown(tmp_path, Terminal(), monkeypatch, "8.25 mm")
+    text = shown(tmp_path, Terminal(), monkeypatch)
     assert "patch2loc/T1/fold0  50 %  8.25 mm  1,250 patches/s  5 min left" in text
     assert text.endswith("\r") or text.rstrip(" \r").endswith("\x1b[A")  # nothing is left of it
 
 
 def test_elsewhere_a_training_has_a_line_now_and_then(monkeypatch, tmp_path):
     monkeypatch.setattr(display, "LINE_SECONDS", 0.0)
-    text = shown(tmp_path, io.StringIO(), monkeypatch, "8.25 mm")
+    text = shown(tmp_path, io.StringIO(), monkeypatch)
     assert text.splitlines()[0] == "patch2loc/T1/fold0  50 %  8.25 mm  1,250 patches/s  5 min left"
     assert "\r" not in text
 
@@ -61,7 +60,6 @@ def test_a_file_system_may_round_the_time_of_a_table_down(monkeypatch, tmp_path)
         tmp_path,
         io.StringIO(),
         monkeypatch,
-        "8.25 mm",
         during=lambda results: write(results, written=int(time.time())),
     )
     assert "8.25 mm" in text
@@ -73,24 +71,9 @@ def test_trainings_of_former_runs_are_not_shown(stream, monkeypatch, tmp_path):
     write(tmp_path, "former", time.time() - 100)
     write(tmp_path, "done")
     (tmp_path / "models/done/T1/fold0/history.csv").touch()
-    text = shown(tmp_path, stream(), monkeypatch, "patch2loc/T1")
+    text = shown(tmp_path, stream(), monkeypatch)
     assert "former" not in text
     assert "done" not in text
-
-
-def test_curves_for_tensorboard_are_kept_up_to_date_and_closed(monkeypatch, tmp_path):
-    calls = []
-
-    class Events:
-        def update(self):
-            calls.append("update")
-
-        def close(self):
-            calls.append("close")
-
-    with shown_trainings(tmp_path, Events()):
-        pass
-    assert calls == ["update", "close"]
 
 
 def test_lines_of_a_training_are_minutes_apart(tmp_path):

@@ -1,13 +1,11 @@
-"""What went wrong in a run, by Snakemake's output."""
+"""What went wrong in a run, by its output and Snakemake's messages."""
 
 import errno
 import os
 
 import pytest
 
-from patch2loc.watching.problems import PROBLEM, REASON_LINES, reason, restated
-
-BANNER = ["Using workflow specific profile.", "Building DAG of jobs..."]
+from patch2loc.watching.problems import REASON_LINES, problems, reason, restated
 
 
 @pytest.mark.parametrize(
@@ -33,9 +31,8 @@ BANNER = ["Using workflow specific profile.", "Building DAG of jobs..."]
     ],
 )
 def test_what_a_person_can_mend_is_told_in_words_of_ours(line, expected):
-    told = restated(line)
+    (told,) = problems([], [f"RuleException:\n{line}\nsomething else", line])
     assert told.startswith(expected)
-    assert told.startswith(PROBLEM)
 
 
 @pytest.mark.parametrize(
@@ -51,27 +48,26 @@ def test_other_lines_stay_as_they_are(line):
     assert restated(line) is None
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        'WorkflowError in file "/x/rules/common.smk", line 31:',
-        "MissingRuleException:",
-        "Error: Error parsing number of cores",
-        "snakemake: error: argument --resources",
-    ],
-)
-def test_an_error_in_planning_is_shown_from_its_beginning(first):
-    error = [first, "the reason", *map(str, range(1000))]
-    assert reason([*BANNER, *error]) == error[:REASON_LINES]
+def test_problems_of_jobs_are_told_once_with_all_of_their_lines():
+    log = [
+        "rule a:",
+        "InputError: x",
+        "  y",
+        "rule b:",
+        "    input: z",
+        "InputError: x",
+        "StorageError: disk",
+        "end",
+    ]
+    assert problems(log, []) == ["InputError: x", "  y", "StorageError: disk"]
 
 
 def test_an_error_in_planning_is_shown_without_the_lines_of_the_rules():
-    error = ["WorkflowError:", "    Data are missing", "Wildcards:", "  dataset=own"]
-    places = ["Traceback:", '  File "/x/rules/common.smk", line 109, in <lambda>']
-    assert reason([*BANNER, *error, *places]) == error
+    error = "WorkflowError:\n    Data are missing\nWildcards:\n  dataset=own"
+    places = '\nTraceback:\n  File "/x/rules/common.smk", line 109, in <lambda>'
+    assert reason([error + places], ["log"]) == error.splitlines()
 
 
-@pytest.mark.parametrize("first", ["Traceback (most recent call last):", "rule train:"])
-def test_of_a_job_and_of_a_traceback_the_end_is_shown(first):
-    lines = [*BANNER, first, "Error in rule train:", *map(str, range(1000))]
-    assert reason(lines) == lines[-REASON_LINES:]
+def test_without_a_message_the_end_of_the_output_is_shown():
+    lines = list(map(str, range(1000)))
+    assert reason([], lines) == lines[-REASON_LINES:]

@@ -13,6 +13,8 @@ import psutil
 import pytest
 from workflow_runs import ROOT, at_work_in, end_all, wait_for_the_end, with_a_parent
 
+from patch2loc.watching.killed_run import clean_up, is_at_work
+
 HOLD = """
 import sys
 from filelock import FileLock
@@ -32,8 +34,8 @@ def runner(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def job():
-    """A process in a group of its own, as Snakemake and its jobs are."""
+def job(runner):
+    """A process in a group and in the folder of a run, as Snakemake and its jobs are."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     yield process
     process.kill()
@@ -51,26 +53,26 @@ def killed_run(runner, tmp_path, job):
     return results
 
 
-def test_the_next_run_ends_the_jobs_of_a_killed_one_and_removes_what_they_had_begun(runner, job, killed_run):
-    runner._clean_up(killed_run)
+def test_the_next_run_ends_the_jobs_of_a_killed_one_and_removes_what_they_had_begun(job, killed_run):
+    clean_up(killed_run)
     assert not psutil.pid_exists(job.pid)
     assert [path.name for path in killed_run.iterdir()] == ["table2.csv"]
-    runner._clean_up(killed_run)  # nothing is left to do
+    clean_up(killed_run)  # nothing is left to do
 
 
-def test_temporary_files_of_a_process_at_work_stay(runner, job, tmp_path):
+def test_temporary_files_of_a_process_at_work_stay(job, tmp_path):
     """Those of a number that another process has been given since are removed."""
     path = tmp_path / f".partial-{job.pid}-0123abcd-heatmap.nii.gz"
     path.touch()
-    assert runner._is_at_work(job.pid, path)
+    assert is_at_work(job.pid, path)
     os.utime(path, (0, 0))  # older than the process
-    assert not runner._is_at_work(job.pid, path)
+    assert not is_at_work(job.pid, path)
     path.touch()
     job.kill()
     while psutil.Process(job.pid).status() != psutil.STATUS_ZOMBIE:
         pass
-    assert not runner._is_at_work(job.pid, path)
-    assert not runner._is_at_work(2**33, path)
+    assert not is_at_work(job.pid, path)
+    assert not is_at_work(2**33, path)
 
 
 @pytest.mark.parametrize("content", ["", '{"group": 12', "[1, 2]", '{"group": null}', "{}", "\x00"])
@@ -102,7 +104,7 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("runner", {str(ROOT / "workflow/run.py")!r})
 runner = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(runner)
-runner.SNAKEMAKE = {SNAKEMAKE!r}
+runner.SNAKEMAKE = [sys.executable, "-c", {SNAKEMAKE!r}]
 sys.argv = ["run.py", "own.yaml"]
 sys.exit(runner.main())
 """

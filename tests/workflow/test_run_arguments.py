@@ -1,7 +1,6 @@
 """What workflow/run.py says of wrong arguments, and of a run that fails before its first job."""
 
 import importlib.util
-import io
 import re
 import runpy
 import sys
@@ -203,22 +202,6 @@ def test_a_run_that_cannot_be_planned_says_why(tmp_path):
     assert (
         "\nError: datasets.phantom_healthy_t1.rolle: unknown key found, role or another key" in result.stderr
     )
-
-
-def test_notes_of_the_planning_reach_the_terminal_and_the_log(capsys):
-    show_progress = runpy.run_path(str(ROOT / "workflow/run.py"))["_show_progress"]
-    log = io.StringIO()
-    notes = [
-        "Estimate: about 1.4 hours on the 2 cores of this machine\n",
-        "Note: These methods will be trained in their fallback:\n",
-        "    fae: resnet18_imagenet\n",
-    ]
-    others = ["Building DAG of jobs...\n", "    jobid: 0\n", "rule preprocess:\n"]
-    assert show_progress([*notes, *others], log, False) == (False, [])
-    said = capsys.readouterr().err
-    assert [line for line in notes if line not in said] == []
-    assert [line for line in others if line in said] == []
-    assert log.getvalue() == "".join([*notes, *others])
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import codecs
 import io
 import math
 import os
+import re
+import resource
 import signal
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,8 +30,10 @@ MEMORY_WORDS = (
     "allocation_failed",
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Marks that turn text around.
-DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Control characters, halves of characters, and marks that turn text around; and those of them that a terminal may not
+# get: lines, tabs, and bytes of names that are not UTF-8 stay.
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+NOT_FOR_TERMINALS = re.compile(rf"(?![\n\t\udc80-\udcff]){UNPRINTABLE.pattern}")
 NAMES = "patch2loc-names"  # how to write names that an encoding does not have
 
 
@@ -87,17 +90,12 @@ def stopped_by_signals() -> Iterator[None]:
 
 def printable(text: str) -> str:
     """Text without control characters and marks that turn it around, which the name of a file may have."""
-    return "".join(
-        "�" if unicodedata.category(letter) in ("Cc", "Cs") or letter in DIRECTIONS else letter
-        for letter in text
-    )
+    return UNPRINTABLE.sub("�", text)
 
 
 def for_terminal(text: str) -> str:
     """Text that no terminal takes for a command; lines, tabs and names that are not UTF-8 stay as they are."""
-    return "".join(
-        letter if letter in "\n\t" or "\udc80" <= letter <= "\udcff" else printable(letter) for letter in text
-    )
+    return NOT_FOR_TERMINALS.sub("�", text)
 
 
 def prepare_output() -> None:
@@ -123,11 +121,7 @@ def is_for_lack_of_memory(error: BaseException) -> bool:
 
 
 def address_limit() -> float:
-    """Limit of the addresses of this process (ulimit -v), bytes; infinite without one, or where a system has none."""
-    try:
-        import resource
-    except ImportError:
-        return math.inf
+    """Limit of the addresses of this process (ulimit -v), bytes; infinite without one."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return math.inf if limit == resource.RLIM_INFINITY else limit
 
@@ -141,9 +135,5 @@ def memory_message(error: BaseException) -> str:
 
 
 def _peak() -> float:
-    """The most memory that this process had at once, bytes; NaN where a system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return math.nan
+    """The most memory that this process had at once, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

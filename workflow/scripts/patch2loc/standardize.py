@@ -44,11 +44,8 @@ def _brain(percentiles: Sequence[float]) -> np.ndarray:
 
 
 def _percentiles(scan: Scan) -> list[float]:
-    """Percentiles of a scan's brain: stored ones, or those of its voxels."""
+    """Percentiles of a scan's brain, as preprocessing has stored them."""
     percentiles = scan.percentiles()
-    if percentiles is None:
-        volume, mask = scan.read()
-        percentiles = intensity_percentiles(volume[mask])
     check_contrast(percentiles, scan.volume_path)
     return percentiles
 

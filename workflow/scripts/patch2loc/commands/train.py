@@ -57,12 +57,6 @@ def add(commands: Subcommands) -> None:
         "--config", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="keys to overrule"
     )
     train.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="write the curves of trainings for TensorBoard, too (pip install tensorboard); "
-        "tensorboard --logdir RESULTS/models shows them",
-    )
-    train.add_argument(
         "--estimate",
         action="store_true",
         help="start nothing: print jobs, hours, memory and disk of the whole run; the data need not be there. Further "
@@ -86,8 +80,6 @@ def _run(arguments: argparse.Namespace) -> int:
     command += ["--cores", arguments.cores]
     if arguments.config:
         command += ["--config", *arguments.config]
-    if arguments.tensorboard:
-        command += ["--tensorboard"]
     if arguments.estimate:
         command += ["--estimate"]
     command += ["--gpus", arguments.gpus] if arguments.gpus else []

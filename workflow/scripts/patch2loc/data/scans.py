@@ -99,22 +99,14 @@ class Scan:
         return LostLesion(report["lost_to_grid_ml"] * report["scale"], lesions)
 
     def contents(self) -> Contents:
-        """Read the hashes of the scan's content.
-
-        Raises:
-            InputError: There are none, because an earlier version preprocessed the scan.
-        """
-        report = read_json(self.qc_path)
-        if "content" not in report:
-            raise InputError(
-                f"{self.qc_path}: no key `content` found, the hash of the scan's voxels expected; preprocess the scan "
-                "again"
-            )
+        """Read the hashes of the scan's content."""
+        report = read_json(self.qc_path, {"content": str})
         return Contents(report["content"], report.get("acquired_content", report["content"]))
 
-    def percentiles(self) -> list[float] | None:
-        """Read the percentiles PERCENTILES of the brain's intensities; None if an earlier version preprocessed it."""
-        percentiles: list[float] | None = read_json(self.qc_path).get("intensity_percentiles")
+    def percentiles(self) -> list[float]:
+        """Read the percentiles PERCENTILES of the brain's intensities."""
+        report = read_json(self.qc_path, {"intensity_percentiles": [float]})
+        percentiles: list[float] = report["intensity_percentiles"]
         return percentiles
 
     def left_out(self) -> str | None:

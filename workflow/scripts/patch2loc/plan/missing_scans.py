@@ -10,7 +10,6 @@ from patch2loc.plan.datasets import Datasets, PlannedDataset
 
 MOST_NAMED = 5  # subjects in a message
 LIST = "tables/missing_scans.csv"
-BEGINNING = "Not all scans are there"  # of the sentence, by which workflow/run.py finds it
 
 
 def usable(datasets: Datasets, training_data: Mapping[Modality, str]) -> dict[str, PlannedDataset]:
@@ -93,7 +92,7 @@ def sentence(listed: Datasets, used: Datasets) -> str:
         return ""
     unused = _without_model(listed, used)
     without_model = f"; without training data, so not used: {', '.join(unused)}" if unused else ""
-    return f"{BEGINNING} (missing_scans: skip): {counts}{without_model}. {LIST} names them."
+    return f"Not all scans are there (missing_scans: skip): {counts}{without_model}. {LIST} names them."
 
 
 def planning_note(listed: Datasets, used: Datasets) -> str:

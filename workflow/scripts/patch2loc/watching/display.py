@@ -2,15 +2,13 @@
 
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from patch2loc.watching.tensorboard import TensorBoardEvents
 from patch2loc.watching.trainings import Training, read_trainings
 
 LOOK_SECONDS = 5.0
@@ -19,53 +17,48 @@ LINE_SECONDS = 300.0  # between two lines of a training where they are not renew
 CLOCK_SECONDS = 2.0
 
 
-@contextmanager
-def shown_trainings(results: str | Path, events: TensorBoardEvents | None = None) -> Iterator[None]:
-    """Show the trainings of a run on standard error while the block of the with statement runs.
+class ShownTrainings:
+    """The trainings of a run on standard error while it is at work.
 
-    On a terminal they share a line that is renewed, below the progress bar of the block.  Elsewhere each has a line
+    On a terminal they share a line that is renewed, below the progress bar of the run.  Elsewhere each has a line
     every five minutes.
 
     Args:
         results: Folder of the run.
-        events: Curves for TensorBoard, which are kept up to date.
     """
-    began, ended = time.time(), threading.Event()
-    on_terminal = sys.stderr.isatty()
-    said_at: dict[Path, float] = {}
-    status = tqdm(bar_format="{desc}", position=1, leave=False, disable=not on_terminal)
 
-    def look() -> None:
+    def __init__(self, results: str | Path) -> None:
+        self.results = results
+        self.began = time.time()
+        self.next_look = self.began + LOOK_SECONDS
+        self.said_at: dict[Path, float] = {}
+        self.on_terminal = sys.stderr.isatty()
+        self.status = tqdm(bar_format="{desc}", position=1, leave=False, disable=not self.on_terminal)
+
+    def look(self) -> None:
+        """Show the trainings as they are, if the last look was a while ago."""
         now = time.time()
+        if now >= self.next_look:
+            self.next_look = now + LOOK_SECONDS
+            with suppress(OSError):  # the run itself meets it, too, and says what to do
+                self._show(now)
+
+    def _show(self, now: float) -> None:
         running = [
             training
-            for training in read_trainings(results)
-            if training.written >= began - CLOCK_SECONDS and training.state(now) == "running"
+            for training in read_trainings(self.results)
+            if training.written >= self.began - CLOCK_SECONDS and training.state(now) == "running"
         ]
-        if on_terminal:
+        if self.on_terminal:
             text = "; ".join(training.line(now) for training in running)
-            status.set_description_str(text[: shutil.get_terminal_size().columns - 1])
-        for line in [] if on_terminal else due_lines(running, said_at, began=began, now=now):
-            tqdm.write(line, file=sys.stderr)
-        if events:
-            events.update()
+            self.status.set_description_str(text[: shutil.get_terminal_size().columns - 1])
+        else:
+            for line in due_lines(running, self.said_at, began=self.began, now=now):
+                tqdm.write(line, file=sys.stderr)
 
-    def look_until_the_end() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            with suppress(OSError):  # the run itself meets it, too, and says what to do
-                look()
-
-    thread = threading.Thread(target=look_until_the_end, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        status.close()
-        if events:
-            events.update()
-            events.close()
+    def close(self) -> None:
+        """Remove the line of the terminal."""
+        self.status.close()
 
 
 def due_lines(

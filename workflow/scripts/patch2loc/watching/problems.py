@@ -1,22 +1,37 @@
-"""What went wrong in a run, by Snakemake's output: problems that a person can mend, or the error that ended it."""
+"""What went wrong in a run: problems that a person can mend, or the error that ended it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from patch2loc.files import storage_message
-from patch2loc.watching.stage_times import RULE
 
-# Beginnings of a problem, which lines with an indent follow: of workflow/scripts/rule_log.py, and of `restated`.
-PROBLEM = ("InputError: ", "StorageError: ", "Killed: ")
+# Beginnings of a problem that a job prints (workflow/scripts/rule_log.py), which lines with an indent follow.
+OF_A_JOB = ("InputError: ", "StorageError: ")
 # Snakemake's messages of an error of its own, of inputs that are gone, or dated after the results made from them, and
 # of a job's process that was killed.
 STORAGE = re.compile(r"^\s*\w*Error: \[Errno (\d+)\] ([^:]+): '(.+)'$")
 GONE = re.compile(r"^\s*(\S.*) \(missing locally\b")
 SKEW = re.compile(r"^\s*Output \S+ has older modification time .* than input (\S+) \((.{16})")
 KILLED = re.compile(r".*/tmp\w+\.(\w+)\.py' died with <Signals\.(\w+): \d+>")
-ERROR = re.compile(r"^\w*(?:Error|Exception)\b|^\S+: error: ")  # of Snakemake, or of its command line
-PLACES = "Traceback:"  # of Snakemake: the lines of our rules that an error in planning went through
-REASON_LINES = 60  # of the output of a run that failed
+PLACES = "Traceback:"  # in a message: before the lines of our rules that an error in planning went through
+REASON_LINES = 60  # at most
+
+
+def problems(log: Iterable[str], errors: Iterable[str]) -> list[str]:
+    """Problems that a person can mend, each line once.
+
+    Args:
+        log: Lines that the run has printed, those of its jobs among them.
+        errors: Snakemake's messages about errors.
+    """
+    lines, in_problem = [], False
+    for line in log:
+        in_problem = line.startswith(OF_A_JOB) or (in_problem and line.startswith("  "))
+        if in_problem:
+            lines.append(line.rstrip())
+    lines += filter(None, (restated(line) for error in errors for line in error.splitlines()))
+    return list(dict.fromkeys(lines))
 
 
 def restated(line: str) -> str | None:
@@ -43,12 +58,12 @@ def restated(line: str) -> str | None:
     return None
 
 
-def reason(lines: Sequence[str]) -> list[str]:
-    """Lines of Snakemake's output on a failure: the error that ended its planning, from its beginning, else the end."""
-    for number, line in enumerate(lines):
-        if RULE.match(line) or line.startswith("Traceback"):
-            break
-        if ERROR.match(line):
-            shown = list(lines[number : number + REASON_LINES])
-            return shown[: shown.index(PLACES)] if PLACES in shown else shown
-    return list(lines[-REASON_LINES:])
+def reason(errors: Sequence[str], log: Sequence[str]) -> list[str]:
+    """Lines that say why a run failed.
+
+    Args:
+        errors: Snakemake's messages, if planning has failed; shown without the lines of our rules.
+        log: Lines that the run has printed, of which the last ones are shown if there is no message.
+    """
+    lines = "\n".join(errors).splitlines()
+    return list(takewhile(lambda line: line != PLACES, lines))[:REASON_LINES] or list(log[-REASON_LINES:])

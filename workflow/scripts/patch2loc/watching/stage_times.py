@@ -1,50 +1,27 @@
-"""Where the time of a run went: the jobs of each rule, by Snakemake's log and benchmark files."""
+"""Where the time of a run went: the jobs of each rule, by their benchmark files."""
 
 import csv
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):")  # the line that begins a job in the log
-BENCHMARK = re.compile(r"^\s+benchmark: (.+)$")
-THREADS = re.compile(r"^\s+threads: (\d+)$")  # in the log where there are several
 LEAST_SHARE = 0.01  # of a rule with a line of its own
 
 
 class Job(NamedTuple):
-    """A job as the log has it."""
+    """A job that has begun: its rule, and the cores that it takes."""
 
     rule: str
     threads: int
-
-
-def started_jobs(log: Iterable[str]) -> dict[Path, Job]:
-    """Jobs of a run by their benchmark files; those that were tried again are there once.
-
-    Args:
-        log: Lines of Snakemake's output.
-    """
-    jobs: dict[Path, Job] = {}
-    rule, path = "", None
-    for line in log:
-        if match := RULE.match(line):
-            rule, path = match[1], None
-        elif match := BENCHMARK.match(line):
-            path = Path(match[1])
-            jobs[path] = Job(rule, 1)
-        elif (match := THREADS.match(line)) and path:
-            jobs[path] = Job(rule, int(match[1]))
-    return jobs
 
 
 def core_seconds(jobs: Mapping[Path, Job], began: float) -> dict[str, list[float]]:
     """Seconds of each finished job times its cores, by rule.
 
     Args:
-        jobs: From `started_jobs`.
+        jobs: Jobs of the run, by their benchmark files.
         began: When the run began, by the clock of the results' file system; older files are of earlier runs.
     """
     seconds: defaultdict[str, list[float]] = defaultdict(list)
