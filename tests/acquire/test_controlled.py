@@ -263,3 +263,5 @@ def test_a_row_that_is_none_is_refused(tmp_path, column, value, found):
     table.write_text("\n".join([",".join(row), ",".join(row.values())]))
     with pytest.raises(InputError, match=found):
         sources.controlled_lesions(dataset)
+    with pytest.raises(InputError, match="modality FLAIR found, T1 or T2 expected"):
+        sources.controlled_lesions(dataset | {"modality": "FLAIR"})

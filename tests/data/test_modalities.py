@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from heads import COARSE
 
-from patch2loc.acquire import bids, dicom_series
+from patch2loc.acquire import dicom_series
 from patch2loc.acquire.phantom import simulate_subject
 from patch2loc.acquire.phantom.contrast import CONTRASTS
+from patch2loc.acquire.sources import sources
 from patch2loc.data.modalities import MODALITIES, SIMULATED_TOGETHER, Modality
 from patch2loc.preprocess.modality import DISCRIMINANT, SCANS
 
@@ -40,9 +41,21 @@ def test_atlas_and_phantom_show_the_tissues_in_the_modalitys_order(modality):
 
 
 @every_modality
+def test_a_bids_dataset_gives_the_images_of_the_modality(modality, tmp_path):
+    for participant in ("sub-01", "sub-02"):
+        folder = tmp_path / participant / "anat"
+        folder.mkdir(parents=True)
+        for row in MODALITIES.values():
+            (folder / f"{participant}_{row.bids_suffix}.nii.gz").touch()
+    scans = sources({"name": "own", "kind": "bids", "root": str(tmp_path), "modality": modality})
+    names = [paths["scan"].name for paths in scans.values()]
+    suffix = MODALITIES[modality].bids_suffix
+    assert names == [f"sub-01_{suffix}.nii.gz", f"sub-02_{suffix}.nii.gz"]
+
+
+@every_modality
 def test_a_series_and_a_file_are_told_by_what_people_call_them(modality):
     row = MODALITIES[modality]
-    assert bids.parse_pattern(row.bids_suffix).text == row.bids_suffix
     named = [name for name in MODALITIES if dicom_series._may_be(series(f"Ax {modality} 3D"), name)]
     assert named == [modality]
     assert re.fullmatch(row.spellings, modality.lower(), re.IGNORECASE)

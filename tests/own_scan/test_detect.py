@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from contrasts import brain_of
 from scipy import ndimage
-from small_detector import IN_PLACE, N_HEALTHY, SPACING, simulated_brain, write_brain
+from small_detector import IN_PLACE, N_HEALTHY, SPACING, simulated_brain, write_brain, write_detector
 from written_models import write_model
 
 from patch2loc import files, trained
@@ -67,6 +67,25 @@ def test_a_scan_of_another_contrast_is_refused_and_no_model_proposed_that_is_not
     assert str(refused.value) == (
         f"{scan} looks like {looks_like}; model {model} reads T1 only. No {contrast} model is included."
     )
+
+
+@pytest.fixture(scope="module")
+def flair_detector(tmp_path_factory):
+    path = tmp_path_factory.mktemp("flair") / "flair.safetensors"
+    return load_detector(write_detector(path, modality="FLAIR"))
+
+
+def test_a_flair_detector_reads_flair_scans_alone(flair_detector, empty_pictures, tmp_path):
+    scan = write_brain(tmp_path / "scan.nii.gz", 100, [(CENTER, RADIUS, 1.6)], "FLAIR")
+    summary = detect_scan(flair_detector, scan, tmp_path / "out")
+    assert summary["judged"]
+    assert summary["candidates"]
+    first = pd.read_csv(tmp_path / "out/candidates.csv").iloc[0]
+    assert np.linalg.norm(first[["x_mm", "y_mm", "z_mm"]].to_numpy(float) - CENTER) < RADIUS
+    for modality, proposal in (("T1", "Give --model t1-2mm"), ("T2", "No T2 model is included")):
+        volumes.write(scan, *brain_of(modality))
+        with pytest.raises(InputError, match=rf"a {modality} scan.* flair reads FLAIR only. {proposal}"):
+            detect_scan(flair_detector, scan, tmp_path / modality)
 
 
 def test_the_included_model_of_a_scans_contrast_is_proposed():

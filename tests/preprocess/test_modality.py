@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from contrasts import SIGNALS, atlas_and_grid, brain_of, preprocessed, tissue
-from heads import SETTINGS
+from heads import COARSE, SETTINGS
 from repository_paths import SHARED
 from scipy import ndimage
 
@@ -20,6 +20,7 @@ from patch2loc.preprocess.modality import (
     CERTAIN,
     DISCRIMINANT,
     DOUBTFUL,
+    OtherContrastError,
     check_modality,
     gradient_magnitude,
     log_odds,
@@ -177,6 +178,19 @@ def test_simulated_patients_are_what_they_are(cohort, tmp_path):
         qc = preprocess_scan(path, modality, atlas, grid, brain_path=brain).qc
         assert qc["flags"] == []
         assert qc["looks_like"] == modality
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_simulated_scan_given_as_another_modality_is_refused(modality, tmp_path):
+    scan = simulate_subject("ms", 0, 3141, COARSE, [modality])[modality]
+    path, brain = tmp_path / "scan.nii.gz", tmp_path / "brain.nii.gz"
+    volumes.write(path, scan.array, scan.affine)
+    volumes.write(brain, scan.brain, scan.affine)
+    for given in MODALITIES:
+        if given != modality:
+            message = f"{MODALITIES[modality].scan} .* a scan of the modality {given} expected"
+            with pytest.raises(OtherContrastError, match=message):
+                preprocess_scan(path, given, *atlas_and_grid(given, 4.0), brain_path=brain)
 
 
 REAL = {

@@ -54,9 +54,9 @@ def disc_scans(count, seed=0, shape=(16, 16, 6), *, noise=0.0, empty_last_slice=
     return scans
 
 
-def save_scan(folder, subject, volume, mask, *, affine, lesion=None):
+def save_scan(folder, subject, volume, mask, *, affine, lesion=None, modality="T1"):
     """Write a preprocessed scan below a folder."""
-    scan = Scan(subject, folder / subject, "T1")
+    scan = Scan(subject, folder / subject, modality)
     volumes.write(scan.volume_path, volume.astype(np.float32), affine)
     volumes.write(scan.mask_path, mask, affine)
     if lesion is not None:

@@ -41,16 +41,17 @@ N_TRAINING, N_VALIDATION, N_HEALTHY = 4, 2, 8
 IN_PLACE = {key: IN_ATLAS_SPACE[key] for key in ("registration", "bias_correction")}
 
 
-def simulated_brain(seed, blobs=()):
-    """A T1 brain in atlas space, 2 mm, 0 outside: (x, y, z) float32, and its affine.
+def simulated_brain(seed, blobs=(), modality="T1"):
+    """A brain in atlas space, 2 mm, 0 outside: (x, y, z) float32, and its affine.
 
     Args:
         seed: Another one gives other tissue signals, shading and noise.
         blobs: Lesions, ((x, y, z) of the center in mm, radius in mm, factor of the brightness).
+        modality: Modality of the scan.
     """
     fractions, brain, affine = tissue()
     rng = np.random.default_rng(seed)
-    signals = np.array(SIGNALS["T1"]) * (1 + 0.02 * rng.normal(size=3))
+    signals = np.array(SIGNALS[modality]) * (1 + 0.02 * rng.normal(size=3))
     image = np.tensordot(signals, fractions, 1)
     image *= np.exp(0.5 * ndimage.gaussian_filter(rng.normal(size=image.shape), 12, truncate=2) * 12)
     image += 0.03 * rng.normal(size=image.shape)
@@ -60,32 +61,33 @@ def simulated_brain(seed, blobs=()):
     return np.where(brain, np.maximum(1000 * image, 1), 0).astype(np.float32), affine
 
 
-def write_brain(path, seed, blobs=()):
+def write_brain(path, seed, blobs=(), modality="T1"):
     """Write a simulated brain as a scan that is stripped; its path."""
-    volumes.write(path, *simulated_brain(seed, blobs))
+    volumes.write(path, *simulated_brain(seed, blobs, modality))
     return path
 
 
-def write_detector(path, *, preprocess=IN_PLACE, cohort=COHORT, **others):
+def write_detector(path, *, modality="T1", preprocess=IN_PLACE, cohort=COHORT, **others):
     """Train a small detector and write it; its path.
 
     Args:
         path: File to write.
+        modality: Modality of its scans.
         preprocess: Settings of preprocessing that a scan is to be brought to the model's grid by; without registration
             and bias correction, as the default, it takes least time, for scans of `write_brain`.
         cohort: Whom the model says it was trained on: title, simulated, ages.
         others: Other keys of the model, such as atlas.
     """
-    grid = common_grid(load_atlas("icbm152", "T1"), SHAPE, SPACING)
+    grid = common_grid(load_atlas("icbm152", modality), SHAPE, SPACING)
     with TemporaryDirectory() as folder:
         scans = [
-            _save_preprocessed(Path(folder), seed, grid)
+            _save_preprocessed(Path(folder), seed, grid, modality)
             for seed in range(N_TRAINING + N_VALIDATION + N_HEALTHY)
         ]
         training, healthy = scans[:N_TRAINING], scans[N_TRAINING + N_VALIDATION :]
         write_json(Path(folder, "landmarks.json"), fit_landmarks(training))
         fitted = {
-            method: _fit(Path(folder), method, training, scans[N_TRAINING:-N_HEALTHY], preprocess)
+            method: _fit(Path(folder), modality, method, training, scans[N_TRAINING:-N_HEALTHY], preprocess)
             for method in ("patch2loc", "zscore")
         }
         detector = build_detector(
@@ -100,20 +102,20 @@ def write_detector(path, *, preprocess=IN_PLACE, cohort=COHORT, **others):
     return path
 
 
-def _save_preprocessed(folder, seed, grid):
-    image, affine = simulated_brain(seed)
+def _save_preprocessed(folder, seed, grid, modality):
+    image, affine = simulated_brain(seed, modality=modality)
     identity = sitk.AffineTransform(3)
     mask = resample(stripped_mask(image), affine, grid, identity) >= 0.5
     volume = np.where(mask, np.maximum(resample(image, affine, grid, identity), 0), 0)
-    scan = save_scan(folder, f"sub-{seed:02}", volume, mask, affine=grid.affine)
+    scan = save_scan(folder, f"sub-{seed:02}", volume, mask, affine=grid.affine, modality=modality)
     contents = {"content": content_hash(image, affine), "voxel_mm": 3 * [VOXEL_MM]}
     write_json(scan.qc_path, {**read_json(scan.qc_path), **contents})
     return scan
 
 
-def _fit(folder, method, training, validation, preprocess):
+def _fit(folder, modality, method, training, validation, preprocess):
     settings = SETTINGS if method == "patch2loc" else {}
-    job = FitJob(method, "T1", 0, settings, {"atlas": "icbm152", "preprocess": preprocess}, "code", "cpu")
+    job = FitJob(method, modality, 0, settings, {"atlas": "icbm152", "preprocess": preprocess}, "code", "cpu")
     fitted = fit_model(
         job,
         training=training,

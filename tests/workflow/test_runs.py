@@ -6,6 +6,7 @@ import resource
 import shutil
 import time
 
+import pandas as pd
 import pytest
 import yaml
 from paper_replica import paper_configuration, touch_scans, write
@@ -113,6 +114,76 @@ def test_an_edited_script_reruns_its_rules(finished, copy_of_the_workflow):
     planned = jobs(finished, copy_of_the_workflow)
     assert {"fig3", "fig6", "table1", "learning_curve"} <= planned.keys()
     assert not {"preprocess", "train", "score", "evaluate"} & planned.keys()
+
+
+TOY_MODALITY = """
+MODALITIES["PD"] = ModalityRow(
+    scan="a proton-density scan",
+    spellings=r"pd[ _-]?(w|weighted)?",
+    bids_suffix="PDw",
+    dicom_words=r"pd",
+    other_dicom_words=FLAIR_WORDS,
+    order=("white", "csf", "gray"),
+    sri24_file="erly.nii",
+    simulated_atlas={"csf": 0.86, "gray": 1.0, "white": 0.82},
+    pure={"csf": (30, 50), "gray": (88, 100), "white": (10, 30)},
+    has_rim_check=False,
+)
+"""
+TOY_CONTRAST = """
+CONTRASTS["PD"] = SimulatedContrast(white=600.0, tissues=CONTRASTS["FLAIR"].tissues, iron=0.0)
+"""
+
+
+def test_a_new_modality_takes_a_name_and_a_row_and_how_phantoms_show_it(copy_of_the_workflow, tmp_path):
+    """And nothing else, as the check of contrasts knows this one: rules and configuration follow."""
+    library = copy_of_the_workflow / "workflow/scripts/patch2loc"
+    table, contrasts = library / "data/modalities.py", library / "acquire/phantom/contrast.py"
+    named = table.read_text().replace('"FLAIR"]', '"FLAIR", "PD"]', 1)
+    table.write_text(named + TOY_MODALITY)
+    contrasts.write_text(contrasts.read_text() + TOY_CONTRAST)
+    config = in_one_modality("PD", tmp_path / "pd.yaml")
+    planned = plan(tmp_path, root=copy_of_the_workflow, config=config)
+    assert planned.returncode == 0, planned.stderr[-3000:]
+    said = planned.stdout + planned.stderr
+    assert "raw/phantom_tumor/phantom_tumor_000/PD_lesion.nii.gz" in said
+    assert "models/patch2loc/PD/fold0/model.safetensors" in said
+
+
+def in_one_modality(modality, path):
+    """The small configuration with healthy and lesion phantoms in a modality alone; its path."""
+    config = yaml.safe_load(TINY.read_text())
+    healthy, lesion = (config["datasets"][name] for name in ("phantom_healthy_t1", "phantom_tumor"))
+    config["datasets"] = {
+        "phantom_healthy": healthy | {"modality": modality},
+        "phantom_tumor": lesion | {"modality": modality},
+        "phantom_ms": lesion
+        | {"modality": modality, "title": "phantom MS", "skull_strip": "atlas"}
+        | {"source": {"kind": "phantom", "cohort": "ms", "count": 1}},
+    }
+    config["training_data"] = {modality: "phantom_healthy"}
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.slow
+def test_a_flair_cohort_goes_through_the_workflow_to_its_report(tmp_path):
+    result = run(tmp_path, config=in_one_modality("FLAIR", tmp_path / "flair.yaml"))
+    assert result.returncode == 0, result.stderr[-6000:]
+    results = tmp_path / "results/tiny"
+    table = pd.read_csv(results / "tables/table1.csv")
+    assert set(table["modality"]) == {"FLAIR"}
+    auprc = table[table["metric"] == "auprc"].set_index(["method", "dataset"])
+    # Lesions are bright, as everywhere in FLAIR but in fluid.
+    assert (
+        auprc.loc[("thresh", "phantom_tumor"), "mean"]
+        > 3 * auprc.loc[("thresh", "phantom_tumor"), "prevalence"]
+    )
+    quality = pd.read_csv(results / "tables/quality.csv")
+    assert quality["flags"].isna().all()
+    assert (quality["looks_like"] == "FLAIR").all()
+    assert (results / "report.html").is_file()
+    assert (results / "figures/methods.png").is_file()
 
 
 def test_another_truth_repeats_the_evaluation_and_nothing_before_it(finished):

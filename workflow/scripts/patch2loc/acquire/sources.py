@@ -248,8 +248,16 @@ def controlled_lesions(dataset: Dataset) -> dict[str, ControlledLesion]:
     """Healthy scans and what is changed in them, by the subject that this makes.
 
     Raises:
-        InputError: The table lacks a column, or a row lacks a value or has one that is none.
+        InputError: Gray matter is not between fluid and white matter in the modality, the table lacks a column, or a
+            row lacks a value or has one that is none.
     """
+    modality = _key(dataset, "modality")
+    possible = [name for name, row in MODALITIES.items() if row.order[1] == "gray"]
+    if modality not in possible:
+        raise InputError(
+            f"{_name(dataset)}: modality {modality} found, {' or '.join(possible)} expected of controlled lesions, "
+            "which need gray matter between fluid and white matter; correct it"
+        )
     path, data = Path(_key(dataset, "table")), Path(_key(dataset, "data"))
     result = {}
     for row in _full_rows(path, ("scan", "brain", "seed", "diameter_mm", "amount"), _name(dataset)):
@@ -384,7 +392,7 @@ def _from_bids(dataset: Dataset) -> Sources:
     rows = _listed_rows(dataset) if dataset.get("subjects") else None
     parts = bids.find_scans(
         _key(dataset, "root"),
-        dataset.get("scan") or f"{_key(dataset, 'modality')}w",
+        dataset.get("scan") or MODALITIES[_key(dataset, "modality")].bids_suffix,
         {part: dataset.get(part) for part in ("brain", "lesion")},
         dataset.get("derivatives"),
         participants=None if rows is None else [participant_label(row["subject"]) for row in rows],

@@ -254,7 +254,7 @@ def rule_inputs(rule: RuleOutline, job: Wildcards) -> Iterator[str]:
 
 
 def _heads(plan: Plan) -> list[Wildcards]:
-    """Heads that are simulated, both modalities of a subject by one job."""
+    """Heads that are simulated, all modalities of a subject by one job."""
     heads = [
         Wildcards(cohort=str(dataset.source["cohort"]), subject=subject)
         for dataset in plan.datasets.values()
