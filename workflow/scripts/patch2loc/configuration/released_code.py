@@ -1,6 +1,6 @@
 """The recipe of the authors' released code, an element of it after the other, each by a key of its own.
 
-Their values are in config/released_code.yaml.  What differs besides and has no key is in docs/explanation/deviations.md.
+Their values are in config/released_code.yaml.  What differs besides is in docs/explanation/deviations.md.
 """
 
 from collections.abc import Iterable, Mapping
