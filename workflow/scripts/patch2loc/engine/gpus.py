@@ -58,27 +58,17 @@ def _claimed(names: list[str], folder: Path) -> str:
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 _claims.append(lock)
-                if isinstance(lock, FileLock):  # filelock makes it another kind where the system has no locks
-                    path.write_text(f"process {os.getpid()}", encoding="utf-8")
                 return name
         if not told:
-            print(_waiting(paths), file=sys.stderr, flush=True)
+            print(
+                f"waiting for a GPU: all that are visible are claimed ({', '.join(map(str, paths.values()))}). A claim "
+                f"ends with its process (fuser names it): wait, or stop one, or run this again with {VISIBLE} naming "
+                "one GPU, to share it, or with device: cpu",
+                file=sys.stderr,
+                flush=True,
+            )
             told = True
         time.sleep(POLL)
-
-
-def _waiting(paths: dict[str, Path]) -> str:
-    """What a process waits for, and how the wait can be ended."""
-    claims = []
-    for name, path in paths.items():
-        holder = ""
-        with suppress(OSError):
-            holder = path.read_text(encoding="utf-8")
-        claims.append(f"{name} ({holder or 'a process'}, {path})")
-    return (
-        f"waiting for a GPU: all that are visible are claimed: {', '.join(claims)}. A claim ends with its process: "
-        f"wait, or stop one, or run this again with {VISIBLE} naming one GPU, to share it, or with device: cpu"
-    )
 
 
 @cache
