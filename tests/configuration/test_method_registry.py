@@ -9,6 +9,7 @@ import pytest
 from edited_modules import forget_modules
 from planned_runs import configuration
 from repository_paths import ROOT
+from toy_method import CODE, DECLARATION, write_toy
 
 from patch2loc.configuration.check import check_configuration
 from patch2loc.configuration.method_names import (
@@ -32,36 +33,6 @@ from patch2loc.method_declaration import Declaration
 from patch2loc.method_interface import declaration, is_locating, method, module_name
 from patch2loc.provenance.code import code_hash
 
-DECLARATION = '''
-"""Toy: a score that every method beats."""
-
-from patch2loc.method_declaration import Declaration
-
-METHOD = Declaration(
-    title="Toy",
-    role="control",
-    network=False,
-    calibrated=True,
-    as_published={"erosion": 3, "median": 5},
-    settings={"smoke": {"power": 1.0}, "short": {"power": 1.0}, "paper": {"power": 2.0}},
-)
-'''
-CODE = '''
-"""The score of the toy."""
-
-import numpy as np
-
-
-def fit(training, validation, settings, checkpoint, device):
-    return {"power": settings["power"]}, None
-
-
-def scorer(state, device, stride=1, precision="float32"):
-    def score(volume, mask, region):
-        return {"score": np.where(region, volume ** state["power"], np.nan).astype(np.float32)}
-
-    return score
-'''
 # What the workflow, tables and figures make of a method, in a process of its own.
 USE = """
 import sys
@@ -146,15 +117,12 @@ def repository(tmp_path):
 
 def test_a_method_of_the_package_is_one_folder(repository):
     before = contents(repository)
-    folder = repository / "workflow/scripts/patch2loc/methods/toy"
-    folder.mkdir()
-    (folder / "__init__.py").write_text(DECLARATION)
-    (folder / "model.py").write_text(CODE)
+    written = write_toy(repository / "workflow/scripts/patch2loc")
     result = run(repository, USE, "toy")
     assert result.stdout == "used\n", result.stderr
     after = contents(repository)
     touched = {repository / path for path in after if after[path] != before.get(path)}
-    assert touched == {folder / "__init__.py", folder / "model.py"}
+    assert touched == written
 
 
 @pytest.mark.parametrize("files", [{"toy.py"}, {"toy/__init__.py", "toy/model.py"}])

@@ -1,7 +1,6 @@
 """What it takes to add something: each example changes a copy of the workflow, runs it, and names the files it changed.
 
-A new method and a new modality have their examples in tests/configuration/test_method_registry.py and
-tests/data/test_modalities.py.
+A new modality has its example in tests/data/test_modalities.py.
 """
 
 import filecmp
@@ -14,8 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from repository_paths import ROOT
-from workflow_runs import copied_workflow, jobs, snakemake
+from toy_method import write_toy
+from workflow_runs import TINY, copied_workflow, jobs, snakemake
 
 from patch2loc.data.results import PROVENANCE
 
@@ -52,10 +53,25 @@ def changed_files(workflow):
     }
 
 
-def make(folder, workflow, *targets):
+def make(folder, workflow, *targets, config=TINY):
     """Make targets by the copy of the workflow."""
-    result = snakemake(folder, *targets, "--cores", "1", "--rerun-triggers", "mtime", root=workflow)
+    options = ("--cores", "1", "--rerun-triggers", "mtime", "input")
+    result = snakemake(folder, *targets, *options, root=workflow, config=config)
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_a_method_takes_a_folder_of_two_files(own, workflow):
+    """And nothing else: rules, schema, second rows, titles and the place in tables follow from its declaration."""
+    written = write_toy(workflow / LIBRARY)
+    assert {workflow / name for name in changed_files(workflow)} == written
+    assert len(written) == 2
+    tiny = yaml.safe_load(TINY.read_text(encoding="utf-8"))
+    config = own / "toy.yaml"
+    config.write_text(yaml.safe_dump(tiny | {"methods": [*tiny["methods"], "toy"]}))
+    make(own, workflow, "table1", config=config)
+    table = (own / "results/tiny/tables/table1.md").read_text(encoding="utf-8")
+    for title in ("Toy, control", "Toy, calibrated, control", "Toy, as published, control"):
+        assert f"| {title} " in table
 
 
 TABLE = '''"""Number of scans."""
