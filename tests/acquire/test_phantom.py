@@ -107,6 +107,8 @@ def test_t1_and_t2_show_the_same_brain_in_different_poses(subjects):
 
 def test_scalp_is_bright_in_t1_and_eyes_in_t2(subjects):
     for modality, scan in scans(subjects, "healthy"):
+        if modality == "FLAIR":  # fat is about as bright as gray matter, and eyes are dark
+            continue
         outside = scan.array[(scan.brain == 0)]
         inside = np.median(scan.array[scan.brain > 0])
         assert (outside > 1.2 * inside).mean() > 0.005, modality
