@@ -9,12 +9,17 @@ from scipy import ndimage
 from patch2loc.acquire import phantom
 from patch2loc.acquire.phantom import anatomy, contrast, fields, lesions
 from patch2loc.acquire.phantom.template import load_template, sample_depth
-from patch2loc.data.modalities import MODALITIES
+from patch2loc.data.modalities import MODALITIES, SIMULATED_TOGETHER
 
 LESION_COHORTS = [name for name in phantom.COHORTS if name != "healthy"]
 # The modality in which the cohort is scored, and the sign of its contrast with healthy tissue.
 SCORED = {"tumor": ("T2", 1), "ms": ("T2", 1), "stroke": ("T1", -1), "wmh": ("T1", -1)}
 VOLUME_ML = {"tumor": (14, 268), "ms": (0.4, 15), "stroke": (9, 85), "wmh": (3, 40)}
+
+
+def streams(rng):
+    """A stream of random numbers for each modality: T1 and T2 share it, as in a simulation, any other has its own."""
+    return {name: rng if name in SIMULATED_TOGETHER else np.random.default_rng(0) for name in MODALITIES}
 
 
 def built(name, index=0, spacing=2.0):
@@ -26,7 +31,7 @@ def built(name, index=0, spacing=2.0):
     if name == "tumor":
         mass = lesions.draw_mass(rng, template, points)
     head = anatomy.build_anatomy(rng, template, points, spacing)
-    tissues = contrast.draw_contrast(dict.fromkeys(MODALITIES, rng))
+    tissues = contrast.draw_contrast(streams(rng))
     return head, lesions.grow(rng, name, head, contrast=tissues, mass=mass)
 
 
@@ -38,7 +43,7 @@ def test_tissue_fractions_and_contrast_order():
     head, _ = built("healthy")
     total = head.gray + head.white + head.csf
     np.testing.assert_allclose(total, head.brain, atol=2e-2)
-    images = contrast.render(rng, head, contrast.draw_contrast(dict.fromkeys(MODALITIES, rng)))
+    images = contrast.render(rng, head, contrast.draw_contrast(streams(rng)))
     # Away from the iron of the gray nuclei and from partial volume.
     pure = {
         name: (volume > 0.9) & (head.brain > 0.99) & (head.iron < 0.05)
