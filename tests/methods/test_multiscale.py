@@ -111,7 +111,7 @@ def test_sizes_are_shares_of_the_patch_to_the_nearest_even_number(patch, sizes, 
 )
 def test_sizes_that_make_no_networks_are_refused(sizes, told):
     for multiscale in OF_ONE_SIZE:
-        name = multiscale.__name__.rpartition(".")[2]
+        name = multiscale.__name__.split(".")[-2]
         message = rf"method_settings\.{name}\.sizes: .*{told.removeprefix('sizes: ')}.*8 voxels"
         with pytest.raises(InputError, match=message):
             fitted(multiscale, sizes=sizes)
@@ -168,7 +168,7 @@ def test_the_reference_of_leveling_is_made_once_and_kept_once(monkeypatch):
         levels.append(mean_low_pass(training, spacing))
         return levels[-1]
 
-    monkeypatch.setattr("patch2loc.methods.patch2loc_robust.mean_low_pass", counted)
+    monkeypatch.setattr("patch2loc.methods.patch2loc_robust.model.mean_low_pass", counted)
     brief = {"patches": 3 * 64, "validations": 1}
     state, _ = fitted(patch2loc_robust_multiscale, **brief)
     assert len(levels) == 1
@@ -370,7 +370,7 @@ def test_a_line_of_configuration_is_an_ablation():
     assert settings_of("patch2loc_robust", **changed) == TRAINING | robust | {"changes": []}
     assert settings_of("patch2loc_multiscale", **changed) == TRAINING | {"sizes": [1, 2]}
     assert settings_of("patch2loc_robust") == TRAINING | robust  # the defaults are left as they are
-    assert settings_of("ae", **changed) == resolve_settings("ae", "smoke", {"steps": 7})
+    assert settings_of("ae", **changed) == {"budget": "smoke"} | resolve_settings("ae", "smoke", {"steps": 7})
     assert settings_of("zscore") == {}
 
 

@@ -86,7 +86,7 @@ def test_the_map_covers_the_region_and_a_model_from_its_file_makes_the_same(modu
     kept = np.zeros_like(mask)
     kept[::stride, ::stride] = wanted[::stride, ::stride]
     np.testing.assert_allclose(score[kept], everywhere[kept], rtol=1e-4, atol=1e-6)
-    name = module.__name__.rpartition(".")[2]
+    name = module.__name__.split(".")[-2]
     save_model(tmp_path / "model.safetensors", complete_model(method=name, state=state, shape=SHAPE_OF_FITS))
     loaded = load_model(tmp_path / "model.safetensors")["state"]
     again = as_array(module.scorer(loaded, "cpu", stride)(volume, mask, wanted)["score"])

@@ -313,7 +313,7 @@ def test_the_learning_rate_of_the_denoiser_goes_down_and_up_again():
 )
 def test_a_method_learns_and_its_state_is_all_that_scoring_needs(module, precision):
     scans = [noise_scan(1), noise_scan(2)]
-    name = module.__name__.rpartition(".")[2]
+    name = module.__name__.split(".")[-2]
     tiny = {"steps": 30, "batch": 4, "validations": 3, "validation_slices": 8, "learning_rate": 0.01}
     settings = resolve_settings(name, "smoke", {**tiny}) | REST | {"precision": precision}
     state, history = module.fit(scans, scans[:1], settings, None, device="cpu")

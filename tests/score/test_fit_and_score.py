@@ -182,7 +182,8 @@ def test_scoring_goes_on_where_it_was_stopped(tmp_path, scans, monkeypatch):
 @pytest.mark.parametrize("kills", [1, 2, 3, 4])
 def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path, scans, monkeypatch, kills):
     model, folder = fit(tmp_path, scans, "ae"), tmp_path / "fold0"
-    score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
+    published = {"as_published": declaration("ae").as_published}
+    score_scans(model, scans[4:], tmp_path / "whole", **SCORING, **published)
     score_killed(
         model,
         scans[4:],
@@ -192,8 +193,9 @@ def test_scoring_that_is_killed_while_heatmaps_get_their_names_goes_on(tmp_path,
         after=kills - 1,
         monkeypatch=monkeypatch,
         counts=lambda source, target: Path(target).match("s*.nii.gz"),
+        **published,
     )
-    score_scans(model, scans[4:], folder, **SCORING)
+    score_scans(model, scans[4:], folder, **SCORING, **published)
     whole = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == whole
     for name in whole:
@@ -299,7 +301,8 @@ def test_patch_table_tiles_the_slices(tmp_path, scans):
 
 def test_predictions_of_patches_are_kept_with_the_heatmaps_of_a_killed_run(tmp_path, scans, monkeypatch):
     model, folder = fit(tmp_path, scans), tmp_path / "fold0"
-    score_scans(model, scans[4:], tmp_path / "whole", **SCORING)
+    published = {"as_published": declaration("ae").as_published}
+    score_scans(model, scans[4:], tmp_path / "whole", **SCORING, **published)
     score_killed(model, scans[4:], folder, job, "write_part", after=1, monkeypatch=monkeypatch)
     predicted = calls_of(job, "write_part", monkeypatch)
     score_scans(model, scans[4:], folder, **SCORING)

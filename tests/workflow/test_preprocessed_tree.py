@@ -74,7 +74,7 @@ def test_the_shipped_configuration_finds_every_file_of_their_tree(tmp_path, monk
     assert all(set(preprocess.scan_parts(planned, *scan)) >= {"scan", "brain"} for scan in scans)
     (tmp_path / "data/Test/WMH/mask").rename(tmp_path / "data/Test/WMH/masks")
     with pytest.raises(InputError, match=r"wmh: none of 60 subjects is there"):
-        planned_run(ROOT / PREPROCESSED).scan_parts("brats21", scans[-1][1])
+        preprocess.scan_parts(planned_run(ROOT / PREPROCESSED), "brats21", scans[-1][1])
 
 
 @pytest.mark.slow
