@@ -258,7 +258,7 @@ def test_methods_with_a_row_of_the_same_name_are_refused(outside, tmp_path):
         ),
         ('METHOD = Declaration(as_published={"erode": 3})', r"as_published = .* found, None, or erosion and med"),
         ('METHOD = Declaration(state={"power": "float"})', r"state = .* found, kinds among array, map, spread"),
-        ("METHOD = Declaration(titel='Toy')", r"unexpected keyword argument 'titel'"),
+        ("METHOD = Declaration(titles='Toy')", r"unexpected keyword argument 'titles'"),
         ("METHOD = {'title': 'Toy'}", r"toydeclares/method\.py: METHOD found, METHOD = Declaration\(\) expected"),
         ("ROLE = 'control'\nTITLE = 'Toy'", r"TITLE, ROLE found, METHOD = Declaration\(title=..., role=...\) ex"),
         ("import torch_of_elsewhere", r"import ends with: No module named 'torch_of_elsewhere'; .* in model\.py"),
