@@ -21,7 +21,7 @@ from patch2loc.estimate.hours import note_before_run
 from patch2loc.method_interface import module_name
 from patch2loc.plan import dataset_groups
 from patch2loc.plan.ablations import ablation_rows
-from patch2loc.plan.jobs import RuleOutline, jobs
+from patch2loc.plan.jobs import RuleOutline, job_families
 from patch2loc.plan.notes import as_told, missing_note, planning_notes, unused_scans_note
 from patch2loc.plan.output import every
 from patch2loc.plan.outputs import Outputs
@@ -64,7 +64,7 @@ LESION, HEALTHY, UNLABELED = (
     group(PLAN) for group in (dataset_groups.lesion, dataset_groups.healthy, dataset_groups.unlabeled)
 )
 LABELED, JOINT = dataset_groups.labeled(PLAN), list(PLAN.joint)  # joint ones: in tables
-JOBS = or_stop(list, jobs(PLAN))  # of a whole run
+JOB_FAMILIES = or_stop(job_families, PLAN)  # of a whole run
 LABELS, FIRST_FOLD = dataset_groups.labels(PLAN, DATASETS), FOLDS[0]  # figures show the first fold
 GPU = int(config["device"] != "cpu")  # number of GPUs that a job of a network requests
 RULE_FILES = sorted(Path(workflow.current_basedir).glob("*.smk"))
@@ -99,7 +99,8 @@ def any_of(names):
 
 def results_of(pattern, *names):
     """Results of all jobs of some rules in a whole run."""
-    return [job.wildcards.fill(pattern) for job in JOBS if job.rule in names]
+    families = [family for family in JOB_FAMILIES if family.rule in names]
+    return [job.fill(pattern) for family in families for job in family.jobs]
 
 
 def by_wildcards(function, *names, **fixed):

@@ -15,7 +15,7 @@ def training_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a method is trained by, all of them.
 
     Args:
-        name: The method's.
+        name: Name of the method.
         config: Configuration that it is trained by (`variants.configuration_of`).
 
     Returns:
@@ -37,7 +37,7 @@ def resolve_settings(name: str, budget: str, changes: Mapping[str, Any] | None =
     """The settings that a method declares, for a budget or besides `training`, single ones changed.
 
     Args:
-        name: The method's.
+        name: Name of the method.
         budget: One of `method_declaration.BUDGETS`.
         changes: Its `method_settings` of the configuration; None for none.
 
@@ -59,7 +59,7 @@ def check_changes(
     """Hold changes of a method's settings against these.
 
     Args:
-        name: The method's, for messages.
+        name: Name of the method, for messages.
         settings: The method's own.
         changes: The configured ones.
         choices: {setting: values that it may have, or that its list may hold}.

@@ -45,7 +45,7 @@ def completed(config: Mapping[str, Any]) -> Configuration:
     """Check a configuration and complete it: preset, defaults, and the methods and the grid that words stand for.
 
     Args:
-        config: As its files and the command line have it.
+        config: Keys and values of the files and of the command line, merged, not yet checked.
 
     Raises:
         InputError: The configuration is not valid (`validation.valid`).

@@ -57,7 +57,7 @@ def page() -> str:
         f"## The run\n\n{_table(whole, '', uppermost)}",
     ]
     groups = {name: entry for name, entry in whole["properties"].items() if _inner(entry)}
-    sections += list(_sections(whole, groups, ""))
+    sections += list(_sections(whole, groups))
     sections += [_preset(name, settings) for name, settings in PRESETS.items()]
     return "\n\n".join(sections) + "\n"
 
@@ -71,15 +71,15 @@ def _inner(entry: Schema) -> Schema | None:
     return resolved(under_names) if under_names and "properties" in resolved(under_names) else None
 
 
-def _sections(holder: Schema, groups: dict[str, Schema], prefix: str) -> Iterator[str]:
+def _sections(whole: Schema, groups: dict[str, Schema]) -> Iterator[str]:
     for name, entry in groups.items():
         inner = _inner(entry)
         assert inner is not None  # of a group
         is_named = "properties" not in resolved(entry)
-        path = f"{prefix}{name}.<name>." if is_named else f"{prefix}{name}."
+        path = f"{name}.<name>." if is_named else f"{name}."
         leaves = {key: each for key, each in inner["properties"].items() if not kinds(each)}
         meaning = str(resolved(entry)["description"])
-        required = " The key is required." if name in holder.get("required", ()) else ""
+        required = " The key is required." if name in whole["required"] else ""
         yield f"## `{path.rstrip('.')}`\n\n{meaning}{required}\n\n{_table(inner, path, leaves)}"
         for key, each in inner["properties"].items():
             yield from (_source(kind, found, f"{path}{key}.") for kind, found in kinds(each).items())

@@ -54,7 +54,7 @@ def valid(config: Mapping[str, Any]) -> Configuration:
     """Check a configuration by itself, key by key and group by group, and fill in the defaults.
 
     Args:
-        config: As its files and the command line have it.
+        config: Keys and values of the files and of the command line, merged.
 
     Raises:
         InputError: The message names the key, what was found, what is expected, and what to do. Of several problems it
@@ -71,10 +71,10 @@ def check_results_key(config: Mapping[str, Any]) -> None:
     """Check the names of the uppermost keys, and `results`: what must be right before Snakemake reads the rest.
 
     Args:
-        config: As its files have it; numbers of the command line may still be text.
+        config: Keys and values of the files and of the command line, whose numbers may still be text.
 
     Raises:
-        InputError: As `valid`.
+        InputError: One of them is not right; the message names the key, what was found, and what is expected.
     """
     try:
         ADAPTER.validate_python(config)

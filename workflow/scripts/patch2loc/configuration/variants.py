@@ -28,7 +28,7 @@ def configuration_of(row: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         row: Name of a method, whose configuration is that of the run, or of a variant.
-        config: Of the run, valid, defaults filled in.
+        config: Configuration of the run, valid, defaults filled in.
     """
     if MARK not in row:
         return dict(config)

@@ -191,6 +191,15 @@ class PlannedDataset:
             key: self.source[key] for key in ("diameter_mm", "strength") if self.source.get(key) is not None
         }
 
+    @property
+    def series(self) -> list[str]:
+        """Subjects whose scan is a DICOM series, which the run converts."""
+        return [
+            subject
+            for subject, paths in self.scans.items()
+            if paths["scan"] != self.source_scans[subject]["scan"]
+        ]
+
     @cached_property
     def acquired_scans(self) -> dict[str, Path]:
         """Each subject's scan as it was acquired: the real one, where something is simulated in it."""

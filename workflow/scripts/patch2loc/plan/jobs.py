@@ -10,7 +10,6 @@ from functools import partial
 from itertools import product
 from typing import Any, NamedTuple, cast
 
-from patch2loc.acquire.sources import is_series
 from patch2loc.configuration.method_registry import runs_network
 from patch2loc.data.modalities import Modality
 from patch2loc.data.results import Fold
@@ -275,9 +274,9 @@ def _scans(plan: Plan, datasets: Iterable[str]) -> list[Wildcards]:
 def _series(plan: Plan) -> list[Wildcards]:
     """Scans that are series of DICOM files."""
     return [
-        job
-        for job in _scans(plan, of_kind(plan, "table", "folder"))
-        if is_series(plan.datasets[job.dataset].source_scans[job.subject]["scan"])
+        Wildcards(modality=plan.datasets[name].modality, dataset=name, subject=subject)
+        for name in of_kind(plan, "table", "folder")
+        for subject in plan.datasets[name].series
     ]
 
 

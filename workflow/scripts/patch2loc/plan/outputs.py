@@ -393,8 +393,8 @@ class Outputs:
     """The tables and figures of a run.
 
     Attributes:
-        all: Those that can be asked for, by name.
-        made: Those that a whole run makes, the paper's figures first.
+        all: Outputs that can be asked for, by name.
+        made: Outputs that a whole run makes, the paper's figures first.
     """
 
     def __init__(self, plan: Plan) -> None:

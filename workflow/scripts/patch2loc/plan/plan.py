@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         config: Configuration, valid, defaults filled in.
         listed_datasets: Datasets of the configuration, by name.
-        datasets: Those of them that are used; a run that skips missing scans may use fewer.
+        datasets: Listed datasets that are used; a run that skips missing scans may use fewer.
         joint: Joint datasets, by name, those of healthy people included.
         data: Data from outside: scans, atlas, weights.
     """

@@ -139,7 +139,8 @@ def score_scans(
         same_dataset: The scans are of the dataset that the model was trained on (`scans.refuse_fitted_scans`).
         epsilon: See `scoring.launch_with`.
         tiles: See `patch_predictions.predicted_patches`.
-        as_published: See `scoring.heatmaps_with`.
+        as_published: Post-processing of the method's authors, {"erosion": voxels, "median": voxels}, for a second
+            heatmap; None for none.
 
     Raises:
         InputError: The model or a scan cannot be used, the model is of another method, modality or fold, or it was

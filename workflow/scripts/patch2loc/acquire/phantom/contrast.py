@@ -170,7 +170,7 @@ def add_texture(rng: np.random.Generator, streams: Streams, anatomy: Anatomy, im
         rng: Source of the part that they share.
         streams: Source of each modality's own part.
         anatomy: The subject's head.
-        images: From `render`.
+        images: Image of each modality, (x, y, z) float32 on the grid of the anatomy.
     """
     shared = smooth_field(rng, anatomy.axes, 4.0) + 0.6 * smooth_field(rng, anatomy.axes, 22.0)
     for modality, image in images.items():
